@@ -1,0 +1,270 @@
+"""The values that the rooms hand to each other: frozen, without behaviour that needs a service or a file.
+
+Times are whole seconds since the epoch, UTC, unless a name says otherwise: that is Mailchimp's resolution.
+A span of time is `(since, until]`: after `since` (None: from the beginning), up to and including `until`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
+
+Sweep = Literal["listed", "archived"]
+RunKind = Literal["full", "incremental", "replay", "reconcile"]
+RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"]
+WindowStatus = Literal["pending", "done", "dead"]
+LetterKind = Literal["window", "contact"]
+Cause = Literal["transport", "refusal"]
+OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
+SubscriptionEvents = Literal["new", "all", "none"]
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A Mailchimp audience member, as far as it is used. Any field may be absent, null or of another type.
+
+    The field names are Mailchimp's (Marketing API v3, `GET /lists/{list_id}/members`). The MD5 `id` is
+    left out on purpose: it is the address in disguise, and changes with it.
+    """
+
+    contact_id: Any = None
+    web_id: Any = None
+    email_address: Any = None
+    status: Any = None
+    merge_fields: Any = None
+    interests: Any = None
+    timestamp_signup: Any = None
+    timestamp_opt: Any = None
+    member_rating: Any = None
+    last_changed: Any = None
+    language: Any = None
+    vip: Any = None
+    location: Any = None
+    source: Any = None
+    tags_count: Any = None
+    tags: Any = None
+    sms_phone_number: Any = None
+    sms_subscription_status: Any = None
+
+
+class SmsChannel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Consent to marketing by text message; belongs to the contact's `phone_number`."""
+
+    allow_marketing: bool | None = None
+
+
+class Channels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A contact's consents by channel."""
+
+    sms: SmsChannel | None = None
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has."""
+
+    type_: str = msgspec.field(name="@type")
+    collection: str = msgspec.field(name="@collection")
+    id: str
+    email: str
+    marketing_optin: OptIn
+    force_optin: bool | None = msgspec.field(name="@force_optin", default=None)
+    customer_id: str | None = None
+    prefix: str | None = None
+    firstname: str | None = None
+    middlename: str | None = None
+    lastname: str | None = None
+    gender: str | None = None
+    date_of_birth: str | None = None
+    phone_number: str | None = None
+    country_id: str | None = None
+    timezone: str | None = None
+    timestamp_acquired: str | None = None
+    timestamp_subscribed: str | None = None
+    timestamp_unsubscribed: str | None = None
+    channels: Channels | None = None
+    properties: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeField:
+    """One of a list's own fields. `type` is Mailchimp's word: text, number, address, phone, date, birthday, zip, …"""
+
+    tag: str
+    type: str
+    name: str = ""
+    options: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class ListFields:
+    """What a list says of its own fields: merge fields by tag, the names of interests by id."""
+
+    merge_fields: Mapping[str, MergeField] = EMPTY
+    interests: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRules:
+    """How one client's members become contacts.
+
+    Attributes:
+        list_key: the Mailchimp list; stands in front of every contact's id.
+        collection: Ometria's `@collection`, with `{list_key}` and `{client}` already filled in.
+        fields: merge tag to contact field, `properties.NAME`, or "" for "leave out".
+        consent: `cleaned`, `archived`, `pending`, `transactional` to "out" or "unspecified".
+        subscription_events: for whom `timestamp_subscribed` is sent.
+        force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
+        first_sync_at: when the first run for this destination began; None before that (nobody is new then).
+    """
+
+    list_key: str
+    collection: str = "mailchimp"
+    fields: Mapping[str, str] = EMPTY
+    consent: Mapping[str, str] = EMPTY
+    subscription_events: SubscriptionEvents = "new"
+    force_optin: bool = False
+    first_sync_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A contact, and what a person should know of how it came about.
+
+    Attributes:
+        contact: what is sent.
+        warnings: short words without personal data, the same for the same cause (they are counted once a run).
+        notes: field name to why it was left out or changed; shown by `preview` alone.
+    """
+
+    contact: Contact
+    warnings: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A member who cannot be carried and is counted: one without any address (SMS only)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """A member who needs a person's hand: becomes a dead letter of its own. `reason` holds no personal data."""
+
+    reason: str
+
+
+Conversion = Converted | Skipped | Unsendable
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a run has learned of Mailchimp's bounds; False means "not seen yet", which is asked for safely.
+
+    Attributes:
+        since_includes: `since_last_changed` was seen to include the second it names.
+        before_includes: `before_last_changed` was seen to include the second it names.
+    """
+
+    since_includes: bool = False
+    before_includes: bool = False
+
+    def __or__(self, other: Bounds) -> Bounds:
+        return Bounds(self.since_includes or other.since_includes, self.before_includes or other.before_includes)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The span `(since, until]` of one sweep: a piece of work that means the same now and in a year.
+
+    Attributes:
+        number: its place in the run, from 0.
+        sweep: members on the list, or the archived.
+        offset, count: where it was cut and about how many it held then; for the reader of the log.
+        through: how far it has come: everybody in `(since, through]` is accounted for.
+        page: members asked for at once; the size that works.
+        usual: the page size to go back to once a stubborn page is behind us.
+        bounds: what was learned of the API's bounds.
+        letter_id: the dead letter that this window replays.
+        only: replay this member (its id of ours, without the list) and nobody else.
+    """
+
+    number: int
+    sweep: Sweep
+    since: int | None
+    until: int
+    page: int = 1000
+    usual: int = 1000
+    offset: int = 0
+    count: int = 0
+    through: int | None = None
+    bounds: Bounds = Bounds()
+    letter_id: int | None = None
+    only: str | None = None
+
+    @property
+    def start(self) -> int | None:
+        """Where the part that is not accounted for begins (exclusive)."""
+        return self.since if self.through is None else self.through
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of Mailchimp's: the members, how many the filter matches, and the server's clock.
+
+    Attributes:
+        read_by: the server's time by which the page had certainly not been read yet (see `mailchimp.read_by`).
+    """
+
+    members: tuple[Member, ...]
+    total: int
+    read_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewLetter:
+    """A dead letter to be: a span that could not be read, or a member who could not be sent."""
+
+    kind: LetterKind
+    cause: Cause
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    reason: str
+    member_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one page of a window. The thread that owns the state file writes it down.
+
+    Attributes:
+        window: as it was handed in.
+        rest: what is left of the window; None when it is over.
+        letters: spans and members that go to the dead letters.
+        delivered: ids (of ours) of members with an open letter who were delivered this time.
+        gone: the one member whom this window looked for is not there any more.
+        failed: the page could not be moved (one of a row that tells a dead service).
+        warnings: counted once a run.
+    """
+
+    window: Window
+    rest: Window | None = None
+    members: int = 0
+    skipped: int = 0
+    pushed: int = 0
+    rejected: int = 0
+    optins: int = 0
+    optouts: int = 0
+    events: int = 0
+    letters: tuple[NewLetter, ...] = ()
+    delivered: tuple[str, ...] = ()
+    gone: bool = False
+    failed: bool = False
+    warnings: tuple[str, ...] = field(default=())
