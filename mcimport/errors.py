@@ -83,3 +83,7 @@ class MissingError(ServiceError):
 
 class FatalError(ServiceError):
     """A refusal that no further try can mend: a wrong key, a list that is not there, a right that is missing."""
+
+
+class ServiceDownError(ServiceError):
+    """So many pages failed in a row, with nothing delivered in between, that the service must be down."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -21,8 +20,6 @@ LetterKind = Literal["window", "contact"]
 Cause = Literal["transport", "refusal"]
 OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
-
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +94,15 @@ class MergeField:
     tag: str
     type: str
     name: str = ""
-    options: Mapping[str, Any] = EMPTY
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ListFields:
     """What a list says of its own fields: merge fields by tag, the names of interests by id."""
 
-    merge_fields: Mapping[str, MergeField] = EMPTY
-    interests: Mapping[str, str] = EMPTY
+    merge_fields: Mapping[str, MergeField] = field(default_factory=dict)
+    interests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +121,8 @@ class ContactRules:
 
     list_key: str
     collection: str = "mailchimp"
-    fields: Mapping[str, str] = EMPTY
-    consent: Mapping[str, str] = EMPTY
+    fields: Mapping[str, str] = field(default_factory=dict)
+    consent: Mapping[str, str] = field(default_factory=dict)
     subscription_events: SubscriptionEvents = "new"
     force_optin: bool = False
     first_sync_at: int | None = None
@@ -189,7 +186,7 @@ class Window:
         offset, count: where it was cut and about how many it held then; for the reader of the log.
         through: how far it has come: everybody in `(since, through]` is accounted for.
         page: members asked for at once; the size that works.
-        usual: the page size to go back to once a stubborn page is behind us.
+        suspect: a page could not be read: the cause is among the next so many members (0: nothing is suspected).
         bounds: what was learned of the API's bounds.
         letter_id: the dead letter that this window replays.
         only: replay this member (its id of ours, without the list) and nobody else.
@@ -200,7 +197,7 @@ class Window:
     since: int | None
     until: int
     page: int = 1000
-    usual: int = 1000
+    suspect: int = 0
     offset: int = 0
     count: int = 0
     through: int | None = None
@@ -219,12 +216,16 @@ class Page:
     """One answer of Mailchimp's: the members, how many the filter matches, and the server's clock.
 
     Attributes:
-        read_by: the server's time by which the page had certainly not been read yet (see `mailchimp.read_by`).
+        asked: how many members were asked for.
+        settled: the last second that was surely over, by the server's clock, when the page was asked for.
+        clock_warning: what is odd about the server's clock; empty when nothing is.
     """
 
     members: tuple[Member, ...]
     total: int
-    read_by: int = 0
+    asked: int = 0
+    settled: int = 0
+    clock_warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,21 @@
+"""`python -m mcimport`, and the `mcimport` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Answers `--version` alone at once; everything else is worth the time that loading the command line takes."""
+    if sys.argv[1:] == ["--version"]:
+        from mcimport import __version__  # noqa: PLC0415 - each command loads what it needs when it needs it
+
+        sys.stdout.write(f"mcimport {__version__}\n")
+        return
+    from mcimport.cli.app import main as run_command_line  # noqa: PLC0415 - as above
+
+    run_command_line()
+
+
+if __name__ == "__main__":
+    main()

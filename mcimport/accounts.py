@@ -1,0 +1,97 @@
+"""A client's two services, opened; clients of one account share its limits."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from mcimport.config import Client, data_centre
+from mcimport.errors import ConfigError
+from mcimport.http import Wire
+from mcimport.limits import Gate, Pacer, Patience, Stop
+from mcimport.mailchimp import Mailchimp
+from mcimport.ometria import Ometria
+
+BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
+
+
+@dataclass(frozen=True)
+class Services:
+    """Both ends of one client's stream. `close` may be called from another thread, to leave at once."""
+
+    mailchimp: Mailchimp
+    ometria: Ometria
+
+    def close(self) -> None:
+        self.mailchimp.close()
+        self.ometria.close()
+
+
+class Accounts:
+    """All accounts that this process works with: their limits are theirs, whoever of the clients uses them."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._gates: dict[str, Gate] = {}
+        self._pacers: dict[str, Pacer] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def open(self, client: Client) -> Iterator[Services]:
+        """Raises ConfigError when a key is unset or cannot be one; no request is made."""
+        services = self._opened(client)
+        try:
+            yield services
+        finally:
+            services.close()
+
+    def _opened(self, client: Client) -> Services:
+        mailchimp_key, ometria_key = client.mailchimp_key(), client.ometria_key()
+        patience = Patience(self._stop, client.retry.retries, client.retry.wait)
+        connections = client.mailchimp.connections
+        mailchimp = Mailchimp(
+            Wire(
+                "Mailchimp",
+                client.mailchimp_url(),
+                {"Authorization": _authorization(client, mailchimp_key)},
+                timeout=client.mailchimp.timeout,
+                connections=connections,
+            ),
+            self._gate(client.mailchimp.account or mailchimp_key.get_secret_value(), connections),
+            Patience(self._stop, client.retry.retries, client.retry.wait, BUSY_FOR),
+        )
+        ometria = Ometria(
+            Wire("Ometria", client.ometria_url(), {"X-Ometria-Auth": ometria_key.get_secret_value()}),
+            self._pacer(
+                client.ometria.account or ometria_key.get_secret_value(), float(client.ometria.requests_per_second)
+            ),
+            patience,
+            client.ometria.batch,
+        )
+        return Services(mailchimp, ometria)
+
+    def _gate(self, account: str, places: int) -> Gate:
+        with self._lock:
+            return self._gates.setdefault(account, Gate(places))
+
+    def _pacer(self, account: str, per_second: float) -> Pacer:
+        with self._lock:
+            return self._pacers.setdefault(account, Pacer(per_second))
+
+
+def _authorization(client: Client, key: SecretStr) -> str:
+    """HTTP Basic for an API key; Bearer for an OAuth token, which has no data centre at its end."""
+    secret = key.get_secret_value()
+    if data_centre(key) is not None:
+        return "Basic " + base64.b64encode(f"mcimport:{secret}".encode()).decode()
+    if "-" in secret:
+        raise ConfigError(
+            f"client {client.name}: what follows the last - of the Mailchimp key is no data centre (like us6)",
+            hint="Copy the key once more, whole, from Mailchimp under Extras, API keys.",
+        )
+    return f"Bearer {secret}"

@@ -1,0 +1,34 @@
+"""Exit codes: what each means, and which one speaks for many lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError
+from mcimport.records import ListResult
+
+OK, FAILED, USAGE, DEAD_LETTERS, BUSY, CTRL_C, SIGTERM = 0, 1, 2, 3, 4, 130, 143
+_WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)
+
+
+def of_error(error: McimportError, *, interrupted: int = CTRL_C) -> int:
+    """`interrupted`: the code of the signal that asked to leave."""
+    if isinstance(error, InterruptedRunError):
+        return interrupted
+    if isinstance(error, ConfigError):
+        return USAGE
+    return BUSY if isinstance(error, BusyError) else FAILED
+
+
+def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -> int:
+    """`by_name`: what was asked for was named (`--full`, `--since`, a replay), so a busy client means "not done"."""
+    if result.error is None:
+        return DEAD_LETTERS if result.dead_letters else OK
+    code = of_error(result.error, interrupted=interrupted)
+    return OK if code == BUSY and not by_name else code
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The first that occurs of: stopped, failed, configuration, busy, dead letters, all well."""
+    present = set(codes)
+    return next((code for code in _WORST_FIRST if code in present), OK)

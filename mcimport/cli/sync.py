@@ -1,0 +1,48 @@
+"""`mcimport sync`: the main job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcimport.cli.context import settings
+from mcimport.config import with_flags
+from mcimport.errors import ConfigError
+from mcimport.since import parse
+
+DEFAULT_JOBS = 8
+
+
+def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
+    context: typer.Context,
+    list_keys: Annotated[list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False)] = None,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="From WHEN on: 2026-11-24, 36h, 7d. `now`: nobody, only what changes later."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Everything, whatever is remembered.")] = False,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = DEFAULT_JOBS,
+    workers: Annotated[int | None, typer.Option(help="Workers a client, at most 10.")] = None,
+    window: Annotated[int | None, typer.Option(help="Members asked for at once, at most 1000.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert; push and remember nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+) -> int:
+    """Imports lists into Ometria: everything the first time, what changed since the sync point afterwards.
+
+    Without LIST_KEY: all lists of all clients.
+    """
+    from mcimport.cli.work import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.sync import Wish  # noqa: PLC0415 - as above
+
+    if full and since is not None:
+        raise ConfigError("--full and --since exclude each other")
+    known = settings(context)
+    wish = Wish(None if since is None else parse(since), full=full, dry_run=dry_run)
+    chosen = known.select(list_keys or [], client or [])
+    flagged = {name.name: with_flags(name, workers=workers, window=window) for name, _ in chosen}
+    pairs = [(flagged[one.name], key) for one, key in chosen]
+    return run_sync(pairs, known.db_path, wish, jobs, Output(json=json, quiet=quiet, dry_run=dry_run))

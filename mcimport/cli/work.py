@@ -1,0 +1,84 @@
+"""Commands that work: signals set up, one function called, results printed, the exit code found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from mcimport.accounts import Accounts
+from mcimport.cli import exits
+from mcimport.config import Client
+from mcimport.limits import Stop
+from mcimport.records import ListResult
+from mcimport.replay import replay_all
+from mcimport.report import json_line, reporter
+from mcimport.sync import House, Wish, sync_all
+
+Pairs = Sequence[tuple[Client, str]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """How much is said, and in which language."""
+
+    json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
+
+
+def run_sync(pairs: Pairs, db_path: Path, wish: Wish, jobs: int, output: Output) -> int:
+    """Returns the exit code."""
+    return _run(lambda house: sync_all(pairs, wish, house, jobs), db_path, output, by_name=wish.by_name)
+
+
+def run_replay(clients: Sequence[Client], letter_ids: Sequence[int], db_path: Path, output: Output) -> int:
+    """Returns the exit code."""
+    return _run(lambda house: replay_all(clients, letter_ids, house), db_path, output, by_name=True)
+
+
+def _run(work: Callable[[House], list[ListResult]], db_path: Path, output: Output, *, by_name: bool) -> int:
+    stop = Stop()
+    with _signals(stop) as caught:
+        with reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run) as listener:
+            results = work(House(db_path, Accounts(stop), stop, listener))
+        if output.json:
+            for result in results:
+                print(json_line(result))  # noqa: T201 - standard output is where results go
+        signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
+        code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
+    if stop.now.is_set():
+        _leave_at_once(code)
+    return code
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[list[int]]:
+    """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came."""
+    caught: list[int] = []
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if caught:
+            stop.at_once()
+        else:
+            caught.append(number)
+            stop.asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_at_once(code: int) -> None:
+    """Everything is on record; threads that hang in a dead connection must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

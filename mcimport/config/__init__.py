@@ -1,0 +1,20 @@
+"""File, environment and flags as frozen settings; nothing here asks a service."""
+
+from mcimport.config.keys import KeySource, data_centre
+from mcimport.config.load import load
+from mcimport.config.schema import Mailchimp, Ometria, Retry
+from mcimport.config.settings import Client, Settings, with_flags
+from mcimport.config.template import template
+
+__all__ = [
+    "Client",
+    "KeySource",
+    "Mailchimp",
+    "Ometria",
+    "Retry",
+    "Settings",
+    "data_centre",
+    "load",
+    "template",
+    "with_flags",
+]

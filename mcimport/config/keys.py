@@ -1,0 +1,79 @@
+"""Where API keys come from, and what is certainly none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from mcimport.errors import ConfigError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"[!-~]+")
+_DATA_CENTRE = re.compile(r"[A-Za-z]{1,10}[0-9]{1,5}")
+_LONGEST_KEY = 4096  # no key is nearly as long; a whole file named by mistake is not read into memory
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """A key that is looked up when it is asked for, so that a client without one does not stop the others.
+
+    Attributes:
+        client, setting: for the words of an error.
+        spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
+        environ: not shown, as it holds other people's secrets too.
+    """
+
+    client: str
+    setting: str
+    spec: SecretStr
+    folder: Path
+    environ: Mapping[str, str] = field(repr=False, compare=False)
+
+    def read(self) -> SecretStr:
+        """ConfigError where there is no key, or something that cannot be one; its words never hold the value."""
+        scheme, _, rest = self.spec.get_secret_value().partition(":")
+        if scheme.lower() == "env":
+            return self._checked(self._variable(rest), f"the variable {rest}")
+        if scheme.lower() == "file":
+            return self._checked(self._file(rest), f"the file {rest}")
+        return self._checked(self.spec.get_secret_value(), "the key itself")
+
+    def _error(self, words: str, hint: str = "") -> ConfigError:
+        return ConfigError(f"client {self.client}: {self.setting}: {words}", hint=hint)
+
+    def _variable(self, name: str) -> str:
+        if not _VARIABLE.fullmatch(name):  # perhaps the key itself: not to be repeated
+            raise self._error("what follows env: is no name of a variable")
+        if name not in self.environ:
+            raise self._error(f"the variable {name} is not set", "set it, for cron and services too")
+        return self.environ[name]
+
+    def _file(self, name: str) -> str:
+        try:
+            with (self.folder / Path(name).expanduser()).open("rb") as file:
+                # One character a byte, so that whatever the file holds is refused by the one check of keys.
+                return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
+        except OSError as error:
+            raise self._error(f"the file {name} cannot be read: {error.strerror}") from None
+        except (RuntimeError, ValueError):  # `~` without a home; a NUL in the path
+            raise self._error("what follows file: is no path") from None
+
+    def _checked(self, key: str, source: str) -> SecretStr:
+        if not key:
+            raise self._error(f"{source} is empty")
+        if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):
+            raise self._error(f"{source} holds blanks, line breaks or other characters that no key has")
+        return SecretStr(key)
+
+
+def data_centre(key: SecretStr) -> str | None:
+    """What stands behind the key's last "-" (`us6`), lower case; None where that is no data centre.
+
+    Strict, as it becomes part of the host that the key is sent to.
+    """
+    _, dash, last = key.get_secret_value().rpartition("-")
+    return last.lower() if dash and _DATA_CENTRE.fullmatch(last) else None

@@ -1,0 +1,294 @@
+"""Finds the configuration and turns it into settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import platformdirs
+from pydantic import SecretStr
+
+from mcimport.config.keys import KeySource
+from mcimport.config.schema import ClientTable, File, Mailchimp, Ometria, Table, base_address
+from mcimport.config.settings import Client, Settings
+from mcimport.config.words import complaint, place, problems, shown
+from mcimport.errors import ConfigError
+
+FILE_NAME = "mcimport.toml"
+_MAILCHIMP_KEY = "MCIMPORT_MAILCHIMP_API_KEY"
+_OMETRIA_KEY = "MCIMPORT_OMETRIA_API_KEY"
+_NO_CLIENT_HINT = f"type `mcimport init`, or set {_MAILCHIMP_KEY} and {_OMETRIA_KEY}"
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+AnyTable = TypeVar("AnyTable", bound=Table)
+Service = TypeVar("Service", Mailchimp, Ometria)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What stands around the file.
+
+    Attributes:
+        folder: where the paths behind `file:` begin.
+        file: how the file is called in messages; empty without one.
+        mailchimp_url, ometria_url: the base addresses that the environment puts in place of all others.
+    """
+
+    environ: Mapping[str, str]
+    folder: Path
+    file: str
+    mailchimp_url: str | None
+    ometria_url: str | None
+
+
+def load(
+    *,
+    config: Path | None = None,
+    db: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Settings:
+    """The settings: from a flag, else the environment, else a file, else the defaults.
+
+    The file is `config`, else `MCIMPORT_CONFIG` (either must exist), else `mcimport.toml` in `cwd`, else in the
+    user's configuration directory. The state file is `db`, else `MCIMPORT_DB`, else in the user's state directory.
+    An empty variable is none. Relative paths begin at `cwd`, those behind `file:` at the file's own folder.
+
+    `MCIMPORT_MAILCHIMP_API_KEY` and `MCIMPORT_OMETRIA_API_KEY` make one client, `default`, which takes any list:
+    only without a file, or with one that names no client. `MCIMPORT_MAILCHIMP_URL` and `MCIMPORT_OMETRIA_URL`
+    replace the base addresses of every client.
+
+    Raises ConfigError, with what to type next in its hint, for whatever is wrong with the file as a whole. A key
+    that is not there is no such thing: its client raises when it is asked for it.
+    """
+    here = (cwd or Path()).absolute()
+    path, document = _find(config or _path(environ, "MCIMPORT_CONFIG"), here)
+    around = _Surroundings(
+        environ=environ,
+        folder=path.parent if path else here,
+        file=_shown_path(path, here) if path else "",
+        mailchimp_url=_address(environ, "MCIMPORT_MAILCHIMP_URL"),
+        ometria_url=_address(environ, "MCIMPORT_OMETRIA_URL"),
+    )
+    file = _checked(document, around)
+    return Settings(
+        config_path=path,
+        db_path=here / (db or _path(environ, "MCIMPORT_DB") or _default_db()),
+        clients=MappingProxyType({client.name: client for client in _clients(file, around)}),
+    )
+
+
+def _path(environ: Mapping[str, str], variable: str) -> Path | None:
+    value = environ.get(variable)
+    return Path(value) if value else None
+
+
+def _address(environ: Mapping[str, str], variable: str) -> str | None:
+    try:
+        return base_address(environ[variable]) if environ.get(variable) else None
+    except ValueError as error:
+        raise ConfigError(f"{variable}: {error}") from None
+
+
+def _default_db() -> Path:
+    path = platformdirs.user_state_path("mcimport")
+    if not path.is_absolute():  # a user without a home, as in some containers: it would land in a folder called "~"
+        raise ConfigError("this user has no state directory", hint="name the state file: --db PATH or MCIMPORT_DB")
+    return path / "mcimport.db"
+
+
+def _shown_path(path: Path, here: Path) -> str:
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+# The file ------------------------------------------------------------------------------------------------------------
+
+
+def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    if named:
+        return here / named, _read(here / named, _shown_path(here / named, here))
+    for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
+        with suppress(OSError):  # not there, or in a folder where we cannot look: the environment may be enough
+            path.lstat()  # not `stat`: a link that leads nowhere is a mistake to be told
+            break
+    else:
+        return None, {}
+    return path, _read(path, _shown_path(path, here))
+
+
+def _read(path: Path, name: str) -> Mapping[str, Any]:
+    try:
+        text = _decoded(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_CLIENT_HINT) from None
+    if text is None:
+        raise ConfigError(f"{name}: is not UTF-8 text")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{name}: brackets in brackets, too deep to read") from None
+    except ValueError as error:  # more than TOMLDecodeError: a number of 5,000 digits is refused by int itself
+        raise ConfigError(f"{name}: {_syntax(str(error), text)}") from None
+
+
+def _decoded(content: bytes) -> str | None:
+    """None rather than UnicodeDecodeError, which carries the whole file, keys and all, wherever it is chained."""
+    try:
+        return content.decode("utf-8-sig")  # some editors begin a file with a mark of their own
+    except UnicodeDecodeError:
+        return None
+
+
+def _syntax(message: str, text: str) -> str:
+    """Tomllib puts the position last, and calls that of the end by no number."""
+    found = _POSITION.search(message)
+    if not found:
+        return "cannot be read as TOML"
+    last = text.split("\n")
+    line, column = found[1] or len(last), found[2] or len(last[-1]) + 1
+    return f"line {line}, column {column}: {_POSITION.sub('', message)}"
+
+
+def _checked(document: Mapping[str, Any], around: _Surroundings) -> File:
+    file = problems(document)
+    if isinstance(file, list):
+        raise complaint(around.file, file)
+    return file.model_copy(
+        update={
+            "mailchimp": _directed(file.mailchimp, around.mailchimp_url),
+            "ometria": _directed(file.ometria, around.ometria_url),
+        }
+    )
+
+
+def _directed(table: Service, url: str | None) -> Service:
+    return table if url is None or table.url == url else table.model_copy(update={"url": url})
+
+
+def _overlaid(table: AnyTable, over: AnyTable) -> AnyTable:
+    """Key over key; the very same table where nothing is written over it, so that a thousand clients share one."""
+    update = {name: getattr(over, name) for name in over.model_fields_set}
+    return table.model_copy(update=update) if update else table
+
+
+# The clients ---------------------------------------------------------------------------------------------------------
+
+
+def _clients(file: File, around: _Surroundings) -> list[Client]:
+    if not file.clients:
+        return [_from_environment(file, around)]
+    clients = [_from_table(name, table, file, around) for name, table in file.clients.items()]
+    wrong = [*_double_targets(file), *_like_names(clients), *_texting(clients)] or list(_collisions(clients))
+    if wrong:
+        raise complaint(around.file, wrong)
+    return clients
+
+
+def _from_environment(file: File, around: _Surroundings) -> Client:
+    if not (around.environ.get(_MAILCHIMP_KEY) or around.environ.get(_OMETRIA_KEY)):
+        raise ConfigError(
+            f"{around.file}: names no client" if around.file else "no configuration", hint=_NO_CLIENT_HINT
+        )
+    wrong = list(_double_targets(file))
+    if wrong:
+        raise complaint(around.file, wrong)
+    table = ClientTable.model_construct(
+        lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
+    )
+    return replace(_from_table("default", table, file, around), any_list=True)
+
+
+def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings) -> Client:
+    def source(setting: str, spec: SecretStr) -> KeySource:
+        return KeySource(client=name, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
+
+    return Client(
+        name=name,
+        lists=tuple(table.lists),
+        any_list=False,
+        mailchimp=_directed(_overlaid(file.mailchimp, table.mailchimp), around.mailchimp_url),
+        ometria=_directed(_overlaid(file.ometria, table.ometria), around.ometria_url),
+        retry=_overlaid(file.retry, table.retry),
+        consent=MappingProxyType(_overlaid(file.consent, table.consent).model_dump(exclude_none=True)),
+        fields=MappingProxyType(file.fields | table.fields if table.fields else file.fields),
+        mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
+        ometria_source=source("ometria_api_key", table.ometria_api_key),
+    )
+
+
+# What one table cannot know of another -------------------------------------------------------------------------------
+
+
+def _double_targets(file: File) -> Iterator[str]:
+    for tag, other in _doubles(file.fields):
+        yield _double(("fields", tag), file.fields[tag], other)
+    for name, client in file.clients.items():
+        for tag, other in _doubles(file.fields | client.fields) if client.fields else ():
+            # The line to blame is the client's own; two of the shared table's are told once, above.
+            own, with_it = (tag, other) if tag in client.fields else (other, tag)
+            if own in client.fields:
+                yield _double(("clients", name, "fields", own), client.fields[own], with_it)
+
+
+def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each tag that goes where an earlier one goes already, with that one."""
+    first: dict[str, str] = {}
+    for tag, target in fields.items():
+        if target and first.setdefault(target, tag) != tag:
+            yield tag, first[target]
+
+
+def _double(loc: tuple[str, ...], target: str, other: str) -> str:
+    return f'{place(*loc)}: goes to "{target}", where {shown(other)} goes too; "" leaves one of them out'
+
+
+def _like_names(clients: Sequence[Client]) -> Iterator[str]:
+    """A client's lock is a file, and some file systems do not tell capitals apart."""
+    first: dict[str, str] = {}
+    for client in clients:
+        other = first.setdefault(client.name.lower(), client.name)
+        if other != client.name:
+            yield f"{place('clients', client.name)}: differs from {other} only in capitals"
+
+
+def _texting(clients: Sequence[Client]) -> Iterator[str]:
+    for client in clients:
+        for key in client.lists:
+            try:
+                client.collection(key)
+            except ConfigError as error:
+                yield str(error)
+
+
+def _collisions(clients: Sequence[Client]) -> Iterator[str]:
+    """Clients that would overwrite each other's contacts. A key that cannot be read now collides with nothing."""
+    having: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
+    for client in clients:
+        for key in client.lists:
+            having[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
+    for (key, collection), holders in having.items():
+        for client, other in _same_account(holders) if len(holders) > 1 else ():
+            yield (
+                f"{place('clients', client.name, 'lists')}: {key} goes from {other.name} to the same Ometria account, "
+                f"in the same collection {collection}"
+            )
+
+
+def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
+    """Each client whose Ometria key an earlier one has, with that one."""
+    first: dict[str, Client] = {}
+    for client in clients:
+        try:
+            key = client.ometria_key().get_secret_value()
+        except ConfigError:
+            continue  # raised again, for this client alone, when the key is needed
+        if first.setdefault(key, client) is not client:
+            yield client, first[key]

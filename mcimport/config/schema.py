@@ -1,0 +1,218 @@
+"""The tables of mcimport.toml, and the limits of every setting.
+
+The description of a setting is what a person reads when its value is refused ("must be …"), so it stands
+beside the limits that it tells.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from mcimport.models import SubscriptionEvents
+
+MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
+MOST_MEMBERS = 1000  # the largest page that Mailchimp gives
+MOST_RECORDS = 100  # the largest push that Ometria takes
+
+CLIENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # it becomes part of a lock file's name
+LIST_KEY = re.compile(r"[A-Za-z0-9]{1,40}")
+
+CONTACT_FIELDS = (
+    "firstname",
+    "lastname",
+    "middlename",
+    "prefix",
+    "gender",
+    "date_of_birth",
+    "phone_number",
+    "country_id",
+    "timezone",
+    "customer_id",
+)
+TARGET_WORDS = (
+    f'a contact field ({", ".join(CONTACT_FIELDS)}), "properties.name" in a-z, 0-9 and _, or "" to leave it out'
+)
+# `mailchimp_` begins the custom fields that the importer fills itself: two sources for one field would take turns.
+_TARGET = re.compile(rf"(?:{'|'.join(CONTACT_FIELDS)}|properties\.(?!mailchimp_)[a-z0-9_]+)?")
+
+# Ometria sends a text message to everybody who is pushed into one of these.
+_TEXTING = frozenset({"optin:sms", "double_optin:sms"})
+TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to everybody who is pushed"
+_PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
+
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_ADDRESS = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    ip = _ip(host)
+    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def base_address(value: str) -> str:
+    """The address without a slash at its end; ValueError, in words that do not repeat it, where it must not be used.
+
+    Every request carries a key, so plain http is for services on this machine alone.
+    """
+    parts = _ADDRESS.fullmatch(value)
+    if (
+        parts is None
+        or not 0 < int(parts["port"] or 443) < 2**16
+        or (parts["host"].startswith("[") and _ip(parts["host"]) is None)
+    ):
+        raise ValueError(
+            'must be an address like "https://proxy.example/v2": http or https, a host, no user name, no query'
+        )
+    if parts["scheme"].lower() == "http" and not _is_loopback(parts["host"]):
+        raise ValueError("must begin with https: plain http, which shows the key, is for localhost alone")
+    return value.rstrip("/")
+
+
+def sends_texts(collection: str) -> bool:
+    """Ometria has collections that do something to whom is pushed into them; blanks and capitals do not hide one."""
+    return "".join(collection.split()).casefold() in _TEXTING
+
+
+def filled(collection: str, *, client: str, list_key: str) -> str:
+    """One pass, so that what is filled in is never read as a placeholder itself."""
+    return _PLACEHOLDER.sub(lambda found: client if found[1] == "client" else list_key, collection)
+
+
+def _collection(value: str) -> str:
+    if sends_texts(value):
+        raise ValueError(f"must be another: {TEXTING_WORDS}")
+    if set(_PLACEHOLDER.sub("", value)) & {"{", "}"}:
+        raise ValueError("may hold {list_key} and {client}, and no other brace")
+    if not value or value != value.strip() or not value.isprintable():
+        raise ValueError("must be a name on one line, without blanks at its ends")
+    return value
+
+
+def _target(value: str) -> str:
+    if not _TARGET.fullmatch(value):
+        own = " (properties.mailchimp_… are the importer's own)" if value.startswith("properties.mailchimp_") else ""
+        raise ValueError(f"must be {TARGET_WORDS}{own}")
+    return value
+
+
+def _distinct(lists: list[str]) -> list[str]:
+    """Capitals count for nothing here: a contact's id, which begins with the list, is in lower case."""
+    if len({key.lower() for key in lists}) < len(lists):
+        raise ValueError("names a list twice")
+    return lists
+
+
+def _list_key(value: str) -> str:
+    if not LIST_KEY.fullmatch(value):
+        raise ValueError("must be a list key, letters and digits alone, like 1a2d7ebf82")
+    return value
+
+
+def _whole(low: int, high: int) -> Any:
+    return Field(ge=low, le=high, description=f"a whole number from {low} to {high}")
+
+
+def _number_above_0(most: int) -> Any:
+    return Field(gt=0, le=most, allow_inf_nan=False, description=f"a number above 0, at most {most}")
+
+
+Url = Annotated[Annotated[str, AfterValidator(base_address)] | None, Field(description="an address in quotes")]
+Account = Annotated[
+    Annotated[str, Field(min_length=1)] | None,
+    Field(description="a name in quotes, the same for keys of the same account"),
+]
+KeySetting = Annotated[SecretStr, Field(description='"env:NAME", "file:PATH" or the key itself, in quotes')]
+Target = Annotated[str, AfterValidator(_target)]
+Milder = Annotated[Literal["out", "unspecified"] | None, Field(description='"out" or "unspecified"')]
+
+
+class Table(BaseModel):
+    """`strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own words would show a key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Mailchimp(Table):
+    """How one account is read; `timeout` in seconds. `url` ends before any slash and includes the API's version."""
+
+    connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
+    window: Annotated[int, _whole(1, MOST_MEMBERS)] = MOST_MEMBERS
+    # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
+    timeout: Annotated[float, _number_above_0(600)] = 120
+    account: Account = None
+    url: Url = None
+
+
+class Ometria(Table):
+    """How one account is written to. `collection` is a template: `Client.rules` fills it in."""
+
+    requests_per_second: Annotated[float, _number_above_0(1000)] = 8
+    batch: Annotated[int, _whole(1, MOST_RECORDS)] = MOST_RECORDS
+    collection: Annotated[str, AfterValidator(_collection), Field(description="a name in quotes")] = "mailchimp"
+    subscription_events: Annotated[SubscriptionEvents, Field(description='"new", "all" or "none"')] = "new"
+    welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
+    force_optin: Annotated[bool, Field(description="true or false")] = False
+    account: Account = None
+    url: Url = None
+
+
+class Retry(Table):
+    """`wait` in seconds."""
+
+    retries: Annotated[int, _whole(0, 20)] = 3
+    wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 5
+
+
+class Consent(Table):
+    """Statuses whose consent may be set. Those of who said yes or no are no settings: that would invent a consent."""
+
+    cleaned: Milder = None
+    archived: Milder = None
+    pending: Milder = None
+    transactional: Milder = None
+
+
+class Shared(Table):
+    """The tables that stand for all clients, or for one under its name."""
+
+    mailchimp: Mailchimp = Mailchimp()
+    ometria: Ometria = Ometria()
+    retry: Retry = Retry()
+    consent: Consent = Consent()
+    fields: dict[str, Target] = {}
+
+
+class ClientTable(Shared):
+    """`[clients.NAME]`: its own settings, and tables of which only what was written counts."""
+
+    lists: Annotated[
+        list[Annotated[str, AfterValidator(_list_key)]],
+        AfterValidator(_distinct),
+        Field(min_length=1, description='one list key or more, in brackets and quotes: ["1a2d7ebf82"]'),
+    ]
+    mailchimp_api_key: KeySetting
+    ometria_api_key: KeySetting
+
+
+class File(Shared):
+    """The whole of mcimport.toml."""
+
+    clients: Annotated[
+        dict[Annotated[str, Field(pattern=CLIENT_NAME)], ClientTable],
+        Field(description="tables, one for each client: [clients.acme]"),
+    ] = {}

@@ -1,0 +1,194 @@
+"""Each client's frozen settings, and what a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from mcimport.config.keys import KeySource, data_centre
+from mcimport.config.schema import (
+    LIST_KEY,
+    MOST_CONNECTIONS,
+    MOST_MEMBERS,
+    TEXTING_WORDS,
+    Mailchimp,
+    Ometria,
+    Retry,
+    filled,
+    sends_texts,
+)
+from mcimport.config.words import did_you_mean, shown
+from mcimport.errors import ConfigError
+from mcimport.models import ContactRules
+
+OMETRIA_URL = "https://api.ometria.com/v2"
+_NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One client's settings, everything merged; tables that it does not override are shared with the others.
+
+    Attributes:
+        any_list: came from the environment alone, so `lists` is empty and whatever list is typed is its.
+        consent: only the statuses that were configured.
+        fields: only the merge tags that were configured.
+    """
+
+    name: str
+    lists: tuple[str, ...]
+    any_list: bool
+    mailchimp: Mailchimp
+    ometria: Ometria
+    retry: Retry
+    consent: Mapping[str, str]
+    fields: Mapping[str, str]
+    mailchimp_source: KeySource
+    ometria_source: KeySource
+
+    def mailchimp_key(self) -> SecretStr:
+        """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
+        return self.mailchimp_source.read()
+
+    def ometria_key(self) -> SecretStr:
+        """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
+        return self.ometria_source.read()
+
+    def mailchimp_url(self) -> str:
+        """The base address up to the version, without a slash at its end: as configured, else by the key's data centre.
+
+        ConfigError when it takes the key and the key names no data centre (OAuth tokens never do).
+        """
+        if self.mailchimp.url:
+            return self.mailchimp.url
+        centre = data_centre(self.mailchimp_key())
+        if centre is None:
+            raise ConfigError(
+                f"client {self.name}: {self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
+                hint="an OAuth token has none: set url in [mailchimp] to https://DATA-CENTRE.api.mailchimp.com/3.0",
+            )
+        return f"https://{centre}.api.mailchimp.com/3.0"
+
+    def ometria_url(self) -> str:
+        """The base address up to the version, without a slash at its end."""
+        return self.ometria.url or OMETRIA_URL
+
+    def collection(self, list_key: str) -> str:
+        """With everything filled in. ConfigError where that makes a collection that sends text messages."""
+        name = filled(self.ometria.collection, client=self.name, list_key=list_key)
+        if sends_texts(name):
+            raise ConfigError(f"client {self.name}: the collection for list {list_key}: {TEXTING_WORDS}")
+        return name
+
+    def rules(self, list_key: str, first_sync_at: int | None) -> ContactRules:
+        """ConfigError as `collection`."""
+        return ContactRules(
+            list_key=list_key,
+            collection=self.collection(list_key),
+            fields=self.fields,
+            consent=self.consent,
+            subscription_events=self.ometria.subscription_events,
+            force_optin=self.ometria.force_optin,
+            first_sync_at=first_sync_at,
+        )
+
+    def among(self, list_keys: Collection[str]) -> list[str]:
+        """Which of these lists are this client's, in the order of the file (of typing, where there is none)."""
+        return [key for key in (list_keys if self.any_list else self.lists) if key in list_keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`clients` in the order of the file; both paths are absolute, and the state file's folder may not exist yet."""
+
+    config_path: Path | None
+    db_path: Path
+    clients: Mapping[str, Client]
+
+    def select(self, list_keys: Sequence[str], client_names: Sequence[str]) -> list[tuple[Client, str]]:
+        """What a command works on, in the order of the file; nothing named means all, and naming twice means once.
+
+        A list that several clients have is taken from each of them. ConfigError for a client that does not
+        exist, a list that none of the clients has, and for no list where none is configured.
+        """
+        chosen = self._chosen(client_names)
+        if not list_keys:
+            return _all_lists(chosen)
+        keys = list(dict.fromkeys(map(_formed, list_keys)))
+        pairs = [(client, key) for client in chosen for key in client.among(keys)]
+        _check_found(keys, pairs, chosen, self.clients.values())
+        return pairs
+
+    def _chosen(self, names: Sequence[str]) -> list[Client]:
+        for name in names:
+            if name not in self.clients:
+                raise ConfigError(
+                    f"no client is called {shown(name)}{did_you_mean(name, self.clients)}",
+                    hint=f"there {'is' if len(self.clients) == 1 else 'are'} {_some(self.clients)}",
+                )
+        return [client for client in self.clients.values() if not names or client.name in names]
+
+
+def _some(names: Collection[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(islice(names, _NAMES_SHOWN)) + (f" and {more} more" if more > 0 else "")
+
+
+def _all_lists(clients: Sequence[Client]) -> list[tuple[Client, str]]:
+    if any(client.any_list for client in clients):
+        raise ConfigError(
+            "no list is named, and none is configured",
+            hint="name one, as in `mcimport sync LIST_KEY`, or write a file with `mcimport init`",
+        )
+    return [(client, key) for client in clients for key in client.lists]
+
+
+def _formed(list_key: str) -> str:
+    if not LIST_KEY.fullmatch(list_key):  # perhaps an address: not to be repeated
+        raise ConfigError("that is no list key: letters and digits alone, like 1a2d7ebf82")
+    return list_key
+
+
+def _check_found(
+    keys: Sequence[str], pairs: Sequence[tuple[Client, str]], chosen: Sequence[Client], everyone: Collection[Client]
+) -> None:
+    found = {key for _, key in pairs}
+    for key in keys:
+        if key not in found:
+            who = "no client" if len(chosen) == len(everyone) else f"none of the named clients ({_some_of(chosen)})"
+            owners = [client.name for client in everyone if key in client.lists]
+            near = did_you_mean(key, (known for client in chosen for known in client.lists))
+            raise ConfigError(
+                f"{who} has the list {key}{near}",
+                hint=f"it belongs to {_some(owners)}" if owners else "add it to the lists of a client",
+            )
+
+
+def _some_of(clients: Sequence[Client]) -> str:
+    return _some([client.name for client in clients])
+
+
+def with_flags(client: Client, *, workers: int | None, window: int | None) -> Client:
+    """`--workers` is a ceiling: it never opens more connections than are configured. `--window` replaces what is.
+
+    ConfigError outside of 1 to 10 and of 1 to 1000.
+    """
+    update: dict[str, int] = {}
+    if workers is not None:
+        _check_flag("--workers", workers, MOST_CONNECTIONS, "as many connections as Mailchimp allows an account")
+        update["connections"] = min(workers, client.mailchimp.connections)
+    if window is not None:
+        _check_flag("--window", window, MOST_MEMBERS, "the largest page that Mailchimp gives")
+        update["window"] = window
+    return replace(client, mailchimp=client.mailchimp.model_copy(update=update)) if update else client
+
+
+def _check_flag(flag: str, value: int, most: int, why: str) -> None:
+    if value < 1:
+        raise ConfigError(f"{flag} {value}: at least 1")
+    if value > most:
+        raise ConfigError(f"{flag} {value}: at most {most}, {why}")

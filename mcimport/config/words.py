@@ -1,0 +1,127 @@
+"""Pydantic's complaints as lines for a person: the place as it stands in the file, what is right, never a value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from mcimport.config.schema import TARGET_WORDS, ClientTable, Consent, File, Mailchimp, Ometria, Retry, Shared
+from mcimport.errors import ConfigError
+
+_SHOWN_PROBLEMS = 5
+_BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_NAME = 64
+_CLIENT_DEPTH = 2  # ("clients", NAME)
+_NAME_WORDS = "a client's name is up to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+_FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
+    "mailchimp": Mailchimp.model_fields,
+    "ometria": Ometria.model_fields,
+    "retry": Retry.model_fields,
+    "consent": Consent.model_fields,
+}
+
+Loc = tuple[int | str, ...]
+
+
+def shown(name: str) -> str:
+    """A name from the file, quoted where TOML would; cut short where it could be an address or a pasted text."""
+    if _BARE.fullmatch(name):
+        return name
+    whole = len(name) <= _LONGEST_NAME and "@" not in name and name.isprintable()
+    return json.dumps(name if whole else f"{name[:3]}...", ensure_ascii=not whole)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Empty where nothing is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:
+    """The table's path, and what stands in that table."""
+    depth = _CLIENT_DEPTH if loc[0] == "clients" and len(loc) > 1 else 0
+    if len(loc) > depth and loc[depth] in Shared.model_fields:
+        depth += 1
+    return tuple(str(part) for part in loc[:depth]), loc[depth:]
+
+
+def _written(table: Sequence[str], rest: Loc) -> str:
+    header = f"[{'.'.join(shown(part) for part in table)}]" if table else ""
+    key = shown(str(rest[0])) if rest and rest[0] != "[key]" else ""
+    entry = f", entry {rest[1] + 1}" if len(rest) > 1 and isinstance(rest[1], int) else ""
+    return " ".join(filter(None, (header, key))) + entry
+
+
+def place(*loc: int | str) -> str:
+    """Where a person finds it: `("clients", "acme", "ometria", "batch")` is `[clients.acme.ometria] batch`."""
+    return _written(*_split(loc))
+
+
+def _known(table: Sequence[str]) -> Mapping[str, FieldInfo]:
+    if not table:
+        return File.model_fields
+    if table[0] == "clients" and len(table) == _CLIENT_DEPTH:
+        return ClientTable.model_fields
+    return _FIELDS_OF.get(table[-1], {})
+
+
+def _unknown(table: Sequence[str], name: str) -> str:
+    known = _known(table)
+    if table and table[-1] == "consent":
+        return f"can't be changed: only {', '.join(known)} can{did_you_mean(name, known)}"
+    return f"unknown setting{did_you_mean(name, known) or _elsewhere(name)}"
+
+
+def _elsewhere(name: str) -> str:
+    """A setting that slipped under another table's header, perhaps misspelt too."""
+    tables = {setting: table for table, settings in _FIELDS_OF.items() for setting in settings}
+    near = get_close_matches(name, tables, n=1)
+    return f"; did you mean {near[0]} in [{tables[near[0]]}]?" if near else ""
+
+
+def _complaint(error: ErrorDetails) -> str:
+    table, rest = _split(error["loc"])
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return _unknown(table, str(rest[0]))
+    if kind == "value_error":
+        return str(error["ctx"]["error"])  # raised by the schema, in its words
+    if not rest:
+        return "must be a table"
+    if rest == ("[key]",):
+        return _NAME_WORDS
+    field = _known(table).get(str(rest[0]))
+    return f"{'is missing; it ' if kind == 'missing' else ''}must be {field.description if field else TARGET_WORDS}"
+
+
+def _line(error: ErrorDetails) -> str:
+    is_unknown_table = error["type"] == "extra_forbidden" and isinstance(error["input"], dict)
+    where = _written([str(part) for part in error["loc"]], ()) if is_unknown_table else place(*error["loc"])
+    return f"{where}: {_complaint(error)}"
+
+
+def problems(document: Mapping[str, Any]) -> File | list[str]:
+    """The checked file, or a line for everything that is wrong with it.
+
+    Not an exception, so that none hangs on the one that is raised in the end with the file's values in it.
+    """
+    try:
+        return File.model_validate(document)
+    except ValidationError as invalid:
+        return [_line(error) for error in invalid.errors(include_url=False)]
+
+
+def complaint(shown_path: str, lines: Sequence[str]) -> ConfigError:
+    """All problems as one error, a line each; beyond five only their number."""
+    text = [f"{shown_path}: {line}" for line in lines[:_SHOWN_PROBLEMS]]
+    more = len(lines) - len(text)
+    if more > 0:
+        text.append(f"and {more} more")
+    return ConfigError("\n".join(text), hint="`mcimport init` writes an example with every setting")

@@ -1,0 +1,147 @@
+"""The windows of one run through a pool of workers; the thread that owns the state file writes each outcome down."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from mcimport.errors import InterruptedRunError, McimportError, ServiceDownError
+from mcimport.limits import Stop
+from mcimport.models import Bounds, Outcome, Page, Window
+from mcimport.move import Job, move
+
+DEAD_IN_A_ROW = 10  # pages that fail, with nothing delivered in between, before a service is taken to be down
+LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
+LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
+
+
+def drive(
+    job: Job,
+    windows: Iterable[Window],
+    record: Callable[[Outcome], None],
+    *,
+    stop: Stop,
+    workers: int,
+    pages: Mapping[int, Page],
+    give_up: Callable[[], None],
+) -> None:
+    """Works off all windows; `record` is called in this thread, once for each page, and only then is it acknowledged.
+
+    `pages` are first pages that are the whole of their window, by its number: they are moved in order, without any
+    worker. `give_up` closes the connections under requests that do not end.
+
+    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+    """
+    tally = _Tally(record)
+    queue: deque[Window] = deque()
+    for window in windows:
+        page = pages.get(window.number)
+        if page is None:
+            queue.append(window)
+            continue
+        outcome = move(window, job, page)
+        tally.take(outcome)
+        if stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+    if queue:
+        _Pool(job, queue, tally, stop, workers, give_up).run()
+
+
+class _Tally:
+    """Records outcomes, and notices when nothing gets through any more."""
+
+    def __init__(self, record: Callable[[Outcome], None]) -> None:
+        self._record = record
+        self._dead = 0
+
+    def take(self, outcome: Outcome) -> None:
+        self._record(outcome)
+        if outcome.pushed:
+            self._dead = 0
+        elif outcome.failed:
+            self._dead += 1
+        if self._dead >= DEAD_IN_A_ROW:
+            reason = next(letter.reason for letter in outcome.letters)
+            raise ServiceDownError(
+                f"{DEAD_IN_A_ROW} pages in a row failed, the last one because {reason}",
+                hint="The next `mcimport sync` goes on where this one stopped.",
+            )
+
+
+class _Pool:
+    """Ten workers at most, each with one page at a time; what was learned of the bounds reaches the next pages."""
+
+    def __init__(
+        self,
+        job: Job,
+        queue: deque[Window],
+        tally: _Tally,
+        stop: Stop,
+        workers: int,
+        give_up: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._queue = queue
+        self._tally = tally
+        self._stop = stop
+        self._workers = workers
+        self._give_up = give_up
+        self._learned = Bounds()
+        self._flying: set[Future[Outcome]] = set()
+        self._failure: McimportError | None = None
+
+    def run(self) -> None:
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="window")
+        try:
+            while self._flying or (self._queue and not self._leaving()):
+                self._fill(executor)
+                self._collect(LOOK_UP)
+                if self._leaving():
+                    self._land()
+        finally:
+            # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
+            executor.shutdown(wait=not self._stop.now.is_set(), cancel_futures=True)
+        if self._failure:
+            raise self._failure
+        if self._stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+
+    def _leaving(self) -> bool:
+        return self._failure is not None or self._stop.asked.is_set()
+
+    def _fill(self, executor: ThreadPoolExecutor) -> None:
+        while self._queue and len(self._flying) < self._workers and not self._leaving():
+            window = self._queue.popleft()
+            window = replace(window, bounds=window.bounds | self._learned)
+            self._flying.add(executor.submit(move, window, self._job))
+
+    def _collect(self, seconds: float) -> None:
+        done, self._flying = wait(self._flying, seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._take(future)
+
+    def _take(self, future: Future[Outcome]) -> None:
+        try:
+            outcome = future.result()
+            if outcome.rest:
+                self._learned |= outcome.rest.bounds
+                self._queue.appendleft(outcome.rest)
+            self._tally.take(outcome)
+        except InterruptedRunError:
+            return
+        except McimportError as error:
+            self._failure = self._failure or error
+
+    def _land(self) -> None:
+        """Pages in flight may finish; then the connections are closed under those that do not."""
+        deadline = time.monotonic() + LEAVE_WITHIN
+        while self._flying and time.monotonic() < deadline and not self._stop.now.is_set():
+            self._collect(LOOK_UP)
+        if self._flying and self._stop.asked.is_set():
+            self._stop.now.set()
+            self._give_up()
+            self._collect(1.0)
+            self._flying = set()

@@ -1,0 +1,237 @@
+"""One request over the wire: sent once, read within bounds, and its answer named.
+
+`Wire.send` turns whatever happens on the way into the tree of `errors`; `check` does the same for what the server
+says. Retrying and limiting are the callers' business (see `limits`).
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+
+import httpx
+import msgspec
+
+from mcimport import __version__
+from mcimport.errors import (
+    FatalError,
+    InterruptedRunError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ServiceError,
+    ThrottledError,
+    TooSlowError,
+    UnreachableError,
+)
+
+MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
+LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
+CONNECT_TIMEOUT = 10.0  # seconds
+_PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
+_EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a-f]{1,16}){1,5})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        date: the server's clock (epoch seconds, UTC) from its `Date` header; None where it sent none.
+        took: seconds from the moment before sending to the arrival of the headers.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    date: int | None
+    took: float
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in self.headers.get("content-type", "")
+
+
+class Wire:
+    """Connections to one base address, kept open and shared by threads. Redirects are never followed with a key.
+
+    Args:
+        service: "Mailchimp" or "Ometria", for messages.
+        url: base address, up to and including `/3.0` or `/v2`.
+        headers: sent with each request; hold the key.
+        timeout: seconds for one whole answer.
+        connections: sockets kept at most.
+    """
+
+    def __init__(
+        self, service: str, url: str, headers: Mapping[str, str], *, timeout: float = 120, connections: int = 10
+    ) -> None:
+        self.service = service
+        self._timeout = timeout
+        self._closed = False
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"User-Agent": f"mcimport/{__version__}", "Accept": "application/json", **headers},
+            timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            verify=_tls() if url.startswith("https:") else _no_tls(),
+            follow_redirects=False,
+        )
+
+    def send(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Raises RetriableError or a kind of it when no whole answer came; InterruptedRunError once closed."""
+        try:
+            return self._send(method, path, params, body)
+        except httpx.ConnectTimeout:
+            raise UnreachableError(f"{self.service} does not answer") from None
+        except httpx.TimeoutException:
+            raise TooSlowError(f"{self.service} took too long to answer") from None
+        except httpx.ConnectError:
+            raise UnreachableError(
+                f"{self.service} cannot be reached", hint="Is the network up, and the address right?"
+            ) from None
+        except httpx.HTTPError as error:
+            self._if_closed()
+            raise RetriableError(f"the connection to {self.service} broke ({type(error).__name__})") from None
+        except RuntimeError:
+            self._if_closed()
+            raise
+
+    def close(self) -> None:
+        """Closes the sockets, under the feet of requests in flight if need be."""
+        self._closed = True
+        self._client.close()
+
+    def _send(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None) -> Answer:
+        begun = time.monotonic()
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        with self._client.stream(method, path, params=params, content=body, headers=headers) as response:
+            took = time.monotonic() - begun
+            content = self._read(response, begun + self._timeout)
+        return Answer(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=content,
+            date=_http_date(response.headers.get("date")),
+            took=took,
+        )
+
+    def _read(self, response: httpx.Response, deadline: float) -> bytes:
+        """The whole body; a server that dribbles for ever, or for gigabytes, is cut off."""
+        parts: list[bytes] = []
+        size = 0
+        for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BODY:
+                raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one answer")
+            if time.monotonic() > deadline:
+                raise TooSlowError(f"{self.service} took too long to answer")
+        return b"".join(parts)
+
+    def _if_closed(self) -> None:
+        if self._closed:
+            raise InterruptedRunError("stopped") from None
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: building it reads every root certificate, which takes longer than an idle sync."""
+    return httpx.create_ssl_context()
+
+
+@functools.cache
+def _no_tls() -> ssl.SSLContext:
+    """For plain http: a context that trusts nobody and is never asked."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _http_date(text: str | None) -> int | None:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) if text else None
+    except ValueError:
+        return None
+
+
+def check(service: str, answer: Answer) -> Answer:
+    """The answer, if it is a success (any 2xx); else raises the error that says what to do about it."""
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - the range that HTTP calls success
+        return answer
+    raise _named(service, answer)
+
+
+def _named(service: str, answer: Answer) -> ServiceError:  # noqa: PLR0911 - one line a status is the plainest table
+    status = answer.status
+    said = f"{service} answered {status}{_title(answer)}"
+    if status in (408, 504, 524):
+        return TooSlowError(said, status=status, retry_after=_retry_after(answer))
+    if status == 429:  # noqa: PLR2004 - too many requests
+        return ThrottledError(said, status=status, retry_after=_retry_after(answer))
+    if status >= 500:  # noqa: PLR2004 - the range that HTTP calls a server error
+        return RetriableError(said, status=status, retry_after=_retry_after(answer))
+    if status == 403:  # noqa: PLR2004 - forbidden, or busy, or blocked
+        return _forbidden(service, answer, said)
+    if status == 404:  # noqa: PLR2004 - not found
+        return MissingError(said, status=status)
+    if status in (400, 413, 422):
+        return RejectedError(said, status=status)
+    if status == 401:  # noqa: PLR2004 - unauthorized
+        return FatalError(f"{said}: the key is not accepted", hint=_key_hint(service), status=status)
+    return FatalError(said, status=status)
+
+
+def _forbidden(service: str, answer: Answer, said: str) -> ServiceError:
+    """403 has three meanings: no right (says why), blocked at the edge (a page of HTML), too many connections (bare).
+
+    The first from Mailchimp's documentation, the other two from its users' reports.
+    """
+    if answer.is_json or (service == "Ometria" and b"<html" not in answer.body[:512].lower()):
+        return FatalError(f"{said}: the key may not do this", hint=_key_hint(service), status=403)
+    if not answer.body.strip():
+        return ThrottledError(f"{said} without a reason: too many connections", status=403)
+    found = _EDGE_REFERENCE.search(html.unescape(answer.body[:4096].decode("utf-8", "replace")))
+    reference = f", reference {found[1]}" if found else ""
+    return RetriableError(
+        f"{said}: this machine's address is blocked at {service}'s edge{reference}",
+        hint=f"The key is not to blame. Ask {service}'s support, with the reference, or try from another address.",
+        status=403,
+    )
+
+
+def _key_hint(service: str) -> str:
+    return f"Check the {service} key of this client: `mcimport check` says which one it is."
+
+
+def _title(answer: Answer) -> str:
+    """The title of a problem document, if it is plain words; nothing else of an answer is ever repeated."""
+    if not answer.is_json:
+        return ""
+    try:
+        title = msgspec.json.decode(answer.body, type=_Problem).title
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return f" ({title})" if isinstance(title, str) and _PLAIN_TITLE.fullmatch(title) else ""
+
+
+class _Problem(msgspec.Struct):
+    """RFC 9457, as far as it is repeated."""
+
+    title: object = None
+
+
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdecimal():
+        return min(LONGEST_RETRY_AFTER, float(text))
+    moment, now = _http_date(text), answer.date or int(time.time())
+    return None if moment is None else min(LONGEST_RETRY_AFTER, max(0.0, float(moment - now)))

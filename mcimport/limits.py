@@ -1,0 +1,212 @@
+"""Waiting: retries, open connections, pushes a second, and the signal to leave.
+
+Every wait of the program happens here and ends at once when it is told to. Nothing here knows what it waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import tenacity
+
+from mcimport.errors import InterruptedRunError, RetriableError, ThrottledError, TooSlowError
+
+T = TypeVar("T")
+
+BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
+SLACK = 1.015  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
+RECOVERY = 200  # answered pushes from a standstill back to the full rate
+CALM = 40  # answered requests after which one more connection is tried
+QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
+
+
+class Stop:
+    """A request to leave. `asked`: begin nothing new, wake every pause. `now`: give up what is under way, too."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.now = threading.Event()
+
+    def at_once(self) -> None:
+        self.asked.set()
+        self.now.set()
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long a request is tried again.
+
+    Attributes:
+        stop: ends every pause; the next try then raises InterruptedRunError.
+        retries: tries after the first that failed. A busy account (429) costs none of them.
+        wait: seconds between two tries; a server that names a longer time gets it.
+        busy_for: seconds for which one request may find the account busy before that counts as a failure;
+            None: as long as it takes.
+    """
+
+    stop: Stop = field(default_factory=Stop)
+    retries: int = 3
+    wait: float = 5.0
+    busy_for: float | None = None
+
+    def none(self) -> Patience:
+        """The same, without a second try."""
+        return Patience(self.stop, 0, self.wait, self.busy_for)
+
+
+def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False) -> T:
+    """Do `work` until it succeeds, fails for good, or its tries are used up: the one policy for all requests.
+
+    `hurry` hands a TooSlowError back at once, for a caller who can ask for less instead.
+    Raises what `work` raised last; InterruptedRunError when the stop was asked for.
+    """
+    tally = _Tally(patience)
+
+    def attempt() -> T:
+        if patience.stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+        return work()
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),
+        stop=tally.exhausted,
+        wait=tally.pause,
+        sleep=tenacity.sleep_using_event(patience.stop.asked),
+        reraise=True,
+    )
+    return retrying(attempt)
+
+
+def _worth_another_try(error: BaseException, *, hurry: bool) -> bool:
+    return isinstance(error, RetriableError) and not (hurry and isinstance(error, TooSlowError))
+
+
+class _Tally:
+    """What one request has cost so far: failures, and the time for which its account was busy."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._failures = 0
+        self._refusals = 0
+        self._busy_since: float | None = None
+
+    def exhausted(self, state: tenacity.RetryCallState) -> bool:
+        if isinstance(_error(state), ThrottledError) and not self._busy_too_long():
+            self._refusals += 1
+            return False
+        self._failures += 1
+        self._busy_since = None
+        return self._failures > self._patience.retries
+
+    def pause(self, state: tenacity.RetryCallState) -> float:
+        error = _error(state)
+        asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
+        if isinstance(error, ThrottledError):
+            return max(asked, min(BUSY_MOST, BUSY_FIRST * 1.6 ** (self._refusals - 1)))
+        return max(asked, self._patience.wait)
+
+    def _busy_too_long(self) -> bool:
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        return self._patience.busy_for is not None and now - self._busy_since > self._patience.busy_for
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+class Gate:
+    """At most so many requests of one account are open at once; fewer for a while after a refusal.
+
+    One for each Mailchimp account. A refusal closes one place (many refusals of the same moment count once);
+    a calm stretch opens it again, so that an account shared with other programs finds its own number.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._most = places
+        self._places = places
+        self._open = 0
+        self._calm = 0
+        self._closed_at = 0.0
+        self._change = threading.Condition()
+
+    @contextmanager
+    def place(self, stop: Stop) -> Iterator[None]:
+        """Holds one place; raises InterruptedRunError when the stop comes before there is one."""
+        with self._change:
+            while self._open >= self._places:
+                if stop.asked.is_set():
+                    raise InterruptedRunError("stopped")
+                self._change.wait(0.25)
+            self._open += 1
+            entered = time.monotonic()
+        try:
+            yield
+        except ThrottledError:
+            self._refused(entered)
+            raise
+        else:
+            self._served()
+        finally:
+            with self._change:
+                self._open -= 1
+                self._change.notify()
+
+    def _refused(self, entered: float) -> None:
+        with self._change:
+            self._calm = 0
+            if entered >= self._closed_at:
+                self._closed_at = time.monotonic()
+                self._places = max(1, self._places - 1)
+
+    def _served(self) -> None:
+        with self._change:
+            self._calm += 1
+            if self._calm >= CALM and self._places < self._most:
+                self._calm = 0
+                self._places += 1
+                self._change.notify()
+
+
+class Pacer:
+    """So many turns a second, evenly spaced, never in a burst: one for each Ometria account.
+
+    A refusal (429) lowers the rate by a quarter; answers raise it step by step, up to the configured one. A queue that
+    reports little room slows the turns in proportion.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._most = per_second
+        self._rate = per_second
+        self._room = 1.0
+        self._next = 0.0
+        self._cut_at = 0.0
+        self._lock = threading.Lock()
+
+    def turn(self, stop: Stop) -> float:
+        """Waits for the next turn and returns its moment (monotonic); raises InterruptedRunError at `stop.now`."""
+        with self._lock:
+            moment = max(time.monotonic(), self._next)
+            self._next = moment + SLACK / (self._rate * self._room)
+        if stop.now.wait(max(0.0, moment - time.monotonic())):
+            raise InterruptedRunError("stopped")
+        return moment
+
+    def refused(self, turn: float) -> None:
+        """A 429 for a push whose turn it was at `turn`: those that were under way together count once."""
+        with self._lock:
+            if turn >= self._cut_at:
+                self._cut_at = time.monotonic()
+                self._rate = max(self._most / 32, self._rate * 0.75)
+                self._next = max(self._next, self._cut_at + 1.0)
+
+    def served(self, room: int | None) -> None:
+        """A push was taken; `room` is what the queue says it has left, in records, None when it says nothing."""
+        with self._lock:
+            self._rate = min(self._most, self._rate + self._most / RECOVERY)
+            self._room = 1.0 if room is None else max(0.02, min(1.0, room / QUEUE_LOW))

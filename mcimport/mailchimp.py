@@ -1,0 +1,302 @@
+"""Mailchimp: a list's first page, its cuts, a window's next page, a crowded second; fields and single members.
+
+Source of the facts: Mailchimp's Marketing API v3 reference, and dated probes of live accounts by other projects where
+the reference is silent (bounds of `since_last_changed`, archived members, odd answers with status 200).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from mcimport import windows
+from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, TooSlowError
+from mcimport.http import Answer, Wire, check
+from mcimport.limits import Gate, Patience, patiently
+from mcimport.models import ListFields, Member, MergeField, Page, Sweep, Window
+from mcimport.times import epoch, iso
+
+T = TypeVar("T")
+
+MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
+LOOK_UP_FIELDS = "members.last_changed,total_items"
+NO_END = sys.maxsize  # the `until` of a window that has no end yet
+CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
+
+
+class UnsettledError(RetriableError):
+    """A second larger than a page held no still: after so many passes there was still somebody new."""
+
+
+class _Members(msgspec.Struct):
+    """`GET /lists/{list_id}/members`: without a `members` array, or without a count, it is no answer."""
+
+    members: list[Member]
+    total_items: int
+
+
+class Mailchimp:
+    """One account, for one client. Safe to share between threads.
+
+    Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
+    tries are used up, InterruptedRunError when the stop was asked for.
+    """
+
+    def __init__(self, wire: Wire, gate: Gate, patience: Patience) -> None:
+        self._wire = wire
+        self._gate = gate
+        self._patience = patience
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def ping(self) -> None:
+        """Raises when the key is not accepted."""
+        self._get("ping", {}, _Ping)
+
+    def first_page(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
+        """The first `count` members of a sweep after `since`, oldest change first, and the clock of the server.
+
+        A page that is too slow is asked for at half the size, down to 50. Raises FatalError for an unknown list.
+        """
+        window = Window(number=0, sweep=sweep, since=since, until=NO_END)
+        while True:
+            try:
+                return self._page(list_key, window, count)
+            except TooSlowError:
+                if count <= windows.SMALLEST_PAGE:
+                    raise
+                count = windows.half(count)
+            except MissingError:
+                raise FatalError(
+                    f"Mailchimp knows no list {list_key} under this key",
+                    hint="The list's id stands in Mailchimp under Audience, Settings.",
+                    status=404,
+                ) from None
+
+    def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
+        """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does."""
+        members = self._look(list_key, window, offset, quick=quick).members
+        return epoch(members[0].last_changed) if members else None
+
+    def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
+        """The first `count` members of what is left of the window. `quick`: without a second try.
+
+        Raises TooSlowError at once when fewer might be answered.
+        """
+        try:
+            return self._page(list_key, window, count, offset=offset, quick=quick)
+        except MissingError as error:
+            raise RetriableError(f"{error}, in the middle of the run", status=404) from None
+
+    def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
+        """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
+
+        The same members once more, with nobody at the next offset, are the end whatever is counted: the page comes
+        back with its count corrected. Somebody there: the server cuts its pages short, and that is their size.
+        """
+        again = self.next_page(list_key, window, count) if page.members else self._insisted(list_key, window, count)
+        if set(map(windows.identity, again.members)) != set(map(windows.identity, page.members)):
+            return again, count
+        size = len(again.members)
+        if size and self.next_page(list_key, window, count, offset=size).members:
+            return again, size
+        return replace(again, total=size), count
+
+    def crowded_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
+        """Everybody who shares `second`, in passes over its pages, last page first; each member once.
+
+        Raises UnsettledError after 25 passes. A page that fails for good is left out and its error raised at the end
+        of the pass, when the rest of the second was handed over; a TooSlowError comes at once.
+        """
+        span = replace(window, since=second - 1, through=None, until=second)
+        crowd = windows.Crowd(second, self._counted(list_key, span))
+        while crowd.passes < crowd.MOST_PASSES:
+            crowd.begin_pass()
+            failure: RetriableError | None = None
+            for offset, page in self._pass(list_key, span, crowd.count):
+                if isinstance(page, RetriableError):
+                    failure = page
+                elif fresh := crowd.take(page.members, offset):
+                    yield fresh
+            if failure:
+                raise failure
+            if crowd.end_pass():
+                return
+        raise UnsettledError(f"a crowded second was not settled after {crowd.MOST_PASSES} passes")
+
+    def member(self, list_key: str, contact_id: str) -> Member:
+        """One member by `contact_id`; MissingError when there is none (any more)."""
+        fields = ",".join(Member.__struct_fields__)
+        return self._get(f"lists/{list_key}/members/{contact_id}", {"fields": fields}, Member)
+
+    def list_fields(self, list_key: str) -> ListFields:
+        """The list's merge fields and the names of its interests: two requests and one for each category."""
+        everything = {"count": "1000"}
+        merge = self._get(f"lists/{list_key}/merge-fields", everything, _MergeFields).merge_fields
+        path = f"lists/{list_key}/interest-categories"
+        categories = self._get(path, everything, _Categories).categories
+        interests: dict[str, str] = {}
+        for category in categories:
+            named = self._get(f"{path}/{category.id}/interests", everything, _Interests).interests
+            interests |= {interest.id: interest.name for interest in named}
+        return ListFields({field.tag: _merge_field(field) for field in merge}, interests)
+
+    def _counted(self, list_key: str, span: Window) -> int:
+        return self._look(list_key, span, 0).total_items
+
+    def _pass(self, list_key: str, span: Window, count: int) -> Iterator[tuple[int, Page | RetriableError]]:
+        """One pass: from the first offset that answers short, whatever the count says, down to 0.
+
+        Full pages seen on the way up do not count as read: somebody may slide from a page not read yet into one that
+        was.
+        """
+        size = span.page
+        top = max(0, (count - 1) // size * size)
+        page = self._page_or_error(list_key, span, top)
+        while isinstance(page, Page) and len(page.members) >= size:
+            top += size
+            page = self._page_or_error(list_key, span, top)
+        yield top, page
+        for offset in range(top - size, -1, -size):
+            yield offset, self._page_or_error(list_key, span, offset)
+
+    def _page_or_error(self, list_key: str, span: Window, offset: int) -> Page | RetriableError:
+        try:
+            return self.next_page(list_key, span, span.page, offset=offset)
+        except TooSlowError:
+            raise
+        except RetriableError as error:
+            return error
+
+    def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> _Members:
+        params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
+        return self._get(f"lists/{list_key}/members", params, _Members, quick=quick)
+
+    def _insisted(self, list_key: str, window: Window, count: int) -> Page:
+        """A page that holds nobody though it counts somebody, asked for as often as an error would be."""
+
+        def ask() -> Page:
+            page = self.next_page(list_key, window, count, quick=True)
+            if page.total and not page.members:
+                raise _EmptyError(page)
+            return page
+
+        try:
+            return patiently(self._patience, ask)
+        except _EmptyError as error:
+            return error.page
+
+    def _page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
+        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": MEMBER_FIELDS}
+
+        def ask() -> Page:
+            answer = self._once(f"lists/{list_key}/members", params)
+            content = _decoded(answer, _Members)
+            page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
+            windows.check(window, page, count, offset)
+            return page
+
+        return patiently(self._patience.none() if quick else self._patience, ask, hurry=count > windows.SMALLEST_PAGE)
+
+    def _get(self, path: str, params: Mapping[str, str], kind: type[T], *, quick: bool = False) -> T:
+        patience = self._patience.none() if quick else self._patience
+        return patiently(patience, lambda: _decoded(self._once(path, params), kind))
+
+    def _once(self, path: str, params: Mapping[str, str]) -> Answer:
+        with self._gate.place(self._patience.stop):
+            try:
+                return check("Mailchimp", self._wire.send("GET", path, params=params))
+            except RejectedError as error:
+                raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+
+
+class _EmptyError(RetriableError):
+    def __init__(self, page: Page) -> None:
+        super().__init__("Mailchimp sent nobody, but counted somebody")
+        self.page = page
+
+
+class _Ping(msgspec.Struct):
+    health_status: str = ""
+
+
+class _MergeFieldAnswer(msgspec.Struct):
+    tag: str
+    type: str = "text"
+    name: str = ""
+    options: Any = None
+
+
+class _MergeFields(msgspec.Struct):
+    merge_fields: list[_MergeFieldAnswer]
+
+
+class _Named(msgspec.Struct):
+    id: str
+    name: str = ""
+
+
+class _Categories(msgspec.Struct):
+    categories: list[_Named]
+
+
+class _Interests(msgspec.Struct):
+    interests: list[_Named]
+
+
+def _span(window: Window) -> dict[str, str]:
+    """The query for a window. `+` in a time must be percent-encoded, which the client does."""
+    since = windows.asked_since(window)
+    return {
+        "sort_field": "last_changed",
+        "sort_dir": "ASC",
+        **({"since_last_changed": iso(since)} if since is not None else {}),
+        **({"before_last_changed": iso(windows.asked_before(window))} if window.until != NO_END else {}),
+        **({"status": "archived"} if window.sweep == "archived" else {}),
+    }
+
+
+def _clock(answer: Answer) -> tuple[int, str]:
+    """The last second that was surely over when the answer's request was sent, and what is odd about the clock.
+
+    The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
+    seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
+    whoever is seen *at* that second then proves that the bound includes it.
+    """
+    ours = time.time()
+    if answer.date is None:
+        return int(ours) - CLOCK_TOLERANCE - 2, "Mailchimp sent no clock: this machine's is used, less five minutes"
+    odd = abs(answer.date - ours) > CLOCK_TOLERANCE
+    warning = "the clocks of Mailchimp and of this machine differ by more than five minutes" if odd else ""
+    return math.floor(answer.date - answer.took) - 2, warning
+
+
+def _decoded(answer: Answer, kind: type[T]) -> T:
+    """Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody"."""
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decoded_leniently(answer, kind)
+
+
+def _decoded_leniently(answer: Answer, kind: type[T]) -> T:
+    """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
+    try:
+        return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind)
+    except (ValueError, RecursionError):
+        raise RetriableError(
+            "Mailchimp's answer is not what was asked for (empty, cut off, or of another shape)", status=answer.status
+        ) from None
+
+
+def _merge_field(answer: _MergeFieldAnswer) -> MergeField:
+    options = answer.options if isinstance(answer.options, dict) else {}
+    return MergeField(answer.tag, answer.type, answer.name, options)

@@ -1,0 +1,296 @@
+"""One page of a window: fetch, convert, push; frozen values in, an `Outcome` out, no state: any engine can run it.
+
+A page that cannot be read for good is narrowed over the next pieces of work: half of it is asked for without waiting,
+then half of what is left under suspicion, until what can be read went through and the smallest span that cannot is
+named in a dead letter. Rejections of single records become letters of their own; everything else goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from mcimport import windows
+from mcimport.convert import encode_contact, member_id
+from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
+from mcimport.mailchimp import Mailchimp
+from mcimport.models import (
+    Cause,
+    Conversion,
+    Converted,
+    Member,
+    NewLetter,
+    Outcome,
+    Page,
+    Skipped,
+    Unsendable,
+    Window,
+)
+from mcimport.ometria import Ometria
+from mcimport.times import epoch
+from mcimport.windows import Settled
+
+MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all windows of one run share; safe to use from many threads.
+
+    Attributes:
+        ometria: None in a dry run: everything happens but the push.
+        convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
+        watched: ids of members (without the list) who have an open dead letter.
+    """
+
+    list_key: str
+    mailchimp: Mailchimp
+    ometria: Ometria | None
+    convert: Callable[[Member], Conversion]
+    watched: frozenset[str] = frozenset()
+
+
+def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
+    """Moves one page of a window and says what is left of it. `page`: was read already, and is all there is.
+
+    Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
+    """
+    haul = _Haul(window, job)
+    if page is not None:
+        return _carry(haul, windows.settle_whole(window, page), None)
+    try:
+        settled, asked = _read(window, job, haul)
+    except RetriableError as error:
+        return _unread(haul, error)
+    if settled.verdict == "crowded":
+        return _carry_crowd(haul, settled, asked)
+    rest = None if settled.verdict == "over" else _less_suspect(settled.rest, len(settled.kept), asked)
+    return _carry(haul, settled.kept, rest)
+
+
+@dataclass
+class _Haul:
+    """What one piece of work has carried so far."""
+
+    window: Window
+    job: Job
+    members: int = 0
+    skipped: int = 0
+    pushed: int = 0
+    rejected: int = 0
+    letters: list[NewLetter] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    warnings: set[str] = field(default_factory=set)
+    consents: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    seen_only: bool = False
+
+    def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
+        over = rest is not None and rest.through is not None and rest.through >= rest.until
+        return Outcome(
+            window=self.window,
+            rest=None if over else rest,
+            members=self.members,
+            skipped=self.skipped,
+            pushed=self.pushed,
+            rejected=self.rejected,
+            optins=self.consents["EXPLICITLY_OPTEDIN"],
+            optouts=self.consents["EXPLICITLY_OPTEDOUT"],
+            events=self.events,
+            letters=tuple(self.letters),
+            delivered=tuple(self.delivered),
+            gone=gone,
+            failed=failed and not self.pushed,
+            warnings=tuple(sorted(self.warnings)),
+        )
+
+    def bury(self, since: int | None, until: int, error: Exception) -> None:
+        self.letters.append(NewLetter("window", "transport", self.window.sweep, since, until, str(error)))
+
+
+# ---- reading
+
+
+def _read(window: Window, job: Job, haul: _Haul) -> tuple[Settled, int]:
+    """The next page, believed only as far as it should be, and how many members were asked for."""
+    window, page, asked = _fetch(window, job)
+    settled = windows.settle(window, page, asked)
+    for _ in range(MOST_DOUBTS):
+        if settled.verdict != "short":
+            break
+        page, asked = job.mailchimp.doubted(job.list_key, window, page, asked)
+        haul.warnings.add("Mailchimp's counts and its members differ")
+        settled = windows.settle(window, page, asked)
+    if settled.verdict == "short":
+        raise RetriableError("Mailchimp's pages and their counts do not come to rest")
+    return settled, asked
+
+
+def _fetch(window: Window, job: Job) -> tuple[Window, Page, int]:
+    """A page of the size that works: a page that is too slow is asked for at half its size, down to 50."""
+    if window.suspect:
+        size = max(1, window.suspect // 2)
+        return window, job.mailchimp.next_page(job.list_key, window, size, quick=True), size
+    while True:
+        try:
+            return window, job.mailchimp.next_page(job.list_key, window, window.page), window.page
+        except TooSlowError:
+            if window.page <= windows.SMALLEST_PAGE:
+                raise
+            window = replace(window, page=windows.half(window.page))
+
+
+def _less_suspect(rest: Window, kept: int, asked: int) -> Window:
+    """Half of a suspected page was readable: the cause, if it is still there, is among the others."""
+    if not rest.suspect:
+        return rest
+    return replace(rest, suspect=0 if asked >= rest.suspect else max(1, rest.suspect - kept))
+
+
+def _unread(haul: _Haul, error: RetriableError) -> Outcome:
+    """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
+    window = haul.window
+    if isinstance(error, UnreachableError):
+        haul.bury(window.start, window.until, error)
+        return haul.outcome(None, failed=True)
+    asked = max(1, window.suspect // 2) if window.suspect else window.page
+    if isinstance(error, TooSlowError):
+        return _set_aside(haul, min(asked, windows.SMALLEST_PAGE), error)
+    if window.suspect == 1:
+        return _set_aside(haul, 1, error)
+    return haul.outcome(replace(window, suspect=asked))
+
+
+def _set_aside(haul: _Haul, rows: int, error: RetriableError) -> Outcome:
+    """Names the smallest span that holds the window's first `rows` members, and goes on behind it."""
+    span = _smallest_span(haul.window, haul.job, rows)
+    if span is None:
+        return haul.outcome(None)
+    haul.bury(*span, error)
+    return haul.outcome(replace(haul.window, through=span[1], suspect=0), failed=True)
+
+
+def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int] | None:
+    """Where the window's first `rows` members lie, as far as tiny requests without a second try can tell.
+
+    None: there is nobody any more.
+    """
+    start = window.start
+    if rows == 1:
+        with contextlib.suppress(RetriableError):
+            first = job.mailchimp.look_up(job.list_key, window, 0, quick=True)
+            if first is None or first > window.until:
+                return None
+            if start is None or first > start:
+                return first - 1, first
+    try:
+        following = job.mailchimp.look_up(job.list_key, window, rows, quick=True)
+    except RetriableError:
+        following = None
+    if following is None:
+        return start, window.until
+    end = following - 1 if start is None else max(following - 1, start + 1)
+    return start, min(end, window.until)
+
+
+# ---- carrying
+
+
+def _carry(haul: _Haul, members: Iterable[Member], rest: Window | None) -> Outcome:
+    """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span."""
+    window = haul.window
+    try:
+        _deliver(haul, members)
+        if rest is None and window.only is not None and not haul.seen_only:
+            return _carry_missing(haul)
+    except RetriableError as error:
+        end = window.until if rest is None or rest.through is None else rest.through
+        haul.bury(window.start, end, error)
+        return haul.outcome(rest, failed=True)
+    return haul.outcome(rest)
+
+
+def _carry_crowd(haul: _Haul, settled: Settled, asked: int) -> Outcome:
+    """A second larger than a page: its passes are one piece of work."""
+    window, job, second = haul.window, haul.job, settled.second
+    rest = settled.rest if window.suspect else replace(settled.rest, page=asked)
+    try:
+        for members in job.mailchimp.crowded_second(job.list_key, rest, second):
+            _deliver(haul, members)
+    except TooSlowError as error:
+        if rest.page > windows.SMALLEST_PAGE:
+            return haul.outcome(replace(window, page=windows.half(rest.page)))
+        haul.bury(second - 1, second, error)
+    except RetriableError as error:
+        haul.bury(second - 1, second, error)
+    rest = _less_suspect(replace(rest, through=second), haul.members, asked)
+    if second >= window.until and window.only is not None and not haul.seen_only and not haul.letters:
+        return _carry_missing(haul)
+    return haul.outcome(rest, failed=bool(haul.letters))
+
+
+def _carry_missing(haul: _Haul) -> Outcome:
+    """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone"."""
+    job, only = haul.job, haul.window.only or ""
+    try:
+        member = job.mailchimp.member(job.list_key, only)
+    except MissingError:
+        return haul.outcome(None, gone=True)
+    _deliver(haul, [member])
+    return haul.outcome(None)
+
+
+def _deliver(haul: _Haul, members: Iterable[Member]) -> None:
+    """Converts, encodes and pushes; raises RetriableError when Ometria cannot be reached for good."""
+    if haul.window.only is not None:
+        members = [member for member in members if member_id(member) == haul.window.only]
+        haul.seen_only = haul.seen_only or bool(members)
+    records: dict[str, tuple[Member, bytes]] = {}
+    for member in members:
+        haul.members += 1
+        _convert(haul, member, records)
+    ready = list(records.values())
+    ometria = haul.job.ometria
+    if ometria is None or not ready:
+        _note_taken(haul, [member for member, _ in ready])
+        return
+    pushed = ometria.push([record for _, record in ready])
+    _note_taken(haul, [ready[place][0] for place in pushed.taken])
+    for place, reason in pushed.refused:
+        _set_member_aside(haul, ready[place][0], reason)
+    if pushed.error:
+        raise pushed.error
+
+
+def _convert(haul: _Haul, member: Member, records: dict[str, tuple[Member, bytes]]) -> None:
+    """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
+    converted = haul.job.convert(member)
+    if isinstance(converted, Skipped):
+        haul.skipped += 1
+        return
+    record = encode_contact(converted.contact) if isinstance(converted, Converted) else converted
+    if isinstance(record, Unsendable):
+        _set_member_aside(haul, member, record.reason)
+    elif isinstance(converted, Converted):
+        records[converted.contact.id] = (member, record)
+        haul.warnings.update(converted.warnings)
+        haul.consents[converted.contact.marketing_optin] += 1
+        haul.events += converted.contact.timestamp_subscribed is not None
+
+
+def _note_taken(haul: _Haul, members: list[Member]) -> None:
+    haul.pushed += len(members)
+    if haul.job.watched:
+        ids = (member_id(member) for member in members)
+        haul.delivered.extend(who for who in ids if who in haul.job.watched)
+
+
+def _set_member_aside(haul: _Haul, member: Member, reason: str, cause: Cause = "refusal") -> None:
+    haul.rejected += 1
+    moment = epoch(member.last_changed)
+    since = None if moment is None else moment - 1
+    haul.letters.append(
+        NewLetter("contact", cause, haul.window.sweep, since, moment, reason, member_id=member_id(member))
+    )

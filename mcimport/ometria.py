@@ -1,0 +1,142 @@
+"""Ometria: push batches of contacts, and read back.
+
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. A push answers 202 with how many
+records were accepted and rejected, never which; that is found by halving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from mcimport.errors import RejectedError, RetriableError, ThrottledError
+from mcimport.http import Answer, Wire, check
+from mcimport.limits import Pacer, Patience, patiently
+
+MAX_RECORD = 60_000  # bytes of one record as sent
+HINTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Positions in the records handed over: those that Ometria took, and those it refuses, each with a reason.
+
+    `error`: why the others did not get through, after all tries; None when there are no others.
+    """
+
+    taken: tuple[int, ...]
+    refused: tuple[tuple[int, str], ...]
+    error: RetriableError | None = None
+
+
+class _Receipt(msgspec.Struct):
+    """What a push answers. `accepted` means received and authenticated: validation follows later, unseen."""
+
+    accepted: int
+    rejected: int = 0
+
+
+class _ErrorHint(msgspec.Struct):
+    error_message: str = ""
+    error_path: str = ""
+
+
+class Ometria:
+    """One account, for one client. Safe to share between threads.
+
+    Args:
+        batch: records a push, at most 100.
+    """
+
+    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100) -> None:
+        self._wire = wire
+        self._pacer = pacer
+        self._patience = patience
+        self._batch = batch
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def push(self, records: Sequence[bytes]) -> Pushed:
+        """Upserts encoded contacts, a batch at a time, each when it is its turn.
+
+        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, and
+        InterruptedRunError.
+        """
+        taken: list[int] = []
+        refused: list[tuple[int, str]] = []
+        try:
+            for start in range(0, len(records), self._batch):
+                places = range(start, min(start + self._batch, len(records)))
+                self._push_places(records, list(places), taken, refused)
+        except RetriableError as error:
+            return Pushed(tuple(taken), tuple(refused), error)
+        return Pushed(tuple(taken), tuple(refused))
+
+    def check_key(self) -> None:
+        """Raises when the key is not accepted. A harmless read: it stores nothing."""
+        patiently(self._patience, lambda: self._get("push/_errors"))
+
+    def latest_errors(self) -> list[str]:
+        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more."""
+        answer = patiently(self._patience.none(), lambda: self._get("push/_errors"))
+        try:
+            hints = msgspec.json.decode(answer.body, type=list[_ErrorHint])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return []
+        return [f"{hint.error_path}: {hint.error_message}" for hint in hints[:HINTS]]
+
+    def _push_places(
+        self, records: Sequence[bytes], places: list[int], taken: list[int], refused: list[tuple[int, str]]
+    ) -> None:
+        reason = self._push_batch([records[place] for place in places])
+        if not reason:
+            taken.extend(places)
+        elif len(places) == 1:
+            refused.append((places[0], reason))
+        else:
+            middle = len(places) // 2
+            self._push_places(records, places[:middle], taken, refused)
+            self._push_places(records, places[middle:], taken, refused)
+
+    def _push_batch(self, batch: Sequence[bytes]) -> str:
+        """Why Ometria refuses this batch or a part of it; empty when it took all."""
+        body = b"[" + b",".join(batch) + b"]"
+        try:
+            rejected = patiently(self._patience, lambda: self._once(body, len(batch)))
+        except RejectedError as error:
+            return str(error)
+        return "Ometria rejected the record" if rejected else ""
+
+    def _once(self, body: bytes, size: int) -> int:
+        """Sends a batch and returns how many of its `size` records were rejected."""
+        turn = self._pacer.turn(self._patience.stop)
+        try:
+            answer = check("Ometria", self._wire.send("POST", "push", body=body))
+        except ThrottledError:
+            self._pacer.refused(turn)
+            raise
+        self._pacer.served(_room(answer))
+        return _rejected(answer, size)
+
+    def _get(self, path: str) -> Answer:
+        return check("Ometria", self._wire.send("GET", path))
+
+
+def _room(answer: Answer) -> int | None:
+    """Records that still fit into the account's queue, when the answer says so."""
+    text = answer.headers.get("x-queuesize-remaining", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _rejected(answer: Answer, size: int) -> int:
+    """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
+    try:
+        receipt = msgspec.json.decode(answer.body, type=_Receipt)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no receipt", status=answer.status) from None
+    if receipt.accepted + receipt.rejected != size:
+        raise RetriableError("Ometria's receipt does not add up to what was sent", status=answer.status)
+    return receipt.rejected

@@ -1,0 +1,141 @@
+"""What is remembered of lists, runs, windows and dead letters, as frozen values; times in whole seconds, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcimport.errors import McimportError
+from mcimport.models import Bounds, Cause, LetterKind, RunKind, RunStatus, Sweep, Window, WindowStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """The program's memory of one list at one destination."""
+
+    id: int
+    client: str
+    list_key: str
+    collection: str
+    destination: str
+    sync_point: int | None
+    first_sync_at: int | None
+    mapping: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`."""
+
+    id: int
+    list_id: int
+    client: str
+    list_key: str
+    kind: RunKind
+    since: int | None
+    until: int | None
+    status: RunStatus
+    members_total: int
+    members_read: int
+    members_skipped: int
+    contacts_pushed: int
+    contacts_rejected: int
+    opt_ins: int
+    opt_outs: int
+    subscription_events: int
+    windows_total: int
+    windows_dead: int
+    started_at: int
+    finished_at: int | None
+    error: str | None
+    moves_sync_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One window of a run, as the log shows it."""
+
+    run_id: int
+    number: int
+    sweep: Sweep
+    offset: int
+    count: int
+    since: int | None
+    until: int
+    through: int | None
+    page: int
+    bounds: str
+    status: WindowStatus
+    attempts: int
+    members: int
+    pushed: int
+    error: str | None
+    finished_at: int | None
+    letter_id: int | None
+    only_member: str | None
+
+    def window(self) -> Window:
+        """The piece of work that is left of it."""
+        learned = self.bounds.split(",")
+        return Window(
+            number=self.number,
+            sweep=self.sweep,
+            since=self.since,
+            until=self.until,
+            page=self.page,
+            offset=self.offset,
+            count=self.count,
+            through=self.through,
+            bounds=Bounds("since" in learned, "before" in learned),
+            letter_id=self.letter_id,
+            only=self.only_member,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter. `destination` is that of its list: letters of another one are shown, never replayed."""
+
+    id: int
+    list_id: int
+    run_id: int
+    client: str
+    list_key: str
+    kind: LetterKind
+    cause: Cause
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    member_id: str | None
+    reason: str
+    attempts: int
+    status: str
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListResult:
+    """What one call did for one list.
+
+    Attributes:
+        status: "completed", "skipped" (another process is at it), "interrupted" or "failed".
+        runs: the finished runs, in order: a resumed one first. Empty when it ended before there was one.
+        dead_letters: letters that these runs wrote, or that failed again in them.
+        error: why it did not complete; None when it did.
+        ceiling: contacts a second that the client's Ometria account takes at most.
+        warnings: words for a person, each once.
+        hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
+    """
+
+    client: str
+    list_key: str
+    status: str
+    runs: tuple[Run, ...] = ()
+    windows_done: int = 0
+    dead_letters: int = 0
+    seconds: float = 0.0
+    error: McimportError | None = None
+    ceiling: float = 0.0
+    dry_run: bool = False
+    warnings: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()

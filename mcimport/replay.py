@@ -1,0 +1,135 @@
+"""Dead letters back into the stream: each span or member is read afresh, in a run of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count, groupby
+
+from mcimport.accounts import Services
+from mcimport.config import Client
+from mcimport.errors import ConfigError, McimportError
+from mcimport.models import Window
+from mcimport.records import Letter, ListResult, ListRow
+from mcimport.state import State, hold, letters, lists, open_state, runs
+from mcimport.task import House, Task, carry_out, recorded_end, result_of
+
+
+def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], house: House) -> list[ListResult]:
+    """Replays the letters named, or all that are open, of the destinations that the clients' keys lead to.
+
+    Raises ConfigError, before any request, for a letter that does not exist or is not open; StateError.
+    """
+    with open_state(house.db_path, create=False) as state:
+        chosen = _chosen(state, letter_ids)
+    by_client: dict[str, list[Letter]] = {}
+    for letter in chosen:
+        by_client.setdefault(letter.client, []).append(letter)
+    known = {client.name: client for client in clients}
+    strangers = [name for name in by_client if name not in known]
+    if letter_ids and strangers:
+        raise ConfigError(f"client {strangers[0]} of that dead letter is not configured (any more)")
+    return [
+        result
+        for name, theirs in by_client.items()
+        if name in known
+        for result in _replay_client(known[name], theirs, house, named=bool(letter_ids))
+    ]
+
+
+def _chosen(state: State, letter_ids: Sequence[int]) -> list[Letter]:
+    if not letter_ids:
+        return letters.everything(state, most=-1)
+    return [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
+
+
+def _found(state: State, letter_id: int) -> Letter:
+    letter = letters.find(state, letter_id)
+    if letter is None:
+        raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list` shows those that are open.")
+    if letter.status != "open":
+        raise ConfigError(f"dead letter {letter_id} is not open: it is {letter.status}")
+    return letter
+
+
+def _replay_client(client: Client, theirs: Sequence[Letter], house: House, *, named: bool) -> list[ListResult]:
+    """Under the client's lock, list by list; never raises what `errors` knows: it is in the results."""
+    results: list[ListResult] = []
+    groups = [list(group) for _, group in groupby(sorted(theirs, key=_by_list), key=_by_list)]
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(hold(house.db_path, client.name))
+            services = stack.enter_context(house.accounts.open(client))
+            state = stack.enter_context(open_state(house.db_path, create=False))
+            for group in groups:
+                result = _attempt(client, group, house, services, state, named=named)
+                if result is not None:
+                    results.append(result)
+                    house.reporter.ended(result)
+    except McimportError as error:
+        for group in groups[len(results) :]:
+            result = result_of(client, group[0].list_key, None, error, 0.0)
+            results.append(result)
+            house.reporter.ended(result)
+    return results
+
+
+def _by_list(letter: Letter) -> int:
+    return letter.list_id
+
+
+def _attempt(
+    client: Client, group: Sequence[Letter], house: House, services: Services, state: State, *, named: bool
+) -> ListResult | None:
+    """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
+    begun = time.monotonic()
+    row = lists.by_id(state, group[0].list_id)
+    if row.destination != state.destination(client.ometria_key().get_secret_value()):
+        if not named:
+            return None
+        raise ConfigError(
+            f"{client.name}: that dead letter belongs to another Ometria account than the key leads to",
+            hint=f"The same account, a renewed key? `mcimport keys accept {client.name}`.",
+        )
+    task, failure = _task(client, row, house, services, state), None
+    try:
+        _replay(task, group)
+    except McimportError as error:
+        failure = error
+    return result_of(client, row.list_key, task, failure, time.monotonic() - begun)
+
+
+def _task(client: Client, row: ListRow, house: House, services: Services, state: State) -> Task:
+    return Task(client, row.list_key, services, state, house.stop, house.reporter, row)
+
+
+def _replay(task: Task, group: Sequence[Letter]) -> None:
+    """A run of its own; it never moves the sync point. The letters close as their windows end."""
+    runs.sweep_up(task.state, task.row.id)
+    still_open = {letter.id for letter in letters.open_of(task.state, task.row.id)}
+    windows = list(_windows(task, [letter for letter in group if letter.id in still_open]))
+    run_id = runs.begin(task.state, task.row, "replay", None, moves_sync_point=False)
+    with recorded_end(task, run_id):
+        runs.plan(task.state, run_id, None, 0, windows)
+    carry_out(task, run_id, windows, {})
+
+
+def _windows(task: Task, group: Sequence[Letter]) -> Iterator[Window]:
+    """A letter for a member without a time is looked for by id: in an empty span, where nobody is found first.
+
+    One for a member with neither time nor id stays open: only a full sync can come across them again.
+    """
+    numbers = count()
+    for letter in group:
+        if letter.until is None and letter.member_id is None:
+            continue
+        yield Window(
+            number=next(numbers),
+            sweep=letter.sweep,
+            since=letter.since if letter.until is not None else -1,
+            until=letter.until or 0,
+            page=task.client.mailchimp.window,
+            letter_id=letter.id,
+            only=letter.member_id,
+        )

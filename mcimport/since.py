@@ -1,0 +1,42 @@
+"""What `--since` may say: an ISO 8601 date or time, an age, or now."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Literal
+
+from mcimport.errors import ConfigError
+
+Since = int | Literal["now"]
+
+_AGE = re.compile(r"(\d{1,6})\s*([smhdw])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AS_GOOD_AS_NOW = 60  # seconds; so that `run(key, datetime.now())` means what it says
+
+
+def parse(text: str, now: datetime | None = None) -> Since:
+    """Seconds since the epoch, or "now". A time without an offset is local time, a date is its local midnight.
+
+    Raises ConfigError for anything else.
+    """
+    words = text.strip()
+    if words.lower() == "now":
+        return "now"
+    now = now or datetime.now().astimezone()
+    age = _AGE.fullmatch(words)
+    try:
+        if age:
+            return moment(now - timedelta(seconds=int(age[1]) * _SECONDS[age[2].lower()]), now)
+        return moment(datetime.fromisoformat(words), now)
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            "--since: that is no time", hint="Try 2026-11-24, 2026-11-24T08:00:00+00:00, 36h, 7d, or now."
+        ) from None
+
+
+def moment(when: datetime, now: datetime | None = None) -> Since:
+    """A time in the future, or less than a minute ago, is now. A naive `when` is local time."""
+    now = now or datetime.now().astimezone()
+    seconds = int(when.timestamp())
+    return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else seconds

@@ -1,0 +1,10 @@
+"""All SQL: what is remembered of lists, runs, windows and dead letters, in one SQLite file with mode 0600.
+
+It holds ids, times, counts and our own words for reasons; no address, no name, no key. Times are ISO 8601 text in
+UTC, so that a person can read them with any SQLite browser; here they are whole seconds since the epoch.
+"""
+
+from mcimport.state.file import State, dry_copy, open_state
+from mcimport.state.lock import hold
+
+__all__ = ["State", "dry_copy", "hold", "open_state"]

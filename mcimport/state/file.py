@@ -1,0 +1,172 @@
+"""The file itself: opened with mode 0600, checked before it is touched, written in whole transactions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlite_utils import Database
+
+from mcimport.errors import StateError
+from mcimport.state.schema import migrations
+
+BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
+
+
+class State:
+    """One connection to the state file; belongs to the thread that opened it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self._connection = connection
+        connection.row_factory = sqlite3.Row
+        with _in_words(path):
+            self._salt = str(self.value("SELECT value FROM meta WHERE key = 'salt'"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with _in_words(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
+        return next(iter(self.rows(sql, parameters)), None)
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        row = self.row(sql, parameters)
+        return row[0] if row else None
+
+    def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """One statement inside `transaction`; returns the id of an inserted row."""
+        return self._connection.execute(sql, parameters).lastrowid or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Takes the write lock at its start, so that it cannot fail half-way for another writer."""
+        with _in_words(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def destination(self, ometria_key: str) -> str:
+        """What this file knows an Ometria account by: a fingerprint of its key, of use in this file alone."""
+        return hmac.new(self._salt.encode(), ometria_key.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def open_state(path: Path, *, create: bool = True) -> State:
+    """Opens the state file, made and migrated as needed.
+
+    Raises StateError, with the file left as it was, when it is no database of ours, cannot be written, or does not
+    exist and is not to be created.
+    """
+    if not path.exists():
+        if not create:
+            raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` makes it.")
+        _create(path)
+    with _in_words(path):
+        connection = _connect(path)
+        try:
+            _migrate(connection, path)
+            return State(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def dry_copy(path: Path) -> State:
+    """A copy in memory of what is remembered: a dry run reads it, writes to it, and forgets it."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        if path.exists():
+            with _in_words(path), closing(_connect(path)) as file:
+                _refuse_strangers(file, path)
+                file.backup(memory)
+        _migrate(memory, path)
+        return State(memory, path)
+    except BaseException:
+        memory.close()
+        raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+
+
+def _create(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StateError(
+            f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
+        ) from None
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    database = Database(connection, recursive_triggers=False, execute_plugins=False)
+    _refuse_strangers(connection, path)
+    if not migrations.pending(database):
+        return
+    database.enable_wal()
+    migrations.apply(database)
+
+
+def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StateError for a database of another program, or of a newer version of this one. Only reads."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "_sqlite_migrations" not in tables:
+        raise StateError(f"{path} is the database of another program; it was left as it is")
+    if tables:
+        known = {migration.name for migration in migrations.pending(Database(memory=True))}
+        applied = {
+            row[0] for row in connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mcimport'")
+        }
+        if applied - known:
+            raise StateError(
+                f"{path} was written by a newer mcimport; it was left as it is",
+                hint="Upgrade mcimport on this machine.",
+            )
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """SQLite's errors, for a person."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _named(path, error) from None
+
+
+def _named(path: Path, error: sqlite3.Error) -> StateError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_NOTADB"):
+        return StateError(
+            f"{path} is no state file of mcimport; it was left as it is", hint="Name another with --db or MCIMPORT_DB."
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StateError(f"the state file {path} is locked by another program", hint="Close it there and try again.")
+    if name.startswith("SQLITE_FULL"):
+        return StateError(f"the disk of the state file {path} is full; nothing was half-recorded")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StateError(f"the state file {path} cannot be written", hint="Check its owner, its mode and its folder.")
+    if name.startswith("SQLITE_CORRUPT"):
+        return StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
+    return StateError(f"the state file {path} cannot be used ({name or type(error).__name__})")

@@ -1,0 +1,77 @@
+"""What is remembered of a list: for each destination its sync point, its first sync, its mapping."""
+
+from __future__ import annotations
+
+from mcimport.records import ListRow
+from mcimport.state.file import State
+from mcimport.state.rows import read, text
+
+
+def find(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
+    row = state.row(
+        "SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination = ?",
+        [client, list_key, collection, destination],
+    )
+    return read(ListRow, row) if row else None
+
+
+def has_other_destination(state: State, client: str, list_key: str, collection: str, destination: str) -> bool:
+    """Whether this list was synced to the same collection under another Ometria key."""
+    return bool(
+        state.value(
+            "SELECT 1 FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination != ?",
+            [client, list_key, collection, destination],
+        )
+    )
+
+
+def ensure(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow:
+    with state.transaction():
+        state.write(
+            "INSERT OR IGNORE INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)",
+            [client, list_key, collection, destination],
+        )
+    row = find(state, client, list_key, collection, destination)
+    assert row is not None  # noqa: S101 - inserted a moment ago under this client's lock
+    return row
+
+
+def overview(state: State) -> list[ListRow]:
+    return [read(ListRow, row) for row in state.rows("SELECT * FROM lists ORDER BY client, list_key, id")]
+
+
+def by_id(state: State, list_id: int) -> ListRow:
+    (row,) = state.rows("SELECT * FROM lists WHERE id = ?", [list_id])
+    return read(ListRow, row)
+
+
+def note_first_sync(state: State, list_id: int, moment: int) -> None:
+    """Remembers when the first run for this destination began; never changed afterwards."""
+    with state.transaction():
+        state.write(
+            "UPDATE lists SET first_sync_at = ? WHERE id = ? AND first_sync_at IS NULL", [text(moment), list_id]
+        )
+
+
+def advance(state: State, list_id: int, moment: int) -> None:
+    """Inside a transaction: moves the sync point to `moment`, never backwards. (ISO texts in UTC sort as times do.)"""
+    state.write(
+        "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
+        [text(moment), list_id, text(moment)],
+    )
+
+
+def accept_key(state: State, client: str, destination: str) -> int:
+    """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
+
+    Returns how many lists that concerns. A list that was synced under the new key already keeps what it has there.
+    """
+    with state.transaction():
+        rows = state.rows("SELECT * FROM lists WHERE client = ? AND destination != ?", [client, destination])
+        moved = 0
+        for row in rows:
+            known = find(state, client, row["list_key"], row["collection"], destination)
+            if known is None:
+                state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, row["id"]])
+                moved += 1
+    return moved

@@ -1,0 +1,42 @@
+"""One process at a time works on a client: a lock of the operating system's, which dies with its holder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mcimport.errors import BusyError, StateError
+from mcimport.times import iso
+
+
+@contextmanager
+def hold(db_path: Path, client: str) -> Iterator[None]:
+    """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when."""
+    path = db_path.with_name(f"{db_path.name}.{client}.lock")
+    lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"{client}: another process is at work on this client{_holder(path)}") from None
+    except OSError as error:
+        raise StateError(f"the lock {path} cannot be made: {error.strerror}") from None
+    try:
+        # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
+        path.write_text(f"process {os.getpid()} since {iso(int(time.time()))}\n", encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f" ({text})" if text else ""

@@ -1,0 +1,184 @@
+"""Runs and their windows: begun, planned, recorded page by page, ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from mcimport.models import Outcome, RunKind, RunStatus, Window
+from mcimport.records import ListRow, Run, WindowRow
+from mcimport.state import letters, lists
+from mcimport.state.file import State
+from mcimport.state.rows import bounds_text, read, text
+
+
+def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
+    """A new run, without windows yet; returns its id."""
+    with state.transaction():
+        return state.write(
+            "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
+            " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+            [row.id, row.client, row.list_key, kind, text(since), _now(), int(moves_sync_point)],
+        )
+
+
+def plan(state: State, run_id: int, until: int | None, total: int, windows: Sequence[Window]) -> None:
+    """Writes all windows of a run in one transaction: from here on it can be resumed."""
+    with state.transaction():
+        state.write(
+            "UPDATE runs SET until = ?, members_total = ?, windows_total = ? WHERE id = ?",
+            [text(until), total, len(windows), run_id],
+        )
+        for window in windows:
+            _insert_window(state, run_id, window)
+
+
+def record(state: State, run_id: int, outcome: Outcome) -> None:
+    """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction."""
+    with state.transaction():
+        _advance_window(state, run_id, outcome)
+        state.write(
+            "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
+            " contacts_pushed = contacts_pushed + ?, contacts_rejected = contacts_rejected + ?,"
+            " opt_ins = opt_ins + ?, opt_outs = opt_outs + ?, subscription_events = subscription_events + ?,"
+            " windows_dead = (SELECT count(*) FROM windows WHERE run_id = ? AND status = 'dead')"
+            " WHERE id = ?",
+            [
+                outcome.members,
+                outcome.skipped,
+                outcome.pushed,
+                outcome.rejected,
+                outcome.optins,
+                outcome.optouts,
+                outcome.events,
+                run_id,
+                run_id,
+            ],
+        )
+        letters.take(state, run(state, run_id), outcome)
+
+
+def finish(state: State, run_id: int, status: RunStatus, error: str | None = None) -> Run:
+    """Ends a run; a completed one moves the sync point, if it is one that may."""
+    with state.transaction():
+        state.write(
+            "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
+        )
+        done = run(state, run_id)
+        letters.count_taken_along(state, done)
+        if status == "completed" and done.moves_sync_point and done.until is not None:
+            lists.advance(state, done.list_id, done.until)
+    return done
+
+
+def reopen(state: State, run_id: int) -> None:
+    with state.transaction():
+        state.write("UPDATE runs SET status = 'running', finished_at = NULL, error = NULL WHERE id = ?", [run_id])
+
+
+def unfinished(state: State, list_id: int) -> Run | None:
+    """The run of this list that was planned and neither completed nor abandoned; there is one at most."""
+    row = state.row(
+        "SELECT * FROM runs WHERE list_id = ? AND kind IN ('full', 'incremental')"
+        " AND status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL ORDER BY id DESC LIMIT 1",
+        [list_id],
+    )
+    return read(Run, row) if row else None
+
+
+def sweep_up(state: State, list_id: int) -> None:
+    """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
+    with state.transaction():
+        state.write(
+            "UPDATE runs SET status = 'interrupted', finished_at = ? WHERE list_id = ? AND status = 'running'",
+            [_now(), list_id],
+        )
+
+
+def abandon(state: State, run_id: int) -> None:
+    """Gives up a run that is not completed: another one reads everything anyway."""
+    with state.transaction():
+        state.write("UPDATE runs SET status = 'abandoned' WHERE id = ?", [run_id])
+
+
+def run(state: State, run_id: int) -> Run:
+    (row,) = state.rows("SELECT * FROM runs WHERE id = ?", [run_id])
+    return read(Run, row)
+
+
+def find(state: State, run_id: int) -> Run | None:
+    row = state.row("SELECT * FROM runs WHERE id = ?", [run_id])
+    return read(Run, row) if row else None
+
+
+def latest(state: State, *, list_id: int | None = None, most: int = 20) -> list[Run]:
+    """The newest first."""
+    where, parameters = ("WHERE list_id = ?", [list_id]) if list_id is not None else ("", [])
+    rows = state.rows(f"SELECT * FROM runs {where} ORDER BY id DESC LIMIT ?", [*parameters, most])  # noqa: S608 - fixed text
+    return [read(Run, row) for row in rows]
+
+
+def windows(state: State, run_id: int) -> list[WindowRow]:
+    return [
+        read(WindowRow, row) for row in state.rows("SELECT * FROM windows WHERE run_id = ? ORDER BY number", [run_id])
+    ]
+
+
+def pending(state: State, run_id: int) -> list[Window]:
+    return [row.window() for row in windows(state, run_id) if row.status == "pending"]
+
+
+def windows_done(rows: Iterable[WindowRow]) -> int:
+    return sum(row.status == "done" for row in rows)
+
+
+def _insert_window(state: State, run_id: int, window: Window) -> None:
+    state.write(
+        'INSERT INTO windows (run_id, number, sweep, "offset", count, since, until, through, page, bounds, letter_id,'
+        " only_member) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            run_id,
+            window.number,
+            window.sweep,
+            window.offset,
+            window.count,
+            text(window.since),
+            text(window.until),
+            text(window.through),
+            window.page,
+            bounds_text(window.bounds),
+            window.letter_id,
+            window.only,
+        ],
+    )
+
+
+def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
+    """A window is dead when any span of it is, whatever else of it was delivered."""
+    window, rest = outcome.window, outcome.rest
+    error = next((letter.reason for letter in outcome.letters if letter.kind == "window"), None)
+    known = rest or window
+    state.write(
+        "UPDATE windows SET through = ?, page = ?, bounds = ?, attempts = attempts + 1, members = members + ?,"
+        " pushed = pushed + ?, error = coalesce(?, error) WHERE run_id = ? AND number = ?",
+        [
+            text(rest.through if rest else window.until),
+            known.page,
+            bounds_text(known.bounds),
+            outcome.members,
+            outcome.pushed,
+            error,
+            run_id,
+            window.number,
+        ],
+    )
+    if rest is None:
+        state.write(
+            "UPDATE windows SET status = CASE WHEN error IS NULL THEN 'done' ELSE 'dead' END, finished_at = ?"
+            " WHERE run_id = ? AND number = ?",
+            [_now(), run_id, window.number],
+        )
+
+
+def _now() -> str:
+    return str(text(int(time.time())))

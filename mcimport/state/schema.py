@@ -1,0 +1,102 @@
+"""The tables, and how they came to be: numbered migrations. A new one is added below; the old ones stay as they are."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("mcimport")
+
+
+@migrations()
+def m001_create_tables(db: Database) -> None:
+    """Everything that the first release remembers."""
+    db.conn.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    # Destinations are known by a salted fingerprint of their key, so that a stolen file cannot be tried against keys.
+    db.conn.execute("INSERT INTO meta VALUES ('salt', ?)", [secrets.token_hex(16)])
+    db.conn.execute("""
+        CREATE TABLE lists (
+            id INTEGER PRIMARY KEY,
+            client TEXT NOT NULL,
+            list_key TEXT NOT NULL,
+            collection TEXT NOT NULL,
+            destination TEXT NOT NULL,
+            sync_point TEXT,
+            first_sync_at TEXT,
+            mapping TEXT,
+            UNIQUE (client, list_key, collection, destination)
+        )""")
+    db.conn.execute("""
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            list_id INTEGER NOT NULL REFERENCES lists (id),
+            client TEXT NOT NULL,
+            list_key TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            since TEXT,
+            until TEXT,
+            status TEXT NOT NULL,
+            members_total INTEGER NOT NULL DEFAULT 0,
+            members_read INTEGER NOT NULL DEFAULT 0,
+            members_skipped INTEGER NOT NULL DEFAULT 0,
+            contacts_pushed INTEGER NOT NULL DEFAULT 0,
+            contacts_rejected INTEGER NOT NULL DEFAULT 0,
+            opt_ins INTEGER NOT NULL DEFAULT 0,
+            opt_outs INTEGER NOT NULL DEFAULT 0,
+            subscription_events INTEGER NOT NULL DEFAULT 0,
+            windows_total INTEGER NOT NULL DEFAULT 0,
+            windows_dead INTEGER NOT NULL DEFAULT 0,
+            started_at TEXT NOT NULL,
+            finished_at TEXT,
+            error TEXT,
+            moves_sync_point INTEGER NOT NULL DEFAULT 0
+        )""")
+    db.conn.execute("CREATE INDEX runs_by_list ON runs (list_id, id)")
+    db.conn.execute("""
+        CREATE TABLE windows (
+            run_id INTEGER NOT NULL REFERENCES runs (id),
+            number INTEGER NOT NULL,
+            sweep TEXT NOT NULL,
+            "offset" INTEGER NOT NULL,
+            count INTEGER NOT NULL,
+            since TEXT, -- NULL: from the beginning of the list
+            until TEXT NOT NULL,
+            through TEXT, -- NULL: nothing of it was recorded yet
+            page INTEGER NOT NULL,
+            bounds TEXT NOT NULL DEFAULT '',
+            status TEXT NOT NULL DEFAULT 'pending',
+            attempts INTEGER NOT NULL DEFAULT 0,
+            members INTEGER NOT NULL DEFAULT 0,
+            pushed INTEGER NOT NULL DEFAULT 0,
+            error TEXT,
+            finished_at TEXT,
+            letter_id INTEGER REFERENCES dead_letters (id), -- the letter that this window replays
+            only_member TEXT, -- replay this member and nobody else
+            PRIMARY KEY (run_id, number)
+        )""")
+    db.conn.execute("""
+        CREATE TABLE dead_letters (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            list_id INTEGER NOT NULL REFERENCES lists (id),
+            run_id INTEGER NOT NULL REFERENCES runs (id),
+            client TEXT NOT NULL,
+            list_key TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            cause TEXT NOT NULL,
+            sweep TEXT NOT NULL,
+            since TEXT,
+            until TEXT, -- NULL: a member without last_changed
+            member_id TEXT, -- without the list; NULL for windows, and for a member without any id
+            reason TEXT NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 1,
+            status TEXT NOT NULL DEFAULT 'open',
+            created_at TEXT NOT NULL,
+            updated_at TEXT NOT NULL,
+            replay_of INTEGER, -- a narrower span, found while this letter was replayed
+            taken_along INTEGER NOT NULL DEFAULT 0 -- syncs in which it failed again though others got through
+        )""")
+    db.conn.execute("CREATE INDEX letters_by_list ON dead_letters (list_id, status)")
+    db.conn.execute("""
+        CREATE UNIQUE INDEX one_open_letter_a_member ON dead_letters (list_id, member_id)
+        WHERE status = 'open' AND member_id IS NOT NULL""")

@@ -1,0 +1,238 @@
+"""The whole story of one list on one page; of all clients on the next.
+
+A run asks for its first pages, cuts what does not fit into them into windows, writes those down, and only then pushes.
+It ends when no window is pending; the sync point moves then, and only then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from itertools import count, groupby
+
+from mcimport import windows
+from mcimport.accounts import Services
+from mcimport.config import Client
+from mcimport.errors import ConfigError, McimportError, RetriableError
+from mcimport.models import Page, RunKind, Sweep, Window
+from mcimport.records import ListResult
+from mcimport.since import Since
+from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
+from mcimport.task import House, Task, carry_out, recorded_end, remembered, result_of, status_of
+
+OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was typed.
+
+    Attributes:
+        since: begin there instead of at the sync point; "now": only move the sync point.
+        full: everything, whatever is remembered.
+        dry_run: read and convert; push nothing and remember nothing.
+    """
+
+    since: Since | None = None
+    full: bool = False
+    dry_run: bool = False
+
+    @property
+    def by_name(self) -> bool:
+        """Something was asked for that a busy client means was not done."""
+        return self.full or self.since is not None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    until: int
+    total: int
+    windows: tuple[Window, ...]
+    pages: dict[int, Page]
+
+
+# ---- one list
+
+
+def sync_list(task: Task, wish: Wish) -> None:
+    """Finishes what was begun, then carries everything (the first time, or `full`) or what changed since.
+
+    Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; the runs are in the task.
+    """
+    runs.sweep_up(task.state, task.row.id)
+    _settle_unfinished(task, wish)
+    if wish.since == "now":
+        _begin_now(task)
+        return
+    since, kind = _beginning(task, wish)
+    run_id = runs.begin(task.state, task.row, kind, since, moves_sync_point=_moves(task, since))
+    with recorded_end(task, run_id):
+        plan = _planned(task, since, kind)
+        runs.plan(task.state, run_id, plan.until, plan.total, plan.windows)
+    run = carry_out(task, run_id, plan.windows, plan.pages)
+    if kind == "full":
+        letters.close_covered(task.state, run)
+
+
+def _settle_unfinished(task: Task, wish: Wish) -> None:
+    """A run that was cut off is resumed: its windows are spans of time, and mean today what they meant then."""
+    unfinished = runs.unfinished(task.state, task.row.id)
+    if unfinished is None:
+        return
+    if wish.full or wish.dry_run:
+        runs.abandon(task.state, unfinished.id)
+    elif wish.since is not None:
+        key = task.list_key
+        raise ConfigError(
+            f"{task.client.name}: run {unfinished.id} of list {key} is not finished, and --since would skip it",
+            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
+        )
+    else:
+        runs.reopen(task.state, unfinished.id)
+        run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
+        if run.kind == "full":
+            letters.close_covered(task.state, run)
+        task.refresh()
+
+
+def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:
+    """From where on, and what that is called."""
+    if isinstance(wish.since, int):
+        return wish.since, "incremental"
+    if wish.full or task.row.sync_point is None:
+        return None, "full"
+    return task.row.sync_point - OVERLAP, "incremental"
+
+
+def _moves(task: Task, since: int | None) -> bool:
+    """A run that begins after the sync point would leave a gap before it, so it may not move it."""
+    point = task.row.sync_point
+    return since is None or point is None or since <= point
+
+
+def _begin_now(task: Task) -> None:
+    """Imports nobody: what changes from now on is what the next run brings."""
+    run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
+    task.run_ids.append(run_id)
+    with recorded_end(task, run_id):
+        page = task.services.mailchimp.first_page(task.list_key, "listed", None, 1)
+        task.warn(page.clock_warning)
+        lists.note_first_sync(task.state, task.row.id, _sent(page))
+        runs.plan(task.state, run_id, page.settled, 0, [])
+    runs.finish(task.state, run_id, "completed")
+
+
+def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
+    """Both sweeps' first pages, the listed first; then the windows of both, and the letters taken along.
+
+    For a member who is in both, the archived page was read later: its windows come later, too.
+    """
+    mailchimp, size = task.services.mailchimp, task.client.mailchimp.window
+    begun_before = task.row.first_sync_at
+    listed = mailchimp.first_page(task.list_key, "listed", since, size)
+    task.warn(listed.clock_warning)
+    firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
+    if begun_before is None:
+        lists.note_first_sync(task.state, task.row.id, _sent(listed))
+        task.refresh()
+    else:
+        archived_since = max(begun_before - 1, since or 0)
+        archived = mailchimp.first_page(task.list_key, "archived", archived_since, size)
+        firsts.append(("archived", archived_since, archived))
+    until = min(page.settled for _, _, page in firsts)
+    numbers = count()
+    planned: list[Window] = []
+    pages: dict[int, Page] = {}
+    for sweep, start, page in firsts:
+        for window in _windows(task, sweep, start, until, page):
+            numbered = replace(window, number=next(numbers), page=page.asked)
+            planned.append(numbered)
+            if windows.fits_in_one(page, page.asked):
+                pages[numbered.number] = page
+    if kind == "incremental":
+        planned.extend(replace(window, number=next(numbers)) for window in _letters_taken_along(task, size))
+    return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
+
+
+def _sent(page: Page) -> int:
+    """The server's second in which the page was asked for, or the one before: nobody is new before that."""
+    return page.settled + 2
+
+
+def _windows(task: Task, sweep: Sweep, since: int | None, until: int, page: Page) -> list[Window]:
+    """None for an empty sweep, one for a page that holds everything, else as many as the cuts make."""
+    if windows.fits_in_one(page, page.asked):
+        end = until if since is None else max(until, since + 1)
+        return [Window(0, sweep, since, end, count=len(page.members))] if page.members else []
+    if since is not None and until <= since:
+        return []
+    cuts = _look_up(task, Window(0, sweep, since, until), windows.offsets(page.total, page.asked))
+    return windows.cut(sweep, (since, until), cuts, page.total)
+
+
+def _look_up(task: Task, span: Window, offsets: Sequence[int]) -> list[tuple[int, int | None]]:
+    """The `last_changed` at each offset, ten at a time. A cut that cannot be had only makes a window longer."""
+    if not offsets:
+        return []
+
+    def look(offset: int) -> int | None:
+        with suppress(RetriableError):
+            return task.services.mailchimp.look_up(task.list_key, span, offset, quick=True)
+        return None
+
+    with ThreadPoolExecutor(min(task.client.mailchimp.connections, len(offsets))) as pool:
+        return list(zip(offsets, pool.map(look, offsets), strict=True))
+
+
+def _letters_taken_along(task: Task, size: int) -> Iterator[Window]:
+    for letter in letters.to_take_along(task.state, task.row.id):
+        if letter.until is not None:
+            yield Window(0, letter.sweep, letter.since, letter.until, page=size, letter_id=letter.id)
+
+
+# ---- all clients
+
+
+def sync_all(pairs: Iterable[tuple[Client, str]], wish: Wish, house: House, jobs: int) -> list[ListResult]:
+    """Each client's lists one after another, `jobs` clients at a time. One client's failure touches no other."""
+    clients = [(client, [key for _, key in group]) for client, group in groupby(pairs, key=lambda pair: pair[0])]
+    if len(clients) == 1:
+        return sync_client(*clients[0], wish, house)
+    with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
+        futures = [pool.submit(sync_client, client, keys, wish, house) for client, keys in clients]
+        return [result for future in as_completed(futures) for result in future.result()]
+
+
+def sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: House) -> list[ListResult]:
+    """One client's lists under its lock; never raises what `errors` knows: it is in the results."""
+    results: list[ListResult] = []
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(hold(house.db_path, client.name))
+            services = stack.enter_context(house.accounts.open(client))
+            state = stack.enter_context(dry_copy(house.db_path) if wish.dry_run else open_state(house.db_path))
+            for key in list_keys:
+                result = _attempt(client, key, wish, house, services, state)
+                results.append(result)
+                house.reporter.ended(result)
+    except McimportError as error:
+        for key in list_keys[len(results) :]:
+            result = ListResult(client.name, key, status_of(error), error=error, dry_run=wish.dry_run)
+            results.append(result)
+            house.reporter.ended(result)
+    return results
+
+
+def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: Services, state: State) -> ListResult:
+    begun = time.monotonic()
+    task, failure = None, None
+    try:
+        row = remembered(state, client, list_key, new_destination=wish.full)
+        task = Task(client, list_key, services, state, house.stop, house.reporter, row, dry_run=wish.dry_run)
+        sync_list(task, wish)
+    except McimportError as error:
+        failure = error
+    return result_of(client, list_key, task, failure, time.monotonic() - begun)
