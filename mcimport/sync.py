@@ -16,7 +16,8 @@ from itertools import count, groupby
 from mcimport import windows
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, McimportError, RetriableError
+from mcimport.errors import ConfigError, McimportError, RetriableError, UnreachableError
+from mcimport.mailchimp import Mailchimp
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.records import ListResult
 from mcimport.since import Since
@@ -132,7 +133,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     """
     mailchimp, size = task.services.mailchimp, task.client.mailchimp.window
     begun_before = task.row.first_sync_at
-    listed = mailchimp.first_page(task.list_key, "listed", since, size)
+    listed = _first(mailchimp, task.list_key, "listed", since, size)
     task.warn(listed.clock_warning)
     firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
     if begun_before is None:
@@ -140,7 +141,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
         task.refresh()
     else:
         archived_since = max(begun_before - 1, since or 0)
-        archived = mailchimp.first_page(task.list_key, "archived", archived_since, size)
+        archived = _first(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     until = min(page.settled for _, _, page in firsts)
     numbers = count()
@@ -155,6 +156,18 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     if kind == "incremental":
         planned.extend(replace(window, number=next(numbers)) for window in _letters_taken_along(task, size))
     return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
+
+
+def _first(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
+    """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list."""
+    try:
+        return mailchimp.first_page(list_key, sweep, since, size)
+    except UnreachableError:
+        raise
+    except RetriableError as error:
+        with suppress(RetriableError):
+            return mailchimp.glance(list_key, sweep, since, size)
+        raise error from None
 
 
 def _sent(page: Page) -> int:

@@ -10,7 +10,7 @@ import click
 import typer
 
 from mcimport import __version__
-from mcimport.cli import dlq, init, keys, preview, runs, sandbox, status, sync
+from mcimport.cli import dlq, keys, preview, runs, sandbox, setup, status, sync
 from mcimport.cli.context import Options, complain
 from mcimport.cli.exits import of_error
 from mcimport.errors import McimportError
@@ -25,8 +25,8 @@ app = typer.Typer(
 app.command("sync")(sync.sync)
 app.command("preview")(preview.preview)
 app.command("status")(status.status)
-app.command("check")(init.check)
-app.command("init")(init.init)
+app.command("check")(setup.check)
+app.command("init")(setup.init)
 app.command("demo")(sandbox.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.add_typer(runs.app, name="runs")

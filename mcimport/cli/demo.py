@@ -1,0 +1,94 @@
+"""The story that `mcimport demo` tells: the real commands, over real sockets, on the sandbox, in a temporary place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.server import Sandbox
+
+CONFIG = """\
+[retry]
+wait = 1 # seconds, so that a page that fails for good does not take a quarter of a minute; the default is 5
+
+[clients.demo]
+lists = ["{list_key}"]
+mailchimp_api_key = "{mailchimp_key}"
+ometria_api_key = "{ometria_key}"
+mailchimp.url = "{mailchimp_url}"
+ometria.url = "{ometria_url}"
+"""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Where the story plays: a sandbox, and settings that lead to it."""
+
+    box: Sandbox
+    folder: Path
+
+    def act(self, words: str, *command: str, expected: int = OK) -> bool:
+        """Says what is shown and which command does it in earnest, runs just that; whether it ended as expected."""
+        _say(f"\n{words}\n$ mcimport {' '.join(command)}")
+        options = ["--config", str(self.folder / "mcimport.toml"), "--db", str(self.folder / "state.db")]
+        ended = subprocess.run([sys.executable, "-m", "mcimport", *options, *command], check=False)  # noqa: S603 - our own program, in a process of its own as cron would run it
+        if ended.returncode != expected:
+            _say(f"That ended with exit code {ended.returncode}, not with {expected}: please report it.")
+        return ended.returncode == expected
+
+
+def tell(size: int) -> int:
+    """Returns 0 when every step ended as it should."""
+    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(Knobs(size=size)) as box:
+        stage = _Stage(box, Path(folder))
+        (stage.folder / "mcimport.toml").write_text(
+            CONFIG.format(
+                list_key=box.list_key,
+                mailchimp_key=box.mailchimp_key,
+                ometria_key=box.ometria_key,
+                mailchimp_url=box.mailchimp_url,
+                ometria_url=box.ometria_url,
+            ),
+            encoding="utf-8",
+        )
+        _say(f"A Mailchimp with {size:,} invented members and an Ometria are running on this machine's loopback.")
+        return _story(stage)
+
+
+def _story(stage: _Stage) -> int:
+    box, key = stage.box, stage.box.list_key
+    audience = box.audience()
+    ended = [stage.act("The first sync carries everybody who is on the list.", "sync", key)]
+    audience.change(30)
+    audience.leave(4)
+    audience.join(3)
+    ended.append(stage.act("37 people changed, left or joined. The next sync carries just those.", "sync", key))
+    _break_somebody(box)
+    words = "Now three members break every page that would hold them. Twenty people change, they among them."
+    ended.append(stage.act(words, "sync", key, expected=DEAD_LETTERS))
+    _say("Exit code 3: finished, with dead letters. Nobody is lost: what could not be read is on record.")
+    ended.append(stage.act("This could not be read, and why:", "dlq", "list"))
+    box.knobs.broken.clear()
+    words = "Mailchimp is mended. Replaying reads that span of time again, whatever moved since."
+    ended.append(stage.act(words, "dlq", "replay"))
+    ended.append(stage.act("All is well again.", "status"))
+    return OK if all(ended) else FAILED
+
+
+def _break_somebody(box: Sandbox) -> None:
+    """Twenty people change; of the three who changed last, no page can be read."""
+    audience = box.audience()
+    audience.change(17)
+    box.clock.advance(2)
+    now = box.clock.now()
+    audience.change(3)
+    box.knobs.broken.append((now - 1, now + 1))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the demo speaks

@@ -1,0 +1,70 @@
+"""`mcimport sandbox` and `mcimport demo`: the two services on loopback, and the main job on them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from mcimport.errors import ConfigError
+
+_NEEDS = ("starlette", "uvicorn", "httptools")
+
+
+def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8025,
+    size: Annotated[int, typer.Option(min=0, help="Members of the list.")] = 25_000,
+    seed: Annotated[int, typer.Option(help="The same seed invents the same people.")] = 7,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds an answer.")] = 0.0,
+    broken: Annotated[
+        list[str] | None, typer.Option(metavar="FROM-TO", help="Ranks of members whose page always fails.")
+    ] = None,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are a 500.")] = 0.0,
+    throttle_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are a 429.")] = 0.0,
+    churn: Annotated[float, typer.Option(min=0, help="Changes a second while it serves.")] = 0.0,
+    since_includes: Annotated[
+        bool, typer.Option("--since-includes", help="since_last_changed includes the second it names.")
+    ] = False,
+    before_excludes: Annotated[
+        bool, typer.Option("--before-excludes", help="before_last_changed excludes the second it names.")
+    ] = False,
+    clock_skew: Annotated[float, typer.Option(help="Seconds by which the services' clock is ahead.")] = 0.0,
+) -> None:
+    """Serves a Mailchimp and an Ometria with an invented audience on loopback, until stopped."""
+    check_extra()
+    from mcimport.sandbox.knobs import Knobs  # noqa: PLC0415 - needs the extra
+    from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
+
+    knobs = Knobs(
+        size=size,
+        seed=seed,
+        latency=latency,
+        broken=list(broken or []),
+        error_rate=error_rate,
+        throttle_rate=throttle_rate,
+        churn=churn,
+        since_includes=since_includes,
+        before_includes=not before_excludes,
+        clock_skew=clock_skew,
+    )
+    serve(knobs, port)
+
+
+def demo(
+    size: Annotated[int, typer.Option(min=2_000, help="Members of the invented audience.")] = 25_000,
+) -> int:
+    """Shows the main job on the sandbox, start to end, in under a minute; touches nothing of yours."""
+    check_extra()
+    from mcimport.cli.demo import tell  # noqa: PLC0415 - needs the extra, and loads the whole machine
+
+    return tell(size)
+
+
+def check_extra() -> None:
+    """Raises ConfigError that says what to install, where the extra is not."""
+    if any(find_spec(name) is None for name in _NEEDS):
+        raise ConfigError(
+            "the sandbox is an extra that is not installed", hint="Install it with: pip install 'mcimport[sandbox]'"
+        )

@@ -1,0 +1,28 @@
+"""The main job for other programs: settings found, one list synced, what went wrong raised."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mcimport.accounts import Accounts
+from mcimport.config import load
+from mcimport.errors import BusyError
+from mcimport.limits import Stop
+from mcimport.records import Run
+from mcimport.report.reporter import Silent
+from mcimport.since import moment
+from mcimport.sync import Wish, sync_all
+from mcimport.task import House
+
+
+def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
+    """See `mcimport.run`, which is this without its imports."""
+    settings = load()
+    stop = Stop()
+    house = House(settings.db_path, Accounts(stop), stop, Silent())
+    wish = Wish(None if since is None else moment(since))
+    results = sync_all(settings.select([list_key], []), wish, house, jobs=1)
+    for result in results:
+        if result.error is not None and (wish.by_name or not isinstance(result.error, BusyError)):
+            raise result.error
+    return tuple(run for result in results for run in result.runs)
