@@ -1,0 +1,26 @@
+"""Pure: a member of a Mailchimp audience becomes an Ometria contact.
+
+`contact` tells the story; the other files have one skill each. Nothing here asks a service, reads a file or a clock.
+"""
+
+from __future__ import annotations
+
+from mcimport.convert.contact import RECORD_LIMIT, encode_contact, make_converter
+from mcimport.convert.identity import contact_id, member_id
+from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
+from mcimport.times import epoch, iso
+
+__all__ = [
+    "CONTACT_FIELDS",
+    "OWN_PROPERTIES",
+    "RECORD_LIMIT",
+    "Route",
+    "contact_id",
+    "encode_contact",
+    "epoch",
+    "iso",
+    "make_converter",
+    "mapping_problems",
+    "member_id",
+    "routes",
+]

@@ -1,0 +1,89 @@
+"""Consent: what a member's status permits, and the times that go with it.
+
+Ometria takes an opt-in together with `timestamp_subscribed` as a subscription event, which can start a welcome
+campaign: hence the care about whom it is sent for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
+from mcimport.times import epoch, iso
+
+_STATUSES: Mapping[str, OptIn] = {
+    "subscribed": "EXPLICITLY_OPTEDIN",
+    "unsubscribed": "EXPLICITLY_OPTEDOUT",
+    "cleaned": "EXPLICITLY_OPTEDOUT",
+    "archived": "EXPLICITLY_OPTEDOUT",
+    "pending": "NOT_SPECIFIED",
+    "transactional": "NOT_SPECIFIED",
+}
+_CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
+_CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
+_ALLOWED = {"subscribed": True, "unsubscribed": False}
+
+_is_word = re.compile(r"[a-z_]{1,24}").fullmatch
+
+Instant = tuple[int, str]
+"""A time as seconds UTC and as it is sent."""
+
+
+def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
+    """Status to opt-in, after the client's `[consent]`. No setting can make an opt-in of anything."""
+    chosen = {
+        status: _CHOICES[consent[status]]
+        for status in _CONFIGURABLE
+        if status in consent and consent[status] in _CHOICES
+    }
+    return {**_STATUSES, **chosen}
+
+
+def unknown(status: Any) -> str:
+    """The warning about a status that Mailchimp's documentation does not have: shows the word if it is a plain one."""
+    return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"
+
+
+def instant(value: Any) -> Instant | None:
+    """None for what is no time. Rewritten only where it is not in Mailchimp's usual form already."""
+    seconds = epoch(value)
+    if seconds is None:
+        return None
+    return seconds, value if len(value) == len("2026-11-24T08:00:00+00:00") and value[-6:] == "+00:00" else iso(seconds)
+
+
+def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: ContactRules) -> str | None:
+    """`timestamp_subscribed` of a subscribed member: None where it would announce old history as an event."""
+    when = opted or signed_up
+    if when is None or rules.subscription_events == "none":
+        return None
+    if rules.subscription_events == "all":
+        return when[1]
+    new = rules.first_sync_at is not None and when[0] >= rules.first_sync_at
+    return when[1] if new else None
+
+
+def times(member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules) -> dict[str, Any]:
+    """The contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
+    found: dict[str, Any] = {}
+    signed_up = instant(member.timestamp_signup)
+    if acquired := signed_up or opted:
+        found["timestamp_acquired"] = acquired[1]
+    if optin == "EXPLICITLY_OPTEDIN":
+        if subscribed := subscribed_at(opted, signed_up, rules):
+            found["timestamp_subscribed"] = subscribed
+    elif (
+        optin == "EXPLICITLY_OPTEDOUT"
+        and member.status in ("unsubscribed", "cleaned")
+        and (left := instant(member.last_changed))
+    ):
+        found["timestamp_unsubscribed"] = left[1]
+    return found
+
+
+def sms(status: str) -> Channels | None:
+    """Consent to text messages, by Mailchimp's own SMS status; None for every other state than yes and no."""
+    allowed = _ALLOWED.get(status)
+    return None if allowed is None else Channels(sms=SmsChannel(allow_marketing=allowed))

@@ -1,0 +1,168 @@
+"""A member becomes a contact, is skipped, or is named as one that cannot be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from mcimport.convert import consent
+from mcimport.convert.draft import Draft, put_merge_fields, put_phones, put_place
+from mcimport.convert.email_address import usable
+from mcimport.convert.identity import contact_id
+from mcimport.convert.routes import Route, mapping_problems, route_unlisted, routes
+from mcimport.convert.text import label, number, text, trim
+from mcimport.errors import ConfigError
+from mcimport.models import Contact, ContactRules, Conversion, Converted, ListFields, Member, OptIn, Skipped, Unsendable
+
+RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What depends on the list and the rules alone."""
+
+    rules: ContactRules
+    routes: Mapping[str, Route]
+    unlisted: Callable[[str], Route]
+    interests: Mapping[str, str]
+    optins: Mapping[str, OptIn]
+
+
+def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
+    """What depends on the list and the rules alone is worked out here, once; the result may be shared by threads.
+
+    The result never raises, whatever JSON stands in whichever field. Looked at in this order: no address is Skipped;
+    no id, then an address that cannot be used, is Unsendable. Its warnings `unknown merge field` and `unknown interest`
+    say that the list has been changed since `fields` was read.
+
+    Raises:
+        ConfigError: `rules.fields` has a line that `mapping_problems` names.
+    """
+    if problems := mapping_problems(rules.fields):
+        raise ConfigError("[fields] " + "; ".join(problems))
+    plan = _planned(fields, rules)
+
+    def convert(member: Member) -> Conversion:
+        try:
+            return _convert(member, plan)
+        except Exception as error:  # noqa: BLE001 - one member who trips a mistake of ours must not stop all the others
+            return Unsendable(f"cannot be converted ({type(error).__name__})")
+
+    return convert
+
+
+def encode_contact(contact: Contact) -> bytes | Unsendable:
+    """The record as sent (UTF-8 JSON), unless Ometria would not take it for its size: 60,000 bytes at most."""
+    record = _encoder.encode(contact)
+    return record if len(record) <= RECORD_LIMIT else Unsendable("larger than 60,000 bytes")
+
+
+def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
+    known = routes(fields, rules)
+
+    # A field that was made after the list's fields were read is in every member from then on.
+    @lru_cache(maxsize=1024)
+    def unlisted(tag: str) -> Route:
+        return route_unlisted(tag, known)
+
+    interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
+    return _Plan(rules, known, unlisted, interests, consent.optins(rules.consent))
+
+
+def _convert(member: Member, plan: _Plan) -> Conversion:
+    email = member.email_address
+    if isinstance(email, str):
+        email = trim(email)
+    if email is None or email == "":
+        return Skipped("no address")
+    identity = contact_id(member, plan.rules.list_key)
+    if identity is None:
+        return Unsendable("no id free of personal data")
+    if not isinstance(email, str) or not usable(email):
+        return Unsendable("unusable address")
+    return _converted(member, plan, identity, email)
+
+
+def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Converted:
+    draft = Draft()
+    put_merge_fields(draft, member.merge_fields, plan.routes, plan.unlisted)
+    put_place(draft, member.location)
+    put_phones(draft, member)
+    optin = _put_status(draft, member.status, plan.optins)
+    _put_traits(draft, member)
+    _put_tags(draft, member)
+    _put_interests(draft, member.interests, plan.interests)
+    opted = consent.instant(member.timestamp_opt)
+    if opted:
+        draft.properties["mailchimp_opted_in"] = opted[1]
+    contact = Contact(
+        type_="contact",
+        collection=plan.rules.collection,
+        id=identity,
+        email=email,
+        marketing_optin=optin,
+        force_optin=True if plan.rules.force_optin and optin != "NOT_SPECIFIED" else None,
+        properties=draft.properties,
+        **consent.times(member, optin, opted, plan.rules),
+        **draft.contact,
+    )
+    return Converted(contact, tuple(draft.warnings), tuple(draft.notes))
+
+
+def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:
+    """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
+    optin = optins.get(status) if isinstance(status, str) else None
+    if optin is not None:
+        draft.properties["mailchimp_status"] = status
+        return optin
+    draft.warn(consent.unknown(status))
+    draft.note("status", "unknown: neither opted in nor out")
+    word = label(status)
+    if word and word not in optins:
+        draft.properties["mailchimp_status"] = word
+    return "NOT_SPECIFIED"
+
+
+def _put_traits(draft: Draft, member: Member) -> None:
+    properties = draft.properties
+    if (rating := number(member.member_rating)) is not None:
+        properties["mailchimp_rating"] = rating
+    if isinstance(member.vip, bool):
+        properties["mailchimp_vip"] = member.vip
+    if language := label(member.language):
+        properties["mailchimp_language"] = language
+    if source := label(member.source):
+        properties["mailchimp_source"] = source
+
+
+def _put_tags(draft: Draft, member: Member) -> None:
+    """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
+    tags, count = member.tags, number(member.tags_count) or 0
+    if not isinstance(tags, list):
+        return
+    if count > len(tags):
+        draft.warn("tags cut short")
+        draft.note("tags", "not all of them were listed: left out")
+        return
+    names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
+    if names or not tags:
+        draft.properties["mailchimp_tags"] = names
+
+
+def _put_interests(draft: Draft, interests: Any, known: Mapping[str, str]) -> None:
+    """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
+    if not isinstance(interests, dict) or not interests:
+        return
+    chosen = [known.get(key, "") for key, is_chosen in interests.items() if is_chosen is True]
+    names = list(dict.fromkeys(filter(None, chosen)))
+    if "" in chosen:
+        draft.warn("unknown interest")
+        draft.note("interests", "one that the list did not name: left out")
+    if names or not chosen:
+        draft.properties["mailchimp_interests"] = names

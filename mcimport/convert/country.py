@@ -1,0 +1,43 @@
+"""Countries: whatever names one exactly becomes ISO 3166 alpha-2.
+
+The table is pycountry's: alpha-2, alpha-3, the name, the common and the official name, in any case. What it does not
+know is no country here: "UK" is reserved, not assigned, in ISO 3166, and so is left out rather than read as GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from mcimport.convert.text import clean, label
+
+_NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
+
+
+@cache
+def _table() -> Mapping[str, str]:
+    # Here, because reading its data takes 30 ms, which `--help` and an idle sync need not pay.
+    import pycountry  # noqa: PLC0415 - see above
+
+    return {
+        clean(name).casefold(): country.alpha_2
+        for country in pycountry.countries
+        for key in _NAMES
+        if (name := getattr(country, key, None))
+    }
+
+
+def country_code(value: Any) -> str | None:
+    """The alpha-2 code, upper case, of a code or an English name; None for anything else."""
+    return _table().get(name.casefold()) if (name := label(value)) else None
+
+
+def believed(address: Mapping[str, str]) -> str:
+    """The country of an address that somebody filled in, as typed; "" where it may be a default.
+
+    Mailchimp writes US into every address that was stored without a country, so a country counts only beside a city,
+    a state or a zip.
+    """
+    filled = "city" in address or "state" in address or "zip" in address
+    return address.get("country", "") if filled else ""

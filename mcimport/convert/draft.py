@@ -1,0 +1,162 @@
+"""A contact in the making: a member's merge fields, place and phone numbers find where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcimport.convert import consent
+from mcimport.convert.country import believed, country_code
+from mcimport.convert.phone import e164, region
+from mcimport.convert.routes import Route, distinct
+from mcimport.convert.text import clean, label, text
+from mcimport.convert.values import NAME_LIMIT, NAMES, address, is_email
+from mcimport.models import Member
+
+
+@dataclass(slots=True)
+class Draft:
+    """What has been found of one contact so far. Lives for one call, in one thread.
+
+    Attributes:
+        contact: fields of the contact.
+        country: as typed where it counts most; a country that is named there and unknown is not sought elsewhere.
+        phones: what was typed, to be read when the country is known.
+    """
+
+    contact: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    country: str = ""
+    phones: list[tuple[Route, Any]] = field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def note(self, name: str, why: str) -> None:
+        self.notes.append((name, why))
+
+
+def put_merge_fields(
+    draft: Draft, merge_fields: Any, routes: Mapping[str, Route], unlisted: Callable[[str], Route]
+) -> None:
+    """`unlisted` finds a route for the tags that `routes` does not have."""
+    if not isinstance(merge_fields, dict):
+        return
+    for tag, given in merge_fields.items():
+        value = None if given == "" else _filled(given)
+        if value is None or not isinstance(tag, str):
+            continue
+        route = routes.get(tag) or unlisted(tag)
+        if not route.dropped:
+            _put(draft, route, value)
+        if not route.listed:
+            draft.warn("unknown merge field")
+
+
+def put_place(draft: Draft, location: Any) -> None:
+    """Country and time zone: what a merge field gave already comes before `location`, which is Mailchimp's estimate."""
+    place = location if isinstance(location, dict) else {}
+    typed = draft.country or place.get("country_code")
+    if "country_id" not in draft.contact and typed:
+        code = country_code(typed)
+        if code:
+            draft.contact["country_id"] = code
+        else:
+            draft.note("country_id", "no country that ISO 3166 knows: left out")
+    if "timezone" not in draft.contact and (timezone := label(place.get("timezone"))):
+        draft.contact["timezone"] = timezone
+
+
+def put_phones(draft: Draft, member: Member) -> None:
+    """The number for text messages, else the merge field's. Comes after the country, which numbers without `+` need.
+
+    Where Mailchimp holds a number under an SMS status, no other becomes `phone_number`, even if that one is not valid:
+    a consent that Ometria has already must not pass to another number.
+    """
+    is_free = not _put_sms(draft, member)
+    country = draft.contact.get("country_id")
+    for route, value in draft.phones:
+        typed = text(value)
+        if typed is None:
+            _put_misfit(draft, route, value)
+            continue
+        number = e164(typed, region(route.merge.options, country))
+        if number is None:
+            draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
+        if number and is_free and route.field:
+            draft.contact[route.field] = number
+        else:
+            draft.properties[route.property] = number or typed
+
+
+def _put_sms(draft: Draft, member: Member) -> bool:
+    """Whether Mailchimp holds a number under an SMS status."""
+    status = member.sms_subscription_status
+    typed = text(member.sms_phone_number) if label(status) else ""
+    if not typed:
+        return False
+    number = e164(typed, draft.contact.get("country_id"), is_held=True)
+    if number is None:
+        draft.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
+        draft.properties["mailchimp_sms_phone_number"] = typed
+        return True
+    draft.contact["phone_number"] = number
+    if channels := consent.sms(status):
+        draft.contact["channels"] = channels
+    return True
+
+
+def _filled(given: Any) -> Any:
+    """What a reader takes; None for everything that says "empty" (PHP writes an empty object as an empty array)."""
+    if isinstance(given, str):
+        return clean(given) or None
+    if isinstance(given, dict):
+        return address(given) or None
+    return None if given == [] else given
+
+
+def _put(draft: Draft, route: Route, value: Any) -> None:
+    if isinstance(value, dict) and not draft.country:
+        draft.country = believed(value)
+    if route.is_phone:
+        draft.phones.append((route, value))
+        return
+    fitting = route.read(value)
+    if fitting is None:
+        _put_misfit(draft, route, value)
+    elif not route.field:
+        _put_property(draft, route, fitting)
+    else:
+        draft.contact[route.field] = fitting
+        if route.field in NAMES and isinstance(value, str) and len(value) > NAME_LIMIT:
+            draft.note(route.merge.tag, f"cut to {NAME_LIMIT} characters")
+
+
+def _put_property(draft: Draft, route: Route, value: Any) -> None:
+    """Two tags that the list does not have may fall on one name; those that it has never do."""
+    clash = not route.listed and route.property in draft.properties
+    name = distinct(route.property, route.merge.tag) if clash else route.property
+    draft.properties[name] = value
+
+
+def _put_misfit(draft: Draft, route: Route, value: Any) -> None:
+    """Kept as typed in a property where it should have been a field of the contact.
+
+    Left out where it should have been a property of another type: in Ometria a custom field has its type for good.
+    """
+    tag = route.merge.tag
+    kept = value if isinstance(value, dict) else text(value)
+    if route.field in NAMES and is_email(kept):
+        draft.note(tag, "an address is no name: left out")
+    elif route.field and kept:
+        draft.note(tag, f"does not fit {route.field}: kept in properties.{route.property}")
+        _put_property(draft, route, kept)
+    else:
+        draft.note(tag, f"does not fit {route.field or route.merge.type or 'any property'}: left out")
+        draft.warn("a value does not fit its field's type")
+    if route.field == "country_id" and isinstance(kept, str):
+        draft.country = kept

@@ -1,0 +1,38 @@
+"""The ids under which Ometria knows a member: stable, and free of personal data."""
+
+from __future__ import annotations
+
+import re
+
+from mcimport.models import Member
+
+_is_contact_id = re.compile(r"[0-9a-z_-]{1,64}").fullmatch
+_is_web_id = re.compile(r"0*[1-9][0-9]{0,19}").fullmatch
+
+
+def contact_id(member: Member, list_key: str) -> str | None:
+    """The id of the Ometria contact, lower case; None where the member has no id of its own.
+
+    The list stands in front because one person's consent differs from list to list.
+    """
+    own = member_id(member)
+    return None if own is None else f"{list_key}-{own}".lower()
+
+
+def member_id(member: Member) -> str | None:
+    """The part of the contact's id behind the list: Mailchimp's `contact_id`, lower case, else its `web_id` as text.
+
+    `contact_id` follows a person through a change of address; some old accounts lack it. What has not the form of an
+    id (an address, say) is not taken for one, and neither is 0, which would make one contact of many members.
+    """
+    own = member.contact_id
+    if isinstance(own, str) and _is_contact_id(own := own.strip().lower()):
+        return own
+    return _web_id(member.web_id)
+
+
+def _web_id(value: object) -> str | None:
+    if isinstance(value, str):
+        return value.strip().lstrip("0") if _is_web_id(value.strip()) else None
+    is_id = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**20
+    return str(value) if is_id else None

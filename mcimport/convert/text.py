@@ -1,0 +1,100 @@
+"""Any JSON value as clean text, or as a number.
+
+One rule for every text that Mailchimp gives: HTML entities (those that end in a semicolon, so that `?a=1&copy=2` stays
+what it is) become characters, once; line breaks and tabs become one blank; other control characters and lone
+surrogates go; Unicode is composed (NFC); blanks and invisible characters are trimmed from both ends.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+# Blanks of every kind, zero-width ones, direction marks, fillers and the blank of Braille: nothing that a reader sees.
+_INVISIBLE = "".join(
+    chr(code)
+    for low, high in (
+        (0x00, 0x20),
+        (0x7F, 0xA0),
+        (0xAD, 0xAD),
+        (0x034F, 0x034F),
+        (0x061C, 0x061C),
+        (0x115F, 0x1160),
+        (0x1680, 0x1680),
+        (0x17B4, 0x17B5),
+        (0x180E, 0x180E),
+        (0x2000, 0x200F),
+        (0x2028, 0x202F),
+        (0x205F, 0x206F),
+        (0x2800, 0x2800),
+        (0x3000, 0x3000),
+        (0x3164, 0x3164),
+        (0xFEFF, 0xFEFF),
+        (0xFFA0, 0xFFA0),
+    )
+    for code in range(low, high + 1)
+)
+
+_entity = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
+_breaks = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+_unwanted = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# A dot before exactly three digits may separate thousands ("1.250"), a leading zero makes a code: neither is a number.
+_is_number = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.(?:\d{1,2}|\d{4,15}))?", re.ASCII).fullmatch
+
+
+def trim(text: str) -> str:
+    """Without blanks and invisible characters at both ends; "" where there is nothing else."""
+    return text.strip(_INVISIBLE)
+
+
+def clean(text: str) -> str:
+    """The text by this module's one rule; "" where nothing is left that can be seen."""
+    if text.isprintable() and "&" not in text:  # nearly everybody: nothing to remove from within
+        return text.strip() if text.isascii() else trim(unicodedata.normalize("NFC", text))
+    text = _entity.sub(lambda found: html.unescape(found[0]), text)
+    text = _unwanted.sub("", _breaks.sub(" ", text))
+    return trim(unicodedata.normalize("NFC", text))
+
+
+_remembered = lru_cache(maxsize=4096)(clean)
+_LONGEST_LABEL = 100  # characters; so that what is remembered stays below a megabyte or two
+
+
+def number(value: Any) -> int | float | None:
+    """A number as JSON can carry it (finite, at most 64 bits), also where it is certain from its text.
+
+    None for anything of which another reading is possible: `1,250`, `1.250`, `007`, true.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str) and _is_number(value):
+        return float(value) if "." in value else int(value)
+    return None
+
+
+def label(value: Any) -> str:
+    """Clean text of what many members share (a language, a tag), so that the last answers are worth remembering.
+
+    "" for anything that is no text.
+    """
+    if not isinstance(value, str):
+        return ""
+    return _remembered(value) if len(value) <= _LONGEST_LABEL else clean(value)
+
+
+def text(value: Any) -> str | None:
+    """Clean text of a text, a number or a truth value; None for null, arrays, objects and numbers beyond JSON."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if number(value) is None else str(value)

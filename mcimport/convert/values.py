@@ -1,0 +1,124 @@
+"""Readers: a merge field's value as its type, or as the contact field it goes to, demands it.
+
+A reader is given clean, non-empty text, a number, a truth value, an array, or an address that `address` has cleaned.
+It answers None where the value does not fit; it never guesses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+from mcimport.convert.country import believed, country_code
+from mcimport.convert.text import number, text
+from mcimport.models import MergeField
+
+Reader = Callable[[Any], Any]
+
+NAMES = ("firstname", "middlename", "lastname", "prefix")
+NAME_LIMIT = 255  # characters; Ometria's
+
+_ADDRESS_KEYS = ("addr1", "addr2", "city", "state", "zip", "country")
+_GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "o": "o", "other": "o"}
+_BIRTH_YEARS = range(1900, 2100)  # beyond them stand placeholders
+
+_has_address = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]").search
+_iso_date = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d.*)?", re.ASCII).fullmatch
+_local_date = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII).fullmatch
+
+
+def address(value: Mapping[str, Any]) -> dict[str, str]:
+    """Mailchimp's six parts of an address as clean text, without those that are empty.
+
+    Empty where nothing is left but the US that Mailchimp fills in by itself.
+    """
+    parts = {key: part for key in _ADDRESS_KEYS if (given := value.get(key)) and (part := text(given))}
+    return {} if parts == {"country": "US"} else parts
+
+
+def is_email(value: Any) -> bool:
+    """Whether a text holds an e-mail address: no name is one."""
+    return isinstance(value, str) and "@" in value and _has_address(value) is not None
+
+
+def _plain(value: Any) -> str | None:
+    return value if isinstance(value, str) else text(value)
+
+
+def _object(value: Any) -> dict[str, str] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _anything(value: Any) -> Any:
+    if isinstance(value, str | bool | dict):
+        return value
+    return number(value)
+
+
+def _name(value: Any) -> str | None:
+    name = _plain(value)
+    return None if name is None or is_email(name) else name[:NAME_LIMIT].rstrip()
+
+
+def _gender(value: Any) -> str | None:
+    return _GENDERS.get(value.casefold()) if isinstance(value, str) else None
+
+
+def _country(value: Any) -> str | None:
+    return country_code(believed(value) if isinstance(value, dict) else value)
+
+
+def _date(options: Mapping[str, Any]) -> Reader:
+    """Reads `YYYY-MM-DD`, and days written in the order of the field's `date_format`, as `YYYY-MM-DD`."""
+    order = options.get("date_format")
+
+    def read(value: Any) -> str | None:
+        if not isinstance(value, str):
+            return None
+        if found := _iso_date(value):
+            return _day(found[1], found[2], found[3])
+        found = _local_date(value)
+        if found and order == "MM/DD/YYYY":
+            return _day(found[3], found[1], found[2])
+        if found and order == "DD/MM/YYYY":
+            return _day(found[3], found[2], found[1])
+        return None
+
+    return read
+
+
+def _day(year: str, month: str, day: str) -> str | None:
+    try:
+        return date(int(year), int(month), int(day)).isoformat()
+    except ValueError:
+        return None
+
+
+def _birth_date(merge: MergeField) -> Reader:
+    """A birthday field has no year, whatever it holds; every other field may hold a full date."""
+    whole = _date(merge.options)
+
+    def read(value: Any) -> str | None:
+        day: str | None = None if merge.type == "birthday" else whole(value)
+        return day if day and int(day[:4]) in _BIRTH_YEARS else None
+
+    return read
+
+
+def property_reader(merge: MergeField) -> Reader:
+    """By the field's type. What has no type we know of (the list was changed meanwhile) is taken as it comes."""
+    if merge.type == "date":
+        return _date(merge.options)
+    readers: dict[str, Reader] = {"number": number, "address": _object}
+    texts = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday", "phone")
+    return _plain if merge.type in texts else readers.get(merge.type, _anything)
+
+
+def field_reader(merge: MergeField, field: str) -> Reader:
+    """By the contact field that the merge field goes to."""
+    if field == "date_of_birth":
+        return _birth_date(merge)
+    readers: dict[str, Reader] = {"gender": _gender, "country_id": _country}
+    return _name if field in NAMES else readers.get(field, _plain)
