@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcimport.version import __version__
+
 if TYPE_CHECKING:  # loaded when `run` is called: whoever only asks for the version should not wait
     from datetime import datetime
 
     from mcimport.records import Run
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "run"]
 
 

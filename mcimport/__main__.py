@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Answers `--version` alone at once; everything else is worth the time that loading the command line takes."""
     if sys.argv[1:] == ["--version"]:
-        from mcimport import __version__  # noqa: PLC0415 - each command loads what it needs when it needs it
+        from mcimport.version import __version__  # noqa: PLC0415 - each command loads what it needs when it needs it
 
         sys.stdout.write(f"mcimport {__version__}\n")
         return

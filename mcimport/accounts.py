@@ -66,7 +66,12 @@ class Accounts:
             Patience(self._stop, client.retry.retries, client.retry.wait, BUSY_FOR),
         )
         ometria = Ometria(
-            Wire("Ometria", client.ometria_url(), {"X-Ometria-Auth": ometria_key.get_secret_value()}),
+            Wire(
+                "Ometria",
+                client.ometria_url(),
+                {"X-Ometria-Auth": ometria_key.get_secret_value()},
+                timeout=client.ometria.timeout,
+            ),
             self._pacer(
                 client.ometria.account or ometria_key.get_secret_value(), float(client.ometria.requests_per_second)
             ),

@@ -126,6 +126,8 @@ class _Pool:
     def _take(self, future: Future[Outcome]) -> None:
         try:
             outcome = future.result()
+            if outcome.failed and self._failure:
+                return  # what fails while the run ends is left pending, rather than filling the dead letters
             if outcome.rest:
                 self._learned |= outcome.rest.bounds
                 self._queue.appendleft(outcome.rest)

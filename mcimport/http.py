@@ -18,7 +18,6 @@ from email.utils import parsedate_to_datetime
 import httpx
 import msgspec
 
-from mcimport import __version__
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -30,6 +29,7 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
+from mcimport.version import __version__
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
@@ -191,12 +191,15 @@ def _named(service: str, answer: Answer) -> ServiceError:  # noqa: PLR0911 - one
 def _forbidden(service: str, answer: Answer, said: str) -> ServiceError:
     """403 has three meanings: no right (says why), blocked at the edge (a page of HTML), too many connections (bare).
 
-    The first from Mailchimp's documentation, the other two from its users' reports.
+    The first from the vendors' documentation, the other two from reports of Mailchimp's users. A bare one of Ometria's
+    was not reported; it may be either, so it is tried again, but not for as long as an account may be busy.
     """
-    if answer.is_json or (service == "Ometria" and b"<html" not in answer.body[:512].lower()):
+    if answer.is_json:
         return FatalError(f"{said}: the key may not do this", hint=_key_hint(service), status=403)
     if not answer.body.strip():
-        return ThrottledError(f"{said} without a reason: too many connections", status=403)
+        if service == "Mailchimp":
+            return ThrottledError(f"{said} without a reason: too many connections", status=403)
+        return RetriableError(f"{said} without a reason", hint=_key_hint(service), status=403)
     found = _EDGE_REFERENCE.search(html.unescape(answer.body[:4096].decode("utf-8", "replace")))
     reference = f", reference {found[1]}" if found else ""
     return RetriableError(

@@ -63,13 +63,15 @@ def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False)
     """Do `work` until it succeeds, fails for good, or its tries are used up: the one policy for all requests.
 
     `hurry` hands a TooSlowError back at once, for a caller who can ask for less instead.
-    Raises what `work` raised last; InterruptedRunError when the stop was asked for.
+    Once the stop was asked for there is no second try, so that a page in flight can end but nothing lingers. Raises
+    what `work` raised last, and InterruptedRunError instead of trying again.
     """
     tally = _Tally(patience)
 
     def attempt() -> T:
-        if patience.stop.asked.is_set():
+        if patience.stop.now.is_set() or (tally.tried and patience.stop.asked.is_set()):
             raise InterruptedRunError("stopped")
+        tally.tried = True
         return work()
 
     retrying = tenacity.Retrying(
@@ -90,6 +92,7 @@ class _Tally:
     """What one request has cost so far: failures, and the time for which its account was busy."""
 
     def __init__(self, patience: Patience) -> None:
+        self.tried = False
         self._patience = patience
         self._failures = 0
         self._refusals = 0
@@ -137,10 +140,10 @@ class Gate:
 
     @contextmanager
     def place(self, stop: Stop) -> Iterator[None]:
-        """Holds one place; raises InterruptedRunError when the stop comes before there is one."""
+        """Holds one place; raises InterruptedRunError at `stop.now`."""
         with self._change:
             while self._open >= self._places:
-                if stop.asked.is_set():
+                if stop.now.is_set():
                     raise InterruptedRunError("stopped")
                 self._change.wait(0.25)
             self._open += 1

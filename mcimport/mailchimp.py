@@ -69,7 +69,7 @@ class Mailchimp:
         window = Window(number=0, sweep=sweep, since=since, until=NO_END)
         while True:
             try:
-                return self._page(list_key, window, count)
+                return self._page(list_key, window, count, first=True)
             except TooSlowError:
                 if count <= windows.SMALLEST_PAGE:
                     raise
@@ -87,7 +87,7 @@ class Mailchimp:
         One try, for a tiny answer. `count` is what the page says was asked for.
         """
         params = {**_span(Window(0, sweep, since, NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
-        answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params))
+        answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
         return Page((), _decoded(answer, _Members).total_items, count, *_clock(answer))
 
     def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
@@ -100,10 +100,7 @@ class Mailchimp:
 
         Raises TooSlowError at once when fewer might be answered.
         """
-        try:
-            return self._page(list_key, window, count, offset=offset, quick=quick)
-        except MissingError as error:
-            raise RetriableError(f"{error}, in the middle of the run", status=404) from None
+        return self._page(list_key, window, count, offset=offset, quick=quick)
 
     def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
@@ -144,7 +141,8 @@ class Mailchimp:
     def member(self, list_key: str, contact_id: str) -> Member:
         """One member by `contact_id`; MissingError when there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
-        return self._get(f"lists/{list_key}/members/{contact_id}", {"fields": fields}, Member)
+        path = f"lists/{list_key}/members/{contact_id}"
+        return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), Member))
 
     def list_fields(self, list_key: str) -> ListFields:
         """The list's merge fields and the names of its interests: two requests and one for each category."""
@@ -203,11 +201,13 @@ class Mailchimp:
         except _EmptyError as error:
             return error.page
 
-    def _page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
+    def _page(
+        self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False, first: bool = False
+    ) -> Page:
         params = {**_span(window), "count": str(count), "offset": str(offset), "fields": MEMBER_FIELDS}
 
         def ask() -> Page:
-            answer = self._once(f"lists/{list_key}/members", params)
+            answer = self._once(f"lists/{list_key}/members", params, first=first)
             content = _decoded(answer, _Members)
             page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
             windows.check(window, page, count, offset)
@@ -219,12 +219,17 @@ class Mailchimp:
         patience = self._patience.none() if quick else self._patience
         return patiently(patience, lambda: _decoded(self._once(path, params), kind))
 
-    def _once(self, path: str, params: Mapping[str, str]) -> Answer:
+    def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Answer:
+        """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
         with self._gate.place(self._patience.stop):
             try:
                 return check("Mailchimp", self._wire.send("GET", path, params=params))
             except RejectedError as error:
                 raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+            except MissingError as error:
+                if first:
+                    raise
+                raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
 
 
 class _EmptyError(RetriableError):

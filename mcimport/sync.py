@@ -16,7 +16,7 @@ from itertools import count, groupby
 from mcimport import windows
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, McimportError, RetriableError, UnreachableError
+from mcimport.errors import ConfigError, InterruptedRunError, McimportError, RetriableError, UnreachableError
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.records import ListResult
@@ -65,6 +65,8 @@ def sync_list(task: Task, wish: Wish) -> None:
     """
     runs.sweep_up(task.state, task.row.id)
     _settle_unfinished(task, wish)
+    if task.stop.asked.is_set():
+        raise InterruptedRunError("stopped")
     if wish.since == "now":
         _begin_now(task)
         return

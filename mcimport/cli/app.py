@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
-from mcimport import __version__
-from mcimport.cli import dlq, keys, preview, runs, sandbox, setup, status, sync
+from mcimport.cli import dlq, keys, preview, replay, runs, sandbox, setup, status, sync
 from mcimport.cli.context import Options, complain
-from mcimport.cli.exits import of_error
+from mcimport.cli.exits import OK, of_error
 from mcimport.errors import McimportError
+from mcimport.version import __version__
 
 app = typer.Typer(
     name="mcimport",
@@ -22,13 +23,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("sync")(sync.sync)
-app.command("preview")(preview.preview)
-app.command("status")(status.status)
-app.command("check")(setup.check)
-app.command("init")(setup.init)
-app.command("demo")(sandbox.demo)
-app.command("sandbox")(sandbox.sandbox)
+
+
+def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
+    """The command as it is, except that what it returns becomes the exit code."""
+
+    @functools.wraps(command)
+    def run(*arguments: object, **options: object) -> None:
+        raise typer.Exit(command(*arguments, **options) or OK)
+
+    return run
+
+
+app.command("sync")(_exiting(sync.sync))
+app.command("preview")(_exiting(preview.preview))
+app.command("status")(_exiting(status.status))
+app.command("check")(_exiting(setup.check))
+app.command("init")(_exiting(setup.init))
+app.command("demo")(_exiting(sandbox.demo))
+app.command("sandbox")(_exiting(sandbox.sandbox))
+dlq.app.command("replay")(_exiting(replay.replay))
 app.add_typer(runs.app, name="runs")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
@@ -52,15 +66,9 @@ def before(
 
 
 def main() -> None:
-    """Runs the command; errors become one line or two and an exit code, never a traceback."""
+    """Runs the command and exits; errors become one line or two and an exit code, never a traceback."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except McimportError as error:
         complain(error)
         sys.exit(of_error(error))
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)

@@ -163,6 +163,7 @@ class Ometria(Table):
 
     requests_per_second: Annotated[float, _number_above_0(1000)] = 8
     batch: Annotated[int, _whole(1, MOST_RECORDS)] = MOST_RECORDS
+    timeout: Annotated[float, _number_above_0(600)] = 60
     collection: Annotated[str, AfterValidator(_collection), Field(description="a name in quotes")] = "mailchimp"
     subscription_events: Annotated[SubscriptionEvents, Field(description='"new", "all" or "none"')] = "new"
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000

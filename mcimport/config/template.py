@@ -15,6 +15,7 @@ timeout = 120             # seconds
 [ometria]
 requests_per_second = 8   # what Ometria allows an account (older ones: 4)
 batch = 100               # records a push, at most 100
+timeout = 60              # seconds
 collection = "mailchimp"  # one for each source of contacts; may hold {list_key} and {client}
 subscription_events = "new"   # who may start a welcome campaign: "new" opt-ins, "all", "none"
 welcome_limit = 1000      # a run that would start more than this starts none, and says so

@@ -1,0 +1,109 @@
+"""Where a list's merge fields go: the custom fields that Ometria needs for them, and a `[fields]` table to paste."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mcimport.convert import Route, routes
+from mcimport.models import ContactRules, ListFields
+from mcimport.report.words import shown
+
+HEADS = ("merge tag", "name", "type", "goes to")
+CUSTOM_HEADS = ("custom field", "type", "holds")
+
+_KINDS = {"number": "number", "date": "date", "address": "object"}
+_MAY_MISFIT = ("phone_number", "date_of_birth", "gender", "country_id")  # other fields take any text
+_OWN = (
+    ("mailchimp_status", "text", "the member's status"),
+    ("mailchimp_rating", "number", "the member's rating, 1 to 5"),
+    ("mailchimp_vip", "true or false", "whether the member is a VIP"),
+    ("mailchimp_language", "text", "the member's language"),
+    ("mailchimp_source", "text", "where the member came from"),
+    ("mailchimp_tags", "list of texts", "names of tags"),
+    ("mailchimp_opted_in", "date and time", "when the member opted in"),
+    ("mailchimp_sms_phone_number", "text", "a number for text messages that is not valid"),
+)
+_INTERESTS = ("mailchimp_interests", "list of texts", "names of interests")
+
+_is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class CustomField:
+    """A property of ours, to be created in Ometria before it is sent. `holds` says what of."""
+
+    id: str
+    type: str
+    holds: str
+
+
+def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
+    """A row for each of the list's merge fields, in the list's order, below HEADS."""
+    return [
+        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), target(route) or "left out")
+        for route in _listed(fields, rules)
+    ]
+
+
+def target(route: Route) -> str:
+    """As `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
+    return "" if route.dropped else route.field or f"properties.{route.property}"
+
+
+def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
+    """All properties that this list may need, those of its merge fields first."""
+    own = [CustomField(*field) for field in (*_OWN, *([_INTERESTS] if fields.interests else []))]
+    return [*_of_merge_fields(fields, rules), *own]
+
+
+def fields_table(fields: ListFields, rules: ContactRules) -> str:
+    """A `[fields]` table that says where everything goes already, a line a merge field, to be changed at will.
+
+    Tags that are configured and not of this list stay in it: `[fields]` serves all lists of a client. What `[fields]`
+    cannot say is a comment.
+    """
+    lines = ["[fields]"]
+    said: set[str] = set()
+    for route in routes(fields, rules).values():
+        tag = route.merge.tag
+        if not route.listed and tag.upper() not in {name.upper() for name in rules.fields}:
+            continue
+        line = f"{_key(tag)} = {json.dumps(target(route))}"
+        can_say = tag.upper() not in said and not target(route).startswith("properties.mailchimp_")
+        said.add(tag.upper())
+        lines.append(f"{'' if can_say else '# '}{line}  # {_remark(route)}")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(fields: ListFields, rules: ContactRules) -> list[Route]:
+    return [route for route in routes(fields, rules).values() if route.listed]
+
+
+def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[CustomField]:
+    for route in _listed(fields, rules):
+        tag = shown(route.merge.tag)
+        if route.dropped:
+            continue
+        if not route.field:
+            yield CustomField(route.property, "text" if route.is_phone else _kind(route), tag)
+        elif route.field in _MAY_MISFIT:
+            kind = "object" if route.merge.type == "address" else "text"
+            yield CustomField(route.property, kind, f"{tag}, where it does not fit {route.field}")
+
+
+def _kind(route: Route) -> str:
+    return _KINDS.get(route.merge.type, "text")
+
+
+def _key(tag: str) -> str:
+    """As TOML writes it; characters that it forbids even in quotes are escaped."""
+    return tag if _is_bare(tag) else json.dumps(tag, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _remark(route: Route) -> str:
+    if not route.listed:
+        return "no field of this list"
+    return ", ".join(shown(words) for words in (route.merge.name, route.merge.type) if words)

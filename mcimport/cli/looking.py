@@ -1,0 +1,91 @@
+"""What the commands that only look have in common: the state file if there is one, whose its lists are, their output.
+
+Only imported by a command that runs: it loads SQLite's helpers and rich.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mcimport.cli.context import say
+from mcimport.config import Client, Settings
+from mcimport.errors import ConfigError
+from mcimport.records import ListRow
+from mcimport.report import tables
+from mcimport.state import State, lists, open_state
+
+HERE = ""
+NOT_CONFIGURED = "not configured"
+OTHER_DESTINATION = "another destination"
+UNKNOWN = "no Ometria key to compare with"
+
+
+@contextmanager
+def remembered(settings: Settings) -> Iterator[State | None]:
+    """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
+    if not settings.db_path.exists():
+        say("nothing synced yet")
+        yield None
+        return
+    with open_state(settings.db_path, create=False) as state:
+        yield state
+
+
+def standing(settings: Settings, state: State, row: ListRow) -> str:
+    """HERE for a list that is configured, at the destination it goes to now; else what is different."""
+    client = settings.clients.get(row.client)
+    if client is None or not client.among([row.list_key]):
+        return NOT_CONFIGURED
+    place = destination(client, row.list_key, state)
+    if place is None:
+        return UNKNOWN
+    return HERE if place == (row.collection, row.destination) else OTHER_DESTINATION
+
+
+def standings(settings: Settings, state: State) -> Mapping[int, str]:
+    """List id to `standing`, of everything that is remembered."""
+    return {row.id: standing(settings, state, row) for row in lists.overview(state)}
+
+
+def destination(client: Client, list_key: str, state: State) -> tuple[str, str] | None:
+    """Collection and fingerprint of the key that a list goes to now; None while its client has no usable key."""
+    try:
+        return client.collection(list_key), state.destination(client.ometria_key().get_secret_value())
+    except ConfigError:
+        return None
+
+
+def changed_key(client: Client, list_key: str, state: State) -> str:
+    """For a list that was not synced to where it goes now: says so if it was, under another Ometria key."""
+    place = destination(client, list_key, state)
+    if place is None or not lists.has_other_destination(state, client.name, list_key, *place):
+        return ""
+    return f"its Ometria key has changed: `mcimport keys accept {client.name}`, or `mcimport sync --full {list_key}`"
+
+
+def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
+    """A line each, on standard output; nothing but ASCII, so that no encoding stands in the way."""
+    for document in documents:
+        sys.stdout.write(json.dumps(document) + "\n")
+
+
+def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
+    """On standard output; nothing at all where there is no row. `prose`: the head of the column that may wrap."""
+    if rows:
+        tables.show(sys.stdout, heads, rows, prose=prose)
+
+
+def write_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """A subject a line on standard output, without those of which there is nothing to say."""
+    told = [(name, words) for name, words in facts if words]
+    width = max(len(name) for name, _ in told)
+    sys.stdout.write("".join(f"{name:<{width}}  {words}\n" for name, words in told))
+
+
+def width() -> int:
+    """Columns of standard output; without a terminal, as many as anybody could want."""
+    return tables.paper(sys.stdout).width

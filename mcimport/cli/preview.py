@@ -1,0 +1,135 @@
+"""`mcimport preview`: members beside the contacts they become, and where a list's fields go; pushes nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcimport.cli.context import settings
+from mcimport.errors import ConfigError, MissingError
+
+if TYPE_CHECKING:  # each loads half of the machine
+    from mcimport.config import Client, Settings
+    from mcimport.mailchimp import Mailchimp
+    from mcimport.models import ContactRules, Conversion, ListFields, Member
+
+OUTWEIGHS = (
+    "Of one person's listings in Ometria, one that is opted out outweighs all that are opted in: who unsubscribes\n"
+    "from another list is silenced here, too, and an opt-out recorded in Ometria itself is not lifted by our opt-in."
+)
+
+
+def preview(
+    context: typer.Context,
+    list_key: Annotated[str, typer.Argument(metavar="LIST_KEY")],
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many members.")] = 5,
+    member: Annotated[str | None, typer.Option(metavar="ID", help="This member: its contact_id.")] = None,
+    client: Annotated[str | None, typer.Option(metavar="NAME", help="Whose list, if several have it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line a member, and one for the fields.")] = False,
+) -> None:
+    """Shows members beside the contacts they become, and where the list's fields go. Pushes nothing.
+
+    The only command that shows personal data, on standard output alone.
+    """
+    from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.convert import make_converter  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.limits import Stop  # noqa: PLC0415 - loads tenacity
+
+    known = settings(context)
+    chosen, key = _chosen(known, list_key, client)
+    with Accounts(Stop()).open(chosen) as services:
+        members = _members(services.mailchimp, key, limit, member)
+        fields = services.mailchimp.list_fields(key)
+    rules = chosen.rules(key, _first_sync_at(known, chosen, key))
+    convert = make_converter(fields, rules)
+    pairs = [(one, convert(one)) for one in members]
+    (_write_json if json else _write)(pairs, fields, rules)
+
+
+def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
+    """Raises ConfigError where nobody has the list, or several have it."""
+    pairs = known.select([list_key], [client] if client is not None else [])
+    if len(pairs) > 1:
+        names = ", ".join(one.name for one, _ in pairs)
+        raise ConfigError(f"several clients have the list {list_key}", hint=f"Say whose, with --client: {names}.")
+    return pairs[0]
+
+
+def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None) -> list[Member]:
+    from urllib.parse import quote  # noqa: PLC0415 - of use here alone
+
+    if member is None:
+        return list(mailchimp.first_page(list_key, "listed", None, limit).members)
+    try:
+        # What is typed becomes part of a path: it must stay one segment of it.
+        return [mailchimp.member(list_key, quote(member, safe=""))]
+    except MissingError as error:
+        raise MissingError(
+            f"Mailchimp has no such member of list {list_key}, or no such list",
+            hint="--member takes a member's contact_id, as `mcimport dlq show` names it.",
+            status=error.status,
+        ) from None
+
+
+def _first_sync_at(known: Settings, client: Client, list_key: str) -> int | None:
+    """From when on opt-ins are new ones; None before the first sync, as it would be in that."""
+    from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.state import lists, open_state  # noqa: PLC0415 - as above
+
+    if not known.db_path.exists():
+        return None
+    with open_state(known.db_path, create=False) as state:
+        place = looking.destination(client, list_key, state)
+        row = lists.find(state, client.name, list_key, *place) if place else None
+    return row.first_sync_at if row else None
+
+
+def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules) -> None:
+    from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.cli.fields import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
+
+    looking.write_json(beside.document(member, conversion) for member, conversion in pairs)
+    names = ("tag", "name", "type", "target")
+    looking.write_json(
+        [
+            {
+                "list_key": rules.list_key,
+                "collection": rules.collection,
+                "fields": [dict(zip(names, row, strict=True)) for row in rows(fields, rules)],
+                "custom_fields": [{"id": one.id, "type": one.type} for one in custom_fields(fields, rules)],
+                "fields_table": fields_table(fields, rules),
+            }
+        ]
+    )
+
+
+def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules) -> None:
+    from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
+
+    say = sys.stdout.write
+    width = looking.width()
+    for number, (member, conversion) in enumerate(pairs, 1):
+        say(f"Member {number} of {len(pairs)}\n\n")
+        looking.write_table(beside.HEADS, beside.rows(member, conversion, fields, width))
+        say("".join(f"  {remark}\n" for remark in beside.remarks(conversion)) + "\n")
+    if not pairs:
+        say("Nobody is on the list.\n\n")
+    _write_fields(fields, rules)
+    say(f"{OUTWEIGHS}\nNothing was pushed.\n")
+
+
+def _write_fields(fields: ListFields, rules: ContactRules) -> None:
+    from dataclasses import astuple  # noqa: PLC0415 - of use here alone
+
+    from mcimport.cli import fields as of_list  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
+
+    say = sys.stdout.write
+    say(f"The merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
+    looking.write_table(of_list.HEADS, of_list.rows(fields, rules))
+    say("\nCustom fields to create in Ometria first (their type is for good; 100 of a type at most)\n\n")
+    looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in of_list.custom_fields(fields, rules)])
+    say(f"\nTo change any of it, paste this into mcimport.toml\n\n{of_list.fields_table(fields, rules)}\n")

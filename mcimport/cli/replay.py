@@ -1,0 +1,31 @@
+"""`mcimport dlq replay`: dead letters back into the stream."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcimport.cli.context import say, settings
+from mcimport.cli.exits import OK
+
+LARGEST_ID = 2**63 - 1  # SQLite's
+
+
+def replay(
+    context: typer.Context,
+    letter_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST_ID, show_default=False)
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+) -> int:
+    """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
+    from mcimport.cli.work import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
+
+    known = settings(context)
+    if not letter_ids and not known.db_path.exists():
+        say("nothing synced yet")
+        return OK
+    return run_replay(list(known.clients.values()), letter_ids or [], known.db_path, Output(json=json, quiet=quiet))

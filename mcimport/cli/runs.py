@@ -1,0 +1,57 @@
+"""`mcimport runs`: the log of runs, and one run with its windows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcimport.cli.context import settings
+from mcimport.errors import ConfigError
+from mcimport.report.log import RUN_HEADS, WINDOW_HEADS, run_document, run_facts, run_row, window_document, window_row
+
+LARGEST_ID = 2**63 - 1  # SQLite's
+
+app = typer.Typer(help="The log of runs.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_runs(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="How many.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line a run.")] = False,
+) -> None:
+    """Lists runs, the newest first."""
+    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state import runs  # noqa: PLC0415 - as above
+
+    with looking.remembered(settings(context)) as state:
+        found = runs.latest(state, most=limit) if state else []
+    if json:
+        looking.write_json(map(run_document, found))
+    else:
+        looking.write_table(RUN_HEADS, [run_row(run) for run in found], prose="error")
+
+
+@app.command("show")
+def show_run(
+    context: typer.Context,
+    run_id: Annotated[int, typer.Argument(metavar="RUN", min=1, max=LARGEST_ID)],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line, windows and all.")] = False,
+) -> None:
+    """Shows one run and its windows."""
+    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state import runs  # noqa: PLC0415 - as above
+
+    with looking.remembered(settings(context)) as state:
+        run = runs.find(state, run_id) if state else None
+        if state is None or run is None:
+            raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows those that there are.")
+        windows = runs.windows(state, run_id)
+    if json:
+        looking.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
+    else:
+        looking.write_facts(run_facts(run, windows))
+        looking.write_table(WINDOW_HEADS, [window_row(window) for window in windows], prose="error")

@@ -1,0 +1,40 @@
+"""What came of a list, as a line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+
+from mcimport.records import ListResult
+from mcimport.report.words import moment_iso
+
+
+def json_line(result: ListResult) -> str:
+    """One JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
+
+    `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
+    A dry run has no `run_id`: nothing in the log bears it.
+    """
+    runs = result.runs
+    last = runs[-1] if runs else None
+    return json.dumps(
+        {
+            "client": result.client,
+            "list_key": result.list_key,
+            "run_id": last.id if last and not result.dry_run else None,
+            "kind": last.kind if last else None,
+            "status": result.status,
+            "since": moment_iso(runs[0].since) if runs else None,
+            "until": moment_iso(last.until) if last else None,
+            "members_total": sum(run.members_total for run in runs),
+            "members_read": sum(run.members_read for run in runs),
+            "members_skipped": sum(run.members_skipped for run in runs),
+            "contacts_pushed": sum(run.contacts_pushed for run in runs),
+            "contacts_rejected": sum(run.contacts_rejected for run in runs),
+            "windows_total": sum(run.windows_total for run in runs),
+            "windows_done": result.windows_done,
+            "windows_dead": sum(run.windows_dead for run in runs),
+            "dead_letters": result.dead_letters,
+            "seconds": round(result.seconds, 3),
+            "error": None if result.error is None else str(result.error),
+        }
+    )

@@ -1,0 +1,34 @@
+"""What the story of a run tells while it goes on; how it looks is the business of whoever listens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mcimport.models import Outcome, RunKind
+from mcimport.records import ListResult
+
+
+class Reporter(Protocol):
+    """Called from the threads of several clients at once; each call names the list it speaks of."""
+
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+        """A run knows what it has to do: about so many members, in so many windows (0 and 0: nothing changed)."""
+
+    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+        """A page was recorded."""
+
+    def ended(self, result: ListResult) -> None:
+        """A list is through with this call, one way or another."""
+
+
+class Silent:
+    """Listens to nothing: for `mcimport.run` and for `--quiet`."""
+
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+        pass
+
+    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+        pass
+
+    def ended(self, result: ListResult) -> None:
+        pass

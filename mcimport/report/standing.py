@@ -1,0 +1,75 @@
+"""Where each list stands, as a row of a table and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcimport.records import Run
+from mcimport.report.words import age, moment, moment_iso, spark
+
+HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One list at one destination.
+
+    Attributes:
+        collection: empty while it cannot be told.
+        runs: the latest, the newest first.
+        open_letters: None where nothing was ever synced.
+        note: what is different with it; empty when nothing is.
+    """
+
+    client: str
+    list_key: str
+    collection: str = ""
+    sync_point: int | None = None
+    runs: tuple[Run, ...] = ()
+    open_letters: int = 0
+    note: str = ""
+
+
+def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
+    """Cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
+    point = standing.sync_point
+    return (
+        standing.client,
+        standing.list_key,
+        "never" if point is None else moment(point),
+        "-" if point is None else age(now - point),
+        _last_run(standing.runs, now),
+        f"{standing.open_letters:,}",
+        spark([run.contacts_pushed for run in reversed(standing.runs)], plain=plain),
+        standing.note,
+    )
+
+
+def document(standing: Standing, now: int) -> dict[str, Any]:
+    """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last."""
+    last = standing.runs[0] if standing.runs else None
+    point = standing.sync_point
+    return {
+        "client": standing.client,
+        "list_key": standing.list_key,
+        "collection": standing.collection or None,
+        "sync_point": moment_iso(point),
+        "age_seconds": None if point is None else max(0, now - point),
+        "last_run_id": last.id if last else None,
+        "last_run_kind": last.kind if last else None,
+        "last_run_status": last.status if last else None,
+        "last_run_at": moment_iso(last.finished_at or last.started_at) if last else None,
+        "dead_letters": standing.open_letters,
+        "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
+        "note": standing.note or None,
+    }
+
+
+def _last_run(runs: Sequence[Run], now: int) -> str:
+    if not runs:
+        return "-"
+    last = runs[0]
+    ended = f"for {age(now - last.started_at)}" if last.finished_at is None else f"{age(now - last.finished_at)} ago"
+    return f"{last.id}, {last.kind}, {last.status} {ended}"

@@ -1,0 +1,230 @@
+"""What came of one list: in one line, in one glance, and what there is to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
+from mcimport.records import ListResult, Run
+from mcimport.report.words import consents, counted, duration, moment_utc
+
+_MOST_HINTS = 5
+_CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
+_DONE = {
+    "full": "everything imported",
+    "incremental": "what changed imported",
+    "replay": "dead letters replayed",
+    "reconcile": "both sides compared",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A call's counts, over its runs."""
+
+    read: int
+    skipped: int
+    pushed: int
+    rejected: int
+    opt_ins: int
+    opt_outs: int
+    events: int
+    windows: int
+    dead: int
+
+
+def totals(result: ListResult) -> Totals:
+    def total(name: str) -> int:
+        return sum(getattr(run, name) for run in result.runs)
+
+    return Totals(
+        read=total("members_read"),
+        skipped=total("members_skipped"),
+        pushed=total("contacts_pushed"),
+        rejected=total("contacts_rejected"),
+        opt_ins=total("opt_ins"),
+        opt_outs=total("opt_outs"),
+        events=total("subscription_events"),
+        windows=total("windows_total"),
+        dead=total("windows_dead"),
+    )
+
+
+def title(result: ListResult) -> str:
+    return f"{result.client} {result.list_key}"
+
+
+def verdict(result: ListResult) -> str:
+    """One or two words: how it ended."""
+    if result.status == "failed":
+        return "failed"
+    if result.status == "interrupted":
+        return "stopped" if result.runs else "not begun"
+    if result.status == "skipped":
+        return "skipped"
+    if result.dead_letters:
+        return "dead letters"
+    if _only_moved_sync_point(result):
+        return "sync point set"
+    is_idle = not result.runs or (result.runs[-1].kind == "incremental" and not totals(result).read)
+    return "nothing changed" if is_idle else "completed"
+
+
+def line(result: ListResult) -> str:
+    """How it ended and what was carried; one line, whatever happened."""
+    ending = _ending(result)
+    if _is_short(result):
+        return f"{title(result)}: {ending}"
+    sums = totals(result)
+    parts = [_contacts(result, sums)]
+    parts += [
+        f"{number:,} {word}" for number, word in ((sums.skipped, "skipped"), (sums.rejected, "rejected")) if number
+    ]
+    events = f", {counted(sums.events, 'subscription event')}" if sums.events else ""
+    return (
+        f"{title(result)}: {ending}: {counted(sums.read, 'member')} read, {', '.join(parts)};"
+        f" {consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}; {_windows(result, sums)}"
+    )
+
+
+def block(result: ListResult) -> list[str]:
+    """The same in one glance, a subject a line, and then what there is to look at."""
+    head = f"{title(result)}: {_ending(result)}"
+    if _is_short(result):
+        return [head, *troubles(result)]
+    sums = totals(result)
+    events = counted(sums.events, "subscription event")
+    subjects = {
+        "members": f"{sums.read:,} read, {sums.skipped:,} skipped (no e-mail address), {sums.rejected:,} rejected",
+        "contacts": _contacts(result, sums),
+        "consent": f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}; {events}",
+        "windows": _windows(result, sums),
+        "sync point": _sync_point(result),
+    }
+    return [head, *(f"  {name:<10}  {words}" for name, words in subjects.items() if words), *troubles(result)]
+
+
+def troubles(result: ListResult) -> list[str]:
+    """A line for everything that a person may want to look at, indented; nothing when all is well."""
+    return [f"  {words}" for words in (*_letters(result), *_failure(result), *_warnings(result), *_hints(result))]
+
+
+def complaint(result: ListResult) -> list[str]:
+    """What has to be said even when only errors are: one or two lines, or nothing.
+
+    A list that another process is busy with is none: it is being imported.
+    """
+    if result.error is None or isinstance(result.error, BusyError):
+        return [f"{title(result)}: {words}" for words in _letters(result)[:1]]
+    if isinstance(result.error, InterruptedRunError):
+        return [f"{title(result)}: {_ending(result)}. {words}" for words in _next(result)]
+    return [f"{title(result)}: {verdict(result)}: {result.error}", *(f"  {words}" for words in _next(result))]
+
+
+def _ending(result: ListResult) -> str:
+    """How it ended and how long it took."""
+    took, word = duration(result.seconds), verdict(result)
+    if word == "skipped":
+        return f"skipped: {str(result.error).removeprefix(f'{result.client}: ')}"
+    if word == "sync point set":
+        return f"sync point set{_at(result.runs[-1])}, nobody imported"
+    if word in ("failed", "stopped"):
+        return f"{word} after {took}"
+    if word in ("nothing changed", "not begun"):
+        return word
+    done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
+    letters = f", but for {counted(result.dead_letters, 'dead letter')}" if result.dead_letters else ""
+    return f"{done}{letters}, in {took}"
+
+
+def _at(run: Run) -> str:
+    return "" if run.until is None else f" to {moment_utc(run.until)}"
+
+
+def _is_short(result: ListResult) -> bool:
+    """There is nothing to count."""
+    return not (totals(result).read or result.dead_letters or verdict(result) == "completed")
+
+
+def _only_moved_sync_point(result: ListResult) -> bool:
+    """A run of `--since now`: the only incremental one without a beginning."""
+    return bool(result.runs) and result.runs[-1].kind == "incremental" and result.runs[-1].since is None
+
+
+def _contacts(result: ListResult, sums: Totals) -> str:
+    if result.dry_run:
+        return f"{counted(sums.pushed, 'contact')} made of them, none pushed"
+    return f"{counted(sums.pushed, 'contact')} pushed{_speed(result, sums)}"
+
+
+def _speed(result: ListResult, sums: Totals) -> str:
+    """Against the ceiling. Says nothing of a resumed run: part of its contacts went out in an earlier call."""
+    if not sums.pushed or result.seconds <= 0 or _began_earlier(result):
+        return ""
+    ceiling = f" of at most {result.ceiling:,.0f}/s" if result.ceiling else ""
+    return f" ({sums.pushed / result.seconds:,.0f}/s{ceiling})"
+
+
+def _began_earlier(result: ListResult) -> bool:
+    first, last = result.runs[0], result.runs[-1]
+    return (last.finished_at or last.started_at) - first.started_at > result.seconds + _CLOCKS_GRAIN
+
+
+def _windows(result: ListResult, sums: Totals) -> str:
+    dead = f", {sums.dead:,} dead" if sums.dead else ""
+    if result.windows_done == sums.windows:
+        return counted(sums.windows, "window")
+    return f"{result.windows_done:,} of {counted(sums.windows, 'window')} done{dead}"
+
+
+def _sync_point(result: ListResult) -> str:
+    last = result.runs[-1]
+    if result.dry_run or last.kind not in ("full", "incremental"):
+        return ""
+    moved = result.status == "completed" and last.moves_sync_point and last.until is not None
+    return moment_utc(last.until) if moved and last.until is not None else "not moved"
+
+
+def _letters(result: ListResult) -> list[str]:
+    if not result.dead_letters:
+        return []
+    many = counted(result.dead_letters, "dead letter")
+    if result.dry_run:
+        return [f"{many} would be written"]
+    return [f"{many}: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"]
+
+
+def _failure(result: ListResult) -> list[str]:
+    if result.error is None or isinstance(result.error, BusyError):
+        return []
+    words = [] if isinstance(result.error, InterruptedRunError) else [str(result.error)]
+    return [*words, *_next(result)]
+
+
+def _next(result: ListResult) -> list[str]:
+    """What to do about an error, and what becomes of a run that was cut off."""
+    error = result.error
+    hint = [error.hint] if error is not None and error.hint else []
+    # The hint of a service that is down says the same of all lists.
+    goes_on = _is_resumable(result) and not isinstance(error, ServiceDownError)
+    return [*hint, *([f"The next `mcimport sync {result.list_key}` goes on with it."] if goes_on else [])]
+
+
+def _is_resumable(result: ListResult) -> bool:
+    if not result.runs or result.dry_run or isinstance(result.error, ConfigError):
+        return False
+    last = result.runs[-1]
+    return last.status in ("interrupted", "failed") and last.kind in ("full", "incremental") and last.until is not None
+
+
+def _warnings(result: ListResult) -> list[str]:
+    return [f"warning: {words}" for words in result.warnings]
+
+
+def _hints(result: ListResult) -> list[str]:
+    if not result.hints:
+        return []
+    often = Counter(result.hints).most_common(_MOST_HINTS)
+    words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in often)
+    return [f"Ometria's latest validation errors, of all who write to it, not of this list in particular: {words}"]

@@ -1,0 +1,189 @@
+"""Everything that can go wrong with an answer, and the one function that decides what does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.ledger import Request, Side
+from mcimport.sandbox.world import World
+
+TRANSPORT = "mcimport.transport"
+_EVERY = 0.05
+_HTML = "text/html; charset=utf-8"
+_PROBLEM = "application/problem+json; charset=utf-8"
+
+_BLOCKED = (
+    "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>"
+    "Reference&#32;&#35;18&#46;0a0b0c0d&#46;1700000000&#46;1a2b3c4</BODY></HTML>"
+)
+
+
+def html(status: int, title: str) -> Response:
+    """A page as proxies and edges write it."""
+    return Response(f"<html><head><title>{title}</title></head><body>{title}</body></html>", status, media_type=_HTML)
+
+
+def problem(status: int, title: str, detail: str) -> Response:
+    """An error of Mailchimp's: RFC 7807."""
+    body = {
+        "type": "https://mailchimp.com/developer/marketing/docs/errors/",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "00000000-0000-4000-8000-000000000001",
+    }
+    return JSONResponse(body, status, media_type=_PROBLEM)
+
+
+def refusal(side: Side, status: int, title: str, detail: str) -> Response:
+    """An error as that service writes it."""
+    if side == "mailchimp":
+        return problem(status, title, detail)
+    return JSONResponse({"status": "ERROR", "message": detail}, status)
+
+
+def _status(status: int, title: str, **headers: str) -> Callable[[Side], Response]:
+    def answer(side: Side) -> Response:
+        response = refusal(side, status, title, "The sandbox was told to answer so.")
+        response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+        return response
+
+    return answer
+
+
+def _too_many(side: Side) -> Response:
+    return html(429, "Too Many Requests") if side == "ometria" else _status(429, "TooManyRequests")(side)
+
+
+def _ok(body: str, media_type: str = "application/json") -> Callable[[Side], Response]:
+    return lambda _side: Response(body, 200, media_type=media_type)
+
+
+INSTEAD: dict[str, Callable[[Side], Response]] = {
+    "401": _status(401, "API Key Invalid"),
+    "403": _status(403, "User action not permitted"),
+    "403-bare": lambda _: Response(b"", 403),
+    "403-blocked": lambda _: Response(_BLOCKED, 403, media_type="text/html"),
+    "404": _status(404, "Resource Not Found"),
+    "429": _too_many,
+    "429-retry-after": _status(429, "TooManyRequests", retry_after="1"),
+    "500": _status(500, "Internal Server Error"),
+    "502": lambda _: html(502, "Bad Gateway"),
+    "503": lambda _: html(503, "Service Unavailable"),
+    "504": lambda _: html(504, "Gateway Time-out"),
+    "empty": _ok(""),
+    "html": _ok("<html><body>We will be back soon</body></html>", _HTML),
+    "error-object": _ok('{"error":"Something went wrong","code":200}'),
+    "wrong-shape": _ok('{"members":{"0":"nobody"},"total_items":"many","accepted":null}'),
+}
+"""Answers in place of the real one; the service has not done what it was asked."""
+
+SPOILT = ("reset-body", "truncated", "endless", "lost")
+"""The service has done what it was asked, but its answer does not arrive whole, or not at all (`lost`)."""
+
+UNANSWERED = ("reset", "silent")
+"""Nothing was done and nothing is said."""
+
+FAULTS = (*INSTEAD, *SPOILT, *UNANSWERED)
+
+
+def decide(knobs: Knobs, request: Request) -> str | None:
+    """The name of the fault that strikes this request.
+
+    Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
+    that is asked for fails in every run, whichever page it is, and asking again is another draw.
+    """
+    if knobs.fault is not None and (named := knobs.fault(request)) is not None:
+        return named
+    shares = {"500": knobs.error_rate, "429": knobs.throttle_rate}
+    for name, share in knobs.faults.items():
+        side, _, fault = name.rpartition(":")
+        if side in {"", request.side}:
+            shares[fault] = shares.get(fault, 0.0) + share
+    draw = _draw(knobs.seed, request)
+    for fault, share in shares.items():
+        if draw < share:
+            return fault
+        draw -= share
+    return None
+
+
+def _draw(seed: int, request: Request) -> float:
+    facts = f"{seed} {request.side} {request.method} {request.path} {request.nth}"
+    return int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The way back to the client, for what no ordinary answer does."""
+
+    world: World
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    async def reset(self) -> None:
+        """The connection ends at once, with a TCP reset instead of a farewell."""
+        transport: asyncio.Transport = self.scope["extensions"][TRANSPORT]["transport"]
+        if transport.is_closing():  # the client was quicker
+            return
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    async def gone(self, seconds: float) -> bool:
+        """Whether the client leaves within this time; True, too, when the server is to stop."""
+        leaving = asyncio.ensure_future(self._left())
+        closing = asyncio.ensure_future(self.world.closing.wait())
+        done, pending = await asyncio.wait({leaving, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return bool(done)
+
+    async def _left(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def silence(self) -> None:
+        await self.gone(self.world.knobs.silence)
+        await self.reset()
+
+    async def endless(self, response: Response) -> None:
+        """A body that goes on and on, a blank at a time, after a beginning that looks right."""
+        await self._begin(response, length=False)
+        begun = self.world.knobs.silence
+        await self._body(bytes(response.body)[:-1])
+        while begun > 0 and not await self.gone(_EVERY):
+            await self._body(b" ")
+            begun -= _EVERY
+        await self.reset()
+
+    async def reset_body(self, response: Response) -> None:
+        """The whole length is announced, half of it is sent."""
+        await self._begin(response, length=True)
+        await self._body(bytes(response.body)[: len(response.body) // 2])
+        await self.gone(_EVERY)  # so that the half arrives before the reset
+        await self.reset()
+
+    async def _begin(self, response: Response, *, length: bool) -> None:
+        headers = [(name, value) for name, value in response.raw_headers if length or name != b"content-length"]
+        await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+
+    async def _body(self, body: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def truncated(response: Response) -> Response:
+    """A whole answer with half a document in it."""
+    half = bytes(response.body)[: len(response.body) // 2]
+    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return Response(half, response.status_code, headers)

@@ -1,0 +1,80 @@
+"""`fields` and `exclude_fields`: which parts of an answer are wanted, by dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+Tree = dict[str, "Tree"]
+"""Names by names; an empty tree means all that is there."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A choice of fields. `spelling` tells two choices apart; the same spelling wants the same."""
+
+    keep: Tree | None = None
+    drop: Tree | None = None
+    spelling: str = ""
+
+    def has(self, name: str) -> bool:
+        if self.keep is not None:
+            return name in self.keep
+        return self.drop is None or self.drop.get(name) != {}
+
+    def within(self, name: str) -> Wanted:
+        """The choice among the parts of one field, which `has`."""
+        keep = self.keep.get(name) if self.keep is not None else None
+        drop = self.drop.get(name) if self.drop is not None else None
+        return Wanted(keep or None, drop or None, f"{self.spelling}/{name}")
+
+    def only(self, *names: str) -> bool:
+        """Nothing beside these is wanted."""
+        return self.keep is not None and self.keep.keys() <= set(names)
+
+    def of(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        if self.keep is not None:
+            return _kept(value, self.keep)
+        return dict(value) if self.drop is None else _dropped(value, self.drop)
+
+
+@lru_cache(maxsize=256)
+def wanted(fields: str | None, exclude: str | None) -> Wanted:
+    """Raises ValueError when both are given: the API takes one or the other."""
+    if fields and exclude:
+        raise ValueError("both fields and exclude_fields")
+    if fields:
+        return Wanted(keep=_tree(fields), spelling=f"+{fields}")
+    return Wanted(drop=_tree(exclude), spelling=f"-{exclude}") if exclude else Wanted()
+
+
+def _tree(names: str) -> Tree:
+    paths = {tuple(name.strip().split(".")) for name in names.split(",") if name.strip()}
+    root: Tree = {}
+    for path in paths:
+        if any(path[:n] in paths for n in range(1, len(path))):
+            continue  # "a,a.b" names all of a
+        branch = root
+        for part in path:
+            branch = branch.setdefault(part, {})
+    return root
+
+
+def _kept(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
+    return {name: _part(value[name], branch, _kept) for name, branch in tree.items() if name in value}
+
+
+def _dropped(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
+    return {
+        name: _part(part, tree.get(name, {}), _dropped) for name, part in value.items() if tree.get(name, None) != {}
+    }
+
+
+def _part(value: Any, branch: Tree, how: Any) -> Any:
+    if not branch:
+        return value
+    if isinstance(value, list):
+        return [_part(one, branch, how) for one in value]
+    return how(value, branch) if isinstance(value, dict) else value

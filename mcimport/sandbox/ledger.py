@@ -1,0 +1,81 @@
+"""What was asked, in order: the measure of what an importer does to the two services."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Literal
+
+Side = Literal["mailchimp", "ometria"]
+
+
+@dataclass
+class Request:
+    """One request, whatever became of it.
+
+    Attributes:
+        key: of the account it was made with; empty if there is none with that key.
+        path: without the base address, as sent ("/lists/1a2d7ebf82/members").
+        query: decoded.
+        at: when it arrived, `finished`: when its answer had been handed to the network; monotonic seconds.
+        status: what was answered; 0 while it is under way, and when it got no answer.
+        open: how many requests of this account were open when this one had arrived, itself included.
+        count: the members in the answer, or the records in the push.
+        ids: of the records pushed, as far as they have one.
+        bytes: of the answer's body, or of the push.
+        nth: the how-manieth request with the same method and path, from 0, whatever its query.
+        fault: the name of the fault that struck.
+    """
+
+    side: Side
+    method: str
+    path: str
+    query: dict[str, str]
+    at: float
+    key: str = ""
+    status: int = 0
+    finished: float = 0.0
+    open: int = 0
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    bytes: int = 0
+    nth: int = 0
+    fault: str | None = None
+
+
+@dataclass
+class Ledger:
+    """All requests since it was last cleared."""
+
+    requests: list[Request] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def write(self, request: Request) -> None:
+        with self._lock:
+            self.requests.append(request)
+
+    def read(self) -> list[Request]:
+        with self._lock:
+            return list(self.requests)
+
+    def clear(self) -> None:
+        with self._lock:
+            self.requests.clear()
+
+
+def most_open(requests: Iterable[Request], key: str) -> int:
+    return max((request.open for request in requests if request.key == key), default=0)
+
+
+def most_in_any_second(times: Iterable[float]) -> int:
+    """The most that fall into any half-open second, wherever it begins."""
+    window: deque[float] = deque()
+    most = 0
+    for time in sorted(times):
+        window.append(time)
+        while window[0] <= time - 1:
+            window.popleft()
+        most = max(most, len(window))
+    return most

@@ -1,0 +1,275 @@
+"""Serves the two fake APIs on one loopback port, and holds the handles by which tests, demo and benchmarks turn them.
+
+with Sandbox(Knobs(size=25_000)) as box:
+    ...  # the importer is pointed at box.mailchimp_url and box.ometria_url
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event, Thread
+from types import FrameType, TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.routing import Mount, Router
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mcimport.sandbox import mailchimp, ometria
+from mcimport.sandbox.audience import Audience
+from mcimport.sandbox.churn import Churn
+from mcimport.sandbox.clock import Clock
+from mcimport.sandbox.faults import TRANSPORT
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.ledger import Request, most_in_any_second, most_open
+from mcimport.sandbox.store import Contact, ContactKey
+from mcimport.sandbox.world import World
+
+LIST_KEY = "1a2d7ebf82"
+_HOST = "127.0.0.1"
+
+
+class Sandbox:
+    """Both services, from `with` on until its end; also started and stopped by hand, as often as one likes.
+
+    Nothing is lost when it stops: people, contacts and ledger are there when it starts again, on the same port.
+
+    Args:
+        knobs: kept, not copied: turn them while it serves.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, knobs: Knobs | None = None, port: int = 0) -> None:
+        self.knobs = knobs or Knobs()
+        self.clock = Clock(self.knobs)
+        self.port = port
+        self.mailchimp_key = f"{_hex(self.knobs.seed, 'mailchimp')}-us6"
+        self.ometria_key = _hex(self.knobs.seed, "ometria")
+        self.list_key = LIST_KEY
+        self._world = World(self.knobs, self.clock)
+        self._app = Router(
+            [Mount("/3.0", routes=mailchimp.routes(self._world)), Mount("/v2", routes=ometria.routes(self._world))],
+            redirect_slashes=False,
+        )
+        self._serving: _Serving | None = None
+        self._churn: Churn | None = None
+        self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.knobs.size})
+
+    # -- serving
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when it answers. Raises OSError when the port is taken."""
+        listener = _listener(self.port)
+        self.port = listener.getsockname()[1]
+        self._world.closing = asyncio.Event()
+        self._serving = _Serving(self._app, listener, self._world)
+        self._serving.start()
+        self._churn = Churn(self.knobs, self._world.audiences)
+        self._churn.start()
+
+    def stop(self) -> None:
+        """Ends what is under way, silent answers too, and refuses connections from then on.
+
+        Raises RuntimeError when an answer was a 500 because of a mistake of the sandbox's own, or of a hook.
+        """
+        if self._churn is not None:
+            self._churn.stop()
+            self._churn = None
+        if self._serving is not None:
+            self._serving.stop()
+            self._serving = None
+        if self._world.mistakes:
+            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from self._world.mistakes.pop(0)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Both services refuse connections meanwhile; time and churn stand still."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @property
+    def mailchimp_url(self) -> str:
+        return f"http://{_HOST}:{self.port}/3.0"
+
+    @property
+    def ometria_url(self) -> str:
+        return f"http://{_HOST}:{self.port}/v2"
+
+    # -- what is in it
+
+    def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
+        """One more client: lists by their size. Each key sees only its own lists and contacts."""
+        self._world.add_account(mailchimp_key, ometria_key, lists)
+
+    def renew_ometria_key(self, old: str, new: str) -> None:
+        """The same account, contacts and all, under another key; the old one is refused from now on."""
+        store = self._world.ometria.pop(old)
+        store.key = new
+        self._world.ometria[new] = store
+
+    def audience(self, list_key: str | None = None, mailchimp_key: str | None = None) -> Audience:
+        """The members of one list, of the first account that has it, unless a key says whose. Raises KeyError."""
+        name = list_key or self.list_key
+        for account in self._world.mailchimp.values():
+            if name in account.lists and mailchimp_key in {None, account.key}:
+                return account.lists[name].audience
+        raise KeyError(name)
+
+    def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
+        """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
+        return self._world.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+
+    def welcomes(self, ometria_key: str | None = None) -> Counter[str]:
+        """Subscription events, by collection: each can start a welcome campaign."""
+        store = self._world.ometria[ometria_key or self.ometria_key]
+        store.settle(everything=True)
+        return Counter(store.welcomes)
+
+    def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
+        """As `GET /push/_errors`, when everything pushed so far has been validated."""
+        store = self._world.ometria[ometria_key or self.ometria_key]
+        store.settle(everything=True)
+        return store.latest_errors()
+
+    # -- what was asked
+
+    @property
+    def requests(self) -> list[Request]:
+        """In the order of their arrival, since the last `clear_requests`."""
+        return self._world.ledger.read()
+
+    def clear_requests(self) -> None:
+        self._world.ledger.clear()
+
+    def most_open(self, mailchimp_key: str | None = None) -> int:
+        """How many requests of one account were open at once at most, those refused for that included."""
+        return most_open(self.requests, mailchimp_key or self.mailchimp_key)
+
+    def pushes_in_any_second(self, ometria_key: str | None = None) -> int:
+        """The most pushes that arrived in a second, wherever it began, those refused included."""
+        key = ometria_key or self.ometria_key
+        return most_in_any_second(one.at for one in self.requests if one.key == key and one.path == "/push")
+
+
+def serve(knobs: Knobs, port: int = 0) -> None:
+    """Serves until SIGINT or SIGTERM. Prints first what a shell needs to point the importer at it.
+
+    Must be called in the main thread: only there can signals be received.
+    """
+    over = Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Sandbox(knobs, port) as box:
+            sys.stdout.write(exports(box))
+            sys.stdout.flush()
+            over.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exports(box: Sandbox) -> str:
+    """`export` lines for a shell: the four variables that the importer reads."""
+    variables = {
+        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": box.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+    }
+    return "".join(f"export {name}={value}\n" for name, value in variables.items())
+
+
+def _hex(seed: int, name: str) -> str:
+    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).hexdigest()
+
+
+def _listener(port: int) -> socket.socket:
+    """Bound before the server's thread starts, so that a taken port is told to whoever starts it."""
+    # Named as TCP, for asyncio switches off the waiting for more bytes (Nagle) only where the socket says so.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((_HOST, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Protocol(HttpToolsProtocol):
+    """Hands the connection on to the application, which may have to break it."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.up.set()
+
+
+class _Serving:
+    """uvicorn in a thread of its own."""
+
+    def __init__(self, app: Router, listener: socket.socket, world: World) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            date_header=False,  # the sandbox has a clock of its own
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level="critical",  # what breaks here is broken on purpose
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config)
+        self._world = world
+        self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._server.up.wait()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        if self._server.loop is not None:
+            self._server.loop.call_soon_threadsafe(self._world.closing.set)
+        self._thread.join()

@@ -1,0 +1,158 @@
+"""The stage of the tests: the sandbox over real sockets, and the program as its users start it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from mcimport.cli import app
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.server import Sandbox
+
+settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+CONFIG = """\
+[retry]
+wait = 0
+
+[clients.acme]
+lists = ["{list_key}"]
+mailchimp_api_key = "{mailchimp_key}"
+ometria_api_key = "{ometria_key}"
+mailchimp.url = "{mailchimp_url}"
+ometria.url = "{ometria_url}"
+ometria.requests_per_second = 500
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What `--json` printed."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        (only,) = self.lines
+        return only
+
+
+@dataclass
+class Importer:
+    """The program with its settings and its state in a folder of its own."""
+
+    box: Sandbox
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "mcimport.toml"
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "state.db"
+
+    def configure(self, text: str = CONFIG, **more: str) -> None:
+        box = self.box
+        values = {
+            "list_key": box.list_key,
+            "mailchimp_key": box.mailchimp_key,
+            "ometria_key": box.ometria_key,
+            "mailchimp_url": box.mailchimp_url,
+            "ometria_url": box.ometria_url,
+        }
+        self.config.write_text(text.format(**(values | more)), encoding="utf-8")
+        self.config.chmod(0o600)
+
+    def command(self, *arguments: str) -> list[str]:
+        """As a shell would start it."""
+        return [sys.executable, "-m", "mcimport", *self._options(), *arguments]
+
+    def __call__(self, *arguments: str) -> Ended:
+        """In this process: what `mcimport ARGUMENTS` does, says and answers."""
+        out, err = io.StringIO(), io.StringIO()
+        before = sys.argv
+        sys.argv = ["mcimport", *self._options(), *arguments]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                app.main()
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else 0
+        finally:
+            sys.argv = before
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def in_a_process(self, *arguments: str, environment: Mapping[str, str] | None = None, bare: bool = False) -> Ended:
+        """In a process of its own, with nothing in its environment but what is named.
+
+        `bare`: without the options that lead to this importer's settings and state.
+        """
+        ended = subprocess.run(
+            [sys.executable, "-m", "mcimport", *arguments] if bare else self.command(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environment, **(environment or {})},
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def _options(self) -> list[str]:
+        return ["--config", str(self.config), "--db", str(self.db)]
+
+
+class Stage(Protocol):
+    """Makes a sandbox and an importer that is configured for it."""
+
+    def __call__(self, **knobs: Any) -> Importer: ...
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Sandboxes with certain knobs, each with its importer; Ometria's pace is out of the way unless it is set."""
+    with ExitStack() as stack:
+        folders = iter(range(1_000))
+
+        def make(**knobs: Any) -> Importer:
+            box = stack.enter_context(Sandbox(Knobs(**{"size": 0, "pushes_per_second": 100_000, **knobs})))
+            folder = tmp_path / str(next(folders))
+            folder.mkdir()
+            importer = Importer(box, folder)
+            importer.configure()
+            return importer
+
+        yield make
+
+
+def carried(importer: Importer) -> set[str]:
+    """The ids (without the list) of those whom Ometria holds."""
+    return {contact_id.split("-", 1)[1] for _, contact_id in importer.box.contacts()}
+
+
+def expected(importer: Importer, *, archived: bool = False) -> set[str]:
+    """The ids of those who are on the list (or in its archive) and have an address."""
+    audience = importer.box.audience()
+    people = audience.archived() if archived else audience.listed()
+    return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}

@@ -1,0 +1,152 @@
+"""Each thing that goes wrong on the way, on both sides at once: everybody arrives all the same."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import CONFIG, Importer, Stage, carried, expected
+
+from mcimport.sandbox.ledger import Request
+
+SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
+IMPATIENT = SMALL_PAGES + "mailchimp.timeout = 0.4\nometria.timeout = 0.4\n"
+
+PASSING = [
+    "429",
+    "429-retry-after",
+    "403-bare",
+    "500",
+    "502",
+    "503",
+    "504",
+    "reset",
+    "reset-body",
+    "truncated",
+    "empty",
+    "html",
+    "error-object",
+    "wrong-shape",
+    "lost",
+]
+
+
+def arrives(importer: Importer, *, within: int = 4) -> None:
+    """Everybody is in Ometria after a few syncs, without a hand, and no letter stays open."""
+    codes = []
+    for _ in range(within):
+        codes.append(importer("sync", "--quiet").code)
+        if codes[-1] == 0 and importer("dlq", "list", "--json").out == "":
+            break
+    assert codes[-1] == 0, codes
+    assert set(codes) <= {0, 1, 3}
+    assert importer("dlq", "list", "--json").lines == []
+    assert carried(importer) == expected(importer)
+
+
+def mid_run(fault: str, side: str) -> object:
+    """The fault strikes one side once the run is under way."""
+
+    def decide(request: Request) -> str | None:
+        return (
+            fault if request.side == side and request.path.endswith(("/members", "/push")) and request.nth > 8 else None
+        )
+
+    return decide
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_fault_in_15_percent_of_all_answers_loses_nobody(stage: Stage, fault: str) -> None:
+    """However often both sides answer wrongly, everybody arrives, and within the limits."""
+    importer = stage(size=1_500, faults={fault: 0.15})
+    importer.configure(SMALL_PAGES)
+    arrives(importer)
+    assert importer.box.most_open() <= 10
+
+
+@pytest.mark.parametrize("fault", ["silent", "endless"])
+def test_a_server_that_never_ends_its_answer_is_given_up_and_asked_again(stage: Stage, fault: str) -> None:
+    """A time-out ends what the server does not, and the next try brings the page."""
+    importer = stage(size=600, faults={fault: 0.1}, silence=5.0)
+    importer.configure(IMPATIENT)
+    arrives(importer)
+
+
+def test_all_faults_mixed_lose_nobody(stage: Stage) -> None:
+    """All of them at once, at 15 % together."""
+    importer = stage(size=1_500, faults=dict.fromkeys(PASSING, 0.01))
+    importer.configure(SMALL_PAGES)
+    arrives(importer)
+
+
+def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) -> None:
+    """A 404 in the middle of a run is retried: the list was there a moment ago."""
+    importer = stage(size=1_500)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/members") and one.nth in {3, 5, 6, 9} else None
+    arrives(importer)
+
+
+def test_a_page_that_only_answers_at_a_smaller_size_is_read_at_that_size(stage: Stage) -> None:
+    """504 above 300 members: the windows find the size that works, and everybody arrives without a letter."""
+    importer = stage(size=4_000, max_page=300)
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+
+
+def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(stage: Stage) -> None:
+    """Nobody listens: exit 1 in words; once somebody does, the next sync brings everybody."""
+    importer = stage(size=500)
+    with importer.box.away():
+        ended = importer("sync")
+        assert ended.code == 1
+        assert "cannot be reached" in ended.err
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+
+
+def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(stage: Stage) -> None:
+    """The key is not blamed for a machine's address that Mailchimp's edge blocks."""
+    importer = stage(size=100)
+    importer.box.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    ended = importer("sync")
+    assert ended.code == 1
+    assert "18.0a0b0c0d.1700000000.1a2b3c4" in ended.err
+    assert "blocked" in ended.err
+    assert "key is not to blame" in ended.err
+
+
+@pytest.mark.parametrize("side", ["mailchimp", "ometria"])
+@pytest.mark.parametrize("fault", ["401", "403"])
+def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str, side: str) -> None:
+    """A key revoked in the middle of a run ends it with exit 1; the sync point stays, the next run goes on."""
+    importer = stage(size=4_000)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
+    ended = importer("sync", "--json")
+    assert ended.code == 1
+    assert ended.line["status"] == "failed"
+    assert importer("status", "--json").lines[0]["sync_point"] is None
+    refused = [one for one in importer.box.requests if one.fault == fault]
+    assert len(refused) <= 20
+    importer.box.knobs.fault = None
+    arrives(importer)
+
+
+def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
+    """A service that is down is not answered with a table full of letters: exit 1, resumable."""
+    importer = stage(size=4_000)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
+    ended = importer("sync", "--json")
+    assert ended.code == 1
+    assert ended.line["status"] == "failed"
+    assert 0 < ended.line["windows_dead"] < ended.line["windows_total"]
+    importer.box.knobs.fault = None
+    arrives(importer)
+
+
+def test_a_push_that_was_stored_though_its_answer_was_lost_is_harmless(stage: Stage) -> None:
+    """The same records come again under the same ids: nobody twice, nobody missing."""
+    importer = stage(size=1_000, faults={"ometria:lost": 0.3})
+    importer.configure(SMALL_PAGES)
+    arrives(importer)
+    assert len(importer.box.contacts()) == len(expected(importer))

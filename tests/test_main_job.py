@@ -1,0 +1,196 @@
+"""The main job, from an empty state to an hourly routine: who arrives, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from conftest import Importer, Stage, carried, expected
+
+from mcimport.sandbox.audience import People
+
+
+def requests(importer: Importer, side: str, *, ending: str = "") -> list[int]:
+    """The answers of one side since the ledger was cleared, by status."""
+    return [one.status for one in importer.box.requests if one.side == side and one.path.endswith(ending)]
+
+
+def ids(people: People) -> set[str]:
+    return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
+
+
+def pushed_ids(importer: Importer) -> list[str]:
+    return [one_id.split("-", 1)[1] for one in importer.box.requests if one.side == "ometria" for one_id in one.ids]
+
+
+def quiet_hour(importer: Importer) -> None:
+    """Time passes until the overlap does not repeat anybody any more."""
+    importer("sync", "--quiet")
+    importer.box.clock.advance(300)
+    importer("sync", "--quiet")
+    importer.box.clear_requests()
+
+
+def test_a_first_sync_of_25_000_carries_everybody_who_is_on_the_list(stage: Stage) -> None:
+    """Everybody who is not archived is in Ometria, at the stated cost, and within both services' limits."""
+    importer = stage(size=25_000)
+    ended = importer("sync", importer.box.list_key, "--json")
+    assert ended.code == 0, ended.err
+    assert carried(importer) == expected(importer)
+    statuses = Counter(one.status for one in importer.box.requests)
+    assert set(statuses) <= {200, 202}
+    assert importer.box.most_open() <= 10
+    assert len(requests(importer, "mailchimp")) <= 70
+    assert len(pushed_ids(importer)) <= 1.01 * len(expected(importer))
+    line = ended.line
+    assert line["kind"] == "full"
+    assert line["contacts_pushed"] == len(expected(importer))
+    assert line["members_read"] == line["contacts_pushed"] + line["members_skipped"] + line["contacts_rejected"]
+    assert line["windows_done"] == line["windows_total"]
+
+
+def test_37_changes_cost_two_requests_and_those_that_read_the_fields(stage: Stage) -> None:
+    """An incremental sync asks once a sweep, reads the list's fields, and pushes those who changed, and nobody else."""
+    importer = stage(size=5_000)
+    quiet_hour(importer)
+    changed = ids(importer.box.audience().change(37))
+    ended = importer("sync", importer.box.list_key, "--json")
+    assert ended.code == 0
+    assert len(requests(importer, "mailchimp", ending="/members")) == 2
+    assert len(requests(importer, "mailchimp")) == 2 + 4  # merge fields, categories, and the interests of two of these
+    assert set(pushed_ids(importer)) == changed
+    assert ended.line["kind"] == "incremental"
+
+
+def test_nothing_changed_costs_one_request_a_sweep_and_no_push(stage: Stage) -> None:
+    """A list in which nothing happened is asked for its changes and for its archived, and Ometria for nothing."""
+    importer = stage(size=5_000)
+    quiet_hour(importer)
+    ended = importer("sync", importer.box.list_key)
+    assert ended.code == 0
+    assert requests(importer, "mailchimp") == [200, 200]
+    assert requests(importer, "ometria") == []
+
+
+def test_whoever_is_archived_after_the_first_sync_is_opted_out(stage: Stage) -> None:
+    """The archived sweep brings those who left since the first sync, and nobody who was archived before it."""
+    importer = stage(size=2_000)
+    before = expected(importer, archived=True)
+    importer("sync", importer.box.list_key)
+    left = ids(importer.box.audience().leave(12))
+    importer("sync", importer.box.list_key)
+    contacts = {key[1].split("-", 1)[1]: contact for key, contact in importer.box.contacts().items()}
+    assert {contacts[one]["marketing_optin"] for one in left} == {"EXPLICITLY_OPTEDOUT"}
+    assert not before & set(contacts)
+
+
+def test_since_now_imports_nobody_and_the_next_sync_only_what_changed(stage: Stage) -> None:
+    """`--since now` moves the sync point alone; what changes afterwards is all that the next sync brings."""
+    importer = stage(size=2_000)
+    importer.box.clock.advance(600)
+    assert importer("sync", "--since", "now").code == 0
+    assert carried(importer) == set()
+    changed = ids(importer.box.audience().change(9))
+    assert importer("sync", importer.box.list_key).code == 0
+    assert carried(importer) == changed
+
+
+def test_since_an_age_imports_from_there_on_and_the_next_sync_goes_on(stage: Stage) -> None:
+    """`--since 10m` on a new list brings whoever changed in ten minutes; a plain sync then goes on from its end."""
+    importer = stage(size=500)
+    audience = importer.box.audience()
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    recent = ids(audience.change(7)) | {
+        str(one.get("contact_id") or one["web_id"])
+        for one in audience.listed()
+        if one["email_address"] and one["last_changed"] > start.isoformat()
+    }
+    assert importer("sync", importer.box.list_key, "--since", "10m").code == 0
+    assert recent == carried(importer) < expected(importer)
+    changed = ids(audience.change(5))
+    assert importer("sync", importer.box.list_key).code == 0
+    assert carried(importer) == recent | changed
+
+
+def test_full_carries_everybody_again(stage: Stage) -> None:
+    """`--full` reads the whole list whatever is remembered, and the archived since the first sync."""
+    importer = stage(size=1_500)
+    importer("sync", importer.box.list_key)
+    left = ids(importer.box.audience().leave(3))
+    importer.box.clear_requests()
+    ended = importer("sync", importer.box.list_key, "--full", "--json")
+    assert ended.line["kind"] == "full"
+    assert set(pushed_ids(importer)) == expected(importer) | left
+
+
+def test_a_dry_run_pushes_nothing_and_remembers_nothing(stage: Stage) -> None:
+    """`--dry-run` reads and converts everybody, and leaves both Ometria and the state file as they were."""
+    importer = stage(size=1_500)
+    ended = importer("sync", importer.box.list_key, "--dry-run", "--json")
+    assert ended.code == 0
+    assert ended.line["contacts_pushed"] == len(expected(importer))
+    assert requests(importer, "ometria") == []
+    assert not importer.db.exists()
+    importer("sync", importer.box.list_key)
+    before = importer.db.read_bytes()
+    importer.box.audience().change(5)
+    importer("sync", importer.box.list_key, "--dry-run")
+    assert importer.db.read_bytes() == before
+
+
+def test_a_page_that_always_fails_is_named_in_a_dead_letter_and_all_others_arrive(stage: Stage) -> None:
+    """A span that cannot be read ends with exit 3 and one letter, as small as could be found; the rest is in."""
+    importer = stage(size=8_000, broken=["5000-5002"])
+    ended = importer("sync", importer.box.list_key, "--json")
+    assert ended.code == 3
+    assert ended.line["dead_letters"] >= 1
+    letters = importer("dlq", "list", "--json").lines
+    lost = expected(importer) - carried(importer)
+    assert lost
+    assert len(lost) <= 20
+    dead = [(one["since"], one["until"]) for one in letters]
+    people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.box.audience().listed()}
+    assert all(any(since < people[one]["last_changed"] <= until for since, until in dead) for one in lost)
+
+
+def test_a_replay_brings_the_rest_also_when_the_list_has_moved(stage: Stage) -> None:
+    """`dlq replay` delivers who is still in the span once the fault is gone; who left it comes with the next sync."""
+    importer = stage(size=8_000, broken=["5000-5002"])
+    importer("sync", importer.box.list_key)
+    lost = sorted(expected(importer) - carried(importer))
+    importer.box.knobs.broken.clear()
+    importer.box.audience().change(who=[lost[0]])
+    importer.box.audience().change(400)
+    ended = importer("dlq", "replay")
+    assert ended.code == 0, ended.err
+    assert set(lost[1:]) <= carried(importer)
+    assert importer("dlq", "list", "--json").lines == []
+    assert importer("sync", importer.box.list_key).code == 0
+    assert carried(importer) == expected(importer)
+
+
+def test_a_list_whose_first_page_is_broken_goes_on_all_the_same(stage: Stage) -> None:
+    """A member who breaks the very first page costs a dead letter, not the sync of the whole list."""
+    importer = stage(size=3_000, broken=["0-0"])
+    ended = importer("sync", importer.box.list_key)
+    assert ended.code == 3
+    assert len(expected(importer) - carried(importer)) <= 5
+
+
+def test_a_run_that_was_cut_off_is_resumed(stage: Stage) -> None:
+    """After a run that failed in its middle the next sync finishes it, then carries what changed, in one call."""
+    importer = stage(size=6_000)
+    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 20 else None
+    failed = importer("sync", importer.box.list_key, "--json")
+    assert failed.code == 1
+    assert failed.line["status"] == "failed"
+    importer.box.knobs.fault = None
+    changed = ids(importer.box.audience().change(11))
+    importer.box.clear_requests()
+    ended = importer("sync", importer.box.list_key, "--json")
+    assert ended.code == 0
+    assert carried(importer) == expected(importer)
+    assert changed <= set(pushed_ids(importer))
+    runs = importer("runs", "list", "--json").lines
+    assert [(one["kind"], one["status"]) for one in runs] == [("incremental", "completed"), ("full", "completed")]
+    assert len(pushed_ids(importer)) < len(expected(importer))
