@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -155,9 +156,13 @@ def _no_tls() -> ssl.SSLContext:
 
 
 def _http_date(text: str | None) -> int | None:
+    """Epoch seconds; a date without a zone is UTC, as HTTP says. None for what is none."""
     try:
-        return int(parsedate_to_datetime(text).timestamp()) if text else None
-    except ValueError:
+        if not text:
+            return None
+        moment = parsedate_to_datetime(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
         return None
 
 

@@ -110,7 +110,7 @@ class _Tally:
         error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
-            return max(asked, min(BUSY_MOST, BUSY_FIRST * 1.6 ** (self._refusals - 1)))
+            return max(asked, min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
         return max(asked, self._patience.wait)
 
     def _busy_too_long(self) -> bool:

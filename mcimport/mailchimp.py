@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -27,12 +26,21 @@ T = TypeVar("T")
 
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
-NO_END = sys.maxsize  # the `until` of a window that has no end yet
+ABSURD_CLOCK = 86_400  # seconds; no clock that is looked after is a day off
+BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
 CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
 
 
 class UnsettledError(RetriableError):
     """A second larger than a page held no still: after so many passes there was still somebody new."""
+
+
+class NobodyError(RetriableError):
+    """An answer counted somebody and held nobody, however often it was asked for."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__("Mailchimp counted members, but sent none")
+        self.page = page
 
 
 class _Members(msgspec.Struct):
@@ -66,7 +74,7 @@ class Mailchimp:
 
         A page that is too slow is asked for at half the size, down to 50. Raises FatalError for an unknown list.
         """
-        window = Window(number=0, sweep=sweep, since=since, until=NO_END)
+        window = Window(number=0, sweep=sweep, since=since, until=windows.NO_END)
         while True:
             try:
                 return self._page(list_key, window, count, first=True)
@@ -86,14 +94,22 @@ class Mailchimp:
 
         One try, for a tiny answer. `count` is what the page says was asked for.
         """
-        params = {**_span(Window(0, sweep, since, NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
+        params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
         return Page((), _decoded(answer, _Members).total_items, count, *_clock(answer))
 
     def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
-        """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does."""
+        """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
+
+        Raises RetriableError for a member without one: there is somebody, but not to be placed.
+        """
         members = self._look(list_key, window, offset, quick=quick).members
-        return epoch(members[0].last_changed) if members else None
+        if not members:
+            return None
+        moment = epoch(members[0].last_changed)
+        if moment is None:
+            raise RetriableError("Mailchimp sent a member without last_changed")
+        return moment
 
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
         """The first `count` members of what is left of the window. `quick`: without a second try.
@@ -127,7 +143,7 @@ class Mailchimp:
         while crowd.passes < crowd.MOST_PASSES:
             crowd.begin_pass()
             failure: RetriableError | None = None
-            for offset, page in self._pass(list_key, span, crowd.count):
+            for offset, page in self._pass(list_key, span, crowd):
                 if isinstance(page, RetriableError):
                     failure = page
                 elif fresh := crowd.take(page.members, offset):
@@ -159,18 +175,20 @@ class Mailchimp:
     def _counted(self, list_key: str, span: Window) -> int:
         return self._look(list_key, span, 0).total_items
 
-    def _pass(self, list_key: str, span: Window, count: int) -> Iterator[tuple[int, Page | RetriableError]]:
+    def _pass(self, list_key: str, span: Window, crowd: windows.Crowd) -> Iterator[tuple[int, Page | RetriableError]]:
         """One pass: from the first offset that answers short, whatever the count says, down to 0.
 
         Full pages seen on the way up do not count as read: somebody may slide from a page not read yet into one that
         was.
         """
         size = span.page
-        top = max(0, (count - 1) // size * size)
+        top = max(0, (crowd.count - 1) // size * size)
         page = self._page_or_error(list_key, span, top)
         while isinstance(page, Page) and len(page.members) >= size:
             top += size
             page = self._page_or_error(list_key, span, top)
+        if isinstance(page, Page):
+            crowd.expect(top + len(page.members))
         yield top, page
         for offset in range(top - size, -1, -size):
             yield offset, self._page_or_error(list_key, span, offset)
@@ -188,17 +206,22 @@ class Mailchimp:
         return self._get(f"lists/{list_key}/members", params, _Members, quick=quick)
 
     def _insisted(self, list_key: str, window: Window, count: int) -> Page:
-        """A page that holds nobody though it counts somebody, asked for as often as an error would be."""
+        """A page that holds nobody though it counts somebody, asked for as often as an error would be.
+
+        A few may be a count that lies. Many are a fault: raises NobodyError, lest a whole window be taken for empty.
+        """
 
         def ask() -> Page:
             page = self.next_page(list_key, window, count, quick=True)
             if page.total and not page.members:
-                raise _EmptyError(page)
+                raise NobodyError(page)
             return page
 
         try:
             return patiently(self._patience, ask)
-        except _EmptyError as error:
+        except NobodyError as error:
+            if error.page.total > BELIEVABLE_LIE:
+                raise
             return error.page
 
     def _page(
@@ -230,12 +253,6 @@ class Mailchimp:
                 if first:
                     raise
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
-
-
-class _EmptyError(RetriableError):
-    def __init__(self, page: Page) -> None:
-        super().__init__("Mailchimp sent nobody, but counted somebody")
-        self.page = page
 
 
 class _Ping(msgspec.Struct):
@@ -273,7 +290,7 @@ def _span(window: Window) -> dict[str, str]:
         "sort_field": "last_changed",
         "sort_dir": "ASC",
         **({"since_last_changed": iso(since)} if since is not None else {}),
-        **({"before_last_changed": iso(windows.asked_before(window))} if window.until != NO_END else {}),
+        **({"before_last_changed": iso(windows.asked_before(window))} if window.until != windows.NO_END else {}),
         **({"status": "archived"} if window.sweep == "archived" else {}),
     }
 
@@ -288,9 +305,15 @@ def _clock(answer: Answer) -> tuple[int, str]:
     ours = time.time()
     if answer.date is None:
         return int(ours) - CLOCK_TOLERANCE - 2, "Mailchimp sent no clock: this machine's is used, less five minutes"
-    odd = abs(answer.date - ours) > CLOCK_TOLERANCE
-    warning = "the clocks of Mailchimp and of this machine differ by more than five minutes" if odd else ""
-    return math.floor(answer.date - answer.took) - 2, warning
+    theirs = answer.date - answer.took
+    apart = abs(answer.date - ours)
+    if apart > ABSURD_CLOCK:
+        # A sync point in a far future would end all imports in silence; one too early only repeats.
+        return math.floor(
+            min(theirs, ours - CLOCK_TOLERANCE)
+        ) - 2, "one of Mailchimp's and this machine's clocks is wrong"
+    warning = "the clocks of Mailchimp and of this machine differ by more than five minutes"
+    return math.floor(theirs) - 2, warning if apart > CLOCK_TOLERANCE else ""
 
 
 def _decoded(answer: Answer, kind: type[T]) -> T:

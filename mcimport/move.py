@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from mcimport import windows
 from mcimport.convert import encode_contact, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
-from mcimport.mailchimp import Mailchimp
+from mcimport.mailchimp import Mailchimp, NobodyError
 from mcimport.models import (
     Cause,
     Conversion,
@@ -152,7 +152,7 @@ def _less_suspect(rest: Window, kept: int, asked: int) -> Window:
 def _unread(haul: _Haul, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
     window = haul.window
-    if isinstance(error, UnreachableError):
+    if isinstance(error, UnreachableError | NobodyError):
         haul.bury(window.start, window.until, error)
         return haul.outcome(None, failed=True)
     asked = max(1, window.suspect // 2) if window.suspect else window.page
@@ -217,6 +217,7 @@ def _carry_crowd(haul: _Haul, settled: Settled, asked: int) -> Outcome:
     window, job, second = haul.window, haul.job, settled.second
     rest = settled.rest if window.suspect else replace(settled.rest, page=asked)
     try:
+        _deliver(haul, [member for member in settled.kept if epoch(member.last_changed) is None])
         for members in job.mailchimp.crowded_second(job.list_key, rest, second):
             _deliver(haul, members)
     except TooSlowError as error:

@@ -93,11 +93,12 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter. `destination` is that of its list: letters of another one are shown, never replayed."""
+    """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it."""
 
     id: int
     list_id: int
     run_id: int
+    first_run_id: int
     client: str
     list_key: str
     kind: LetterKind

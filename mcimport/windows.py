@@ -8,6 +8,7 @@ only up to its last whole second.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,6 +18,7 @@ from mcimport.errors import RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
 from mcimport.times import epoch
 
+NO_END = sys.maxsize  # the `until` of a window that has no end yet
 MOST_PIECES = 40
 SMALLEST_PAGE = 50  # a page that is too slow is halved down to this
 
@@ -97,7 +99,9 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     start = window.start
     if start is not None and moments and min(moments) < start:
         raise RetriableError("Mailchimp ignored since_last_changed: it sent members who changed before it")
-    ours = [moment for moment in moments if _within(window, moment)]
+    # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
+    latest = min(window.until, page.settled) if window.until == NO_END else window.until
+    ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
     if any(later < earlier for earlier, later in pairwise(ours)):
         raise RetriableError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
@@ -160,6 +164,7 @@ class Crowd:
     """
 
     MOST_PASSES = 25
+    QUIET_PASSES = 8  # running, once the order is known not to hold still: a pass misses one in three at random
 
     def __init__(self, second: int, count: int) -> None:
         self.second = second
@@ -167,20 +172,22 @@ class Crowd:
         self.unstable = False
         self.count = count
         self._place: dict[object, int] = {}
-        self._seen_in_pass: set[object] = set()
         self._quiet = 0
         self._new_in_pass = 0
 
     def begin_pass(self) -> None:
         self.passes += 1
         self._new_in_pass = 0
-        self._seen_in_pass = set()
+
+    def expect(self, count: int) -> None:
+        """At least so many were there: what a pass has found the second to hold, whatever was counted."""
+        self.count = max(self.count, count)
 
     def take(self, members: Iterable[Member], offset: int) -> list[Member]:
         """Whom this page shows for the first time; `offset` is the page's."""
         fresh = []
         for place, member in enumerate(members, offset):
-            if epoch(member.last_changed) != self.second:
+            if epoch(member.last_changed) not in (self.second, None):
                 continue
             who = identity(member)
             before = self._place.get(who)
@@ -189,16 +196,15 @@ class Crowd:
             elif place > before:
                 self.unstable = True
             self._place[who] = place
-            self._seen_in_pass.add(who)
         self._new_in_pass += len(fresh)
         return fresh
 
     def end_pass(self) -> bool:
-        """Whether everybody who stayed was seen."""
+        """Whether everybody who stayed was seen: as many as there ever were, or nobody new for long enough."""
         self._quiet = 0 if self._new_in_pass else self._quiet + 1
         if self.passes > 1 and self._new_in_pass:
             self.unstable = True
-        return len(self._seen_in_pass) >= self.count or self._quiet >= (2 if self.unstable else 1)
+        return len(self._place) >= self.count or self._quiet >= (self.QUIET_PASSES if self.unstable else 1)
 
 
 def identity(member: Member) -> object:

@@ -65,6 +65,7 @@ class Importer:
     box: Sandbox
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Path:

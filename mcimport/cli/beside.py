@@ -14,6 +14,7 @@ from mcimport.models import Conversion, Converted, ListFields, Member, Skipped, 
 from mcimport.report.words import shown
 
 HEADS = ("Mailchimp member", "Ometria contact")
+_PLACE = ("country_code", "timezone")  # what is used of `location`
 _LEAST_SIDE, _MOST_SIDE = 46, 90  # columns
 
 
@@ -60,7 +61,8 @@ def _member_pairs(member: Member, fields: ListFields) -> Iterator[tuple[str, str
         if name == "interests" and isinstance(value, dict):
             yield name, _text([fields.interests.get(key, key) for key, chosen in value.items() if chosen is True])
         elif name in ("merge_fields", "location") and isinstance(value, dict):
-            yield from ((f"{name}.{key}", _text(part)) for key, part in value.items())
+            used = (key for key in value if name == "merge_fields" or key in _PLACE)
+            yield from ((f"{name}.{key}", _text(value[key])) for key in used)
         else:
             yield name, _text(value)
 

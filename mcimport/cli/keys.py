@@ -36,7 +36,7 @@ def accept(context: typer.Context, client: Annotated[str, typer.Argument(metavar
     if moved:
         say(f"{chosen.name}: {counted(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
     else:
-        say(f"{chosen.name}: nothing to accept: no list of it was synced under another key alone")
+        say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
 
 
 def _named(known: Settings, name: str) -> Client:

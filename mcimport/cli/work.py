@@ -18,7 +18,8 @@ from mcimport.limits import Stop
 from mcimport.records import ListResult
 from mcimport.replay import replay_all
 from mcimport.report import json_line, reporter
-from mcimport.sync import House, Wish, sync_all
+from mcimport.sync import Wish, sync_all
+from mcimport.task import House
 
 Pairs = Sequence[tuple[Client, str]]
 

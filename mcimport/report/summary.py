@@ -77,14 +77,14 @@ def line(result: ListResult) -> str:
     if _is_short(result):
         return f"{title(result)}: {ending}"
     sums = totals(result)
-    parts = [_contacts(result, sums)]
+    parts = [f"{counted(sums.pushed, 'contact')} {_pushed(result, sums)}"]
     parts += [
         f"{number:,} {word}" for number, word in ((sums.skipped, "skipped"), (sums.rejected, "rejected")) if number
     ]
     events = f", {counted(sums.events, 'subscription event')}" if sums.events else ""
     return (
         f"{title(result)}: {ending}: {counted(sums.read, 'member')} read, {', '.join(parts)};"
-        f" {consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}; {_windows(result, sums)}"
+        f" {consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}; {result.windows_done:,} of {counted(sums.windows, 'window')}{_dead(sums)}"
     )
 
 
@@ -97,9 +97,9 @@ def block(result: ListResult) -> list[str]:
     events = counted(sums.events, "subscription event")
     subjects = {
         "members": f"{sums.read:,} read, {sums.skipped:,} skipped (no e-mail address), {sums.rejected:,} rejected",
-        "contacts": _contacts(result, sums),
+        "contacts": f"{sums.pushed:,} {_pushed(result, sums)}",
         "consent": f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}; {events}",
-        "windows": _windows(result, sums),
+        "windows": f"{result.windows_done:,} of {sums.windows:,} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
     return [head, *(f"  {name:<10}  {words}" for name, words in subjects.items() if words), *troubles(result)]
@@ -152,10 +152,8 @@ def _only_moved_sync_point(result: ListResult) -> bool:
     return bool(result.runs) and result.runs[-1].kind == "incremental" and result.runs[-1].since is None
 
 
-def _contacts(result: ListResult, sums: Totals) -> str:
-    if result.dry_run:
-        return f"{counted(sums.pushed, 'contact')} made of them, none pushed"
-    return f"{counted(sums.pushed, 'contact')} pushed{_speed(result, sums)}"
+def _pushed(result: ListResult, sums: Totals) -> str:
+    return "made, none pushed" if result.dry_run else f"pushed{_speed(result, sums)}"
 
 
 def _speed(result: ListResult, sums: Totals) -> str:
@@ -171,11 +169,8 @@ def _began_earlier(result: ListResult) -> bool:
     return (last.finished_at or last.started_at) - first.started_at > result.seconds + _CLOCKS_GRAIN
 
 
-def _windows(result: ListResult, sums: Totals) -> str:
-    dead = f", {sums.dead:,} dead" if sums.dead else ""
-    if result.windows_done == sums.windows:
-        return counted(sums.windows, "window")
-    return f"{result.windows_done:,} of {counted(sums.windows, 'window')} done{dead}"
+def _dead(sums: Totals) -> str:
+    return f", {sums.dead:,} dead" if sums.dead else ""
 
 
 def _sync_point(result: ListResult) -> str:

@@ -34,13 +34,12 @@ def show(stream: TextIO, heads: Sequence[str], rows: Sequence[Sequence[str]], *,
 
     A terminal too narrow for the other columns gets lines that are too long, and nothing is cut off.
     """
-    console = paper(stream)
     longest = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
     least = [min(_LEAST_PROSE, width) if head == prose else width for head, width in zip(heads, longest, strict=True)]
-    needed = sum(least) + _GAP * len(heads)
-    table = _table(heads, rows, prose)
+    console = paper(stream)
+    console.width = max(console.width, sum(least) + _GAP * len(heads))
     with console.capture() as drawn:
-        console.print(table, width=max(console.width, needed), crop=False)
+        console.print(_table(heads, rows, prose))
     stream.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -113,6 +115,9 @@ class Door:
 
     async def _answered(self, call: Call, wire: Wire) -> Response | None:
         call.log.fault = fault = decide(self.world.knobs, call.log)
+        if fault is not None:
+            with suppress(ClientDisconnect):  # a client that is still sending would see the break in another way
+                await call.http.body()
         if fault in INSTEAD:
             await call.pass_time(call.latency)
             return INSTEAD[fault](self.side)

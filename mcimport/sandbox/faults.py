@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
@@ -101,20 +101,34 @@ def decide(knobs: Knobs, request: Request) -> str | None:
 
     Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
     that is asked for fails in every run, whichever page it is, and asking again is another draw.
+
+    Raises LookupError for a fault or a side that does not exist: a misspelt knob must not pass for a quiet day.
     """
     if knobs.fault is not None and (named := knobs.fault(request)) is not None:
-        return named
-    shares = {"500": knobs.error_rate, "429": knobs.throttle_rate}
-    for name, share in knobs.faults.items():
-        side, _, fault = name.rpartition(":")
-        if side in {"", request.side}:
-            shares[fault] = shares.get(fault, 0.0) + share
+        return _known(named)
     draw = _draw(knobs.seed, request)
-    for fault, share in shares.items():
+    for fault, share in _shares(knobs, request.side):
         if draw < share:
             return fault
         draw -= share
     return None
+
+
+def _shares(knobs: Knobs, side: Side) -> Iterator[tuple[str, float]]:
+    yield "500", knobs.error_rate
+    yield "429", knobs.throttle_rate
+    for name, share in knobs.faults.items():
+        where, _, fault = name.rpartition(":")
+        if where not in {"", "mailchimp", "ometria"}:
+            raise LookupError(f"no side is called {where}")
+        if where in {"", side}:
+            yield _known(fault), share
+
+
+def _known(fault: str) -> str:
+    if fault not in FAULTS:
+        raise LookupError(f"no fault is called {fault}")
+    return fault
 
 
 def _draw(seed: int, request: Request) -> float:

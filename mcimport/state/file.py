@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from filelock import FileLock
 from sqlite_utils import Database
 
 from mcimport.errors import StateError
@@ -99,7 +100,7 @@ def dry_copy(path: Path) -> State:
             with _in_words(path), closing(_connect(path)) as file:
                 _refuse_strangers(file, path)
                 file.backup(memory)
-        _migrate(memory, path)
+        _migrate(memory, path, shared=False)
         return State(memory, path)
     except BaseException:
         memory.close()
@@ -120,30 +121,38 @@ def _create(path: Path) -> None:
         ) from None
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    database = Database(connection, recursive_triggers=False, execute_plugins=False)
+def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True) -> None:
+    """Brings the tables up to date; of several openers at once, one does it and the others wait."""
     _refuse_strangers(connection, path)
+    database = Database(connection, recursive_triggers=False, execute_plugins=False)
     if not migrations.pending(database):
         return
-    database.enable_wal()
-    migrations.apply(database)
+    if not shared:
+        migrations.apply(database)
+        return
+    try:
+        with FileLock(path.with_name(f"{path.name}.migration.lock"), timeout=BUSY_TIMEOUT, mode=0o600):
+            database.enable_wal()
+            migrations.apply(database)
+    except OSError as error:
+        raise StateError(f"the folder of the state file {path} cannot be written: {error.strerror}") from None
 
 
 def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
     """Raises StateError for a database of another program, or of a newer version of this one. Only reads."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables and "_sqlite_migrations" not in tables:
+    applied: set[str] = set()
+    if "_sqlite_migrations" in tables:
+        rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mcimport'")
+        applied = {row[0] for row in rows}
+    if tables - {"_sqlite_migrations"} and not applied:
         raise StateError(f"{path} is the database of another program; it was left as it is")
-    if tables:
-        known = {migration.name for migration in migrations.pending(Database(memory=True))}
-        applied = {
-            row[0] for row in connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mcimport'")
-        }
-        if applied - known:
-            raise StateError(
-                f"{path} was written by a newer mcimport; it was left as it is",
-                hint="Upgrade mcimport on this machine.",
-            )
+    with closing(sqlite3.connect(":memory:")) as empty:
+        known = {migration.name for migration in migrations.pending(Database(empty))}
+    if applied - known:
+        raise StateError(
+            f"{path} was written by a newer mcimport; it was left as it is", hint="Upgrade mcimport on this machine."
+        )
 
 
 @contextmanager

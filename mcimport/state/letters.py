@@ -75,15 +75,15 @@ def take(state: State, run: Run, outcome: Outcome) -> None:
 
 
 def close_covered(state: State, run: Run) -> None:
-    """A full run that completed has read everything anew: older letters of its list say nothing any more.
+    """A full run that completed has read everything anew: spans that failed before it began say nothing any more.
 
-    Its own letters, and those that failed again in it, stay.
+    Those that failed in it stay, also when a replay has tried them since.
     """
     with state.transaction():
         _close(
             state,
             "replayed",
-            "list_id = ? AND run_id != ? AND kind = 'window' AND until <= ?",
+            "list_id = ? AND first_run_id < ? AND kind = 'window' AND until <= ?",
             [run.list_id, run.id, text(run.until)],
         )
 
@@ -141,11 +141,13 @@ def _fail_again(
 def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> None:
     old = find(state, replay_of) if replay_of is not None and new.kind == "window" else None
     state.write(
-        "INSERT INTO dead_letters (list_id, run_id, client, list_key, kind, cause, sweep, since, until, member_id,"
-        " reason, attempts, created_at, updated_at, replay_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
+        " member_id, reason, attempts, created_at, updated_at, replay_of)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run.list_id,
             run.id,
+            old.first_run_id if old else run.id,
             run.client,
             run.list_key,
             new.kind,

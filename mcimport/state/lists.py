@@ -64,10 +64,15 @@ def advance(state: State, list_id: int, moment: int) -> None:
 def accept_key(state: State, client: str, destination: str) -> int:
     """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
 
-    Returns how many lists that concerns. A list that was synced under the new key already keeps what it has there.
+    Returns how many lists that concerns. A list that was synced under the new key already keeps what it has there; of
+    several older destinations, it is the one of the newest run whose key was renewed.
     """
     with state.transaction():
-        rows = state.rows("SELECT * FROM lists WHERE client = ? AND destination != ?", [client, destination])
+        rows = state.rows(
+            "SELECT * FROM lists WHERE client = ? AND destination != ?"
+            " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
+            [client, destination],
+        )
         moved = 0
         for row in rows:
             known = find(state, client, row["list_key"], row["collection"], destination)

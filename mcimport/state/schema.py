@@ -79,7 +79,8 @@ def m001_create_tables(db: Database) -> None:
         CREATE TABLE dead_letters (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             list_id INTEGER NOT NULL REFERENCES lists (id),
-            run_id INTEGER NOT NULL REFERENCES runs (id),
+            run_id INTEGER NOT NULL REFERENCES runs (id), -- the last run in which it failed
+            first_run_id INTEGER NOT NULL REFERENCES runs (id), -- the one that wrote it (or what it narrows)
             client TEXT NOT NULL,
             list_key TEXT NOT NULL,
             kind TEXT NOT NULL,

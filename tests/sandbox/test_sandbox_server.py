@@ -274,6 +274,17 @@ def test_a_test_may_decide_by_itself_what_goes_wrong(box: Sandbox) -> None:
     assert [members(box).status_code for _ in range(4)] == [200, 200, 404, 200]
 
 
+@pytest.mark.parametrize("name", ["5000", "mailchmp:500"])
+def test_a_misspelt_fault_is_told(name: str) -> None:
+    """It must not pass for a quiet day."""
+    box = Sandbox(Knobs(size=20, faults={name: 0.5}))
+    box.start()
+    assert members(box).status_code == 500
+    with pytest.raises(RuntimeError) as told:
+        box.stop()
+    assert isinstance(told.value.__cause__, LookupError)
+
+
 def test_every_fault_has_a_test_above() -> None:
     """Whoever adds one says what it does."""
     assert set(FAULTS) == {*INSTEAD, *SPOILT, "reset", "silent"}
