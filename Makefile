@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
 	@echo "make test    all tests and checks"
 	@echo "make check   ruff, mypy, and the direction of imports"
+	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make format  bring the code into shape"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -31,6 +32,9 @@ check: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+readme: $(VENV)/installed
+	$(BIN)/python tests/readme.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

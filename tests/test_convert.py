@@ -360,7 +360,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole() -> None:
     """Fewer tags than Mailchimp counts: none is sent, and that is said."""
     found = converted(tags=[{"id": 1, "name": "spring"}], tags_count=2)
     assert "mailchimp_tags" not in found.contact.properties
-    assert found.warnings == ("tags cut short",)
+    assert found.warnings == ("some members have more tags than Mailchimp lists at once: theirs are left out",)
 
 
 def test_interests_go_by_the_names_of_those_that_are_true() -> None:
@@ -568,7 +568,7 @@ def test_what_is_said_about_a_member_names_nobody(member: Member, rules: Contact
         assert warning in (
             "unknown merge field",
             "unknown interest",
-            "tags cut short",
+            "some members have more tags than Mailchimp lists at once: theirs are left out",
             "a value does not fit its field's type",
         ) or re.fullmatch(r"unknown status(: [a-z_]{1,24})?", warning)
 

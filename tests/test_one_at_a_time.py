@@ -62,7 +62,7 @@ def test_a_renewed_key_stops_the_list_until_it_is_accepted(stage: Stage) -> None
 
 
 def test_a_client_that_moves_to_another_account_starts_anew_there(stage: Stage) -> None:
-    """From a test account to the real one: everything is sent there, and nothing that belongs to the old one is used."""
+    """From a test account to the real one: everybody is sent there, and nothing of the old one is used."""
     importer = stage(size=400, broken=["100-101"])
     assert importer("sync").code == 3
     importer.box.audience().leave(5)
@@ -126,7 +126,7 @@ def outage(importer: Importer, side: str, hours: int) -> list[int]:
 
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
 def test_an_outage_of_three_hours_heals_itself(stage: Stage, side: str) -> None:
-    """Five lists, a side away for three hourly syncs: when it is back, the next syncs bring everything, without a hand."""
+    """Five lists, a side away for three hourly syncs: afterwards the next syncs bring everything by themselves."""
     importer = stage(size=150)
     more = {f"aaaaaaaaa{number}": 120 for number in range(4)}
     importer.box.add_account(importer.box.mailchimp_key, importer.box.ometria_key, more)

@@ -8,6 +8,15 @@ from mcimport.errors import BusyError, ConfigError, InterruptedRunError, Mcimpor
 from mcimport.records import ListResult
 
 OK, FAILED, USAGE, DEAD_LETTERS, BUSY, CTRL_C, SIGTERM = 0, 1, 2, 3, 4, 130, 143
+MEANINGS = {
+    "0": "all imported, or nothing to do, or another process is at it (a plain `sync`)",
+    "1": "a run failed; its sync point did not move, and the next run goes on with it",
+    "2": "wrong usage or configuration; no request was made",
+    "3": "finished, but this run wrote dead letters, or one that it took along failed again",
+    "4": "another process is at work on the client, and what was asked for by name (`--full`, `--since`, a replay) "
+    "was not done",
+    "130, 143": "stopped by Ctrl-C or SIGTERM; the rest is pending, and the next run goes on with it",
+}
 _WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)
 
 

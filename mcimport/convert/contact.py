@@ -147,7 +147,7 @@ def _put_tags(draft: Draft, member: Member) -> None:
     if not isinstance(tags, list):
         return
     if count > len(tags):
-        draft.warn("tags cut short")
+        draft.warn("some members have more tags than Mailchimp lists at once: theirs are left out")
         draft.note("tags", "not all of them were listed: left out")
         return
     names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]

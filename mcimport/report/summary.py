@@ -77,15 +77,16 @@ def line(result: ListResult) -> str:
     if _is_short(result):
         return f"{title(result)}: {ending}"
     sums = totals(result)
-    parts = [f"{counted(sums.pushed, 'contact')} {_pushed(result, sums)}"]
-    parts += [
-        f"{number:,} {word}" for number, word in ((sums.skipped, "skipped"), (sums.rejected, "rejected")) if number
+    carried = [
+        f"{counted(sums.read, 'member')} read",
+        f"{counted(sums.pushed, 'contact')} {_pushed(result, sums)}",
+        *([f"{sums.skipped:,} skipped"] if sums.skipped else []),
+        *([f"{sums.rejected:,} rejected"] if sums.rejected else []),
     ]
     events = f", {counted(sums.events, 'subscription event')}" if sums.events else ""
-    return (
-        f"{title(result)}: {ending}: {counted(sums.read, 'member')} read, {', '.join(parts)};"
-        f" {consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}; {result.windows_done:,} of {counted(sums.windows, 'window')}{_dead(sums)}"
-    )
+    consent = f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}"
+    windows = f"{result.windows_done:,} of {counted(sums.windows, 'window')}{_dead(sums)}"
+    return f"{title(result)}: {ending}: {', '.join(carried)}; {consent}; {windows}"
 
 
 def block(result: ListResult) -> list[str]:

@@ -1,0 +1,76 @@
+"""The parts of the README that are produced from the code; `make readme` writes them, a test holds them to it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mcimport.cli.app import app
+from mcimport.cli.exits import MEANINGS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def commands() -> str:
+    """A table of all commands with the first sentence of their help."""
+    group: Any = typer.main.get_command(app)
+    rows = []
+    for name, command in group.commands.items():
+        for path, one in _leaves(f"mcimport {name}", command):
+            arguments = [each.metavar or each.name.upper() for each in one.params if each.param_type_name == "argument"]
+            rows.append(f"| `{' '.join([path, *arguments])}` | {one.help.strip().splitlines()[0]} |")
+    return "\n".join(["| command | does |", "|---|---|", *rows])
+
+
+def _leaves(path: str, command: Any) -> list[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [(path, command)]
+    return [leaf for name, child in children.items() for leaf in _leaves(f"{path} {name}", child)]
+
+
+def exits() -> str:
+    rows = [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
+    return "\n".join(["| code | meaning |", "|---|---|", *rows])
+
+
+def crontab() -> str:
+    lines = (ROOT / "cron" / "mcimport.crontab").read_text(encoding="utf-8").splitlines()
+    return "```crontab\n" + next(line for line in lines if line[:1].isdigit()) + "\n```"
+
+
+def demo(*options: str) -> str:
+    """What `mcimport demo` prints without a terminal."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "mcimport", "demo", *options],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return f"```text\n{ended.stdout.strip()}\n```"
+
+
+def parts(text: str) -> dict[str, str]:
+    """The generated parts that a text holds, by name."""
+    return {name: body.strip() for _, name, body, _ in _PART.findall(text)}
+
+
+def with_parts(text: str, new: dict[str, str]) -> str:
+    return _PART.sub(lambda found: f"{found[1]}{new[found[2]]}\n{found[4]}", text)
+
+
+def main() -> None:
+    fresh = {"demo": demo(), "commands": commands(), "exits": exits(), "crontab": crontab()}
+    README.write_text(with_parts(README.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
