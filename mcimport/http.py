@@ -11,7 +11,7 @@ import html
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -86,11 +86,28 @@ class Wire:
         )
 
     def send(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        on_sent: Callable[[], None] | None = None,
     ) -> Answer:
-        """Raises RetriableError or a kind of it when no whole answer came; InterruptedRunError once closed."""
+        """Raises RetriableError or a kind of it when no whole answer came; InterruptedRunError once closed.
+
+        `on_sent` is called when the last byte of the request has left.
+        """
+        request = self._client.build_request(
+            method,
+            path,
+            params=params,
+            content=body,
+            headers={"Content-Type": "application/json"} if body is not None else None,
+            extensions={"trace": _sent_tracer(on_sent)} if on_sent else None,
+        )
         try:
-            return self._send(method, path, params, body)
+            return self._send(request)
         except httpx.ConnectTimeout:
             raise UnreachableError(f"{self.service} does not answer") from None
         except httpx.TimeoutException:
@@ -111,12 +128,14 @@ class Wire:
         self._closed = True
         self._client.close()
 
-    def _send(self, method: str, path: str, params: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    def _send(self, request: httpx.Request) -> Answer:
         begun = time.monotonic()
-        headers = {"Content-Type": "application/json"} if body is not None else None
-        with self._client.stream(method, path, params=params, content=body, headers=headers) as response:
-            took = time.monotonic() - begun
+        response = self._client.send(request, stream=True)
+        took = time.monotonic() - begun
+        try:
             content = self._read(response, begun + self._timeout)
+        finally:
+            response.close()
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -141,6 +160,14 @@ class Wire:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
+
+
+def _sent_tracer(on_sent: Callable[[], None]) -> Callable[[str, object], None]:
+    def trace(event: str, _: object) -> None:
+        if event == "http11.send_request_body.complete":
+            on_sent()
+
+    return trace
 
 
 @functools.cache

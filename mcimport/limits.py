@@ -5,8 +5,10 @@ Every wait of the program happens here and ends at once when it is told to. Noth
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +21,8 @@ from mcimport.errors import InterruptedRunError, RetriableError, ThrottledError,
 T = TypeVar("T")
 
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
-SLACK = 1.015  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
-RECOVERY = 200  # answered pushes from a standstill back to the full rate
+SLACK = 1.02  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
+RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
 CALM = 40  # answered requests after which one more connection is tried
 QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
 
@@ -110,7 +112,7 @@ class _Tally:
         error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
-            return max(asked, min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
+            return asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
         return max(asked, self._patience.wait)
 
     def _busy_too_long(self) -> bool:
@@ -176,10 +178,23 @@ class Gate:
                 self._change.notify()
 
 
-class Pacer:
-    """So many turns a second, evenly spaced, never in a burst: one for each Ometria account.
+class Turn:
+    """One push's place in the pace. `moment`: when it was let go; once known, when its bytes had left (monotonic)."""
 
-    A refusal (429) lowers the rate by a quarter; answers raise it step by step, up to the configured one. A queue that
+    def __init__(self, moment: float) -> None:
+        self.began = moment
+        self.moment = moment
+
+    def sent(self) -> None:
+        """The request is on the wire: a thread may have been held up between its turn and its sending."""
+        self.moment = time.monotonic()
+
+
+class Pacer:
+    """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
+
+    One for each Ometria account. A refusal (429) lowers the rate to what was taken in the last second: that is what the
+    account takes. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
     reports little room slows the turns in proportion.
     """
 
@@ -189,27 +204,46 @@ class Pacer:
         self._room = 1.0
         self._next = 0.0
         self._cut_at = 0.0
+        self._calm = 0
+        self._taken: deque[float] = deque(maxlen=math.ceil(per_second) + 1)
         self._lock = threading.Lock()
+        self._latest: deque[Turn] = deque(maxlen=max(1, math.floor(per_second)))
 
-    def turn(self, stop: Stop) -> float:
-        """Waits for the next turn and returns its moment (monotonic); raises InterruptedRunError at `stop.now`."""
-        with self._lock:
-            moment = max(time.monotonic(), self._next)
-            self._next = moment + SLACK / (self._rate * self._room)
-        if stop.now.wait(max(0.0, moment - time.monotonic())):
-            raise InterruptedRunError("stopped")
-        return moment
+    def turn(self, stop: Stop) -> Turn:
+        """Waits for the next turn; raises InterruptedRunError at `stop.now`."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                pause = max(self._next, self._window_opens()) - now
+                if pause <= 0:
+                    turn = Turn(now)
+                    self._latest.append(turn)
+                    self._next = now + 1 / (self._rate * self._room)
+                    return turn
+            if stop.now.wait(pause):
+                raise InterruptedRunError("stopped")
 
-    def refused(self, turn: float) -> None:
-        """A 429 for a push whose turn it was at `turn`: those that were under way together count once."""
+    def _window_opens(self) -> float:
+        """When the oldest of the latest turns, as many as a second may hold, is more than that second ago."""
+        if len(self._latest) < (self._latest.maxlen or 1):
+            return 0.0
+        return self._latest[0].moment + SLACK * len(self._latest) / self._most
+
+    def refused(self, turn: Turn) -> None:
+        """A 429: those that were under way together count once."""
         with self._lock:
-            if turn >= self._cut_at:
-                self._cut_at = time.monotonic()
-                self._rate = max(self._most / 32, self._rate * 0.75)
-                self._next = max(self._next, self._cut_at + 1.0)
+            if turn.began < self._cut_at:
+                return
+            self._cut_at = time.monotonic()
+            self._calm = 0
+            in_a_second = sum(moment > self._cut_at - 1.0 for moment in self._taken)
+            self._rate = max(self._most / 32, min(0.95 * self._rate, in_a_second or 0.5 * self._rate))
+            self._next = max(self._next, self._cut_at + 0.5)
 
     def served(self, room: int | None) -> None:
         """A push was taken; `room` is what the queue says it has left, in records, None when it says nothing."""
         with self._lock:
-            self._rate = min(self._most, self._rate + self._most / RECOVERY)
+            self._calm += 1
+            self._taken.append(time.monotonic())
+            self._rate = min(self._most, self._rate + self._most / RECOVERY * (1 + self._calm / 100))
             self._room = 1.0 if room is None else max(0.02, min(1.0, room / QUEUE_LOW))

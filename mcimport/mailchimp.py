@@ -121,15 +121,21 @@ class Mailchimp:
     def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
 
-        The same members once more, with nobody at the next offset, are the end whatever is counted: the page comes
-        back with its count corrected. Somebody there: the server cuts its pages short, and that is their size.
+        The same members twice more, with nobody at the next offset in between, are the end whatever is counted: the
+        page comes back with its count corrected. (Twice, because somebody who leaves before the look at the next offset
+        would have drawn whoever stood there into the page.) Somebody there: the server cuts its pages short, and that
+        is their size.
         """
         again = self.next_page(list_key, window, count) if page.members else self._insisted(list_key, window, count)
-        if set(map(windows.identity, again.members)) != set(map(windows.identity, page.members)):
+        if not _same(again, page):
             return again, count
         size = len(again.members)
-        if size and self.next_page(list_key, window, count, offset=size).members:
-            return again, size
+        if size:
+            if self.next_page(list_key, window, count, offset=size).members:
+                return again, size
+            page, again = again, self.next_page(list_key, window, count)
+            if not _same(again, page):
+                return again, count
         return replace(again, total=size), count
 
     def crowded_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
@@ -281,6 +287,12 @@ class _Categories(msgspec.Struct):
 
 class _Interests(msgspec.Struct):
     interests: list[_Named]
+
+
+def _same(page: Page, other: Page) -> bool:
+    return {windows.identity(member) for member in page.members} == {
+        windows.identity(member) for member in other.members
+    }
 
 
 def _span(window: Window) -> dict[str, str]:

@@ -114,7 +114,7 @@ class Ometria:
         """Sends a batch and returns how many of its `size` records were rejected."""
         turn = self._pacer.turn(self._patience.stop)
         try:
-            answer = check("Ometria", self._wire.send("POST", "push", body=body))
+            answer = check("Ometria", self._wire.send("POST", "push", body=body, on_sent=turn.sent))
         except ThrottledError:
             self._pacer.refused(turn)
             raise

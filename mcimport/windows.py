@@ -66,10 +66,11 @@ def cut(sweep: Sweep, span: tuple[int | None, int], cuts: Iterable[tuple[int, in
         if moment is not None and moment < until and (since is None or moment > since)
     }
     edges = sorted(inside)
-    starts = [(0, since), *((inside[edge], edge) for edge in edges)]
-    ends = [*starts[1:], (total, until)]
+    cut_at = [(inside[edge], edge) for edge in edges]
+    starts = [(0, since), *cut_at]
+    ends = [*cut_at, (total, until)]
     return [
-        Window(number=0, sweep=sweep, since=start, until=end or until, offset=offset, count=max(0, following - offset))
+        Window(number=0, sweep=sweep, since=start, until=end, offset=offset, count=max(0, following - offset))
         for (offset, start), (following, end) in zip(starts, ends, strict=True)
     ]
 

@@ -86,7 +86,7 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Mapping):
         parts = ((key, _text(part)) for key, part in value.items())
-        return ", ".join(f"{key}: {part}" for key, part in parts if part)
+        return ", ".join(f"{shown(key)}: {part}" for key, part in parts if part)
     if isinstance(value, list):
         return ", ".join(filter(None, map(_named, value)))
     return shown(str(value))

@@ -114,4 +114,6 @@ def _agreed(number: int) -> bool:
     """Asks the person at the terminal. Raises ConfigError where there is none."""
     if not sys.stdin.isatty():
         raise ConfigError("nobody is there to be asked", hint="`mcimport dlq discard --yes` does not ask.")
-    return typer.confirm(f"Discard {counted(number, 'dead letter')} for good?", err=True)
+    sys.stderr.write(f"Discard {counted(number, 'dead letter')} for good? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

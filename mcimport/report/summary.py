@@ -114,13 +114,15 @@ def troubles(result: ListResult) -> list[str]:
 def complaint(result: ListResult) -> list[str]:
     """What has to be said even when only errors are: one or two lines, or nothing.
 
-    A list that another process is busy with is none: it is being imported.
+    A list that another process is busy with is none: it is being imported. Neither is one that was not begun when the
+    call was stopped: whoever stopped it knows.
     """
     if result.error is None or isinstance(result.error, BusyError):
-        return [f"{title(result)}: {words}" for words in _letters(result)[:1]]
+        return [f"{title(result)}: {words}" for words in _letters(result)]
     if isinstance(result.error, InterruptedRunError):
-        return [f"{title(result)}: {_ending(result)}. {words}" for words in _next(result)]
-    return [f"{title(result)}: {verdict(result)}: {result.error}", *(f"  {words}" for words in _next(result))]
+        return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
+    advice = " ".join(_next(result))
+    return [f"{title(result)}: {verdict(result)}: {result.error}", *([f"  {advice}"] if advice else [])]
 
 
 def _ending(result: ListResult) -> str:
