@@ -85,11 +85,13 @@ def _attempt(
     """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
     begun = time.monotonic()
     row = lists.by_id(state, group[0].list_id)
-    if row.destination != state.destination(client.ometria_key().get_secret_value()):
+    here = (client.collection(row.list_key), state.destination(client.ometria_key().get_secret_value()))
+    if (row.collection, row.destination) != here:
         if not named:
             return None
         raise ConfigError(
-            f"{client.name}: that dead letter belongs to another Ometria account than the key leads to",
+            f"{client.name}: that dead letter belongs to another Ometria account or collection than list "
+            f"{row.list_key} goes to now",
             hint=f"The same account, a renewed key? `mcimport keys accept {client.name}`.",
         )
     task, failure = _task(client, row, house, services, state), None

@@ -133,7 +133,7 @@ def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str,
 
 def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     """A service that is down is not answered with a table full of letters: exit 1, resumable."""
-    importer = stage(size=4_000)
+    importer = stage(size=8_000)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
     ended = importer("sync", "--json")

@@ -29,7 +29,10 @@ def test_what_was_asked_for_by_name_and_not_done_is_4(stage: Stage, arguments: l
     """Whoever asked for something particular is told by the exit code that it was not done."""
     importer = stage(size=100)
     with hold(importer.db, "acme"):
-        assert importer(*arguments).code == 4
+        for quiet in ([], ["--quiet"]):
+            ended = importer(*arguments, *quiet)
+            assert ended.code == 4
+            assert f"process {os.getpid()}" in ended.err
     assert importer.box.requests == []
 
 

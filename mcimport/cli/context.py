@@ -11,6 +11,8 @@ import typer
 from mcimport.config import Settings, load
 from mcimport.errors import McimportError
 
+LARGEST_ID = 2**63 - 1  # SQLite's
+
 
 @dataclass(frozen=True)
 class Options:

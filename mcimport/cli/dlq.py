@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import say, settings
+from mcimport.cli.context import LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
 from mcimport.report.letters import HEADS, document, facts, row
 from mcimport.report.words import counted
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.records import Letter
     from mcimport.state import State
 
-LARGEST_ID = 2**63 - 1  # SQLite's
 MOST_LISTED = 1000
 
 LetterId = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]

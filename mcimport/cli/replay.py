@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import say, settings
+from mcimport.cli.context import LARGEST_ID, say, settings
 from mcimport.cli.exits import OK
-
-LARGEST_ID = 2**63 - 1  # SQLite's
 
 
 def replay(

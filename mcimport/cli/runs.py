@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import settings
+from mcimport.cli.context import LARGEST_ID, settings
 from mcimport.errors import ConfigError
 from mcimport.report.log import RUN_HEADS, WINDOW_HEADS, run_document, run_facts, run_row, window_document, window_row
-
-LARGEST_ID = 2**63 - 1  # SQLite's
 
 app = typer.Typer(help="The log of runs.", no_args_is_help=True)
 

@@ -13,7 +13,9 @@ from types import FrameType
 
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
+from mcimport.cli.context import complain
 from mcimport.config import Client
+from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.records import ListResult
 from mcimport.replay import replay_all
@@ -51,6 +53,11 @@ def _run(work: Callable[[House], list[ListResult]], db_path: Path, output: Outpu
         if output.json:
             for result in results:
                 print(json_line(result))  # noqa: T201 - standard output is where results go
+        if output.quiet and by_name:
+            # A plain sync that finds a client taken is no event; something asked for and not done is.
+            for result in results:
+                if isinstance(result.error, BusyError):
+                    complain(result.error)
         signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
         code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.now.is_set():

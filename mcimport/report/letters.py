@@ -67,8 +67,8 @@ def remedies(letter: Letter, standing: str) -> list[str]:
 
 
 def _look(letter: Letter) -> list[str]:
-    if letter.member_id is None:
-        return []
+    if letter.member_id is None or letter.member_id.isdigit():
+        return []  # Mailchimp finds a member by contact_id, not by web_id, the number
     return [
         f"`mcimport preview {letter.list_key} --client {letter.client} --member {letter.member_id}` shows the member"
     ]
