@@ -61,8 +61,9 @@ class _Tally:
         self._record(outcome)
         if outcome.pushed:
             self._dead = 0
-        elif outcome.failed:
-            self._dead += 1
+        if not outcome.failed:
+            return
+        self._dead += 1
         if self._dead >= DEAD_IN_A_ROW:
             reason = next(letter.reason for letter in outcome.letters)
             raise ServiceDownError(

@@ -9,7 +9,8 @@
         ├── RetriableError     try again, a few times
         │   ├── ThrottledError     slow down and try again, without counting it as a failure
         │   ├── TooSlowError       ask for less at once
-        │   └── UnreachableError   nobody listens there: asking for less would not help
+        │   ├── UnreachableError   nobody listens there: asking for less would not help
+        │   └── IgnoredError       the answer is to another question: nothing of it may be believed
         ├── RejectedError      these records will never be taken: find the one and set it aside
         ├── MissingError       what was asked for is not there
         └── FatalError         trying again cannot mend it: end the run
@@ -71,6 +72,10 @@ class TooSlowError(RetriableError):
 
 class UnreachableError(RetriableError):
     """The connection was refused, or the name does not resolve: every other question would fail alike."""
+
+
+class IgnoredError(RetriableError):
+    """The server left out a part of the question (a filter, the order): what it sent is not what it seems."""
 
 
 class RejectedError(ServiceError):

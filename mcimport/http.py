@@ -6,15 +6,19 @@ says. Retrying and limiting are the callers' business (see `limits`).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import re
+import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 import msgspec
@@ -76,6 +80,7 @@ class Wire:
         self.service = service
         self._timeout = timeout
         self._closed = False
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._client = httpx.Client(
             base_url=url,
             headers={"User-Agent": f"mcimport/{__version__}", "Accept": "application/json", **headers},
@@ -104,7 +109,7 @@ class Wire:
             params=params,
             content=body,
             headers={"Content-Type": "application/json"} if body is not None else None,
-            extensions={"trace": _sent_tracer(on_sent)} if on_sent else None,
+            extensions={"trace": self._tracer(on_sent)},
         )
         try:
             return self._send(request)
@@ -124,9 +129,23 @@ class Wire:
             raise
 
     def close(self) -> None:
-        """Closes the sockets, under the feet of requests in flight if need be."""
+        """Closes the sockets, under the feet of requests in flight if need be: closing alone would not wake them."""
         self._closed = True
+        for connection in list(self._sockets):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._client.close()
+
+    def _tracer(self, on_sent: Callable[[], None] | None) -> Callable[[str, Mapping[str, Any]], None]:
+        """Listens to what happens below: which sockets there are, and when a request has left."""
+
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+                self._sockets.add(info["return_value"].get_extra_info("socket"))
+            elif on_sent and event == "http11.send_request_body.complete":
+                on_sent()
+
+        return trace
 
     def _send(self, request: httpx.Request) -> Answer:
         begun = time.monotonic()
@@ -160,14 +179,6 @@ class Wire:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
-
-
-def _sent_tracer(on_sent: Callable[[], None]) -> Callable[[str, object], None]:
-    def trace(event: str, _: object) -> None:
-        if event == "http11.send_request_body.complete":
-            on_sent()
-
-    return trace
 
 
 @functools.cache

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
 SLACK = 1.02  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
+NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
 RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
 CALM = 40  # answered requests after which one more connection is tried
 QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
@@ -179,15 +180,15 @@ class Gate:
 
 
 class Turn:
-    """One push's place in the pace. `moment`: when it was let go; once known, when its bytes had left (monotonic)."""
+    """One push's place in the pace. `moment`: when its bytes had left (monotonic); infinite until that is known."""
 
-    def __init__(self, moment: float) -> None:
-        self.began = moment
-        self.moment = moment
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.moment = math.inf
 
     def sent(self) -> None:
-        """The request is on the wire: a thread may have been held up between its turn and its sending."""
-        self.moment = time.monotonic()
+        """The request is on the wire, or will never be: between turn and sending a connection may have been made."""
+        self.moment = min(self.moment, time.monotonic())
 
 
 class Pacer:
@@ -224,10 +225,16 @@ class Pacer:
                 raise InterruptedRunError("stopped")
 
     def _window_opens(self) -> float:
-        """When the oldest of the latest turns, as many as a second may hold, is more than that second ago."""
+        """When the oldest of the latest turns, as many as a second may hold, is more than that second ago.
+
+        One that is not on the wire yet may be there at any moment: so not before a little later.
+        """
         if len(self._latest) < (self._latest.maxlen or 1):
             return 0.0
-        return self._latest[0].moment + SLACK * len(self._latest) / self._most
+        sent = self._latest[0].moment
+        if sent == math.inf:
+            return time.monotonic() + NOT_SENT_YET
+        return sent + SLACK * len(self._latest) / self._most
 
     def refused(self, turn: Turn) -> None:
         """A 429: those that were under way together count once."""

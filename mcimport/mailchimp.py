@@ -96,19 +96,18 @@ class Mailchimp:
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
-        return Page((), _decoded(answer, _Members).total_items, count, *_clock(answer))
+        return Page((), _decoded(answer, _Members).total_items, count, *_clock(answer), glanced=True)
 
     def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
 
-        Raises RetriableError for a member without one: there is somebody, but not to be placed.
+        Nobody is believed only of an answer that counts no more than `offset`. Raises RetriableError otherwise, and for
+        a member without a time: there is somebody, but not to be placed.
         """
-        members = self._look(list_key, window, offset, quick=quick).members
-        if not members:
-            return None
-        moment = epoch(members[0].last_changed)
-        if moment is None:
-            raise RetriableError("Mailchimp sent a member without last_changed")
+        answer = self._look(list_key, window, offset, quick=quick)
+        moment = epoch(answer.members[0].last_changed) if answer.members else None
+        if moment is None and (answer.members or answer.total_items > offset):
+            raise RetriableError("Mailchimp does not say when a member changed last")
         return moment
 
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:

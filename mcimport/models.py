@@ -218,6 +218,7 @@ class Page:
     Attributes:
         asked: how many members were asked for.
         settled: the last second that was surely over, by the server's clock, when the page was asked for.
+        glanced: only counted, and nobody of it is here: a first page that could not be read.
         clock_warning: what is odd about the server's clock; empty when nothing is.
     """
 
@@ -226,6 +227,7 @@ class Page:
     asked: int = 0
     settled: int = 0
     clock_warning: str = ""
+    glanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ named in a dead letter. Rejections of single records become letters of their own
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from mcimport.models import (
     Converted,
     Member,
     NewLetter,
+    OptIn,
     Outcome,
     Page,
     Skipped,
@@ -68,6 +70,16 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
         return _carry_crowd(haul, settled, asked)
     rest = None if settled.verdict == "over" else _less_suspect(settled.rest, len(settled.kept), asked)
     return _carry(haul, settled.kept, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One member, ready to be sent. `is_event`: the record may start a welcome campaign."""
+
+    member: Member
+    record: bytes
+    optin: OptIn
+    is_event: bool
 
 
 @dataclass
@@ -177,22 +189,23 @@ def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int
 
     None: there is nobody any more.
     """
-    start = window.start
+    start, until = window.start, window.until
     if rows == 1:
         with contextlib.suppress(RetriableError):
             first = job.mailchimp.look_up(job.list_key, window, 0, quick=True)
-            if first is None or first > window.until:
+            if first is None:
                 return None
-            if start is None or first > start:
+            # Dated after the window: they changed while the answer was written, and say nothing of those behind them.
+            if first <= until and (start is None or first > start):
                 return first - 1, first
     try:
         following = job.mailchimp.look_up(job.list_key, window, rows, quick=True)
     except RetriableError:
         following = None
     if following is None:
-        return start, window.until
+        return start, until
     end = following - 1 if start is None else max(following - 1, start + 1)
-    return start, min(end, window.until)
+    return start, min(end, until)
 
 
 # ---- carrying
@@ -214,32 +227,47 @@ def _carry(haul: _Haul, members: Iterable[Member], rest: Window | None) -> Outco
 
 def _carry_crowd(haul: _Haul, settled: Settled, asked: int) -> Outcome:
     """A second larger than a page: its passes are one piece of work."""
-    window, job, second = haul.window, haul.job, settled.second
+    window, second = haul.window, settled.second
     rest = settled.rest if window.suspect else replace(settled.rest, page=asked)
+    undated = [member for member in settled.kept if epoch(member.last_changed) is None]
     try:
-        _deliver(haul, [member for member in settled.kept if epoch(member.last_changed) is None])
-        for members in job.mailchimp.crowded_second(job.list_key, rest, second):
-            _deliver(haul, members)
+        failure = _deliver_all(
+            haul, itertools.chain([undated], haul.job.mailchimp.crowded_second(haul.job.list_key, rest, second))
+        )
     except TooSlowError as error:
         if rest.page > windows.SMALLEST_PAGE:
             return haul.outcome(replace(window, page=windows.half(rest.page)))
-        haul.bury(second - 1, second, error)
+        failure = error
     except RetriableError as error:
-        haul.bury(second - 1, second, error)
-    rest = _less_suspect(replace(rest, through=second), haul.members, asked)
-    if second >= window.until and window.only is not None and not haul.seen_only and not haul.letters:
+        failure = error
+    if failure is None and second >= window.until and window.only is not None and not haul.seen_only:
         return _carry_missing(haul)
-    return haul.outcome(rest, failed=bool(haul.letters))
+    if failure is not None:
+        haul.bury(second - 1, second, failure)
+    rest = _less_suspect(replace(rest, through=second), haul.members, asked)
+    return haul.outcome(rest, failed=failure is not None)
+
+
+def _deliver_all(haul: _Haul, batches: Iterable[Iterable[Member]]) -> RetriableError | None:
+    """Delivers batch after batch; returns what kept Ometria from taking one, raises what kept one from being read."""
+    for members in batches:
+        try:
+            _deliver(haul, members)
+        except RetriableError as error:
+            return error
+    return None
 
 
 def _carry_missing(haul: _Haul) -> Outcome:
     """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone"."""
-    job, only = haul.job, haul.window.only or ""
+    window, job = haul.window, haul.job
     try:
-        member = job.mailchimp.member(job.list_key, only)
+        _deliver(haul, [job.mailchimp.member(job.list_key, window.only or "")])
     except MissingError:
         return haul.outcome(None, gone=True)
-    _deliver(haul, [member])
+    except RetriableError as error:
+        haul.bury(window.since, window.until, error)
+        return haul.outcome(None, failed=True)
     return haul.outcome(None)
 
 
@@ -248,24 +276,24 @@ def _deliver(haul: _Haul, members: Iterable[Member]) -> None:
     if haul.window.only is not None:
         members = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
-    records: dict[str, tuple[Member, bytes]] = {}
+    records: dict[str, _Ready] = {}
     for member in members:
         haul.members += 1
         _convert(haul, member, records)
     ready = list(records.values())
     ometria = haul.job.ometria
     if ometria is None or not ready:
-        _note_taken(haul, [member for member, _ in ready])
+        _note_taken(haul, ready)
         return
-    pushed = ometria.push([record for _, record in ready])
-    _note_taken(haul, [ready[place][0] for place in pushed.taken])
+    pushed = ometria.push([one.record for one in ready])
+    _note_taken(haul, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
-        _set_member_aside(haul, ready[place][0], reason)
+        _set_member_aside(haul, ready[place].member, reason)
     if pushed.error:
         raise pushed.error
 
 
-def _convert(haul: _Haul, member: Member, records: dict[str, tuple[Member, bytes]]) -> None:
+def _convert(haul: _Haul, member: Member, records: dict[str, _Ready]) -> None:
     """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
     converted = haul.job.convert(member)
     if isinstance(converted, Skipped):
@@ -275,16 +303,17 @@ def _convert(haul: _Haul, member: Member, records: dict[str, tuple[Member, bytes
     if isinstance(record, Unsendable):
         _set_member_aside(haul, member, record.reason)
     elif isinstance(converted, Converted):
-        records[converted.contact.id] = (member, record)
+        contact = converted.contact
+        records[contact.id] = _Ready(member, record, contact.marketing_optin, contact.timestamp_subscribed is not None)
         haul.warnings.update(converted.warnings)
-        haul.consents[converted.contact.marketing_optin] += 1
-        haul.events += converted.contact.timestamp_subscribed is not None
 
 
-def _note_taken(haul: _Haul, members: list[Member]) -> None:
-    haul.pushed += len(members)
+def _note_taken(haul: _Haul, taken: list[_Ready]) -> None:
+    haul.pushed += len(taken)
+    haul.consents.update(one.optin for one in taken)
+    haul.events += sum(one.is_event for one in taken)
     if haul.job.watched:
-        ids = (member_id(member) for member in members)
+        ids = (member_id(one.member) for one in taken)
         haul.delivered.extend(who for who in ids if who in haul.job.watched)
 
 

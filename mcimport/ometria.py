@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mcimport.errors import RejectedError, RetriableError, ThrottledError
+from mcimport.errors import FatalError, RejectedError, RetriableError, ThrottledError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import Pacer, Patience, patiently
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
+LONGEST_NUMBER = 12  # digits of a header that is believed
+ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Ometria:
         self._pacer = pacer
         self._patience = patience
         self._batch = batch
+        self._has_taken = False
 
     def close(self) -> None:
         self._wire.close()
@@ -62,8 +65,8 @@ class Ometria:
     def push(self, records: Sequence[bytes]) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when it is its turn.
 
-        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, and
-        InterruptedRunError.
+        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, or when
+        it refuses whatever it is sent, and InterruptedRunError.
         """
         taken: list[int] = []
         refused: list[tuple[int, str]] = []
@@ -94,12 +97,22 @@ class Ometria:
         reason = self._push_batch([records[place] for place in places])
         if not reason:
             taken.extend(places)
+            self._has_taken = True
         elif len(places) == 1:
             refused.append((places[0], reason))
+            self._check_for_sense(len(refused), reason)
         else:
             middle = len(places) // 2
             self._push_places(records, places[:middle], taken, refused)
             self._push_places(records, places[middle:], taken, refused)
+
+    def _check_for_sense(self, refused: int, reason: str) -> None:
+        """A wrong collection, or a proxy that refuses everything, must not fill the dead letters with everybody."""
+        if refused >= ALL_REFUSED and not self._has_taken:
+            raise FatalError(
+                f"Ometria refused the first {refused} records, one by one ({reason})",
+                hint="That is hardly the records' fault: check the collection and the address in [ometria].",
+            )
 
     def _push_batch(self, batch: Sequence[bytes]) -> str:
         """Why Ometria refuses this batch or a part of it; empty when it took all."""
@@ -118,6 +131,8 @@ class Ometria:
         except ThrottledError:
             self._pacer.refused(turn)
             raise
+        finally:
+            turn.sent()
         self._pacer.served(_room(answer))
         return _rejected(answer, size)
 
@@ -128,7 +143,7 @@ class Ometria:
 def _room(answer: Answer) -> int | None:
     """Records that still fit into the account's queue, when the answer says so."""
     text = answer.headers.get("x-queuesize-remaining", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
 def _rejected(answer: Answer, size: int) -> int:

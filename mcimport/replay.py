@@ -112,6 +112,7 @@ def _replay(task: Task, group: Sequence[Letter]) -> None:
     still_open = {letter.id for letter in letters.open_of(task.state, task.row.id)}
     windows = list(_windows(task, [letter for letter in group if letter.id in still_open]))
     run_id = runs.begin(task.state, task.row, "replay", None, moves_sync_point=False)
+    task.run_ids.append(run_id)
     with recorded_end(task, run_id):
         runs.plan(task.state, run_id, None, 0, windows)
     carry_out(task, run_id, windows, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
 from typing import Literal
@@ -36,7 +37,13 @@ def parse(text: str, now: datetime | None = None) -> Since:
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:
-    """A time in the future, or less than a minute ago, is now. A naive `when` is local time."""
+    """A time in the future, or less than a minute ago, is now. A naive `when` is local time.
+
+    Raises ConfigError for a time that this machine cannot reckon with, such as one in the year 1.
+    """
     now = now or datetime.now().astimezone()
-    seconds = int(when.timestamp())
-    return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else seconds
+    try:
+        seconds = when.timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError("--since: that time is too far away to reckon with") from None
+    return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else math.floor(seconds)

@@ -16,10 +16,17 @@ from itertools import count, groupby
 from mcimport import windows
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, InterruptedRunError, McimportError, RetriableError, UnreachableError
+from mcimport.errors import (
+    ConfigError,
+    IgnoredError,
+    InterruptedRunError,
+    McimportError,
+    RetriableError,
+    UnreachableError,
+)
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import Page, RunKind, Sweep, Window
-from mcimport.records import ListResult
+from mcimport.records import ListResult, Run
 from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, recorded_end, remembered, result_of, status_of
@@ -64,7 +71,10 @@ def sync_list(task: Task, wish: Wish) -> None:
     Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; the runs are in the task.
     """
     runs.sweep_up(task.state, task.row.id)
-    _settle_unfinished(task, wish)
+    unfinished = runs.unfinished(task.state, task.row.id)
+    if unfinished is not None and not (wish.full or wish.dry_run):
+        _finish(task, wish, unfinished)
+        unfinished = None
     if task.stop.asked.is_set():
         raise InterruptedRunError("stopped")
     if wish.since == "now":
@@ -72,33 +82,29 @@ def sync_list(task: Task, wish: Wish) -> None:
         return
     since, kind = _beginning(task, wish)
     run_id = runs.begin(task.state, task.row, kind, since, moves_sync_point=_moves(task, since))
+    task.run_ids.append(run_id)
     with recorded_end(task, run_id):
         plan = _planned(task, since, kind)
-        runs.plan(task.state, run_id, plan.until, plan.total, plan.windows)
+        runs.plan(task.state, run_id, plan.until, plan.total, plan.windows, instead_of=unfinished)
     run = carry_out(task, run_id, plan.windows, plan.pages)
     if kind == "full":
         letters.close_covered(task.state, run)
 
 
-def _settle_unfinished(task: Task, wish: Wish) -> None:
+def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
     """A run that was cut off is resumed: its windows are spans of time, and mean today what they meant then."""
-    unfinished = runs.unfinished(task.state, task.row.id)
-    if unfinished is None:
-        return
-    if wish.full or wish.dry_run:
-        runs.abandon(task.state, unfinished.id)
-    elif wish.since is not None:
+    if wish.since is not None:
         key = task.list_key
         raise ConfigError(
             f"{task.client.name}: run {unfinished.id} of list {key} is not finished, and --since would skip it",
             hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
         )
-    else:
-        runs.reopen(task.state, unfinished.id)
-        run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
-        if run.kind == "full":
-            letters.close_covered(task.state, run)
-        task.refresh()
+    runs.reopen(task.state, unfinished.id)
+    task.run_ids.append(unfinished.id)
+    run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
+    if run.kind == "full":
+        letters.close_covered(task.state, run)
+    task.refresh()
 
 
 def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:
@@ -164,7 +170,7 @@ def _first(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None,
     """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list."""
     try:
         return mailchimp.first_page(list_key, sweep, since, size)
-    except UnreachableError:
+    except (UnreachableError, IgnoredError):
         raise
     except RetriableError as error:
         with suppress(RetriableError):

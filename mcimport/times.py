@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
-_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+# A year's distance from the calendar's ends, so that nobody who reckons with a time falls off them; what programs write
+# there (0001-01-01, 9999-12-31) means "no time" anyway.
+_FIRST = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+_LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
 # fromisoformat alone would also take week dates, bare hours, any separator and times that name no offset.
 _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII).fullmatch
@@ -21,7 +23,8 @@ _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\
 def epoch(text: Any) -> int | None:
     """Seconds UTC of an ISO 8601 time with an offset or `Z`; a fraction is dropped.
 
-    None for anything else: another type, blanks, a time without an offset, a date that does not exist. What is not
+    None for anything else: another type, blanks, a time without an offset, a date that does not exist or lies in the
+    first or last year of the calendar. What is not
     None always goes back through `iso`.
     """
     if not isinstance(text, str) or _is_time(text) is None:
@@ -32,7 +35,6 @@ def epoch(text: Any) -> int | None:
         return None
     since = moment - _EPOCH
     seconds = since.days * 86_400 + since.seconds  # half the cost of `since // one second`, and floors as it does
-    # An offset can carry the first and last day of the calendar out of it.
     return seconds if _FIRST <= seconds <= _LAST else None
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from mcimport.errors import RetriableError
+from mcimport.errors import IgnoredError, RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
 from mcimport.times import epoch
 
@@ -45,7 +45,7 @@ class Settled:
 
 def fits_in_one(page: Page, asked: int) -> bool:
     """Whether this page is all there is: fewer members than asked for, and no fewer than the answer counts."""
-    return len(page.members) < asked and len(page.members) >= page.total
+    return not page.glanced and len(page.members) < asked and len(page.members) >= page.total
 
 
 def offsets(total: int, page: int) -> list[int]:
@@ -99,12 +99,12 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     moments = [moment for member in page.members if (moment := epoch(member.last_changed)) is not None]
     start = window.start
     if start is not None and moments and min(moments) < start:
-        raise RetriableError("Mailchimp ignored since_last_changed: it sent members who changed before it")
+        raise IgnoredError("Mailchimp ignored since_last_changed: it sent members who changed before it")
     # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
     latest = min(window.until, page.settled) if window.until == NO_END else window.until
     ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
     if any(later < earlier for earlier, later in pairwise(ours)):
-        raise RetriableError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
+        raise IgnoredError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
     if full and not ours and _learned(window, moments) == Bounds():
         raise RetriableError("Mailchimp sent a full page without anybody of the span that was asked for")

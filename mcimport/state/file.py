@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlite_utils import Database
 
 from mcimport.errors import StateError
@@ -131,9 +131,12 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
         migrations.apply(database)
         return
     try:
-        with FileLock(path.with_name(f"{path.name}.migration.lock"), timeout=BUSY_TIMEOUT, mode=0o600):
+        # Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything.
+        with FileLock(path.with_name(f"{path.name}.migrating"), timeout=BUSY_TIMEOUT, mode=0o600):
             database.enable_wal()
             migrations.apply(database)
+    except Timeout:
+        raise StateError(f"the state file {path} is being brought up to date by another process for too long") from None
     except OSError as error:
         raise StateError(f"the folder of the state file {path} cannot be written: {error.strerror}") from None
 

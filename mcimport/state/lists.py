@@ -76,7 +76,11 @@ def accept_key(state: State, client: str, destination: str) -> int:
         moved = 0
         for row in rows:
             known = find(state, client, row["list_key"], row["collection"], destination)
-            if known is None:
-                state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, row["id"]])
-                moved += 1
+            if known is not None and (known.first_sync_at is not None or row["first_sync_at"] is None):
+                continue
+            if known is not None:  # a run under the new key that failed before anything was sent: it has no memory
+                state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [row["id"], known.id])
+                state.write("DELETE FROM lists WHERE id = ?", [known.id])
+            state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, row["id"]])
+            moved += 1
     return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ def hold(db_path: Path, client: str) -> Iterator[None]:
         raise StateError(f"the lock {path} cannot be made: {error.strerror}") from None
     try:
         # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
-        path.write_text(f"process {os.getpid()} since {iso(int(time.time()))}\n", encoding="ascii")
+        with contextlib.suppress(OSError):
+            path.write_text(f"process {os.getpid()} since {iso(int(time.time()))}\n", encoding="ascii")
         yield
     finally:
         lock.release()

@@ -22,9 +22,22 @@ def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves
         )
 
 
-def plan(state: State, run_id: int, until: int | None, total: int, windows: Sequence[Window]) -> None:
-    """Writes all windows of a run in one transaction: from here on it can be resumed."""
+def plan(
+    state: State,
+    run_id: int,
+    until: int | None,
+    total: int,
+    windows: Sequence[Window],
+    *,
+    instead_of: Run | None = None,
+) -> None:
+    """Writes all windows of a run in one transaction: from here on it can be resumed.
+
+    `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same moment.
+    """
     with state.transaction():
+        if instead_of is not None:
+            state.write("UPDATE runs SET status = 'abandoned' WHERE id = ?", [instead_of.id])
         state.write(
             "UPDATE runs SET until = ?, members_total = ?, windows_total = ? WHERE id = ?",
             [text(until), total, len(windows), run_id],
@@ -93,12 +106,6 @@ def sweep_up(state: State, list_id: int) -> None:
             "UPDATE runs SET status = 'interrupted', finished_at = ? WHERE list_id = ? AND status = 'running'",
             [_now(), list_id],
         )
-
-
-def abandon(state: State, run_id: int) -> None:
-    """Gives up a run that is not completed: another one reads everything anyway."""
-    with state.transaction():
-        state.write("UPDATE runs SET status = 'abandoned' WHERE id = ?", [run_id])
 
 
 def run(state: State, run_id: int) -> Run:
