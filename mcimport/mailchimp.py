@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mcimport import windows
-from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, TooSlowError
+from mcimport.errors import FatalError, IgnoredError, MissingError, RejectedError, RetriableError, TooSlowError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import Gate, Patience, patiently
 from mcimport.models import ListFields, Member, MergeField, Page, Sweep, Window
@@ -27,6 +27,7 @@ T = TypeVar("T")
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
 ABSURD_CLOCK = 86_400  # seconds; no clock that is looked after is a day off
+MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
 CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
 
@@ -189,7 +190,14 @@ class Mailchimp:
         size = span.page
         top = max(0, (crowd.count - 1) // size * size)
         page = self._page_or_error(list_key, span, top)
+        seen: set[object] = set()
+        stale = 0
         while isinstance(page, Page) and len(page.members) >= size:
+            before = len(seen)
+            seen.update(map(windows.identity, page.members))
+            stale = stale + 1 if len(seen) == before else 0
+            if stale >= MOST_STALE:
+                raise IgnoredError("Mailchimp ignored offset: page after page holds the same members")
             top += size
             page = self._page_or_error(list_key, span, top)
         if isinstance(page, Page):

@@ -137,7 +137,27 @@ def _read(window: Window, job: Job, haul: _Haul) -> tuple[Settled, int]:
         settled = windows.settle(window, page, asked)
     if settled.verdict == "short":
         raise RetriableError("Mailchimp's pages and their counts do not come to rest")
+    if settled.verdict == "crowded" and window.suspect:
+        settled = _perhaps_whole(window, job, settled, asked)
     return settled, asked
+
+
+def _perhaps_whole(window: Window, job: Job, settled: Settled, asked: int) -> Settled:
+    """While narrowing, a second that fills a tiny page may be whole on it: seen by who stands behind it.
+
+    The wide pages of a crowd would only meet the broken member again. The page is read once more after the look
+    behind it: members slide to lower offsets alone, so whoever stood on it then does so still. Whoever is dated after
+    the window changed while the answer was written, and says nothing.
+    """
+    try:
+        following = job.mailchimp.look_up(job.list_key, window, asked, quick=True)
+        if following is not None and not settled.second < following <= window.until:
+            return settled
+        page = job.mailchimp.next_page(job.list_key, window, asked, quick=True)
+    except RetriableError:
+        return settled
+    kept = windows.up_to(window, page, settled.second)
+    return Settled("more", kept, replace(settled.rest, through=settled.second))
 
 
 def _fetch(window: Window, job: Job) -> tuple[Window, Page, int]:

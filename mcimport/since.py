@@ -13,6 +13,7 @@ Since = int | Literal["now"]
 
 _AGE = re.compile(r"(\d{1,6})\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_EXAMPLES = "Try 2026-11-24, 2026-11-24T08:00:00+00:00, 36h, 7d, or now."
 _AS_GOOD_AS_NOW = 60  # seconds; so that `run(key, datetime.now())` means what it says
 
 
@@ -31,9 +32,7 @@ def parse(text: str, now: datetime | None = None) -> Since:
             return moment(now - timedelta(seconds=int(age[1]) * _SECONDS[age[2].lower()]), now)
         return moment(datetime.fromisoformat(words), now)
     except (ValueError, OverflowError):
-        raise ConfigError(
-            "--since: that is no time", hint="Try 2026-11-24, 2026-11-24T08:00:00+00:00, 36h, 7d, or now."
-        ) from None
+        raise ConfigError("--since: that is no time", hint=_EXAMPLES) from None
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:
@@ -45,5 +44,5 @@ def moment(when: datetime, now: datetime | None = None) -> Since:
     try:
         seconds = when.timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ConfigError("--since: that time is too far away to reckon with") from None
+        raise ConfigError("--since: that time is too far away to reckon with", hint=_EXAMPLES) from None
     return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else math.floor(seconds)

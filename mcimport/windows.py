@@ -130,6 +130,12 @@ def settle(window: Window, page: Page, asked: int) -> Settled:
     return Settled(verdict, (*(member for _, member in ours), *undated), replace(rest, through=last - 1), last)
 
 
+def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
+    """The page's members of what is left of the window, up to and including `second`; those without a time, too."""
+    dated = ((epoch(member.last_changed), member) for member in page.members)
+    return tuple(member for moment, member in dated if moment is None or (moment <= second and _within(window, moment)))
+
+
 def settle_whole(window: Window, page: Page) -> tuple[Member, ...]:
     """The members of a first page that is the whole job: also those whom `until` does not cover yet."""
     return tuple(

@@ -391,15 +391,22 @@ def test_no_second_ever_holds_more_turns_than_configured(
     assert most_in_any_second(sent) <= per_second
 
 
+def sent_at_once(pacer: Pacer, stop: Stop) -> float:
+    """A turn whose request leaves in the same moment; when it began."""
+    turn = pacer.turn(stop)
+    turn.sent()
+    return turn.began
+
+
 def test_turns_taken_by_many_threads_keep_the_rate_too() -> None:
     """Six threads that push as fast as they may, by the real clock: the moments themselves show the rate."""
     pacer, stop, moments, lock = Pacer(30.0), Stop(), list[float](), threading.Lock()
 
     def push() -> None:
         for _ in range(8):
-            turn = pacer.turn(stop)
+            began = sent_at_once(pacer, stop)
             with lock:
-                moments.append(turn.began)
+                moments.append(began)
             pacer.served(None)
 
     endings = [in_a_thread(push) for _ in range(6)]
@@ -411,19 +418,19 @@ def test_turns_taken_by_many_threads_keep_the_rate_too() -> None:
 def test_an_idle_account_does_not_save_turns_up_for_a_burst(clock: Clock) -> None:
     """After a minute without a push, pushes still come one at a time, evenly."""
     pacer, stop = Pacer(8.0), clock.stop()
-    pacer.turn(stop)
+    sent_at_once(pacer, stop)
     clock.now += 60
-    moments = [pacer.turn(stop).began for _ in range(9)]
+    moments = [sent_at_once(pacer, stop) for _ in range(9)]
     assert all(later - earlier >= 0.124 for earlier, later in pairwise(moments))
 
 
 def steady(pacer: Pacer, clock: Clock, turns: int, room: int | None = None) -> float:
     """Turns a second, when so many pushes are taken one after another."""
-    stop, begun = clock.stop(), pacer.turn(clock.stop()).began
+    stop, begun = clock.stop(), sent_at_once(pacer, clock.stop())
     for _ in range(turns):
-        turn = pacer.turn(stop)
+        latest = sent_at_once(pacer, stop)
         pacer.served(room)
-    return turns / (turn.began - begun)
+    return turns / (latest - begun)
 
 
 def test_an_undisturbed_account_is_used_nearly_to_its_limit(clock: Clock) -> None:
@@ -434,6 +441,8 @@ def test_an_undisturbed_account_is_used_nearly_to_its_limit(clock: Clock) -> Non
 def burst(pacer: Pacer, clock: Clock, pushes: int, refused: int = 1) -> None:
     """So many pushes under way together, of which the first ones are refused a moment later."""
     turns = [pacer.turn(clock.stop()) for _ in range(pushes)]
+    for turn in turns:
+        turn.sent()
     clock.now += 0.05
     for turn in turns[:refused]:
         pacer.refused(turn)
