@@ -20,12 +20,18 @@ from mcimport.ometria import Ometria
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Services:
-    """Both ends of one client's stream. `close` may be called from another thread, to leave at once."""
+    """Both ends of one client's stream. `stop` follows the process's, and may be asked for this client alone."""
 
     mailchimp: Mailchimp
     ometria: Ometria
+    stop: Stop
+
+    def give_up(self) -> None:
+        """From any thread: wakes whatever waits or hangs; nothing more gets through."""
+        self.stop.at_once()
+        self.close()
 
     def close(self) -> None:
         self.mailchimp.close()
@@ -39,20 +45,36 @@ class Accounts:
         self._stop = stop
         self._gates: dict[str, Gate] = {}
         self._pacers: dict[str, Pacer] = {}
+        self._open: set[Services] = set()
         self._lock = threading.Lock()
 
     @contextmanager
     def open(self, client: Client) -> Iterator[Services]:
         """Raises ConfigError when a key is unset or cannot be one; no request is made."""
-        services = self._opened(client)
+        stop = self._stop.follower()
         try:
-            yield services
+            services = self._opened(client, stop)
+            with self._lock:
+                self._open.add(services)
+            try:
+                yield services
+            finally:
+                with self._lock:
+                    self._open.discard(services)
+                services.close()
         finally:
-            services.close()
+            self._stop.dismiss(stop)
 
-    def _opened(self, client: Client) -> Services:
+    def give_up(self) -> None:
+        """All of them, from any thread."""
+        with self._lock:
+            services = list(self._open)
+        for one in services:
+            one.give_up()
+
+    def _opened(self, client: Client, stop: Stop) -> Services:
         mailchimp_key, ometria_key = client.mailchimp_key(), client.ometria_key()
-        patience = Patience(self._stop, client.retry.retries, client.retry.wait)
+        patience = Patience(stop, client.retry.retries, client.retry.wait)
         connections = client.mailchimp.connections
         mailchimp = Mailchimp(
             Wire(
@@ -63,7 +85,7 @@ class Accounts:
                 connections=connections,
             ),
             self._gate(client.mailchimp.account or mailchimp_key.get_secret_value(), connections),
-            Patience(self._stop, client.retry.retries, client.retry.wait, BUSY_FOR),
+            Patience(stop, client.retry.retries, client.retry.wait, BUSY_FOR),
         )
         ometria = Ometria(
             Wire(
@@ -78,7 +100,7 @@ class Accounts:
             patience,
             client.ometria.batch,
         )
-        return Services(mailchimp, ometria)
+        return Services(mailchimp, ometria, stop)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:

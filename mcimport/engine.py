@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
+from mcimport import limits
 from mcimport.errors import InterruptedRunError, McimportError, ServiceDownError
 from mcimport.limits import Stop
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.move import Job, move
 
 DEAD_IN_A_ROW = 10  # pages that fail, with nothing delivered in between, before a service is taken to be down
-LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
 
@@ -31,7 +31,7 @@ def drive(
     """Works off all windows; `record` is called in this thread, once for each page, and only then is it acknowledged.
 
     `pages` are first pages that are the whole of their window, by its number: they are moved in order, without any
-    worker. `give_up` closes the connections under requests that do not end.
+    worker. `give_up` closes the connections under requests that do not end, and wakes what waits.
 
     Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
     """
@@ -139,12 +139,11 @@ class _Pool:
             self._failure = self._failure or error
 
     def _land(self) -> None:
-        """Pages in flight may finish; then the connections are closed under those that do not."""
-        deadline = time.monotonic() + LEAVE_WITHIN
+        """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
+        deadline = time.monotonic() + limits.LEAVE_WITHIN
         while self._flying and time.monotonic() < deadline and not self._stop.now.is_set():
             self._collect(LOOK_UP)
-        if self._flying and self._stop.asked.is_set():
-            self._stop.now.set()
+        if self._flying:
             self._give_up()
             self._collect(1.0)
             self._flying = set()

@@ -12,6 +12,7 @@ import html
 import re
 import socket
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -80,6 +81,7 @@ class Wire:
         self.service = service
         self._timeout = timeout
         self._closed = False
+        self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._client = httpx.Client(
             base_url=url,
@@ -130,8 +132,10 @@ class Wire:
 
     def close(self) -> None:
         """Closes the sockets, under the feet of requests in flight if need be: closing alone would not wake them."""
-        self._closed = True
-        for connection in list(self._sockets):
+        with self._lock:
+            self._closed = True
+            connections = list(self._sockets)
+        for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._client.close()
@@ -141,7 +145,8 @@ class Wire:
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-                self._sockets.add(info["return_value"].get_extra_info("socket"))
+                with self._lock:
+                    self._sockets.add(info["return_value"].get_extra_info("socket"))
             elif on_sent and event == "http11.send_request_body.complete":
                 on_sent()
 

@@ -21,6 +21,7 @@ from mcimport.errors import InterruptedRunError, RetriableError, ThrottledError,
 T = TypeVar("T")
 
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
+LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
 SLACK = 1.02  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
 NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
 RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
@@ -29,15 +30,45 @@ QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow
 
 
 class Stop:
-    """A request to leave. `asked`: begin nothing new, wake every pause. `now`: give up what is under way, too."""
+    """A request to leave. `asked`: begin nothing new, wake every pause. `now`: give up what is under way, too.
+
+    A follower hears what its leader hears, and may be stopped alone: one client that has to be given up.
+    """
 
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.now = threading.Event()
+        self._followers: list[Stop] = []
+        self._lock = threading.Lock()
+
+    def follower(self) -> Stop:
+        one = Stop()
+        with self._lock:
+            self._followers.append(one)
+        if self.asked.is_set():
+            one.ask()
+        if self.now.is_set():
+            one.at_once()
+        return one
+
+    def dismiss(self, one: Stop) -> None:
+        with self._lock:
+            self._followers.remove(one)
+
+    def ask(self) -> None:
+        self.asked.set()
+        for one in self._all():
+            one.ask()
 
     def at_once(self) -> None:
         self.asked.set()
         self.now.set()
+        for one in self._all():
+            one.at_once()
+
+    def _all(self) -> list[Stop]:
+        with self._lock:
+            return list(self._followers)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
-ABSURD_CLOCK = 86_400  # seconds; no clock that is looked after is a day off
+ABSURD_CLOCK = 3 * 366 * 86_400  # seconds; a clock that is years off would end all imports in silence
 MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
 CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
@@ -327,10 +327,10 @@ def _clock(answer: Answer) -> tuple[int, str]:
     theirs = answer.date - answer.took
     apart = abs(answer.date - ours)
     if apart > ABSURD_CLOCK:
-        # A sync point in a far future would end all imports in silence; one too early only repeats.
-        return math.floor(
-            min(theirs, ours - CLOCK_TOLERANCE)
-        ) - 2, "one of Mailchimp's and this machine's clocks is wrong"
+        raise FatalError(
+            "the clocks of Mailchimp and of this machine are years apart",
+            hint="Set this machine's clock and try again.",
+        )
     warning = "the clocks of Mailchimp and of this machine differ by more than five minutes"
     return math.floor(theirs) - 2, warning if apart > CLOCK_TOLERANCE else ""
 

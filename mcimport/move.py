@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from mcimport import windows
-from mcimport.convert import encode_contact, member_id
+from mcimport.convert import encode_contact, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
 from mcimport.mailchimp import Mailchimp, NobodyError
 from mcimport.models import (
@@ -279,8 +279,14 @@ def _deliver_all(haul: _Haul, batches: Iterable[Iterable[Member]]) -> RetriableE
 
 
 def _carry_missing(haul: _Haul) -> Outcome:
-    """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone"."""
+    """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone".
+
+    Mailchimp finds nobody by web_id. Who is known by that alone has left the second by a change, which an incremental
+    run carries, or is not there any more.
+    """
     window, job = haul.window, haul.job
+    if not is_contact_id(window.only):
+        return haul.outcome(None, gone=True)
     try:
         _deliver(haul, [job.mailchimp.member(job.list_key, window.only or "")])
     except MissingError:

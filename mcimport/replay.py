@@ -9,6 +9,7 @@ from itertools import count, groupby
 
 from mcimport.accounts import Services
 from mcimport.config import Client
+from mcimport.convert import is_contact_id
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models import Window
 from mcimport.records import Letter, ListResult, ListRow
@@ -103,14 +104,26 @@ def _attempt(
 
 
 def _task(client: Client, row: ListRow, house: House, services: Services, state: State) -> Task:
-    return Task(client, row.list_key, services, state, house.stop, house.reporter, row)
+    return Task(client, row.list_key, services, state, house.reporter, row)
 
 
 def _replay(task: Task, group: Sequence[Letter]) -> None:
-    """A run of its own; it never moves the sync point. The letters close as their windows end."""
+    """Spans first, then single members: these may be read by id, as they are at that moment, and must come last.
+
+    Runs of their own; they never move the sync point. The letters close as their windows end.
+    """
     runs.sweep_up(task.state, task.row.id)
     still_open = {letter.id for letter in letters.open_of(task.state, task.row.id)}
-    windows = list(_windows(task, [letter for letter in group if letter.id in still_open]))
+    chosen = [letter for letter in group if letter.id in still_open]
+    spans = [letter for letter in chosen if letter.member_id is None]
+    members = [letter for letter in chosen if letter.member_id is not None]
+    for letters_of_a_kind in (spans, members):
+        windows = list(_windows(task, letters_of_a_kind))
+        if windows:
+            _replay_run(task, windows)
+
+
+def _replay_run(task: Task, windows: Sequence[Window]) -> None:
     run_id = runs.begin(task.state, task.row, "replay", None, moves_sync_point=False)
     task.run_ids.append(run_id)
     with recorded_end(task, run_id):
@@ -121,11 +134,11 @@ def _replay(task: Task, group: Sequence[Letter]) -> None:
 def _windows(task: Task, group: Sequence[Letter]) -> Iterator[Window]:
     """A letter for a member without a time is looked for by id: in an empty span, where nobody is found first.
 
-    One for a member with neither time nor id stays open: only a full sync can come across them again.
+    One for a member with neither a time nor an id to ask by stays open: only a full sync can come across them again.
     """
     numbers = count()
     for letter in group:
-        if letter.until is None and letter.member_id is None:
+        if letter.until is None and not is_contact_id(letter.member_id):
             continue
         yield Window(
             number=next(numbers),

@@ -75,7 +75,7 @@ def sync_list(task: Task, wish: Wish) -> None:
     if unfinished is not None and not (wish.full or wish.dry_run):
         _finish(task, wish, unfinished)
         unfinished = None
-    if task.stop.asked.is_set():
+    if task.services.stop.asked.is_set():
         raise InterruptedRunError("stopped")
     if wish.since == "now":
         _begin_now(task)
@@ -236,6 +236,7 @@ def sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: Hou
             services = stack.enter_context(house.accounts.open(client))
             state = stack.enter_context(dry_copy(house.db_path) if wish.dry_run else open_state(house.db_path))
             for key in list_keys:
+                _check_not_given_up(results, services, house)
                 result = _attempt(client, key, wish, house, services, state)
                 results.append(result)
                 house.reporter.ended(result)
@@ -247,12 +248,18 @@ def sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: Hou
     return results
 
 
+def _check_not_given_up(results: Sequence[ListResult], services: Services, house: House) -> None:
+    """A client whose connections had to be closed under hanging requests is through for this call: raises why."""
+    if results and results[-1].error and services.stop.asked.is_set() and not house.stop.asked.is_set():
+        raise results[-1].error
+
+
 def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: Services, state: State) -> ListResult:
     begun = time.monotonic()
     task, failure = None, None
     try:
         row = remembered(state, client, list_key, new_destination=wish.full)
-        task = Task(client, list_key, services, state, house.stop, house.reporter, row, dry_run=wish.dry_run)
+        task = Task(client, list_key, services, state, house.reporter, row, dry_run=wish.dry_run)
         sync_list(task, wish)
     except McimportError as error:
         failure = error

@@ -45,7 +45,6 @@ class Task:
     list_key: str
     services: Services
     state: State
-    stop: Stop
     reporter: Reporter
     row: ListRow
     dry_run: bool = False
@@ -88,10 +87,10 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
             _job(task),
             windows,
             lambda outcome: _record(task, run_id, outcome),
-            stop=task.stop,
+            stop=task.services.stop,
             workers=task.client.mailchimp.connections,
             pages=pages,
-            give_up=task.services.close,
+            give_up=task.services.give_up,
         )
     return runs.finish(task.state, run_id, "completed")
 
@@ -170,7 +169,7 @@ def result_of(
 
 
 def _hints(task: Task, done: Iterable[Run]) -> tuple[str, ...]:
-    if task.dry_run or not any(run.contacts_rejected for run in done):
+    if task.dry_run or task.services.stop.asked.is_set() or not any(run.contacts_rejected for run in done):
         return ()
     with contextlib.suppress(ServiceError, InterruptedRunError):
         return tuple(task.services.ometria.latest_errors())

@@ -19,7 +19,7 @@ SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 50\n"
 PAGE, WORKERS = 200, 10
 
 # A server that hangs must not make a test wait for the 25 seconds that pages in flight have.
-HASTY = "import sys; from mcimport import engine; engine.LEAVE_WITHIN = 0.5; from mcimport.cli.app import main; main()"
+HASTY = "import sys; from mcimport import limits; limits.LEAVE_WITHIN = 0.5; from mcimport.cli.app import main; main()"
 
 
 def struck(importer: Importer, command: list[str], number: int, when: Callable[[Request], bool]) -> Ended:

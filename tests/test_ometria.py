@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from itertools import count
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import given, settings
@@ -18,15 +19,17 @@ from mcimport.http import Wire
 from mcimport.limits import Pacer, Patience, Stop
 from mcimport.ometria import HINTS, Ometria, Pushed
 from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.ledger import Request
 from mcimport.sandbox.server import Sandbox
 
+ACCOUNTS = count(1)
 FAST = 1_000_000.0  # pushes a second: the pace is the matter of other tests
 
 
 class Boxes(Protocol):
     """Makes a sandbox, an Ometria that no pace holds back, and its client."""
 
-    def __call__(self, *, batch: int = 100, **knobs: object) -> tuple[Sandbox, Ometria]: ...
+    def __call__(self, *, batch: int = 100, **knobs: Any) -> tuple[Sandbox, Ometria]: ...
 
 
 def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: Patience | None = None) -> Ometria:
@@ -34,18 +37,45 @@ def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: Patience 
     return Ometria(wire, Pacer(FAST), patience or Patience(wait=0), batch)
 
 
+@pytest.fixture(scope="module", name="shared")
+def a_sandbox() -> Iterator[Sandbox]:
+    """One for all tests: to start and to stop it takes longer than most of them."""
+    with Sandbox(Knobs(size=0)) as box:
+        yield box
+
+
 @pytest.fixture(name="make")
-def a_maker() -> Iterator[Boxes]:
+def a_maker(shared: Sandbox) -> Iterator[Boxes]:
+    """An account of its own for the test, with the knobs as they are by default but for those named."""
     with ExitStack() as stack:
 
-        def make(*, batch: int = 100, **knobs: object) -> tuple[Sandbox, Ometria]:
-            values = {"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs}
-            box = stack.enter_context(Sandbox(Knobs(**values)))  # type: ignore[arg-type] # each test names real knobs
-            ometria = client(box, batch=batch)
+        def make(*, batch: int = 100, **knobs: Any) -> tuple[Sandbox, Ometria]:
+            ometria = new_account(shared, batch, **knobs)
             stack.callback(ometria.close)
-            return box, ometria
+            return shared, ometria
 
         yield make
+
+
+def new_account(box: Sandbox, batch: int, **knobs: Any) -> Ometria:
+    vars(box.knobs).update(vars(Knobs(**{"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs})))
+    number = next(ACCOUNTS)
+    box.mailchimp_key, box.ometria_key = f"{number:032x}-us6", f"{number:032x}"
+    box.add_account(box.mailchimp_key, box.ometria_key, {})
+    box.clear_requests()
+    return client(box, batch=batch)
+
+
+def first_times(fault: str, times: int) -> Callable[[Request], str | None]:
+    """The fault strikes so many requests, then no more."""
+    left = iter([fault] * times)
+    return lambda _: next(left, None)
+
+
+def after(times: int, fault: str) -> Callable[[Request], str | None]:
+    """So many requests are answered, then the fault strikes all."""
+    spared = iter(range(times))
+    return lambda _: None if next(spared, None) is not None else fault
 
 
 @contextmanager
@@ -118,29 +148,28 @@ def test_one_refused_record_is_found_by_halving_and_the_other_99_are_delivered(
     assert len(box.requests) <= 1 + 2 * 7
 
 
-@settings(derandomize=True, deadline=None, max_examples=6)
-@given(st.sets(st.integers(0, 24)), st.integers(1, 25), st.booleans())
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(refused=st.sets(st.integers(0, 24)), batch=st.integers(1, 25), whole=st.booleans())
 def test_every_record_is_either_taken_or_refused(
+    shared: Sandbox,
     refused: set[int],
     batch: int,
-    whole: bool,  # noqa: FBT001 - Hypothesis hands all by place
+    whole: bool,  # noqa: FBT001 - as Hypothesis hands it over
 ) -> None:
     """Whichever are refused, and however the batches fall: the two parts make up the whole and nobody is in both."""
-    with Sandbox(
-        Knobs(size=0, pushes_per_second=10**6, rejects={f"l-{place}" for place in refused}, reject_batches=whole)
-    ) as box:
-        ometria = client(box, batch=batch)
-        pushed = ometria.push(records(25))
-        ometria.close()
-        assert {place for place, _ in pushed.refused} == refused
-        assert sorted(pushed.taken) == sorted(set(range(25)) - refused)
-        assert stored(box) == ids(pushed.taken)
+    rejects = {f"l-{place}" for place in refused}
+    ometria = new_account(shared, batch, rejects=rejects, reject_batches=whole)
+    pushed = ometria.push(records(25))
+    ometria.close()
+    assert {place for place, _ in pushed.refused} == refused
+    assert sorted(pushed.taken) == sorted(set(range(25)) - refused)
+    assert stored(shared) == ids(pushed.taken)
 
 
 @pytest.mark.parametrize("fault", ["500", "502", "reset", "reset-body", "truncated", "empty", "html", "error-object"])
 def test_a_push_without_a_receipt_is_sent_again(make: Boxes, fault: str) -> None:
     """Also when the records were stored and only the answer was lost: they are upserts, twice is harmless."""
-    box, ometria = make(fault=lambda request: fault if request.nth < 2 else None)
+    box, ometria = make(fault=first_times(fault, 2))
     assert ometria.push(records(10)) == Pushed(tuple(range(10)), ())
     assert len(box.requests) == 3
     assert stored(box) == ids(range(10))
@@ -175,7 +204,7 @@ def test_any_success_with_a_receipt_is_one_and_rejected_may_be_left_out(status: 
 
 def test_what_was_taken_before_ometria_went_away_is_known(make: Boxes) -> None:
     """The first batch is taken, the second is tried four times, the third is not tried: in neither list."""
-    box, ometria = make(fault=lambda request: "500" if request.nth >= 1 else None)
+    box, ometria = make(fault=after(1, "500"))
     pushed = ometria.push(records(250))
     assert pushed.taken == tuple(range(100))
     assert pushed.refused == ()
@@ -207,7 +236,7 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
 ) -> None:
     """Refused once more than a failure would be forgiven: the batch arrives, and is paced from then on."""
     monkeypatch.setattr(limits, "BUSY_FIRST", 0.0)
-    box, _ = make(fault=lambda request: fault if request.nth < 2 else None)
+    box, _ = make(fault=first_times(fault, 2))
     pacer = Pacer(FAST)
     ometria = Ometria(
         Wire("Ometria", box.ometria_url, {"X-Ometria-Auth": box.ometria_key}), pacer, Patience(retries=0, wait=0)

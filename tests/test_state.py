@@ -257,6 +257,25 @@ def test_a_file_that_another_program_locks_is_said_to_be_locked(path: Path, monk
         assert lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d").id
 
 
+def test_a_transaction_does_not_begin_while_somebody_else_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the right to write before it reads anything: what it decides by cannot be overtaken half-way."""
+    monkeypatch.setattr(file, "BUSY_TIMEOUT", 0.05)
+    begun: list[State] = []
+
+    def transact(state: State) -> None:
+        with state.transaction():
+            begun.append(state)
+
+    with open_state(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="locked"):
+            transact(state)
+        assert begun == []
+        other.execute("ROLLBACK")
+        transact(state)
+        assert begun == [state]
+
+
 def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_recorded(state: State, row: ListRow) -> None:
     """The page is not acknowledged; with room again, the same outcome can be recorded."""
     run_id = begin(state, row)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from mcimport import limits
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
 from mcimport.cli.context import complain
@@ -47,40 +49,57 @@ def run_replay(clients: Sequence[Client], letter_ids: Sequence[int], db_path: Pa
 
 def _run(work: Callable[[House], list[ListResult]], db_path: Path, output: Output, *, by_name: bool) -> int:
     stop = Stop()
-    with _signals(stop) as caught:
-        with reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run) as listener:
-            results = work(House(db_path, Accounts(stop), stop, listener))
-        if output.json:
-            for result in results:
-                print(json_line(result))  # noqa: T201 - standard output is where results go
-        if output.quiet and by_name:
-            # A plain sync that finds a client taken is no event; something asked for and not done is.
-            for result in results:
-                if isinstance(result.error, BusyError):
-                    complain(result.error)
-        signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
-        code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
+    accounts = Accounts(stop)
+    telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run)
+    with _signals(stop, accounts) as caught, telling as listener:
+        results = work(House(db_path, accounts, stop, listener))
+    if output.json:
+        for result in results:
+            print(json_line(result))  # noqa: T201 - standard output is where results go
+    if output.quiet and by_name:
+        # A plain sync that finds a client taken is no event; something asked for and not done is.
+        for result in results:
+            if isinstance(result.error, BusyError):
+                complain(result.error)
+    signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
+    code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.now.is_set():
         _leave_at_once(code)
     return code
 
 
 @contextmanager
-def _signals(stop: Stop) -> Iterator[list[int]]:
-    """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came."""
+def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
+    """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came.
+
+    A handler runs in the middle of whatever the main thread does, perhaps with a lock in its hand: so it takes none
+    itself, but leaves the work to a thread.
+    """
     caught: list[int] = []
+    is_over = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
         if caught:
-            stop.at_once()
+            threading.Thread(target=stop.at_once, daemon=True).start()
         else:
             caught.append(number)
-            stop.asked.set()
+            threading.Thread(target=stop.ask, daemon=True).start()
+
+    def watch() -> None:
+        """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
+        stop.asked.wait()
+        if not is_over.is_set() and not stop.now.wait(limits.LEAVE_WITHIN):
+            stop.at_once()
+        if not is_over.is_set():
+            accounts.give_up()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    threading.Thread(target=watch, name="leaving", daemon=True).start()
     try:
         yield caught
     finally:
+        is_over.set()
+        stop.asked.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 

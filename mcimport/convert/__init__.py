@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from mcimport.convert.contact import RECORD_LIMIT, encode_contact, make_converter
-from mcimport.convert.identity import contact_id, member_id
+from mcimport.convert.identity import contact_id, is_contact_id, member_id
 from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
 from mcimport.times import epoch, iso
 
@@ -18,6 +18,7 @@ __all__ = [
     "contact_id",
     "encode_contact",
     "epoch",
+    "is_contact_id",
     "iso",
     "make_converter",
     "mapping_problems",

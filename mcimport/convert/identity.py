@@ -31,6 +31,11 @@ def member_id(member: Member) -> str | None:
     return _web_id(member.web_id)
 
 
+def is_contact_id(own: str | None) -> bool:
+    """Whether a `member_id` is one that Mailchimp finds a member by; a web_id, the shorter number, is not."""
+    return own is not None and _is_web_id(own) is None
+
+
 def _web_id(value: object) -> str | None:
     if isinstance(value, str):
         return value.strip().lstrip("0") if _is_web_id(value.strip()) else None
