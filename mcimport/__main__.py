@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Answers `--version` alone at once; everything else is worth the time that loading the command line takes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: what is said there goes nowhere
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
     if sys.argv[1:] == ["--version"]:
         from mcimport.version import __version__  # noqa: PLC0415 - each command loads what it needs when it needs it
 

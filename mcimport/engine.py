@@ -102,6 +102,9 @@ class _Pool:
                 self._collect(LOOK_UP)
                 if self._leaving():
                     self._land()
+        except BaseException:
+            self._give_up()  # Ctrl-C without a handler, or a fault of ours: nobody waits for what may never end
+            raise
         finally:
             # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
             executor.shutdown(wait=not self._stop.now.is_set(), cancel_futures=True)

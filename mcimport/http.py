@@ -258,7 +258,7 @@ def _forbidden(service: str, answer: Answer, said: str) -> ServiceError:
 
 
 def _key_hint(service: str) -> str:
-    return f"Check the {service} key of this client: `mcimport check` says which one it is."
+    return f"Look at the client's {service} key: whole, not revoked, of the right account? `mcimport check` tries it."
 
 
 def _title(answer: Answer) -> str:

@@ -175,24 +175,24 @@ class Mailchimp:
         interests: dict[str, str] = {}
         for category in categories:
             named = self._get(f"{path}/{category.id}/interests", everything, _Interests).interests
-            interests |= {interest.id: interest.name for interest in named}
+            interests |= {interest.id: _text(interest.name) for interest in named}
         return ListFields({field.tag: _merge_field(field) for field in merge}, interests)
 
     def _counted(self, list_key: str, span: Window) -> int:
         return self._look(list_key, span, 0).total_items
 
     def _pass(self, list_key: str, span: Window, crowd: windows.Crowd) -> Iterator[tuple[int, Page | RetriableError]]:
-        """One pass: from the first offset that answers short, whatever the count says, down to 0.
+        """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
 
-        Full pages seen on the way up do not count as read: somebody may slide from a page not read yet into one that
-        was.
+        A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
+        way up do not count as read: somebody may slide from a page not read yet into one that was.
         """
         size = span.page
-        top = max(0, (crowd.count - 1) // size * size)
+        top = -(-crowd.count // size) * size
         page = self._page_or_error(list_key, span, top)
         seen: set[object] = set()
         stale = 0
-        while isinstance(page, Page) and len(page.members) >= size:
+        while isinstance(page, Page) and page.members:
             before = len(seen)
             seen.update(map(windows.identity, page.members))
             stale = stale + 1 if len(seen) == before else 0
@@ -200,11 +200,12 @@ class Mailchimp:
                 raise IgnoredError("Mailchimp ignored offset: page after page holds the same members")
             top += size
             page = self._page_or_error(list_key, span, top)
-        if isinstance(page, Page):
-            crowd.expect(top + len(page.members))
         yield top, page
         for offset in range(top - size, -1, -size):
-            yield offset, self._page_or_error(list_key, span, offset)
+            page = self._page_or_error(list_key, span, offset)
+            if isinstance(page, Page) and page.members:
+                crowd.at_least(offset + len(page.members))
+            yield offset, page
 
     def _page_or_error(self, list_key: str, span: Window, offset: int) -> Page | RetriableError:
         try:
@@ -274,8 +275,8 @@ class _Ping(msgspec.Struct):
 
 class _MergeFieldAnswer(msgspec.Struct):
     tag: str
-    type: str = "text"
-    name: str = ""
+    type: Any = None
+    name: Any = None
     options: Any = None
 
 
@@ -285,7 +286,7 @@ class _MergeFields(msgspec.Struct):
 
 class _Named(msgspec.Struct):
     id: str
-    name: str = ""
+    name: Any = None
 
 
 class _Categories(msgspec.Struct):
@@ -355,4 +356,8 @@ def _decoded_leniently(answer: Answer, kind: type[T]) -> T:
 
 def _merge_field(answer: _MergeFieldAnswer) -> MergeField:
     options = answer.options if isinstance(answer.options, dict) else {}
-    return MergeField(answer.tag, answer.type, answer.name, options)
+    return MergeField(answer.tag, _text(answer.type) or "text", _text(answer.name), options)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

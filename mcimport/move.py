@@ -156,6 +156,8 @@ def _perhaps_whole(window: Window, job: Job, settled: Settled, asked: int) -> Se
         page = job.mailchimp.next_page(job.list_key, window, asked, quick=True)
     except RetriableError:
         return settled
+    if len(page.members) < min(asked, page.total):
+        return settled
     kept = windows.up_to(window, page, settled.second)
     return Settled("more", kept, replace(settled.rest, through=settled.second))
 

@@ -50,6 +50,8 @@ class Ometria:
 
     Args:
         batch: records a push, at most 100.
+
+    `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
     """
 
     def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100) -> None:
@@ -57,7 +59,7 @@ class Ometria:
         self._pacer = pacer
         self._patience = patience
         self._batch = batch
-        self._has_taken = False
+        self.has_taken = False
 
     def close(self) -> None:
         self._wire.close()
@@ -97,7 +99,7 @@ class Ometria:
         reason = self._push_batch([records[place] for place in places])
         if not reason:
             taken.extend(places)
-            self._has_taken = True
+            self.has_taken = True
         elif len(places) == 1:
             refused.append((places[0], reason))
             self._check_for_sense(len(refused), reason)
@@ -108,7 +110,7 @@ class Ometria:
 
     def _check_for_sense(self, refused: int, reason: str) -> None:
         """A wrong collection, or a proxy that refuses everything, must not fill the dead letters with everybody."""
-        if refused >= ALL_REFUSED and not self._has_taken:
+        if refused >= ALL_REFUSED and not self.has_taken:
             raise FatalError(
                 f"Ometria refused the first {refused} records, one by one ({reason})",
                 hint="That is hardly the records' fault: check the collection and the address in [ometria].",

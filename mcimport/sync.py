@@ -127,7 +127,7 @@ def _begin_now(task: Task) -> None:
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.run_ids.append(run_id)
     with recorded_end(task, run_id):
-        page = task.services.mailchimp.first_page(task.list_key, "listed", None, 1)
+        page = _first(task.services.mailchimp, task.list_key, "listed", None, 1)
         task.warn(page.clock_warning)
         lists.note_first_sync(task.state, task.row.id, _sent(page))
         runs.plan(task.state, run_id, page.settled, 0, [])

@@ -81,6 +81,7 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
 def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping[int, Page]) -> Run:
     """Works off a planned run and ends it. Raises what ended it early, once that is on record."""
     run = runs.run(task.state, run_id)
+    task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
     with recorded_end(task, run_id):
         drive(

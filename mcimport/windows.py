@@ -44,8 +44,12 @@ class Settled:
 
 
 def fits_in_one(page: Page, asked: int) -> bool:
-    """Whether this page is all there is: fewer members than asked for, and no fewer than the answer counts."""
-    return not page.glanced and len(page.members) < asked and len(page.members) >= page.total
+    """Whether this page is all there is: fewer members than asked for, and just as many as the answer counts.
+
+    More than it counts shows a count that lies low. Then the page may be short for another reason (somebody who was
+    deleted while it was written, say), so the end is looked for with other means (see `Mailchimp.doubted`).
+    """
+    return not page.glanced and len(page.members) < asked and len(page.members) == page.total
 
 
 def offsets(total: int, page: int) -> list[int]:
@@ -178,6 +182,7 @@ class Crowd:
         self.passes = 0
         self.unstable = False
         self.count = count
+        self._count_lies = False
         self._place: dict[object, int] = {}
         self._quiet = 0
         self._new_in_pass = 0
@@ -186,9 +191,11 @@ class Crowd:
         self.passes += 1
         self._new_in_pass = 0
 
-    def expect(self, count: int) -> None:
-        """At least so many were there: what a pass has found the second to hold, whatever was counted."""
-        self.count = max(self.count, count)
+    def at_least(self, count: int) -> None:
+        """So many were there at one moment. More than there were counted at first: the count lies low."""
+        if count > self.count:
+            self.count = count
+            self._count_lies = True
 
     def take(self, members: Iterable[Member], offset: int) -> list[Member]:
         """Whom this page shows for the first time; `offset` is the page's."""
@@ -207,11 +214,16 @@ class Crowd:
         return fresh
 
     def end_pass(self) -> bool:
-        """Whether everybody who stayed was seen: as many as there ever were, or nobody new for long enough."""
+        """Whether everybody who stayed was seen: as many as there ever were, or nobody new for long enough.
+
+        A count that lies low says nothing: who left after they were seen would stand for somebody who was not.
+        """
         self._quiet = 0 if self._new_in_pass else self._quiet + 1
         if self.passes > 1 and self._new_in_pass:
             self.unstable = True
-        return len(self._place) >= self.count or self._quiet >= (self.QUIET_PASSES if self.unstable else 1)
+        if len(self._place) == self.count and not self._count_lies:
+            return True
+        return self._quiet >= (self.QUIET_PASSES if self.unstable else 1)
 
 
 def identity(member: Member) -> object:

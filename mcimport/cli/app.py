@@ -12,7 +12,7 @@ import typer
 
 from mcimport.cli import dlq, keys, preview, replay, runs, sandbox, setup, status, sync
 from mcimport.cli.context import Options, complain
-from mcimport.cli.exits import OK, of_error
+from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
 from mcimport.version import __version__
 
@@ -72,3 +72,7 @@ def main() -> None:
     except McimportError as error:
         complain(error)
         sys.exit(of_error(error))
+    except OSError as error:
+        # Standard output on a full disk, say; what was done is recorded all the same.
+        complain(McimportError(f"the output cannot be written: {error.strerror}"))
+        sys.exit(FAILED)

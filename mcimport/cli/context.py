@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,12 @@ def settings(context: typer.Context) -> Settings:
 
 
 def say(text: str) -> None:
-    """One line for a person, on standard error: standard output belongs to results."""
-    print(text, file=sys.stderr)  # noqa: T201 - this is the place where the program speaks
+    """One line for a person, on standard error: standard output belongs to results.
+
+    A log on a full disk, or a reader that is gone, is no reason to do less.
+    """
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)  # noqa: T201 - this is the place where the program speaks
 
 
 def complain(error: McimportError) -> None:

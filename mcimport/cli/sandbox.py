@@ -49,7 +49,10 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
         before_includes=not before_excludes,
         clock_skew=clock_skew,
     )
-    serve(knobs, port)
+    try:
+        serve(knobs, port)
+    except OSError as error:
+        raise ConfigError(f"port {port} cannot be served: {error.strerror}", hint="Name another with --port.") from None
 
 
 def demo(
@@ -66,5 +69,6 @@ def check_extra() -> None:
     """Raises ConfigError that says what to install, where the extra is not."""
     if any(find_spec(name) is None for name in _NEEDS):
         raise ConfigError(
-            "the sandbox is an extra that is not installed", hint="Install it with: pip install 'mcimport[sandbox]'"
+            "the sandbox is an extra that is not installed",
+            hint="Install it from this project's folder with: pip install '.[sandbox]'",
         )

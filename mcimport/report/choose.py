@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,8 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
 
 
 def _write(stream: TextIO, lines: list[str]) -> None:
-    """In one call, so that lines of several clients do not mix."""
+    """In one call, so that lines of several clients do not mix. A stream that takes nothing must not end a run."""
     if lines:
-        stream.write("".join(f"{line}\n" for line in lines))
-        stream.flush()
+        with contextlib.suppress(OSError):
+            stream.write("".join(f"{line}\n" for line in lines))
+            stream.flush()

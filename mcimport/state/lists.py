@@ -64,8 +64,9 @@ def advance(state: State, list_id: int, moment: int) -> None:
 def accept_key(state: State, client: str, destination: str) -> int:
     """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
 
-    Returns how many lists that concerns. A list that was synced under the new key already keeps what it has there; of
-    several older destinations, it is the one of the newest run whose key was renewed.
+    Returns how many lists that concerns. Of several older destinations, it is the one of the newest run whose key was
+    renewed. What was done under the new key meanwhile is joined to it, with the earlier of the two sync points and
+    first syncs: going back only repeats.
     """
     with state.transaction():
         rows = state.rows(
@@ -73,14 +74,23 @@ def accept_key(state: State, client: str, destination: str) -> int:
             " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
             [client, destination],
         )
-        moved = 0
-        for row in rows:
-            known = find(state, client, row["list_key"], row["collection"], destination)
-            if known is not None and (known.first_sync_at is not None or row["first_sync_at"] is None):
-                continue
-            if known is not None:  # a run under the new key that failed before anything was sent: it has no memory
-                state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [row["id"], known.id])
-                state.write("DELETE FROM lists WHERE id = ?", [known.id])
-            state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, row["id"]])
-            moved += 1
-    return moved
+        newest = {(row["list_key"], row["collection"]): read(ListRow, row) for row in reversed(rows)}
+        for old in newest.values():
+            known = find(state, client, old.list_key, old.collection, destination)
+            if known is not None:
+                _join(state, old, known)
+            state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, old.id])
+    return len(newest)
+
+
+def _join(state: State, old: ListRow, known: ListRow) -> None:
+    """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
+    began = min((one.first_sync_at for one in (old, known) if one.first_sync_at is not None), default=None)
+    state.write("UPDATE lists SET first_sync_at = ? WHERE id = ?", [text(began), old.id])
+    if old.sync_point is not None and known.sync_point is not None:
+        state.write(
+            "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
+        )
+    state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
+    state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
+    state.write("DELETE FROM lists WHERE id = ?", [known.id])

@@ -18,7 +18,8 @@ from mcimport.times import iso
 @contextmanager
 def hold(db_path: Path, client: str) -> Iterator[None]:
     """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when."""
-    path = db_path.with_name(f"{db_path.name}.{client}.lock")
+    file = db_path.resolve()  # one file is one lock, however it is called
+    path = file.with_name(f"{file.name}.{client}.lock")
     lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -78,7 +78,8 @@ def finish(state: State, run_id: int, status: RunStatus, error: str | None = Non
             "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
         )
         done = run(state, run_id)
-        letters.count_taken_along(state, done)
+        if status == "completed":
+            letters.count_taken_along(state, done)
         if status == "completed" and done.moves_sync_point and done.until is not None:
             lists.advance(state, done.list_id, done.until)
     return done
@@ -116,6 +117,11 @@ def run(state: State, run_id: int) -> Run:
 def find(state: State, run_id: int) -> Run | None:
     row = state.row("SELECT * FROM runs WHERE id = ?", [run_id])
     return read(Run, row) if row else None
+
+
+def has_pushed(state: State, list_id: int) -> bool:
+    """Whether anybody of this list was ever taken at its destination."""
+    return bool(state.value("SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 LIMIT 1", [list_id]))
 
 
 def latest(state: State, *, list_id: int | None = None, most: int = 20) -> list[Run]:

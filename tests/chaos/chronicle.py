@@ -1,0 +1,67 @@
+"""What a list went through, person by person, noted by the list itself as it happens."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from mcimport.sandbox.audience import ARCHIVED, Audience, second_of
+
+ARCHIVED_SURELY_BEFORE = 5  # seconds before the first sync; who is archived just as it begins may come or stay away
+SHORTEST_NAME = 5  # letters; a shorter name may stand in any word
+
+
+class Chronicle:
+    """Listens to an audience from the beginning. Told in whichever thread changes it, under its lock.
+
+    Attributes:
+        addresses: everybody's, former ones too, by member number; those of the deleted stay.
+        contact_ids: everybody's id, as it stands behind the list's in Ometria's, by member number.
+        barred: who was archived before the first sync and was not on the list since.
+        begun: the service's second in which the first sync began; 0 before it.
+    """
+
+    def __init__(self, audience: Audience) -> None:
+        self.addresses: defaultdict[int, set[str]] = defaultdict(set)
+        self.contact_ids: dict[int, str] = {}
+        self.names: set[str] = set()
+        self.barred: set[int] = set()
+        self.begun = 0
+        self._audience = audience
+        with audience.lock:
+            for number in audience.rows:
+                self._note(number)
+            audience.when_changed.append(self._note)
+
+    def begin(self, second: int) -> None:
+        """The first sync is about to be started."""
+        if self.begun:
+            return
+        self.begun = second
+        with self._audience.lock:
+            rows = self._audience.rows.values()
+            self.barred = {
+                row.number
+                for row in rows
+                if row.status == ARCHIVED and second_of(row.key) < second - ARCHIVED_SURELY_BEFORE
+            }
+
+    def secrets_in(self, text: str) -> int:
+        """How many addresses and names of anybody, ever, stand in a text."""
+        low = text.lower()
+        addresses = {address.lower() for some in self.addresses.values() for address in some}
+        words = set(re.findall(r"[^\W\d_]+", text))
+        return sum(address in low for address in addresses) + len(words & self.names)
+
+    def _note(self, number: int) -> None:
+        person = self._audience.person(number)
+        if self._audience.rows[number].status != ARCHIVED:
+            self.barred.discard(number)
+        self.contact_ids[number] = str(person.get("contact_id") or person.get("web_id") or "")
+        if address := person.get("email_address"):
+            self.addresses[number].add(address)
+        fields = person.get("merge_fields")
+        for tag in ("FNAME", "LNAME"):
+            name = fields.get(tag) if isinstance(fields, dict) else None
+            if isinstance(name, str) and len(name) >= SHORTEST_NAME and name.isalpha():
+                self.names.add(name)

@@ -1,0 +1,107 @@
+"""A child process that is killed from within the sandbox, at the nth time that something happens there."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
+
+from conftest import Ended, Importer
+
+from mcimport.sandbox.audience import Audience
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.ledger import Request
+
+Moment = Literal["request arrives", "push arrives", "page is chosen", "page is written"]
+MOMENTS: tuple[Moment, ...] = get_args(Moment)
+AWAY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}
+"""How a process ends that a signal reached: as the system says it, or as the contract does."""
+
+HANGS = 120  # seconds after which a child is taken to hang
+STILL_ANSWERING = 30  # seconds after which the sandbox is
+
+
+def struck_down(importer: Importer, words: Sequence[str], number: signal.Signals, moment: Moment, nth: int) -> Ended:
+    """The command in a process group of its own, which gets the signal at the nth such moment, if that comes.
+
+    Raises subprocess.TimeoutExpired when the child hangs. When this returns no request of the child's is open.
+    """
+    with (
+        subprocess.Popen(
+            importer.command(*words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=importer.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder)},
+            start_new_session=True,
+        ) as child,
+        _striking(importer.box.knobs, moment, _nth_time(nth, lambda: _signal(child, number))),
+    ):
+        try:
+            out, err = child.communicate(timeout=HANGS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+    _answers_end(importer)
+    return Ended(child.returncode, out, err)
+
+
+def _signal(child: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it gave up the request, and was over before this was answered
+        os.killpg(child.pid, number)
+
+
+def _nth_time(nth: int, strike: Callable[[], None]) -> Callable[[], None]:
+    """Moments come in the sandbox's one thread."""
+    counted = itertools.count(1)
+
+    def come() -> None:
+        if next(counted) == nth:
+            strike()
+
+    return come
+
+
+@contextlib.contextmanager
+def _striking(knobs: Knobs, moment: Moment, come: Callable[[], None]) -> Iterator[None]:
+    """Whatever the knobs do at that moment already, they do as well."""
+    before = knobs.fault, knobs.on_page, knobs.after_page
+
+    def decide(request: Request) -> str | None:
+        if moment == "request arrives" or request.path == "/push":
+            come()
+        return None if before[0] is None else before[0](request)
+
+    def also(hook: Callable[[Audience], object] | None) -> Callable[[Audience], None]:
+        def look(audience: Audience) -> None:
+            come()
+            if hook is not None:
+                hook(audience)
+
+        return look
+
+    if moment == "page is chosen":
+        knobs.on_page = also(before[1])
+    elif moment == "page is written":
+        knobs.after_page = also(before[2])
+    else:
+        knobs.fault = decide
+    try:
+        yield
+    finally:
+        knobs.fault, knobs.on_page, knobs.after_page = before
+
+
+def _answers_end(importer: Importer) -> None:
+    """What a dead process had asked for is not open any more when the next one begins."""
+    deadline = time.monotonic() + STILL_ANSWERING
+    while any(not one.finished for one in importer.box.requests):
+        assert time.monotonic() < deadline, "the sandbox goes on answering a process that is dead"
+        threading.Event().wait(0.005)

@@ -1,0 +1,297 @@
+"""A story that Hypothesis tells: a list changes, answers break, processes die, time passes; and all arrive."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chronicle import Chronicle
+from conftest import CONFIG, Ended, Importer
+from death import AWAY, MOMENTS, Moment, struck_down
+from happenings import HAPPENINGS, Happening, happen
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from promises import LATE, Scene, breaches, everybody, open_letters_without_cause
+from weather import CALM, WEATHERS, Weather, let_it_be
+
+from mcimport import limits
+from mcimport.convert import epoch
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.server import Sandbox
+
+MOST_OPEN = 10  # requests; also the pushes that ten workers may have on the way, so that some arrive together
+PATIENT, IMPATIENT = 60.0, 0.4  # seconds before an answer is given up
+CLOCK_TOLERANCE = 240  # seconds: a server without a clock of its own is only believed to go right within five minutes
+BUSY_FIRST = 0.01  # seconds, instead of one, before an account that is busy is asked again: in this process
+SLOW_PACE = 25  # pushes a second, each of eight records: a list of some hundreds feels it
+
+SETTINGS = (
+    CONFIG.replace("= 500", "= {pace}")
+    + """\
+mailchimp.window = {window}
+ometria.batch = {batch}
+mailchimp.timeout = {timeout}
+ometria.timeout = {timeout}
+"""
+)
+
+SINCE = ("--since", "40m")
+REPLAY = ("dlq", "replay", "--json")
+
+manners = st.tuples(
+    st.sampled_from([(), (), (), ("--full",), SINCE]),
+    st.sampled_from([(), (), ("--window", "10"), ("--window", "30"), ("--window", "50"), ("--window", "200")]),
+    st.sampled_from([(), ("--workers", "1"), ("--workers", "2"), ("--workers", "5"), ("--workers", "10")]),
+).map(lambda parts: tuple(word for part in parts for word in part))
+# Weighted by repetition inside `sampled_from`: of equal branches of `one_of` Hypothesis keeps one.
+commands = st.sampled_from([manners] * 6 + [st.none()]).flatmap(lambda some: some)
+turns = st.sampled_from([st.none(), st.just(CALM), WEATHERS, WEATHERS, WEATHERS]).flatmap(lambda some: some)
+pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000])
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What does not change in a story: the first people, the ways of Mailchimp that nobody documents, the settings.
+
+    `ahead`: seconds by which the services' clock is before this machine's. The rest is named as knob or setting.
+    """
+
+    size: int
+    seed: int
+    ahead: int
+    since_includes: bool
+    before_includes: bool
+    unstable_order: bool
+    latency: float
+    window: int
+    pace: int
+
+
+NATURES = st.builds(
+    Nature,
+    size=st.integers(0, 300),
+    seed=st.integers(0, 2**16),
+    ahead=st.sampled_from([0, 0, 900, -900]),
+    since_includes=st.booleans(),
+    before_includes=st.booleans(),
+    unstable_order=st.booleans(),
+    latency=st.sampled_from([0.0, 0.0, 0.01]),
+    window=st.sampled_from([50, 50, 80, 20, 20]),
+    pace=st.sampled_from([1000, 1000, 1000, 1000, 1000, SLOW_PACE]),
+)
+
+
+class Story(RuleBasedStateMachine):
+    """Checked after every command: what is due by the sync point, the limits, the sync point itself, and secrecy.
+
+    Not part of the promises, and so not asked for: people who were deleted for good stay in Ometria as they were; a
+    service's clock that is set back further than the overlap hides what changes meanwhile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.weather = CALM
+        self.point = 0
+
+    # ---- how it begins and ends
+
+    @initialize(nature=NATURES)
+    def a_list_and_its_importer(self, nature: Nature) -> None:
+        knobs = Knobs(
+            size=nature.size,
+            seed=nature.seed,
+            clock_skew=nature.ahead,
+            since_includes=nature.since_includes,
+            before_includes=nature.before_includes,
+            unstable_order=nature.unstable_order,
+            pushes_per_second=100_000,
+            reads_per_second=100_000,
+            settling=0.0,
+            silence=2.0,
+        )
+        self.box = self.stack.enter_context(Sandbox(knobs))
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.importer = Importer(self.box, folder)
+        batch = 8 if nature.pace == SLOW_PACE else 25
+        self.settings = {"window": str(nature.window), "pace": str(nature.pace), "batch": str(batch)}
+        self.nature = nature
+        self.audience = self.box.audience()
+        self.chronicle = Chronicle(self.audience)
+        self._let_it_be(CALM)
+
+    def teardown(self) -> None:
+        """Quiet returns: a sync, a replay and a sync later everybody is where they should be."""
+        with self.stack:
+            if hasattr(self, "box"):
+                self._let_it_be(CALM)
+                for words in (self._sync(()), REPLAY, self._sync(())):
+                    self.box.clock.advance(2 * LATE)
+                    self._judge(self._command(*words), words)
+                self._look(finally_=True)
+
+    # ---- what happens: people change, time passes, the weather turns, and then something is done
+
+    @rule(what=HAPPENINGS, command=commands, turn=turns, pause=pauses, away=st.sampled_from([False] * 9 + [True]))
+    def a_command(
+        self, *, what: Sequence[Happening], command: Sequence[str] | None, turn: Weather | None, pause: int, away: bool
+    ) -> None:
+        """A sync, or a replay (None); now and then nobody listens on either side."""
+        words = self._prepared(what, command, turn, pause)
+        with self.box.away() if away else nullcontext():
+            ended = self._command(*words)
+        self._judge(ended, words, away=away)
+        self._look()
+
+    @rule(
+        what=HAPPENINGS,
+        command=commands,
+        turn=turns,
+        pause=pauses,
+        number=st.sampled_from([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]),
+        moment=st.sampled_from(MOMENTS),
+        nth=st.integers(1, 4) | st.integers(1, 25),
+    )
+    def the_process_dies(
+        self,
+        *,
+        what: Sequence[Happening],
+        command: Sequence[str] | None,
+        turn: Weather | None,
+        pause: int,
+        number: signal.Signals,
+        moment: Moment,
+        nth: int,
+    ) -> None:
+        """At the nth request that arrives, or page that is chosen or written: wherever its ten workers are then."""
+        words = self._prepared(what, command, turn, pause)
+        self._begin()
+        ended = struck_down(self.importer, words, number, moment, nth)
+        self._limits()
+        if ended.code == AWAY[number]:
+            self._keeps_secrets(ended.out + ended.err)
+        else:  # it was over before its moment came
+            self._judge(ended, words)
+        self._look()
+
+    # ---- how
+
+    def _let_it_be(self, weather: Weather) -> None:
+        """A server without a clock is read by ours, which then must not go before it."""
+        if weather.no_date and self.box.clock.now() < time.time() - CLOCK_TOLERANCE:
+            weather = replace(weather, no_date=False)
+        self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
+        first = list(self.audience.listed()[: weather.rejected])
+        rejects = {f"{self.box.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
+        let_it_be(weather, self.box, rejects)
+        timeout = IMPATIENT if weather.endless else PATIENT
+        self.importer.configure(SETTINGS, **self.settings, timeout=str(timeout))
+
+    def _prepared(
+        self, what: Sequence[Happening], command: Sequence[str] | None, turn: Weather | None, pause: int
+    ) -> Sequence[str]:
+        happen(what, self.box)
+        self.box.clock.advance(pause)
+        self._let_it_be(turn or self.weather)
+        return REPLAY if command is None else self._sync(command)
+
+    def _sync(self, manner: Sequence[str]) -> list[str]:
+        """`--since` on a list that was never synced would leave people out, as was asked for."""
+        refused = () if self.point else SINCE
+        return ["sync", self.box.list_key, "--json", *(word for word in manner if word not in refused)]
+
+    def _begin(self) -> None:
+        self.chronicle.begin(self.box.clock.second())
+        self.box.clear_requests()
+
+    def _command(self, *words: str) -> Ended:
+        self._begin()
+        ended = self.importer(*words)
+        self._limits()
+        return ended
+
+    # ---- what must hold
+
+    def _judge(self, ended: Ended, words: Sequence[str], *, away: bool = False) -> None:
+        """The exit code is one that the weather explains, and what was printed is nobody's business.
+
+        2: `--since` refuses while a run is not finished.
+        """
+        allowed = {0, 3} | ({1} if away or self.weather.rough else set()) | ({2} if "--since" in words else set())
+        assert ended.code in allowed, (ended.code, ended.err)
+        assert "Traceback" not in ended.err, ended.err
+        self._keeps_secrets(ended.out + ended.err)
+        done = [line["status"] for line in ended.lines] if ended.code != 2 else []
+        assert set(done) <= ({"failed"} if ended.code == 1 else {"completed"}), ended.out
+
+    def _limits(self) -> None:
+        if not self.weather.endless:
+            assert self.box.most_open() <= MOST_OPEN
+        assert self.box.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
+
+    def _look(self, *, finally_: bool = False) -> None:
+        point = self._sync_point()
+        assert point >= self.point, "the sync point moved backwards"
+        self.point = point
+        self._keeps_secrets(self._state())
+        scene = Scene(
+            self.box.list_key,
+            everybody(self.audience),
+            self.box.contacts(),
+            self._lines("dlq", "list"),
+            None if finally_ else point - LATE,
+            self.chronicle,
+        )
+        if finally_:
+            assert open_letters_without_cause(scene) == []
+        assert breaches(scene) == []
+
+    def _sync_point(self) -> int:
+        lines = self._lines("status")
+        return (epoch(lines[0]["sync_point"]) or 0) if lines else 0
+
+    def _lines(self, *words: str) -> list[dict[str, Any]]:
+        ended = self.importer(*words, "--json")
+        assert ended.code in {0, 3}, ended.err  # 3: there are dead letters
+        return ended.lines
+
+    def _state(self) -> str:
+        """All bytes that are at rest: the state file, its log, its locks."""
+        files = sorted(self.importer.folder.glob(f"{self.importer.db.name}*"))
+        return "\n".join(file.read_bytes().decode("utf-8", "replace") for file in files)
+
+    def _keeps_secrets(self, text: str) -> None:
+        assert self.chronicle.secrets_in(text) == 0
+        assert self.box.mailchimp_key not in text
+        assert self.box.ometria_key not in text
+
+
+def tell(story: type[Story], *, stories: int, steps: int, derandomize: bool = False) -> None:
+    """Raises what the first story with a bad end raises, with its steps as a note.
+
+    Nothing is shrunk: sockets, threads and killed processes are never twice the same to the microsecond, and a story of
+    a dozen steps can be read as it is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "BUSY_FIRST", BUSY_FIRST)
+        run_state_machine_as_test(
+            story,
+            settings=settings(
+                max_examples=stories,
+                stateful_step_count=steps,
+                derandomize=derandomize,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -1,0 +1,101 @@
+"""The naive design beside the importer: offset pages over a list that moves; and whom each of the two loses."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from conftest import CONFIG, Importer
+
+from mcimport.sandbox.audience import Audience
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.server import Sandbox
+
+BATCH = 100
+LEAVERS = 10  # archived after each page
+
+Carry = Callable[[Sandbox, int], None]
+"""Carries a whole list, so many members a page."""
+
+
+@dataclass
+class Leavers:
+    """After each page, ten of those who changed longest ago are archived: whoever reads in that order has read them."""
+
+    numbers: set[int] = field(default_factory=set)
+
+    def __call__(self, audience: Audience) -> None:
+        oldest = audience.listed()[:LEAVERS]
+        self.numbers.update(oldest.numbers)
+        audience.leave(who=list(oldest))
+
+
+def lost(carry: Carry, *, size: int, page: int) -> int:
+    """How many members who were on the list all the time, and did not change at all, are not in Ometria afterwards."""
+    leavers = Leavers()
+    with Sandbox(Knobs(size=size, after_page=leavers, pushes_per_second=100_000)) as box:
+        before = _ids(box, ())
+        carry(box, page)
+        stayed = before & _ids(box, leavers.numbers)
+        return len(stayed - {contact_id for _, contact_id in box.contacts()})
+
+
+def naively(box: Sandbox, page: int) -> None:
+    """Offsets 0, n, 2n, …, in the order of `last_changed`, until a page is short: as the known connectors read."""
+    with httpx.Client(trust_env=False, timeout=60) as client:  # loopback: no proxy of the environment's in between
+        for members in _pages(client, box, page):
+            records = [_record(box, member) for member in members if member["email_address"]]
+            for first in range(0, len(records), BATCH):
+                pushed = client.post(
+                    f"{box.ometria_url}/push",
+                    json=records[first : first + BATCH],
+                    headers={"X-Ometria-Auth": box.ometria_key},
+                )
+                pushed.raise_for_status()
+
+
+def with_mcimport(box: Sandbox, page: int) -> None:
+    """One `mcimport sync`."""
+    with tempfile.TemporaryDirectory() as folder:
+        importer = Importer(box, Path(folder))
+        importer.configure(CONFIG + f"mailchimp.window = {page}\n")
+        ended = importer("sync", box.list_key, "--quiet")
+        assert ended.code == 0, ended.err
+
+
+def _pages(client: httpx.Client, box: Sandbox, page: int) -> Iterator[list[dict[str, Any]]]:
+    offset = 0
+    while True:
+        answer = client.get(
+            f"{box.mailchimp_url}/lists/{box.list_key}/members",
+            params={"count": page, "offset": offset, "sort_field": "last_changed", "sort_dir": "ASC"},
+            auth=("any", box.mailchimp_key),
+        )
+        members = answer.raise_for_status().json()["members"]
+        yield members
+        if len(members) < page:
+            return
+        offset += page
+
+
+def _record(box: Sandbox, member: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "contact",
+        "@collection": "mailchimp",
+        "id": _id(box, member),
+        "email": member["email_address"],
+        "marketing_optin": "EXPLICITLY_OPTEDIN" if member["status"] == "subscribed" else "NOT_SPECIFIED",
+    }
+
+
+def _id(box: Sandbox, member: dict[str, Any]) -> str:
+    return f"{box.list_key}-{member.get('contact_id') or member['web_id']}"
+
+
+def _ids(box: Sandbox, without: Collection[int]) -> set[str]:
+    people = box.audience().listed()
+    return {_id(box, one) for one in people if one["email_address"] and one.number not in without}
