@@ -325,7 +325,7 @@ def test_an_outcome_that_cannot_be_recorded_whole_is_not_recorded_at_all(state: 
 
 
 KILLED = """
-import sys, time
+import sys, threading
 from pathlib import Path
 from mcimport.models import Window
 from mcimport.state import lists, open_state, runs
@@ -338,7 +338,7 @@ with open_state(Path(sys.argv[1])) as state:
         lists.advance(state, row.id, 1700000000)
         state.write("UPDATE windows SET status = 'done'")
         print("half", flush=True)
-        time.sleep(600)
+        threading.Event().wait(600)
 """
 
 
