@@ -157,6 +157,9 @@ class Mailchimp:
             if failure:
                 raise failure
             if crowd.end_pass():
+                if crowd.unstable and crowd.troubled:
+                    # Whoever breaks every page that holds them is never on the page that another try gets.
+                    raise UnsettledError("a page of a crowded second failed while the order of its members changed")
                 return
         raise UnsettledError(f"a crowded second was not settled after {crowd.MOST_PASSES} passes")
 
@@ -189,7 +192,7 @@ class Mailchimp:
         """
         size = span.page
         top = -(-crowd.count // size) * size
-        page = self._page_or_error(list_key, span, top)
+        page = self._page_or_error(list_key, span, top, crowd)
         seen: set[object] = set()
         stale = 0
         while isinstance(page, Page) and page.members:
@@ -199,15 +202,22 @@ class Mailchimp:
             if stale >= MOST_STALE:
                 raise IgnoredError("Mailchimp ignored offset: page after page holds the same members")
             top += size
-            page = self._page_or_error(list_key, span, top)
+            page = self._page_or_error(list_key, span, top, crowd)
         yield top, page
         for offset in range(top - size, -1, -size):
-            page = self._page_or_error(list_key, span, offset)
+            page = self._page_or_error(list_key, span, offset, crowd)
             if isinstance(page, Page) and page.members:
                 crowd.at_least(offset + len(page.members))
             yield offset, page
 
-    def _page_or_error(self, list_key: str, span: Window, offset: int) -> Page | RetriableError:
+    def _page_or_error(self, list_key: str, span: Window, offset: int, crowd: windows.Crowd) -> Page | RetriableError:
+        """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
+        try:
+            return self.next_page(list_key, span, span.page, offset=offset, quick=True)
+        except TooSlowError:
+            raise
+        except RetriableError:
+            crowd.troubled = True
         try:
             return self.next_page(list_key, span, span.page, offset=offset)
         except TooSlowError:

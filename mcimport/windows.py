@@ -181,6 +181,7 @@ class Crowd:
         self.second = second
         self.passes = 0
         self.unstable = False
+        self.troubled = False  # a page of it failed, if only at the first try
         self.count = count
         self._count_lies = False
         self._place: dict[object, int] = {}
