@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import pytest
 from chronicle import Chronicle
@@ -89,6 +90,28 @@ NATURES = st.builds(
 )
 
 
+P = ParamSpec("P")
+first_bad_end: list[Exception] = []
+"""What the first story of a `tell` that ended badly raised, for it may not end so when Hypothesis tells it again."""
+
+
+def noted(step: Callable[P, None]) -> Callable[P, None]:
+    """Keeps what a step of a Story raises, with the story up to it."""
+
+    @functools.wraps(step)
+    def take(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(*args, **kwargs)
+        except Exception as error:
+            story = args[0]
+            if isinstance(story, Story) and not first_bad_end:
+                error.add_note("\n".join(["The story:", *story.steps]))
+                first_bad_end.append(error)
+            raise
+
+    return take
+
+
 class Story(RuleBasedStateMachine):
     """Checked after every command: what is due by the sync point, the limits, the sync point itself, and secrecy.
 
@@ -101,11 +124,13 @@ class Story(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.weather = CALM
         self.point = 0
+        self.steps: list[str] = []
 
     # ---- how it begins and ends
 
     @initialize(nature=NATURES)
     def a_list_and_its_importer(self, nature: Nature) -> None:
+        self.steps.append(f"{nature}")
         knobs = Knobs(
             size=nature.size,
             seed=nature.seed,
@@ -128,6 +153,7 @@ class Story(RuleBasedStateMachine):
         self.chronicle = Chronicle(self.audience)
         self._let_it_be(CALM)
 
+    @noted
     def teardown(self) -> None:
         """Quiet returns: a sync, a replay and a sync later everybody is where they should be."""
         with self.stack:
@@ -141,6 +167,7 @@ class Story(RuleBasedStateMachine):
     # ---- what happens: people change, time passes, the weather turns, and then something is done
 
     @rule(what=HAPPENINGS, command=commands, turn=turns, pause=pauses, away=st.sampled_from([False] * 9 + [True]))
+    @noted
     def a_command(
         self, *, what: Sequence[Happening], command: Sequence[str] | None, turn: Weather | None, pause: int, away: bool
     ) -> None:
@@ -160,6 +187,7 @@ class Story(RuleBasedStateMachine):
         moment=st.sampled_from(MOMENTS),
         nth=st.integers(1, 4) | st.integers(1, 25),
     )
+    @noted
     def the_process_dies(
         self,
         *,
@@ -173,6 +201,7 @@ class Story(RuleBasedStateMachine):
     ) -> None:
         """At the nth request that arrives, or page that is chosen or written: wherever its ten workers are then."""
         words = self._prepared(what, command, turn, pause)
+        self.steps.append(f"which gets {number.name} when {moment}, for the {nth}. time")
         self._begin()
         ended = struck_down(self.importer, words, number, moment, nth)
         self._limits()
@@ -198,10 +227,12 @@ class Story(RuleBasedStateMachine):
     def _prepared(
         self, what: Sequence[Happening], command: Sequence[str] | None, turn: Weather | None, pause: int
     ) -> Sequence[str]:
+        words = REPLAY if command is None else self._sync(command)
+        self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
         happen(what, self.box)
         self.box.clock.advance(pause)
         self._let_it_be(turn or self.weather)
-        return REPLAY if command is None else self._sync(command)
+        return words
 
     def _sync(self, manner: Sequence[str]) -> list[str]:
         """`--since` on a list that was never synced would leave people out, as was asked for."""
@@ -275,23 +306,29 @@ class Story(RuleBasedStateMachine):
 
 
 def tell(story: type[Story], *, stories: int, steps: int, derandomize: bool = False) -> None:
-    """Raises what the first story with a bad end raises, with its steps as a note.
+    """Raises what the first story with a bad end raised, with its steps as a note.
 
     Nothing is shrunk: sockets, threads and killed processes are never twice the same to the microsecond, and a story of
     a dozen steps can be read as it is.
     """
+    first_bad_end.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "BUSY_FIRST", BUSY_FIRST)
-        run_state_machine_as_test(
-            story,
-            settings=settings(
-                max_examples=stories,
-                stateful_step_count=steps,
-                derandomize=derandomize,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        try:
+            run_state_machine_as_test(
+                story,
+                settings=settings(
+                    max_examples=stories,
+                    stateful_step_count=steps,
+                    derandomize=derandomize,
+                    database=None,
+                    deadline=None,
+                    phases=[Phase.generate],
+                    report_multiple_bugs=False,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+        except Exception as told_again:
+            if not first_bad_end:
+                raise
+            raise first_bad_end[0] from told_again

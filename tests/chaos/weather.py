@@ -208,7 +208,8 @@ def both(one: Weather, other: Weather) -> Weather:
     return replace(one, **told)
 
 
-_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS)
+SLOW_START = st.just(Weather(pause=2 * LATE))
+_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START)
 WEATHERS = st.one_of(
     _kinds, st.builds(both, _kinds, RESTLESS), st.builds(both, FAULTS, st.builds(both, _kinds, _kinds))
 )
