@@ -6,18 +6,23 @@ records were accepted and rejected, never which; that is found by halving.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from mcimport.errors import FatalError, RejectedError, RetriableError, ThrottledError
+from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, ThrottledError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import Pacer, Patience, patiently
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
 LONGEST_NUMBER = 12  # digits of a header that is believed
+LONGEST_HINT = 100  # characters of a path, and of a message
+_PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
 ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
 
 
@@ -85,13 +90,16 @@ class Ometria:
         patiently(self._patience, lambda: self._get("push/_errors"))
 
     def latest_errors(self) -> list[str]:
-        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more."""
+        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
+
+        What they quote, and whatever holds a digit or an @, is left out: it may be somebody's name, number or address.
+        """
         answer = patiently(self._patience.none(), lambda: self._get("push/_errors"))
         try:
             hints = msgspec.json.decode(answer.body, type=list[_ErrorHint])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return []
-        return [f"{hint.error_path}: {hint.error_message}" for hint in hints[:HINTS]]
+        return [_impersonal(hint) for hint in hints[:HINTS]]
 
     def _push_places(
         self, records: Sequence[bytes], places: list[int], taken: list[int], refused: list[tuple[int, str]]
@@ -133,13 +141,34 @@ class Ometria:
         except ThrottledError:
             self._pacer.refused(turn)
             raise
+        except MissingError as error:
+            raise self._not_there(error) from None
         finally:
             turn.sent()
         self._pacer.served(_room(answer))
         return _rejected(answer, size)
 
+    def _not_there(self, error: MissingError) -> FatalError | RetriableError:
+        """Where pushes were taken before, a 404 is an incident that passes; else the address is wrong."""
+        if self.has_taken:
+            return RetriableError(f"{error}, in the middle of a run", status=error.status)
+        return FatalError(
+            f"{error}: nothing takes pushes there",
+            hint="Check the url in [ometria], and MCIMPORT_OMETRIA_URL.",
+            status=error.status,
+        )
+
     def _get(self, path: str) -> Answer:
         return check("Ometria", self._wire.send("GET", path))
+
+
+def _impersonal(hint: _ErrorHint) -> str:
+    path, message = (
+        "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_HINT])
+        for text in (hint.error_path, hint.error_message)
+    )
+    where = path if _PATH.fullmatch(path) else "…"
+    return f"{where}: {_PERHAPS_PERSONAL.sub('…', message)}"
 
 
 def _room(answer: Answer) -> int | None:

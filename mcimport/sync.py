@@ -30,6 +30,7 @@ from mcimport.records import ListResult, Run
 from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, recorded_end, remembered, result_of, status_of
+from mcimport.times import iso
 
 OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 
@@ -124,6 +125,8 @@ def _moves(task: Task, since: int | None) -> bool:
 
 def _begin_now(task: Task) -> None:
     """Imports nobody: what changes from now on is what the next run brings."""
+    if task.row.sync_point is not None:
+        task.warn(f"what changed between {iso(task.row.sync_point)} and now is not carried, as --since now says")
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.run_ids.append(run_id)
     with recorded_end(task, run_id):
@@ -167,15 +170,23 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
 
 
 def _first(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
-    """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list."""
+    """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list.
+
+    An odd clock is looked at twice, and the earlier answer believed: a single edge whose clock is ahead would put the
+    sync point past changes that are still to come.
+    """
     try:
-        return mailchimp.first_page(list_key, sweep, since, size)
+        page = mailchimp.first_page(list_key, sweep, since, size)
     except (UnreachableError, IgnoredError):
         raise
     except RetriableError as error:
         with suppress(RetriableError):
             return mailchimp.glance(list_key, sweep, since, size)
         raise error from None
+    if page.clock_warning:
+        with suppress(RetriableError):
+            return replace(page, settled=min(page.settled, mailchimp.glance(list_key, sweep, since, size).settled))
+    return page
 
 
 def _sent(page: Page) -> int:

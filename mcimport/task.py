@@ -18,7 +18,7 @@ from mcimport.models import Conversion, Member, Outcome, Page, Window
 from mcimport.move import Job
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
-from mcimport.state import State, letters, lists, runs
+from mcimport.state import State, hold, letters, lists, runs
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,21 @@ class Task:
 def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
     """What is remembered of a list at the destination that the client's Ometria key leads to.
 
-    Raises ConfigError when the list was only ever sent to another one: sync point and first sync would be wrong there.
+    A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
+    that do that at once are refused when the settings are read.)
+
+    Raises ConfigError when the list was only ever sent to another one: sync point and first sync would be wrong there;
+    BusyError while a process that began under the former name is still at work.
     `new_destination`: the operator knows, and everything is sent.
     """
     collection = client.collection(list_key)
     destination = state.destination(client.ometria_key().get_secret_value())
     place = (client.name, list_key, collection, destination)
     known = lists.find(state, *place)
+    if known is None and (former := lists.under_another_name(state, *place)):
+        with hold(state.path, former.client):
+            lists.rename(state, former.id, client.name)
+        known = lists.by_id(state, former.id)
     if known is None and not new_destination and lists.has_other_destination(state, *place):
         raise ConfigError(
             f"{client.name}: the Ometria key is not the one that list {list_key} was sent with",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -145,6 +146,16 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             return importer
 
         yield make
+
+
+def somebody_elses_mistake(importer: Importer) -> None:
+    """Another program pushes a record to the same Ometria account that its validation drops later."""
+    record = {"@type": "contact", "@collection": "shop", "id": "1", "email": "shop@example.com", "gender": "none"}
+    answer = httpx.post(
+        f"{importer.box.ometria_url}/push", json=[record], headers={"X-Ometria-Auth": importer.box.ometria_key}
+    )
+    assert answer.is_success
+    importer.box.push_errors()  # when it has been validated
 
 
 def carried(importer: Importer) -> set[str]:

@@ -85,6 +85,28 @@ def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) ->
     arrives(importer)
 
 
+def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(stage: Stage) -> None:
+    """A 404 of Ometria's once it has taken pushes is an incident, and retried like one."""
+    importer = stage(size=1_500)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0)
+    assert carried(importer) == expected(importer)
+
+
+def test_an_address_that_takes_no_pushes_is_said_at_once(stage: Stage) -> None:
+    """A 404 before anything was ever taken: the address is wrong, and no try mends it."""
+    importer = stage(size=300)
+    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/push") else None
+    ended = importer("sync")
+    assert ended.code == 1
+    assert "nothing takes pushes there" in ended.err
+    assert len([one for one in importer.box.requests if one.path.endswith("/push")]) == 1
+    importer.box.knobs.fault = None
+    arrives(importer)
+
+
 def test_a_page_that_only_answers_at_a_smaller_size_is_read_at_that_size(stage: Stage) -> None:
     """504 above 300 members: the windows find the size that works, and everybody arrives without a letter."""
     importer = stage(size=4_000, max_page=300)

@@ -84,6 +84,17 @@ def test_whoever_is_archived_after_the_first_sync_is_opted_out(stage: Stage) -> 
     assert not before & set(contacts)
 
 
+def test_since_now_on_a_list_with_a_sync_point_says_what_is_left_out(stage: Stage) -> None:
+    """Whoever changed between the sync point and now is not carried, and that is said with the sync point's time."""
+    importer = stage(size=300)
+    importer("sync")
+    point = importer("status", "--json").lines[0]["sync_point"]
+    importer.box.audience().change(5)
+    ended = importer("sync", "--since", "now", "--json")
+    assert (ended.code, ended.line["contacts_pushed"]) == (0, 0)
+    assert f"what changed between {point} and now is not carried" in ended.err
+
+
 def test_since_now_imports_nobody_and_the_next_sync_only_what_changed(stage: Stage) -> None:
     """`--since now` moves the sync point alone; what changes afterwards is all that the next sync brings."""
     importer = stage(size=2_000)

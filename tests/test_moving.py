@@ -166,6 +166,20 @@ def test_a_server_clock_that_is_a_quarter_of_an_hour_off(stage: Stage, skew: int
     agree_once_quiet(importer)
 
 
+def test_one_answer_with_a_clock_of_its_own_does_not_move_the_sync_point_ahead(stage: Stage) -> None:
+    """One edge dates its answer a day ahead: what changes afterwards is still carried."""
+    importer = stage(size=300)
+
+    def misdate(request: Request) -> None:
+        importer.box.knobs.clock_skew = 86_400 if request.path.endswith("/members") and request.nth == 1 else 0
+
+    importer.box.knobs.fault = misdate
+    assert importer("sync").code == 0
+    importer.box.knobs.fault = None
+    importer.box.audience().change(5)
+    agree_once_quiet(importer)
+
+
 def test_no_date_at_all_is_answered_with_this_machines_clock_and_a_warning(stage: Stage) -> None:
     """Without the server's clock, five minutes' distance keeps everybody; the warning says so."""
     importer = stage(size=1_000, no_date=True)

@@ -301,6 +301,25 @@ def test_the_latest_validation_errors_are_a_few_words_each() -> None:
     assert HINTS == 5
 
 
+@pytest.mark.parametrize(
+    ("path", "message", "hint"),
+    [
+        ("root > properties > mmerge7", "not a valid value", "root > properties > mmerge7: not a valid value"),
+        ("root > email", "'Ann Lee' is not valid", "root > email: … is not valid"),
+        ("root > email", "\u201cAnn Lee\u201d is not valid", "root > email: … is not valid"),
+        ("root > email", "ann@example.com is not valid", "root > email: … is not valid"),
+        ("root > phone_number", "+447911123456 is too long", "root > phone_number: … is too long"),
+        ("ann@example.com", "not a valid value\n", "…: not a valid value "),
+        ("root > email", '"Ann', "root > email: …"),
+    ],
+)
+def test_a_hint_repeats_nothing_that_may_be_personal(path: str, message: str, hint: str) -> None:
+    """Names of fields stay; what is quoted, and whatever holds a digit or an @, does not."""
+    body = json.dumps([{"error_message": message, "error_path": path}])
+    with saying_always(answer(body.encode())) as ometria:
+        assert ometria.latest_errors() == [hint]
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[7]", b"<html>", b"[" * 100_000])
 def test_hints_that_cannot_be_read_are_none(body: bytes) -> None:
     """They are worth no error and no second request."""

@@ -85,6 +85,34 @@ def test_a_client_that_moves_to_another_account_starts_anew_there(stage: Stage) 
     assert importer("sync", "--json").line["kind"] == "incremental"
 
 
+def test_a_client_that_is_renamed_keeps_its_memory(stage: Stage) -> None:
+    """Same list and account, another name: the sync goes on, with whoever was archived meanwhile, and the letters."""
+    importer = stage(size=400, broken=["100-101"])
+    assert importer("sync").code == 3
+    importer.box.knobs.broken.clear()
+    importer.box.audience().leave(3)
+    importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["client"], ended.line["kind"]) == (0, "acme-uk", "incremental")
+    assert importer("dlq", "list", "--json").lines == []
+    opted_in = {
+        key[1] for key, one in importer.box.contacts().items() if one["marketing_optin"] == "EXPLICITLY_OPTEDIN"
+    }
+    archived = {f"{importer.box.list_key}-{one}" for one in expected(importer, archived=True)}
+    assert not opted_in & archived
+    assert [one["client"] for one in importer("status", "--json").lines] == ["acme-uk"]
+
+
+def test_a_client_that_is_renamed_waits_for_who_is_at_work_under_its_former_name(stage: Stage) -> None:
+    """A process that began before the settings were changed is not joined by a second one."""
+    importer = stage(size=100)
+    importer("sync")
+    importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
+    with hold(importer.db, "acme"):
+        assert importer("sync", "--json").line["status"] == "skipped"
+    assert importer("sync", "--json").line["kind"] == "incremental"
+
+
 def test_the_same_list_twice_in_one_destination_is_refused(stage: Stage) -> None:
     """Two clients with one list, one Ometria key and one collection would undo each other."""
     importer = stage(size=100)

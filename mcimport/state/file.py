@@ -167,18 +167,27 @@ def _in_words(path: Path) -> Iterator[None]:
         raise _named(path, error) from None
 
 
+_WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
+    (
+        ("SQLITE_NOTADB",),
+        "is no state file of mcimport; it was left as it is",
+        "Name another with --db or MCIMPORT_DB.",
+    ),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
+    (("SQLITE_FULL",), "stands on a disk that is full; nothing was half-recorded", "Make room and try again."),
+    (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+        "cannot be written",
+        "Check its owner, its mode and its folder.",
+    ),
+    (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
+)
+
+
 def _named(path: Path, error: sqlite3.Error) -> StateError:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_NOTADB"):
-        return StateError(
-            f"{path} is no state file of mcimport; it was left as it is", hint="Name another with --db or MCIMPORT_DB."
-        )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StateError(f"the state file {path} is locked by another program", hint="Close it there and try again.")
-    if name.startswith("SQLITE_FULL"):
-        return StateError(f"the disk of the state file {path} is full; nothing was half-recorded")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return StateError(f"the state file {path} cannot be written", hint="Check its owner, its mode and its folder.")
-    if name.startswith("SQLITE_CORRUPT"):
-        return StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
+    for beginnings, said, hint in _WORDS:
+        if name.startswith(beginnings):
+            return StateError(f"the state file {path} {said}", hint=hint)
     return StateError(f"the state file {path} cannot be used ({name or type(error).__name__})")

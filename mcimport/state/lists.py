@@ -25,6 +25,24 @@ def has_other_destination(state: State, client: str, list_key: str, collection: 
     )
 
 
+def under_another_name(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
+    """The same list, sent to the same collection of the same account by a client called otherwise; the newest."""
+    row = state.row(
+        "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination = ?"
+        " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
+        [client, list_key, collection, destination],
+    )
+    return read(ListRow, row) if row else None
+
+
+def rename(state: State, list_id: int, client: str) -> None:
+    """What is remembered of this list goes on under the client's new name, its runs and dead letters, too."""
+    with state.transaction():
+        state.write("UPDATE lists SET client = ? WHERE id = ?", [client, list_id])
+        state.write("UPDATE runs SET client = ? WHERE list_id = ?", [client, list_id])
+        state.write("UPDATE dead_letters SET client = ? WHERE list_id = ?", [client, list_id])
+
+
 def ensure(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow:
     with state.transaction():
         state.write(

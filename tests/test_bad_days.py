@@ -1,0 +1,145 @@
+"""What surrounds the program fails it: its disk, its screen, its port. Said in words, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import CONFIG, Importer, Stage, carried, expected
+
+from mcimport.state import file
+
+SMALL_PAGES = CONFIG + "mailchimp.window = 50\n"
+
+
+def in_words(code: int, err: str) -> None:
+    """One error and what to do about it, for a person."""
+    assert code == 1
+    assert "Traceback" not in err
+    assert "state file" in err
+
+
+def nothing_is_half_done(importer: Importer) -> None:
+    """What is marked as read was taken by Ometria; the next sync brings the rest."""
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+    assert importer("dlq", "list", "--json").lines == []
+
+
+@pytest.mark.parametrize("room", [90_000, 110_000, 150_000])
+def test_a_disk_that_fills_up_while_a_list_is_synced_ends_it_with_1(stage: Stage, room: int) -> None:
+    """The state file cannot grow any more in the middle of a run: exit 1 in words; with room again, everybody comes."""
+    importer = stage(size=3_000)
+    importer.configure(SMALL_PAGES)
+    importer("status")
+    ended = subprocess.run(
+        importer.command("sync"),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY)),
+    )
+    in_words(ended.returncode, ended.stderr)
+    assert len(carried(importer)) < len(expected(importer))
+    nothing_is_half_done(importer)
+
+
+def test_a_state_file_that_another_program_locks_ends_a_sync_with_1(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that somebody left open in the state file: exit 1 in words, before anything is pushed."""
+    monkeypatch.setattr(file, "BUSY_TIMEOUT", 0.05)
+    importer = stage(size=300)
+    importer("sync")
+    importer.box.audience().change(30)
+    importer.box.clear_requests()
+    with closing(sqlite3.connect(importer.db, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ended = importer("sync")
+        other.execute("ROLLBACK")
+    in_words(ended.code, ended.err)
+    assert "locked by another program" in ended.err
+    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    nothing_is_half_done(importer)
+
+
+UNPRIVILEGED = """
+import contextlib, os, sys
+from mcimport.cli import app
+config, rehearsal, db = sys.argv[1:]
+sys.argv = ["mcimport", "--config", config, "--db", rehearsal, "sync", "--dry-run", "--quiet"]
+with contextlib.suppress(SystemExit):
+    app.main()  # loads whatever is loaded late: whoever has no rights may not be able to read it afterwards
+if os.getuid() == 0:  # to whom every file is writable
+    os.setuid(65534)
+sys.argv = ["mcimport", "--config", config, "--db", db, "sync"]
+app.main()
+"""
+
+
+def test_a_state_file_that_is_read_only_ends_a_sync_with_1(stage: Stage) -> None:
+    """Exit 1 in words, before anything is pushed, and the file stays as it was."""
+    importer = stage(size=300)
+    importer("sync")
+    importer.box.audience().change(30)
+    importer.box.clear_requests()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # somebody without rights must be able to look
+        db, config = Path(folder) / "state.db", Path(folder) / "mcimport.toml"
+        db.write_bytes(importer.db.read_bytes())
+        config.write_bytes(importer.config.read_bytes())
+        config.chmod(0o644)
+        db.chmod(0o444)
+        (Path(folder) / "state.db.acme.lock").touch()
+        (Path(folder) / "state.db.acme.lock").chmod(0o666)
+        Path(folder).chmod(0o555)
+        ended = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, str(config), str(importer.folder / "rehearsal.db"), str(db)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        unchanged = db.read_bytes() == importer.db.read_bytes()
+        Path(folder).chmod(0o755)  # so that it can be removed
+    in_words(ended.returncode, ended.stderr)
+    assert "cannot be written" in ended.stderr
+    assert unchanged
+    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    nothing_is_half_done(importer)
+
+
+@pytest.mark.parametrize("screen", ["full", "gone", "closed"])
+def test_a_screen_that_takes_no_words_does_not_stop_a_sync(stage: Stage, screen: str) -> None:
+    """A log on a full disk, a reader that has left, a stream that was closed: all lists are synced all the same."""
+    importer = stage(size=300)
+    reader, gone = os.pipe()
+    os.close(reader)
+    command = importer.command("sync")
+    with open("/dev/full", "wb") as full, os.fdopen(gone, "wb") as pipe:  # noqa: PTH123 - a device, not a path of ours
+        if screen == "closed":
+            ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], check=False)  # noqa: S607 - any shell
+        else:
+            ended = subprocess.run(command, stdout=full, stderr=full if screen == "full" else pipe, check=False)
+    assert ended.returncode == 0
+    assert carried(importer) == expected(importer)
+    assert importer("status", "--json").lines[0]["sync_point"]
+
+
+def test_a_port_that_is_taken_is_said_in_words(stage: Stage) -> None:
+    """The sandbox names the port and the option that names another."""
+    importer = stage()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = importer.in_a_process("sandbox", "--port", str(port))
+    assert ended.code == 2
+    assert f"port {port}" in ended.err
+    assert "--port" in ended.err
+    assert "Traceback" not in ended.err
