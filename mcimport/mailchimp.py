@@ -6,6 +6,7 @@ the reference is silent (bounds of `since_last_changed`, archived members, odd a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -16,10 +17,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from mcimport import windows
+from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import FatalError, IgnoredError, MissingError, RejectedError, RetriableError, TooSlowError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import Gate, Patience, patiently
-from mcimport.models import ListFields, Member, MergeField, Page, Sweep, Window
+from mcimport.models import ListFields, Member, MergeField, OptedInSince, Page, Sweep, Window
 from mcimport.times import epoch, iso
 
 T = TypeVar("T")
@@ -169,6 +171,30 @@ class Mailchimp:
         path = f"lists/{list_key}/members/{contact_id}"
         return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), Member))
 
+    def with_all_tags(self, list_key: str, member: Member) -> Member:
+        """The member with every tag: a page lists fifty at most. Raises MissingError for who is not there any more."""
+        address = member.email_address if isinstance(member.email_address, str) else ""
+        who = member_id(member)
+        if not is_contact_id(who):  # web ids are nothing that Mailchimp finds a member by; the address's MD5 is
+            who = hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+        tags: list[Any] = []
+        while True:
+            some = self._some_tags(f"lists/{list_key}/members/{who}/tags", len(tags))
+            tags.extend(some.tags)
+            if not some.tags or len(tags) >= some.total_items:
+                return msgspec.structs.replace(member, tags=tags, tags_count=len(tags))
+
+    def count_opted_in(self, list_key: str, whom: OptedInSince) -> int:
+        """How many these are, whether `since_timestamp_opt` includes the second that it names or not."""
+        params = {
+            "status": "subscribed",
+            "count": "1",
+            "fields": "total_items",
+            **({"since_last_changed": iso(whom.changed)} if whom.changed is not None else {}),
+            **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
+        }
+        return self._get(f"lists/{list_key}/members", params, _Count).total_items
+
     def list_fields(self, list_key: str) -> ListFields:
         """The list's merge fields and the names of its interests: two requests and one for each category."""
         everything = {"count": "1000"}
@@ -180,6 +206,10 @@ class Mailchimp:
             named = self._get(f"{path}/{category.id}/interests", everything, _Interests).interests
             interests |= {interest.id: _text(interest.name) for interest in named}
         return ListFields({field.tag: _merge_field(field) for field in merge}, interests)
+
+    def _some_tags(self, path: str, offset: int) -> _Tags:
+        params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
+        return patiently(self._patience, lambda: _decoded(self._once(path, params, first=True), _Tags))
 
     def _counted(self, list_key: str, span: Window) -> int:
         return self._look(list_key, span, 0).total_items
@@ -281,6 +311,15 @@ class Mailchimp:
 
 class _Ping(msgspec.Struct):
     health_status: str = ""
+
+
+class _Tags(msgspec.Struct):
+    tags: list[Any]
+    total_items: int
+
+
+class _Count(msgspec.Struct):
+    total_items: int
 
 
 class _MergeFieldAnswer(msgspec.Struct):

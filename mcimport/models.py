@@ -129,6 +129,14 @@ class ContactRules:
 
 
 @dataclass(frozen=True, slots=True)
+class OptedInSince:
+    """Subscribed members who changed after `changed` and opted in at `opted` or later; None: whenever that was."""
+
+    changed: int | None = None
+    opted: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Converted:
     """A contact, and what a person should know of how it came about.
 
@@ -253,6 +261,7 @@ class Outcome:
         letters: spans and members that go to the dead letters.
         delivered: ids (of ours) of members with an open letter who were delivered this time.
         gone: the one member whom this window looked for is not there any more.
+        lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
         failed: the page could not be moved (one of a row that tells a dead service).
         warnings: counted once a run.
     """
@@ -266,6 +275,7 @@ class Outcome:
     optins: int = 0
     optouts: int = 0
     events: int = 0
+    lacking: tuple[tuple[str, int], ...] = ()
     letters: tuple[NewLetter, ...] = ()
     delivered: tuple[str, ...] = ()
     gone: bool = False

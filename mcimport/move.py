@@ -18,7 +18,7 @@ from mcimport.convert import encode_contact, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
 from mcimport.mailchimp import Mailchimp, NobodyError
 from mcimport.models import (
-    Cause,
+    Contact,
     Conversion,
     Converted,
     Member,
@@ -74,12 +74,21 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """One member, ready to be sent. `is_event`: the record may start a welcome campaign."""
+    """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
 
-    member: Member
+    Attributes:
+        who: the member's id of ours, without the list.
+        changed: the member's `last_changed`, as it came.
+        is_event: the record may start a welcome campaign.
+        lacks: what the contact does not have, for the table of a dry run.
+    """
+
+    who: str
+    changed: object
     record: bytes
     optin: OptIn
     is_event: bool
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -96,6 +105,7 @@ class _Haul:
     delivered: list[str] = field(default_factory=list)
     warnings: set[str] = field(default_factory=set)
     consents: Counter[str] = field(default_factory=Counter)
+    lacking: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seen_only: bool = False
 
@@ -111,6 +121,7 @@ class _Haul:
             optins=self.consents["EXPLICITLY_OPTEDIN"],
             optouts=self.consents["EXPLICITLY_OPTEDOUT"],
             events=self.events,
+            lacking=tuple(self.lacking.items()),
             letters=tuple(self.letters),
             delivered=tuple(self.delivered),
             gone=gone,
@@ -316,7 +327,7 @@ def _deliver(haul: _Haul, members: Iterable[Member]) -> None:
     pushed = ometria.push([one.record for one in ready])
     _note_taken(haul, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
-        _set_member_aside(haul, ready[place].member, reason)
+        _set_aside_one(haul, ready[place].who, epoch(ready[place].changed), reason)
     if pushed.error:
         raise pushed.error
 
@@ -329,26 +340,40 @@ def _convert(haul: _Haul, member: Member, records: dict[str, _Ready]) -> None:
         return
     record = encode_contact(converted.contact) if isinstance(converted, Converted) else converted
     if isinstance(record, Unsendable):
-        _set_member_aside(haul, member, record.reason)
+        _set_aside_one(haul, member_id(member), epoch(member.last_changed), record.reason)
     elif isinstance(converted, Converted):
         contact = converted.contact
-        records[contact.id] = _Ready(member, record, contact.marketing_optin, contact.timestamp_subscribed is not None)
+        records[contact.id] = _Ready(
+            who=contact.id[len(haul.job.list_key) + 1 :],
+            changed=member.last_changed,
+            record=record,
+            optin=contact.marketing_optin,
+            is_event=contact.timestamp_subscribed is not None,
+            lacks=_lacks(contact) if haul.job.ometria is None else (),
+        )
         haul.warnings.update(converted.warnings)
+
+
+def _lacks(contact: Contact) -> tuple[str, ...]:
+    found = {
+        "country": contact.country_id,
+        "phone": contact.phone_number,
+        "name": contact.firstname or contact.lastname,
+    }
+    return tuple(name for name, value in found.items() if value is None)
 
 
 def _note_taken(haul: _Haul, taken: list[_Ready]) -> None:
     haul.pushed += len(taken)
     haul.consents.update(one.optin for one in taken)
     haul.events += sum(one.is_event for one in taken)
-    if haul.job.watched:
-        ids = (member_id(one.member) for one in taken)
-        haul.delivered.extend(who for who in ids if who in haul.job.watched)
+    haul.delivered.extend(one.who for one in taken if one.who in haul.job.watched)
+    for one in taken:
+        haul.lacking.update(one.lacks)
 
 
-def _set_member_aside(haul: _Haul, member: Member, reason: str, cause: Cause = "refusal") -> None:
+def _set_aside_one(haul: _Haul, who: str | None, moment: int | None, reason: str) -> None:
+    """A member whom Ometria will not take becomes a letter of their own."""
     haul.rejected += 1
-    moment = epoch(member.last_changed)
     since = None if moment is None else moment - 1
-    haul.letters.append(
-        NewLetter("contact", cause, haul.window.sweep, since, moment, reason, member_id=member_id(member))
-    )
+    haul.letters.append(NewLetter("contact", "refusal", haul.window.sweep, since, moment, reason, member_id=who))

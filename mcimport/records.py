@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
 from mcimport.models import Bounds, Cause, LetterKind, RunKind, RunStatus, Sweep, Window, WindowStatus
@@ -125,6 +126,8 @@ class ListResult:
         error: why it did not complete; None when it did.
         ceiling: contacts a second that the client's Ometria account takes at most.
         warnings: words for a person, each once.
+        lacking: of a dry run's contacts, how many have no country, phone, name.
+        unsendable: of a dry run's members, how many cannot be sent, by reason.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
 
@@ -140,3 +143,5 @@ class ListResult:
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    unsendable: Mapping[str, int] = field(default_factory=dict)

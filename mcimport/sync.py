@@ -16,6 +16,7 @@ from itertools import count, groupby
 from mcimport import windows
 from mcimport.accounts import Services
 from mcimport.config import Client
+from mcimport.convert import fingerprint
 from mcimport.errors import (
     ConfigError,
     IgnoredError,
@@ -31,8 +32,6 @@ from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
-
-OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,17 @@ def sync_list(task: Task, wish: Wish) -> None:
         _begin_now(task)
         return
     since, kind = _beginning(task, wish)
+    if kind != "full":
+        _notice_mapping(task)
     run_id = runs.begin(task.state, task.row, kind, since, moves_sync_point=_moves(task, since))
     task.run_ids.append(run_id)
     with recorded_end(task, run_id):
         plan = _planned(task, since, kind)
-        runs.plan(task.state, run_id, plan.until, plan.total, plan.windows, instead_of=unfinished)
+        runs.plan(
+            *(task.state, run_id, plan.until, plan.total, plan.windows),
+            instead_of=unfinished,
+            mapping=_mapping(task, kind),
+        )
     run = carry_out(task, run_id, plan.windows, plan.pages)
     if kind == "full":
         letters.close_covered(task.state, run)
@@ -114,13 +119,26 @@ def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:
         return wish.since, "incremental"
     if wish.full or task.row.sync_point is None:
         return None, "full"
-    return task.row.sync_point - OVERLAP, "incremental"
+    return task.row.sync_point - windows.OVERLAP, "incremental"
 
 
 def _moves(task: Task, since: int | None) -> bool:
     """A run that begins after the sync point would leave a gap before it, so it may not move it."""
     point = task.row.sync_point
     return since is None or point is None or since <= point
+
+
+def _mapping(task: Task, kind: RunKind) -> str | None:
+    """What everybody on the list is mapped by, once this run is through; None where that stays as it was."""
+    return fingerprint(task.rules) if kind == "full" or task.row.mapping is None else None
+
+
+def _notice_mapping(task: Task) -> None:
+    if task.row.mapping not in (None, fingerprint(task.rules)):
+        task.warn(
+            "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
+            f" is in Ometria as before; `mcimport sync --full {task.list_key}` brings everybody up to date"
+        )
 
 
 def _begin_now(task: Task) -> None:
@@ -133,7 +151,7 @@ def _begin_now(task: Task) -> None:
         page = _first(task.services.mailchimp, task.list_key, "listed", None, 1)
         task.warn(page.clock_warning)
         lists.note_first_sync(task.state, task.row.id, _sent(page))
-        runs.plan(task.state, run_id, page.settled, 0, [])
+        runs.plan(task.state, run_id, page.settled, 0, [], mapping=_mapping(task, "incremental"))
     runs.finish(task.state, run_id, "completed")
 
 

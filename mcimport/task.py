@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
-from mcimport.convert import make_converter
 from mcimport.engine import drive
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, ServiceError, StateError
 from mcimport.limits import Stop
-from mcimport.models import Conversion, Member, Outcome, Page, Window
+from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.move import Job
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
+from mcimport.run_converter import RunConverter, Welcome, events_ahead
 from mcimport.state import State, hold, letters, lists, runs
 
 
@@ -39,6 +40,7 @@ class Task:
         row: what is remembered of the list at this destination; read anew after each run.
         run_ids: the runs of this call, in order.
         warnings: words for a person, each once.
+        lacking: of a dry run's contacts, how many have no country, phone, name.
     """
 
     client: Client
@@ -50,10 +52,15 @@ class Task:
     dry_run: bool = False
     run_ids: list[int] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
+    lacking: Counter[str] = field(default_factory=Counter)
 
     def refresh(self) -> ListRow:
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
+
+    @property
+    def rules(self) -> ContactRules:
+        return self.client.rules(self.list_key, self.row.first_sync_at)
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
@@ -89,11 +96,13 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
 def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping[int, Page]) -> Run:
     """Works off a planned run and ends it. Raises what ended it early, once that is on record."""
     run = runs.run(task.state, run_id)
+    if task.client.ometria.force_optin:
+        task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
     with recorded_end(task, run_id):
         drive(
-            _job(task),
+            _job(task, run),
             windows,
             lambda outcome: _record(task, run_id, outcome),
             stop=task.services.stop,
@@ -122,36 +131,25 @@ def recorded_end(task: Task, run_id: int) -> Iterator[None]:
 def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     runs.record(task.state, run_id, outcome)
     task.warn(*outcome.warnings)
+    task.lacking.update(dict(outcome.lacking))
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _job(task: Task) -> Job:
+def _job(task: Task, run: Run) -> Job:
     return Job(
         list_key=task.list_key,
         mailchimp=task.services.mailchimp,
         ometria=None if task.dry_run else task.services.ometria,
-        convert=_LazyConverter(task),
+        convert=RunConverter(task.services.mailchimp, task.rules, _welcome(task, run), task.warn),
         watched=letters.watched(task.state, task.row.id),
     )
 
 
-class _LazyConverter:
-    """Reads the list's own fields once a run, and only when there is somebody to convert."""
-
-    def __init__(self, task: Task) -> None:
-        self._mailchimp = task.services.mailchimp
-        self._list_key = task.list_key
-        self._rules = task.client.rules(task.list_key, task.row.first_sync_at)
-        self._lock = threading.Lock()
-        self._convert: Callable[[Member], Conversion] | None = None
-
-    def __call__(self, member: Member) -> Conversion:
-        convert = self._convert
-        if convert is None:
-            with self._lock:
-                convert = self._convert or make_converter(self._mailchimp.list_fields(self._list_key), self._rules)
-                self._convert = convert
-        return convert(member)
+def _welcome(task: Task, run: Run) -> Welcome:
+    """A replay may meet people of any earlier run, and as many as it may."""
+    is_replay = run.kind == "replay"
+    events = events_ahead(task.rules, None if is_replay else task.row.sync_point, run.since)
+    return Welcome(task.client.ometria.welcome_limit, sys.maxsize if is_replay else run.members_total, events)
 
 
 # ---- what came of it
@@ -173,6 +171,8 @@ def result_of(
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
         dry_run=task.dry_run,
         warnings=tuple(task.warnings),
+        lacking=dict(task.lacking),
+        unsendable=letters.reasons(task.state, task.run_ids) if task.dry_run else {},
         hints=_hints(task, done),
     )
 

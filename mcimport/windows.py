@@ -19,6 +19,7 @@ from mcimport.models import Bounds, Member, Page, Sweep, Window
 from mcimport.times import epoch
 
 NO_END = sys.maxsize  # the `until` of a window that has no end yet
+OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 MOST_PIECES = 40
 SMALLEST_PAGE = 50  # a page that is too slow is halved down to this
 

@@ -28,7 +28,7 @@ from mcimport.models import (
     Skipped,
     Unsendable,
 )
-from mcimport.sandbox.validation import complaint_of
+from mcimport.sandbox.validation import complaint_of, schema
 from mcimport.times import epoch
 
 RULES = ContactRules(list_key="1a2d7ebf82")
@@ -360,7 +360,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole() -> None:
     """Fewer tags than Mailchimp counts: none is sent, and that is said."""
     found = converted(tags=[{"id": 1, "name": "spring"}], tags_count=2)
     assert "mailchimp_tags" not in found.contact.properties
-    assert found.warnings == ("some members have more tags than Mailchimp lists at once: theirs are left out",)
+    assert found.warnings == ("the tags of some members could not be read whole: theirs are left out",)
 
 
 def test_interests_go_by_the_names_of_those_that_are_true() -> None:
@@ -519,6 +519,7 @@ def test_any_member_whatever_becomes_a_contact_a_skip_or_a_named_reason(member: 
     assert isinstance(record, bytes)
     sent = json.loads(record.decode("utf-8"))
     assert complaint_of(sent, known=False) is None
+    assert set(schema()["required"]) <= sent.keys()
     assert all(_is_name(name) and is_fit(value) for name, value in sent.get("properties", {}).items())
     assert all(isinstance(value, str) and value for name, value in sent.items() if name not in NOT_TEXT)
     assert all(len(sent.get(name, "")) <= 255 for name in ("firstname", "lastname"))
@@ -568,7 +569,7 @@ def test_what_is_said_about_a_member_names_nobody(member: Member, rules: Contact
         assert warning in (
             "unknown merge field",
             "unknown interest",
-            "some members have more tags than Mailchimp lists at once: theirs are left out",
+            "the tags of some members could not be read whole: theirs are left out",
             "a value does not fit its field's type",
         ) or re.fullmatch(r"unknown status(: [a-z_]{1,24})?", warning)
 

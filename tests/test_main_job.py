@@ -9,6 +9,8 @@ from conftest import Importer, Stage, carried, expected
 
 from mcimport.sandbox.audience import People
 
+TAGS_ON_A_PAGE = 50
+
 
 def requests(importer: Importer, side: str, *, ending: str = "") -> list[int]:
     """The answers of one side since the ledger was cleared, by status."""
@@ -40,7 +42,12 @@ def test_a_first_sync_of_25_000_carries_everybody_who_is_on_the_list(stage: Stag
     statuses = Counter(one.status for one in importer.box.requests)
     assert set(statuses) <= {200, 202}
     assert importer.box.most_open() <= 10
-    assert len(requests(importer, "mailchimp")) <= 70
+    tagged = [
+        one for one in importer.box.audience().listed() if one["email_address"] and len(one["tags"]) > TAGS_ON_A_PAGE
+    ]
+    asked = len(requests(importer, "mailchimp", ending="/tags"))
+    assert 0 < len(tagged) <= asked <= 1.1 * len(tagged) + 5
+    assert len(requests(importer, "mailchimp")) - asked <= 70
     assert len(pushed_ids(importer)) <= 1.01 * len(expected(importer))
     line = ended.line
     assert line["kind"] == "full"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mcimport.convert import Route, routes
@@ -14,6 +16,7 @@ from mcimport.report.words import shown
 HEADS = ("merge tag", "name", "type", "goes to")
 CUSTOM_HEADS = ("custom field", "type", "holds")
 
+MOST_OF_A_TYPE = 100  # custom fields of one type that Ometria lets an account have
 _KINDS = {"number": "number", "date": "date", "address": "object"}
 _MAY_MISFIT = ("phone_number", "date_of_birth", "gender", "country_id")  # other fields take any text
 _OWN = (
@@ -57,6 +60,22 @@ def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
     """All properties that this list may need, those of its merge fields first."""
     own = [CustomField(*field) for field in (*_OWN, *([_INTERESTS] if fields.interests else []))]
     return [*_of_merge_fields(fields, rules), *own]
+
+
+def too_many(custom: Sequence[CustomField]) -> list[str]:
+    """A warning for each type of which Ometria cannot hold as many custom fields as are needed."""
+    often = Counter(one.type for one in custom)
+    return [
+        f"{number:,} custom fields of type {kind}, and Ometria holds {MOST_OF_A_TYPE}: leave some out in [fields]"
+        for kind, number in often.items()
+        if number > MOST_OF_A_TYPE
+    ]
+
+
+def interests(fields: ListFields) -> str:
+    """Their names, on lines of a readable length; what they belong to is not told apart in Ometria."""
+    names = ", ".join(filter(None, map(shown, fields.interests.values())))
+    return textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def fields_table(fields: ListFields, rules: ContactRules) -> str:

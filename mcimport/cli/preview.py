@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
     from mcimport.mailchimp import Mailchimp
     from mcimport.models import ContactRules, Conversion, ListFields, Member
+    from mcimport.records import ListRow
 
 OUTWEIGHS = (
     "Of one person's listings in Ometria, one that is opted out outweighs all that are opted in: who unsubscribes\n"
@@ -40,13 +41,15 @@ def preview(
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
+    row = _remembered(known, chosen, key)
+    rules = chosen.rules(key, row.first_sync_at if row else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         fields = services.mailchimp.list_fields(key)
-    rules = chosen.rules(key, _first_sync_at(known, chosen, key))
+        events = _events(services.mailchimp, rules, row)
     convert = make_converter(fields, rules)
     pairs = [(one, convert(one)) for one in members]
-    (_write_json if json else _write)(pairs, fields, rules)
+    (_write_json if json else _write)(pairs, fields, rules, events)
 
 
 def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
@@ -61,11 +64,15 @@ def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client,
 def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None) -> list[Member]:
     from urllib.parse import quote  # noqa: PLC0415 - of use here alone
 
+    from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
+
     if member is None:
-        return list(mailchimp.first_page(list_key, "listed", None, limit).members)
+        some = mailchimp.first_page(list_key, "listed", None, limit).members
+        return [mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one for one in some]
     try:
         # What is typed becomes part of a path: it must stay one segment of it.
-        return [mailchimp.member(list_key, quote(member, safe=""))]
+        one = mailchimp.member(list_key, quote(member, safe=""))
+        return [mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one]
     except MissingError as error:
         raise MissingError(
             f"Mailchimp has no such member of list {list_key}, or no such list",
@@ -74,8 +81,8 @@ def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None
         ) from None
 
 
-def _first_sync_at(known: Settings, client: Client, list_key: str) -> int | None:
-    """From when on opt-ins are new ones; None before the first sync, as it would be in that."""
+def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | None:
+    """What is remembered of the list at its destination; None before its first sync."""
     from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.state import lists, open_state  # noqa: PLC0415 - as above
 
@@ -83,11 +90,23 @@ def _first_sync_at(known: Settings, client: Client, list_key: str) -> int | None
         return None
     with open_state(known.db_path, create=False) as state:
         place = looking.destination(client, list_key, state)
-        row = lists.find(state, client.name, list_key, *place) if place else None
-    return row.first_sync_at if row else None
+        return lists.find(state, client.name, list_key, *place) if place else None
 
 
-def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules) -> None:
+def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:
+    """How many subscription events the next sync would cause."""
+    from mcimport.run_converter import events_ahead  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.windows import OVERLAP  # noqa: PLC0415 - of use here alone
+
+    if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.first_sync_at is None):
+        return 0
+    point = row.sync_point if row else None
+    return mailchimp.count_opted_in(
+        rules.list_key, events_ahead(rules, point, None if point is None else point - OVERLAP)
+    )
+
+
+def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: int) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.cli.fields import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
 
@@ -99,6 +118,8 @@ def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rule
                 "list_key": rules.list_key,
                 "collection": rules.collection,
                 "fields": [dict(zip(names, row, strict=True)) for row in rows(fields, rules)],
+                "interests": list(fields.interests.values()),
+                "subscription_events": events,
                 "custom_fields": [{"id": one.id, "type": one.type} for one in custom_fields(fields, rules)],
                 "fields_table": fields_table(fields, rules),
             }
@@ -106,7 +127,7 @@ def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rule
     )
 
 
-def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules) -> None:
+def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: int) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
 
     say = sys.stdout.write
@@ -118,6 +139,7 @@ def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: Co
     if not pairs:
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
+    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {events:,}\n")
     say(f"{OUTWEIGHS}\nNothing was pushed.\n")
 
 
@@ -130,6 +152,10 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
     say = sys.stdout.write
     say(f"The merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
     looking.write_table(of_list.HEADS, of_list.rows(fields, rules))
+    if fields.interests:
+        say(f"\nIts interests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
     say("\nCustom fields to create in Ometria first (their type is for good; 100 of a type at most)\n\n")
-    looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in of_list.custom_fields(fields, rules)])
+    custom = of_list.custom_fields(fields, rules)
+    looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
+    say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     say(f"\nTo change any of it, paste this into mcimport.toml\n\n{of_list.fields_table(fields, rules)}\n")

@@ -9,7 +9,7 @@ import typer
 
 from mcimport.errors import ConfigError
 
-_NEEDS = ("starlette", "uvicorn", "httptools")
+_NEEDS = ("starlette", "uvicorn", "httptools", "fastjsonschema")
 
 
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs

@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
-from mcimport.convert.contact import RECORD_LIMIT, encode_contact, make_converter
+from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
+from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id
 from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
 from mcimport.times import epoch, iso
 
 __all__ = [
     "CONTACT_FIELDS",
+    "MAPPING",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "Route",
     "contact_id",
     "encode_contact",
     "epoch",
+    "fingerprint",
     "is_contact_id",
     "iso",
+    "lacks_tags",
     "make_converter",
     "mapping_problems",
     "member_id",

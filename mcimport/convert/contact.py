@@ -63,6 +63,12 @@ def encode_contact(contact: Contact) -> bytes | Unsendable:
     return record if len(record) <= RECORD_LIMIT else Unsendable("larger than 60,000 bytes")
 
 
+def lacks_tags(member: Member) -> bool:
+    """Whether the member has more tags than it lists: Mailchimp lists fifty at most on a page."""
+    count, tags = member.tags_count, member.tags
+    return isinstance(count, int) and isinstance(tags, list) and count > len(tags)
+
+
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
     known = routes(fields, rules)
 
@@ -147,8 +153,8 @@ def _put_tags(draft: Draft, member: Member) -> None:
     if not isinstance(tags, list):
         return
     if count > len(tags):
-        draft.warn("some members have more tags than Mailchimp lists at once: theirs are left out")
-        draft.note("tags", "not all of them were listed: left out")
+        draft.warn("the tags of some members could not be read whole: theirs are left out")
+        draft.note("tags", "not all of them could be read: left out")
         return
     names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
     if names or not tags:

@@ -12,7 +12,8 @@ def json_line(result: ListResult) -> str:
     """One JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
 
     `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
-    A dry run has no `run_id`: nothing in the log bears it.
+    A dry run has no `run_id`: nothing in the log bears it. It has what no other has: `without` (how many contacts have
+    no country, phone, name) and `unsendable` (how many members cannot be sent, by reason).
     """
     runs = result.runs
     last = runs[-1] if runs else None
@@ -36,5 +37,13 @@ def json_line(result: ListResult) -> str:
             "dead_letters": result.dead_letters,
             "seconds": round(result.seconds, 3),
             "error": None if result.error is None else str(result.error),
+            "opted_in": sum(run.opt_ins for run in runs),
+            "opted_out": sum(run.opt_outs for run in runs),
+            "subscription_events": sum(run.subscription_events for run in runs),
+            **({"without": _without(result), "unsendable": dict(result.unsendable)} if result.dry_run else {}),
         }
     )
+
+
+def _without(result: ListResult) -> dict[str, int]:
+    return {name: result.lacking.get(name, 0) for name in ("country", "phone", "name")}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mcimport.records import ListResult
+from mcimport.report.census import census
 from mcimport.report.overview import overview
 from mcimport.report.summary import line, troubles
 
@@ -54,6 +55,7 @@ class Teller:
             for result in self._waiting:
                 self._tell(self._alone(result))
         if self._dry_run and self._results:
+            census(self._results, stream)
             self._tell(["Dry run: nothing was pushed, and nothing of it is remembered."])
 
     def _tell_waiting(self) -> None:

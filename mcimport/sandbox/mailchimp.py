@@ -326,14 +326,16 @@ _MERGE_FIELDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 
 
 async def _merge_fields(call: Call) -> Response:
-    list_key = _audience(call).list_key
+    list_key, more = _audience(call).list_key, call.world.knobs.more_fields
+    known = [(tag, name, more.get(tag, kind), options) for tag, name, kind, options in _MERGE_FIELDS]
+    known += [(tag, tag.title(), kind, {}) for tag, kind in more.items() if tag not in {one[0] for one in known}]
     fields = [
         {
             "merge_id": number, "tag": tag, "name": name, "type": kind, "required": False, "default_value": "",
             "public": False, "display_order": number + 1, "options": options, "help_text": "", "list_id": list_key,
             "_links": [link("self", "GET", f"/lists/{list_key}/merge-fields/{number}")],
         }
-        for number, (tag, name, kind, options) in enumerate(_MERGE_FIELDS, 1)
+        for number, (tag, name, kind, options) in enumerate(known, 1)
     ]  # fmt: skip
     return _collection(call, "merge_fields", fields, list_id=list_key)
 
@@ -352,8 +354,9 @@ async def _interests(call: Call) -> Response:
     if category not in audience.identity.categories:
         raise _MissingError
     place = audience.identity.categories.index(category)
+    named = dict(zip(audience.identity.interests[place], CATEGORIES[place][1], strict=True))
     interests = [
         {"category_id": category, "list_id": audience.list_key, "id": interest, "name": name, "subscriber_count": "0"}
-        for interest, name in zip(audience.identity.interests[place], CATEGORIES[place][1], strict=True)
+        for interest, name in {**named, **(call.world.knobs.more_interests if place == 0 else {})}.items()
     ]
     return _collection(call, "interests", interests, list_id=audience.list_key, category_id=category)

@@ -1,95 +1,68 @@
-"""What Ometria's asynchronous validation refuses of a record."""
+"""What Ometria's asynchronous validation refuses of a record: whatever the contact's JSON Schema does.
+
+The schema is a file of the package, `contact.schema.json`: the one thing that the sandbox and the importer share.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import date, datetime
+import json
+from collections.abc import Callable, Collection
+from importlib.resources import files
 from typing import Any
+
+import fastjsonschema
 
 Complaint = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
-_SHAPES = {
-    "email": r"[^@\s<>\"]+@[^@\s<>\"]+\.[^@\s<>\"]+",
-    "marketing_optin": r"EXPLICITLY_OPTEDIN|EXPLICITLY_OPTEDOUT|NOT_SPECIFIED",
-    "country_id": r"[A-Z]{2}",
-    "phone_number": r"\+[1-9]\d{6,14}",
-    "gender": r"m|f|o",
-    "id": r"[^@]+",
-    "@collection": r".+",
-    "@type": r".+",
-}
-_TEXTS = ("firstname", "middlename", "lastname", "prefix", "customer_id", "timezone")
-_TIMES = ("timestamp_acquired", "timestamp_subscribed", "timestamp_unsubscribed")
-_OTHERS = ("@add_to_lists", "@remove_from_lists", "@merge", "@force_optin", "store_ids", "date_of_birth")
-_FIELDS = {*_SHAPES, *_TEXTS, *_TIMES, *_OTHERS, "channels", "properties"}
-_FIELD_ID = re.compile(r"[a-z0-9_]+")
+Validate = Callable[[dict[str, Any]], object]
+
+_NEEDED = ("@type", "@collection", "id", "email")
+_ALWAYS = ("@type", "id")
+
+
+def schema() -> dict[str, Any]:
+    """The contact's, whole: with everything that the importer always sends among what is required."""
+    found: dict[str, Any] = json.loads((files("mcimport") / "contact.schema.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _demanding(required: Collection[str]) -> Validate:
+    validate: Validate = fastjsonschema.compile({**schema(), "required": list(required)}, use_default=False)
+    return validate
+
+
+_whole, _partial = _demanding(_NEEDED), _demanding(_ALWAYS)
 
 
 def complaint_of(record: dict[str, Any], *, known: bool) -> Complaint | None:
-    """The first thing wrong with a record; None if nothing is. Only a contact's own fields are looked at.
+    """The first thing wrong with a record; None if nothing is. Only contacts are looked at closely.
 
     Args:
         record: as pushed.
         known: a record with its id is stored already, so this one may be a part only.
     """
-    needed = ("@type", "id") if known or record.get("@type") != "contact" else ("@type", "id", "email", "@collection")
-    for name in needed:
-        if name not in record:
-            return _complaint("required", name)
-    fields = record if record["@type"] == "contact" else {name: record[name] for name in needed}
-    return next((wrong for name, value in fields.items() if (wrong := _wrong(name, value))), None)
-
-
-def _wrong(name: str, value: Any) -> Complaint | None:
-    if name not in _FIELDS:
-        return _complaint("unknown field", name)
-    if name == "properties":
-        right = isinstance(value, dict) and _are_properties(value)
-    elif name == "channels":
-        right = _are_channels(value)
-    else:
-        right = _check_of(name)(value)
-    return None if right else _complaint("not a valid value", name)
-
-
-def _complaint(message: str, name: str) -> Complaint:
-    return {"error_message": message, "error_path": f"root > {name}"}
-
-
-def _check_of(name: str) -> Callable[[Any], bool]:
-    if name in _SHAPES:
-        return lambda value: isinstance(value, str) and re.fullmatch(_SHAPES[name], value, re.DOTALL) is not None
-    if name in _TEXTS:
-        return lambda value: isinstance(value, str)
-    if name in _TIMES:
-        return _is_time
-    return _is_date if name == "date_of_birth" else lambda _: True
-
-
-def _is_time(value: Any) -> bool:
+    if record.get("@type") != "contact":
+        missing = next((name for name in _ALWAYS if name not in record), None)
+        return None if missing is None else _complaint("required", missing)
     try:
-        return datetime.fromisoformat(value).tzinfo is not None
-    except (TypeError, ValueError):
-        return False
+        (_partial if known else _whole)(record)
+    except fastjsonschema.JsonSchemaValueException as error:
+        return _named(error, record, _ALWAYS if known else _NEEDED)
+    return None
 
 
-def _is_date(value: Any) -> bool:
-    try:
-        return bool(date.fromisoformat(value).isoformat() == value)
-    except (TypeError, ValueError):
-        return False
+def _named(
+    error: fastjsonschema.JsonSchemaValueException, record: dict[str, Any], needed: Collection[str]
+) -> Complaint:
+    missing = next((name for name in needed if name not in record), None)
+    if missing is not None:
+        return _complaint("required", missing)
+    stranger = next((name for name in record if name not in schema()["properties"]), None)
+    if stranger is not None:
+        return _complaint("unknown field", stranger)
+    return _complaint("not a valid value", *error.path[1:2])
 
 
-def _are_channels(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(channel, dict) and all(isinstance(allowed, bool) for allowed in channel.values())
-        for channel in value.values()
-    )
-
-
-def _are_properties(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_FIELD_ID.fullmatch(name) is not None and _are_properties(part) for name, part in value.items())
-    return all(map(_are_properties, value)) if isinstance(value, list) else True
+def _complaint(message: str, *names: str) -> Complaint:
+    return {"error_message": message, "error_path": " > ".join(("root", *names))}

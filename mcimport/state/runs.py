@@ -30,10 +30,12 @@ def plan(
     windows: Sequence[Window],
     *,
     instead_of: Run | None = None,
+    mapping: str | None = None,
 ) -> None:
     """Writes all windows of a run in one transaction: from here on it can be resumed.
 
     `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same moment.
+    `mapping`: what everybody is mapped by from this run on; None: that of earlier runs still counts.
     """
     with state.transaction():
         if instead_of is not None:
@@ -42,6 +44,10 @@ def plan(
             "UPDATE runs SET until = ?, members_total = ?, windows_total = ? WHERE id = ?",
             [text(until), total, len(windows), run_id],
         )
+        if mapping is not None:
+            state.write(
+                "UPDATE lists SET mapping = ? WHERE id = (SELECT list_id FROM runs WHERE id = ?)", [mapping, run_id]
+            )
         for window in windows:
             _insert_window(state, run_id, window)
 

@@ -104,9 +104,9 @@ def test_accounts_hold_their_own_contacts(box: Sandbox) -> None:
         ([contact(n) for n in range(101)], 400),
         ([contact(1), {"@type": "order", "id": "1"}], 400),
         ([{"@type": "pigeon", "id": "1"}], 400),
-        ([contact(1, firstname="é" * 30_000)], 413),
+        ([contact(1, properties={"note": "é" * 30_000})], 413),
         ([contact(n) for n in range(100)], 202),
-        ([contact(1, firstname="é" * 29_900)], 202),
+        ([contact(1, properties={"note": "é" * 29_900})], 202),
     ],
     ids=["none", "no array", "no records", "101", "two types", "unknown type", "over 60 KB", "100", "under 60 KB"],
 )

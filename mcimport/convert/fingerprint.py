@@ -1,0 +1,16 @@
+"""What a list was mapped by, in a few letters: so that a change of it is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from mcimport.models import ContactRules
+
+MAPPING = 1  # raised whenever the same member, by the same settings, becomes another contact than before
+
+
+def fingerprint(rules: ContactRules) -> str:
+    """Of `[fields]`, `[consent]` and the program's own mapping; the list's own fields are not part of it."""
+    known = [MAPPING, sorted(rules.fields.items()), sorted(rules.consent.items())]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
