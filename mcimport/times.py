@@ -20,6 +20,21 @@ _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII).fullmatch
 
 
+USUAL_LENGTH = len("2026-11-24T08:00:00+00:00")
+
+
+def _is_usual(text: str) -> bool:
+    """As Mailchimp writes it, as far as these signs can tell; what is no date is left to `fromisoformat`."""
+    return (
+        len(text) == USUAL_LENGTH
+        and text[7] == "-"
+        and text[10] == "T"
+        and text[13] == ":"
+        and text[19] == "+"
+        and text[22] == ":"
+    )
+
+
 def epoch(text: Any) -> int | None:
     """Seconds UTC of an ISO 8601 time with an offset or `Z`; a fraction is dropped.
 
@@ -27,7 +42,7 @@ def epoch(text: Any) -> int | None:
     first or last year of the calendar. What is not
     None always goes back through `iso`.
     """
-    if not isinstance(text, str) or _is_time(text) is None:
+    if not isinstance(text, str) or not (_is_usual(text) or _is_time(text)):
         return None
     try:
         moment = datetime.fromisoformat(text)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
-from mcimport.times import epoch, iso
+from mcimport.times import USUAL_LENGTH, epoch, iso
 
 _STATUSES: Mapping[str, OptIn] = {
     "subscribed": "EXPLICITLY_OPTEDIN",
@@ -51,7 +51,7 @@ def instant(value: Any) -> Instant | None:
     seconds = epoch(value)
     if seconds is None:
         return None
-    return seconds, value if len(value) == len("2026-11-24T08:00:00+00:00") and value[-6:] == "+00:00" else iso(seconds)
+    return seconds, value if len(value) == USUAL_LENGTH and value[-6:] == "+00:00" else iso(seconds)
 
 
 def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: ContactRules) -> str | None:
@@ -65,22 +65,22 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
     return when[1] if new else None
 
 
-def times(member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules) -> dict[str, Any]:
-    """The contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
-    found: dict[str, Any] = {}
-    signed_up = instant(member.timestamp_signup)
+def put_times(
+    contact: dict[str, Any], member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules
+) -> None:
+    """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
+    signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)
     if acquired := signed_up or opted:
-        found["timestamp_acquired"] = acquired[1]
+        contact["timestamp_acquired"] = acquired[1]
     if optin == "EXPLICITLY_OPTEDIN":
         if subscribed := subscribed_at(opted, signed_up, rules):
-            found["timestamp_subscribed"] = subscribed
+            contact["timestamp_subscribed"] = subscribed
     elif (
         optin == "EXPLICITLY_OPTEDOUT"
         and member.status in ("unsubscribed", "cleaned")
         and (left := instant(member.last_changed))
     ):
-        found["timestamp_unsubscribed"] = left[1]
-    return found
+        contact["timestamp_unsubscribed"] = left[1]
 
 
 def sms(status: str) -> Channels | None:

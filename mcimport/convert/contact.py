@@ -107,6 +107,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     opted = consent.instant(member.timestamp_opt)
     if opted:
         draft.properties["mailchimp_opted_in"] = opted[1]
+    consent.put_times(draft.contact, member, optin, opted, plan.rules)
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,
@@ -115,7 +116,6 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         marketing_optin=optin,
         force_optin=True if plan.rules.force_optin and optin != "NOT_SPECIFIED" else None,
         properties=draft.properties,
-        **consent.times(member, optin, opted, plan.rules),
         **draft.contact,
     )
     return Converted(contact, tuple(draft.warnings), tuple(draft.notes))
@@ -165,9 +165,9 @@ def _put_interests(draft: Draft, interests: Any, known: Mapping[str, str]) -> No
     """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
     if not isinstance(interests, dict) or not interests:
         return
-    chosen = [known.get(key, "") for key, is_chosen in interests.items() if is_chosen is True]
-    names = list(dict.fromkeys(filter(None, chosen)))
-    if "" in chosen:
+    chosen = [key for key, is_chosen in interests.items() if is_chosen is True]
+    names = list(dict.fromkeys(known[key] for key in chosen if key in known))
+    if len(names) < len(chosen) and not all(key in known for key in chosen):
         draft.warn("unknown interest")
         draft.note("interests", "one that the list did not name: left out")
     if names or not chosen:

@@ -7,11 +7,12 @@ know is no country here: "UK" is reserved, not assigned, in ISO 3166, and so is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from mcimport.convert.text import clean, label
 
+_LONGEST_NAME = 100  # characters as typed; the longest of a country's has 59
 _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
 
 
@@ -30,7 +31,12 @@ def _table() -> Mapping[str, str]:
 
 def country_code(value: Any) -> str | None:
     """The alpha-2 code, upper case, of a code or an English name; None for anything else."""
-    return _table().get(name.casefold()) if (name := label(value)) else None
+    return _code_of(value) if isinstance(value, str) and len(value) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _code_of(typed: str) -> str | None:
+    return _table().get(name.casefold()) if (name := label(typed)) else None
 
 
 def believed(address: Mapping[str, str]) -> str:

@@ -47,14 +47,17 @@ def put_merge_fields(
     if not isinstance(merge_fields, dict):
         return
     for tag, given in merge_fields.items():
-        value = None if given == "" else _filled(given)
-        if value is None or not isinstance(tag, str):
+        if given == "":
             continue
-        route = routes.get(tag) or unlisted(tag)
-        if not route.dropped:
-            _put(draft, route, value)
-        if not route.listed:
-            draft.warn("unknown merge field")
+        route = routes.get(tag)
+        if route is None or not route.is_quick or not isinstance(given, str):
+            _put_any(draft, route or unlisted(str(tag)), given)
+            continue
+        words = clean(given)  # most values: text that stays what it is
+        if not route.field and words:
+            draft.properties[route.property] = words
+        elif route.field:
+            _put_name(draft, route, words)
 
 
 def put_place(draft: Draft, location: Any) -> None:
@@ -117,6 +120,23 @@ def _filled(given: Any) -> Any:
     if isinstance(given, dict):
         return address(given) or None
     return None if given == [] else given
+
+
+def _put_name(draft: Draft, route: Route, words: str) -> None:
+    if words and "@" not in words and len(words) <= NAME_LIMIT:
+        draft.contact[route.field] = words
+    elif words:
+        _put(draft, route, words)
+
+
+def _put_any(draft: Draft, route: Route, given: Any) -> None:
+    value = _filled(given)
+    if value is None:
+        return
+    if not route.dropped:
+        _put(draft, route, value)
+    if not route.listed:
+        draft.warn("unknown merge field")
 
 
 def _put(draft: Draft, route: Route, value: Any) -> None:

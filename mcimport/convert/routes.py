@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
-from mcimport.convert.values import Reader, field_reader, property_reader
+from mcimport.convert.values import NAMES, TEXTS, Reader, field_reader, property_reader
 from mcimport.models import ContactRules, ListFields, MergeField
 
 CONTACT_FIELDS = (
@@ -66,6 +66,7 @@ class Route:
         read: the value as its place demands it, None where it does not fit. Phone numbers go another way.
         is_phone: becomes E.164.
         listed: the list has a field of this tag.
+        is_quick: any text goes to that property as it is, or to a name if it can be one.
     """
 
     merge: MergeField
@@ -75,6 +76,7 @@ class Route:
     read: Reader
     is_phone: bool
     listed: bool
+    is_quick: bool = False
 
 
 def mapping_problems(fields: Mapping[str, str]) -> list[str]:
@@ -140,6 +142,7 @@ def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) ->
         read=field_reader(merge, field) if field else property_reader(merge),
         is_phone=field == "phone_number" or (not field and merge.type == "phone"),
         listed=listed,
+        is_quick=listed and target is not None and (field in NAMES or (not field and merge.type in TEXTS)),
     )
 
 

@@ -12,13 +12,15 @@ from datetime import date
 from typing import Any
 
 from mcimport.convert.country import believed, country_code
-from mcimport.convert.text import number, text
+from mcimport.convert.text import clean, number, text
 from mcimport.models import MergeField
 
 Reader = Callable[[Any], Any]
 
 NAMES = ("firstname", "middlename", "lastname", "prefix")
 NAME_LIMIT = 255  # characters; Ometria's
+
+TEXTS = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday")  # types whose values are text as it is
 
 _ADDRESS_KEYS = ("addr1", "addr2", "city", "state", "zip", "country")
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "o": "o", "other": "o"}
@@ -34,7 +36,11 @@ def address(value: Mapping[str, Any]) -> dict[str, str]:
 
     Empty where nothing is left but the US that Mailchimp fills in by itself.
     """
-    parts = {key: part for key in _ADDRESS_KEYS if (given := value.get(key)) and (part := text(given))}
+    parts = {
+        key: part
+        for key in _ADDRESS_KEYS
+        if (given := value.get(key)) and (part := clean(given) if isinstance(given, str) else text(given))
+    }
     return {} if parts == {"country": "US"} else parts
 
 
@@ -112,8 +118,7 @@ def property_reader(merge: MergeField) -> Reader:
     if merge.type == "date":
         return _date(merge.options)
     readers: dict[str, Reader] = {"number": number, "address": _object}
-    texts = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday", "phone")
-    return _plain if merge.type in texts else readers.get(merge.type, _anything)
+    return _plain if merge.type in (*TEXTS, "phone") else readers.get(merge.type, _anything)
 
 
 def field_reader(merge: MergeField, field: str) -> Reader:
