@@ -106,7 +106,9 @@ def contact(properties: dict[str, Any] | None = None, **fields: Any) -> dict[str
         pytest.param(
             {"merge_fields": {"FNAME": "Ada\u0000\tMo\r\n"}}, contact(firstname="Ada Mo"), id="mf-control-chars"
         ),
-        pytest.param({"merge_fields": {"FNAME": "Ada", "ADDRESS": ""}}, contact(firstname="Ada"), id="addr-empty-string"),
+        pytest.param(
+            {"merge_fields": {"FNAME": "Ada", "ADDRESS": ""}}, contact(firstname="Ada"), id="addr-empty-string"
+        ),
         pytest.param(
             {"merge_fields": {"ADDRESS": BRAZIL}},
             contact(

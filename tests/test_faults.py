@@ -6,6 +6,7 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
 from mcimport.sandbox.ledger import Request
+from mcimport.times import epoch
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
 IMPATIENT = SMALL_PAGES + "mailchimp.timeout = 0.4\nometria.timeout = 0.4\n"
@@ -112,6 +113,35 @@ def test_a_page_that_only_answers_at_a_smaller_size_is_read_at_that_size(stage: 
     importer = stage(size=4_000, max_page=300)
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
+
+
+def test_a_page_that_fails_for_good_is_narrowed_to_the_smallest_span(stage: Stage) -> None:
+    """One member breaks every page that holds them: one letter, of their second alone, and everybody else arrives."""
+    importer = stage(size=1_200, broken=["700"])
+    importer.configure(SMALL_PAGES)
+    assert importer("sync").code == 3
+    (letter,) = importer("dlq", "list", "--json").lines
+    missing = expected(importer) - carried(importer)
+    (second,) = {one["last_changed"] for one in importer.box.audience().listed() if one.get("contact_id") in missing}
+    assert (letter["kind"], letter["cause"], letter["until"]) == ("window", "transport", second)
+    assert epoch(letter["since"]) == (epoch(second) or 0) - 1
+    asked = [one for one in importer.box.requests if one.side == "mailchimp" and one.status == 500]
+    assert len(asked) <= 4 + 12  # the tries of the page, and a dozen in which the span is found
+    importer.box.knobs.broken.clear()
+    arrives(importer)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_batch_that_is_refused_whole_is_halved_until_the_record_is_found(stage: Stage, status: int) -> None:
+    """The other 99 are delivered, and the record's letter says what Ometria answered."""
+    importer = stage(size=400, reject_batches=True, reject_status=status)
+    member = next(one for one in importer.box.audience().listed() if one["email_address"] and one.get("contact_id"))
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{member['contact_id']}"}
+    assert importer("sync").code == 3
+    (letter,) = importer("dlq", "list", "--json").lines
+    assert letter["member_id"] == member["contact_id"]
+    assert f"Ometria answered {status}" in letter["reason"]
+    assert expected(importer) - carried(importer) == {member["contact_id"]}
 
 
 def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(stage: Stage) -> None:

@@ -61,7 +61,7 @@ class Knobs:
         pushes_per_second, reads_per_second: Ometria's limits, in any second.
         jitter: seconds by which that second is shortened: requests do not arrive as evenly as they were sent.
         rejects: ids of records that are refused: accepted by one less, without saying which.
-        reject_batches: such a record makes its whole batch a 400 instead.
+        reject_batches: such a record makes its whole batch a `reject_status` instead.
         settling: seconds until a pushed record is validated and stored.
         queue_limit: records that may wait.
         queue_drain: records a second that leave the queue; None: at once.
@@ -106,6 +106,7 @@ class Knobs:
     jitter: float = 0.02
     rejects: set[str] = field(default_factory=set)
     reject_batches: bool = False
+    reject_status: int = 400
     settling: float = 0.05
     queue_limit: int = 50_000
     queue_drain: float | None = None

@@ -108,7 +108,7 @@ def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
     kept = [record for record in records if record.get("id") not in knobs.rejects]
     rejected = len(records) - len(kept)
     if rejected and knobs.reject_batches:
-        return _refuse(400, "A record of the push is not valid.")
+        return _refuse(knobs.reject_status, "A record of the push is not valid.")
     store.take(kept)
     request_id = str(uuid.UUID(int=call.world.chance.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
