@@ -61,7 +61,7 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
     """
     haul = _Haul(window, job)
     if page is not None:
-        return _carry(haul, windows.settle_whole(window, page), None)
+        return _carry(haul, list(windows.settle_whole(window, page)), None)
     try:
         settled, asked = _read(window, job, haul)
     except RetriableError as error:
@@ -69,7 +69,9 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
     if settled.verdict == "crowded":
         return _carry_crowd(haul, settled, asked)
     rest = None if settled.verdict == "over" else _less_suspect(settled.rest, len(settled.kept), asked)
-    return _carry(haul, settled.kept, rest)
+    kept = list(settled.kept)
+    del settled  # so that nobody but `kept` holds the page while its records wait for their turn
+    return _carry(haul, kept, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int
 # ---- carrying
 
 
-def _carry(haul: _Haul, members: Iterable[Member], rest: Window | None) -> Outcome:
+def _carry(haul: _Haul, members: list[Member], rest: Window | None) -> Outcome:
     """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span."""
     window = haul.window
     try:
@@ -281,7 +283,7 @@ def _carry_crowd(haul: _Haul, settled: Settled, asked: int) -> Outcome:
     return haul.outcome(rest, failed=failure is not None)
 
 
-def _deliver_all(haul: _Haul, batches: Iterable[Iterable[Member]]) -> RetriableError | None:
+def _deliver_all(haul: _Haul, batches: Iterable[list[Member]]) -> RetriableError | None:
     """Delivers batch after batch; returns what kept Ometria from taking one, raises what kept one from being read."""
     for members in batches:
         try:
@@ -310,15 +312,19 @@ def _carry_missing(haul: _Haul) -> Outcome:
     return haul.outcome(None)
 
 
-def _deliver(haul: _Haul, members: Iterable[Member]) -> None:
-    """Converts, encodes and pushes; raises RetriableError when Ometria cannot be reached for good."""
+def _deliver(haul: _Haul, members: list[Member]) -> None:
+    """Converts, encodes and pushes; empties `members`, so that a page is forgotten while its records wait.
+
+    Raises RetriableError when Ometria cannot be reached for good.
+    """
     if haul.window.only is not None:
-        members = [member for member in members if member_id(member) == haul.window.only]
+        members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
     records: dict[str, _Ready] = {}
     for member in members:
         haul.members += 1
         _convert(haul, member, records)
+    members.clear()
     ready = list(records.values())
     ometria = haul.job.ometria
     if ometria is None or not ready:

@@ -133,6 +133,27 @@ def test_a_screen_that_takes_no_words_does_not_stop_a_sync(stage: Stage, screen:
     assert importer("status", "--json").lines[0]["sync_point"]
 
 
+def test_a_reader_of_results_that_has_seen_enough_is_no_error(stage: Stage) -> None:
+    """`mcimport preview LIST | head -1`: no word of a broken pipe, and no failure."""
+    importer = stage(size=300)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        command = importer.command("preview", importer.box.list_key, "--limit", "300")
+        ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_reader_of_results_that_has_left_does_not_hide_what_came_of_them(stage: Stage) -> None:
+    """The exit code is the run's, whoever listens."""
+    importer = stage(size=300, broken=["100-101"])
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(importer.command("sync", "--json"), stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 3
+
+
 def test_a_port_that_is_taken_is_said_in_words(stage: Stage) -> None:
     """The sandbox names the port and the option that names another."""
     importer = stage()

@@ -148,6 +148,17 @@ def test_a_window_letter_that_is_narrowed_by_its_replay_keeps_its_number(stage: 
     assert carried(importer) == expected(importer)
 
 
+def test_a_replay_of_nothing_says_so(stage: Stage) -> None:
+    """No open letter, no request, no silence."""
+    importer = stage(size=100)
+    importer("sync")
+    importer.box.clear_requests()
+    ended = importer("dlq", "replay")
+    assert ended.code == 0
+    assert "no open dead letter" in ended.err
+    assert importer.box.requests == []
+
+
 def test_a_discarded_letter_is_not_replayed(stage: Stage) -> None:
     """What a person gave up stays given up."""
     importer = stage(size=300)

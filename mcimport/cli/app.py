@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,14 @@ def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*arguments: object, **options: object) -> None:
-        raise typer.Exit(command(*arguments, **options) or OK)
+        code = None
+        try:
+            code = command(*arguments, **options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read standard output (`head`, say) has seen enough. What is still to be written goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(code or OK)
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from mcimport.errors import ConfigError
 
+_is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 _NEEDS = ("starlette", "uvicorn", "httptools", "fastjsonschema")
 
 
@@ -34,6 +36,8 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
 ) -> None:
     """Serves a Mailchimp and an Ometria with an invented audience on loopback, until stopped."""
     check_extra()
+    if wrong := next((ranks for ranks in broken or [] if not _is_range(ranks)), None):
+        raise ConfigError(f"--broken {wrong!r}: two ranks are wanted, as in 5000-5009, or one")
     from mcimport.sandbox.knobs import Knobs  # noqa: PLC0415 - needs the extra
     from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
 

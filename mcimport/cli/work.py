@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from types import FrameType
 from mcimport import limits
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
-from mcimport.cli.context import complain
+from mcimport.cli.context import complain, say
 from mcimport.config import Client
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
@@ -44,18 +44,25 @@ def run_sync(pairs: Pairs, db_path: Path, wish: Wish, jobs: int, output: Output)
 
 def run_replay(clients: Sequence[Client], letter_ids: Sequence[int], db_path: Path, output: Output) -> int:
     """Returns the exit code."""
-    return _run(lambda house: replay_all(clients, letter_ids, house), db_path, output, by_name=True)
+    nothing = "there is no open dead letter that belongs where its list goes now"
+    return _run(lambda house: replay_all(clients, letter_ids, house), db_path, output, by_name=True, nothing=nothing)
 
 
-def _run(work: Callable[[House], list[ListResult]], db_path: Path, output: Output, *, by_name: bool) -> int:
+def _run(
+    work: Callable[[House], list[ListResult]], db_path: Path, output: Output, *, by_name: bool, nothing: str = ""
+) -> int:
+    """`nothing`: what to say where there was no list to work on."""
     stop = Stop()
     accounts = Accounts(stop)
     telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run)
     with _signals(stop, accounts) as caught, telling as listener:
         results = work(House(db_path, accounts, stop, listener))
+    if not results and nothing and not (output.json or output.quiet):
+        say(nothing)
     if output.json:
-        for result in results:
-            print(json_line(result))  # noqa: T201 - standard output is where results go
+        with suppress(BrokenPipeError):  # a reader that has left does not change what came of the lists
+            for result in results:
+                print(json_line(result), flush=True)  # noqa: T201 - standard output is where results go
     if output.quiet and by_name:
         # A plain sync that finds a client taken is no event; something asked for and not done is.
         for result in results:

@@ -28,7 +28,8 @@ def overview(results: Sequence[ListResult], stream: TextIO) -> None:
     """Writes the table, and a line that adds it up."""
     from mcimport.report.tables import show  # noqa: PLC0415 - loads rich, which a single plain line does without
 
-    show(stream, ("list", "", "members read", "contacts pushed", "dead letters", "took"), rows(results))
+    pushed = "contacts made" if any(result.dry_run for result in results) else "contacts pushed"
+    show(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
     stream.write(f"{total(results)}\n")
 
 

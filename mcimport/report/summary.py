@@ -122,7 +122,12 @@ def complaint(result: ListResult) -> list[str]:
     if isinstance(result.error, InterruptedRunError):
         return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
     advice = " ".join(_next(result))
-    return [f"{title(result)}: {verdict(result)}: {result.error}", *([f"  {advice}"] if advice else [])]
+    return [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+
+
+def _unnamed(result: ListResult) -> str:
+    """The error, without the client that stands in front of the line already."""
+    return str(result.error).removeprefix("client ").removeprefix(f"{result.client}: ")
 
 
 def _ending(result: ListResult) -> str:
@@ -137,8 +142,15 @@ def _ending(result: ListResult) -> str:
     if word in ("nothing changed", "not begun"):
         return word
     done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
-    letters = f", but for {counted(result.dead_letters, 'dead letter')}" if result.dead_letters else ""
-    return f"{done}{letters}, in {took}"
+    return f"{done}{_but(result)}, in {took}"
+
+
+def _but(result: ListResult) -> str:
+    if not result.dead_letters:
+        return ""
+    if result.runs[0].kind == "replay":
+        return f", of which {result.dead_letters:,} failed again"
+    return f", but for {counted(result.dead_letters, 'dead letter')}"
 
 
 def _at(run: Run) -> str:
@@ -196,7 +208,7 @@ def _letters(result: ListResult) -> list[str]:
 def _failure(result: ListResult) -> list[str]:
     if result.error is None or isinstance(result.error, BusyError):
         return []
-    words = [] if isinstance(result.error, InterruptedRunError) else [str(result.error)]
+    words = [] if isinstance(result.error, InterruptedRunError) else [_unnamed(result)]
     return [*words, *_next(result)]
 
 
