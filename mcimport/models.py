@@ -136,9 +136,8 @@ class OptedInSince:
     opted: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """A contact, and what a person should know of how it came about.
+class Converted(msgspec.Struct, frozen=True):
+    """A contact, and what a person should know of how it came about. (A Struct, for there is one for every member.)
 
     Attributes:
         contact: what is sent.

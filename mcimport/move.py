@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from mcimport import windows
 from mcimport.convert import encode_contact, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
@@ -74,8 +76,7 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
     return _carry(haul, kept, rest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(msgspec.Struct, frozen=True):
     """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
 
     Attributes:
@@ -313,7 +314,7 @@ def _carry_missing(haul: _Haul) -> Outcome:
 
 
 def _deliver(haul: _Haul, members: list[Member]) -> None:
-    """Converts, encodes and pushes; empties `members`, so that a page is forgotten while its records wait.
+    """Converts, encodes and pushes; empties `members`, so that a page is forgotten as its records come to be.
 
     Raises RetriableError when Ometria cannot be reached for good.
     """
@@ -321,10 +322,10 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
     records: dict[str, _Ready] = {}
-    for member in members:
+    members.reverse()
+    while members:
         haul.members += 1
-        _convert(haul, member, records)
-    members.clear()
+        _convert(haul, members.pop(), records)
     ready = list(records.values())
     ometria = haul.job.ometria
     if ometria is None or not ready:
@@ -357,7 +358,8 @@ def _convert(haul: _Haul, member: Member, records: dict[str, _Ready]) -> None:
             is_event=contact.timestamp_subscribed is not None,
             lacks=_lacks(contact) if haul.job.ometria is None else (),
         )
-        haul.warnings.update(converted.warnings)
+        if converted.warnings:
+            haul.warnings.update(converted.warnings)
 
 
 def _lacks(contact: Contact) -> tuple[str, ...]:
@@ -373,9 +375,9 @@ def _note_taken(haul: _Haul, taken: list[_Ready]) -> None:
     haul.pushed += len(taken)
     haul.consents.update(one.optin for one in taken)
     haul.events += sum(one.is_event for one in taken)
-    haul.delivered.extend(one.who for one in taken if one.who in haul.job.watched)
-    for one in taken:
-        haul.lacking.update(one.lacks)
+    if haul.job.watched:
+        haul.delivered.extend(one.who for one in taken if one.who in haul.job.watched)
+    haul.lacking.update(itertools.chain.from_iterable(one.lacks for one in taken))
 
 
 def _set_aside_one(haul: _Haul, who: str | None, moment: int | None, reason: str) -> None:

@@ -11,7 +11,7 @@ from mcimport.config import with_flags
 from mcimport.errors import ConfigError
 from mcimport.since import parse
 
-DEFAULT_JOBS = 8
+DEFAULT_JOBS = 32  # a thousand idle clients, whose two answers take 0.3 s each, are then through in twenty seconds
 
 
 def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
