@@ -78,6 +78,21 @@ def test_all_faults_mixed_lose_nobody(stage: Stage) -> None:
     arrives(importer)
 
 
+def test_compressed_answers_are_taken_and_cost_a_fraction(stage: Stage) -> None:
+    """Whole or spoilt on the way: everybody arrives, and fewer bytes are sent for it."""
+    sizes = []
+    for is_compressed in (False, True):
+        importer = stage(size=1_500, gzip=is_compressed)
+        importer.configure(SMALL_PAGES)
+        arrives(importer)
+        sizes.append(sum(one.bytes for one in importer.box.requests if one.side == "mailchimp"))
+        importer.box.knobs.faults = {"reset-body": 0.1, "truncated": 0.1}
+        importer.box.audience().change(300)
+        importer.box.clock.advance(60)
+        arrives(importer)
+    assert sizes[1] < 0.4 * sizes[0]
+
+
 def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) -> None:
     """A 404 in the middle of a run is retried: the list was there a moment ago."""
     importer = stage(size=1_500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -63,6 +64,14 @@ def json(value: object, status: int = 200) -> Response:
 
 def raw_json(body: bytes) -> Response:
     return Response(body, 200, media_type=_JSON)
+
+
+def _compressed(response: Response, accepted: str) -> Response:
+    if "gzip" not in accepted:
+        return response
+    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+    body = gzip.compress(bytes(response.body), compresslevel=1)
+    return Response(body, response.status_code, {**headers, "content-encoding": "gzip"})
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,8 @@ class Door:
         response = await self.answer(call)
         if call.latency > call.spent:
             await call.pass_time(call.latency - call.spent)
+        if self.side == "mailchimp" and self.world.knobs.gzip:
+            response = _compressed(response, call.http.headers.get("accept-encoding", ""))
         return response if fault is None else await self._spoilt(fault, response, wire)
 
     async def _spoilt(self, fault: str, response: Response, wire: Wire) -> Response | None:
