@@ -21,7 +21,7 @@ from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import FatalError, IgnoredError, MissingError, RejectedError, RetriableError, TooSlowError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import Gate, Patience, patiently
-from mcimport.models import ListFields, Member, MergeField, OptedInSince, Page, Sweep, Window
+from mcimport.models import ListFields, Member, MergeField, OptedIn, Page, Sweep, Window
 from mcimport.times import epoch, iso
 
 T = TypeVar("T")
@@ -172,25 +172,36 @@ class Mailchimp:
         return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), Member))
 
     def with_all_tags(self, list_key: str, member: Member) -> Member:
-        """The member with every tag: a page lists fifty at most. Raises MissingError for who is not there any more."""
+        """The member with every tag: a page lists fifty at most.
+
+        Raises MissingError for who is not there any more, RetriableError also for a list that is cut here, too.
+        """
         address = member.email_address if isinstance(member.email_address, str) else ""
         who = member_id(member)
         if not is_contact_id(who):  # web ids are nothing that Mailchimp finds a member by; the address's MD5 is
             who = hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
-        tags: list[Any] = []
+        path, counted = f"lists/{list_key}/members/{who}/tags", member.tags_count
+        tags: dict[str, Any] = {}
+        offset = 0
         while True:
-            some = self._some_tags(f"lists/{list_key}/members/{who}/tags", len(tags))
-            tags.extend(some.tags)
-            if not some.tags or len(tags) >= some.total_items:
-                return msgspec.structs.replace(member, tags=tags, tags_count=len(tags))
+            some = self._some_tags(path, offset)
+            known = len(tags)
+            tags |= {str(tag): tag for tag in some.tags}
+            offset += len(some.tags)
+            if len(tags) == known or offset >= some.total_items:
+                break
+        if len(tags) < max(some.total_items, counted if isinstance(counted, int) else 0):
+            raise RetriableError("Mailchimp counts more tags of a member than it lists")
+        return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
 
-    def count_opted_in(self, list_key: str, whom: OptedInSince) -> int:
-        """How many these are, whether `since_timestamp_opt` includes the second that it names or not."""
+    def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
+        """How many these are, or a few more: whether the bounds include the second that they name is not known."""
         params = {
             "status": "subscribed",
             "count": "1",
             "fields": "total_items",
-            **({"since_last_changed": iso(whom.changed)} if whom.changed is not None else {}),
+            **({"since_last_changed": iso(whom.since)} if whom.since is not None else {}),
+            **({"before_last_changed": iso(whom.until + 1)} if whom.until is not None else {}),
             **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
         }
         return self._get(f"lists/{list_key}/members", params, _Count).total_items
@@ -364,8 +375,8 @@ def _span(window: Window) -> dict[str, str]:
     }
 
 
-def _clock(answer: Answer) -> tuple[int, str]:
-    """The last second that was surely over when the answer's request was sent, and what is odd about the clock.
+def _clock(answer: Answer) -> tuple[int, int, str]:
+    """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
 
     The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
     seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
@@ -373,8 +384,9 @@ def _clock(answer: Answer) -> tuple[int, str]:
     """
     ours = time.time()
     if answer.date is None:
-        return int(ours) - CLOCK_TOLERANCE - 2, "Mailchimp sent no clock: this machine's is used, less five minutes"
-    theirs = answer.date - answer.took
+        oddity = "Mailchimp sent no clock: this machine's is used, less five minutes"
+        return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
+    theirs = math.floor(answer.date - answer.took)
     apart = abs(answer.date - ours)
     if apart > ABSURD_CLOCK:
         raise FatalError(
@@ -382,7 +394,7 @@ def _clock(answer: Answer) -> tuple[int, str]:
             hint="Set this machine's clock and try again.",
         )
     warning = "the clocks of Mailchimp and of this machine differ by more than five minutes"
-    return math.floor(theirs) - 2, warning if apart > CLOCK_TOLERANCE else ""
+    return theirs - 2, theirs, warning if apart > CLOCK_TOLERANCE else ""
 
 
 def _decoded(answer: Answer, kind: type[T]) -> T:

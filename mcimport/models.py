@@ -116,7 +116,7 @@ class ContactRules:
         consent: `cleaned`, `archived`, `pending`, `transactional` to "out" or "unspecified".
         subscription_events: for whom `timestamp_subscribed` is sent.
         force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
-        first_sync_at: when the first run for this destination began; None before that (nobody is new then).
+        new_since: who opted in at this second or later is new; None: nobody is.
     """
 
     list_key: str
@@ -125,14 +125,18 @@ class ContactRules:
     consent: Mapping[str, str] = field(default_factory=dict)
     subscription_events: SubscriptionEvents = "new"
     force_optin: bool = False
-    first_sync_at: int | None = None
+    new_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class OptedInSince:
-    """Subscribed members who changed after `changed` and opted in at `opted` or later; None: whenever that was."""
+class OptedIn:
+    """Subscribed members who changed last in the span `(since, until]` and opted in at `opted` or later.
 
-    changed: int | None = None
+    None: no bound on that side.
+    """
+
+    since: int | None = None
+    until: int | None = None
     opted: int | None = None
 
 
@@ -225,6 +229,7 @@ class Page:
     Attributes:
         asked: how many members were asked for.
         settled: the last second that was surely over, by the server's clock, when the page was asked for.
+        at_most: that clock's second, at the latest, when the page was asked for: who opted in later is new.
         glanced: only counted, and nobody of it is here: a first page that could not be read.
         clock_warning: what is odd about the server's clock; empty when nothing is.
     """
@@ -233,6 +238,7 @@ class Page:
     total: int
     asked: int = 0
     settled: int = 0
+    at_most: int = 0
     clock_warning: str = ""
     glanced: bool = False
 
@@ -261,6 +267,7 @@ class Outcome:
         delivered: ids (of ours) of members with an open letter who were delivered this time.
         gone: the one member whom this window looked for is not there any more.
         lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
+        unsendable: how many members could not be sent: pairs of a reason and a number.
         failed: the page could not be moved (one of a row that tells a dead service).
         warnings: counted once a run.
     """
@@ -275,6 +282,7 @@ class Outcome:
     optouts: int = 0
     events: int = 0
     lacking: tuple[tuple[str, int], ...] = ()
+    unsendable: tuple[tuple[str, int], ...] = ()
     letters: tuple[NewLetter, ...] = ()
     delivered: tuple[str, ...] = ()
     gone: bool = False

@@ -46,6 +46,7 @@ class Job:
     Attributes:
         ometria: None in a dry run: everything happens but the push.
         convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
+        complete: adds to a page's members what a page does not hold.
         watched: ids of members (without the list) who have an open dead letter.
     """
 
@@ -53,6 +54,7 @@ class Job:
     mailchimp: Mailchimp
     ometria: Ometria | None
     convert: Callable[[Member], Conversion]
+    complete: Callable[[list[Member]], None] = lambda _: None
     watched: frozenset[str] = frozenset()
 
 
@@ -109,6 +111,7 @@ class _Haul:
     warnings: set[str] = field(default_factory=set)
     consents: Counter[str] = field(default_factory=Counter)
     lacking: Counter[str] = field(default_factory=Counter)
+    unsendable: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seen_only: bool = False
 
@@ -125,6 +128,7 @@ class _Haul:
             optouts=self.consents["EXPLICITLY_OPTEDOUT"],
             events=self.events,
             lacking=tuple(self.lacking.items()),
+            unsendable=tuple(self.unsendable.items()),
             letters=tuple(self.letters),
             delivered=tuple(self.delivered),
             gone=gone,
@@ -322,6 +326,7 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
     records: dict[str, _Ready] = {}
+    haul.job.complete(members)
     members.reverse()
     while members:
         haul.members += 1
@@ -383,5 +388,6 @@ def _note_taken(haul: _Haul, taken: list[_Ready]) -> None:
 def _set_aside_one(haul: _Haul, who: str | None, moment: int | None, reason: str) -> None:
     """A member whom Ometria will not take becomes a letter of their own."""
     haul.rejected += 1
+    haul.unsendable[reason] += 1
     since = None if moment is None else moment - 1
     haul.letters.append(NewLetter("contact", "refusal", haul.window.sweep, since, moment, reason, member_id=who))

@@ -21,6 +21,7 @@ class ListRow:
     sync_point: int | None
     first_sync_at: int | None
     mapping: str | None
+    new_since: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class ListResult:
         ceiling: contacts a second that the client's Ometria account takes at most.
         warnings: words for a person, each once.
         lacking: of a dry run's contacts, how many have no country, phone, name.
-        unsendable: of a dry run's members, how many cannot be sent, by reason.
+        unsendable: how many members could not be sent, by reason, the most frequent first.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
 

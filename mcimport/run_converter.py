@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from mcimport.convert import lacks_tags, make_converter
-from mcimport.errors import MissingError, RetriableError
+from mcimport.errors import RetriableError, ServiceError
 from mcimport.mailchimp import Mailchimp
-from mcimport.models import ContactRules, Conversion, Converted, Member, OptedInSince
+from mcimport.models import ContactRules, Conversion, Converted, Member, OptedIn
 from mcimport.windows import OVERLAP
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
-MOST_FAILURES = 3  # members whose tags could not be read, after which no more are asked for
+FAILURES = 3  # members in a row whose tags could not be read, after which nobody's are asked for during REST
+REST = 60.0  # seconds
+AT_ONCE = 10  # members whose tags are asked for at a time; the account's gate lets as many through as it may
+
+MOST_COUNTED = 10  # spans whose subscription events are counted one by one
 
 Convert = Callable[[Member], Conversion]
+Span = tuple[int | None, int | None]
+"""`(since, until]`, None: no bound on that side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +37,42 @@ class Welcome:
     Attributes:
         limit: more than these are none at all.
         most: about how many members the run will read; no more than `limit` need no counting.
-        events: whom to count.
+        events: whose opt-ins are events: they are counted beforehand.
     """
 
     limit: int
     most: int
-    events: OptedInSince
+    events: tuple[OptedIn, ...]
 
 
-def events_ahead(rules: ContactRules, sync_point: int | None, since: int | None) -> OptedInSince:
-    """Whose opt-in would be new to Ometria in a run from `since` on: who opted in earlier was sent with their time."""
-    new = rules.first_sync_at if rules.subscription_events == "new" else None
-    carried = None if sync_point is None else sync_point - OVERLAP
-    return OptedInSince(since, max((moment for moment in (new, carried) if moment is not None), default=None))
+def new_to(rules: ContactRules, sync_point: int | None, spans: Sequence[Span]) -> ContactRules:
+    """The rules for a run from the sync point on, which reads `spans` as well.
+
+    Who opted in before all of these was sent with the time then, or on purpose without it: an imported file that was
+    left out with `--since now`, say, is no crowd of new subscribers in a later full sync.
+    """
+    if rules.subscription_events != "new" or rules.new_since is None or sync_point is None:
+        return rules
+    starts = [sync_point - OVERLAP, *(rules.new_since if start is None else start for start, _ in spans)]
+    return replace(rules, new_since=max(rules.new_since, min(starts)))
+
+
+def opted_in(rules: ContactRules, spans: Sequence[Span]) -> tuple[OptedIn, ...]:
+    """Whose opt-ins are events when these spans are read; where there are many, one span that holds them all."""
+    if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.new_since is None):
+        return ()
+    opted = rules.new_since if rules.subscription_events == "new" else None
+    if len(spans) > MOST_COUNTED:
+        starts = [start for start, _ in spans if start is not None]
+        spans = [(min(starts) if len(starts) == len(spans) else None, None)]
+    return tuple(OptedIn(start, end, opted) for start, end in spans)
 
 
 class RunConverter:
     """Converts the members of one run; safe to share between threads.
 
     The list's fields are read when the first member comes, and once more, in the whole run, when a member has an
-    interest or a merge field that the list did not name then. Raises what Mailchimp raises for the fields.
+    interest or a merge field that the list did not name then. Raises what Mailchimp raises for the first reading.
     """
 
     def __init__(
@@ -57,15 +85,35 @@ class RunConverter:
         self._lock = threading.Lock()
         self._convert: Convert | None = None
         self._is_fresh = False  # the fields were read a second time
+        self._events = itertools.count(1)
         self._failures = 0
+        self._rests_until = 0.0
+
+    def complete(self, members: list[Member]) -> None:
+        """Replaces those of a page who have more tags than it lists, fifty at most, by themselves with all of them.
+
+        Who has no address is not carried, and not asked about. One whose tags cannot be had stays as they are.
+        """
+        places = [place for place, one in enumerate(members) if lacks_tags(one) and one.email_address]
+        if len(places) <= 1:
+            whole = [self._with_tags(members[place]) for place in places]
+        else:
+            with ThreadPoolExecutor(min(AT_ONCE, len(places)), thread_name_prefix="tags") as pool:
+                whole = list(pool.map(self._with_tags, [members[place] for place in places]))
+        for place, member in zip(places, whole, strict=True):
+            members[place] = member
 
     def __call__(self, member: Member) -> Conversion:
         convert = self._convert or self._begun()
-        if lacks_tags(member) and member.email_address:
-            member = self._with_tags(member)
         converted = convert(member)
-        if isinstance(converted, Converted) and converted.warnings and not CHANGED.isdisjoint(converted.warnings):
-            return self._read_anew(convert)(member)
+        if not isinstance(converted, Converted):
+            return converted
+        if converted.warnings and not CHANGED.isdisjoint(converted.warnings):
+            fresh = self._read_anew(convert)
+            if fresh is not convert:
+                convert, converted = fresh, fresh(member)
+        if isinstance(converted, Converted) and converted.contact.timestamp_subscribed is not None:
+            return self._counted(converted)
         return converted
 
     def _begun(self) -> Convert:
@@ -79,24 +127,36 @@ class RunConverter:
         return make_converter(self._mailchimp.list_fields(self._rules.list_key), self._rules)
 
     def _read_anew(self, stale: Convert) -> Convert:
-        """Once a run: what is unknown then as well is nothing that the list names."""
+        """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
         with self._lock:
             if not self._is_fresh and self._convert is stale:
                 self._is_fresh = True
-                self._convert = self._read()
+                with suppress(ServiceError):
+                    self._convert = self._read()
             return self._convert or stale
 
     def _with_tags(self, member: Member) -> Member:
-        """A page lists fifty tags of a member at most. One whose tags cannot be had goes without them."""
-        if self._failures >= MOST_FAILURES:
+        if time.monotonic() < self._rests_until:
             return member
         try:
-            return self._mailchimp.with_all_tags(self._rules.list_key, member)
-        except MissingError:  # deleted since the page was written
-            return member
+            whole = self._mailchimp.with_all_tags(self._rules.list_key, member)
         except RetriableError:
             self._failures += 1
+            if self._failures >= FAILURES:
+                self._rests_until = time.monotonic() + REST
             return member
+        except ServiceError:  # deleted meanwhile, or a right that is missing: tags are no reason to fail
+            return member
+        self._failures = 0
+        return whole
+
+    def _counted(self, converted: Converted) -> Conversion:
+        """The last word on the limit, for counts have been seen to lie: whoever comes after it is not welcomed."""
+        if next(self._events) <= self._welcome.limit:
+            return converted
+        self._warn(f"more subscription events than counted: after the welcome_limit of {self._welcome.limit:,} none")
+        silent = msgspec.structs.replace(converted.contact, timestamp_subscribed=None)
+        return msgspec.structs.replace(converted, contact=silent)
 
     def _allowed(self) -> ContactRules:
         """The rules, without subscription events where there would be too many: an imported file is no subscriber."""
@@ -104,8 +164,8 @@ class RunConverter:
         if rules.subscription_events == "none" or welcome.most <= welcome.limit:
             return rules
         try:
-            many = self._mailchimp.count_opted_in(rules.list_key, welcome.events)
-        except RetriableError:
+            many = sum(self._mailchimp.count_opted_in(rules.list_key, some) for some in welcome.events)
+        except ServiceError:
             self._warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
             return replace(rules, subscription_events="none")
         if many <= welcome.limit:

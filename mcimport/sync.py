@@ -23,6 +23,7 @@ from mcimport.errors import (
     InterruptedRunError,
     McimportError,
     RetriableError,
+    ServiceError,
     UnreachableError,
 )
 from mcimport.mailchimp import Mailchimp
@@ -130,11 +131,12 @@ def _moves(task: Task, since: int | None) -> bool:
 
 def _mapping(task: Task, kind: RunKind) -> str | None:
     """What everybody on the list is mapped by, once this run is through; None where that stays as it was."""
-    return fingerprint(task.rules) if kind == "full" or task.row.mapping is None else None
+    is_first = task.row.mapping is None and task.row.sync_point is None
+    return fingerprint(task.rules) if kind == "full" or is_first else None
 
 
 def _notice_mapping(task: Task) -> None:
-    if task.row.mapping not in (None, fingerprint(task.rules)):
+    if task.row.sync_point is not None and task.row.mapping != fingerprint(task.rules):
         task.warn(
             "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
             f" is in Ometria as before; `mcimport sync --full {task.list_key}` brings everybody up to date"
@@ -150,7 +152,7 @@ def _begin_now(task: Task) -> None:
     with recorded_end(task, run_id):
         page = _first(task.services.mailchimp, task.list_key, "listed", None, 1)
         task.warn(page.clock_warning)
-        lists.note_first_sync(task.state, task.row.id, _sent(page))
+        lists.note_first_sync(task.state, task.row.id, page.settled + 2, page.at_most)
         runs.plan(task.state, run_id, page.settled, 0, [], mapping=_mapping(task, "incremental"))
     runs.finish(task.state, run_id, "completed")
 
@@ -166,7 +168,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     task.warn(listed.clock_warning)
     firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
     if begun_before is None:
-        lists.note_first_sync(task.state, task.row.id, _sent(listed))
+        lists.note_first_sync(task.state, task.row.id, listed.settled + 2, listed.at_most)
         task.refresh()
     else:
         archived_since = max(begun_before - 1, since or 0)
@@ -202,14 +204,11 @@ def _first(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None,
             return mailchimp.glance(list_key, sweep, since, size)
         raise error from None
     if page.clock_warning:
-        with suppress(RetriableError):
-            return replace(page, settled=min(page.settled, mailchimp.glance(list_key, sweep, since, size).settled))
+        with suppress(ServiceError):
+            again = mailchimp.glance(list_key, sweep, since, size)
+            settled, at_most = min(page.settled, again.settled), max(page.at_most, again.at_most)
+            return replace(page, settled=settled, at_most=at_most)
     return page
-
-
-def _sent(page: Page) -> int:
-    """The server's second in which the page was asked for, or the one before: nobody is new before that."""
-    return page.settled + 2
 
 
 def _windows(task: Task, sweep: Sweep, since: int | None, until: int, page: Page) -> list[Window]:

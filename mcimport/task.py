@@ -18,8 +18,8 @@ from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.move import Job
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
-from mcimport.run_converter import RunConverter, Welcome, events_ahead
-from mcimport.state import State, hold, letters, lists, runs
+from mcimport.run_converter import RunConverter, Span, Welcome, new_to, opted_in
+from mcimport.state import State, hold, is_ours, letters, lists, runs
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Task:
         run_ids: the runs of this call, in order.
         warnings: words for a person, each once.
         lacking: of a dry run's contacts, how many have no country, phone, name.
+        unsendable: how many members could not be sent, by reason.
     """
 
     client: Client
@@ -53,6 +54,7 @@ class Task:
     run_ids: list[int] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
+    unsendable: Counter[str] = field(default_factory=Counter)
 
     def refresh(self) -> ListRow:
         self.row = lists.by_id(self.state, self.row.id)
@@ -60,7 +62,7 @@ class Task:
 
     @property
     def rules(self) -> ContactRules:
-        return self.client.rules(self.list_key, self.row.first_sync_at)
+        return self.client.rules(self.list_key, self.row.new_since)
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
@@ -80,17 +82,29 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
     destination = state.destination(client.ometria_key().get_secret_value())
     place = (client.name, list_key, collection, destination)
     known = lists.find(state, *place)
-    if known is None and (former := lists.under_another_name(state, *place)):
-        with hold(state.path, former.client):
-            lists.rename(state, former.id, client.name)
-        known = lists.by_id(state, former.id)
-    if known is None and not new_destination and lists.has_other_destination(state, *place):
+    is_moved = known is None and lists.has_other_destination(state, *place)
+    if known is None and not is_moved and (former := lists.under_another_name(state, *place)):
+        known = _adopted(state, former, client.name)
+    if is_moved and not new_destination:
         raise ConfigError(
             f"{client.name}: the Ometria key is not the one that list {list_key} was sent with",
             hint=f"Another account: `mcimport sync --full {list_key}` sends everybody there.  "
             f"The same account, a renewed key: `mcimport keys accept {client.name}`.",
         )
     return known or lists.ensure(state, *place)
+
+
+def _adopted(state: State, former: ListRow, client: str) -> ListRow:
+    """The list goes on under another client's name; nobody may be at work on it under the former one.
+
+    This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
+    """
+    if is_ours(state.path, former.client):
+        lists.rename(state, former.id, client)
+    else:
+        with hold(state.path, former.client):
+            lists.rename(state, former.id, client)
+    return lists.by_id(state, former.id)
 
 
 def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping[int, Page]) -> Run:
@@ -102,7 +116,7 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
     with recorded_end(task, run_id):
         drive(
-            _job(task, run),
+            _job(task, run, windows),
             windows,
             lambda outcome: _record(task, run_id, outcome),
             stop=task.services.stop,
@@ -132,24 +146,36 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     runs.record(task.state, run_id, outcome)
     task.warn(*outcome.warnings)
     task.lacking.update(dict(outcome.lacking))
+    task.unsendable.update(dict(outcome.unsendable))
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _job(task: Task, run: Run) -> Job:
+def _job(task: Task, run: Run, windows: Sequence[Window]) -> Job:
+    rules, welcome = _welcome(task, run, windows)
+    converter = RunConverter(task.services.mailchimp, rules, welcome, task.warn)
     return Job(
         list_key=task.list_key,
         mailchimp=task.services.mailchimp,
         ometria=None if task.dry_run else task.services.ometria,
-        convert=RunConverter(task.services.mailchimp, task.rules, _welcome(task, run), task.warn),
+        convert=converter,
+        complete=converter.complete,
         watched=letters.watched(task.state, task.row.id),
     )
 
 
-def _welcome(task: Task, run: Run) -> Welcome:
-    """A replay may meet people of any earlier run, and as many as it may."""
-    is_replay = run.kind == "replay"
-    events = events_ahead(task.rules, None if is_replay else task.row.sync_point, run.since)
-    return Welcome(task.client.ometria.welcome_limit, sys.maxsize if is_replay else run.members_total, events)
+def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRules, Welcome]:
+    """Who is new to this run, and how many events that may be: for nobody else is the time of an opt-in sent.
+
+    Dead letters that are read again are spans of their own; a replay may meet whoever is new to the list.
+    """
+    replayed = [window for window in windows if window.letter_id is not None]
+    spans: list[Span] = [(window.since, window.until) for window in replayed]
+    many = sum(1 if window.only else sys.maxsize for window in replayed)
+    rules = task.rules
+    if run.kind != "replay":
+        rules = new_to(rules, task.row.sync_point, spans)
+        spans, many = [(run.since, None), *spans], many + run.members_total
+    return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
 
 
 # ---- what came of it
@@ -172,7 +198,7 @@ def result_of(
         dry_run=task.dry_run,
         warnings=tuple(task.warnings),
         lacking=dict(task.lacking),
-        unsendable=letters.reasons(task.state, task.run_ids) if task.dry_run else {},
+        unsendable=dict(task.unsendable.most_common()),
         hints=_hints(task, done),
     )
 

@@ -30,6 +30,7 @@ def _is_usual(text: str) -> bool:
         and text[7] == "-"
         and text[10] == "T"
         and text[13] == ":"
+        and text[16] == ":"
         and text[19] == "+"
         and text[22] == ":"
     )

@@ -496,6 +496,19 @@ def test_client_may_move_a_target_to_another_merge_field(here: Path) -> None:
     assert acme(here, text).fields == {"PHONE": "", "MOBILE": "phone_number"}
 
 
+def test_clients_line_replaces_a_shared_one_in_any_case(here: Path) -> None:
+    """Merge tags are the same in upper and lower case, as they are in Mailchimp."""
+    text = '[fields]\nFNAME = "firstname"\nSIZE = "properties.size"\n[clients.acme.fields]\nfname = ""'
+    assert acme(here, text).fields == {"SIZE": "properties.size", "fname": ""}
+
+
+@pytest.mark.parametrize("table", ["fields", "clients.acme.fields"])
+def test_merge_field_named_twice_in_different_cases_is_refused(here: Path, table: str) -> None:
+    """Which of the two lines should count?"""
+    words = f'{ACME}[{table}]\nSIZE = "properties.a"\nSize = "properties.b"\n'
+    assert "Size: is SIZE in another case" in refusal(here, words)
+
+
 @pytest.mark.parametrize("status", ["subscribed", "unsubscribed", "nonsubscribed"])
 def test_consent_of_who_said_yes_or_no_cannot_be_configured(here: Path, status: str) -> None:
     """Consent is never invented, and a no is never weakened."""
@@ -568,7 +581,7 @@ def test_rules_hold_all_that_a_conversion_needs(here: Path) -> None:
     rules = client.rules("1a2d7ebf82", 1_780_000_000)
     assert (rules.list_key, rules.collection) == ("1a2d7ebf82", "mc-acme-1a2d7ebf82")
     assert (rules.fields, rules.consent) == ({"A": "gender"}, {"cleaned": "unspecified"})
-    assert (rules.subscription_events, rules.force_optin, rules.first_sync_at) == ("all", True, 1_780_000_000)
+    assert (rules.subscription_events, rules.force_optin, rules.new_since) == ("all", True, 1_780_000_000)
 
 
 def test_optin_is_not_forced_unless_asked_for(here: Path) -> None:

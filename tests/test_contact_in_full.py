@@ -74,7 +74,27 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole(stage: Stage) -> None:
     assert "tags of some members could not be read whole" in ended.err
     assert len(importer.box.contacts()) == 20
     assert not [one for one in importer.box.contacts().values() if "mailchimp_tags" in one["properties"]]
-    assert len(asked(importer, "/tags")) == 3 * 4
+    assert len(asked(importer, "/tags")) <= 4 * (10 + 3)  # four tries each, ten at a time; three in a row are enough
+
+
+def test_tags_that_are_cut_where_all_should_be_are_left_out(stage: Stage) -> None:
+    """Fewer than the member counts are not all of them, whatever that answer says."""
+    importer = stage(cut_tags=True)
+    member = importer.box.audience().add(email_address="many@example.com", **tagged(120))
+    ended = importer("sync")
+    assert "tags of some members could not be read whole" in ended.err
+    assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "404"])
+def test_tags_that_may_not_be_read_are_no_reason_to_fail(stage: Stage, fault: str) -> None:
+    """The contacts go through without them; `preview` shows its members all the same."""
+    importer = stage(size=60)
+    member = importer.box.audience().add(email_address="many@example.com", **tagged(60))
+    importer.box.knobs.fault = lambda one: fault if one.path.endswith("/tags") else None
+    assert importer("sync").code == 0
+    assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
+    assert importer("preview", importer.box.list_key, "--member", member["contact_id"]).code == 0
 
 
 def test_a_member_deleted_before_their_tags_were_read_is_no_failure(stage: Stage) -> None:
@@ -142,6 +162,98 @@ def test_more_events_than_the_welcome_limit_are_none(stage: Stage, limit: int, *
         not is_caused
     )
     assert carried(importer) == expected(importer)
+
+
+def imported(importer: Importer, count: int, **fields: Any) -> None:
+    """Somebody imports a file: so many opt in at once."""
+    now = iso(importer.box.clock.second())
+    for number in range(count):
+        own = {"email_address": f"f{number}@example.com", "timestamp_opt": now, "timestamp_signup": now}
+        importer.box.audience().add(**own | fields)
+    importer.box.clock.advance(3_600)
+
+
+AT_MOST_50 = CONFIG + "ometria.welcome_limit = 50\n"
+
+
+def welcomed_of_a_file_left_out(importer: Importer, *later: str) -> int:
+    """`--since now` leaves an imported file out on purpose; what does a later sync make of it?"""
+    importer.configure(AT_MOST_50)
+    importer("sync")
+    importer.box.clock.advance(600)
+    imported(importer, 80)
+    importer("sync", "--since", "now")
+    importer.box.clock.advance(86_400)
+    assert importer("sync", *later).code == 0
+    return importer.box.welcomes().total()
+
+
+@pytest.mark.parametrize("later", [("--full",), ("--since", "3d"), ()], ids=" ".join)
+def test_who_was_left_out_on_purpose_is_not_welcomed_later(stage: Stage, later: tuple[str, ...]) -> None:
+    """They opted in before the sync point: that moment is over."""
+    assert welcomed_of_a_file_left_out(stage(size=200), *later) == 0
+
+
+def test_letters_that_are_taken_along_are_counted_too(stage: Stage) -> None:
+    """An outage leaves a file's span behind; the sync that takes it along welcomes no more than the limit."""
+    importer = stage(size=200)
+    importer.configure(AT_MOST_50 + "mailchimp.window = 30\n")
+    importer("sync")
+    importer.box.clock.advance(600)
+    imported(importer, 80)
+    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
+    assert importer("sync").code in (1, 3)
+    importer.box.knobs.fault = None
+    importer.box.clock.advance(3_600)
+    for _ in range(3):
+        importer("sync")
+    assert carried(importer) == expected(importer)
+    assert importer.box.welcomes().total() <= 50
+
+
+def test_a_replay_of_one_new_subscriber_welcomes_them(stage: Stage) -> None:
+    """However many opted in since the first sync: it is the letter's span that counts."""
+    importer = stage(size=100)
+    importer.configure(AT_MOST_50)
+    importer("sync")
+    for _ in range(3):
+        importer.box.clock.advance(600)
+        imported(importer, 30)
+        importer("sync")
+    before = importer.box.welcomes().total()
+    assert before == 90
+    late = importer.box.audience().add(email_address="late@example.com")
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
+    importer.box.clock.advance(3_600)
+    assert importer("sync").code == 3
+    importer.box.knobs.rejects = set()
+    assert importer("dlq", "replay").code == 0
+    assert importer.box.welcomes().total() == before + 1
+
+
+@pytest.mark.parametrize("knobs", [{"count_lies": -60}, {}], ids=["counts lie low", "no time of opting in"])
+def test_no_more_than_the_limit_are_welcomed_whatever_is_counted(stage: Stage, knobs: dict[str, Any]) -> None:
+    """Counts lie, and some members tell only when they signed up: the limit holds all the same, and is named."""
+    importer = stage(size=200)
+    importer.configure(AT_MOST_50)
+    importer("sync")
+    importer.box.clock.advance(600)
+    imported(importer, 80, **({} if knobs else {"timestamp_opt": ""}))
+    for name, value in knobs.items():
+        setattr(importer.box.knobs, name, value)
+    ended = importer("sync")
+    assert importer.box.welcomes().total() <= 50
+    assert "welcome_limit" in ended.err
+    assert carried(importer) >= expected(importer)
+
+
+def test_a_first_sync_of_a_server_without_a_clock_welcomes_nobody(stage: Stage) -> None:
+    """When it began is known to within minutes: who opted in just before is history."""
+    importer = stage(size=100, no_date=True)
+    imported(importer, 40)
+    importer.box.knobs.clock_skew = 0
+    importer("sync")
+    assert importer.box.welcomes().total() == 0
 
 
 def test_a_small_run_is_not_counted(stage: Stage) -> None:
@@ -219,6 +331,17 @@ def test_an_interest_that_was_added_meanwhile_is_read_anew_once(stage: Stage) ->
     assert "unknown interest" in ended.err
 
 
+def test_a_second_reading_of_the_fields_that_fails_stops_nobody(stage: Stage) -> None:
+    """One unknown interest: the page goes through with what was read first."""
+    importer = stage(size=60)
+    importer.box.audience().add(email_address="new@example.com", interests={"0dd0": True})
+    importer.box.knobs.fault = lambda one: "403" if one.path.endswith("/merge-fields") and one.nth else None
+    ended = importer("sync")
+    assert ended.code == 0
+    assert "unknown interest" in ended.err
+    assert carried(importer) == expected(importer)
+
+
 def test_a_field_that_was_made_again_with_another_type_stops_nobody(stage: Stage) -> None:
     """Values of the old type do not fit: they are left out without a guess, and the contacts go through."""
     importer = stage(size=300, more_fields={"SIZE": "number", "SINCE": "address", "FNAME": "number"})
@@ -246,6 +369,17 @@ def test_a_changed_mapping_is_noticed_until_a_full_sync(stage: Stage, change: st
         told = importer("sync").err
         assert told.count(f"{FULL} {importer.box.list_key}") == 1
     assert FULL not in importer("sync", "--full").err
+    assert FULL not in importer("sync").err
+
+
+@pytest.mark.parametrize(
+    "line", ['FNAME = "firstname"', 'lname = "lastname"', 'POSTCODE = "properties.postcode"'], ids=str
+)
+def test_a_line_that_changes_nothing_is_no_change(stage: Stage, line: str) -> None:
+    """Who pastes what `preview` prints has changed nothing."""
+    importer = stage(size=100)
+    importer("sync")
+    importer.configure(CONFIG + f"[clients.acme.fields]\n{line}\n")
     assert FULL not in importer("sync").err
 
 

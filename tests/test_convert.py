@@ -122,7 +122,7 @@ def test_no_setting_changes_a_yes_or_a_no(choice: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "first_sync_at", "opted", "signed_up", "expected"),
+    ("events", "new_since", "opted", "signed_up", "expected"),
     [
         ("new", FIRST_SYNC, BEFORE, "", None),
         ("new", FIRST_SYNC, AFTER, "", AFTER),
@@ -139,10 +139,10 @@ def test_no_setting_changes_a_yes_or_a_no(choice: str) -> None:
     ],
 )
 def test_history_causes_no_subscription_event(
-    events: Literal["new", "all", "none"], first_sync_at: int | None, opted: str, signed_up: str, expected: str | None
+    events: Literal["new", "all", "none"], new_since: int | None, opted: str, signed_up: str, expected: str | None
 ) -> None:
     """By default only who opted in since the first sync began; never a time that Mailchimp did not name."""
-    rules = ContactRules(list_key="k", subscription_events=events, first_sync_at=first_sync_at)
+    rules = ContactRules(list_key="k", subscription_events=events, new_since=new_since)
     found = converted(rules, timestamp_opt=opted, timestamp_signup=signed_up).contact
     assert found.timestamp_subscribed == expected
     assert found.timestamp_acquired == (signed_up or opted or None)
@@ -489,7 +489,7 @@ ALL_RULES = st.builds(
     consent=st.dictionaries(WORDS, st.sampled_from(["out", "unspecified", "in"]), max_size=3),
     subscription_events=st.sampled_from(["new", "all", "none"]),
     force_optin=st.booleans(),
-    first_sync_at=st.none() | st.just(FIRST_SYNC),
+    new_since=st.none() | st.just(FIRST_SYNC),
 )
 
 _is_name = re.compile(r"[a-z0-9_]+").fullmatch
@@ -545,7 +545,7 @@ def test_consent_is_never_invented(member: Member, rules: ContactRules) -> None:
         assert is_subscribed
         assert when in (epoch(member.timestamp_opt), epoch(member.timestamp_signup))
         assert rules.subscription_events != "none"
-        assert rules.subscription_events == "all" or (rules.first_sync_at is not None and (when or 0) >= FIRST_SYNC)
+        assert rules.subscription_events == "all" or (rules.new_since is not None and (when or 0) >= FIRST_SYNC)
     if found.contact.channels is not None:
         assert member.sms_subscription_status in ("subscribed", "unsubscribed")
         assert found.contact.phone_number is not None

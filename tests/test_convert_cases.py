@@ -320,7 +320,7 @@ def test_who_comes_back_from_the_archive_is_not_welcomed_afresh() -> None:
     """unarchived-old-optin: opted in again, with an opt-in time from before the first sync, so without an event."""
     back = {"last_changed": "2026-07-02T18:19:54+00:00", "timestamp_opt": "2026-06-12T13:12:38+00:00"}
     member = msgspec.convert(ADA | back, Member)
-    rules = ContactRules(list_key=LIST_KEY, first_sync_at=1_782_000_000)  # 2026-06-21
+    rules = ContactRules(list_key=LIST_KEY, new_since=1_782_000_000)  # 2026-06-21
     assert sent(make_converter(ListFields(), rules)(member)) == contact(
         {"mailchimp_opted_in": "2026-06-12T13:12:38+00:00"}, timestamp_acquired="2026-06-12T13:12:38+00:00"
     )

@@ -109,8 +109,41 @@ def test_a_client_that_is_renamed_waits_for_who_is_at_work_under_its_former_name
     importer("sync")
     importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
     with hold(importer.db, "acme"):
-        assert importer("sync", "--json").line["status"] == "skipped"
+        assert importer.in_a_process("sync", "--json").line["status"] == "skipped"
     assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_list_that_moves_to_another_client_goes_on_there(stage: Stage) -> None:
+    """Both clients are synced in one call: the list's memory moves, though the former client is at work, too."""
+    importer = stage(size=100)
+    importer.box.add_account(importer.box.mailchimp_key, importer.box.ometria_key, {"bbbbbbbbbb": 50})
+    importer.configure(CONFIG.replace('["{list_key}"]', '["{list_key}", "bbbbbbbbbb"]'))
+    assert importer("sync").code == 0
+    second = CONFIG[CONFIG.index("[clients.acme]") :].replace("acme", "other").replace("{list_key}", "bbbbbbbbbb")
+    importer.configure(CONFIG + second)
+    ended = importer("sync", "--json")
+    assert {line["client"]: (line["status"], line["kind"]) for line in ended.lines} == {
+        "acme": ("completed", "incremental"),
+        "other": ("completed", "incremental"),
+    }
+
+
+def test_two_clients_whose_keys_were_swapped_do_not_take_each_others_memory(stage: Stage) -> None:
+    """Production's people must not go to the account of staging: both lists stop, with both ways on."""
+    importer = stage(size=100)
+    staging = "e" * 32
+    importer.box.add_account("0" * 32 + "-us7", staging, {"bbbbbbbbbb": 5})
+    both = CONFIG + CONFIG[CONFIG.index("[clients.acme]") :].replace("acme", "staging").replace(
+        "{ometria_key}", "{other}"
+    )
+    importer.configure(both, other=staging)
+    assert importer("sync").code == 0
+    importer.configure(both, ometria_key=staging, other=importer.box.ometria_key)
+    importer.box.clear_requests()
+    ended = importer("sync")
+    assert ended.code == 2
+    assert ended.err.count("keys accept") >= 2
+    assert importer.box.requests == []
 
 
 def test_the_same_list_twice_in_one_destination_is_refused(stage: Stage) -> None:

@@ -424,9 +424,9 @@ def test_the_sync_point_never_moves_backwards(state: State, row: ListRow) -> Non
 
 def test_the_first_sync_is_remembered_once(state: State, row: ListRow) -> None:
     """Whoever opted in after it is new; a later run must not move that line."""
-    lists.note_first_sync(state, row.id, T)
-    lists.note_first_sync(state, row.id, T + 500)
-    assert lists.by_id(state, row.id).first_sync_at == T
+    lists.note_first_sync(state, row.id, T, T + 300)
+    lists.note_first_sync(state, row.id, T + 500, T + 800)
+    assert (lists.by_id(state, row.id).first_sync_at, lists.by_id(state, row.id).new_since) == (T, T + 300)
 
 
 def test_a_renewed_key_takes_over_what_was_remembered_of_that_client_alone(state: State, row: ListRow) -> None:

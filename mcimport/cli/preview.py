@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcimport.cli.context import settings
-from mcimport.errors import ConfigError, MissingError
+from mcimport.errors import ConfigError, MissingError, ServiceError
 
 if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
     from mcimport.mailchimp import Mailchimp
     from mcimport.models import ContactRules, Conversion, ListFields, Member
     from mcimport.records import ListRow
+
+    Pairs = list[tuple[Member, Conversion]]
 
 OUTWEIGHS = (
     "Of one person's listings in Ometria, one that is opted out outweighs all that are opted in: who unsubscribes\n"
@@ -42,14 +45,15 @@ def preview(
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
     row = _remembered(known, chosen, key)
-    rules = chosen.rules(key, row.first_sync_at if row else None)
+    rules = chosen.rules(key, row.new_since if row else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         fields = services.mailchimp.list_fields(key)
         events = _events(services.mailchimp, rules, row)
+    limit = chosen.ometria.welcome_limit
     convert = make_converter(fields, rules)
     pairs = [(one, convert(one)) for one in members]
-    (_write_json if json else _write)(pairs, fields, rules, events)
+    (_write_json if json else _write)(pairs, fields, rules, (events, limit))
 
 
 def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
@@ -64,21 +68,27 @@ def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client,
 def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None) -> list[Member]:
     from urllib.parse import quote  # noqa: PLC0415 - of use here alone
 
-    from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
-
     if member is None:
         some = mailchimp.first_page(list_key, "listed", None, limit).members
-        return [mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one for one in some]
+        return [_whole(mailchimp, list_key, one) for one in some]
     try:
         # What is typed becomes part of a path: it must stay one segment of it.
-        one = mailchimp.member(list_key, quote(member, safe=""))
-        return [mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one]
+        return [_whole(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
     except MissingError as error:
         raise MissingError(
             f"Mailchimp has no such member of list {list_key}, or no such list",
             hint="--member takes a member's contact_id, as `mcimport dlq show` names it.",
             status=error.status,
         ) from None
+
+
+def _whole(mailchimp: Mailchimp, list_key: str, one: Member) -> Member:
+    """With all tags; as it is where these cannot be had, as a sync would do."""
+    from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
+
+    with suppress(ServiceError):
+        return mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one
+    return one
 
 
 def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | None:
@@ -90,23 +100,25 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         return None
     with open_state(known.db_path, create=False) as state:
         place = looking.destination(client, list_key, state)
-        return lists.find(state, client.name, list_key, *place) if place else None
+        if place is None:
+            return None
+        whole = (client.name, list_key, *place)
+        return lists.find(state, *whole) or lists.under_another_name(state, *whole)
 
 
 def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:
-    """How many subscription events the next sync would cause."""
-    from mcimport.run_converter import events_ahead  # noqa: PLC0415 - loads the tables of countries and numbers
+    """How many opt-ins the next sync would send as new ones."""
+    from mcimport.run_converter import new_to, opted_in  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.windows import OVERLAP  # noqa: PLC0415 - of use here alone
 
-    if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.first_sync_at is None):
-        return 0
     point = row.sync_point if row else None
-    return mailchimp.count_opted_in(
-        rules.list_key, events_ahead(rules, point, None if point is None else point - OVERLAP)
-    )
+    whom = opted_in(new_to(rules, point, []), [(None if point is None else point - OVERLAP, None)])
+    return sum(mailchimp.count_opted_in(rules.list_key, some) for some in whom)
 
 
-def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: int) -> None:
+def _write_json(
+    pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: tuple[int, int]
+) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.cli.fields import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
 
@@ -119,7 +131,7 @@ def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rule
                 "collection": rules.collection,
                 "fields": [dict(zip(names, row, strict=True)) for row in rows(fields, rules)],
                 "interests": list(fields.interests.values()),
-                "subscription_events": events,
+                "subscription_events": events[0] if events[0] <= events[1] else 0,
                 "custom_fields": [{"id": one.id, "type": one.type} for one in custom_fields(fields, rules)],
                 "fields_table": fields_table(fields, rules),
             }
@@ -127,7 +139,9 @@ def _write_json(pairs: list[tuple[Member, Conversion]], fields: ListFields, rule
     )
 
 
-def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: int) -> None:
+def _write(
+    pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: tuple[int, int]
+) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
 
     say = sys.stdout.write
@@ -139,7 +153,7 @@ def _write(pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: Co
     if not pairs:
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
-    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {events:,}\n")
+    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {_caused(*events)}\n")
     say(f"{OUTWEIGHS}\nNothing was pushed.\n")
 
 
@@ -159,3 +173,7 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
     looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     say(f"\nTo change any of it, paste this into mcimport.toml\n\n{of_list.fields_table(fields, rules)}\n")
+
+
+def _caused(events: int, limit: int) -> str:
+    return f"{events:,}" if events <= limit else f"0, for {events:,} would be more than the welcome_limit of {limit:,}"

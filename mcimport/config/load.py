@@ -218,7 +218,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         ometria=_directed(_overlaid(file.ometria, table.ometria), around.ometria_url),
         retry=_overlaid(file.retry, table.retry),
         consent=MappingProxyType(_overlaid(file.consent, table.consent).model_dump(exclude_none=True)),
-        fields=MappingProxyType(file.fields | table.fields if table.fields else file.fields),
+        fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),
     )
@@ -228,14 +228,30 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
 
 
 def _double_targets(file: File) -> Iterator[str]:
+    yield from _like_tags(file.fields, "fields")
     for tag, other in _doubles(file.fields):
         yield _double(("fields", tag), file.fields[tag], other)
     for name, client in file.clients.items():
-        for tag, other in _doubles(file.fields | client.fields) if client.fields else ():
+        yield from _like_tags(client.fields, "clients", name, "fields")
+        for tag, other in _doubles(_fields(file.fields, client.fields)) if client.fields else ():
             # The line to blame is the client's own; two of the shared table's are told once, above.
             own, with_it = (tag, other) if tag in client.fields else (other, tag)
             if own in client.fields:
                 yield _double(("clients", name, "fields", own), client.fields[own], with_it)
+
+
+def _fields(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The client's own lines over the shared ones; merge tags are the same in any case, as in Mailchimp."""
+    said = {tag.upper() for tag in own}
+    return {**{tag: target for tag, target in shared.items() if tag.upper() not in said}, **own}
+
+
+def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for tag in fields:
+        like = first.setdefault(tag.upper(), tag)
+        if like != tag:
+            yield f"{place(*table, tag)}: is {shown(like)} in another case: to Mailchimp, the same merge tag"
 
 
 def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:

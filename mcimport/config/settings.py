@@ -84,7 +84,7 @@ class Client:
             raise ConfigError(f"client {self.name}: the collection for list {list_key}: {TEXTING_WORDS}")
         return name
 
-    def rules(self, list_key: str, first_sync_at: int | None) -> ContactRules:
+    def rules(self, list_key: str, new_since: int | None) -> ContactRules:
         """ConfigError as `collection`."""
         return ContactRules(
             list_key=list_key,
@@ -93,7 +93,7 @@ class Client:
             consent=self.consent,
             subscription_events=self.ometria.subscription_events,
             force_optin=self.ometria.force_optin,
-            first_sync_at=first_sync_at,
+            new_since=new_since,
         )
 
     def among(self, list_keys: Collection[str]) -> list[str]:

@@ -61,7 +61,7 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
         return None
     if rules.subscription_events == "all":
         return when[1]
-    new = rules.first_sync_at is not None and when[0] >= rules.first_sync_at
+    new = rules.new_since is not None and when[0] >= rules.new_since
     return when[1] if new else None
 
 

@@ -66,7 +66,8 @@ def encode_contact(contact: Contact) -> bytes | Unsendable:
 def lacks_tags(member: Member) -> bool:
     """Whether the member has more tags than it lists: Mailchimp lists fifty at most on a page."""
     count, tags = member.tags_count, member.tags
-    return isinstance(count, int) and isinstance(tags, list) and count > len(tags)
+    many: int | float = count if isinstance(count, int) else number(count) or 0
+    return many > (len(tags) if isinstance(tags, list) else 0)
 
 
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
@@ -149,12 +150,12 @@ def _put_traits(draft: Draft, member: Member) -> None:
 
 def _put_tags(draft: Draft, member: Member) -> None:
     """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
-    tags, count = member.tags, number(member.tags_count) or 0
-    if not isinstance(tags, list):
-        return
-    if count > len(tags):
+    tags = member.tags
+    if lacks_tags(member):
         draft.warn("the tags of some members could not be read whole: theirs are left out")
         draft.note("tags", "not all of them could be read: left out")
+        return
+    if not isinstance(tags, list):
         return
     names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
     if names or not tags:

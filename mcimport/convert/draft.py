@@ -92,6 +92,8 @@ def put_phones(draft: Draft, member: Member) -> None:
             draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
         if number and is_free and route.field:
             draft.contact[route.field] = number
+            if member.sms_subscription_status == "unsubscribed":  # a no needs no number of its own
+                draft.contact["channels"] = consent.sms("unsubscribed")
         else:
             draft.properties[route.property] = number or typed
 

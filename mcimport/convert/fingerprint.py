@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 
+from mcimport.convert.routes import default_target
 from mcimport.models import ContactRules
 
 MAPPING = 1  # raised whenever the same member, by the same settings, becomes another contact than before
 
 
 def fingerprint(rules: ContactRules) -> str:
-    """Of `[fields]`, `[consent]` and the program's own mapping; the list's own fields are not part of it."""
-    known = [MAPPING, sorted(rules.fields.items()), sorted(rules.consent.items())]
+    """Of `[fields]`, `[consent]` and the program's own mapping; the list's own fields are not part of it.
+
+    A line that says what would happen without it changes nothing.
+    """
+    fields = {tag.upper(): target for tag, target in rules.fields.items()}
+    said = sorted((tag, target) for tag, target in fields.items() if target != default_target(tag))
+    known = [MAPPING, said, sorted(rules.consent.items())]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]

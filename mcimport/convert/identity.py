@@ -6,7 +6,8 @@ import re
 
 from mcimport.models import Member
 
-_is_contact_id = re.compile(r"[0-9a-z_-]{1,64}").fullmatch
+# What programs write for "none" is no id: it would make one contact of many members.
+_is_contact_id = re.compile(r"(?!(?:null|none|nil|undefined|[0_-]+)\Z)[0-9a-z_-]{1,64}").fullmatch
 _is_web_id = re.compile(r"0*[1-9][0-9]{0,19}").fullmatch
 
 

@@ -127,6 +127,11 @@ def route_unlisted(tag: str, known: Mapping[str, Route]) -> Route:
     return _route(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
 
 
+def default_target(tag: str) -> str:
+    """Where a tag goes without a word in `[fields]`, as far as the tag alone can tell."""
+    return _DEFAULTS.get(tag.upper(), f"{_PREFIX}{_plain_name(tag)}")
+
+
 def distinct(name: str, tag: str) -> str:
     """A property name that no other tag has: the plain one and a check sum of the tag."""
     return f"{name}_{crc32(tag.encode('utf-8', 'surrogatepass')):08x}"

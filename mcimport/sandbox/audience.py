@@ -270,7 +270,8 @@ class Audience:
             fields: whatever the API might hold. `id` and `unique_email_id` follow `email_address` if not given.
         """
         second = at if at is not None else _epoch(fields.get("last_changed"), self._clock.second())
-        row = Row(0, str(fields.get("status", "subscribed")), second, _epoch(fields.get("timestamp_opt"), second), 0)
+        opted = 0 if fields.get("timestamp_opt") == "" else _epoch(fields.get("timestamp_opt"), second)
+        row = Row(0, str(fields.get("status", "subscribed")), second, opted, 0)
         row.own = _with_hashes(fields)
         with self.lock:
             return self.person(self._admit(row).number)

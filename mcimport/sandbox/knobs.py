@@ -40,6 +40,7 @@ class Knobs:
         unstable_order: members of one second stand in another order in every answer.
         count_lies: added to `total_items`.
         count_lies_share: the share of the answers in which it is.
+        cut_tags: the tags of a member are cut to fifty there, too, where all should be listed, and counted as fifty.
         more_fields: further merge fields, tag to type; a tag that the list has already gets another type.
         more_interests: further interests of the first category, id to name.
         tags_move: a tag that is added moves `last_changed` (nobody knows whether it does).
@@ -86,6 +87,7 @@ class Knobs:
     unstable_order: bool = False
     count_lies: int = 0
     count_lies_share: float = 1.0
+    cut_tags: bool = False
     more_fields: dict[str, str] = field(default_factory=dict)
     more_interests: dict[str, str] = field(default_factory=dict)
     tags_move: bool = True

@@ -254,7 +254,8 @@ async def _tags(call: Call) -> Response:
     if person is None:
         raise _MissingError
     added = person.get("timestamp_opt") or person.get("last_changed") or ""
-    return _collection(call, "tags", [{**tag, "date_added": added} for tag in person.get("tags") or []])
+    tags = [{**tag, "date_added": added} for tag in person.get("tags") or []]
+    return _collection(call, "tags", tags[:50] if call.world.knobs.cut_tags else tags)
 
 
 # -- the list itself

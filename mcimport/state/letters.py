@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 from mcimport.models import NewLetter, Outcome
@@ -57,15 +56,6 @@ def watched(state: State, list_id: int) -> frozenset[str]:
 def written_by(state: State, run_id: int) -> int:
     """How many letters are open because of this run: new ones, and those that failed again in it."""
     return int(state.value("SELECT count(*) FROM dead_letters WHERE run_id = ? AND status = 'open'", [run_id]))
-
-
-def reasons(state: State, run_ids: Sequence[int]) -> dict[str, int]:
-    """How many members could not be sent in these runs, by reason, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for run_id in run_ids:
-        sql = "SELECT reason FROM dead_letters WHERE run_id = ? AND kind = 'contact'"
-        counts.update(row[0] for row in state.rows(sql, [run_id]))
-    return dict(counts.most_common())
 
 
 def discard(state: State, letter_ids: Sequence[int]) -> None:

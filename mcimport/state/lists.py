@@ -63,11 +63,16 @@ def by_id(state: State, list_id: int) -> ListRow:
     return read(ListRow, row)
 
 
-def note_first_sync(state: State, list_id: int, moment: int) -> None:
-    """Remembers when the first run for this destination began; never changed afterwards."""
+def note_first_sync(state: State, list_id: int, moment: int, new_since: int) -> None:
+    """Remembers when the first run for this destination began; never changed afterwards.
+
+    `moment` is the earliest that this can have been, for whoever is archived later must not be missed; `new_since` the
+    latest, for whoever opted in earlier is history.
+    """
     with state.transaction():
         state.write(
-            "UPDATE lists SET first_sync_at = ? WHERE id = ? AND first_sync_at IS NULL", [text(moment), list_id]
+            "UPDATE lists SET first_sync_at = ?, new_since = ? WHERE id = ? AND first_sync_at IS NULL",
+            [text(moment), text(new_since), list_id],
         )
 
 
@@ -103,8 +108,10 @@ def accept_key(state: State, client: str, destination: str) -> int:
 
 def _join(state: State, old: ListRow, known: ListRow) -> None:
     """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
-    began = min((one.first_sync_at for one in (old, known) if one.first_sync_at is not None), default=None)
-    state.write("UPDATE lists SET first_sync_at = ? WHERE id = ?", [text(began), old.id])
+    for column in ("first_sync_at", "new_since"):
+        moments = (getattr(one, column) for one in (old, known))
+        began = min((moment for moment in moments if moment is not None), default=None)
+        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
     if old.sync_point is not None and known.sync_point is not None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]

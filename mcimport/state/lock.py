@@ -14,12 +14,18 @@ from filelock import FileLock, Timeout
 from mcimport.errors import BusyError, StateError
 from mcimport.times import iso
 
+_held: set[Path] = set()  # by this process
+
+
+def is_ours(db_path: Path, client: str) -> bool:
+    """Whether it is this process that works on the client."""
+    return _lock_path(db_path, client) in _held
+
 
 @contextmanager
 def hold(db_path: Path, client: str) -> Iterator[None]:
     """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when."""
-    file = db_path.resolve()  # one file is one lock, however it is called
-    path = file.with_name(f"{file.name}.{client}.lock")
+    path = _lock_path(db_path, client)
     lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,9 +38,16 @@ def hold(db_path: Path, client: str) -> Iterator[None]:
         # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
         with contextlib.suppress(OSError):
             path.write_text(f"process {os.getpid()} since {iso(int(time.time()))}\n", encoding="ascii")
+        _held.add(path)
         yield
     finally:
+        _held.discard(path)
         lock.release()
+
+
+def _lock_path(db_path: Path, client: str) -> Path:
+    file = db_path.resolve()  # one file is one lock, however it is called
+    return file.with_name(f"{file.name}.{client}.lock")
 
 
 def _holder(path: Path) -> str:

@@ -18,6 +18,7 @@ _TIMES = frozenset(
         "through",
         "sync_point",
         "first_sync_at",
+        "new_since",
         "started_at",
         "finished_at",
         "created_at",

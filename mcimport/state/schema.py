@@ -101,3 +101,10 @@ def m001_create_tables(db: Database) -> None:
     db.conn.execute("""
         CREATE UNIQUE INDEX one_open_letter_a_member ON dead_letters (list_id, member_id)
         WHERE status = 'open' AND member_id IS NOT NULL""")
+
+
+@migrations()
+def m002_remember_who_is_new(db: Database) -> None:
+    """Where Mailchimp sends no clock, the first sync began between two moments: archives count from the earlier."""
+    db.conn.execute("ALTER TABLE lists ADD COLUMN new_since TEXT")
+    db.conn.execute("UPDATE lists SET new_since = first_sync_at")
