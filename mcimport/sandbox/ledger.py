@@ -69,13 +69,13 @@ def most_open(requests: Iterable[Request], key: str) -> int:
     return max((request.open for request in requests if request.key == key), default=0)
 
 
-def most_in_any_second(times: Iterable[float]) -> int:
+def most_in_any_second(times: Iterable[float], second: float = 1.0) -> int:
     """The most that fall into any half-open second, wherever it begins."""
     window: deque[float] = deque()
     most = 0
     for time in sorted(times):
         window.append(time)
-        while window[0] <= time - 1:
+        while window[0] <= time - second:
             window.popleft()
         most = max(most, len(window))
     return most
