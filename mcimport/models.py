@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from mcimport.times import epoch
+
 Sweep = Literal["listed", "archived"]
 RunKind = Literal["full", "incremental", "replay", "reconcile"]
 RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"]
@@ -232,6 +234,7 @@ class Page:
         at_most: that clock's second, at the latest, when the page was asked for: who opted in later is new.
         glanced: only counted, and nobody of it is here: a first page that could not be read.
         clock_warning: what is odd about the server's clock; empty when nothing is.
+        moments: the members' `last_changed`, one by one; None where that is no time.
     """
 
     members: tuple[Member, ...]
@@ -241,6 +244,11 @@ class Page:
     at_most: int = 0
     clock_warning: str = ""
     glanced: bool = False
+    moments: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Worked out here, once: all that is decided about a page is decided by these.
+        object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
 
 
 @dataclass(frozen=True, slots=True)

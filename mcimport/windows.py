@@ -8,11 +8,13 @@ only up to its last whole second.
 
 from __future__ import annotations
 
+import operator
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 from mcimport.errors import IgnoredError, RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
@@ -101,7 +103,9 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     That is: members older than asked for, an order that is not ascending, or, from a window's beginning, a full page
     without anybody of the span that teaches nothing about the bounds either.
     """
-    moments = [moment for member in page.members if (moment := epoch(member.last_changed)) is not None]
+    if _is_plain(window, page):
+        return
+    moments = [moment for moment in page.moments if moment is not None]
     start = window.start
     if start is not None and moments and min(moments) < start:
         raise IgnoredError("Mailchimp ignored since_last_changed: it sent members who changed before it")
@@ -117,7 +121,11 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
 
 def settle(window: Window, page: Page, asked: int) -> Settled:
     """What to keep of a page that passed `check`, and what is left of its window."""
-    dated = [(epoch(member.last_changed), member) for member in page.members]
+    return (_settle_plain if _is_plain(window, page) else _settle_any)(window, page, asked)
+
+
+def _settle_any(window: Window, page: Page, asked: int) -> Settled:
+    dated = list(zip(page.moments, page.members, strict=True))
     undated = [member for moment, member in dated if moment is None]
     moments = [moment for moment, _ in dated if moment is not None]
     rest = replace(window, bounds=window.bounds | _learned(window, moments))
@@ -135,9 +143,33 @@ def settle(window: Window, page: Page, asked: int) -> Settled:
     return Settled(verdict, (*(member for _, member in ours), *undated), replace(rest, through=last - 1), last)
 
 
+def _is_plain(window: Window, page: Page) -> bool:
+    """Nearly every page: everybody has a time, in order and within what is left of the window."""
+    moments = cast("tuple[int, ...]", page.moments)
+    return (
+        bool(moments)
+        and None not in page.moments
+        and (window.start is None or moments[0] > window.start)
+        and moments[-1] <= window.until
+        and all(map(operator.le, moments, moments[1:]))
+    )
+
+
+def _settle_plain(window: Window, page: Page, asked: int) -> Settled:
+    """What `settle` says of such a page; it teaches nothing of the bounds."""
+    if fits_in_one(page, asked):
+        return Settled("over", page.members, window)
+    last = cast("int", page.moments[-1])
+    whole = bisect_left(cast("tuple[int, ...]", page.moments), last)
+    rest = replace(window, through=last - 1)
+    if whole:
+        return Settled("more", page.members[:whole], rest)
+    return Settled("crowded" if len(page.members) >= asked else "short", page.members, rest, last)
+
+
 def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
     """The page's members of what is left of the window, up to and including `second`; those without a time, too."""
-    dated = ((epoch(member.last_changed), member) for member in page.members)
+    dated = zip(page.moments, page.members, strict=True)
     return tuple(member for moment, member in dated if moment is None or (moment <= second and _within(window, moment)))
 
 
@@ -145,8 +177,8 @@ def settle_whole(window: Window, page: Page) -> tuple[Member, ...]:
     """The members of a first page that is the whole job: also those whom `until` does not cover yet."""
     return tuple(
         member
-        for member in page.members
-        if window.since is None or (moment := epoch(member.last_changed)) is None or moment > window.since
+        for moment, member in zip(page.moments, page.members, strict=True)
+        if window.since is None or moment is None or moment > window.since
     )
 
 

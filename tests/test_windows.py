@@ -567,3 +567,31 @@ def test_members_are_told_apart_by_the_first_name_they_have() -> None:
     assert windows.identity(Member(email_address="a@example.com")) == "a@example.com"
     assert windows.identity(Member(contact_id="c", web_id=7)) == "c"
     assert windows.identity(Member()) is None
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(T - 3, T + 6)), max_size=7),
+    st.booleans(),
+    st.integers(T - 2, T + 4),
+    st.none() | st.integers(T - 2, T + 3),
+    st.integers(1, 8),
+    st.integers(-1, 2),
+)
+def test_a_plain_page_is_settled_like_any_other(
+    moments: list[int | None],
+    ordered: bool,  # noqa: FBT001 - Hypothesis hands all by place
+    until: int,
+    since: int | None,
+    asked: int,
+    lie: int,
+) -> None:
+    """The short way for nearly every page comes to what the long way comes to."""
+    if ordered:
+        moments.sort(key=lambda moment: (moment is None, moment))
+    members = tuple(
+        Member(contact_id=f"c{n}", last_changed=None if moment is None else iso(moment))
+        for n, moment in enumerate(moments)
+    )
+    page = Page(members, max(0, len(members) + lie), asked)
+    window = Window(0, "listed", since, until)
+    assert windows.settle(window, page, asked) == windows._settle_any(window, page, asked)
