@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check chaos format readme clean
+.PHONY: help demo test check chaos test-cron test-image format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -11,6 +11,8 @@ help:
 	@echo "make check   ruff, mypy, and the direction of imports"
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
+	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
+	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
 	@echo "make format  bring the code into shape"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -29,11 +31,19 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint cron/Dockerfile
 
 # As long as one likes, with fresh seeds: make chaos MINUTES=60. The seed of a failure tells its story again: SEED=123.
 MINUTES ?= 10
 chaos: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# Two trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
+test-cron: $(VENV)/installed
+	PYTHONPATH=tests $(BIN)/python tests/scheduling/under_cron.py
+
+test-image: $(VENV)/installed
+	PYTHONPATH=tests $(BIN)/python tests/scheduling/in_a_container.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

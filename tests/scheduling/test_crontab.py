@@ -1,0 +1,161 @@
+"""The crontab, without a daemon: cron can read it, and its line does its work in cron's bare environment."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import distribution
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+from conftest import Ended, Importer, Stage, carried, expected
+from cronsim import CronSim
+from crontab_table import (
+    CRONTAB,
+    FOLDERS,
+    HOURLY,
+    PROGRAM,
+    SETTINGS,
+    Entry,
+    Laid,
+    entries,
+    in_a_container,
+    lay,
+    replaced,
+)
+
+TEXT = CRONTAB.read_text(encoding="utf-8")
+LOGROTATE = CRONTAB.with_suffix(".logrotate").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def entry() -> Entry:
+    """The one line that cron runs."""
+    (only,) = entries(TEXT)
+    return only
+
+
+def test_cron_reads_the_table_to_its_end() -> None:
+    """Every line is a comment, a setting or an entry, and the last one ends, without which cron refuses the table."""
+    assert len(entries(TEXT)) == 1
+    assert TEXT.endswith("\n")
+
+
+def test_a_line_that_cron_would_refuse_is_noticed() -> None:
+    """The reader of the table above is none that takes anything."""
+    with pytest.raises(ValueError, match="neither a setting nor an entry"):
+        entries("7 * * * /usr/local/bin/mcimport sync\n")
+
+
+def test_it_runs_once_an_hour_away_from_the_full_one(entry: Entry) -> None:
+    """Two days on end, an hour lies between each two runs, and none is at minute 0."""
+    runs = list(islice(CronSim(entry.schedule, datetime(2026, 11, 25, tzinfo=UTC)), 48))
+    assert {later - one for one, later in pairwise(runs)} == {timedelta(hours=1)}
+    assert runs[0].minute != 0
+    assert entry.schedule == HOURLY
+
+
+def test_every_path_is_absolute(entry: Entry) -> None:
+    """Whatever names a file, in the line or above it, does so from the root on."""
+    paths = re.findall(r"[^\s;>]*/[^\s;>&]*", entry.command)
+    paths += [one for value in entry.settings.values() for one in value.split(":") if "/" in one]
+    assert len(paths) >= 7
+    assert [path for path in paths if not path.startswith("/")] == []
+
+
+def test_no_percent_sign_ends_the_command_early(entry: Entry) -> None:
+    """To cron a % is the end of the line."""
+    assert "%" not in entry.command + in_a_container(TEXT)
+
+
+def test_the_executable_is_one_that_the_package_installs(entry: Entry) -> None:
+    """`mcimport` is a script of this project, and its folder is in the table's PATH."""
+    scripts = {one.name for one in distribution("mcimport").entry_points if one.group == "console_scripts"}
+    assert f"exec {PROGRAM} sync --quiet" in entry.command
+    assert Path(PROGRAM).name in scripts
+    assert str(Path(PROGRAM).parent) in entry.settings["PATH"].split(":")
+
+
+def test_the_header_sets_up_every_folder_that_the_table_uses() -> None:
+    """Who types the commands of the header has each folder of the line, as the same user's own."""
+    (made,) = re.findall(r"# +install -d .*0700 (.*)", TEXT)
+    assert tuple(made.split()) == FOLDERS
+    assert "crontab -u mcimport cron/mcimport.crontab" in TEXT
+
+
+def test_the_log_is_the_one_that_is_rotated(entry: Entry) -> None:
+    """The file for logrotate names the log of the line, and has it rotated as the user whom it belongs to."""
+    (log,) = re.findall(r">>(\S+)", entry.command)
+    assert re.findall(r"^(/\S+) \{", LOGROTATE, re.MULTILINE) == [log]
+    assert "    su mcimport mcimport\n" in LOGROTATE
+
+
+def test_no_key_and_no_address_stands_in_the_table(entry: Entry) -> None:
+    """The table's settings are these, and none is a secret; nobody is written to."""
+    assert set(entry.settings) == {"SHELL", "PATH", "MCIMPORT_CONFIG", "MCIMPORT_DB", "MAILTO"}
+    assert "@" not in TEXT
+
+
+def test_the_line_for_the_image_uses_the_same_folders(entry: Entry) -> None:
+    """Where it keeps what, and when it runs, does not depend on whether a container does it."""
+    (other,) = entries(in_a_container(TEXT))
+    assert other.schedule == entry.schedule
+    assert all(folder in other.command for folder in FOLDERS)
+    assert other.command.endswith(" mcimport sync --quiet")
+
+
+def as_cron_does(laid: Laid) -> Ended:
+    """The line in the table's shell, with the table's settings and what cron adds to them."""
+    program = str(Path(sys.executable).with_name("mcimport"))
+    (entry,) = entries(replaced(TEXT, {PROGRAM: program} | laid.paths))
+    ended = subprocess.run(
+        [entry.settings["SHELL"], "-c", entry.command],
+        env={**entry.settings, "HOME": str(laid.folder), "LOGNAME": "mcimport"},
+        cwd=laid.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def laid_for(importer: Importer, folder: Path) -> Laid:
+    box = importer.box
+    settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
+    return lay(folder, settings, (box.mailchimp_key, box.ometria_key))
+
+
+def test_the_line_carries_the_list_and_says_nothing(stage: Stage, tmp_path: Path) -> None:
+    """In nothing but the table's environment everybody is carried; what is written is for its owner alone."""
+    importer = stage(size=200)
+    laid = laid_for(importer, tmp_path / "laid")
+    assert as_cron_does(laid) == Ended(0, "", "")
+    assert carried(importer) == expected(importer)
+    assert laid.log.read_text(encoding="utf-8") == ""
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (laid.log, laid.state)} == {0o600}
+
+
+def test_the_log_tells_what_was_not_carried(stage: Stage, tmp_path: Path) -> None:
+    """A page that cannot be read is exit 3 and words in the log, which hold no key."""
+    importer = stage(size=200, broken=["100-101"])
+    laid = laid_for(importer, tmp_path / "laid")
+    assert as_cron_does(laid) == Ended(3, "", "")
+    log = laid.log.read_text(encoding="utf-8")
+    assert "dead letters" in log
+    assert importer.box.mailchimp_key not in log
+    assert importer.box.ometria_key not in log
+
+
+def test_the_log_tells_that_there_are_no_keys(stage: Stage, tmp_path: Path) -> None:
+    """Without the environment file nothing is asked of anybody, and the log names what is missing."""
+    importer = stage(size=10)
+    laid = laid_for(importer, tmp_path / "laid")
+    laid.environment.unlink()
+    assert as_cron_does(laid).code != 0
+    assert str(laid.environment) in laid.log.read_text(encoding="utf-8")
+    assert importer.box.requests == []
