@@ -39,6 +39,7 @@ from mcimport.version import __version__
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
+MOST_URLS = 16  # addresses remembered; those of single members are not
 CONNECT_TIMEOUT = 10.0  # seconds
 _PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
 _EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a-f]{1,16}){1,5})", re.IGNORECASE)
@@ -91,6 +92,8 @@ class Wire:
             verify=_tls() if url.startswith("https:") else _no_tls(),
             follow_redirects=False,
         )
+        self._headers_with_body = httpx.Headers({**self._client.headers, "Content-Type": "application/json"})
+        self._urls: dict[str, httpx.URL] = {}  # by path, for those that are asked for again and again
 
     def send(
         self,
@@ -105,13 +108,13 @@ class Wire:
 
         `on_sent` is called when the last byte of the request has left.
         """
-        request = self._client.build_request(
+        request = httpx.Request(
             method,
-            path,
+            self._url_of(path),
             params=params,
             content=body,
-            headers={"Content-Type": "application/json"} if body is not None else None,
-            extensions={"trace": self._tracer(on_sent)},
+            headers=self._client.headers if body is None else self._headers_with_body,
+            extensions={"trace": self._tracer(on_sent), "timeout": self._client.timeout.as_dict()},
         )
         try:
             return self._send(request)
@@ -139,6 +142,15 @@ class Wire:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._client.close()
+
+    def _url_of(self, path: str) -> httpx.URL:
+        """Below the base address. Putting an address together costs as much as sending a small request."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._client.build_request("GET", path).url
+            if len(self._urls) < MOST_URLS:
+                self._urls[path] = url
+        return url
 
     def _tracer(self, on_sent: Callable[[], None] | None) -> Callable[[str, Mapping[str, Any]], None]:
         """Listens to what happens below: which sockets there are, and when a request has left."""

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
 LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
-SLACK = 1.02  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
+SLACK = 1.01  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
 NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
 RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
 CALM = 40  # answered requests after which one more connection is tried

@@ -11,7 +11,7 @@ import msgspec
 
 from mcimport.convert import consent
 from mcimport.convert.draft import Draft, put_merge_fields, put_phones, put_place
-from mcimport.convert.email_address import usable
+from mcimport.convert.email_address import plain, usable
 from mcimport.convert.identity import contact_id
 from mcimport.convert.routes import Route, mapping_problems, route_unlisted, routes
 from mcimport.convert.text import label, number, text, trim
@@ -84,14 +84,15 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
 
 def _convert(member: Member, plan: _Plan) -> Conversion:
     email = member.email_address
-    if isinstance(email, str):
+    is_plain = isinstance(email, str) and plain(email)
+    if isinstance(email, str) and not is_plain:
         email = trim(email)
     if email is None or email == "":
         return Skipped("no address")
     identity = contact_id(member, plan.rules.list_key)
     if identity is None:
         return Unsendable("no id free of personal data")
-    if not isinstance(email, str) or not usable(email):
+    if not is_plain and (not isinstance(email, str) or not usable(email)):
         return Unsendable("unusable address")
     return _converted(member, plan, identity, email)
 
@@ -166,10 +167,12 @@ def _put_interests(draft: Draft, interests: Any, known: Mapping[str, str]) -> No
     """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
     if not isinstance(interests, dict) or not interests:
         return
-    chosen = [key for key, is_chosen in interests.items() if is_chosen is True]
-    names = list(dict.fromkeys(known[key] for key in chosen if key in known))
-    if len(names) < len(chosen) and not all(key in known for key in chosen):
+    try:
+        names = [known[key] for key, is_chosen in interests.items() if is_chosen is True]
+    except KeyError:
+        names = [known[key] for key, is_chosen in interests.items() if is_chosen is True and key in known]
         draft.warn("unknown interest")
         draft.note("interests", "one that the list did not name: left out")
-    if names or not chosen:
-        draft.properties["mailchimp_interests"] = names
+        if not names:
+            return
+    draft.properties["mailchimp_interests"] = names if len(names) <= 1 else list(dict.fromkeys(names))

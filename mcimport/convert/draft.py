@@ -51,7 +51,10 @@ def put_merge_fields(
             continue
         route = routes.get(tag)
         if route is None or not route.is_quick or not isinstance(given, str):
-            _put_any(draft, route or unlisted(str(tag)), given)
+            if route is not None and route.is_address and isinstance(given, dict):
+                _put_address(draft, route, given)
+            else:
+                _put_any(draft, route or unlisted(str(tag)), given)
             continue
         words = clean(given)  # most values: text that stays what it is
         if not route.field and words:
@@ -129,6 +132,13 @@ def _put_name(draft: Draft, route: Route, words: str) -> None:
         draft.contact[route.field] = words
     elif words:
         _put(draft, route, words)
+
+
+def _put_address(draft: Draft, route: Route, given: Mapping[str, Any]) -> None:
+    if parts := address(given):
+        draft.properties[route.property] = parts
+        if not draft.country:
+            draft.country = believed(parts)
 
 
 def _put_any(draft: Draft, route: Route, given: Any) -> None:

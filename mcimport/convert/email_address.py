@@ -16,6 +16,16 @@ _RESERVED = r"(?:arpa|invalid|local|localhost|onion|test)"
 _is_plain = re.compile(
     rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?!(?i:{_RESERVED})\Z)[A-Za-z]{{2,24}}"
 ).fullmatch
+# The same without a look at the parts' lengths, for an address so short that no part can be too long.
+_SHORT = 63
+_is_plain_and_short = re.compile(
+    rf"{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+(?!(?i:{_RESERVED})\Z)[A-Za-z]{{2,24}}"
+).fullmatch
+
+
+def plain(address: str) -> bool:
+    """Whether nothing about it, not even a blank at its ends, needs a second look. No says nothing."""
+    return len(address) <= _SHORT and _is_plain_and_short(address) is not None
 
 
 def usable(address: str) -> bool:

@@ -66,6 +66,7 @@ class Route:
         read: the value as its place demands it, None where it does not fit. Phone numbers go another way.
         is_phone: becomes E.164.
         listed: the list has a field of this tag.
+        is_address: an address goes to that property as it is.
         is_quick: any text goes to that property as it is, or to a name if it can be one.
     """
 
@@ -76,6 +77,7 @@ class Route:
     read: Reader
     is_phone: bool
     listed: bool
+    is_address: bool = False
     is_quick: bool = False
 
 
@@ -147,6 +149,7 @@ def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) ->
         read=field_reader(merge, field) if field else property_reader(merge),
         is_phone=field == "phone_number" or (not field and merge.type == "phone"),
         listed=listed,
+        is_address=listed and target is not None and not field and merge.type == "address",
         is_quick=listed and target is not None and (field in NAMES or (not field and merge.type in TEXTS)),
     )
 
