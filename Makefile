@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check chaos test-cron test-image format readme clean
+.PHONY: help demo test check chaos bench test-cron test-image format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -11,6 +11,7 @@ help:
 	@echo "make check   ruff, mypy, and the direction of imports"
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
+	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
 	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
 	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
 	@echo "make format  bring the code into shape"
@@ -37,6 +38,10 @@ check: $(VENV)/installed
 MINUTES ?= 10
 chaos: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# All of it (a quarter of an hour), or BENCH="ceiling idle"; QUICK=1: small sizes, to see that it runs.
+bench: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/run.py $(BENCH) $(if $(QUICK),--quick) --out bench.json
 
 # Two trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
 test-cron: $(VENV)/installed

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
 LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
-SLACK = 1.01  # what leaves evenly spaced arrives less so: a little air keeps the ninth push out of a second
+SLACK, MORE_SLACK, MOST_SLACK = 1.01, 0.01, 1.05  # what leaves evenly arrives less so: a second is a little longer
 NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
 RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
 CALM = 40  # answered requests after which one more connection is tried
@@ -210,6 +210,31 @@ class Gate:
                 self._change.notify()
 
 
+class Desk:
+    """Where pages are opened and worked through: a few at a time in the whole process, for each takes some megabytes.
+
+    One thread at a time computes anyway. Whoever goes on to wait for a service leaves the desk before.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = threading.Semaphore(places)
+        self._own = threading.local()
+
+    def sit_down(self) -> None:
+        """Waits for a place; whoever has one keeps it."""
+        if not getattr(self._own, "sits", False):
+            self._free.acquire()
+            self._own.sits = True
+
+    def leave(self) -> None:
+        if getattr(self._own, "sits", False):
+            self._own.sits = False
+            self._free.release()
+
+
+DESK = Desk(2)
+
+
 class Turn:
     """One push's place in the pace. `moment`: when its bytes had left (monotonic); infinite until that is known."""
 
@@ -226,7 +251,7 @@ class Pacer:
     """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
 
     One for each Ometria account. A refusal (429) lowers the rate to what was taken in the last second: that is what the
-    account takes. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
+    account takes; and it gives every second a little more air, for the way there may be less even than was hoped. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
     reports little room slows the turns in proportion.
     """
 
@@ -234,6 +259,7 @@ class Pacer:
         self._most = per_second
         self._rate = per_second
         self._room = 1.0
+        self._slack = SLACK
         self._next = 0.0
         self._cut_at = 0.0
         self._calm = 0
@@ -265,7 +291,7 @@ class Pacer:
         sent = self._latest[0].moment
         if sent == math.inf:
             return time.monotonic() + NOT_SENT_YET
-        return sent + SLACK * len(self._latest) / self._most
+        return sent + self._slack * len(self._latest) / self._most
 
     def refused(self, turn: Turn) -> None:
         """A 429: those that were under way together count once."""
@@ -274,6 +300,7 @@ class Pacer:
                 return
             self._cut_at = time.monotonic()
             self._calm = 0
+            self._slack = min(MOST_SLACK, self._slack + MORE_SLACK)
             in_a_second = sum(moment > self._cut_at - 1.0 for moment in self._taken)
             self._rate = max(self._most / 32, min(0.95 * self._rate, in_a_second or 0.5 * self._rate))
             self._next = max(self._next, self._cut_at + 0.5)

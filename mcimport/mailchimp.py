@@ -20,7 +20,7 @@ from mcimport import windows
 from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import FatalError, IgnoredError, MissingError, RejectedError, RetriableError, TooSlowError
 from mcimport.http import Answer, Wire, check
-from mcimport.limits import Gate, Patience, patiently
+from mcimport.limits import DESK, Gate, Patience, patiently
 from mcimport.models import ListFields, Member, MergeField, OptedIn, Page, Sweep, Window
 from mcimport.times import epoch, iso
 
@@ -296,6 +296,8 @@ class Mailchimp:
 
         def ask() -> Page:
             answer = self._once(f"lists/{list_key}/members", params, first=first)
+            if not first:  # one of many, in a worker's hands, who leaves the desk at the end of its piece of work
+                DESK.sit_down()
             content = _decoded(answer, _Members)
             page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
             windows.check(window, page, count, offset)
@@ -309,6 +311,7 @@ class Mailchimp:
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Answer:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
+        DESK.leave()
         with self._gate.place(self._patience.stop):
             try:
                 return check("Mailchimp", self._wire.send("GET", path, params=params))

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from mcimport import windows
 from mcimport.convert import encode_contact, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
+from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp, NobodyError
 from mcimport.models import (
     Contact,
@@ -46,7 +48,8 @@ class Job:
     Attributes:
         ometria: None in a dry run: everything happens but the push.
         convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
-        complete: adds to a page's members what a page does not hold.
+        aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
+            called.
         watched: ids of members (without the list) who have an open dead letter.
     """
 
@@ -54,7 +57,7 @@ class Job:
     mailchimp: Mailchimp
     ometria: Ometria | None
     convert: Callable[[Member], Conversion]
-    complete: Callable[[list[Member]], None] = lambda _: None
+    aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     watched: frozenset[str] = frozenset()
 
 
@@ -63,6 +66,13 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
+    try:
+        return _moved(window, job, page)
+    finally:
+        DESK.leave()
+
+
+def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
     haul = _Haul(window, job)
     if page is not None:
         return _carry(haul, list(windows.settle_whole(window, page)), None)
@@ -325,8 +335,13 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
     if haul.window.only is not None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
+    with haul.job.aside(members) as late:
+        _deliver_these(haul, members)
+        _deliver_these(haul, late())
+
+
+def _deliver_these(haul: _Haul, members: list[Member]) -> None:
     records: dict[str, _Ready] = {}
-    haul.job.complete(members)
     members.reverse()
     while members:
         haul.members += 1

@@ -14,7 +14,7 @@ import msgspec
 
 from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, ThrottledError
 from mcimport.http import Answer, Wire, check
-from mcimport.limits import Pacer, Patience, patiently
+from mcimport.limits import DESK, Pacer, Patience, patiently
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
@@ -135,6 +135,7 @@ class Ometria:
 
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
+        DESK.leave()
         turn = self._pacer.turn(self._patience.stop)
         try:
             answer = check("Ometria", self._wire.send("POST", "push", body=body, on_sent=turn.sent))

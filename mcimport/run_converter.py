@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from mcimport.convert import lacks_tags, make_converter
 from mcimport.errors import RetriableError, ServiceError
+from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptedIn
 from mcimport.windows import OVERLAP
@@ -89,19 +90,21 @@ class RunConverter:
         self._failures = 0
         self._rests_until = 0.0
 
-    def complete(self, members: list[Member]) -> None:
-        """Replaces those of a page who have more tags than it lists, fifty at most, by themselves with all of them.
+    @contextmanager
+    def aside(self, members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
+        """Takes out of a page those who have more tags than it lists, fifty at most, and asks for all of theirs.
 
-        Who has no address is not carried, and not asked about. One whose tags cannot be had stays as they are.
+        What is yielded waits for the answers and gives these members back. One whose tags cannot be had comes back as
+        they were. Who has no address is not carried, and not asked about.
         """
-        places = [place for place, one in enumerate(members) if lacks_tags(one) and one.email_address]
-        if len(places) <= 1:
-            whole = [self._with_tags(members[place]) for place in places]
-        else:
-            with ThreadPoolExecutor(min(AT_ONCE, len(places)), thread_name_prefix="tags") as pool:
-                whole = list(pool.map(self._with_tags, [members[place] for place in places]))
-        for place, member in zip(places, whole, strict=True):
-            members[place] = member
+        lacking = [one for one in members if lacks_tags(one) and one.email_address]
+        if not lacking:
+            yield list
+            return
+        members[:] = [one for one in members if not (lacks_tags(one) and one.email_address)]
+        with ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags") as pool:
+            asked = [pool.submit(self._with_tags, one) for one in lacking]
+            yield lambda: [one.result() for one in asked]
 
     def __call__(self, member: Member) -> Conversion:
         convert = self._convert or self._begun()
@@ -117,6 +120,7 @@ class RunConverter:
         return converted
 
     def _begun(self) -> Convert:
+        DESK.leave()  # the first waits for Mailchimp, and others for the first
         with self._lock:
             if self._convert is None:
                 self._rules = self._allowed()
@@ -128,6 +132,7 @@ class RunConverter:
 
     def _read_anew(self, stale: Convert) -> Convert:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
+        DESK.leave()
         with self._lock:
             if not self._is_fresh and self._convert is stale:
                 self._is_fresh = True

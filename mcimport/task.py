@@ -158,7 +158,7 @@ def _job(task: Task, run: Run, windows: Sequence[Window]) -> Job:
         mailchimp=task.services.mailchimp,
         ometria=None if task.dry_run else task.services.ometria,
         convert=converter,
-        complete=converter.complete,
+        aside=converter.aside,
         watched=letters.watched(task.state, task.row.id),
     )
 

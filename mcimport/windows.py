@@ -56,8 +56,14 @@ def fits_in_one(page: Page, asked: int) -> bool:
 
 
 def offsets(total: int, page: int) -> list[int]:
-    """Where to look for cuts: every nine tenths of a page, so that one page reads a piece; never above 40 pieces."""
-    piece = max(page * 9 // 10, -(-total // MOST_PIECES), 1)
+    """Where to look for cuts: every nine tenths of a page, so that one page reads a piece; never above 40 pieces.
+
+    A longer piece is as many pages as it needs, and nearly fills the last one, too.
+    """
+    piece = max(page * 9 // 10, 1)
+    least = -(-total // MOST_PIECES)
+    if least > piece:
+        piece = -(-least // max(1, page * 19 // 20)) * max(1, page * 19 // 20)
     return list(range(piece, total, piece))
 
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -647,7 +647,7 @@ def walked(mailchimp: Mailchimp, window: Window) -> tuple[set[str], list[tuple[i
         seen.update(who([member]))
         return Skipped("only looked at")
 
-    job = Job(LIST_KEY, mailchimp, None, note)
+    job = Job(LIST_KEY, mailchimp, None, note, lambda _: nullcontext(list))
     letters: list[tuple[int | None, int | None]] = []
     rest: Window | None = window
     for _ in range(300):

@@ -108,6 +108,8 @@ def unfinished(state: State, list_id: int) -> Run | None:
 
 def sweep_up(state: State, list_id: int) -> None:
     """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
+    if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
+        return
     with state.transaction():
         state.write(
             "UPDATE runs SET status = 'interrupted', finished_at = ? WHERE list_id = ? AND status = 'running'",

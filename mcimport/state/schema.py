@@ -108,3 +108,12 @@ def m002_remember_who_is_new(db: Database) -> None:
     """Where Mailchimp sends no clock, the first sync began between two moments: archives count from the earlier."""
     db.conn.execute("ALTER TABLE lists ADD COLUMN new_since TEXT")
     db.conn.execute("UPDATE lists SET new_since = first_sync_at")
+
+
+@migrations()
+def m003_find_open_runs_at_once(db: Database) -> None:
+    """However long the history is. SQLite uses them where a query repeats their words: see `state.runs`."""
+    db.conn.execute("CREATE INDEX runs_running ON runs (list_id) WHERE status = 'running'")
+    db.conn.execute("""
+        CREATE INDEX runs_unfinished ON runs (list_id)
+        WHERE status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL""")

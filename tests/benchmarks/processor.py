@@ -1,0 +1,38 @@
+"""Processor time a member of whole syncs, bytes in to bytes out, start-up aside, with nothing to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.box import Box
+from benchmarks.converting import converting
+from benchmarks.figures import Figure, Scale
+from benchmarks.importer import importer
+
+MOST = 25.0  # microseconds a member, phone numbers aside
+TIMES = 3
+
+
+def measure(scale: Scale) -> Iterator[Figure]:
+    size = scale.of(60_000, 8_000)
+    for has_phones in (False, True):
+        spent, floor = _spent(size, has_phones=has_phones)
+        who = "with phone numbers" if has_phones else "no phone numbers"
+        bound = ("", None) if has_phones else ("at most 25 µs", spent <= MOST)
+        yield Figure(f"whole sync ({who})", spent, "µs/member", "json.loads + json.dumps", floor, *bound)
+
+
+def _spent(size: int, *, has_phones: bool) -> tuple[float, float]:
+    """Microseconds a member, the smallest of several syncs, and what plain `json` takes for the same."""
+    with Box(0, has_phones=has_phones) as empty:
+        nobody = min(_sync(empty) for _ in range(TIMES))
+    with Box(size, has_phones=has_phones) as box:
+        everybody = min(_sync(box) for _ in range(TIMES))
+        with importer(box) as one:
+            floor = converting(one, box, min(size, 10_000)).floor
+    return 1e6 * (everybody - nobody) / size, floor
+
+
+def _sync(box: Box) -> float:
+    with importer(box) as one:
+        return one("sync", "--quiet").processor

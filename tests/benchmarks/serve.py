@@ -1,0 +1,97 @@
+"""The sandbox in a process of its own: says where it is, then answers a line of JSON with a line of JSON.
+
+Started by `box`, with its options as JSON in the first argument. It differs from `mcimport sandbox` in what a benchmark
+needs: many accounts, an audience without phone numbers, and an Ometria that forgets what it was sent, so that a list of
+a million fits into memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from benchmarks.told import Account, Counters, Place, counted
+from mcimport.sandbox import audience, people
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.people import ListIdentity, Row
+from mcimport.sandbox.server import Sandbox
+
+KEPT = 1_000  # records that an Ometria account remembers
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`clients` accounts with `size` members each; the knobs are the sandbox's."""
+
+    size: int
+    clients: int
+    has_phones: bool
+    knobs: dict[str, Any]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Turn these knobs, then forget what was asked so far, if that is wanted; the answer is what was counted before."""
+
+    turn: dict[str, Any] = {}
+    clear: bool = False
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    options = msgspec.json.decode(sys.argv[1], type=Options)
+    if not options.has_phones:
+        _forget_phones()
+    box = Sandbox(Knobs(size=options.size, **options.knobs))
+    accounts = [Account("client-0", box.mailchimp_key, box.ometria_key, box.list_key)]
+    for number in range(1, options.clients):
+        one = Account(f"client-{number}", f"{number:032x}-us6", f"{number:032x}", f"{number:010x}")
+        box.add_account(one.mailchimp_key, one.ometria_key, {one.list_key: options.size})
+        accounts.append(one)
+    for store in box._world.ometria.values():
+        store._pending = deque(maxlen=KEPT)
+    for members in box._world.audiences():
+        # Makes the index by hash, which is otherwise made, while everybody waits, when somebody is first sought by it.
+        members.find("0" * 32)
+    gc.collect()
+    gc.freeze()  # a million members are not to be walked over again and again while somebody waits
+    with box:
+        _say(Place(box.mailchimp_url, box.ometria_url, accounts))
+        _obey(box)
+
+
+def _obey(box: Sandbox) -> None:
+    began = time.process_time()
+    for line in sys.stdin:
+        order = msgspec.json.decode(line, type=Order)
+        counters = counted(box.requests, time.process_time() - began)
+        for name, value in order.turn.items():
+            setattr(box.knobs, name, value)
+        if order.clear:
+            box.clear_requests()
+            began = time.process_time()
+        _say(counters)
+
+
+def _forget_phones() -> None:
+    """Everybody as before, but without a number."""
+    invent = people.invent
+
+    def without(identity: ListIdentity, row: Row) -> dict[str, Any]:
+        member = invent(identity, row)
+        member["merge_fields"]["PHONE"] = ""
+        return member | {"sms_phone_number": "", "sms_subscription_status": ""}
+
+    vars(audience)["invent"] = without
+
+
+def _say(answer: Place | Counters) -> None:
+    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""First syncs of lists of several sizes with nothing to wait for, each made once, for whoever wants to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from benchmarks.box import Box
+from benchmarks.figures import Scale
+from benchmarks.importer import Ran, importer
+from benchmarks.told import Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One first sync."""
+
+    size: int
+    ran: Ran
+    seen: Counters
+
+
+def sizes(scale: Scale) -> tuple[int, int, int]:
+    return scale.of((30_000, 300_000, 1_000_000), (5_000, 20_000, 60_000))
+
+
+@cache
+def carried(size: int) -> Whole:
+    with Box(size) as box, importer(box) as one:
+        ran = one("sync", "--quiet")
+        return Whole(size, ran, box.counters())
