@@ -251,8 +251,9 @@ class Pacer:
     """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
 
     One for each Ometria account. A refusal (429) lowers the rate to what was taken in the last second: that is what the
-    account takes; and it gives every second a little more air, for the way there may be less even than was hoped. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
-    reports little room slows the turns in proportion.
+    account takes; and it gives every second a little more air, for the way may be less even than was hoped. Answers
+    raise the rate again, the faster the longer no refusal came, up to the configured one. A queue that reports little
+    room slows the turns in proportion.
     """
 
     def __init__(self, per_second: float) -> None:
