@@ -336,20 +336,27 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
     with haul.job.aside(members) as late:
-        _deliver_these(haul, members)
-        _deliver_these(haul, late())
+        ready = _ready(haul, members)
+        ometria = haul.job.ometria
+        if ometria is None:
+            _note_taken(haul, [*ready, *_ready(haul, late())])
+            return
+        full = len(ready) // ometria.batch * ometria.batch
+        _push(haul, ometria, ready[:full])
+        _push(haul, ometria, [*ready[full:], *_ready(haul, late())])
 
 
-def _deliver_these(haul: _Haul, members: list[Member]) -> None:
+def _ready(haul: _Haul, members: list[Member]) -> list[_Ready]:
     records: dict[str, _Ready] = {}
     members.reverse()
     while members:
         haul.members += 1
         _convert(haul, members.pop(), records)
-    ready = list(records.values())
-    ometria = haul.job.ometria
-    if ometria is None or not ready:
-        _note_taken(haul, ready)
+    return list(records.values())
+
+
+def _push(haul: _Haul, ometria: Ometria, ready: list[_Ready]) -> None:
+    if not ready:
         return
     pushed = ometria.push([one.record for one in ready])
     _note_taken(haul, [ready[place] for place in pushed.taken])

@@ -63,7 +63,7 @@ class Ometria:
         self._wire = wire
         self._pacer = pacer
         self._patience = patience
-        self._batch = batch
+        self.batch = batch
         self.has_taken = False
 
     def close(self) -> None:
@@ -78,8 +78,8 @@ class Ometria:
         taken: list[int] = []
         refused: list[tuple[int, str]] = []
         try:
-            for start in range(0, len(records), self._batch):
-                places = range(start, min(start + self._batch, len(records)))
+            for start in range(0, len(records), self.batch):
+                places = range(start, min(start + self.batch, len(records)))
                 self._push_places(records, list(places), taken, refused)
         except RetriableError as error:
             return Pushed(tuple(taken), tuple(refused), error)
