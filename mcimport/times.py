@@ -6,6 +6,7 @@ must never go into a query: one in `since_last_changed` made the API ignore the 
 
 from __future__ import annotations
 
+import operator
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,17 +24,13 @@ _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\
 USUAL_LENGTH = len("2026-11-24T08:00:00+00:00")
 
 
+_signs = operator.itemgetter(7, 10, 13, 16, 19, 22)
+_USUAL_SIGNS = ("-", "T", ":", ":", "+", ":")
+
+
 def _is_usual(text: str) -> bool:
     """As Mailchimp writes it, as far as these signs can tell; what is no date is left to `fromisoformat`."""
-    return (
-        len(text) == USUAL_LENGTH
-        and text[7] == "-"
-        and text[10] == "T"
-        and text[13] == ":"
-        and text[16] == ":"
-        and text[19] == "+"
-        and text[22] == ":"
-    )
+    return len(text) == USUAL_LENGTH and _signs(text) == _USUAL_SIGNS
 
 
 def epoch(text: Any) -> int | None:

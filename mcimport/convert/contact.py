@@ -20,6 +20,8 @@ from mcimport.models import Contact, ContactRules, Conversion, Converted, ListFi
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
 
+_LARGE = 2**31  # what `number` need not look at
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -138,14 +140,14 @@ def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn
 
 
 def _put_traits(draft: Draft, member: Member) -> None:
-    properties = draft.properties
-    if (rating := number(member.member_rating)) is not None:
+    properties, rating, vip = draft.properties, member.member_rating, member.vip
+    if (rating := rating if type(rating) is int and -_LARGE < rating < _LARGE else number(rating)) is not None:
         properties["mailchimp_rating"] = rating
-    if isinstance(member.vip, bool):
-        properties["mailchimp_vip"] = member.vip
-    if language := label(member.language):
+    if vip is False or vip is True:
+        properties["mailchimp_vip"] = vip
+    if member.language and (language := label(member.language)):
         properties["mailchimp_language"] = language
-    if source := label(member.source):
+    if member.source and (source := label(member.source)):
         properties["mailchimp_source"] = source
 
 
