@@ -47,6 +47,8 @@ def drive(
         if stop.asked.is_set():
             raise InterruptedRunError("stopped")
     if queue:
+        # The longest first, lest it be what all others are waited for with: one that holds a crowded second, say.
+        queue = deque(sorted(queue, key=lambda window: (window.sweep != "listed", -window.count)))
         _Pool(job, queue, tally, stop, workers, give_up).run()
 
 

@@ -211,7 +211,7 @@ class Gate:
 
 
 class Desk:
-    """Where pages are opened and worked through: a few at a time in the whole process, for each takes some megabytes.
+    """Where pages are opened and worked through: one at a time in the whole process, for each takes some megabytes.
 
     One thread at a time computes anyway. Whoever goes on to wait for a service leaves the desk before.
     """
@@ -232,7 +232,7 @@ class Desk:
             self._free.release()
 
 
-DESK = Desk(2)
+DESK = Desk(1)
 
 
 class Turn:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from mcimport.convert import lacks_tags, make_converter
-from mcimport.errors import RetriableError, ServiceError
+from mcimport.errors import McimportError, RetriableError, ServiceError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
-from mcimport.models import ContactRules, Conversion, Converted, Member, OptedIn
+from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn
 from mcimport.windows import OVERLAP
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
@@ -69,6 +69,35 @@ def opted_in(rules: ContactRules, spans: Sequence[Span]) -> tuple[OptedIn, ...]:
     return tuple(OptedIn(start, end, opted) for start, end in spans)
 
 
+class FieldsInTime:
+    """A list's own fields: read when they are first needed, or earlier, beside something else that takes its time.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, mailchimp: Mailchimp, list_key: str) -> None:
+        self._mailchimp = mailchimp
+        self._list_key = list_key
+        self._lock = threading.Lock()
+        self._known: ListFields | None = None
+
+    def begin(self) -> None:
+        """Returns at once. Whoever needs the fields waits for them, or tries anew if this failed."""
+
+        def read() -> None:
+            with suppress(McimportError):
+                self.read()
+
+        threading.Thread(target=read, name="fields", daemon=True).start()
+
+    def read(self, *, anew: bool = False) -> ListFields:
+        """Raises what Mailchimp raises."""
+        with self._lock:
+            if self._known is None or anew:
+                self._known = self._mailchimp.list_fields(self._list_key)
+            return self._known
+
+
 class RunConverter:
     """Converts the members of one run; safe to share between threads.
 
@@ -77,9 +106,15 @@ class RunConverter:
     """
 
     def __init__(
-        self, mailchimp: Mailchimp, rules: ContactRules, welcome: Welcome, warn: Callable[[str], None]
+        self,
+        mailchimp: Mailchimp,
+        fields: FieldsInTime,
+        rules: ContactRules,
+        welcome: Welcome,
+        warn: Callable[[str], None],
     ) -> None:
         self._mailchimp = mailchimp
+        self._fields = fields
         self._rules = rules
         self._welcome = welcome
         self._warn = warn
@@ -124,11 +159,8 @@ class RunConverter:
         with self._lock:
             if self._convert is None:
                 self._rules = self._allowed()
-                self._convert = self._read()
+                self._convert = make_converter(self._fields.read(), self._rules)
             return self._convert
-
-    def _read(self) -> Convert:
-        return make_converter(self._mailchimp.list_fields(self._rules.list_key), self._rules)
 
     def _read_anew(self, stale: Convert) -> Convert:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
@@ -137,7 +169,7 @@ class RunConverter:
             if not self._is_fresh and self._convert is stale:
                 self._is_fresh = True
                 with suppress(ServiceError):
-                    self._convert = self._read()
+                    self._convert = make_converter(self._fields.read(anew=True), self._rules)
             return self._convert or stale
 
     def _with_tags(self, member: Member) -> Member:

@@ -174,6 +174,8 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
         archived_since = max(begun_before - 1, since or 0)
         archived = _first(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
+    if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
+        task.read_ahead()
     until = min(page.settled for _, _, page in firsts)
     numbers = count()
     planned: list[Window] = []

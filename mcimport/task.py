@@ -18,7 +18,7 @@ from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.move import Job
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
-from mcimport.run_converter import RunConverter, Span, Welcome, new_to, opted_in
+from mcimport.run_converter import FieldsInTime, RunConverter, Span, Welcome, new_to, opted_in
 from mcimport.state import State, hold, is_ours, letters, lists, runs
 
 
@@ -55,6 +55,7 @@ class Task:
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
+    _fields: FieldsInTime | None = None
 
     def refresh(self) -> ListRow:
         self.row = lists.by_id(self.state, self.row.id)
@@ -63,6 +64,16 @@ class Task:
     @property
     def rules(self) -> ContactRules:
         return self.client.rules(self.list_key, self.row.new_since)
+
+    def read_ahead(self) -> None:
+        """The list's own fields will be needed: they may be read while something else takes its time."""
+        self._fields = FieldsInTime(self.services.mailchimp, self.list_key)
+        self._fields.begin()
+
+    def fields(self) -> FieldsInTime:
+        """For one run: the next one reads them anew."""
+        found, self._fields = self._fields or FieldsInTime(self.services.mailchimp, self.list_key), None
+        return found
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
@@ -152,7 +163,7 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
 
 def _job(task: Task, run: Run, windows: Sequence[Window]) -> Job:
     rules, welcome = _welcome(task, run, windows)
-    converter = RunConverter(task.services.mailchimp, rules, welcome, task.warn)
+    converter = RunConverter(task.services.mailchimp, task.fields(), rules, welcome, task.warn)
     return Job(
         list_key=task.list_key,
         mailchimp=task.services.mailchimp,
@@ -174,8 +185,14 @@ def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRu
     rules = task.rules
     if run.kind != "replay":
         rules = new_to(rules, task.row.sync_point, spans)
-        spans, many = [(run.since, None), *spans], many + run.members_total
+        spans, many = [(run.since, None), *spans], many + _perhaps_new(run, rules)
     return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
+
+
+def _perhaps_new(run: Run, rules: ContactRules) -> int:
+    """How many of a run's members may be new: of a list's first run nobody, for all of them changed before it began."""
+    is_first = run.until is not None and rules.new_since is not None and run.until < rules.new_since
+    return 0 if is_first and rules.subscription_events == "new" else run.members_total
 
 
 # ---- what came of it

@@ -27,6 +27,7 @@ from mcimport.sync import Wish, sync_all
 from mcimport.task import House
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
+SWITCH = 0.001  # seconds; at Python's own 0.005 a worker that only sends waits so long for one that converts, each time
 
 Pairs = Sequence[tuple[Client, str]]
 
@@ -56,6 +57,7 @@ def _run(
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     _share_memory()
+    sys.setswitchinterval(SWITCH)
     stop = Stop()
     accounts = Accounts(stop)
     telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run)

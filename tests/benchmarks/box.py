@@ -32,16 +32,20 @@ class Box:
         size: members of each client's list.
         clients: each with keys and a list of its own.
         has_phones: False: the same people without phone numbers.
+        has_many_tags: False: the same people, nobody of whom has more tags than a page lists.
         knobs: the sandbox's. Ometria takes whatever is sent, unless `pushes_per_second` says otherwise.
     """
 
     place: Place
 
-    def __init__(self, size: int, *, clients: int = 1, has_phones: bool = True, **knobs: Any) -> None:
+    def __init__(
+        self, size: int, *, clients: int = 1, has_phones: bool = True, has_many_tags: bool = True, **knobs: Any
+    ) -> None:
         options = {
             "size": size,
             "clients": clients,
             "has_phones": has_phones,
+            "has_many_tags": has_many_tags,
             "knobs": {"pushes_per_second": UNLIMITED, **knobs},
         }
         self._process = subprocess.Popen(

@@ -21,6 +21,7 @@ from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.people import ListIdentity, Row
 from mcimport.sandbox.server import Sandbox
 
+TAGS_ON_A_PAGE = 50
 KEPT = 1_000  # records that an Ometria account remembers
 
 
@@ -30,6 +31,7 @@ class Options(msgspec.Struct, frozen=True):
     size: int
     clients: int
     has_phones: bool
+    has_many_tags: bool
     knobs: dict[str, Any]
 
 
@@ -43,8 +45,7 @@ class Order(msgspec.Struct, frozen=True):
 def main() -> None:
     """Serves until standard input ends."""
     options = msgspec.json.decode(sys.argv[1], type=Options)
-    if not options.has_phones:
-        _forget_phones()
+    _simplify(options)
     box = Sandbox(Knobs(size=options.size, **options.knobs))
     accounts = [Account("client-0", box.mailchimp_key, box.ometria_key, box.list_key)]
     for number in range(1, options.clients):
@@ -76,16 +77,21 @@ def _obey(box: Sandbox) -> None:
         _say(counters)
 
 
-def _forget_phones() -> None:
-    """Everybody as before, but without a number."""
+def _simplify(options: Options) -> None:
+    """Everybody as before, but without a number, or with no more tags than a page lists."""
     invent = people.invent
 
-    def without(identity: ListIdentity, row: Row) -> dict[str, Any]:
+    def simplified(identity: ListIdentity, row: Row) -> dict[str, Any]:
         member = invent(identity, row)
-        member["merge_fields"]["PHONE"] = ""
-        return member | {"sms_phone_number": "", "sms_subscription_status": ""}
+        if not options.has_phones:
+            member["merge_fields"]["PHONE"] = ""
+            member |= {"sms_phone_number": "", "sms_subscription_status": ""}
+        if not options.has_many_tags:
+            member["tags"] = member["tags"][:TAGS_ON_A_PAGE]
+            member["tags_count"] = len(member["tags"])
+        return member
 
-    vars(audience)["invent"] = without
+    vars(audience)["invent"] = simplified
 
 
 def _say(answer: Place | Counters) -> None:

@@ -41,6 +41,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
         single: of Mailchimp's requests, those for one member alone.
         most_open: requests of one Mailchimp account that were open at once.
         most_pushes: of one Ometria account, in any second.
+        pages: of windows that were asked for.
         walk_began, walk_ended, walked: the pages of windows, from the first question to the last answer, and their
             members; look-ups and first pages are not among them.
         push_began, push_ended, pushed_since: arrival of the first and of the last accepted push, and the records in all
@@ -58,6 +59,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     most_open: int
     most_pushes: int
     began: float
+    pages: int
     walk_began: float
     walk_ended: float
     walked: int
@@ -91,6 +93,7 @@ def counted(requests: Sequence[Request], processor: float) -> Counters:
         most_open=max((one.open for one in asked), default=0),
         most_pushes=_most_pushes(pushes),
         began=requests[0].at if requests else 0.0,
+        pages=len(walk),
         walk_began=min((one.at for one in walk), default=0.0),
         walk_ended=max((one.finished for one in walk), default=0.0),
         walked=sum(one.count for one in walk),
