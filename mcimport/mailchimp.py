@@ -301,8 +301,17 @@ class Mailchimp:
 
         def ask() -> Page:
             answer = self._once(f"lists/{list_key}/members", params, first=first)
-            if not first:  # one of many, in a worker's hands, who leaves the desk at the end of its piece of work
-                DESK.sit_down()
+            if first:
+                return opened(answer)
+            # One of many, in the hands of a worker, who leaves the desk when the page is worked through.
+            DESK.sit_down()
+            try:
+                return opened(answer)
+            except BaseException:
+                DESK.leave()  # nobody sleeps there until the next try
+                raise
+
+        def opened(answer: Answer) -> Page:
             content = _decoded(answer, _Members)
             page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
             windows.check(window, page, count, offset)

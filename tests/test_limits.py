@@ -23,7 +23,7 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.limits import Gate, Pacer, Patience, Stop, patiently
+from mcimport.limits import Desk, Gate, Pacer, Patience, Stop, patiently
 
 PATIENT = 20.0  # seconds after which a thread that was told to leave is taken to hang
 
@@ -506,3 +506,30 @@ def test_a_stop_at_once_ends_the_wait_for_a_turn_and_an_ordinary_stop_does_not()
     ended = in_a_thread(lambda: pacer.turn(stop))
     stop.at_once()
     assert isinstance(ended(), InterruptedRunError)
+
+
+def sits_down_within(desk: Desk, seconds: float) -> bool:
+    """Whether another thread gets a place; it leaves again."""
+    sat = threading.Event()
+
+    def sit() -> None:
+        desk.sit_down()
+        sat.set()
+        desk.leave()
+
+    threading.Thread(target=sit, daemon=True).start()
+    return sat.wait(seconds)
+
+
+def test_a_desk_has_its_places_and_no_more() -> None:
+    """Who sits keeps one place, however often they sit down; who leaves gives it to the next."""
+    desk = Desk(1)
+    desk.sit_down()
+    desk.sit_down()
+    assert not sits_down_within(desk, 0.05)
+    desk.leave()
+    desk.leave()
+    assert sits_down_within(desk, 5)
+    two = Desk(2)
+    two.sit_down()
+    assert sits_down_within(two, 5)

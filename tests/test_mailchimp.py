@@ -293,6 +293,18 @@ def test_an_answer_that_is_none_is_asked_for_again_and_never_taken_for_nobody(ma
     assert len(box.requests) == 1
 
 
+def test_who_waits_for_another_try_does_not_sit_where_pages_are_opened(make: Maker) -> None:
+    """A page that cannot be read keeps nobody from opening theirs."""
+    box, audience, mailchimp = make(fault=only_members("truncated"))
+    people(audience, [T, T + 1])
+    with pytest.raises(RetriableError):
+        mailchimp.next_page(LIST_KEY, WINDOW, 100)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(limits.DESK.sit_down).result(timeout=5)
+        pool.submit(limits.DESK.leave).result(timeout=5)
+    assert len(box.requests) == 4
+
+
 def test_a_passing_404_in_the_middle_of_a_run_ends_nothing(make: Maker) -> None:
     """Not a look-up, not a crowded second, not the list's fields: each is tried again, and fails as others do."""
     box, audience, mailchimp = make(fault=first_times("404", 2))
