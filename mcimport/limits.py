@@ -250,10 +250,10 @@ class Turn:
 class Pacer:
     """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
 
-    One for each Ometria account. A refusal (429) lowers the rate to what was taken in the last second: that is what the
-    account takes; and it gives every second a little more air, for the way may be less even than was hoped. Answers
-    raise the rate again, the faster the longer no refusal came, up to the configured one. A queue that reports little
-    room slows the turns in proportion.
+    One for each Ometria account. A refusal (429) gives every second a little more air, for the way may be less even than
+    was hoped. Where less was taken in the last second than is configured, that is what the account takes, and the new
+    rate. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that reports
+    little room slows the turns in proportion.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -303,6 +303,8 @@ class Pacer:
             self._calm = 0
             self._slack = min(MOST_SLACK, self._slack + MORE_SLACK)
             in_a_second = sum(moment > self._cut_at - 1.0 for moment in self._taken)
+            if in_a_second >= self._most - 1:
+                return  # the account takes what is configured: the way there was uneven, and there is more air now
             self._rate = max(self._most / 32, min(0.95 * self._rate, in_a_second or 0.5 * self._rate))
             self._next = max(self._next, self._cut_at + 0.5)
 

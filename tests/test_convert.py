@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mcimport.convert import contact_id, encode_contact, make_converter, member_id
 from mcimport.convert.email_address import usable
 from mcimport.models import (
+    Channels,
     Contact,
     ContactRules,
     Conversion,
@@ -26,6 +27,7 @@ from mcimport.models import (
     MergeField,
     OptIn,
     Skipped,
+    SmsChannel,
     Unsendable,
 )
 from mcimport.sandbox.validation import complaint_of, schema
@@ -197,6 +199,18 @@ def test_without_an_sms_status_the_merge_field_is_the_number(status: Any) -> Non
         fields=ListFields(merge_fields={"TEL": MergeField("TEL", "phone")}),
     ).contact
     assert (found.phone_number, found.channels) == ("+34600555012", None)
+
+
+def test_an_sms_no_needs_no_number_of_its_own() -> None:
+    """Who said no to text messages is not asked by another number, though Mailchimp holds none any more."""
+    found = converted(
+        fields=ListFields({"PHONE": MergeField("PHONE", "phone")}),
+        merge_fields={"PHONE": "+44 20 7946 0000"},
+        sms_phone_number="",
+        sms_subscription_status="unsubscribed",
+    ).contact
+    assert found.phone_number == "+442079460000"
+    assert found.channels == Channels(sms=SmsChannel(allow_marketing=False))
 
 
 def test_sms_consent_never_passes_to_another_number() -> None:
