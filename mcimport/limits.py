@@ -250,10 +250,10 @@ class Turn:
 class Pacer:
     """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
 
-    One for each Ometria account. A refusal (429) gives every second a little more air, for the way may be less even than
-    was hoped. Where less was taken in the last second than is configured, that is what the account takes, and the new
-    rate. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that reports
-    little room slows the turns in proportion.
+    One for each Ometria account. A refusal (429) gives every second a little more air, for the way may be less even
+    than was hoped. Where less was taken in the last second than is configured, that is what the account takes, and the
+    new rate. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
+    reports little room slows the turns in proportion.
     """
 
     def __init__(self, per_second: float) -> None:
