@@ -49,9 +49,11 @@ class Chronicle:
     def secrets_in(self, text: str) -> int:
         """How many addresses and names of anybody, ever, stand in a text."""
         low = text.lower()
-        addresses = {address.lower() for some in self.addresses.values() for address in some}
+        with self._audience.lock:  # people may be changing all the while
+            addresses = {address.lower() for some in self.addresses.values() for address in some}
+            names = set(self.names)
         words = set(re.findall(r"[^\W\d_]+", text))
-        return sum(address in low for address in addresses) + len(words & self.names)
+        return sum(address in low for address in addresses) + len(words & names)
 
     def _note(self, number: int) -> None:
         person = self._audience.person(number)
