@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check chaos bench test-cron test-image format readme clean
+.PHONY: help demo test check chaos bench bench-peers plots test-cron test-image format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -12,6 +12,8 @@ help:
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
 	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
+	@echo "make bench-peers what one would take instead, on the same list (installs 600 MB)"
+	@echo "make plots   two pictures from bench.json"
 	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
 	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
 	@echo "make format  bring the code into shape"
@@ -42,6 +44,14 @@ chaos: $(VENV)/installed
 # All of it (a quarter of an hour), or BENCH="ceiling idle"; QUICK=1: small sizes, to see that it runs.
 bench: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/run.py $(BENCH) $(if $(QUICK),--quick) --out bench.json
+
+# Not in CI: each peer gets an environment of its own, in the user's cache folder. PEERS="dlt drt-core", QUICK=1.
+bench-peers: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/peers.py $(PEERS) $(if $(QUICK),--quick) --out peers.json
+
+plots: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9'
+	$(BIN)/python tests/benchmarks/plot.py bench.json throughput.svg memory.svg
 
 # Two trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
 test-cron: $(VENV)/installed

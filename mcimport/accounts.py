@@ -61,7 +61,7 @@ class Accounts:
             finally:
                 with self._lock:
                     self._open.discard(services)
-                services.close()
+                services.give_up()  # so that nothing that was begun for this client waits on, with nobody to hear it
         finally:
             self._stop.dismiss(stop)
 

@@ -108,11 +108,15 @@ def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False)
         tally.tried = True
         return work()
 
+    def pause(seconds: float) -> None:
+        DESK.leave()  # nobody sleeps there
+        patience.stop.asked.wait(seconds)
+
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),
         stop=tally.exhausted,
         wait=tally.pause,
-        sleep=tenacity.sleep_using_event(patience.stop.asked),
+        sleep=pause,
         reraise=True,
     )
     return retrying(attempt)

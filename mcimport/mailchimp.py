@@ -19,7 +19,15 @@ import msgspec
 
 from mcimport import windows
 from mcimport.convert import is_contact_id, member_id
-from mcimport.errors import FatalError, IgnoredError, MissingError, RejectedError, RetriableError, TooSlowError
+from mcimport.errors import (
+    FatalError,
+    IgnoredError,
+    InterruptedRunError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    TooSlowError,
+)
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import DESK, Gate, Patience, patiently
 from mcimport.models import ListFields, Member, MergeField, OptedIn, Page, Sweep, Window
@@ -70,6 +78,11 @@ class Mailchimp:
 
     def close(self) -> None:
         self._wire.close()
+
+    def check_not_stopped(self) -> None:
+        """Raises InterruptedRunError once a stop was asked for."""
+        if self._patience.stop.asked.is_set():
+            raise InterruptedRunError("stopped")
 
     def ping(self) -> None:
         """Raises when the key is not accepted."""
@@ -284,6 +297,7 @@ class Mailchimp:
         def ask() -> Page:
             page = self.next_page(list_key, window, count, quick=True)
             if page.total and not page.members:
+                DESK.leave()
                 raise NobodyError(page)
             return page
 

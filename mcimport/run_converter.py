@@ -47,7 +47,7 @@ class Welcome:
 
 
 def new_to(rules: ContactRules, sync_point: int | None, spans: Sequence[Span]) -> ContactRules:
-    """The rules for a run from the sync point on, which reads `spans` as well.
+    """The rules for a run from the sync point on, where nobody of `spans` was sent before.
 
     Who opted in before all of these was sent with the time then, or on purpose without it: an imported file that was
     left out with `--since now`, say, is no crowd of new subscribers in a later full sync.
@@ -137,9 +137,18 @@ class RunConverter:
             yield list
             return
         members[:] = [one for one in members if not (lacks_tags(one) and one.email_address)]
-        with ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags") as pool:
-            asked = [pool.submit(self._with_tags, one) for one in lacking]
-            yield lambda: [one.result() for one in asked]
+        pool = ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags")
+        asked = [pool.submit(self._with_tags, one) for one in lacking]
+
+        def late() -> list[Member]:
+            DESK.leave()
+            return [one.result() for one in asked]
+
+        try:
+            yield late
+        finally:
+            DESK.leave()
+            pool.shutdown(cancel_futures=True)
 
     def __call__(self, member: Member) -> Conversion:
         convert = self._convert or self._begun()
@@ -173,6 +182,7 @@ class RunConverter:
             return self._convert or stale
 
     def _with_tags(self, member: Member) -> Member:
+        self._mailchimp.check_not_stopped()  # who leaves does not ask for hundreds: the page will be read again
         if time.monotonic() < self._rests_until:
             return member
         try:

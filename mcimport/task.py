@@ -184,7 +184,8 @@ def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRu
     many = sum(1 if window.only else sys.maxsize for window in replayed)
     rules = task.rules
     if run.kind != "replay":
-        rules = new_to(rules, task.row.sync_point, spans)
+        never_sent: list[Span] = [(one.since, one.until) for one in letters.open_of(task.state, task.row.id)]
+        rules = new_to(rules, task.row.sync_point, [*spans, *never_sent])
         spans, many = [(run.since, None), *spans], many + _perhaps_new(run, rules)
     return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import signal
+import subprocess
+import threading
 from collections import Counter
 from hashlib import sha256
 from typing import Any
@@ -11,7 +15,11 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
 from mcimport.convert import MAPPING, encode_contact, make_converter
+from mcimport.http import Wire
+from mcimport.limits import DESK, Gate, Patience
+from mcimport.mailchimp import Mailchimp
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.sandbox.ledger import Request
 from mcimport.times import iso
 
@@ -84,6 +92,51 @@ def test_tags_that_are_cut_where_all_should_be_are_left_out(stage: Stage) -> Non
     ended = importer("sync")
     assert "tags of some members could not be read whole" in ended.err
     assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
+
+
+def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> None:
+    """The one place where pages are opened is left meanwhile, also by whoever has nothing to push before."""
+    importer = stage()
+    box = importer.box
+    person = box.audience().add(email_address="many@example.com", **tagged(60))
+    credentials = base64.b64encode(f"any:{box.mailchimp_key}".encode()).decode()
+    wire = Wire("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
+    mailchimp = Mailchimp(wire, Gate(10), Patience())
+    members = list(mailchimp.first_page(box.list_key, "listed", None, 10).members)
+    sat = threading.Event()
+    waited: list[bool] = []
+    box.knobs.fault = lambda one: waited.append(sat.wait(10)) if one.path.endswith("/tags") else None
+
+    def sit() -> None:
+        DESK.sit_down()
+        sat.set()
+        DESK.leave()
+
+    rules = ContactRules(box.list_key)
+    converter = RunConverter(mailchimp, FieldsInTime(mailchimp, box.list_key), rules, Welcome(0, 0, ()), print)
+    DESK.sit_down()
+    threading.Thread(target=sit, daemon=True).start()
+    with converter.aside(members) as late:
+        (whole,) = late()
+    wire.close()
+    assert waited == [True]
+    assert whole.contact_id == person["contact_id"]
+    assert len(whole.tags) == 60
+
+
+def test_a_stop_does_not_wait_for_hundreds_of_members_tags(stage: Stage) -> None:
+    """What was not asked for yet is not; the page is read again by the next sync, which brings everybody."""
+    importer = stage(latency=0.02)
+    for number in range(200):
+        importer.box.audience().add(email_address=f"m{number}@example.com", **tagged(60))
+    child = subprocess.Popen(importer.command("sync"), stderr=subprocess.PIPE)
+    importer.box.knobs.fault = lambda one: child.terminate() if one.path.endswith("/tags") else None
+    child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert len(asked(importer, "/tags")) < 100
+    importer.box.knobs.fault = None
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "404"])
@@ -209,6 +262,30 @@ def test_letters_that_are_taken_along_are_counted_too(stage: Stage) -> None:
         importer("sync")
     assert carried(importer) == expected(importer)
     assert importer.box.welcomes().total() <= 50
+
+
+def refuses(importer: Importer, *members: Any) -> None:
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in members}
+
+
+@pytest.mark.parametrize("later", [(), ("--full",)], ids=["changes", "full"])
+def test_who_was_never_sent_is_still_new_when_they_are(stage: Stage, later: tuple[str, ...]) -> None:
+    """A new subscriber whom Ometria refused at first: welcomed when they are taken, though the sync point moved on."""
+    importer = stage(size=100)
+    importer("sync")
+    importer.box.clock.advance(600)
+    new = importer.box.audience().add(email_address="new@example.com")
+    refuses(importer, new)
+    importer.box.clock.advance(60)
+    assert importer("sync").code == 3
+    refuses(importer)
+    importer.box.clock.advance(7_200)
+    importer("sync")
+    importer.box.audience().change(who=[new])
+    importer.box.clock.advance(60)
+    assert importer("sync", *later).code == 0
+    assert importer.box.welcomes().total() == 1
+    assert importer("dlq", "list", "--json").lines == []
 
 
 def test_a_replay_of_one_new_subscriber_welcomes_them(stage: Stage) -> None:
