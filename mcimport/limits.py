@@ -23,6 +23,7 @@ T = TypeVar("T")
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
 LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was asked for
 SLACK, MORE_SLACK, MOST_SLACK = 1.01, 0.01, 1.05  # what leaves evenly arrives less so: a second is a little longer
+NEARLY = 0.85  # the share of the configured pushes that, when taken in the last second, tells that all of them are
 NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
 RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
 CALM = 40  # answered requests after which one more connection is tried
@@ -307,7 +308,7 @@ class Pacer:
             self._calm = 0
             self._slack = min(MOST_SLACK, self._slack + MORE_SLACK)
             in_a_second = sum(moment > self._cut_at - 1.0 for moment in self._taken)
-            if in_a_second >= self._most - 1:
+            if in_a_second >= NEARLY * self._most:
                 return  # the account takes what is configured: the way there was uneven, and there is more air now
             self._rate = max(self._most / 32, min(0.95 * self._rate, in_a_second or 0.5 * self._rate))
             self._next = max(self._next, self._cut_at + 0.5)

@@ -343,7 +343,8 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
             return
         full = len(ready) // ometria.batch * ometria.batch
         _push(haul, ometria, ready[:full])
-        _push(haul, ometria, [*ready[full:], *_ready(haul, late())])
+        last = {one.who: one for one in (*ready[full:], *_ready(haul, late()))}
+        _push(haul, ometria, list(last.values()))
 
 
 def _ready(haul: _Haul, members: list[Member]) -> list[_Ready]:

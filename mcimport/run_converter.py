@@ -101,6 +101,8 @@ class FieldsInTime:
 class RunConverter:
     """Converts the members of one run; safe to share between threads.
 
+    `is_silenced`: there were more subscription events than the limit allows, and none, or no more, were caused.
+
     The list's fields are read when the first member comes, and once more, in the whole run, when a member has an
     interest or a merge field that the list did not name then. Raises what Mailchimp raises for the first reading.
     """
@@ -120,6 +122,7 @@ class RunConverter:
         self._warn = warn
         self._lock = threading.Lock()
         self._convert: Convert | None = None
+        self.is_silenced = False  # an opt-in was sent, or will be, without its event
         self._is_fresh = False  # the fields were read a second time
         self._events = itertools.count(1)
         self._failures = 0
@@ -201,6 +204,7 @@ class RunConverter:
         """The last word on the limit, for counts have been seen to lie: whoever comes after it is not welcomed."""
         if next(self._events) <= self._welcome.limit:
             return converted
+        self.is_silenced = True
         self._warn(f"more subscription events than counted: after the welcome_limit of {self._welcome.limit:,} none")
         silent = msgspec.structs.replace(converted.contact, timestamp_subscribed=None)
         return msgspec.structs.replace(converted, contact=silent)
@@ -213,10 +217,12 @@ class RunConverter:
         try:
             many = sum(self._mailchimp.count_opted_in(rules.list_key, some) for some in welcome.events)
         except ServiceError:
+            self.is_silenced = True
             self._warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
             return replace(rules, subscription_events="none")
         if many <= welcome.limit:
             return rules
+        self.is_silenced = True
         self._warn(
             f"this run would cause {many:,} subscription events, more than the welcome_limit of {welcome.limit:,}:"
             " it causes none"

@@ -125,9 +125,11 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
         task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
+    rules, welcome = _welcome(task, run, windows)
+    converter = RunConverter(task.services.mailchimp, task.fields(), rules, welcome, task.warn)
     with recorded_end(task, run_id):
         drive(
-            _job(task, run, windows),
+            _job(task, converter),
             windows,
             lambda outcome: _record(task, run_id, outcome),
             stop=task.services.stop,
@@ -135,7 +137,12 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
             pages=pages,
             give_up=task.services.give_up,
         )
-    return runs.finish(task.state, run_id, "completed")
+    done = runs.finish(task.state, run_id, "completed")
+    if converter.is_silenced and done.until is not None:
+        # What it did not announce is announced by nobody else: neither by the next run's overlap nor by its letters.
+        lists.no_longer_new(task.state, task.row.id, done.until + 1)
+        task.refresh()
+    return done
 
 
 @contextlib.contextmanager
@@ -161,9 +168,7 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _job(task: Task, run: Run, windows: Sequence[Window]) -> Job:
-    rules, welcome = _welcome(task, run, windows)
-    converter = RunConverter(task.services.mailchimp, task.fields(), rules, welcome, task.warn)
+def _job(task: Task, converter: RunConverter) -> Job:
     return Job(
         list_key=task.list_key,
         mailchimp=task.services.mailchimp,

@@ -264,6 +264,28 @@ def test_letters_that_are_taken_along_are_counted_too(stage: Stage) -> None:
     assert importer.box.welcomes().total() <= 50
 
 
+@pytest.mark.parametrize("later", [("sync",), ("dlq", "replay")], ids=" ".join)
+def test_what_a_run_did_not_announce_is_not_announced_by_its_letters_or_the_overlap(
+    stage: Stage, later: tuple[str, ...]
+) -> None:
+    """A file of more than the limit causes no events, and neither does whatever of it comes a little later."""
+    importer = stage(size=200)
+    importer.configure(AT_MOST_50 + "mailchimp.window = 30\n")
+    importer("sync")
+    importer.box.clock.advance(600)
+    imported(importer, 80)
+    importer.box.clock.advance(-3_570)  # so that the next run's overlap holds some of them
+    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
+    importer("sync")
+    importer.box.knobs.fault = None
+    importer.box.clock.advance(60)
+    importer(*later)
+    importer("sync")
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+    assert importer.box.welcomes().total() == 0
+
+
 def refuses(importer: Importer, *members: Any) -> None:
     importer.box.knobs.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in members}
 

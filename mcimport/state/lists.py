@@ -76,6 +76,14 @@ def note_first_sync(state: State, list_id: int, moment: int, new_since: int) -> 
         )
 
 
+def no_longer_new(state: State, list_id: int, moment: int) -> None:
+    """Who opted in before `moment` is not new to this destination any more."""
+    with state.transaction():
+        state.write(
+            "UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)]
+        )
+
+
 def advance(state: State, list_id: int, moment: int) -> None:
     """Inside a transaction: moves the sync point to `moment`, never backwards. (ISO texts in UTC sort as times do.)"""
     state.write(
