@@ -141,7 +141,8 @@ class RunConverter:
             return
         members[:] = [one for one in members if not (lacks_tags(one) and one.email_address)]
         pool = ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags")
-        asked = [pool.submit(self._with_tags, one) for one in lacking]
+        is_long = len(lacking) > AT_ONCE  # more than one round: who leaves meanwhile does not go on asking
+        asked = [pool.submit(self._with_tags, one, is_long=is_long) for one in lacking]
 
         def late() -> list[Member]:
             DESK.leave()
@@ -184,8 +185,9 @@ class RunConverter:
                     self._convert = make_converter(self._fields.read(anew=True), self._rules)
             return self._convert or stale
 
-    def _with_tags(self, member: Member) -> Member:
-        self._mailchimp.check_not_stopped()  # who leaves does not ask for hundreds: the page will be read again
+    def _with_tags(self, member: Member, *, is_long: bool) -> Member:
+        if is_long:
+            self._mailchimp.check_not_stopped()  # the page will be read again
         if time.monotonic() < self._rests_until:
             return member
         try:
