@@ -6,7 +6,6 @@ must never go into a query: one in `since_last_changed` made the API ignore the 
 
 from __future__ import annotations
 
-import operator
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,32 +22,43 @@ _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\
 
 USUAL_LENGTH = len("2026-11-24T08:00:00+00:00")
 
-
-_signs = operator.itemgetter(7, 10, 13, 16, 19, 22)
-_USUAL_SIGNS = ("-", "T", ":", ":", "+", ":")
-
-
-def _is_usual(text: str) -> bool:
-    """As Mailchimp writes it, as far as these signs can tell; what is no date is left to `fromisoformat`."""
-    return len(text) == USUAL_LENGTH and _signs(text) == _USUAL_SIGNS
+# The three parts of a time as Mailchimp writes it: "2026-11-24T", "08:00:" and "00+00:00", as seconds. Days are learned
+# from times that were read the long way; a look at each part is a third of the cost of a calendar.
+_DAYS: dict[str, int] = {}
+_MOST_DAYS = 40_000  # a century of them, and some four megabytes
+_MINUTES = {f"{hour:02}:{minute:02}:": 3600 * hour + 60 * minute for hour in range(24) for minute in range(60)}
+_SECONDS = {f"{second:02}+00:00": second for second in range(60)}
 
 
 def epoch(text: Any) -> int | None:
     """Seconds UTC of an ISO 8601 time with an offset or `Z`; a fraction is dropped.
 
     None for anything else: another type, blanks, a time without an offset, a date that does not exist or lies in the
-    first or last year of the calendar. What is not
-    None always goes back through `iso`.
+    first or last year of the calendar. What is not None always goes back through `iso`.
     """
-    if not isinstance(text, str) or not (_is_usual(text) or _is_time(text)):
+    if not isinstance(text, str):
+        return None
+    try:
+        return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]]
+    except KeyError:
+        return _read(text)
+
+
+def _read(text: str) -> int | None:
+    """The long way, for any form; it teaches the day of a usual one."""
+    if not _is_time(text):
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     since = moment - _EPOCH
-    seconds = since.days * 86_400 + since.seconds  # half the cost of `since // one second`, and floors as it does
-    return seconds if _FIRST <= seconds <= _LAST else None
+    seconds = since.days * 86_400 + since.seconds
+    if not _FIRST <= seconds <= _LAST:
+        return None
+    if len(text) == USUAL_LENGTH and text[17:] in _SECONDS and len(_DAYS) < _MOST_DAYS:
+        _DAYS[text[:11]] = seconds - _MINUTES[text[11:17]] - _SECONDS[text[17:]]
+    return seconds
 
 
 def iso(seconds: int) -> str:

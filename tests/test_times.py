@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcimport import times
 from mcimport.times import epoch, iso
 
 SECONDS = st.integers(-62_104_060_800, 253_370_764_800)  # from the beginning of the year 2 to that of 9999
@@ -114,3 +115,19 @@ def test_no_value_whatever_raises(value: Any) -> None:
     """A time that was read can always be written again."""
     seconds = epoch(value)
     assert seconds is None or epoch(iso(seconds)) == seconds
+
+
+NEARLY_USUAL = st.tuples(
+    st.sampled_from(("2026-11-24T", "2026-02-30T", "2026-11-24 ", "9999-12-31T", "٢٠٢٦-11-24T")),
+    st.sampled_from(("08:00:", "24:00:", "08:60:", "8:00:0", "0800:0")),
+    st.sampled_from(("00+00:00", "60+00:00", "00+01:00", "00-00:00", "00Z", "00.5+00:00", "00+00:00 ")),
+).map("".join)
+
+
+@given(NEARLY_USUAL)
+@settings(max_examples=200)
+def test_a_day_that_was_seen_before_is_read_as_the_calendar_reads_it(text: str) -> None:
+    """The short way to read a time says what the long way says, of whatever looks nearly like a usual one."""
+    epoch("2026-11-24T00:00:00+00:00")
+
+    assert epoch(text) == times._read(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from mcimport.sync import Wish, sync_all
 from mcimport.task import House
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
+GARBAGE = 5_000  # objects made and not yet dropped before cycles are sought; a page is some 10,000, and has none
 SWITCH = 0.001  # seconds; at Python's own 0.005 a worker that only sends waits so long for one that converts, each time
 
 Pairs = Sequence[tuple[Client, str]]
@@ -57,6 +59,8 @@ def _run(
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     _share_memory()
+    gc.freeze()  # modules and settings stay: nobody looks through them again and again while pages come and go
+    gc.set_threshold(GARBAGE, 5, 10)
     sys.setswitchinterval(SWITCH)
     stop = Stop()
     accounts = Accounts(stop)

@@ -32,7 +32,7 @@ class _Plan:
     rules: ContactRules
     routes: Mapping[str, Route]
     unlisted: Callable[[str], Route]
-    interests: Mapping[str, str]
+    interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
     optins: Mapping[str, OptIn]
 
 
@@ -81,7 +81,30 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
         return route_unlisted(tag, known)
 
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
-    return _Plan(rules, known, unlisted, interests, consent.optins(rules.consent))
+    return _Plan(rules, known, unlisted, _interest_reader(interests), consent.optins(rules.consent))
+
+
+def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
+    """Reads the names of a member's interests, each once, and whether one was chosen that the list did not name.
+
+    Many members have chosen the same.
+    """
+
+    @lru_cache(maxsize=4096, typed=True)  # typed: 1 is not true
+    def read(*keys_and_values: Any) -> tuple[list[str], bool]:
+        half = len(keys_and_values) // 2
+        pairs = zip(keys_and_values[:half], keys_and_values[half:], strict=True)
+        chosen = [key for key, is_chosen in pairs if is_chosen is True]
+        names = dict.fromkeys(known[key] for key in chosen if key in known)
+        return list(names), any(key not in known for key in chosen)
+
+    def read_any(interests: Mapping[str, Any]) -> tuple[list[str], bool]:
+        try:
+            return read(*interests, *interests.values())
+        except TypeError:  # an array or an object among them
+            return read.__wrapped__(*interests, *interests.values())
+
+    return read_any
 
 
 def _convert(member: Member, plan: _Plan) -> Conversion:
@@ -165,16 +188,13 @@ def _put_tags(draft: Draft, member: Member) -> None:
         draft.properties["mailchimp_tags"] = names
 
 
-def _put_interests(draft: Draft, interests: Any, known: Mapping[str, str]) -> None:
+def _put_interests(draft: Draft, interests: Any, read: Callable[[Mapping[str, Any]], tuple[list[str], bool]]) -> None:
     """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
     if not isinstance(interests, dict) or not interests:
         return
-    try:
-        names = [known[key] for key, is_chosen in interests.items() if is_chosen is True]
-    except KeyError:
-        names = [known[key] for key, is_chosen in interests.items() if is_chosen is True and key in known]
+    names, has_unknown = read(interests)
+    if has_unknown:
         draft.warn("unknown interest")
         draft.note("interests", "one that the list did not name: left out")
-        if not names:
-            return
-    draft.properties["mailchimp_interests"] = names if len(names) <= 1 else list(dict.fromkeys(names))
+    if names or not has_unknown:
+        draft.properties["mailchimp_interests"] = names

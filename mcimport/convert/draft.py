@@ -50,18 +50,15 @@ def put_merge_fields(
     for tag, given in merge_fields.items():
         if given == "":
             continue
-        route = routes.get(tag)
-        if route is None or not route.is_quick or not isinstance(given, str):
-            if route is not None and route.is_address and isinstance(given, dict):
-                _put_address(draft, route, given)
-            else:
-                _put_any(draft, route or unlisted(str(tag)), given)
-            continue
-        words = clean(given)  # most values: text that stays what it is
-        if not route.field and words:
-            draft.properties[route.property] = words
-        elif route.field:
-            _put_name(draft, route, words)
+        route = routes.get(tag) or unlisted(str(tag))
+        if (quick := route.quick) is not None and (value := quick(given)) is not None:
+            draft.properties[route.property] = value  # most values
+        elif route.is_name and isinstance(given, str):
+            _put_name(draft, route, label(given))
+        elif route.is_address and isinstance(given, dict):
+            _put_address(draft, route, given)
+        else:
+            _put_any(draft, route, given)
 
 
 def put_place(draft: Draft, location: Any) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
-from mcimport.convert.values import NAMES, TEXTS, Reader, field_reader, property_reader
+from mcimport.convert.values import NAMES, Reader, field_reader, property_reader, quick_reader
 from mcimport.models import ContactRules, ListFields, MergeField
 
 CONTACT_FIELDS = (
@@ -67,7 +67,8 @@ class Route:
         is_phone: becomes E.164.
         listed: the list has a field of this tag.
         is_address: an address goes to that property as it is.
-        is_quick: any text goes to that property as it is, or to a name if it can be one.
+        is_name: goes to one of the contact's names, if it can be one.
+        quick: reads a plain value of a plain property; None for what it leaves to `read`, and where there is none.
     """
 
     merge: MergeField
@@ -78,7 +79,8 @@ class Route:
     is_phone: bool
     listed: bool
     is_address: bool = False
-    is_quick: bool = False
+    is_name: bool = False
+    quick: Reader | None = None
 
 
 def mapping_problems(fields: Mapping[str, str]) -> list[str]:
@@ -141,6 +143,7 @@ def distinct(name: str, tag: str) -> str:
 
 def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) -> Route:
     field = target if target in CONTACT_FIELDS else ""
+    is_known = listed and target is not None
     return Route(
         merge=merge,
         field=field,
@@ -149,8 +152,9 @@ def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) ->
         read=field_reader(merge, field) if field else property_reader(merge),
         is_phone=field == "phone_number" or (not field and merge.type == "phone"),
         listed=listed,
-        is_address=listed and target is not None and not field and merge.type == "address",
-        is_quick=listed and target is not None and (field in NAMES or (not field and merge.type in TEXTS)),
+        is_address=is_known and not field and merge.type == "address",
+        is_name=is_known and field in NAMES,
+        quick=quick_reader(merge) if is_known and not field else None,
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from mcimport.convert.country import believed, country_code
-from mcimport.convert.text import clean, number, text
+from mcimport.convert.text import clean, label, number, text
 from mcimport.models import MergeField
 
 Reader = Callable[[Any], Any]
@@ -21,6 +22,7 @@ NAMES = ("firstname", "middlename", "lastname", "prefix")
 NAME_LIMIT = 255  # characters; Ometria's
 
 TEXTS = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday")  # types whose values are text as it is
+_SHARED = ("zip", "radio", "dropdown", "birthday")  # of these, those that many members have in common
 
 _ADDRESS_KEYS = ("addr1", "addr2", "city", "state", "zip", "country")
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "o": "o", "other": "o"}
@@ -28,6 +30,7 @@ _BIRTH_YEARS = range(1900, 2100)  # beyond them stand placeholders
 
 _has_address = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]").search
 _iso_date = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d.*)?", re.ASCII).fullmatch
+_LONGEST_DATE = 64  # characters
 _local_date = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII).fullmatch
 
 
@@ -81,8 +84,10 @@ def _date(options: Mapping[str, Any]) -> Reader:
     order = options.get("date_format")
 
     def read(value: Any) -> str | None:
-        if not isinstance(value, str):
-            return None
+        return read_text(value) if isinstance(value, str) and len(value) <= _LONGEST_DATE else None
+
+    @lru_cache(maxsize=4096)
+    def read_text(value: str) -> str | None:
         if found := _iso_date(value):
             return _day(found[1], found[2], found[3])
         found = _local_date(value)
@@ -119,6 +124,24 @@ def property_reader(merge: MergeField) -> Reader:
         return _date(merge.options)
     readers: dict[str, Reader] = {"number": number, "address": _object}
     return _plain if merge.type in (*TEXTS, "phone") else readers.get(merge.type, _anything)
+
+
+def quick_reader(merge: MergeField) -> Reader | None:
+    """Reads what stands there as it should, with no more than a look; None for what needs `property_reader`'s care.
+
+    There is none for types whose values are never that simple.
+    """
+    if merge.type in TEXTS:
+        return _label_or_none if merge.type in _SHARED else _text_or_none
+    return {"number": number, "date": _date(merge.options)}.get(merge.type)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return clean(value) or None if isinstance(value, str) else None
+
+
+def _label_or_none(value: Any) -> str | None:
+    return label(value) or None
 
 
 def field_reader(merge: MergeField, field: str) -> Reader:
