@@ -111,7 +111,6 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
     run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
     if run.kind == "full":
         letters.close_covered(task.state, run)
-    task.refresh()
 
 
 def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:

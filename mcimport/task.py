@@ -137,11 +137,8 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
             pages=pages,
             give_up=task.services.give_up,
         )
-    done = runs.finish(task.state, run_id, "completed")
-    if converter.is_silenced and done.until is not None:
-        # What it did not announce is announced by nobody else: neither by the next run's overlap nor by its letters.
-        lists.no_longer_new(task.state, task.row.id, done.until + 1)
-        task.refresh()
+    done = runs.finish(task.state, run_id, "completed", is_silenced=converter.is_silenced)
+    task.refresh()
     return done
 
 

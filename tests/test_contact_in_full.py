@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections import Counter
+from contextlib import closing
 from hashlib import sha256
 from typing import Any
 
@@ -215,6 +217,23 @@ def test_more_events_than_the_welcome_limit_are_none(stage: Stage, limit: int, *
         not is_caused
     )
     assert carried(importer) == expected(importer)
+
+
+def test_a_silenced_run_ends_together_with_what_it_keeps_from_being_announced_later(stage: Stage) -> None:
+    """A death between the two would let the next run's overlap welcome whom this one did not: neither is on record."""
+    importer = stage(size=20)
+    importer.configure(CONFIG + "ometria.welcome_limit = 50\n")
+    importer("sync")
+    importer.box.clock.advance(600)
+    imported(importer, 60)
+    with closing(sqlite3.connect(importer.db)) as state:
+        state.execute("CREATE TRIGGER dies BEFORE UPDATE OF new_since ON lists BEGIN SELECT RAISE(ABORT, 'died'); END")
+    assert importer("sync").code == 1
+    with closing(sqlite3.connect(importer.db)) as state:
+        assert state.execute("SELECT status FROM runs ORDER BY id DESC").fetchone() != ("completed",)
+        state.execute("DROP TRIGGER dies")
+    assert importer("sync").code == 0
+    assert importer.box.welcomes().total() == 0
 
 
 def imported(importer: Importer, count: int, **fields: Any) -> None:

@@ -77,11 +77,8 @@ def note_first_sync(state: State, list_id: int, moment: int, new_since: int) -> 
 
 
 def no_longer_new(state: State, list_id: int, moment: int) -> None:
-    """Who opted in before `moment` is not new to this destination any more."""
-    with state.transaction():
-        state.write(
-            "UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)]
-        )
+    """Inside a transaction: who opted in before `moment` is not new to this destination any more."""
+    state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
 def advance(state: State, list_id: int, moment: int) -> None:

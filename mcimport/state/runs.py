@@ -77,8 +77,12 @@ def record(state: State, run_id: int, outcome: Outcome) -> None:
         letters.take(state, run(state, run_id), outcome)
 
 
-def finish(state: State, run_id: int, status: RunStatus, error: str | None = None) -> Run:
-    """Ends a run; a completed one moves the sync point, if it is one that may."""
+def finish(state: State, run_id: int, status: RunStatus, error: str | None = None, *, is_silenced: bool = False) -> Run:
+    """Ends a run; a completed one moves the sync point, if it is one that may.
+
+    `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
+    letters.
+    """
     with state.transaction():
         state.write(
             "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
@@ -86,6 +90,8 @@ def finish(state: State, run_id: int, status: RunStatus, error: str | None = Non
         done = run(state, run_id)
         if status == "completed":
             letters.count_taken_along(state, done)
+        if is_silenced and done.until is not None:
+            lists.no_longer_new(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
             lists.advance(state, done.list_id, done.until)
     return done
