@@ -278,7 +278,7 @@ def _title(answer: Answer) -> str:
     if not answer.is_json:
         return ""
     try:
-        title = msgspec.json.decode(answer.body, type=_Problem).title
+        title = _PROBLEM.decode(answer.body).title
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return f" ({title})" if isinstance(title, str) and _PLAIN_TITLE.fullmatch(title) else ""
@@ -288,6 +288,9 @@ class _Problem(msgspec.Struct):
     """RFC 9457, as far as it is repeated."""
 
     title: object = None
+
+
+_PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp`
 
 
 def _retry_after(answer: Answer) -> float | None:

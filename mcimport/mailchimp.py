@@ -84,9 +84,11 @@ class Mailchimp:
         if self._patience.stop.asked.is_set():
             raise InterruptedRunError("stopped")
 
-    def ping(self) -> None:
-        """Raises when the key is not accepted."""
-        self._get("ping", {}, _Ping)
+    def ping(self) -> float | None:
+        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
+        answer = patiently(self._patience, lambda: self._once("ping", {}))
+        _decoded(answer, _PING)
+        return None if answer.date is None else time.time() - answer.date
 
     def first_page(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
         """The first `count` members of a sweep after `since`, oldest change first, and the clock of the server.
@@ -102,11 +104,14 @@ class Mailchimp:
                     raise
                 count = windows.half(count)
             except MissingError:
-                raise FatalError(
-                    f"Mailchimp knows no list {list_key} under this key",
-                    hint="The list's id stands in Mailchimp under Audience, Settings.",
-                    status=404,
-                ) from None
+                raise _unknown_list(list_key) from None
+
+    def size(self, list_key: str) -> int:
+        """How many members are on the list. One try, for a tiny answer. Raises FatalError for an unknown list."""
+        try:
+            return self.glance(list_key, "listed", None, 1).total
+        except MissingError:
+            raise _unknown_list(list_key) from None
 
     def glance(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
         """How many there are after `since`, and the server's clock, without anybody: for a first page that is broken.
@@ -115,7 +120,7 @@ class Mailchimp:
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
-        return Page((), _decoded(answer, _Members).total_items, count, *_clock(answer), glanced=True)
+        return Page((), _decoded(answer, _MEMBERS).total_items, count, *_clock(answer), glanced=True)
 
     def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
@@ -185,7 +190,7 @@ class Mailchimp:
         """One member by `contact_id`; MissingError when there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
         path = f"lists/{list_key}/members/{contact_id}"
-        return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), Member))
+        return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), _MEMBER))
 
     def with_all_tags(self, list_key: str, member: Member) -> Member:
         """The member with every tag: a page lists fifty at most.
@@ -220,7 +225,7 @@ class Mailchimp:
             **({"before_last_changed": iso(whom.until + 1)} if whom.until is not None else {}),
             **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
         }
-        return self._get(f"lists/{list_key}/members", params, _Count).total_items
+        return self._get(f"lists/{list_key}/members", params, _COUNT).total_items
 
     def list_fields(self, list_key: str) -> ListFields:
         """The list's merge fields and the names of its interests: two requests and one for each category, side by side.
@@ -228,17 +233,17 @@ class Mailchimp:
         It takes as long as two answers.
         """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fields") as pool:
-            merge = pool.submit(self._get, f"lists/{list_key}/merge-fields", EVERYTHING, _MergeFields)
+            merge = pool.submit(self._get, f"lists/{list_key}/merge-fields", EVERYTHING, _MERGE_FIELDS)
             path = f"lists/{list_key}/interest-categories"
-            categories = self._get(path, EVERYTHING, _Categories).categories
+            categories = self._get(path, EVERYTHING, _CATEGORIES).categories
             paths = [f"{path}/{category.id}/interests" for category in categories]
-            named = list(pool.map(lambda one: self._get(one, EVERYTHING, _Interests).interests, paths))
+            named = list(pool.map(lambda one: self._get(one, EVERYTHING, _INTERESTS).interests, paths))
             fields = {field.tag: _merge_field(field) for field in merge.result().merge_fields}
         return ListFields(fields, {one.id: _text(one.name) for some in named for one in some})
 
     def _some_tags(self, path: str, offset: int) -> _Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
-        return patiently(self._patience, lambda: _decoded(self._once(path, params, first=True), _Tags))
+        return patiently(self._patience, lambda: _decoded(self._once(path, params, first=True), _TAGS))
 
     def _counted(self, list_key: str, span: Window) -> int:
         return self._look(list_key, span, 0).total_items
@@ -286,7 +291,7 @@ class Mailchimp:
 
     def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> _Members:
         params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
-        return self._get(f"lists/{list_key}/members", params, _Members, quick=quick)
+        return self._get(f"lists/{list_key}/members", params, _MEMBERS, quick=quick)
 
     def _insisted(self, list_key: str, window: Window, count: int) -> Page:
         """A page that holds nobody though it counts somebody, asked for as often as an error would be.
@@ -326,14 +331,14 @@ class Mailchimp:
                 raise
 
         def opened(answer: Answer) -> Page:
-            content = _decoded(answer, _Members)
+            content = _decoded(answer, _MEMBERS)
             page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
             windows.check(window, page, count, offset)
             return page
 
         return patiently(self._patience.none() if quick else self._patience, ask, hurry=count > windows.SMALLEST_PAGE)
 
-    def _get(self, path: str, params: Mapping[str, str], kind: type[T], *, quick: bool = False) -> T:
+    def _get(self, path: str, params: Mapping[str, str], kind: msgspec.json.Decoder[T], *, quick: bool = False) -> T:
         patience = self._patience.none() if quick else self._patience
         return patiently(patience, lambda: _decoded(self._once(path, params), kind))
 
@@ -388,6 +393,26 @@ class _Interests(msgspec.Struct):
     interests: list[_Named]
 
 
+# Made here, before any thread begins: of a type that many threads decode for the first time at once, one may see the
+# half of what another still prepares, and the process ends in a segmentation fault (msgspec 0.22).
+_PING = msgspec.json.Decoder(_Ping)
+_COUNT = msgspec.json.Decoder(_Count)
+_MEMBERS = msgspec.json.Decoder(_Members)
+_MEMBER = msgspec.json.Decoder(Member)
+_TAGS = msgspec.json.Decoder(_Tags)
+_MERGE_FIELDS = msgspec.json.Decoder(_MergeFields)
+_CATEGORIES = msgspec.json.Decoder(_Categories)
+_INTERESTS = msgspec.json.Decoder(_Interests)
+
+
+def _unknown_list(list_key: str) -> FatalError:
+    return FatalError(
+        f"Mailchimp knows no list {list_key} under this key",
+        hint="The list's id stands in Mailchimp under Audience, Settings.",
+        status=404,
+    )
+
+
 def _same(page: Page, other: Page) -> bool:
     return {windows.identity(member) for member in page.members} == {
         windows.identity(member) for member in other.members
@@ -428,18 +453,18 @@ def _clock(answer: Answer) -> tuple[int, int, str]:
     return theirs - 2, theirs, warning if apart > CLOCK_TOLERANCE else ""
 
 
-def _decoded(answer: Answer, kind: type[T]) -> T:
+def _decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
     """Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody"."""
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return kind.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _decoded_leniently(answer, kind)
 
 
-def _decoded_leniently(answer: Answer, kind: type[T]) -> T:
+def _decoded_leniently(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
     """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
     try:
-        return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind)
+        return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
     except (ValueError, RecursionError):
         raise RetriableError(
             "Mailchimp's answer is not what was asked for (empty, cut off, or of another shape)", status=answer.status

@@ -50,6 +50,10 @@ class _ErrorHint(msgspec.Struct):
     error_path: str = ""
 
 
+_RECEIPT = msgspec.json.Decoder(_Receipt)  # both before any thread begins: see `mailchimp`
+_HINTS = msgspec.json.Decoder(list[_ErrorHint])
+
+
 class Ometria:
     """One account, for one client. Safe to share between threads.
 
@@ -96,7 +100,7 @@ class Ometria:
         """
         answer = patiently(self._patience.none(), lambda: self._get("push/_errors"))
         try:
-            hints = msgspec.json.decode(answer.body, type=list[_ErrorHint])
+            hints = _HINTS.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return []
         return [_impersonal(hint) for hint in hints[:HINTS]]
@@ -181,7 +185,7 @@ def _room(answer: Answer) -> int | None:
 def _rejected(answer: Answer, size: int) -> int:
     """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
     try:
-        receipt = msgspec.json.decode(answer.body, type=_Receipt)
+        receipt = _RECEIPT.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise RetriableError("Ometria's answer is no receipt", status=answer.status) from None
     if receipt.accepted + receipt.rejected != size:

@@ -97,6 +97,15 @@ def test_the_state_file_is_for_its_owner_alone(stage: Stage) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
+def test_no_type_is_prepared_for_decoding_in_a_thread() -> None:
+    """Every decoder is made when its module is imported: made by many threads at once, one crashed the process."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "mcimport").glob("*.py")}
+    made = [line for source in sources.values() for line in source.splitlines() if "json.Decoder(" in line]
+    assert made
+    assert [line for line in made if line.startswith((" ", "\t"))] == []
+    assert [path.name for path, source in sources.items() if "json.decode(" in source] == []
+
+
 def test_nothing_that_is_committed_sleeps_to_make_a_test_pass() -> None:
     """No test waits by the clock."""
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
