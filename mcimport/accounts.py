@@ -17,7 +17,7 @@ from mcimport.limits import Gate, Pacer, Patience, Stop
 from mcimport.mailchimp import Mailchimp
 from mcimport.ometria import Ometria
 
-BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
+BUSY_FOR = 900.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,14 @@ class Services:
 
 
 class Accounts:
-    """All accounts that this process works with: their limits are theirs, whoever of the clients uses them."""
+    """All accounts that this process works with: their limits are theirs, whoever of the clients uses them.
 
-    def __init__(self, stop: Stop) -> None:
+    `busy_for`: seconds for which Mailchimp may refuse one request as one too many, before that is a failure.
+    """
+
+    def __init__(self, stop: Stop, *, busy_for: float = BUSY_FOR) -> None:
         self._stop = stop
+        self._busy_for = busy_for
         self._gates: dict[str, Gate] = {}
         self._pacers: dict[str, Pacer] = {}
         self._open: set[Services] = set()
@@ -85,7 +89,7 @@ class Accounts:
                 connections=connections,
             ),
             self._gate(client.mailchimp.account or mailchimp_key.get_secret_value(), connections),
-            Patience(stop, client.retry.retries, client.retry.wait, BUSY_FOR),
+            Patience(stop, client.retry.retries, client.retry.wait, self._busy_for),
         )
         ometria = Ometria(
             Wire(

@@ -38,6 +38,7 @@ mailchimp.url = "{mailchimp_url}"
 ometria.url = "{ometria_url}"
 ometria.requests_per_second = 500
 """
+CLIENT = CONFIG[CONFIG.index("[clients.acme]") :]
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,21 @@ def expected(importer: Importer, *, archived: bool = False) -> set[str]:
     audience = importer.box.audience()
     people = audience.archived() if archived else audience.listed()
     return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
+
+
+def several(importer: Importer, names: list[str], *, size: int = 60) -> dict[str, dict[str, str]]:
+    """Clients with a list, a Mailchimp and an Ometria account each, by name."""
+    clients = {}
+    text = "[retry]\nwait = 0\n\n"
+    for number, name in enumerate(names):
+        values = {
+            "list_key": f"{number:010x}",
+            "mailchimp_key": f"{number + 1:032x}-us6",
+            "ometria_key": f"{number + 1:032x}",
+        }
+        importer.box.add_account(values["mailchimp_key"], values["ometria_key"], {values["list_key"]: size})
+        urls = {"mailchimp_url": importer.box.mailchimp_url, "ometria_url": importer.box.ometria_url}
+        text += CLIENT.replace("acme", name).format(**values, **urls) + "\n"
+        clients[name] = values
+    importer.config.write_text(text, encoding="utf-8")
+    return clients

@@ -5,29 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage
+from conftest import Importer, Stage, several
 
 from mcimport.sandbox.ledger import Request
-
-CLIENT = CONFIG[CONFIG.index("[clients.acme]") :]
-
-
-def several(importer: Importer, names: list[str], *, size: int = 60) -> dict[str, dict[str, str]]:
-    """Clients with a list, a Mailchimp and an Ometria account each, by name."""
-    clients = {}
-    text = "[retry]\nwait = 0\n\n"
-    for number, name in enumerate(names):
-        values = {
-            "list_key": f"{number:010x}",
-            "mailchimp_key": f"{number + 1:032x}-us6",
-            "ometria_key": f"{number + 1:032x}",
-        }
-        importer.box.add_account(values["mailchimp_key"], values["ometria_key"], {values["list_key"]: size})
-        urls = {"mailchimp_url": importer.box.mailchimp_url, "ometria_url": importer.box.ometria_url}
-        text += CLIENT.replace("acme", name).format(**values, **urls) + "\n"
-        clients[name] = values
-    importer.config.write_text(text, encoding="utf-8")
-    return clients
 
 
 def carried_of(importer: Importer, client: dict[str, str]) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import dlq, keys, preview, replay, runs, sandbox, setup, status, sync
+from mcimport.cli import check, dlq, init, keys, preview, replay, runs, sandbox, status, sync
 from mcimport.cli.context import Options, complain
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
@@ -46,8 +46,8 @@ def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
 app.command("sync")(_exiting(sync.sync))
 app.command("preview")(_exiting(preview.preview))
 app.command("status")(_exiting(status.status))
-app.command("check")(_exiting(setup.check))
-app.command("init")(_exiting(setup.init))
+app.command("check")(_exiting(check.check))
+app.command("init")(_exiting(init.init))
 app.command("demo")(_exiting(sandbox.demo))
 app.command("sandbox")(_exiting(sandbox.sandbox))
 dlq.app.command("replay")(_exiting(replay.replay))

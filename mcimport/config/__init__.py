@@ -4,9 +4,10 @@ from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
 from mcimport.config.schema import Mailchimp, Ometria, Retry
 from mcimport.config.settings import Client, Settings, with_flags
-from mcimport.config.template import template
+from mcimport.config.template import Answers, template
 
 __all__ = [
+    "Answers",
     "Client",
     "KeySource",
     "Mailchimp",

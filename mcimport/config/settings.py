@@ -115,7 +115,7 @@ class Settings:
         A list that several clients have is taken from each of them. ConfigError for a client that does not
         exist, a list that none of the clients has, and for no list where none is configured.
         """
-        chosen = self._chosen(client_names)
+        chosen = self.chosen(client_names)
         if not list_keys:
             return _all_lists(chosen)
         keys = list(dict.fromkeys(map(_formed, list_keys)))
@@ -123,7 +123,8 @@ class Settings:
         _check_found(keys, pairs, chosen, self.clients.values())
         return pairs
 
-    def _chosen(self, names: Sequence[str]) -> list[Client]:
+    def chosen(self, names: Sequence[str]) -> list[Client]:
+        """These clients, in the order of the file; all where none is named. ConfigError for one that does not exist."""
         for name in names:
             if name not in self.clients:
                 raise ConfigError(

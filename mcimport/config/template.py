@@ -1,5 +1,17 @@
 """The commented mcimport.toml that `mcimport init` writes."""
 
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+
+from mcimport.config.words import problems
+from mcimport.errors import ConfigError
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
 _TEMPLATE = """\
 # mcimport.toml: what mcimport carries from Mailchimp to Ometria, and how.
 # It is looked for in the current directory, then in the user's configuration directory; --config PATH or
@@ -16,7 +28,7 @@ timeout = 120             # seconds
 requests_per_second = 8   # what Ometria allows an account (older ones: 4)
 batch = 100               # records a push, at most 100
 timeout = 60              # seconds
-collection = "mailchimp"  # one for each source of contacts; may hold {list_key} and {client}
+collection = {collection}  # one for each source of contacts; may hold {{list_key}} and {{client}}
 subscription_events = "new"   # who may start a welcome campaign: "new" opt-ins, "all", "none"
 welcome_limit = 1000      # a run that would start more than this starts none, and says so
 force_optin = false       # true overrides what every other source says of a person's consent
@@ -41,17 +53,44 @@ LNAME = "lastname"
 # MMERGE7 = ""            # left out
 
 # A client is one Mailchimp account and the Ometria account that its people go to.
-[clients.acme]
-lists = ["1a2d7ebf82"]
-mailchimp_api_key = "env:ACME_MAILCHIMP_KEY"  # or "file:/run/secrets/acme-mailchimp", or the key itself
-ometria_api_key = "env:ACME_OMETRIA_KEY"
+[clients.{client}]
+lists = [{lists}]
+mailchimp_api_key = {mailchimp_key}  # env:NAME, file:PATH, or the key itself
+ometria_api_key = {ometria_key}
 
 # Any table above may be overridden for one client, setting by setting:
-# [clients.acme.ometria]
+# [clients.{client}.ometria]
 # requests_per_second = 16
 """
 
 
-def template() -> str:
-    """Valid as it stands: one client, `acme`, with its keys in `ACME_MAILCHIMP_KEY` and `ACME_OMETRIA_KEY`."""
-    return _TEMPLATE
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What `mcimport init` was told. The keys are named by where they come from: `env:NAME` or `file:PATH`."""
+
+    client: str = "acme"
+    lists: tuple[str, ...] = ("1a2d7ebf82",)
+    mailchimp_key: str = "env:ACME_MAILCHIMP_KEY"
+    ometria_key: str = "env:ACME_OMETRIA_KEY"
+    collection: str = "mailchimp"
+
+
+def template(answers: Answers = Answers()) -> str:
+    """The whole file. Raises ConfigError, naming the line that would be wrong, for answers that cannot be settings."""
+    client = answers.client
+    text = _TEMPLATE.format(
+        client=client if _BARE.fullmatch(client) else _quoted(client),
+        lists=", ".join(map(_quoted, answers.lists)),
+        mailchimp_key=_quoted(answers.mailchimp_key),
+        ometria_key=_quoted(answers.ometria_key),
+        collection=_quoted(answers.collection),
+    )
+    checked = problems(tomllib.loads(text))
+    if isinstance(checked, list):
+        raise ConfigError("\n".join(checked), hint="nothing was written")
+    return text
+
+
+def _quoted(text: str) -> str:
+    """As TOML writes a text: as JSON does, but for one sign."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -5,6 +5,6 @@ UTC, so that a person can read them with any SQLite browser; here they are whole
 """
 
 from mcimport.state.file import State, dry_copy, open_state
-from mcimport.state.lock import hold, is_ours
+from mcimport.state.lock import hold, holder, is_ours
 
-__all__ = ["State", "dry_copy", "hold", "is_ours", "open_state"]
+__all__ = ["State", "dry_copy", "hold", "holder", "is_ours", "open_state"]

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from mcimport.errors import BusyError, StateError
 from mcimport.times import iso
 
+PATIENCE = 0.2  # seconds: somebody may only look whether it is free
+
 _held: set[Path] = set()  # by this process
 
 
@@ -26,7 +28,7 @@ def is_ours(db_path: Path, client: str) -> bool:
 def hold(db_path: Path, client: str) -> Iterator[None]:
     """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when."""
     path = _lock_path(db_path, client)
-    lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
+    lock = FileLock(path, timeout=PATIENCE, mode=0o600, thread_local=False)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
@@ -43,6 +45,25 @@ def hold(db_path: Path, client: str) -> Iterator[None]:
     finally:
         _held.discard(path)
         lock.release()
+
+
+def holder(db_path: Path, client: str) -> str | None:
+    """None while nobody works on the client; else who does and since when, in brackets, or "" where that is not known.
+
+    A look takes the lock for a moment, for which `hold` has the patience.
+    """
+    path = _lock_path(db_path, client)
+    if path in _held:
+        return _holder(path)
+    if not path.exists():
+        return None
+    try:
+        with FileLock(path, timeout=0, mode=0o600, thread_local=False):
+            return None
+    except Timeout:
+        return _holder(path)
+    except OSError:
+        return None
 
 
 def _lock_path(db_path: Path, client: str) -> Path:

@@ -1,0 +1,70 @@
+"""`mcimport check`: everything that a sync needs, looked at, with the mend beside what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcimport.cli.context import settings
+from mcimport.cli.exits import FAILED, OK
+
+if TYPE_CHECKING:  # loads the HTTP client
+    from mcimport.checkup import Finding
+
+_SIGNS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
+_PLAIN_SIGNS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+
+
+def check(
+    context: typer.Context,
+    *,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line for each thing that was looked at.")] = False,
+) -> int:
+    """Looks at configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
+    from mcimport import checkup  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli import looking  # noqa: PLC0415 - as above, rich
+    from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
+
+    known = settings(context)
+    signs = _PLAIN_SIGNS if is_plain(sys.stdout) else _SIGNS
+    bad = 0
+    for finding in checkup.look(known, known.chosen(client or []), offline=offline, environ=os.environ):
+        bad += finding.verdict == "bad"
+        if json:
+            looking.write_json([_document(finding)])
+        else:
+            _tell(finding, signs[finding.verdict])
+        sys.stdout.flush()  # each as it is known
+    if not json:
+        typer.echo(_verdict(bad))
+    return FAILED if bad else OK
+
+
+def _document(finding: Finding) -> dict[str, Any]:
+    return {
+        "client": finding.client or None,
+        "subject": finding.subject,
+        "verdict": finding.verdict,
+        "words": finding.words,
+        "mend": finding.mend or None,
+    }
+
+
+def _tell(finding: Finding, sign: str) -> None:
+    subject = f"{finding.client}: {finding.subject}" if finding.client else finding.subject
+    typer.echo(f"{sign} {subject}: {finding.words}")
+    if finding.mend:
+        typer.echo(f"    {finding.mend}")
+
+
+def _verdict(bad: int) -> str:
+    if not bad:
+        return "All is well: `mcimport sync` can run."
+    if bad == 1:
+        return "One thing is wrong; what mends it stands below it."
+    return f"{bad} things are wrong; what mends each stands below it."
