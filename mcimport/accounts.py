@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from mcimport.config import Client, data_centre
+from mcimport.costs import Meter
 from mcimport.errors import ConfigError
 from mcimport.http import Wire
 from mcimport.limits import Gate, Pacer, Patience, Stop
@@ -22,11 +23,15 @@ BUSY_FOR = 900.0
 
 @dataclass(frozen=True, eq=False)
 class Services:
-    """Both ends of one client's stream. `stop` follows the process's, and may be asked for this client alone."""
+    """Both ends of one client's stream, and what they cost.
+
+    `stop` follows the process's, and may be asked for this client alone.
+    """
 
     mailchimp: Mailchimp
     ometria: Ometria
     stop: Stop
+    meter: Meter
 
     def give_up(self) -> None:
         """From any thread: wakes whatever waits or hangs; nothing more gets through."""
@@ -79,7 +84,7 @@ class Accounts:
     def _opened(self, client: Client, stop: Stop) -> Services:
         mailchimp_key, ometria_key = client.mailchimp_key(), client.ometria_key()
         patience = Patience(stop, client.retry.retries, client.retry.wait)
-        connections = client.mailchimp.connections
+        connections, meter = client.mailchimp.connections, Meter()
         mailchimp = Mailchimp(
             Wire(
                 "Mailchimp",
@@ -90,6 +95,7 @@ class Accounts:
             ),
             self._gate(client.mailchimp.account or mailchimp_key.get_secret_value(), connections),
             Patience(stop, client.retry.retries, client.retry.wait, self._busy_for),
+            meter,
         )
         ometria = Ometria(
             Wire(
@@ -103,8 +109,9 @@ class Accounts:
             ),
             patience,
             client.ometria.batch,
+            meter,
         )
-        return Services(mailchimp, ometria, stop)
+        return Services(mailchimp, ometria, stop, meter)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import tenacity
@@ -82,16 +82,18 @@ class Patience:
         wait: seconds between two tries; a server that names a longer time gets it.
         busy_for: seconds for which one request may find the account busy before that counts as a failure;
             None: as long as it takes.
+        retried: is told of each pause, in seconds, when it is over.
     """
 
     stop: Stop = field(default_factory=Stop)
     retries: int = 3
     wait: float = 5.0
     busy_for: float | None = None
+    retried: Callable[[float], None] = field(default=lambda _: None, compare=False)
 
     def none(self) -> Patience:
         """The same, without a second try."""
-        return Patience(self.stop, 0, self.wait, self.busy_for)
+        return replace(self, retries=0)
 
 
 def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False) -> T:
@@ -111,7 +113,9 @@ def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False)
 
     def pause(seconds: float) -> None:
         DESK.leave()  # nobody sleeps there
+        began = time.monotonic()
         patience.stop.asked.wait(seconds)
+        patience.retried(time.monotonic() - began)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),

@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from mcimport import windows
 from mcimport.convert import is_contact_id, member_id
+from mcimport.costs import Meter
 from mcimport.errors import (
     FatalError,
     IgnoredError,
@@ -26,6 +28,7 @@ from mcimport.errors import (
     MissingError,
     RejectedError,
     RetriableError,
+    ThrottledError,
     TooSlowError,
 )
 from mcimport.http import Answer, Wire, check
@@ -71,10 +74,11 @@ class Mailchimp:
     tries are used up, InterruptedRunError when the stop was asked for.
     """
 
-    def __init__(self, wire: Wire, gate: Gate, patience: Patience) -> None:
+    def __init__(self, wire: Wire, gate: Gate, patience: Patience, meter: Meter | None = None) -> None:
         self._wire = wire
         self._gate = gate
-        self._patience = patience
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=partial(self._meter.retried, "mailchimp"))
 
     def close(self) -> None:
         self._wire.close()
@@ -345,9 +349,13 @@ class Mailchimp:
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Answer:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
         DESK.leave()
-        with self._gate.place(self._patience.stop):
+        with self._meter.timed("waited_mailchimp"), self._gate.place(self._patience.stop):
+            self._meter.count("mailchimp_requests")
             try:
                 return check("Mailchimp", self._wire.send("GET", path, params=params))
+            except ThrottledError:
+                self._meter.count("mailchimp_throttled")
+                raise
             except RejectedError as error:
                 raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
             except MissingError as error:

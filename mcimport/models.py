@@ -7,7 +7,7 @@ A span of time is `(since, until]`: after `since` (None: from the beginning), up
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import msgspec
@@ -265,6 +265,33 @@ class NewLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """Requests by service, and seconds by what they were spent on, summed over the threads that spent them.
+
+    Attributes:
+        mailchimp_retries, ometria_retries: tries after the first that failed; they are among the requests.
+        mailchimp_throttled, ometria_throttled: answers that said "too many" or "queue full".
+        waited_mailchimp, waited_ometria: for answers (and for a free connection), and between two tries.
+        waited_limiter: for a turn in the account's pace.
+        converting: members to encoded contacts.
+    """
+
+    mailchimp_requests: int = 0
+    mailchimp_retries: int = 0
+    mailchimp_throttled: int = 0
+    ometria_requests: int = 0
+    ometria_retries: int = 0
+    ometria_throttled: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
+
+    def __sub__(self, before: Costs) -> Costs:
+        return Costs(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one page of a window. The thread that owns the state file writes it down.
 
@@ -278,6 +305,9 @@ class Outcome:
         unsendable: how many members could not be sent: pairs of a reason and a number.
         failed: the page could not be moved (one of a row that tells a dead service).
         warnings: counted once a run.
+        began: when the work on this page began; seconds since the epoch, UTC.
+        seconds: how long it took.
+        costs: what of that was spent on what, in the thread that did it.
     """
 
     window: Window
@@ -295,4 +325,7 @@ class Outcome:
     delivered: tuple[str, ...] = ()
     gone: bool = False
     failed: bool = False
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    began: int = 0
+    seconds: float = 0.0
+    costs: Costs = Costs()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ import msgspec
 
 from mcimport import windows
 from mcimport.convert import encode_contact, is_contact_id, member_id
+from mcimport.costs import Meter
 from mcimport.errors import MissingError, RetriableError, TooSlowError, UnreachableError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp, NobodyError
@@ -51,6 +53,7 @@ class Job:
         aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
             called.
         watched: ids of members (without the list) who have an open dead letter.
+        meter: what the client's requests cost.
     """
 
     list_key: str
@@ -59,6 +62,7 @@ class Job:
     convert: Callable[[Member], Conversion]
     aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     watched: frozenset[str] = frozenset()
+    meter: Meter = field(default_factory=Meter)
 
 
 def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
@@ -66,10 +70,13 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
+    began, before = time.time(), job.meter.own()
     try:
-        return _moved(window, job, page)
+        outcome = _moved(window, job, page)
     finally:
         DESK.leave()
+    seconds = time.time() - began
+    return replace(outcome, began=int(began), seconds=seconds, costs=job.meter.own() - before)
 
 
 def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
@@ -350,9 +357,10 @@ def _deliver(haul: _Haul, members: list[Member]) -> None:
 def _ready(haul: _Haul, members: list[Member]) -> list[_Ready]:
     records: dict[str, _Ready] = {}
     members.reverse()
-    while members:
-        haul.members += 1
-        _convert(haul, members.pop(), records)
+    with haul.job.meter.timed("converting"):
+        while members:
+            haul.members += 1
+            _convert(haul, members.pop(), records)
     return list(records.values())
 
 

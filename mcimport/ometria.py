@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
+from mcimport.costs import Meter
 from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, ThrottledError
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import DESK, Pacer, Patience, patiently
@@ -63,10 +65,13 @@ class Ometria:
     `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
     """
 
-    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100) -> None:
+    def __init__(
+        self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100, meter: Meter | None = None
+    ) -> None:
         self._wire = wire
         self._pacer = pacer
-        self._patience = patience
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=partial(self._meter.retried, "ometria"))
         self.batch = batch
         self.has_taken = False
 
@@ -140,10 +145,14 @@ class Ometria:
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
         DESK.leave()
-        turn = self._pacer.turn(self._patience.stop)
+        with self._meter.timed("waited_limiter"):
+            turn = self._pacer.turn(self._patience.stop)
+        self._meter.count("ometria_requests")
         try:
-            answer = check("Ometria", self._wire.send("POST", "push", body=body, on_sent=turn.sent))
+            with self._meter.timed("waited_ometria"):
+                answer = check("Ometria", self._wire.send("POST", "push", body=body, on_sent=turn.sent))
         except ThrottledError:
+            self._meter.count("ometria_throttled")
             self._pacer.refused(turn)
             raise
         except MissingError as error:
@@ -164,7 +173,9 @@ class Ometria:
         )
 
     def _get(self, path: str) -> Answer:
-        return check("Ometria", self._wire.send("GET", path))
+        self._meter.count("ometria_requests")
+        with self._meter.timed("waited_ometria"):
+            return check("Ometria", self._wire.send("GET", path))
 
 
 def _impersonal(hint: _ErrorHint) -> str:

@@ -26,7 +26,10 @@ class ListRow:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`."""
+    """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
+
+    Requests and seconds are what `models.Costs` says.
+    """
 
     id: int
     list_id: int
@@ -50,11 +53,27 @@ class Run:
     finished_at: int | None
     error: str | None
     moves_sync_point: int
+    mailchimp_requests: int = 0
+    mailchimp_retries: int = 0
+    mailchimp_throttled: int = 0
+    ometria_requests: int = 0
+    ometria_retries: int = 0
+    ometria_throttled: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """One window of a run, as the log shows it."""
+    """One window of a run, as the log shows it.
+
+    Attributes:
+        begun_at: when its first page was begun.
+        seconds: spent on its pages; they need not follow each other at once.
+        retries: of its own requests; those for single members' tags are only counted for the run.
+    """
 
     run_id: int
     number: int
@@ -74,6 +93,13 @@ class WindowRow:
     finished_at: int | None
     letter_id: int | None
     only_member: str | None
+    begun_at: int | None = None
+    seconds: float = 0.0
+    retries: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
 
     def window(self) -> Window:
         """The piece of work that is left of it."""

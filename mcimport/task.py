@@ -137,7 +137,9 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
             pages=pages,
             give_up=task.services.give_up,
         )
-    done = runs.finish(task.state, run_id, "completed", is_silenced=converter.is_silenced)
+    done = runs.finish(
+        task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=converter.is_silenced
+    )
     task.refresh()
     return done
 
@@ -148,17 +150,17 @@ def recorded_end(task: Task, run_id: int) -> Iterator[None]:
     try:
         yield
     except InterruptedRunError:
-        runs.finish(task.state, run_id, "interrupted")
+        runs.finish(task.state, run_id, "interrupted", costs=task.services.meter.take())
         raise
     except McimportError as error:
         # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
         with contextlib.suppress(StateError):
-            runs.finish(task.state, run_id, "failed", str(error))
+            runs.finish(task.state, run_id, "failed", str(error), costs=task.services.meter.take())
         raise
 
 
 def _record(task: Task, run_id: int, outcome: Outcome) -> None:
-    runs.record(task.state, run_id, outcome)
+    runs.record(task.state, run_id, outcome, task.services.meter.take())
     task.warn(*outcome.warnings)
     task.lacking.update(dict(outcome.lacking))
     task.unsendable.update(dict(outcome.unsendable))
@@ -173,6 +175,7 @@ def _job(task: Task, converter: RunConverter) -> Job:
         convert=converter,
         aside=converter.aside,
         watched=letters.watched(task.state, task.row.id),
+        meter=task.services.meter,
     )
 
 

@@ -788,6 +788,35 @@ def test_address_that_would_give_the_key_away_or_lead_nowhere_is_refused(here: P
     assert "secret" not in message
 
 
+def test_plain_http_to_another_machine_is_taken_where_it_is_allowed_by_name(here: Path) -> None:
+    """For a proxy in a network of one's own; in the environment's words, too."""
+    table = f'{ACME}[ometria]\nallow_http = true\nurl = "http://proxy.example/v2"'
+    assert loaded(here, table).clients["acme"].ometria_url() == "http://proxy.example/v2"
+    assert refusal(here, f'{ACME}[mailchimp]\nallow_http = true\n[ometria]\nurl = "http://proxy.example/v2"')
+    environ = {**KEYS, "MCIMPORT_OMETRIA_URL": "http://other.example/v2"}
+    assert loaded(here, table, environ).clients["acme"].ometria_url() == "http://other.example/v2"
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("90m", 5_400), ("3h", 10_800), ("2d", 172_800)])
+def test_durations_are_minutes_hours_or_days(here: Path, given: str, seconds: int) -> None:
+    """In the client's own table or in that of all."""
+    settings = loaded(here, f'{ACME}[state]\nkeep = "{given}"\n[notify]\noverdue = "{given}"')
+    assert (settings.keep, settings.clients["acme"].overdue) == (seconds, seconds)
+    own = loaded(here, f'{ACME}[clients.acme.notify]\noverdue = "{given}"')
+    assert own.clients["acme"].overdue == seconds
+
+
+@pytest.mark.parametrize("given", ["3", "0h", "-1h", "1.5h", "3 h", "3w", "", "9999999d"])
+def test_anything_else_is_no_duration(here: Path, given: str) -> None:
+    """And what one looks like is said."""
+    assert '"3h"' in refusal(here, f'{ACME}[notify]\noverdue = "{given}"')
+
+
+def test_tables_for_all_clients_alone_are_refused_in_one_clients(here: Path) -> None:
+    """There is one state file and one file of metrics."""
+    assert "unknown setting" in refusal(here, f'{ACME}[clients.acme.state]\nkeep = "3d"')
+
+
 # Destinations --------------------------------------------------------------------------------------------------------
 
 

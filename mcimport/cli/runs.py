@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from mcimport.cli.context import LARGEST_ID, settings
 from mcimport.errors import ConfigError
-from mcimport.report.log import RUN_HEADS, WINDOW_HEADS, run_document, run_facts, run_row, window_document, window_row
+from mcimport.report.log import RUN_HEADS, run_document, run_facts, run_row, window_document
 
 app = typer.Typer(help="The log of runs.", no_args_is_help=True)
 
@@ -37,10 +38,12 @@ def show_run(
     context: typer.Context,
     run_id: Annotated[int, typer.Argument(metavar="RUN", min=1, max=LARGEST_ID)],
     *,
+    everything: Annotated[bool, typer.Option("--all", help="Each of many windows, also those that went well.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line, windows and all.")] = False,
 ) -> None:
-    """Shows one run and its windows."""
+    """Shows one run: what it did, where its time went, and its windows as a timeline."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
     with looking.remembered(settings(context)) as state:
@@ -51,5 +54,7 @@ def show_run(
     if json:
         looking.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
     else:
+        plain, columns = tables.is_plain(sys.stdout), looking.width()
         looking.write_facts(run_facts(run, windows))
-        looking.write_table(WINDOW_HEADS, [window_row(window) for window in windows], prose="error")
+        rows = timeline.rows(run, windows, columns=columns, plain=plain, fold=not everything)
+        looking.write_table(timeline.HEADS, rows, prose="error")

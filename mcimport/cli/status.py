@@ -24,27 +24,29 @@ RUNS_SHOWN = 24
 def status(
     context: typer.Context,
     *,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list.")] = False,
 ) -> int:
-    """Shows each list's sync point, last run, open dead letters and recent contacts; exit 3 with dead letters.
+    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 with one overdue or dead.
 
-    Lists that are no longer configured, and other destinations, are marked; their dead letters do not count.
+    Lists that are no longer configured, and other destinations, are marked, and do not count.
     """
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
     known, now = settings(context), int(time.time())
+    chosen = {one.name for one in known.chosen(client or [])}
     with looking.remembered(known) as state:
-        standings = list(_standings(known, state))
+        standings = [one for one in _standings(known, state, now) if not client or one.client in chosen]
     if json:
         looking.write_json(document(standing, now) for standing in standings)
     else:
         plain = is_plain(sys.stdout)
         looking.write_table(HEADS, [row(standing, now, plain=plain) for standing in standings], prose="note")
-    return DEAD_LETTERS if any(standing.open_letters for standing in standings if _counts(standing.note)) else OK
+    return DEAD_LETTERS if any(standing.needs_somebody for standing in standings) else OK
 
 
-def _standings(known: Settings, state: State | None) -> Iterator[Standing]:
+def _standings(known: Settings, state: State | None, now: int) -> Iterator[Standing]:
     """The configured lists in the order of the file, then what else is remembered."""
     configured = [(client, key) for client in known.clients.values() for key in client.lists]
     if state is None:
@@ -53,27 +55,42 @@ def _standings(known: Settings, state: State | None) -> Iterator[Standing]:
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import lists  # noqa: PLC0415 - as above
 
+    here = (looking.HERE, looking.UNKNOWN)  # can be replayed, or nobody can say that it cannot
     rest = lists.overview(state)
     notes = {one.id: looking.standing(known, state, one) for one in rest}
     for client, key in configured:
-        present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and _counts(notes[one.id])]
+        present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
             yield Standing(client.name, key, note=looking.changed_key(client, key, state))
-        yield from (_standing(state, one, notes[one.id]) for one in present)
+        yield from (_standing(state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
-    yield from (_standing(state, one, notes[one.id]) for one in rest)
+    for one in rest:
+        owner = known.clients.get(one.client)
+        is_here = owner is not None and notes[one.id] in here
+        shown = _standing(state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
+        if not _was_a_slip(shown):
+            yield shown
 
 
-def _counts(note: str) -> bool:
-    """Whether the dead letters of a list so marked count: they can be replayed, or nobody can say that they cannot."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-
-    return note in (looking.HERE, looking.UNKNOWN)
-
-
-def _standing(state: State, row: ListRow, note: str) -> Standing:
+def _standing(state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
+    """`overdue`: seconds; None for a list that is not to be synced any more."""
     from mcimport.state import letters, runs  # noqa: PLC0415 - other commands start without SQLite
 
     latest = tuple(runs.latest(state, list_id=row.id, most=RUNS_SHOWN))
-    open_letters = letters.count_open(state, row.id)
-    return Standing(row.client, row.list_key, row.collection, row.sync_point, latest, open_letters, note)
+    since = row.sync_point if row.sync_point is not None else min((run.started_at for run in latest), default=now)
+    return Standing(
+        client=row.client,
+        list_key=row.list_key,
+        collection=row.collection,
+        sync_point=row.sync_point,
+        runs=latest,
+        open_letters=letters.count_open(state, row.id),
+        note=note,
+        is_overdue=overdue is not None and now - since > overdue,
+        is_well_known=overdue is not None,
+    )
+
+
+def _was_a_slip(standing: Standing) -> bool:
+    """A list key that was typed once and found nothing: no list that anybody waits for."""
+    return standing.sync_point is None and not standing.open_letters and not any(run.until for run in standing.runs)

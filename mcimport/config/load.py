@@ -17,7 +17,17 @@ import platformdirs
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import ClientTable, File, Mailchimp, Ometria, Table, base_address
+from mcimport.config.schema import (
+    ClientTable,
+    File,
+    Mailchimp,
+    Notify,
+    Ometria,
+    Table,
+    base_address,
+    check_not_overheard,
+    seconds,
+)
 from mcimport.config.settings import Client, Settings
 from mcimport.config.words import complaint, place, problems, shown
 from mcimport.errors import ConfigError
@@ -83,6 +93,9 @@ def load(
         config_path=path,
         db_path=here / (db or _path(environ, "MCIMPORT_DB") or _default_db()),
         clients=MappingProxyType({client.name: client for client in _clients(file, around)}),
+        keep=seconds(file.state.keep),
+        metrics_path=around.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
+        healthcheck_source=_notice_source("", "healthcheck_url", file.notify, around),
     )
 
 
@@ -170,7 +183,13 @@ def _checked(document: Mapping[str, Any], around: _Surroundings) -> File:
 
 
 def _directed(table: Service, url: str | None) -> Service:
-    return table if url is None or table.url == url else table.model_copy(update={"url": url})
+    if url is None or table.url == url:
+        return table
+    try:
+        check_not_overheard(url, allow_http=table.allow_http)
+    except ValueError as error:
+        raise ConfigError(f"MCIMPORT_{type(table).__name__.upper()}_URL: {error}") from None
+    return table.model_copy(update={"url": url})
 
 
 def _overlaid(table: AnyTable, over: AnyTable) -> AnyTable:
@@ -210,6 +229,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
     def source(setting: str, spec: SecretStr) -> KeySource:
         return KeySource(client=name, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
 
+    notify = _overlaid(file.notify, table.notify)
     return Client(
         name=name,
         lists=tuple(table.lists),
@@ -221,7 +241,15 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),
+        overdue=seconds(notify.overdue),
+        healthcheck_source=_notice_source(name, "healthcheck_url", table.notify, around),
+        webhook_source=_notice_source(name, "webhook_url", notify, around),
     )
+
+
+def _notice_source(client: str, setting: str, table: Notify, around: _Surroundings) -> KeySource | None:
+    spec = getattr(table, setting)
+    return spec and KeySource(client=client, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
 
 
 # What one table cannot know of another -------------------------------------------------------------------------------

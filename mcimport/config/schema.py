@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from mcimport.models import SubscriptionEvents
 
@@ -65,10 +65,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def base_address(value: str) -> str:
-    """The address without a slash at its end; ValueError, in words that do not repeat it, where it must not be used.
-
-    Every request carries a key, so plain http is for services on this machine alone.
-    """
+    """The address without a slash at its end; ValueError, in words that do not repeat it, where it is none."""
     parts = _ADDRESS.fullmatch(value)
     if (
         parts is None
@@ -78,9 +75,20 @@ def base_address(value: str) -> str:
         raise ValueError(
             'must be an address like "https://proxy.example/v2": http or https, a host, no user name, no query'
         )
-    if parts["scheme"].lower() == "http" and not _is_loopback(parts["host"]):
-        raise ValueError("must begin with https: plain http, which shows the key, is for localhost alone")
     return value.rstrip("/")
+
+
+def check_not_overheard(url: str | None, *, allow_http: bool) -> None:
+    """Every request carries a key, so plain http is for services on this machine alone, unless it is allowed by name.
+
+    Raises ValueError, in words that do not repeat the address.
+    """
+    parts = _ADDRESS.match(url or "")
+    if parts and parts["scheme"].lower() == "http" and not _is_loopback(parts["host"]) and not allow_http:
+        raise ValueError(
+            "must begin with https: plain http, which shows the key, is for localhost alone (allow_http = true if"
+            " nobody else hears it)"
+        )
 
 
 def sends_texts(collection: str) -> bool:
@@ -141,6 +149,28 @@ Target = Annotated[str, AfterValidator(_target)]
 Milder = Annotated[Literal["out", "unspecified"] | None, Field(description='"out" or "unspecified"')]
 
 
+_DURATION = re.compile(r"([1-9][0-9]{0,5})(m|h|d)")
+_DURATION_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+
+
+def _duration(value: str) -> str:
+    if not _DURATION.fullmatch(value):
+        raise ValueError('must be a number of minutes, hours or days in quotes, like "90m", "3h" or "90d"')
+    return value
+
+
+def seconds(duration: str) -> int:
+    """Of a setting that is a duration."""
+    found = _DURATION.fullmatch(duration)
+    assert found is not None  # noqa: S101 - the schema has checked it
+    return int(found[1]) * _DURATION_SECONDS[found[2]]
+
+
+Duration = Annotated[str, AfterValidator(_duration), Field(description='a duration in quotes, like "3h"')]
+AllowHttp = Annotated[bool, Field(description="true or false")]
+UrlSetting = Annotated[SecretStr | None, Field(description='"env:NAME", "file:PATH" or an https address, in quotes')]
+
+
 class Table(BaseModel):
     """`strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own words would show a key."""
 
@@ -155,7 +185,14 @@ class Mailchimp(Table):
     # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
     timeout: Annotated[float, _number_above_0(600)] = 120
     account: Account = None
+    allow_http: AllowHttp = False  # before the address that it is about
     url: Url = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_not_overheard(cls, url: str | None, table: ValidationInfo) -> str | None:
+        check_not_overheard(url, allow_http=table.data.get("allow_http", False))
+        return url
 
 
 class Ometria(Table):
@@ -169,7 +206,14 @@ class Ometria(Table):
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
     force_optin: Annotated[bool, Field(description="true or false")] = False
     account: Account = None
+    allow_http: AllowHttp = False  # before the address that it is about
     url: Url = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_not_overheard(cls, url: str | None, table: ValidationInfo) -> str | None:
+        check_not_overheard(url, allow_http=table.data.get("allow_http", False))
+        return url
 
 
 class Retry(Table):
@@ -188,6 +232,26 @@ class Consent(Table):
     transactional: Milder = None
 
 
+class Notify(Table):
+    """Who is told how it went. The addresses are secrets: whoever knows one can speak for us."""
+
+    overdue: Duration = "3h"
+    healthcheck_url: UrlSetting = None
+    webhook_url: UrlSetting = None
+
+
+class Metrics(Table):
+    """Where Prometheus text is written, if anywhere."""
+
+    textfile: Annotated[Annotated[str, Field(min_length=1)] | None, Field(description="a path in quotes")] = None
+
+
+class StateFile(Table):
+    """How long the log of runs is kept."""
+
+    keep: Duration = "90d"
+
+
 class Shared(Table):
     """The tables that stand for all clients, or for one under its name."""
 
@@ -195,6 +259,7 @@ class Shared(Table):
     ometria: Ometria = Ometria()
     retry: Retry = Retry()
     consent: Consent = Consent()
+    notify: Notify = Notify()
     fields: dict[str, Target] = {}
 
 
@@ -213,6 +278,8 @@ class ClientTable(Shared):
 class File(Shared):
     """The whole of mcimport.toml."""
 
+    metrics: Metrics = Metrics()
+    state: StateFile = StateFile()
     clients: Annotated[
         dict[Annotated[str, Field(pattern=CLIENT_NAME)], ClientTable],
         Field(description="tables, one for each client: [clients.acme]"),

@@ -37,6 +37,9 @@ class Client:
         any_list: came from the environment alone, so `lists` is empty and whatever list is typed is its.
         consent: only the statuses that were configured.
         fields: only the merge tags that were configured.
+        overdue: seconds after its sync point at which a list is overdue.
+        healthcheck_source: the client's own, told of this client alone.
+        webhook_source: the client's own, else that of all.
     """
 
     name: str
@@ -49,6 +52,9 @@ class Client:
     fields: Mapping[str, str]
     mailchimp_source: KeySource
     ometria_source: KeySource
+    overdue: int
+    healthcheck_source: KeySource | None
+    webhook_source: KeySource | None
 
     def mailchimp_key(self) -> SecretStr:
         """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
@@ -103,11 +109,20 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`clients` in the order of the file; both paths are absolute, and the state file's folder may not exist yet."""
+    """`clients` in the order of the file; all paths are absolute, and the state file's folder may not exist yet.
+
+    Attributes:
+        keep: seconds for which the log of runs is kept.
+        metrics_path: where Prometheus text goes; None: nowhere.
+        healthcheck_source: told of each call as a whole; None: nobody is.
+    """
 
     config_path: Path | None
     db_path: Path
     clients: Mapping[str, Client]
+    keep: int
+    metrics_path: Path | None
+    healthcheck_source: KeySource | None
 
     def select(self, list_keys: Sequence[str], client_names: Sequence[str]) -> list[tuple[Client, str]]:
         """What a command works on, in the order of the file; nothing named means all, and naming twice means once.

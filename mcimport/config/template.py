@@ -23,6 +23,7 @@ window = 1000             # members asked for at once, at most 1000
 timeout = 120             # seconds
 # account = "acme"        # clients that name the same account share its connections
 # url = "https://us6.api.mailchimp.com/3.0"   # for an OAuth token, a proxy or the sandbox
+# allow_http = true       # an http address that is not this machine's: everybody on the way can read the key
 
 [ometria]
 requests_per_second = 8   # what Ometria allows an account (older ones: 4)
@@ -34,6 +35,7 @@ welcome_limit = 1000      # a run that would start more than this starts none, a
 force_optin = false       # true overrides what every other source says of a person's consent
 # account = "acme"        # clients that name the same account share its requests
 # url = "https://proxy.example/v2"
+# allow_http = true       # as above
 
 [retry]
 retries = 3
@@ -44,6 +46,17 @@ wait = 5                  # seconds
 # archived = "out"
 # pending = "unspecified"
 # transactional = "unspecified"
+
+[notify]
+overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older
+# healthcheck_url = "env:HEALTHCHECK_URL"   # told of start, success and failure, as healthchecks.io takes it
+# webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when a list fails, and when it works again
+
+[metrics]
+# textfile = "/var/lib/node_exporter/textfile/mcimport.prom"   # for Prometheus' node_exporter
+
+[state]
+keep = "90d"              # how long the log of runs is kept
 
 [fields]                  # merge tag -> contact field; `mcimport preview LIST_KEY` shows where each goes
 FNAME = "firstname"

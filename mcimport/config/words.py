@@ -12,7 +12,19 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mcimport.config.schema import TARGET_WORDS, ClientTable, Consent, File, Mailchimp, Ometria, Retry, Shared
+from mcimport.config.schema import (
+    TARGET_WORDS,
+    ClientTable,
+    Consent,
+    File,
+    Mailchimp,
+    Metrics,
+    Notify,
+    Ometria,
+    Retry,
+    Shared,
+    StateFile,
+)
 from mcimport.errors import ConfigError
 
 _SHOWN_PROBLEMS = 5
@@ -25,6 +37,9 @@ _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
     "ometria": Ometria.model_fields,
     "retry": Retry.model_fields,
     "consent": Consent.model_fields,
+    "notify": Notify.model_fields,
+    "metrics": Metrics.model_fields,
+    "state": StateFile.model_fields,
 }
 
 Loc = tuple[int | str, ...]
@@ -47,7 +62,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:
     """The table's path, and what stands in that table."""
     depth = _CLIENT_DEPTH if loc[0] == "clients" and len(loc) > 1 else 0
-    if len(loc) > depth and loc[depth] in Shared.model_fields:
+    if len(loc) > depth and loc[depth] in (*Shared.model_fields, *(() if depth else ("metrics", "state"))):
         depth += 1
     return tuple(str(part) for part in loc[:depth]), loc[depth:]
 

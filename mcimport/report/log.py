@@ -7,19 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from mcimport.records import Run, WindowRow
+from mcimport.report import timeline
 from mcimport.report.words import consents, counted, duration, moment, moment_iso, moment_utc, span
 
 RUN_HEADS = (
     *("run", "client", "list", "kind", "status", "began (UTC)", "took"),
     *("read", "pushed", "rejected", "windows", "dead", "error"),
 )
-WINDOW_HEADS = (
-    *("window", "sweep", "after (UTC)", "up to (UTC)", "done up to (UTC)", "cut at", "about", "page"),
-    *("status", "pages", "members", "pushed", "replays", "error"),
-)
-
 _RUN_TIMES = ("since", "until", "started_at", "finished_at")
-_WINDOW_TIMES = ("since", "until", "through", "finished_at")
+_WINDOW_TIMES = ("since", "until", "through", "begun_at", "finished_at")
 
 
 def run_row(run: Run) -> tuple[str, ...]:
@@ -29,18 +25,6 @@ def run_row(run: Run) -> tuple[str, ...]:
         *(str(run.id), run.client, run.list_key, run.kind, run.status, moment(run.started_at), _took(run)),
         *(f"{number:,}" for number in numbers),
         run.error or "",
-    )
-
-
-def window_row(window: WindowRow) -> tuple[str, ...]:
-    """Cells below WINDOW_HEADS."""
-    times = (window.since, window.until, window.through)
-    return (
-        *(str(window.number), window.sweep, *map(moment, times)),
-        *(f"{number:,}" for number in (window.offset, window.count, window.page)),
-        *(window.status, f"{window.attempts:,}", f"{window.members:,}", f"{window.pushed:,}"),
-        "" if window.letter_id is None else f"dead letter {window.letter_id}",
-        window.error or "",
     )
 
 
@@ -58,6 +42,8 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("windows", f"{done:,} of {run.windows_total:,} done, {run.windows_dead:,} dead"),
+        ("requests", timeline.requests(run)),
+        ("time went", timeline.time_spent(run)),
     ]
 
 

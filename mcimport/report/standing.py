@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,9 @@ class Standing:
     Attributes:
         collection: empty while it cannot be told.
         runs: the latest, the newest first.
-        open_letters: None where nothing was ever synced.
         note: what is different with it; empty when nothing is.
+        is_overdue: its sync point, or its first run while it has none, is older than it may be.
+        is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
     """
 
     client: str
@@ -30,6 +31,12 @@ class Standing:
     runs: tuple[Run, ...] = ()
     open_letters: int = 0
     note: str = ""
+    is_overdue: bool = False
+    is_well_known: bool = True
+
+    @property
+    def needs_somebody(self) -> bool:
+        return self.is_well_known and (self.is_overdue or self.open_letters > 0)
 
 
 def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
@@ -43,7 +50,7 @@ def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
         _last_run(standing.runs, now),
         f"{standing.open_letters:,}",
         spark([run.contacts_pushed for run in reversed(standing.runs)], plain=plain),
-        standing.note,
+        "; ".join(_notes(standing)),
     )
 
 
@@ -61,10 +68,22 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "last_run_kind": last.kind if last else None,
         "last_run_status": last.status if last else None,
         "last_run_at": moment_iso(last.finished_at or last.started_at) if last else None,
+        "last_run_error": last.error if last else None,
+        "overdue": standing.is_overdue,
         "dead_letters": standing.open_letters,
         "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
         "note": standing.note or None,
     }
+
+
+def _notes(standing: Standing) -> Iterator[str]:
+    last = standing.runs[0] if standing.runs else None
+    if standing.is_overdue and standing.is_well_known:
+        yield "OVERDUE"
+    if standing.note:
+        yield standing.note
+    if last and last.status == "failed" and last.error:
+        yield last.error
 
 
 def _last_run(runs: Sequence[Run], now: int) -> str:

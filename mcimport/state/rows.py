@@ -21,6 +21,7 @@ _TIMES = frozenset(
         "new_since",
         "started_at",
         "finished_at",
+        "begun_at",
         "created_at",
         "updated_at",
     }

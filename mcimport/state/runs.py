@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
-from mcimport.models import Outcome, RunKind, RunStatus, Window
+from mcimport.models import Costs, Outcome, RunKind, RunStatus, Window
 from mcimport.records import ListRow, Run, WindowRow
 from mcimport.state import letters, lists
 from mcimport.state.file import State
 from mcimport.state.rows import bounds_text, read, text
+
+NOTHING = Costs()
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
@@ -52,9 +55,13 @@ def plan(
             _insert_window(state, run_id, window)
 
 
-def record(state: State, run_id: int, outcome: Outcome) -> None:
-    """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction."""
+def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) -> None:
+    """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
+
+    `costs`: what the run has cost since the last time that it was told.
+    """
     with state.transaction():
+        _add_costs(state, run_id, costs)
         _advance_window(state, run_id, outcome)
         state.write(
             "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
@@ -77,13 +84,23 @@ def record(state: State, run_id: int, outcome: Outcome) -> None:
         letters.take(state, run(state, run_id), outcome)
 
 
-def finish(state: State, run_id: int, status: RunStatus, error: str | None = None, *, is_silenced: bool = False) -> Run:
+def finish(
+    state: State,
+    run_id: int,
+    status: RunStatus,
+    error: str | None = None,
+    *,
+    costs: Costs = NOTHING,
+    is_silenced: bool = False,
+) -> Run:
     """Ends a run; a completed one moves the sync point, if it is one that may.
 
+    `costs`: as in `record`.
     `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
     letters.
     """
     with state.transaction():
+        _add_costs(state, run_id, costs)
         state.write(
             "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
         )
@@ -187,7 +204,9 @@ def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
     known = rest or window
     state.write(
         "UPDATE windows SET through = ?, page = ?, bounds = ?, attempts = attempts + 1, members = members + ?,"
-        " pushed = pushed + ?, error = coalesce(?, error) WHERE run_id = ? AND number = ?",
+        " pushed = pushed + ?, error = coalesce(?, error), begun_at = coalesce(begun_at, ?), seconds = seconds + ?,"
+        " retries = retries + ?, waited_mailchimp = waited_mailchimp + ?, waited_ometria = waited_ometria + ?,"
+        " waited_limiter = waited_limiter + ?, converting = converting + ? WHERE run_id = ? AND number = ?",
         [
             text(rest.through if rest else window.until),
             known.page,
@@ -195,6 +214,13 @@ def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
             outcome.members,
             outcome.pushed,
             error,
+            text(outcome.began),
+            outcome.seconds,
+            outcome.costs.mailchimp_retries + outcome.costs.ometria_retries,
+            outcome.costs.waited_mailchimp,
+            outcome.costs.waited_ometria,
+            outcome.costs.waited_limiter,
+            outcome.costs.converting,
             run_id,
             window.number,
         ],
@@ -205,6 +231,14 @@ def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
             " WHERE run_id = ? AND number = ?",
             [_now(), run_id, window.number],
         )
+
+
+def _add_costs(state: State, run_id: int, costs: Costs) -> None:
+    if costs == NOTHING:
+        return
+    named = asdict(costs)
+    sums = ", ".join(f"{name} = {name} + ?" for name in named)
+    state.write(f"UPDATE runs SET {sums} WHERE id = ?", [*named.values(), run_id])  # noqa: S608 - the fields' names
 
 
 def _now() -> str:

@@ -117,3 +117,17 @@ def m003_find_open_runs_at_once(db: Database) -> None:
     db.conn.execute("""
         CREATE INDEX runs_unfinished ON runs (list_id)
         WHERE status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL""")
+
+
+@migrations()
+def m004_remember_what_a_run_cost(db: Database) -> None:
+    """Requests, retries, and what the seconds were spent on; of earlier runs nothing is known, and 0 is said."""
+    for side in ("mailchimp", "ometria"):
+        for what in ("requests", "retries", "throttled"):
+            db.conn.execute(f"ALTER TABLE runs ADD COLUMN {side}_{what} INTEGER NOT NULL DEFAULT 0")
+    for spent in ("waited_mailchimp", "waited_ometria", "waited_limiter", "converting"):
+        for table in ("runs", "windows"):
+            db.conn.execute(f"ALTER TABLE {table} ADD COLUMN {spent} REAL NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE windows ADD COLUMN begun_at TEXT")
+    db.conn.execute("ALTER TABLE windows ADD COLUMN seconds REAL NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE windows ADD COLUMN retries INTEGER NOT NULL DEFAULT 0")

@@ -1,0 +1,67 @@
+"""What one client's requests and waits have cost so far: by whom, and by this thread alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Literal
+
+from mcimport.models import Costs
+
+Count = Literal[
+    "mailchimp_requests",
+    "mailchimp_retries",
+    "mailchimp_throttled",
+    "ometria_requests",
+    "ometria_retries",
+    "ometria_throttled",
+]
+Wait = Literal["waited_mailchimp", "waited_ometria", "waited_limiter", "converting"]
+Side = Literal["mailchimp", "ometria"]
+
+_NAMES = tuple(field.name for field in fields(Costs))
+
+
+class Meter:
+    """Counts for one client, whichever of its threads a request is made in. Seconds are summed over threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._untaken: dict[str, float] = dict.fromkeys(_NAMES, 0)
+        self._thread = threading.local()
+
+    def count(self, name: Count) -> None:
+        self._add(name, 1)
+
+    @contextmanager
+    def timed(self, name: Wait) -> Iterator[None]:
+        """What happens inside is time of that kind, also when it raises."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._add(name, time.monotonic() - began)
+
+    def retried(self, side: Side, seconds: float) -> None:
+        """After so long a pause, a request is made again."""
+        self._add(f"{side}_retries", 1)
+        self._add(f"waited_{side}", seconds)
+
+    def take(self) -> Costs:
+        """All since the last call, of every thread."""
+        with self._lock:
+            taken, self._untaken = self._untaken, dict.fromkeys(_NAMES, 0)
+        return Costs(**taken)  # type: ignore[arg-type] # whole numbers stay whole: 1 is added to them
+
+    def own(self) -> Costs:
+        """All so far of this thread."""
+        return Costs(**getattr(self._thread, "costs", {}))
+
+    def _add(self, name: str, amount: float) -> None:
+        with self._lock:
+            self._untaken[name] += amount
+        own: dict[str, float] = self._thread.__dict__.setdefault("costs", {})
+        own[name] = own.get(name, 0) + amount
