@@ -55,6 +55,10 @@ def _found(state: State, letter_id: int) -> Letter:
 
 
 def _replay_client(client: Client, theirs: Sequence[Letter], house: House, *, named: bool) -> list[ListResult]:
+    return house.watched(client, lambda: _replay_theirs(client, theirs, house, named=named))
+
+
+def _replay_theirs(client: Client, theirs: Sequence[Letter], house: House, *, named: bool) -> list[ListResult]:
     """Under the client's lock, list by list; never raises what `errors` knows: it is in the results."""
     results: list[ListResult] = []
     groups = [list(group) for _, group in groupby(sorted(theirs, key=_by_list), key=_by_list)]

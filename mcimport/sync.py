@@ -258,6 +258,10 @@ def sync_all(pairs: Iterable[tuple[Client, str]], wish: Wish, house: House, jobs
 
 def sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: House) -> list[ListResult]:
     """One client's lists under its lock; never raises what `errors` knows: it is in the results."""
+    return house.watched(client, lambda: _sync_client(client, list_keys, wish, house))
+
+
+def _sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: House) -> list[ListResult]:
     results: list[ListResult] = []
     try:
         with ExitStack() as stack:

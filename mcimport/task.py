@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
@@ -22,14 +23,32 @@ from mcimport.run_converter import FieldsInTime, RunConverter, Span, Welcome, ne
 from mcimport.state import State, hold, is_ours, letters, lists, runs
 
 
+class Watch(Protocol):
+    """Is told when each client's work begins and ends; called from the threads of several clients."""
+
+    def begun(self, client: Client) -> None: ...
+
+    def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
+
+
 @dataclass(frozen=True)
 class House:
-    """What all clients of one call share."""
+    """What all clients of one call share. `watch`: whoever is told of each client, if somebody is."""
 
     db_path: Path
     accounts: Accounts
     stop: Stop
     reporter: Reporter
+    watch: Watch | None = None
+
+    def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
+        """Does one client's work between the two words of the watch."""
+        if self.watch is None:
+            return work()
+        self.watch.begun(client)
+        results = work()
+        self.watch.ended(client, results)
+        return results
 
 
 @dataclass

@@ -77,15 +77,16 @@ def test_the_targets_that_the_readme_names_are_there() -> None:
 
 
 def test_the_settings_of_the_readme_load(tmp_path: Path) -> None:
-    """The example file is a valid one, with the clients and lists that it shows."""
-    (toml,) = blocks("toml")
+    """The example file is a valid one, with the clients and lists that it shows, also with what is added later on."""
     config = tmp_path / "mcimport.toml"
-    config.write_text(toml, encoding="utf-8")
+    config.write_text("\n".join(blocks("toml")), encoding="utf-8")
     settings = load(config=config, environ={"ACME_MAILCHIMP_KEY": "k-us1", "ACME_OMETRIA_KEY": "o"}, cwd=tmp_path)
     assert {name: client.lists for name, client in settings.clients.items()} == {
         "acme": ("1a2d7ebf82",),
         "globex": ("9f8e7d6c5b", "0a1b2c3d4e"),
     }
+    assert settings.clients["acme"].healthcheck_source
+    assert settings.clients["globex"].webhook_source
 
 
 def test_the_python_of_the_readme_runs(stage: Stage) -> None:

@@ -26,4 +26,4 @@ def replay(
     if not letter_ids and not known.db_path.exists():
         say("nothing synced yet")
         return OK
-    return run_replay(list(known.clients.values()), letter_ids or [], known.db_path, Output(json=json, quiet=quiet))
+    return run_replay(known, letter_ids or [], Output(json=json, quiet=quiet))

@@ -45,4 +45,4 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     chosen = known.select(list_keys or [], client or [])
     flagged = {name.name: with_flags(name, workers=workers, window=window) for name, _ in chosen}
     pairs = [(flagged[one.name], key) for one, key in chosen]
-    return run_sync(pairs, known.db_path, wish, jobs, Output(json=json, quiet=quiet, dry_run=dry_run))
+    return run_sync(known, pairs, wish, jobs, Output(json=json, quiet=quiet, dry_run=dry_run))

@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 from mcimport import limits
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
+from mcimport.cli.around import Around
 from mcimport.cli.context import complain, say
-from mcimport.config import Client
+from mcimport.config import Client, Settings
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.records import ListResult
@@ -43,19 +43,20 @@ class Output:
     dry_run: bool = False
 
 
-def run_sync(pairs: Pairs, db_path: Path, wish: Wish, jobs: int, output: Output) -> int:
+def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    return _run(lambda house: sync_all(pairs, wish, house, jobs), db_path, output, by_name=wish.by_name)
+    return _run(lambda house: sync_all(pairs, wish, house, jobs), settings, output, by_name=wish.by_name)
 
 
-def run_replay(clients: Sequence[Client], letter_ids: Sequence[int], db_path: Path, output: Output) -> int:
+def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
     """Returns the exit code."""
     nothing = "there is no open dead letter that belongs where its list goes now"
-    return _run(lambda house: replay_all(clients, letter_ids, house), db_path, output, by_name=True, nothing=nothing)
+    clients = list(settings.clients.values())
+    return _run(lambda house: replay_all(clients, letter_ids, house), settings, output, by_name=True, nothing=nothing)
 
 
 def _run(
-    work: Callable[[House], list[ListResult]], db_path: Path, output: Output, *, by_name: bool, nothing: str = ""
+    work: Callable[[House], list[ListResult]], settings: Settings, output: Output, *, by_name: bool, nothing: str = ""
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     _share_memory()
@@ -65,8 +66,9 @@ def _run(
     stop = Stop()
     accounts = Accounts(stop)
     telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run)
+    around = Around(settings, dry_run=output.dry_run)
     with _signals(stop, accounts) as caught, telling as listener:
-        results = work(House(db_path, accounts, stop, listener))
+        results = work(House(settings.db_path, accounts, stop, listener, around.watch))
     if not results and nothing and not (output.json or output.quiet):
         say(nothing)
     if output.json:
@@ -78,6 +80,7 @@ def _run(
         for result in results:
             if isinstance(result.error, BusyError):
                 complain(result.error)
+    around.after(results, in_haste=bool(caught))
     signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.now.is_set():

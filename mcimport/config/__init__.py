@@ -2,6 +2,7 @@
 
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
+from mcimport.config.notices import NoticeSource
 from mcimport.config.schema import Mailchimp, Ometria, Retry
 from mcimport.config.settings import Client, Settings, with_flags
 from mcimport.config.template import Answers, template
@@ -11,6 +12,7 @@ __all__ = [
     "Client",
     "KeySource",
     "Mailchimp",
+    "NoticeSource",
     "Ometria",
     "Retry",
     "Settings",

@@ -17,6 +17,7 @@ import platformdirs
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource
+from mcimport.config.notices import NoticeSource
 from mcimport.config.schema import (
     ClientTable,
     File,
@@ -230,6 +231,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         return KeySource(client=name, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
 
     notify = _overlaid(file.notify, table.notify)
+    own = notify if "healthcheck_url" in table.notify.model_fields_set else Notify()
     return Client(
         name=name,
         lists=tuple(table.lists),
@@ -242,14 +244,18 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),
         overdue=seconds(notify.overdue),
-        healthcheck_source=_notice_source(name, "healthcheck_url", table.notify, around),
+        healthcheck_source=_notice_source(name, "healthcheck_url", own, around),
         webhook_source=_notice_source(name, "webhook_url", notify, around),
     )
 
 
-def _notice_source(client: str, setting: str, table: Notify, around: _Surroundings) -> KeySource | None:
+def _notice_source(client: str, setting: str, table: Notify, around: _Surroundings) -> NoticeSource | None:
     spec = getattr(table, setting)
-    return spec and KeySource(client=client, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
+    if spec is None:
+        return None
+    key = KeySource(client=client, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
+    name = f"{setting} of {client}" if client else setting
+    return NoticeSource(key, name, table.allow_http)
 
 
 # What one table cannot know of another -------------------------------------------------------------------------------

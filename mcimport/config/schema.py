@@ -236,6 +236,7 @@ class Notify(Table):
     """Who is told how it went. The addresses are secrets: whoever knows one can speak for us."""
 
     overdue: Duration = "3h"
+    allow_http: AllowHttp = False
     healthcheck_url: UrlSetting = None
     webhook_url: UrlSetting = None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource, data_centre
+from mcimport.config.notices import NoticeSource
 from mcimport.config.schema import (
     LIST_KEY,
     MOST_CONNECTIONS,
@@ -53,8 +54,8 @@ class Client:
     mailchimp_source: KeySource
     ometria_source: KeySource
     overdue: int
-    healthcheck_source: KeySource | None
-    webhook_source: KeySource | None
+    healthcheck_source: NoticeSource | None
+    webhook_source: NoticeSource | None
 
     def mailchimp_key(self) -> SecretStr:
         """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
@@ -122,7 +123,7 @@ class Settings:
     clients: Mapping[str, Client]
     keep: int
     metrics_path: Path | None
-    healthcheck_source: KeySource | None
+    healthcheck_source: NoticeSource | None
 
     def select(self, list_keys: Sequence[str], client_names: Sequence[str]) -> list[tuple[Client, str]]:
         """What a command works on, in the order of the file; nothing named means all, and naming twice means once.

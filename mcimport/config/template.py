@@ -50,6 +50,7 @@ wait = 5                  # seconds
 [notify]
 overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older
 # healthcheck_url = "env:HEALTHCHECK_URL"   # told of start, success and failure, as healthchecks.io takes it
+# allow_http = true       # as above, for these two addresses
 # webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when a list fails, and when it works again
 
 [metrics]

@@ -11,6 +11,7 @@ from mcimport.records import ListRow, Run, WindowRow
 from mcimport.state import letters, lists
 from mcimport.state.file import State
 from mcimport.state.rows import bounds_text, read, text
+from mcimport.times import epoch
 
 NOTHING = Costs()
 
@@ -160,6 +161,17 @@ def latest(state: State, *, list_id: int | None = None, most: int = 20) -> list[
     where, parameters = ("WHERE list_id = ?", [list_id]) if list_id is not None else ("", [])
     rows = state.rows(f"SELECT * FROM runs {where} ORDER BY id DESC LIMIT ?", [*parameters, most])  # noqa: S608 - fixed text
     return [read(Run, row) for row in rows]
+
+
+def last_success(state: State, list_id: int) -> int | None:
+    """When a run that moves the sync point last completed."""
+    return epoch(
+        state.value(
+            "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"
+            " ORDER BY id DESC LIMIT 1",
+            [list_id],
+        )
+    )
 
 
 def windows(state: State, run_id: int) -> list[WindowRow]:

@@ -131,3 +131,15 @@ def m004_remember_what_a_run_cost(db: Database) -> None:
     db.conn.execute("ALTER TABLE windows ADD COLUMN begun_at TEXT")
     db.conn.execute("ALTER TABLE windows ADD COLUMN seconds REAL NOT NULL DEFAULT 0")
     db.conn.execute("ALTER TABLE windows ADD COLUMN retries INTEGER NOT NULL DEFAULT 0")
+
+
+@migrations()
+def m005_remember_troubles_that_were_told(db: Database) -> None:
+    """So that a webhook hears of a failure once, and once of its end."""
+    db.conn.execute("""
+        CREATE TABLE troubles (
+            client TEXT NOT NULL,
+            list_key TEXT NOT NULL,
+            since TEXT NOT NULL,
+            PRIMARY KEY (client, list_key)
+        ) WITHOUT ROWID""")

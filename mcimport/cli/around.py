@@ -1,0 +1,59 @@
+"""What stands around a call's work: who is told of it, and the numbers that it leaves. Nothing here can fail it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from mcimport.cli.context import complain, say
+from mcimport.config import Settings
+from mcimport.errors import ConfigError, StateError
+from mcimport.records import ListResult
+
+if TYPE_CHECKING:  # loaded by those alone who want to be told
+    from mcimport.notify import Notifier
+
+
+class Around:
+    """Of one call. A dry run did nothing, so there is nothing around it.
+
+    `watch`: is told of each client; None where nobody wants to be.
+
+    Raises ConfigError, before any work, for what is wanted and cannot be had.
+    """
+
+    def __init__(self, settings: Settings, *, dry_run: bool) -> None:
+        self._settings = settings
+        self._is_dry = dry_run
+        if settings.metrics_path is not None and not dry_run and find_spec("prometheus_client") is None:
+            raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+        self.watch = None if dry_run else _notifier(settings)
+
+    def after(self, results: Sequence[ListResult], *, in_haste: bool) -> None:
+        """`in_haste`: somebody asked us to leave."""
+        if self.watch is not None:
+            for line in self.watch.close(results, in_haste=in_haste):
+                say(f"mcimport: {line}")
+        if not self._is_dry:
+            _write_metrics(self._settings)
+
+
+def _notifier(settings: Settings) -> Notifier | None:
+    clients = settings.clients.values()
+    if not settings.healthcheck_source and not any(one.healthcheck_source or one.webhook_source for one in clients):
+        return None
+    from mcimport.notify import Notifier  # noqa: PLC0415 - see above
+
+    return Notifier(settings.db_path, settings.healthcheck_source)
+
+
+def _write_metrics(settings: Settings) -> None:
+    if settings.metrics_path is None:
+        return
+    from mcimport import metrics  # noqa: PLC0415 - an extra
+
+    try:
+        metrics.write(settings, settings.metrics_path)
+    except StateError as error:
+        complain(error)

@@ -1,0 +1,208 @@
+"""Who is told how it went: a health check of every call, a webhook of trouble and of its end.
+
+Nobody is held up by it, and nothing fails for it: what cannot be told is one line, and tried again with the next call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import httpx
+
+from mcimport.config import Client, NoticeSource
+from mcimport.errors import BusyError, InterruptedRunError, McimportError
+from mcimport.records import ListResult
+from mcimport.state import State, letters, open_state, troubles
+from mcimport.times import iso
+from mcimport.version import __version__
+
+TIMEOUT = 5.0  # seconds for one answer; there is one more try
+AT_ONCE = 8
+ENOUGH = 3  # notices in a row that could not be given, after which the rest of the call is not told either
+LONGEST_TEXT = 2_000  # characters that a health check is given to keep
+
+
+class NoticeError(McimportError):
+    """A notice could not be given; the words do not hold the address, which is a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a call did, for a health check. Neither: it was left to another process, or stopped by somebody."""
+
+    is_good: bool
+    is_bad: bool
+    text: str
+
+
+class Notifier:
+    """Tells of one call. Safe to use from the threads of several clients.
+
+    Args:
+        whole: the health check of the whole call, if there is one.
+    """
+
+    def __init__(self, db_path: Path, whole: NoticeSource | None) -> None:
+        self._db_path = db_path
+        self._whole = whole
+        self._lines: list[str] = []
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notice")
+        self._lock = Lock()
+        self._failures = 0
+        self._begun: dict[str, Future[None]] = {}
+        self._begin("", whole)
+
+    def begun(self, client: Client) -> None:
+        """The client's lists are about to be worked on."""
+        self._begin(client.name, client.healthcheck_source)
+
+    def ended(self, client: Client, results: Sequence[ListResult]) -> None:
+        """The client is through with this call."""
+        self._end(client.name, client.healthcheck_source, results)
+        if client.webhook_source is not None and results:
+            source = client.webhook_source
+            self._submit(lambda: self._tell_of_troubles(source, results))
+
+    def close(self, results: Sequence[ListResult], *, in_haste: bool) -> list[str]:
+        """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines.
+
+        `in_haste`: somebody asked us to leave, so nothing is waited for that was not begun.
+        """
+        self._end("", self._whole, results)
+        self._pool.shutdown(cancel_futures=in_haste)
+        return self._lines
+
+    # ---- health checks
+
+    def _begin(self, name: str, source: NoticeSource | None) -> None:
+        if source is not None:
+            self._begun[name] = self._submit(lambda: self._ping(source, "/start", ""))
+
+    def _end(self, name: str, source: NoticeSource | None, results: Sequence[ListResult]) -> None:
+        begun, verdict = self._begun.get(name), _verdict(results)
+        if source is None or begun is None or not (verdict.is_good or verdict.is_bad):
+            return
+
+        def tell() -> None:
+            begun.result()  # the start is told first; it was begun first, too, so somebody is at it
+            self._ping(source, "/fail" if verdict.is_bad else "", verdict.text)
+
+        self._submit(tell)
+
+    def _ping(self, source: NoticeSource, ending: str, text: str) -> None:
+        url = httpx.URL(source.read().get_secret_value())
+        url = url.copy_with(path=url.path.rstrip("/") + ending)
+        self._post(source, url, content=text.encode())
+
+    # ---- webhooks
+
+    def _tell_of_troubles(self, source: NoticeSource, results: Sequence[ListResult]) -> None:
+        """Once when it begins and once when it is over; what could not be told is news with the next call, too."""
+        url = httpx.URL(source.read().get_secret_value())
+        with open_state(self._db_path) as state:
+            for result in results:
+                known = troubles.since(state, result.client, result.list_key)
+                event = _event(state, result, has_trouble=known is not None)
+                if event is None:
+                    continue
+                now = int(time.time())
+                self._post(source, url, json=_document(event, result, known or now))
+                if event == "failure":
+                    troubles.begin(state, result.client, result.list_key, now)
+                else:
+                    troubles.end(state, result.client, result.list_key)
+
+    # ---- telling
+
+    def _submit(self, work: Callable[[], None]) -> Future[None]:
+        def told() -> None:
+            if self._failures >= ENOUGH:
+                return
+            try:
+                work()
+                self._failures = 0
+            except McimportError as error:
+                self._failed(str(error))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
+                self._failed(f"a notification failed ({type(error).__name__})")
+
+        return self._pool.submit(told)
+
+    def _failed(self, words: str) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures <= ENOUGH:
+                self._lines.append(words)
+            if self._failures == ENOUGH:
+                self._lines.append("notifications do not get through: there were no more of them in this call")
+
+    def _post(self, source: NoticeSource, url: httpx.URL, **what: Any) -> None:
+        """Raises NoticeError. Redirects are not followed: the address is a secret, and so may be what is sent there."""
+        words = "cannot be reached"
+        for _ in range(2):
+            try:
+                answer = httpx.post(url, timeout=TIMEOUT, headers={"User-Agent": f"mcimport/{__version__}"}, **what)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                words = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
+                continue
+            if answer.is_success:
+                return
+            words = f"answered {answer.status_code}"
+        raise NoticeError(f"{source.name} {words}: it was not told")
+
+
+def _verdict(results: Sequence[ListResult]) -> _Verdict:
+    """Bad as soon as one list is; good only when every one was really done."""
+    bad = [result for result in results if _is_trouble(result)]
+    text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
+    is_whole = all(result.status == "completed" for result in results)
+    return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:LONGEST_TEXT])
+
+
+def _is_trouble(result: ListResult) -> bool:
+    """Not when another process is at it, nor when somebody stopped it: the next call goes on."""
+    failed = result.error is not None and not isinstance(result.error, BusyError | InterruptedRunError)
+    return failed or result.dead_letters > 0
+
+
+def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None:
+    if _is_trouble(result):
+        return None if has_trouble else "failure"
+    if not has_trouble or result.error is not None or not result.runs:
+        return None
+    return None if letters.count_open(state, result.runs[-1].list_id) else "recovery"
+
+
+def _reason(result: ListResult) -> str:
+    if result.error is not None:
+        return str(result.error)
+    if result.dead_letters:
+        return f"{result.dead_letters:,} dead letter{'' if result.dead_letters == 1 else 's'}"
+    return result.status
+
+
+def _next(result: ListResult) -> str:
+    if result.error is not None:
+        return result.error.hint or "`mcimport status` and `mcimport check` tell more."
+    return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
+
+
+def _document(event: str, result: ListResult, since: int) -> dict[str, Any]:
+    return {
+        "event": event,
+        "client": result.client,
+        "list_key": result.list_key,
+        "run_id": result.runs[-1].id if result.runs else None,
+        "status": result.status,
+        "reason": _reason(result),
+        "next": _next(result),
+        "dead_letters": result.dead_letters,
+        "since": iso(since),
+        "at": iso(int(time.time())),
+    }
