@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -18,7 +18,7 @@ from mcimport.limits import Gate, Pacer, Patience, Stop
 from mcimport.mailchimp import Mailchimp
 from mcimport.ometria import Ometria
 
-BUSY_FOR = 900.0
+BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,11 @@ class Services:
 class Accounts:
     """All accounts that this process works with: their limits are theirs, whoever of the clients uses them.
 
-    `busy_for`: seconds for which Mailchimp may refuse one request as one too many, before that is a failure.
+    `busy_for`: seconds for which either service may refuse one request as one too many, where somebody waits for it.
+    None: 15 minutes for Mailchimp, and for Ometria as long as it takes.
     """
 
-    def __init__(self, stop: Stop, *, busy_for: float = BUSY_FOR) -> None:
+    def __init__(self, stop: Stop, *, busy_for: float | None = None) -> None:
         self._stop = stop
         self._busy_for = busy_for
         self._gates: dict[str, Gate] = {}
@@ -60,9 +61,10 @@ class Accounts:
     @contextmanager
     def open(self, client: Client) -> Iterator[Services]:
         """Raises ConfigError when a key is unset or cannot be one; no request is made."""
-        stop = self._stop.follower()
-        try:
-            services = self._opened(client, stop)
+        with self._following() as stop:
+            meter = Meter()
+            mailchimp, ometria = self._mailchimp(client, stop, meter), self._ometria(client, stop, meter)
+            services = Services(mailchimp, ometria, stop, meter)
             with self._lock:
                 self._open.add(services)
             try:
@@ -71,8 +73,18 @@ class Accounts:
                 with self._lock:
                     self._open.discard(services)
                 services.give_up()  # so that nothing that was begun for this client waits on, with nobody to hear it
-        finally:
-            self._stop.dismiss(stop)
+
+    @contextmanager
+    def open_mailchimp(self, client: Client) -> Iterator[Mailchimp]:
+        """That side alone, whatever is wrong with the other. Raises as `open`."""
+        with self._following() as stop, closing(self._mailchimp(client, stop, Meter())) as mailchimp:
+            yield mailchimp
+
+    @contextmanager
+    def open_ometria(self, client: Client) -> Iterator[Ometria]:
+        """That side alone, whatever is wrong with the other. Raises as `open`."""
+        with self._following() as stop, closing(self._ometria(client, stop, Meter())) as ometria:
+            yield ometria
 
     def give_up(self) -> None:
         """All of them, from any thread."""
@@ -81,37 +93,38 @@ class Accounts:
         for one in services:
             one.give_up()
 
-    def _opened(self, client: Client, stop: Stop) -> Services:
-        mailchimp_key, ometria_key = client.mailchimp_key(), client.ometria_key()
-        patience = Patience(stop, client.retry.retries, client.retry.wait)
-        connections, meter = client.mailchimp.connections, Meter()
-        mailchimp = Mailchimp(
-            Wire(
-                "Mailchimp",
-                client.mailchimp_url(),
-                {"Authorization": _authorization(client, mailchimp_key)},
-                timeout=client.mailchimp.timeout,
-                connections=connections,
-            ),
-            self._gate(client.mailchimp.account or mailchimp_key.get_secret_value(), connections),
-            Patience(stop, client.retry.retries, client.retry.wait, self._busy_for),
-            meter,
+    @contextmanager
+    def _following(self) -> Iterator[Stop]:
+        stop = self._stop.follower()
+        try:
+            yield stop
+        finally:
+            self._stop.dismiss(stop)
+
+    def _mailchimp(self, client: Client, stop: Stop, meter: Meter) -> Mailchimp:
+        key, connections = client.mailchimp_key(), client.mailchimp.connections
+        wire = Wire(
+            "Mailchimp",
+            client.mailchimp_url(),
+            {"Authorization": _authorization(client, key)},
+            timeout=client.mailchimp.timeout,
+            connections=connections,
         )
-        ometria = Ometria(
-            Wire(
-                "Ometria",
-                client.ometria_url(),
-                {"X-Ometria-Auth": ometria_key.get_secret_value()},
-                timeout=client.ometria.timeout,
-            ),
-            self._pacer(
-                client.ometria.account or ometria_key.get_secret_value(), float(client.ometria.requests_per_second)
-            ),
-            patience,
-            client.ometria.batch,
-            meter,
+        gate = self._gate(client.mailchimp.account or key.get_secret_value(), connections)
+        patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
+        return Mailchimp(wire, gate, patience, meter)
+
+    def _ometria(self, client: Client, stop: Stop, meter: Meter) -> Ometria:
+        key = client.ometria_key()
+        wire = Wire(
+            "Ometria",
+            client.ometria_url(),
+            {"X-Ometria-Auth": key.get_secret_value()},
+            timeout=client.ometria.timeout,
         )
-        return Services(mailchimp, ometria, stop, meter)
+        pacer = self._pacer(client.ometria.account or key.get_secret_value(), float(client.ometria.requests_per_second))
+        patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for)
+        return Ometria(wire, pacer, patience, client.ometria.batch, meter)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:

@@ -153,7 +153,8 @@ class _Tally:
         error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
-            return asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
+            pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
+            return min(pause, math.inf if self._patience.busy_for is None else self._patience.busy_for)
         return max(asked, self._patience.wait)
 
     def _busy_too_long(self) -> bool:

@@ -7,7 +7,8 @@ records were accepted and rejected, never which; that is found by halving.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -52,8 +53,14 @@ class _ErrorHint(msgspec.Struct):
     error_path: str = ""
 
 
-_RECEIPT = msgspec.json.Decoder(_Receipt)  # both before any thread begins: see `mailchimp`
+class _Collected(msgspec.Struct):
+    collection: str = msgspec.field(name="@collection", default="")
+
+
+_RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp`
 _HINTS = msgspec.json.Decoder(list[_ErrorHint])
+_SOME = msgspec.json.Decoder(list[_Collected])
+_ANYTHING = msgspec.json.Decoder()
 
 
 class Ometria:
@@ -94,9 +101,21 @@ class Ometria:
             return Pushed(tuple(taken), tuple(refused), error)
         return Pushed(tuple(taken), tuple(refused))
 
-    def check_key(self) -> None:
-        """Raises when the key is not accepted. A harmless read: it stores nothing."""
-        patiently(self._patience, lambda: self._get("push/_errors"))
+    def check_key(self) -> float | None:
+        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted.
+
+        A harmless read: it stores nothing.
+        """
+        answer = patiently(self._patience, lambda: _json(self._get("push/_errors")))
+        return None if answer.date is None else time.time() - answer.date
+
+    def collections_seen(self) -> set[str]:
+        """The collections of the oldest few contacts: what is not among them may be there all the same."""
+        answer = patiently(self._patience.none(), lambda: self._get("contacts", {"limit": "250"}))
+        try:
+            return {one.collection for one in _SOME.decode(answer.body)}
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return set()
 
     def latest_errors(self) -> list[str]:
         """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
@@ -172,10 +191,19 @@ class Ometria:
             status=error.status,
         )
 
-    def _get(self, path: str) -> Answer:
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         self._meter.count("ometria_requests")
         with self._meter.timed("waited_ometria"):
-            return check("Ometria", self._wire.send("GET", path))
+            return check("Ometria", self._wire.send("GET", path, params=params))
+
+
+def _json(answer: Answer) -> Answer:
+    """Raises RetriableError where somebody else answers in Ometria's place: a proxy's page of HTML, say."""
+    try:
+        _ANYTHING.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is not what was asked for", status=answer.status) from None
+    return answer
 
 
 def _impersonal(hint: _ErrorHint) -> str:

@@ -33,7 +33,8 @@ def check(
     known = settings(context)
     signs = _PLAIN_SIGNS if is_plain(sys.stdout) else _SIGNS
     bad = 0
-    for finding in checkup.look(known, known.chosen(client or []), offline=offline, environ=os.environ):
+    clients = known.chosen(client or [])
+    for finding in checkup.look(known, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
         if json:
             looking.write_json([_document(finding)])
@@ -41,7 +42,7 @@ def check(
             _tell(finding, signs[finding.verdict])
         sys.stdout.flush()  # each as it is known
     if not json:
-        typer.echo(_verdict(bad))
+        typer.echo(_verdict(bad, any_list=any(one.any_list for one in clients), offline=offline))
     return FAILED if bad else OK
 
 
@@ -62,9 +63,11 @@ def _tell(finding: Finding, sign: str) -> None:
         typer.echo(f"    {finding.mend}")
 
 
-def _verdict(bad: int) -> str:
+def _verdict(bad: int, *, any_list: bool, offline: bool) -> str:
+    if not bad and offline:
+        return "All is well here; neither service was asked."
     if not bad:
-        return "All is well: `mcimport sync` can run."
+        return f"All is well: `mcimport sync{' LIST_KEY' if any_list else ''}` can run."
     if bad == 1:
         return "One thing is wrong; what mends it stands below it."
     return f"{bad} things are wrong; what mends each stands below it."

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mcimport.cli.context import Options
-from mcimport.config import Answers, template
+from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
 
 _ON_A_TERMINAL = "on a terminal, `mcimport init` asks for what is missing"
-_SOURCE_WORDS = "say where the key comes from, env:NAME or file:PATH, rather than the key itself"
 
 
 def init(
@@ -33,53 +34,108 @@ def init(
     options = context.find_object(Options) or Options()
     target = path or options.config or Path("mcimport.toml")
     if os.path.lexists(target):
-        raise ConfigError(f"{target} exists already; it was left as it is")
-    asker = _Asker(is_there=sys.stdin.isatty() and sys.stdout.isatty())
-    is_told = asker.is_there or any((client, list_keys, mailchimp_key, ometria_key, collection))
-    answers = Answers()
-    if is_told:
-        name = client or asker.ask("Client's name", "--client", "acme")
-        keys = list_keys or asker.ask("Mailchimp lists (their ids, blanks between)", "--list").split()
-        answers = Answers(
-            client=name,
-            lists=tuple(keys),
-            mailchimp_key=asker.source("Mailchimp", "--mailchimp-key", mailchimp_key, name),
-            ometria_key=asker.source("Ometria", "--ometria-key", ometria_key, name),
-            collection=collection or answers.collection,
-        )
+        raise _exists(target)
+    given = {
+        "client": client,
+        "lists": " ".join(list_keys) if list_keys else None,
+        "mailchimp_key": mailchimp_key,
+        "ometria_key": ometria_key,
+        "collection": collection,
+    }
+    is_there = sys.stdin.isatty() and sys.stdout.isatty()
+    is_told = is_there or any(answer is not None for answer in given.values())
+    answers = _answers(given, is_there=is_there) if is_told else Answers()
     _write(target, template(answers))
     typer.echo(f"{target} is written, for you alone to read. {'Next' if is_told else 'Fill in its client, then'}:")
-    typer.echo("  mcimport check")
-    typer.echo(f"  mcimport preview {answers.lists[0] if is_told else 'LIST_KEY'}")
-    typer.echo("  mcimport sync")
+    for command in ("check", f"preview {answers.lists[0] if is_told else 'LIST_KEY'}", "sync"):
+        typer.echo(f"  mcimport {_leading_to(target)}{command}")
 
 
 @dataclass(frozen=True)
-class _Asker:
-    """Asks whoever sits at the terminal, if somebody does. Raises ConfigError otherwise."""
+class _Question:
+    """`name`: of the answer. `usual`: what a bare Return means, by the answers so far; None: there is no such thing."""
 
-    is_there: bool
+    name: str
+    option: str
+    words: str
+    usual: Callable[[Answers], str | None]
 
-    def ask(self, question: str, option: str, default: str | None = None) -> str:
-        if not self.is_there:
-            raise ConfigError(f"{option} is missing", hint=f"nothing was written; {_ON_A_TERMINAL}")
-        return str(typer.prompt(question, default=default))
 
-    def source(self, service: str, option: str, given: str | None, client: str) -> str:
-        """Where a key comes from. A key itself would be left behind on the screen and in the shell's history."""
-        usual = f"env:{re.sub('[^A-Z0-9]', '_', client.upper())}_{service.upper()}_KEY"
-        told = given or self.ask(f"{service} key, from env:NAME or file:PATH", option, usual)
-        scheme, _, rest = told.partition(":")
-        if scheme.lower() not in ("env", "file") or not rest:  # perhaps the key: not to be repeated
-            raise ConfigError(f"{option}: {_SOURCE_WORDS}", hint="nothing was written")
-        return told
+def _variable(answers: Answers, service: str) -> str:
+    name = re.sub("[^A-Z0-9]", "_", answers.client.upper())
+    return f"env:{'_' if name[0].isdigit() else ''}{name}_{service}_KEY"
+
+
+_SOURCE = "key, from env:NAME or file:PATH"
+_QUESTIONS = (
+    _Question("client", "--client", "Client's name", lambda known: known.client),
+    _Question("lists", "--list", "Mailchimp lists (their ids, blanks between)", lambda _: None),
+    _Question("mailchimp_key", "--mailchimp-key", f"Mailchimp {_SOURCE}", lambda known: _variable(known, "MAILCHIMP")),
+    _Question("ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda known: _variable(known, "OMETRIA")),
+    _Question("collection", "--collection", "Collection in Ometria", lambda known: known.collection),
+)
+
+
+def _answers(given: Mapping[str, str | None], *, is_there: bool) -> Answers:
+    """What is given is taken; for the rest, whoever `is_there` is asked until it is right. Raises ConfigError."""
+    known = Answers()
+    for question in _QUESTIONS:
+        answer = given[question.name]
+        if answer is not None:
+            known = _with(known, question.name, answer)
+        elif is_there:
+            known = _asked(known, question)
+        elif question.name != "collection":
+            raise ConfigError(f"{question.option} is missing", hint=f"nothing was written; {_ON_A_TERMINAL}")
+    return known
+
+
+def _with(known: Answers, name: str, answer: str) -> Answers:
+    """Raises ConfigError where that could be no setting."""
+    value: dict[str, Any] = {name: tuple(re.split(r"[\s,]+", answer.strip())) if name == "lists" else answer}
+    more = replace(known, **value)
+    template(more)
+    return more
+
+
+def _asked(known: Answers, question: _Question) -> Answers:
+    """A wrong answer is told, and the question put again."""
+
+    def taken(answer: str) -> Answers:
+        try:
+            return _with(known, question.name, answer)
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    found: Answers = typer.prompt(question.words, default=question.usual(known), value_proc=taken)
+    return found
+
+
+def _leading_to(target: Path) -> str:
+    """What stands before a command that is to find the file; nothing where it is looked for first."""
+    is_first = target.absolute() == Path("mcimport.toml").absolute()
+    return "" if is_first else f"--config {shlex.quote(str(target))} "
+
+
+def _exists(target: Path) -> ConfigError:
+    return ConfigError(f"{target} exists already; it was left as it is", hint="Name another, or move it away.")
 
 
 def _write(target: Path, text: str) -> None:
+    """A file that cannot be written whole, or that would not load, is none."""
     try:
-        with os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        file = os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError:
-        raise ConfigError(f"{target} exists already; it was left as it is") from None
+        raise _exists(target) from None
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
+    try:
+        with file:
+            file.write(text)
+        load(config=target, db=target, environ={})
+    except ConfigError as error:
+        target.unlink()
+        raise ConfigError(str(error), hint="nothing was written") from None
+    except OSError as error:
+        target.unlink()
+        raise ConfigError(f"{target} cannot be written: {error.strerror}", hint="nothing was written") from None

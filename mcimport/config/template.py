@@ -11,6 +11,8 @@ from mcimport.config.words import problems
 from mcimport.errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
 
 _TEMPLATE = """\
 # mcimport.toml: what mcimport carries from Mailchimp to Ometria, and how.
@@ -91,6 +93,8 @@ class Answers:
 
 def template(answers: Answers = Answers()) -> str:
     """The whole file. Raises ConfigError, naming the line that would be wrong, for answers that cannot be settings."""
+    for option, source in (("Mailchimp", answers.mailchimp_key), ("Ometria", answers.ometria_key)):
+        _check_source(option, source)
     client = answers.client
     text = _TEMPLATE.format(
         client=client if _BARE.fullmatch(client) else _quoted(client),
@@ -103,6 +107,17 @@ def template(answers: Answers = Answers()) -> str:
     if isinstance(checked, list):
         raise ConfigError("\n".join(checked), hint="nothing was written")
     return text
+
+
+def _check_source(service: str, source: str) -> None:
+    """A key itself would be left in a file, on the screen and in the shell's history. Raises without repeating it."""
+    scheme, _, rest = source.partition(":")
+    is_source = _VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
+    if not is_source or _LIKE_A_KEY.fullmatch(rest):
+        raise ConfigError(
+            f"{service} key: say where it comes from, env:NAME or file:PATH, rather than the key itself",
+            hint="nothing was written; a key that was typed is still on the screen, and in a shell's history",
+        )
 
 
 def _quoted(text: str) -> str:

@@ -18,6 +18,7 @@ from mcimport.errors import StateError
 from mcimport.state.schema import migrations
 
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
+LOOK_TIMEOUT = 3.0  # the same, where a person waits
 
 
 class State:
@@ -107,8 +108,28 @@ def dry_copy(path: Path) -> State:
         raise
 
 
+def examine(path: Path) -> None:
+    """Raises StateError unless the file is one of ours, is sound and can be written. It is left as it is.
+
+    Written to in earnest, and taken back: for a file that is read-only, SQLite begins a transaction all the same.
+    """
+    with _in_words(path), closing(_connect_to_look(path)) as connection:
+        _refuse_strangers(connection, path)
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE examined (at)")
+        connection.execute("ROLLBACK")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+
+
+def _connect_to_look(path: Path) -> sqlite3.Connection:
+    """Makes no file where there is none."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=LOOK_TIMEOUT, isolation_level=None)
 
 
 def _create(path: Path) -> None:

@@ -55,9 +55,9 @@ def holder(db_path: Path, client: str) -> str | None:
     path = _lock_path(db_path, client)
     if path in _held:
         return _holder(path)
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         with FileLock(path, timeout=0, mode=0o600, thread_local=False):
             return None
     except Timeout:

@@ -1,0 +1,47 @@
+"""What the state file remembers of each list that a client has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from mcimport.config import Client
+from mcimport.errors import ConfigError, StateError
+from mcimport.state import State, lists, open_state
+
+# "moved": it was only ever sent with another Ometria key. "unknown": no key, or no state file that can be read.
+Memory = Literal["synced", "nothing", "moved", "unknown"]
+
+
+def remembered(db_path: Path | None, clients: Sequence[Client]) -> list[Mapping[str, Memory]]:
+    """For each client what is known of its lists; of one that takes any list, those that it ever synced.
+
+    `db_path`: None where the state file cannot be read.
+    """
+    if db_path is not None and not db_path.exists():
+        return [dict.fromkeys(client.lists, "nothing") for client in clients]
+    try:
+        if db_path is not None:
+            with open_state(db_path, create=False) as state:
+                return [_of(client, state) for client in clients]
+    except StateError:
+        pass
+    return [dict.fromkeys(client.lists, "unknown") for client in clients]
+
+
+def _of(client: Client, state: State) -> Mapping[str, Memory]:
+    try:
+        destination = state.destination(client.ometria_key().get_secret_value())
+    except ConfigError:
+        return dict.fromkeys(client.lists, "unknown")
+    keys = client.lists or [row.list_key for row in lists.overview(state) if row.client == client.name]
+    return {key: _memory(state, (client.name, key, client.collection(key), destination)) for key in keys}
+
+
+def _memory(state: State, place: tuple[str, str, str, str]) -> Memory:
+    known = lists.find(state, *place)
+    if known is None and lists.has_other_destination(state, *place):
+        return "moved"
+    known = known or lists.under_another_name(state, *place)
+    return "nothing" if known is None or known.sync_point is None else "synced"
