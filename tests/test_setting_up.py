@@ -251,8 +251,8 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
     over = threading.Event()
 
     def look_on() -> None:
-        while not over.is_set():
-            importer("check", "--offline")
+        while not over.wait(0.01):
+            holder(importer.db, "acme")
 
     threading.Thread(target=look_on).start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mcimport.cli.context import complain, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.records import ListResult
+from mcimport.state import open_state, retention
 
 if TYPE_CHECKING:  # loaded by those alone who want to be told
     from mcimport.notify import Notifier
@@ -37,6 +39,7 @@ class Around:
                 say(f"mcimport: {line}")
         if not self._is_dry:
             _write_metrics(self._settings)
+            _prune(self._settings)
 
 
 def _notifier(settings: Settings) -> Notifier | None:
@@ -46,6 +49,11 @@ def _notifier(settings: Settings) -> Notifier | None:
     from mcimport.notify import Notifier  # noqa: PLC0415 - see above
 
     return Notifier(settings.db_path, settings.healthcheck_source)
+
+
+def _prune(settings: Settings) -> None:
+    with suppress(StateError), open_state(settings.db_path) as state:
+        retention.prune(state, settings.keep)
 
 
 def _write_metrics(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import hmac
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +51,11 @@ class State:
         row = self.row(sql, parameters)
         return row[0] if row else None
 
+    def shrink(self, pages: int) -> None:
+        """Gives back so many free pages; as a script, for a single statement would stop after the first."""
+        with _in_words(self.path):
+            self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """One statement inside `transaction`; returns the id of an inserted row."""
         return self._connection.execute(sql, parameters).lastrowid or 0
@@ -67,6 +72,15 @@ class State:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """Inside, whoever else holds the file is reason enough to give up."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
 
     def destination(self, ometria_key: str) -> str:
         """What this file knows an Ometria account by: a fingerprint of its key, of use in this file alone."""
@@ -136,10 +150,22 @@ def _create(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        _let_shrink(path)
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
         ) from None
+
+
+def _let_shrink(path: Path) -> None:
+    """Of a file that is still empty: space that becomes free in it can be given back piece by piece.
+
+    Where another process has begun to fill it meanwhile, that is done by that one.
+    """
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection, suppress(sqlite3.Error):
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("VACUUM")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True) -> None:

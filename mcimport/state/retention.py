@@ -1,0 +1,143 @@
+"""What is forgotten with time: old runs, their windows and closed dead letters; and one client's whole memory.
+
+Kept whatever its age: the memory of a list, an unfinished run, a run with an open dead letter, and of each list the
+latest runs, the latest of each kind, and the latest that pushed anybody. Routine runs (hourly ones that went well) are
+thinned after a week to one a day without its windows, for nobody looks at the thousandth of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mcimport.errors import StateError
+from mcimport.state.file import State
+from mcimport.state.rows import text
+from mcimport.times import epoch
+
+ONCE_A = 86_400  # seconds
+ROUTINE_FOR = 7 * 86_400  # seconds for which each routine run is kept
+LATEST = 24  # runs of a list that are kept in any case: `status` draws them
+AT_ONCE = 500  # runs a transaction: others write, too
+MOST = 20_000  # runs a call: a first pruning of years goes on with the next call
+PAGES_AT_ONCE = 2_000  # of free space given back in one call
+WORTH_A_REWRITE = 2_000  # free pages, a quarter of the file at least, in a file that can only be rewritten as a whole
+
+# ?1: the list; ?2: the first of its latest runs; ?3: a time.
+_MAY_GO = """
+    SELECT id FROM runs AS old
+    WHERE list_id = ?1 AND id < ?2
+    AND (status IN ('completed', 'abandoned') OR (until IS NULL AND status != 'running'))
+    AND id NOT IN (SELECT max(id) FROM runs WHERE list_id = ?1 GROUP BY kind)
+    AND id IS NOT (SELECT max(id) FROM runs WHERE list_id = ?1 AND contacts_pushed > 0)
+    AND id NOT IN (SELECT run_id FROM dead_letters WHERE list_id = ?1)
+    AND id NOT IN (SELECT first_run_id FROM dead_letters WHERE list_id = ?1)
+"""
+_OLD = " AND coalesce(finished_at, started_at) < ?3"
+_ROUTINE = """
+    AND status = 'completed' AND kind = 'incremental' AND windows_dead = 0 AND contacts_rejected = 0
+    AND finished_at < ?3
+"""
+_NOT_THE_LAST_OF_ITS_DAY = """
+    AND substr(finished_at, 1, 10) = (SELECT substr(later.finished_at, 1, 10) FROM runs AS later
+                                      WHERE later.list_id = ?1 AND later.id > old.id ORDER BY later.id LIMIT 1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was removed."""
+
+    lists: int
+    runs: int
+    dead_letters: int
+
+
+def prune(state: State, keep: int, now: int | None = None) -> bool:
+    """Once a day, removes what is older than `keep` seconds. False while there is more for the next call."""
+    now = int(time.time()) if now is None else now
+    last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
+    if last is not None and 0 <= now - last < ONCE_A:
+        return True
+    room = MOST
+    for (list_id,) in state.rows("SELECT id FROM lists"):
+        room -= _prune_list(state, list_id, now - keep, now - ROUTINE_FOR, room)
+        if room <= 0:
+            break
+    if room > 0:
+        with state.transaction():
+            state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
+    give_back(state)
+    return room > 0
+
+
+def give_back(state: State) -> None:
+    """Free space goes back to the file system, a little at a time; a file made by an early version is rewritten once.
+
+    Never waits for another process: there is always a next time.
+    """
+    free = int(state.value("PRAGMA freelist_count"))
+    if not free:
+        return
+    with suppress(StateError, sqlite3.Error), state.without_waiting():
+        if int(state.value("PRAGMA auto_vacuum")):
+            state.shrink(PAGES_AT_ONCE)
+        elif free > max(WORTH_A_REWRITE, int(state.value("PRAGMA page_count")) // 4):
+            state.rows("PRAGMA auto_vacuum = INCREMENTAL")
+            state.rows("VACUUM")
+
+
+def forget(state: State, client: str) -> Forgotten:
+    """Removes all that is remembered of a client, in one transaction, and overwrites where it stood."""
+    state.rows("PRAGMA secure_delete = ON")
+    with state.transaction():
+        counts = [
+            int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
+            for table in ("lists", "runs", "dead_letters")
+        ]
+        state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
+        for table in ("dead_letters", "runs", "lists", "troubles"):
+            state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
+    give_back(state)
+    return Forgotten(*counts)
+
+
+def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, most: int) -> int:
+    """How many runs went."""
+    floor = state.value(
+        "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST - 1]
+    )
+    with state.transaction():
+        state.write(
+            "DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ?",
+            [list_id, text(cutoff)],
+        )
+    if floor is None:
+        return 0
+    gone = _remove(state, _MAY_GO + _OLD, [list_id, floor, text(cutoff)], most)
+    thinned = _MAY_GO + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
+    gone += _remove(state, thinned, [list_id, floor, text(routine_cutoff)], most - gone)
+    _strip(state, _MAY_GO + _ROUTINE, [list_id, floor, text(routine_cutoff)])
+    return gone
+
+
+def _remove(state: State, chosen: str, parameters: list[object], most: int) -> int:
+    gone = 0
+    while gone < most:
+        ids = [row[0] for row in state.rows(f"{chosen} ORDER BY id LIMIT {AT_ONCE}", parameters)]
+        if not ids:
+            break
+        marks = ", ".join("?" * len(ids))
+        with state.transaction():
+            state.write(f"DELETE FROM windows WHERE run_id IN ({marks})", ids)  # noqa: S608 - marks alone
+            state.write(f"DELETE FROM runs WHERE id IN ({marks})", ids)  # noqa: S608 - as above
+        gone += len(ids)
+    return gone
+
+
+def _strip(state: State, chosen: str, parameters: list[object]) -> None:
+    """Of routine runs that stay, one a day, the windows go."""
+    with state.transaction():
+        state.write(f"DELETE FROM windows WHERE run_id IN ({chosen})", parameters)  # noqa: S608 - fixed text
