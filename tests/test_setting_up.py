@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from mcimport.config import Answers, template
 from mcimport.errors import ConfigError
-from mcimport.state import hold, open_state
+from mcimport.state import hold, holder, open_state
 
 GIVEN = ("--client", "acme", "--list", "1a2d7ebf82", "--mailchimp-key", "env:A", "--ometria-key", "file:b")
 
