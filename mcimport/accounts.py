@@ -17,6 +17,7 @@ from mcimport.http import Wire
 from mcimport.limits import Gate, Pacer, Patience, Stop
 from mcimport.mailchimp import Mailchimp
 from mcimport.ometria import Ometria
+from mcimport.trace import Tell, Trace
 
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
 
@@ -32,6 +33,7 @@ class Services:
     ometria: Ometria
     stop: Stop
     meter: Meter
+    trace: Trace
 
     def give_up(self) -> None:
         """From any thread: wakes whatever waits or hangs; nothing more gets through."""
@@ -48,10 +50,12 @@ class Accounts:
 
     `busy_for`: seconds for which either service may refuse one request as one too many, where somebody waits for it.
     None: 15 minutes for Mailchimp, and for Ometria as long as it takes.
+    `tell`: hears of every request.
     """
 
-    def __init__(self, stop: Stop, *, busy_for: float | None = None) -> None:
+    def __init__(self, stop: Stop, *, busy_for: float | None = None, tell: Tell | None = None) -> None:
         self._stop = stop
+        self._tell = tell
         self._busy_for = busy_for
         self._gates: dict[str, Gate] = {}
         self._pacers: dict[str, Pacer] = {}
@@ -62,9 +66,9 @@ class Accounts:
     def open(self, client: Client) -> Iterator[Services]:
         """Raises ConfigError when a key is unset or cannot be one; no request is made."""
         with self._following() as stop:
-            meter = Meter()
-            mailchimp, ometria = self._mailchimp(client, stop, meter), self._ometria(client, stop, meter)
-            services = Services(mailchimp, ometria, stop, meter)
+            meter, trace = Meter(), Trace(client.name, self._tell)
+            mailchimp = self._mailchimp(client, stop, meter, trace)
+            services = Services(mailchimp, self._ometria(client, stop, meter, trace), stop, meter, trace)
             with self._lock:
                 self._open.add(services)
             try:
@@ -101,7 +105,7 @@ class Accounts:
         finally:
             self._stop.dismiss(stop)
 
-    def _mailchimp(self, client: Client, stop: Stop, meter: Meter) -> Mailchimp:
+    def _mailchimp(self, client: Client, stop: Stop, meter: Meter, trace: Trace | None = None) -> Mailchimp:
         key, connections = client.mailchimp_key(), client.mailchimp.connections
         wire = Wire(
             "Mailchimp",
@@ -109,18 +113,20 @@ class Accounts:
             {"Authorization": _authorization(client, key)},
             timeout=client.mailchimp.timeout,
             connections=connections,
+            trace=trace,
         )
         gate = self._gate(client.mailchimp.account or key.get_secret_value(), connections)
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
         return Mailchimp(wire, gate, patience, meter)
 
-    def _ometria(self, client: Client, stop: Stop, meter: Meter) -> Ometria:
+    def _ometria(self, client: Client, stop: Stop, meter: Meter, trace: Trace | None = None) -> Ometria:
         key = client.ometria_key()
         wire = Wire(
             "Ometria",
             client.ometria_url(),
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
+            trace=trace,
         )
         pacer = self._pacer(client.ometria.account or key.get_secret_value(), float(client.ometria.requests_per_second))
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for)

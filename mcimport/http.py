@@ -35,7 +35,7 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.version import __version__
+from mcimport.trace import Trace
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
@@ -74,19 +74,28 @@ class Wire:
         headers: sent with each request; hold the key.
         timeout: seconds for one whole answer.
         connections: sockets kept at most.
+        trace: hears of each request, and says under which name it is made.
     """
 
     def __init__(
-        self, service: str, url: str, headers: Mapping[str, str], *, timeout: float = 120, connections: int = 10
+        self,
+        service: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: float = 120,
+        connections: int = 10,
+        trace: Trace | None = None,
     ) -> None:
         self.service = service
+        self.trace = trace or Trace("")
         self._timeout = timeout
         self._closed = False
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._client = httpx.Client(
             base_url=url,
-            headers={"User-Agent": f"mcimport/{__version__}", "Accept": "application/json", **headers},
+            headers={"User-Agent": self.trace.agent, "Accept": "application/json", **headers},
             timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             verify=_tls() if url.startswith("https:") else _no_tls(),
@@ -108,6 +117,24 @@ class Wire:
 
         `on_sent` is called when the last byte of the request has left.
         """
+        began, status = time.monotonic(), 0
+        try:
+            answer = self._answer(method, path, params, body, on_sent)
+            status = answer.status
+        finally:
+            self.trace.request(method, self.service, path, params, status, time.monotonic() - began)
+        return answer
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        on_sent: Callable[[], None] | None,
+    ) -> Answer:
+        if self._client.headers["User-Agent"] != self.trace.agent:
+            self._client.headers["User-Agent"] = self._headers_with_body["User-Agent"] = self.trace.agent
         request = httpx.Request(
             method,
             self._url_of(path),

@@ -82,14 +82,14 @@ class Patience:
         wait: seconds between two tries; a server that names a longer time gets it.
         busy_for: seconds for which one request may find the account busy before that counts as a failure;
             None: as long as it takes.
-        retried: is told of each pause, in seconds, when it is over.
+        retried: is told of each pause, in seconds, when it is over, and why it was made.
     """
 
     stop: Stop = field(default_factory=Stop)
     retries: int = 3
     wait: float = 5.0
     busy_for: float | None = None
-    retried: Callable[[float], None] = field(default=lambda _: None, compare=False)
+    retried: Callable[[float, BaseException | None], None] = field(default=lambda _, __: None, compare=False)
 
     def none(self) -> Patience:
         """The same, without a second try."""
@@ -115,7 +115,7 @@ def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False)
         DESK.leave()  # nobody sleeps there
         began = time.monotonic()
         patience.stop.asked.wait(seconds)
-        patience.retried(time.monotonic() - began)
+        patience.retried(time.monotonic() - began, tally.error)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),
@@ -136,6 +136,7 @@ class _Tally:
 
     def __init__(self, patience: Patience) -> None:
         self.tried = False
+        self.error: BaseException | None = None  # why there is a pause
         self._patience = patience
         self._failures = 0
         self._refusals = 0
@@ -150,7 +151,7 @@ class _Tally:
         return self._failures > self._patience.retries
 
     def pause(self, state: tenacity.RetryCallState) -> float:
-        error = _error(state)
+        error = self.error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
             pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))

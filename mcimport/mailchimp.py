@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -78,10 +77,14 @@ class Mailchimp:
         self._wire = wire
         self._gate = gate
         self._meter = meter or Meter()
-        self._patience = replace(patience, retried=partial(self._meter.retried, "mailchimp"))
+        self._patience = replace(patience, retried=self._again)
 
     def close(self) -> None:
         self._wire.close()
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("mailchimp", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
 
     def check_not_stopped(self) -> None:
         """Raises InterruptedRunError once a stop was asked for."""

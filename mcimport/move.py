@@ -38,6 +38,7 @@ from mcimport.models import (
 )
 from mcimport.ometria import Ometria
 from mcimport.times import epoch
+from mcimport.trace import Trace
 from mcimport.windows import Settled
 
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
@@ -54,6 +55,7 @@ class Job:
             called.
         watched: ids of members (without the list) who have an open dead letter.
         meter: what the client's requests cost.
+        trace: where they belong.
     """
 
     list_key: str
@@ -63,6 +65,7 @@ class Job:
     aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     watched: frozenset[str] = frozenset()
     meter: Meter = field(default_factory=Meter)
+    trace: Trace = field(default_factory=lambda: Trace(""))
 
 
 def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
@@ -72,7 +75,8 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
     """
     began, before = time.time(), job.meter.own()
     try:
-        outcome = _moved(window, job, page)
+        with job.trace.window(window.number):
+            outcome = _moved(window, job, page)
     finally:
         DESK.leave()
     seconds = time.time() - began

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import msgspec
 
@@ -78,12 +77,16 @@ class Ometria:
         self._wire = wire
         self._pacer = pacer
         self._meter = meter or Meter()
-        self._patience = replace(patience, retried=partial(self._meter.retried, "ometria"))
+        self._patience = replace(patience, retried=self._again)
         self.batch = batch
         self.has_taken = False
 
     def close(self) -> None:
         self._wire.close()
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("ometria", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
 
     def push(self, records: Sequence[bytes]) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when it is its turn.

@@ -129,7 +129,7 @@ def _replay(task: Task, group: Sequence[Letter]) -> None:
 
 def _replay_run(task: Task, windows: Sequence[Window]) -> None:
     run_id = runs.begin(task.state, task.row, "replay", None, moves_sync_point=False)
-    task.run_ids.append(run_id)
+    task.begin(run_id)
     with recorded_end(task, run_id):
         runs.plan(task.state, run_id, None, 0, windows)
     carry_out(task, run_id, windows, {})

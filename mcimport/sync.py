@@ -85,7 +85,7 @@ def sync_list(task: Task, wish: Wish) -> None:
     if kind != "full":
         _notice_mapping(task)
     run_id = runs.begin(task.state, task.row, kind, since, moves_sync_point=_moves(task, since))
-    task.run_ids.append(run_id)
+    task.begin(run_id)
     with recorded_end(task, run_id):
         plan = _planned(task, since, kind)
         runs.plan(
@@ -107,7 +107,7 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
             hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
         )
     runs.reopen(task.state, unfinished.id)
-    task.run_ids.append(unfinished.id)
+    task.begin(unfinished.id)
     run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
     if run.kind == "full":
         letters.close_covered(task.state, run)
@@ -147,7 +147,7 @@ def _begin_now(task: Task) -> None:
     if task.row.sync_point is not None:
         task.warn(f"what changed between {iso(task.row.sync_point)} and now is not carried, as --since now says")
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
-    task.run_ids.append(run_id)
+    task.begin(run_id)
     with recorded_end(task, run_id):
         page = _first(task.services.mailchimp, task.list_key, "listed", None, 1)
         task.warn(page.clock_warning)

@@ -76,6 +76,12 @@ class Task:
     unsendable: Counter[str] = field(default_factory=Counter)
     _fields: FieldsInTime | None = None
 
+    def begin(self, run_id: int) -> None:
+        """Another run of this list, under its number from here on."""
+        self.run_ids.append(run_id)
+        self.services.trace.begin(self.list_key, run_id)
+        self.reporter.begun(self.client.name, self.list_key, run_id)
+
     def refresh(self) -> ListRow:
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
@@ -195,6 +201,7 @@ def _job(task: Task, converter: RunConverter) -> Job:
         aside=converter.aside,
         watched=letters.watched(task.state, task.row.id),
         meter=task.services.meter,
+        trace=task.services.trace,
     )
 
 

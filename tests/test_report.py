@@ -492,7 +492,7 @@ def test_nothing_is_drawn_where_plain_lines_are_wanted(
 
 @pytest.mark.parametrize("options", [{"json": True, "quiet": False}, {"json": False, "quiet": False}])
 def test_standard_output_is_left_to_programs(
-    terminal: Terminal, capsys: pytest.CaptureFixture[str], options: dict[str, bool]
+    terminal: Terminal, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
 ) -> None:
     """People's text goes to standard error, and what others print meanwhile still reaches standard output."""
     with reporter(**options, stream=terminal) as listener:

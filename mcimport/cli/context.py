@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcimport.config import Settings, load
 from mcimport.errors import McimportError
+
+if TYPE_CHECKING:
+    from mcimport.report.journal import Journal
 
 LARGEST_ID = 2**63 - 1  # SQLite's
 
@@ -29,17 +34,58 @@ def settings(context: typer.Context) -> Settings:
     return load(config=options.config, db=options.db)
 
 
+class LogFormat(StrEnum):
+    """How what goes to standard error is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    LOGFMT = "logfmt"
+
+
+LOG_FORMAT = Annotated[
+    LogFormat,
+    typer.Option(envvar="MCIMPORT_LOG_FORMAT", help="Of what goes to standard error: for people, or an event a line."),
+]
+VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Each request, too; never a key or a person.")]
+
+
+@dataclass
+class _Speech:
+    """How this process speaks; text until a command says otherwise."""
+
+    log: Journal | None = None
+
+
+_speech = _Speech()
+
+
+def speak(log_format: LogFormat) -> Journal | None:
+    """From here on, what is said and complained of is written so. The log, where it is one for machines."""
+    _speech.log = None
+    if log_format is not LogFormat.TEXT:
+        from mcimport.report.journal import journal  # noqa: PLC0415 - most calls speak to people
+
+        _speech.log = journal("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
+    return _speech.log
+
+
 def say(text: str) -> None:
     """One line for a person, on standard error: standard output belongs to results.
 
     A log on a full disk, or a reader that is gone, is no reason to do less.
     """
+    if _speech.log is not None:
+        _speech.log.info(text)
+        return
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)  # noqa: T201 - this is the place where the program speaks
 
 
 def complain(error: McimportError) -> None:
     """An error in one line or two: what is wrong, and what to do next."""
+    if _speech.log is not None:
+        _speech.log.error(str(error), **({"next": error.hint} if error.hint else {}))
+        return
     say(f"mcimport: {error}")
     if error.hint:
         say(f"  {error.hint}")

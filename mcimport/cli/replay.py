@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import LARGEST_ID, say, settings
+from mcimport.cli.context import LARGEST_ID, LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
 from mcimport.cli.exits import OK
 
 
@@ -18,12 +18,16 @@ def replay(
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+    verbose: VERBOSE = False,
+    log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
     from mcimport.cli.work import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
 
+    speak(log_format)
     known = settings(context)
     if not letter_ids and not known.db_path.exists():
         say("nothing synced yet")
         return OK
-    return run_replay(known, letter_ids or [], Output(json=json, quiet=quiet))
+    output = Output(json, quiet, verbose=verbose, log_format=log_format)
+    return run_replay(known, letter_ids or [], output)

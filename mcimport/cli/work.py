@@ -17,15 +17,17 @@ from mcimport import limits
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
 from mcimport.cli.around import Around
-from mcimport.cli.context import complain, say
+from mcimport.cli.context import LogFormat, complain, say, speak
 from mcimport.config import Client, Settings
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.records import ListResult
 from mcimport.replay import replay_all
 from mcimport.report import json_line, reporter
+from mcimport.report.journal import Journal, request_line, told
 from mcimport.sync import Wish, sync_all
 from mcimport.task import House
+from mcimport.trace import Tell
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
 GARBAGE = 5_000  # objects made and not yet dropped before cycles are sought; a page is some 10,000, and has none
@@ -41,6 +43,8 @@ class Output:
     json: bool = False
     quiet: bool = False
     dry_run: bool = False
+    verbose: bool = False
+    log_format: LogFormat = LogFormat.TEXT
 
 
 def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
@@ -64,8 +68,9 @@ def _run(
     gc.set_threshold(GARBAGE, 5, 10)
     sys.setswitchinterval(SWITCH)
     stop = Stop()
-    accounts = Accounts(stop)
-    telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run)
+    log = speak(output.log_format)
+    accounts = Accounts(stop, tell=_teller(log) if output.verbose else None)
+    telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run, verbose=output.verbose, log=log)
     around = Around(settings, dry_run=output.dry_run)
     with _signals(stop, accounts) as caught, telling as listener:
         results = work(House(settings.db_path, accounts, stop, listener, around.watch))
@@ -86,6 +91,13 @@ def _run(
     if stop.now.is_set():
         _leave_at_once(code)
     return code
+
+
+def _teller(log: Journal | None) -> Tell:
+    """Requests as events, or as lines for a person."""
+    if log is not None:
+        return told(log)
+    return lambda event, what: say(request_line(event, what))
 
 
 def _share_memory() -> None:

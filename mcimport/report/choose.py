@@ -6,11 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.records import ListResult
+from mcimport.report.journal import Journal, Journalist
 from mcimport.report.reporter import Reporter, Silent
 from mcimport.report.summary import block, complaint
 from mcimport.report.tally import Tally
@@ -18,7 +19,13 @@ from mcimport.report.teller import Teller, in_one_line
 
 
 def reporter(
-    *, json: bool, quiet: bool, dry_run: bool = False, stream: TextIO | None = None
+    *,
+    json: bool,
+    quiet: bool,
+    dry_run: bool = False,
+    verbose: bool = False,
+    log: Journal | None = None,
+    stream: TextIO | None = None,
 ) -> AbstractContextManager[Reporter]:
     """What listens to a call until the end of the `with`, when the last words are said.
 
@@ -26,12 +33,16 @@ def reporter(
         json: standard output holds JSON for a program; people get plain lines, as without a terminal.
         quiet: only errors and dead letters, in one or two lines a list.
         dry_run: say that nothing was pushed and nothing remembered.
+        verbose: requests are told between the lines, so nothing may move.
+        log: a machine reads it; nothing but events.
         stream: standard error, unless told otherwise. Nothing here writes to standard output.
     """
     out = sys.stderr if stream is None else stream
+    if log is not None:
+        return nullcontext(Journalist(log, quiet=quiet))
     if quiet:
         return _quiet(out)
-    if not json and out.isatty() and os.environ.get("TERM") != "dumb":
+    if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
         return _live(out, dry_run=dry_run)
     return _plain(out, dry_run=dry_run)
 
@@ -52,6 +63,9 @@ class _Listener:
     def __init__(self, teller: Teller, tally: Tally | None = None) -> None:
         self._teller = teller
         self._tally = tally
+
+    def begun(self, client: str, list_key: str, run_id: int) -> None:
+        """Its number is told in the log for machines alone."""
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         self._teller.meet(client, list_key)

@@ -11,6 +11,9 @@ from mcimport.records import ListResult
 class Reporter(Protocol):
     """Called from the threads of several clients at once; each call names the list it speaks of."""
 
+    def begun(self, client: str, list_key: str, run_id: int) -> None:
+        """A run has its number."""
+
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         """A run knows what it has to do: about so many members, in so many windows (0 and 0: nothing changed)."""
 
@@ -23,6 +26,9 @@ class Reporter(Protocol):
 
 class Silent:
     """Listens to nothing: for `mcimport.run` and for `--quiet`."""
+
+    def begun(self, client: str, list_key: str, run_id: int) -> None:
+        pass
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         pass

@@ -109,6 +109,7 @@ class Door:
         path = http.scope["raw_path"].decode().removeprefix(http.scope["root_path"])
         query = dict(parse_qsl(http.scope["query_string"].decode(), keep_blank_values=True))
         log = Request(self.side, http.method, path, query, time.monotonic())
+        log.agent = http.headers.get("user-agent", "")
         log.nth = self.world.asked[self.side, log.method, path]
         self.world.asked[self.side, log.method, path] += 1
         self.world.ledger.write(log)

@@ -27,6 +27,7 @@ class Request:
         bytes: of the answer's body, or of the push.
         nth: the how-manieth request with the same method and path, from 0, whatever its query.
         fault: the name of the fault that struck.
+        agent: how the client calls itself.
     """
 
     side: Side
@@ -43,6 +44,7 @@ class Request:
     bytes: int = 0
     nth: int = 0
     fault: str | None = None
+    agent: str = ""
 
 
 @dataclass

@@ -96,7 +96,10 @@ def test_the_log_is_the_one_that_is_rotated(entry: Entry) -> None:
 
 def test_no_key_and_no_address_stands_in_the_table(entry: Entry) -> None:
     """The table's settings are these, and none is a secret; nobody is written to."""
-    assert set(entry.settings) == {"SHELL", "PATH", "MCIMPORT_CONFIG", "MCIMPORT_DB", "MAILTO"}
+    assert set(entry.settings) == {
+        *("SHELL", "PATH", "MAILTO"),
+        *("MCIMPORT_CONFIG", "MCIMPORT_DB", "MCIMPORT_LOG_FORMAT"),
+    }
     assert "@" not in TEXT
 
 
@@ -141,12 +144,13 @@ def test_the_line_carries_the_list_and_says_nothing(stage: Stage, tmp_path: Path
 
 
 def test_the_log_tells_what_was_not_carried(stage: Stage, tmp_path: Path) -> None:
-    """A page that cannot be read is exit 3 and words in the log, which hold no key."""
+    """A page that cannot be read is exit 3 and events in the log, each with its time, which hold no key."""
     importer = stage(size=200, broken=["100-101"])
     laid = laid_for(importer, tmp_path / "laid")
     assert as_cron_does(laid) == Ended(3, "", "")
     log = laid.log.read_text(encoding="utf-8")
-    assert "dead letters" in log
+    assert 'event="dead letter"' in log
+    assert all(line.startswith("time=") for line in log.splitlines())
     assert importer.box.mailchimp_key not in log
     assert importer.box.ometria_key not in log
 

@@ -147,6 +147,7 @@ def test_the_program_is_told_where_things_are(container: dict[str, Any]) -> None
     assert environment == {
         "MCIMPORT_CONFIG": f"{MOUNTS['config']}/mcimport.toml",
         "MCIMPORT_DB": f"{MOUNTS['state']}/mcimport.db",
+        "MCIMPORT_LOG_FORMAT": "json",
     }
     assert "envFrom" not in container
     assert container["args"] == ["sync", "--quiet"]

@@ -1,0 +1,71 @@
+"""Which run, list and window a client's requests belong to, and who hears of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mcimport.version import __version__
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""Takes the name of an event and what belongs to it."""
+
+_SHOWN = ("count", "offset", "status", "since_last_changed", "before_last_changed", "limit")
+_LIST_DEPTH = 3  # lists/KEY/members: what follows names one person
+
+
+class Trace:
+    """Of one client, shared by its two wires. One run at a time; a window belongs to the thread that works on it.
+
+    Args:
+        tell: hears of every request and of every pause before another try; None: nobody does.
+    """
+
+    def __init__(self, client: str, tell: Tell | None = None) -> None:
+        self._client = client
+        self._tell = tell
+        self._place: dict[str, Any] = {}
+        self._thread = threading.local()
+        self.agent = f"mcimport/{__version__}"
+
+    def begin(self, list_key: str, run_id: int) -> None:
+        """From here on, requests are this run's; the services are told, too."""
+        self._place = {"list": list_key, "run": run_id}
+        self.agent = f"mcimport/{__version__} (run {run_id})"
+
+    @contextmanager
+    def window(self, number: int) -> Iterator[None]:
+        """Inside, this thread's requests are that window's."""
+        self._thread.number = number
+        try:
+            yield
+        finally:
+            self._thread.number = None
+
+    def request(
+        self, method: str, service: str, path: str, params: Mapping[str, str] | None, status: int, seconds: float
+    ) -> None:
+        """`status`: 0 where no answer came."""
+        if self._tell is not None:
+            what = {"service": service, "method": method, "path": shown(path, params or {}), "status": status}
+            self._tell("request", {**self._where(), **what, "seconds": round(seconds, 3)})
+
+    def again(self, service: str, reason: str, seconds: float) -> None:
+        """After a pause of so many seconds, something is tried again."""
+        if self._tell is not None:
+            self._tell("retry", {**self._where(), "service": service, "reason": reason, "paused": round(seconds, 1)})
+
+    def _where(self) -> dict[str, Any]:
+        number = getattr(self._thread, "number", None)
+        return {"client": self._client, **self._place, **({} if number is None else {"window": number})}
+
+
+def shown(path: str, params: Mapping[str, str]) -> str:
+    """Without whoever a path names, and without what is long or the same in every request."""
+    parts = path.split("/")
+    if parts[0] == "lists" and len(parts) > _LIST_DEPTH and parts[2] == "members":
+        parts[_LIST_DEPTH] = "*"
+    query = "&".join(f"{name}={params[name]}" for name in _SHOWN if name in params)
+    return "/".join(parts) + (f"?{query}" if query else "")
