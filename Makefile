@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check chaos bench bench-peers plots test-cron test-image format readme clean
+.PHONY: help demo test check audit chaos bench bench-peers plots test-cron test-image format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
 	@echo "make test    all tests and checks"
-	@echo "make check   ruff, mypy, and the direction of imports"
+	@echo "make check   ruff, mypy, the direction of imports, and known vulnerabilities where the network lets us ask"
+	@echo "make audit   the last of these alone; fails when nobody can be asked"
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
 	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
@@ -35,6 +36,10 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint cron/Dockerfile
+	$(BIN)/python tests/audit.py
+
+audit: $(VENV)/installed
+	$(BIN)/python tests/audit.py --must
 
 # As long as one likes, with fresh seeds: make chaos MINUTES=60. The seed of a failure tells its story again: SEED=123.
 MINUTES ?= 10

@@ -149,7 +149,12 @@ class Wire:
             raise UnreachableError(f"{self.service} does not answer") from None
         except httpx.TimeoutException:
             raise TooSlowError(f"{self.service} took too long to answer") from None
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
+                raise UnreachableError(
+                    f"{self.service}'s certificate is not one that this machine trusts",
+                    hint="Is a proxy in between? SSL_CERT_FILE names the file with its certificate.",
+                ) from None
             raise UnreachableError(
                 f"{self.service} cannot be reached", hint="Is the network up, and the address right?"
             ) from None
@@ -223,6 +228,12 @@ class Wire:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from mcimport.checkup import machine
 from mcimport.checkup.finding import Finding, bad
 from mcimport.checkup.memory import Memory, remembered
 from mcimport.checkup.services import AT_ONCE, Answered, Doors
-from mcimport.config import Client, Settings
+from mcimport.config import Client, Settings, exposed
 from mcimport.errors import ConfigError
 from mcimport.limits import Stop
 from mcimport.mailchimp import CLOCK_TOLERANCE
@@ -54,6 +54,7 @@ def look(
     """What is found, in the order of the file, as soon as it is known. `offline`: only what needs no network."""
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
+    yield from (Finding("", "keys", "note", words) for words in exposed(settings))
     yield (state_file := machine.state_file(settings.db_path))
     memories = remembered(settings.db_path if state_file.verdict == "good" else None, clients)
     stop = Stop()

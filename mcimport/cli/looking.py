@@ -16,7 +16,7 @@ from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.records import ListRow
 from mcimport.report import tables
-from mcimport.state import State, lists, open_state
+from mcimport.state import State, is_there, lists, open_state
 
 HERE = ""
 NOT_CONFIGURED = "not configured"
@@ -27,7 +27,7 @@ UNKNOWN = "no Ometria key to compare with"
 @contextmanager
 def remembered(settings: Settings) -> Iterator[State | None]:
     """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
-    if not settings.db_path.exists():
+    if not is_there(settings.db_path):
         say("nothing synced yet")
         yield None
         return

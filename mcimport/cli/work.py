@@ -18,7 +18,7 @@ from mcimport.accounts import Accounts
 from mcimport.cli import exits
 from mcimport.cli.around import Around
 from mcimport.cli.context import LogFormat, complain, say, speak
-from mcimport.config import Client, Settings
+from mcimport.config import Client, Settings, exposed
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.records import ListResult
@@ -72,6 +72,9 @@ def _run(
     accounts = Accounts(stop, tell=_teller(log) if output.verbose else None)
     telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run, verbose=output.verbose, log=log)
     around = Around(settings, dry_run=output.dry_run)
+    if not (output.quiet or output.json):
+        for words in exposed(settings):
+            say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught, telling as listener:
         results = work(House(settings.db_path, accounts, stop, listener, around.watch))
     if not results and nothing and not (output.json or output.quiet):

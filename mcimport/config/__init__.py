@@ -1,5 +1,6 @@
 """File, environment and flags as frozen settings; nothing here asks a service."""
 
+from mcimport.config.exposed import exposed
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
 from mcimport.config.notices import NoticeSource
@@ -17,6 +18,7 @@ __all__ = [
     "Retry",
     "Settings",
     "data_centre",
+    "exposed",
     "load",
     "template",
     "with_flags",

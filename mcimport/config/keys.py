@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +36,21 @@ class KeySource:
     folder: Path
     environ: Mapping[str, str] = field(repr=False, compare=False)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """It is named here by where it comes from, rather than written here."""
+        return self.spec.get_secret_value().partition(":")[0].lower() in ("env", "file")
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it comes from, if that is where it comes from."""
+        scheme, _, rest = self.spec.get_secret_value().partition(":")
+        if scheme.lower() != "file":
+            return None
+        with suppress(RuntimeError, ValueError):
+            return self.folder / Path(rest).expanduser()
+        return None
+
     def read(self) -> SecretStr:
         """ConfigError where there is no key, or something that cannot be one; its words never hold the value."""
         scheme, _, rest = self.spec.get_secret_value().partition(":")
@@ -54,7 +72,11 @@ class KeySource:
 
     def _file(self, name: str) -> str:
         try:
-            with (self.folder / Path(name).expanduser()).open("rb") as file:
+            # Without waiting: a pipe that nobody writes to would hold up everything for ever.
+            handle = os.open(self.folder / Path(name).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise self._error(f"the file {name} is no ordinary file")
                 # One character a byte, so that whatever the file holds is refused by the one check of keys.
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:

@@ -93,7 +93,7 @@ def open_state(path: Path, *, create: bool = True) -> State:
     Raises StateError, with the file left as it was, when it is no database of ours, cannot be written, or does not
     exist and is not to be created.
     """
-    if not path.exists():
+    if not is_there(path):
         if not create:
             raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` makes it.")
         _create(path)
@@ -111,7 +111,7 @@ def dry_copy(path: Path) -> State:
     """A copy in memory of what is remembered: a dry run reads it, writes to it, and forgets it."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        if path.exists():
+        if is_there(path):
             with _in_words(path), closing(_connect(path)) as file:
                 _refuse_strangers(file, path)
                 file.backup(memory)
@@ -134,6 +134,17 @@ def examine(path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE examined (at)")
         connection.execute("ROLLBACK")
+
+
+def is_there(path: Path) -> bool:
+    """Raises StateError where nobody can say: in a folder that may not be searched, say."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StateError(
+            f"the state file {path} cannot be looked at: {error.strerror}",
+            hint="Name another with --db or MCIMPORT_DB.",
+        ) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
