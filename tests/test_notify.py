@@ -2,66 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage
+from conftest import CONFIG, Ear, Importer, Stage
 
 from mcimport.state import hold
-
-
-@dataclass
-class Ear:
-    """A service on loopback that is told things; `answers` are given in order, then 200."""
-
-    url: str = ""
-    heard: list[tuple[str, str]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
-
-    @property
-    def paths(self) -> list[str]:
-        return [path for path, _ in self.heard]
-
-    @property
-    def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for path, body in self.heard if path == "/hook"]
-
-    @property
-    def events(self) -> list[str]:
-        return [str(document["event"]) for document in self.documents]
-
-
-@pytest.fixture
-def ear() -> Iterator[Ear]:
-    told = Ear()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            told.heard.append((self.path, body))
-            status = told.answers.pop(0) if told.answers else 200
-            self.send_response(status)
-            if status // 100 == 3:
-                self.send_header("Location", f"{told.url}/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield told
-    server.shutdown()
-    server.server_close()
 
 
 def telling(importer: Importer, **settings: str) -> Importer:
