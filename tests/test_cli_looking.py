@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import tomllib
 from contextlib import closing
 from dataclasses import asdict
@@ -612,3 +615,24 @@ def test_looking_changes_nothing_in_the_state_file(stage: Stage) -> None:
         importer(*command)
         importer(*command, "--json")
     assert dump() == before
+
+
+# ---- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_options(stage: Stage, shell: str) -> None:
+    """As its completion script asks for it."""
+    importer = stage()
+    asked = {"bash": {"COMP_WORDS": "mcimport sy", "COMP_CWORD": "1"}, "zsh": {"_TYPER_COMPLETE_ARGS": "mcimport sy"}}
+    environment = {"_MCIMPORT_COMPLETE": f"complete_{shell}", **asked[shell]}
+    program = "import sys; sys.argv = ['mcimport']; from mcimport.__main__ import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), **environment},
+    )
+    assert "sync" in ended.stdout
+    assert "status" not in ended.stdout
