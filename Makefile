@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check audit chaos bench bench-peers plots test-cron test-image format readme clean
+.PHONY: help demo test check audit chaos bench bench-peers plots test-cron test-image test-ui format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -17,6 +17,7 @@ help:
 	@echo "make plots   two pictures from bench.json"
 	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
 	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
+	@echo "make test-ui     the pages in a browser, with pictures (as root on Debian; one minute)"
 	@echo "make format  bring the code into shape"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -64,6 +65,10 @@ test-cron: $(VENV)/installed
 
 test-image: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/scheduling/in_a_container.py
+
+# The pages of `mcimport ui` in headless Chromium, which it installs as root on Debian; leaves pictures to look at.
+test-ui: $(VENV)/installed
+	$(BIN)/python tests/looking/in_a_browser.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,33 @@
+"""`mcimport ui`: the state file in the browser."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from mcimport.cli.context import settings
+from mcimport.errors import ConfigError
+
+PORT = 8026
+
+
+def ui(
+    context: typer.Context,
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="On loopback; 0: any that is free.")] = PORT,
+) -> None:
+    """Shows the state file in the browser, read-only, until stopped: lists, runs, windows, dead letters."""
+    known = settings(context)
+    if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
+        raise ConfigError("the pages need an extra", hint="pip install 'mcimport[ui]'")
+    from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
+    from mcimport.ui import serve  # noqa: PLC0415 - an extra
+
+    open_state(known.db_path, create=False).close()  # brought up to date, or told in words
+    serve(known.db_path, port, _tell)
+
+
+def _tell(link: str) -> None:
+    typer.echo(f"Open this link in a browser (it works once); Ctrl-C ends it:\n  {link}", err=True)

@@ -1,0 +1,171 @@
+"""What the pages show: a query for each table and chart, and how it is drawn (Vega-Lite)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DATABASE = "state"
+_OVERDUE = 3 * 3_600  # seconds; the settings' default
+
+_STATUSES = {
+    "domain": ["completed", "done", "running", "pending", "interrupted", "abandoned", "failed", "dead"],
+    "range": ["#2563a8", "#2563a8", "#8fb3d9", "#a9b4c0", "#d9a441", "#a9b4c0", "#c2410c", "#c2410c"],
+}
+_AGE = "CAST(strftime('%s', 'now') - strftime('%s', sync_point) AS INTEGER)"
+_LISTS = f"""
+    SELECT client, list_key AS list,
+        coalesce(replace(substr(sync_point, 1, 19), 'T', ' '), 'never') AS "sync point (UTC)",
+        CASE WHEN sync_point IS NULL THEN '-' WHEN {_AGE} >= 86400 THEN ({_AGE} / 86400) || ' d'
+             WHEN {_AGE} >= 3600 THEN ({_AGE} / 3600) || ' h' ELSE (max(0, {_AGE}) / 60) || ' min' END AS age,
+        (SELECT '<a href="run?run=' || id || '">' || id || '</a> ' || status FROM runs
+         WHERE list_id = lists.id ORDER BY id DESC LIMIT 1) AS "last run",
+        (SELECT coalesce(sum(contacts_pushed), 0) FROM runs WHERE list_id = lists.id
+         AND started_at > strftime('%Y-%m-%dT%H:%M:%S', 'now', '-1 day')) AS "contacts in a day",
+        (SELECT count(*) FROM dead_letters WHERE list_id = lists.id AND status = 'open') AS "dead letters"
+    FROM lists ORDER BY sync_point IS NOT NULL, sync_point, client, list_key LIMIT 500
+"""
+_BY_DAY = """
+    SELECT substr(started_at, 1, 10) AS day, client, sum(contacts_pushed) AS contacts, count(*) AS runs FROM runs
+    WHERE started_at > strftime('%Y-%m-%dT%H:%M:%S', 'now', '-30 days') [[ AND client = :client ]]
+    GROUP BY day, client ORDER BY day
+"""
+_RUNS = """
+    SELECT '<a href="run?run=' || id || '">' || id || '</a>' AS run, client, list_key AS list, kind, status,
+        replace(substr(started_at, 1, 19), 'T', ' ') AS "began (UTC)",
+        coalesce((strftime('%s', finished_at) - strftime('%s', started_at)) || ' s', '-') AS took,
+        members_read AS read, contacts_pushed AS pushed, contacts_rejected AS rejected,
+        windows_dead AS "dead windows", coalesce(error, '') AS error
+    FROM runs WHERE 1 = 1 [[ AND client = :client ]] ORDER BY id DESC LIMIT 200
+"""
+_TIMES = """
+    SELECT started_at AS began, client, contacts_pushed AS contacts, status FROM runs
+    WHERE 1 = 1 [[ AND client = :client ]] ORDER BY id DESC LIMIT 500
+"""
+_THE_RUN = "coalesce(nullif(:run, ''), (SELECT max(id) FROM runs))"
+_RUN = f"""
+    SELECT id AS run, client, list_key AS list, kind, status,
+        replace(substr(started_at, 1, 19), 'T', ' ') AS "began (UTC)",
+        coalesce((strftime('%s', finished_at) - strftime('%s', started_at)) || ' s', '-') AS took, members_read AS read,
+        members_skipped AS skipped, contacts_pushed AS pushed, contacts_rejected AS rejected,
+        mailchimp_requests AS "Mailchimp requests", ometria_requests AS "Ometria requests",
+        mailchimp_retries + ometria_retries AS retries, coalesce(error, '') AS error
+    FROM runs WHERE id = {_THE_RUN}
+"""
+_SPENT = f"""
+    SELECT 'limit of Ometria' AS "for", waited_limiter AS seconds FROM runs WHERE id = {_THE_RUN}
+    UNION ALL SELECT 'Ometria', waited_ometria FROM runs WHERE id = {_THE_RUN}
+    UNION ALL SELECT 'Mailchimp', waited_mailchimp FROM runs WHERE id = {_THE_RUN}
+    UNION ALL SELECT 'converting', converting FROM runs WHERE id = {_THE_RUN}
+"""
+_WINDOWS = f"""
+    SELECT number AS "window", begun_at AS began, status, members, pushed,
+        strftime('%Y-%m-%dT%H:%M:%S+00:00', coalesce(finished_at, begun_at), '+1 second') AS ended,
+        retries, coalesce(error, '') AS error
+    FROM windows WHERE run_id = {_THE_RUN} AND begun_at IS NOT NULL ORDER BY number
+"""
+_WINDOW_TABLE = f"""
+    SELECT number AS "window", sweep,
+        coalesce(replace(substr(since, 1, 19), 'T', ' '), 'the beginning') AS "after (UTC)",
+        replace(substr(until, 1, 19), 'T', ' ') AS "up to (UTC)", status, members, pushed, retries,
+        round(seconds, 1) || ' s' AS took, coalesce(error, '') AS error
+    FROM windows WHERE run_id = {_THE_RUN} ORDER BY status = 'done', number LIMIT 500
+"""
+_REASONS = "SELECT reason, client, count(*) AS letters FROM dead_letters WHERE status = 'open' GROUP BY reason, client"
+_LETTERS = """
+    SELECT id, client, list_key AS list, kind, reason, coalesce(member_id, '') AS member,
+        coalesce(replace(substr(until, 1, 19), 'T', ' '), '-') AS "up to (UTC)", attempts AS tries,
+        replace(substr(created_at, 1, 19), 'T', ' ') AS "written (UTC)",
+        '<a href="run?run=' || run_id || '">' || run_id || '</a>' AS "last run"
+    FROM dead_letters WHERE status = 'open'
+    UNION ALL SELECT '-', 'none is open', '', '', '', '', '', '', '', ''
+    WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE status = 'open') LIMIT 500
+"""
+
+
+def dashboards() -> dict[str, Any]:
+    """By their address, `-/dashboards/NAME`; in datasette-dashboards' own terms."""
+    client = {"client": {"name": "Client", "type": "select", "db": DATABASE, "query": _named("client")}}
+    return {
+        "overview": {
+            "title": "Clients and lists",
+            "description": "Where each list stands; the one that waits longest stands first.",
+            "layout": [["lists", "overdue", "letters"], ["table"] * 3, ["days"] * 3],
+            "charts": {
+                "lists": _metric("Lists", "SELECT count(*) AS n FROM lists"),
+                "overdue": _metric("Overdue (3 h)", f"SELECT count(*) AS n FROM lists WHERE {_AGE} > {_OVERDUE}"),
+                "letters": _metric("Dead letters", "SELECT count(*) AS n FROM dead_letters WHERE status = 'open'"),
+                "table": _table("Lists", _LISTS),
+                "days": _chart("Contacts a day", _BY_DAY, _bars("day:O", "contacts:Q", "client:N")),
+            },
+        },
+        "runs": {
+            "title": "Runs",
+            "description": "The log of runs, the newest first.",
+            "layout": [["times"], ["days"], ["table"]],
+            "filters": client,
+            "charts": {
+                "times": _chart("Contacts, run by run", _TIMES, _points("began:T", "contacts:Q", "status:N")),
+                "days": _chart("Contacts a day", _BY_DAY, _bars("day:O", "contacts:Q", "client:N")),
+                "table": _table("The latest 200", _RUNS),
+            },
+        },
+        "run": {
+            "title": "One run",
+            "description": "Its windows on its own time, and what its time went to; without a number, the newest.",
+            "layout": [["run"] * 3, ["spent", "timeline", "timeline"], ["table"] * 3],
+            "filters": {"run": {"name": "Run", "type": "number", "default": ""}},
+            "charts": {
+                "run": _table("The run", _RUN),
+                "spent": _chart("Seconds, all workers together", _SPENT, _bars("for:N", "seconds:Q", None)),
+                "timeline": _chart("Windows", _WINDOWS, _spans()),
+                "table": _table("Windows", _WINDOW_TABLE),
+            },
+        },
+        "letters": {
+            "title": "Dead letters",
+            "description": "What could not be carried, by reason. The command `mcimport dlq replay` tries again.",
+            "layout": [["reasons"], ["table"]],
+            "charts": {
+                "reasons": _chart("By reason", _REASONS, _bars("letters:Q", "reason:N", "client:N")),
+                "table": _table("Open", _LETTERS),
+            },
+        },
+    }
+
+
+def _named(column: str) -> str:
+    return f"SELECT DISTINCT {column} FROM lists ORDER BY 1"
+
+
+def _metric(title: str, query: str) -> dict[str, Any]:
+    return {"title": title, "db": DATABASE, "query": query, "library": "metric", "display": {"field": "n"}}
+
+
+def _table(title: str, query: str) -> dict[str, Any]:
+    return {"title": title, "db": DATABASE, "query": query, "library": "table", "display": {}}
+
+
+def _chart(title: str, query: str, display: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "db": DATABASE, "query": query, "library": "vega-lite", "display": display}
+
+
+def _bars(x: str, y: str, colour: str | None) -> dict[str, Any]:
+    encoding = {"x": _axis(x), "y": _axis(y), **({"color": _axis(colour)} if colour else {})}
+    return {"mark": {"type": "bar", "tooltip": True}, "encoding": encoding}
+
+
+def _points(x: str, y: str, colour: str) -> dict[str, Any]:
+    return {"mark": {"type": "bar", "tooltip": True, "width": 3}, "encoding": _bars(x, y, colour)["encoding"]}
+
+
+def _spans() -> dict[str, Any]:
+    hours = {**_axis("began:T"), "axis": {"format": "%H:%M:%S"}}
+    encoding = {"x": hours, "x2": {"field": "ended"}, "y": _axis("window:O"), "color": _axis("status:N")}
+    return {"mark": {"type": "bar", "tooltip": True, "minBandSize": 4}, "encoding": encoding}
+
+
+def _axis(name: str) -> dict[str, Any]:
+    field, _, kind = name.partition(":")
+    colours = {"scale": _STATUSES} if field == "status" else {}
+    kinds = {"O": "ordinal", "Q": "quantitative", "N": "nominal", "T": "temporal"}
+    return {"field": field, "type": kinds[kind], "title": field, **colours}
