@@ -32,7 +32,7 @@ from mcimport.records import ListResult, Run
 from mcimport.report import block, json_line, line, reporter
 from mcimport.report.live import MOST_ROWS, picture
 from mcimport.report.overview import rows, total
-from mcimport.report.summary import complaint, verdict
+from mcimport.report.summary import complaint, title, verdict
 from mcimport.report.tables import show
 from mcimport.report.tally import Tally
 from mcimport.report.words import age, clock, counted, duration, moment, shown, span, spark
@@ -199,7 +199,7 @@ def test_somebody_elses_text_cannot_steer_a_terminal(text: str) -> None:
 def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None:
     """Everything that there is to know of a good run stands in one line."""
     assert line(result(run())) == (
-        "acme 1a2d7ebf82: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at most"
+        "acme 1a2d7ebf82, run 7: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at most"
         " 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 neither; 28 of 28 windows"
     )
 
@@ -207,7 +207,7 @@ def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None
 def test_a_block_says_it_in_one_glance() -> None:
     """A subject a line, with subscription events even when there are none, and the new sync point."""
     assert block(result(run())) == [
-        "acme 1a2d7ebf82: everything imported, in 34 s",
+        "acme 1a2d7ebf82, run 7: everything imported, in 34 s",
         "  members     25,000 read, 10 skipped (no e-mail address), 3 rejected",
         "  contacts    24,987 pushed (735/s of at most 800/s)",
         "  consent     17,500 opted in, 5,500 opted out, 1,987 neither; 0 subscription events",
@@ -267,7 +267,7 @@ def test_a_resumed_run_has_no_speed() -> None:
 )
 def test_where_there_is_nothing_to_count_the_line_is_short(one: ListResult, words: str) -> None:
     """What did not happen is not told in zeros."""
-    assert line(one) == f"acme 1a2d7ebf82: {words}"
+    assert line(one) == f"{title(one)}: {words}"
 
 
 def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None:
@@ -365,7 +365,7 @@ def test_a_list_is_told_of_as_soon_as_another_is_at_work() -> None:
         alone = out.getvalue()
         listener.planned("acme", "two", "full", 100, 1)
         accompanied = out.getvalue()
-    assert (alone, accompanied) == ("", "acme one: nothing changed\n")
+    assert (alone, accompanied) == ("", "acme one, run 7: nothing changed\n")
 
 
 def test_hundreds_of_lists_in_which_nothing_happened_share_a_row() -> None:
@@ -397,15 +397,15 @@ def test_quiet_names_errors_and_dead_letters() -> None:
     """One or two lines: what failed, of which list, and what to do."""
     bad = failed(FatalError("Mailchimp answered 401", hint="Check the key."), run(status="failed"))
     assert told(bad, quiet=True) == [
-        "acme 1a2d7ebf82: failed: Mailchimp answered 401",
+        "acme 1a2d7ebf82, run 7: failed: Mailchimp answered 401",
         "  Check the key. The next `mcimport sync 1a2d7ebf82` goes on with it.",
     ]
     assert told(result(run(), dead_letters=1), quiet=True) == [
-        "acme 1a2d7ebf82: 1 dead letter: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
+        "acme 1a2d7ebf82, run 7: 1 dead letter: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     ]
     stopped = result(run(status="interrupted"), status="interrupted", error=InterruptedRunError("stopped"))
     assert told(stopped, quiet=True) == [
-        "acme 1a2d7ebf82: stopped after 34 s. The next `mcimport sync 1a2d7ebf82` goes on with it."
+        "acme 1a2d7ebf82, run 7: stopped after 34 s. The next `mcimport sync 1a2d7ebf82` goes on with it."
     ]
 
 
@@ -447,7 +447,7 @@ def _results(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ListResult:
 @given(_results())
 def test_whatever_came_of_a_list_can_be_told(one: ListResult) -> None:
     """Every result has one line, a glance, valid JSON, a verdict, and at most two lines of complaint."""
-    assert line(one).startswith(f"{one.client} {one.list_key}: ")
+    assert line(one).startswith(f"{title(one)}: ")
     assert "\n" not in line(one) + json_line(one)
     assert all(words and "\n" not in words for words in block(one))
     assert list(json.loads(json_line(one)))[: len(FIELDS)] == FIELDS
@@ -586,7 +586,7 @@ def test_threads_of_many_clients_tell_every_list_once() -> None:
     with reporter(json=False, quiet=False, stream=out) as listener, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: listener.ended(idle(f"l{number}")), range(200)))
     told_of = [words for words in out.getvalue().splitlines() if words.endswith(": nothing changed")]
-    assert sorted(told_of) == sorted(f"acme l{number}: nothing changed" for number in range(200))
+    assert sorted(told_of) == sorted(f"acme l{number}, run 7: nothing changed" for number in range(200))
 
 
 # ---- tables

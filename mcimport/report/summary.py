@@ -52,7 +52,9 @@ def totals(result: ListResult) -> Totals:
 
 
 def title(result: ListResult) -> str:
-    return f"{result.client} {result.list_key}"
+    """Whose line it is, and of which run: what `runs show` takes. A dry run is in no log."""
+    run = f", run {result.runs[-1].id}" if result.runs and not result.dry_run else ""
+    return f"{result.client} {result.list_key}{run}"
 
 
 def verdict(result: ListResult) -> str:
