@@ -199,8 +199,8 @@ def test_somebody_elses_text_cannot_steer_a_terminal(text: str) -> None:
 def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None:
     """Everything that there is to know of a good run stands in one line."""
     assert line(result(run())) == (
-        "acme 1a2d7ebf82, run 7: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at most"
-        " 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 neither; 28 of 28 windows"
+        "acme 1a2d7ebf82, run 7: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at"
+        " most 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 neither; 28 of 28 windows"
     )
 
 
