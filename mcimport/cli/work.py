@@ -64,7 +64,8 @@ def _run(
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     _share_memory()
-    gc.freeze()  # modules and settings stay: nobody looks through them again and again while pages come and go
+    if not gc.get_freeze_count():  # once a process: what is garbage at that moment stays, too
+        gc.freeze()  # modules and settings stay: nobody looks through them again and again while pages come and go
     gc.set_threshold(GARBAGE, 5, 10)
     sys.setswitchinterval(SWITCH)
     stop = Stop()
