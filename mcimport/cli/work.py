@@ -64,9 +64,7 @@ def _run(
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     _share_memory()
-    if not gc.get_freeze_count():  # once a process: what is garbage at that moment stays, too
-        gc.freeze()  # modules and settings stay: nobody looks through them again and again while pages come and go
-    gc.set_threshold(GARBAGE, 5, 10)
+    _tidy_rarely()
     sys.setswitchinterval(SWITCH)
     stop = Stop()
     log = speak(output.log_format)
@@ -112,6 +110,16 @@ def _share_memory() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+def _tidy_rarely() -> None:
+    """Modules and settings stay: the collector need not look through them again and again while pages come and go.
+
+    Once a process, for what is garbage at that moment stays, too.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.set_threshold(GARBAGE, 5, 10)
 
 
 @contextmanager
