@@ -56,6 +56,7 @@ def tell(size: int) -> int:
             ),
             encoding="utf-8",
         )
+        (stage.folder / "mcimport.toml").chmod(0o600)  # as `mcimport init` makes it
         _say(f"A Mailchimp with {size:,} invented members and an Ometria are running on this machine's loopback.")
         return _story(stage)
 
