@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcimport.records import ListRow
+from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
@@ -87,6 +87,24 @@ def advance(state: State, list_id: int, moment: int) -> None:
         "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
         [text(moment), list_id, text(moment)],
     )
+
+
+def note_carried(state: State, run: Run) -> None:
+    """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
+    start = text(run.since if run.since is not None else run.until)
+    if run.kind == "full":
+        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
+    elif run.kind == "incremental":
+        state.write(
+            "UPDATE lists SET carried_since = ? WHERE id = ? AND (sync_point IS NULL OR carried_since > ?)",
+            [start, run.list_id, start],
+        )
+
+
+def note_reconciled(state: State, list_id: int, moment: int, counts: str) -> None:
+    """Both sides were compared; `counts` as JSON."""
+    with state.transaction():
+        state.write("UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?", [text(moment), counts, list_id])
 
 
 def accept_key(state: State, client: str, destination: str) -> int:

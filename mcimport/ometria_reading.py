@@ -1,0 +1,177 @@
+"""Ometria's contacts, read back: the listing of a collection, page by page, though it moves while it is read.
+
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. Contacts come in the order of an
+internal id: who joins comes last. Who is taken out moves all that came later to lower offsets, past a plain reader. So
+each page begins with the last contact of the page before: where that is not so, the reader goes back until it meets
+somebody whom it knows. The name of the filter by collection is from memory: each contact says itself where it belongs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import msgspec
+
+from mcimport.costs import Meter
+from mcimport.errors import FatalError, InterruptedRunError, MissingError, RejectedError, RetriableError, ThrottledError
+from mcimport.http import Wire, check
+from mcimport.limits import Pacer, Patience, patiently
+from mcimport.models import HeldContact
+
+PAGE = 250  # contacts, the most that are given at once
+AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
+REMEMBERED = 4  # pages, whose contacts are known again
+MOST_STEPS_BACK = 200  # in one pass
+MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
+
+Page = list[HeldContact]
+
+_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # before any thread begins: see `mailchimp`
+
+
+class Contacts:
+    """What one account holds. Safe to share between threads.
+
+    Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
+    """
+
+    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, meter: Meter | None = None) -> None:
+        self._wire = wire
+        self._pacer = pacer
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=self._again)
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("ometria", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def listing(self, collection: str) -> Listing:
+        return Listing(self, collection)
+
+    def page(self, collection: str, offset: int) -> Page:
+        """Those who stand at `offset` and after it now, of whichever collections, at most 250."""
+        params = {"collection": collection, "limit": str(PAGE), "offset": str(offset)}
+
+        def ask() -> Page:
+            self._check_not_stopped()
+            with self._meter.timed("waited_limiter"):
+                turn = self._pacer.turn(self._patience.stop)
+            self._meter.count("ometria_requests")
+            try:
+                with self._meter.timed("waited_ometria"):
+                    answer = check("Ometria", self._wire.send("GET", "contacts", params=params, on_sent=turn.sent))
+            except ThrottledError:
+                self._meter.count("ometria_throttled")
+                self._pacer.refused(turn)
+                raise
+            finally:
+                turn.sent()
+            self._pacer.served(None)
+            return _decoded(answer.body)
+
+        try:
+            return patiently(self._patience, ask)
+        except (MissingError, RejectedError) as error:
+            raise FatalError(f"{error}: contacts cannot be read back there", status=error.status) from None
+
+    def _check_not_stopped(self) -> None:
+        if self._patience.stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+
+
+class Listing:
+    """One pass over a collection: yields its contacts, a page at a time; some come twice.
+
+    `others`: contacts of other collections that came along: the filter does not work.
+    """
+
+    def __init__(self, contacts: Contacts, collection: str) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._known: deque[set[object]] = deque(maxlen=REMEMBERED)
+        self.others = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="contacts") as pool:
+            ahead = _Ahead(self._contacts, self._collection, pool)
+            try:
+                for page in self._pages(ahead):
+                    yield self._ours(page)
+            finally:
+                ahead.forget()
+
+    def _pages(self, ahead: _Ahead) -> Iterator[Page]:
+        offset, step, steps_back = 0, PAGE // 2, 0
+        while True:
+            page = ahead.page(offset)
+            if offset and not (page and self._is_known(page[0])):
+                # Somebody before was taken out meanwhile, or the answer was too short: nobody may be passed by.
+                steps_back += 1
+                if steps_back > MOST_STEPS_BACK:
+                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
+                offset, step = max(0, offset - step), step * 2
+                continue
+            step = PAGE // 2
+            self._known.append({_key(one) for one in page})
+            yield page
+            if len(page) <= 1:
+                return  # nobody stands behind the last one
+            offset += len(page) - 1
+
+    def _is_known(self, one: HeldContact) -> bool:
+        key = _key(one)
+        return any(key in page for page in self._known)
+
+    def _ours(self, page: Page) -> Page:
+        ours = [one for one in page if one.collection == self._collection]
+        self.others += len(page) - len(ours)
+        if self.others > MOST_OTHERS:
+            raise FatalError(
+                f"Ometria does not filter by collection, and holds more than {MOST_OTHERS:,} contacts of others",
+                hint="They cannot be told apart in a reasonable time: ask Ometria's support for the filter's name.",
+            )
+        return ours
+
+
+class _Ahead:
+    """Asks for the pages that will be wanted, if all goes well, while the present one is looked at."""
+
+    def __init__(self, contacts: Contacts, collection: str, pool: ThreadPoolExecutor) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._pool = pool
+        self._asked: dict[int, Future[Page]] = {}
+
+    def page(self, offset: int) -> Page:
+        if offset not in self._asked:
+            self.forget()
+            self._ask(offset)
+        page = self._asked.pop(offset).result()
+        if len(page) == PAGE:
+            for number in range(1, AHEAD):
+                self._ask(offset + number * (PAGE - 1))
+        return page
+
+    def forget(self) -> None:
+        for future in self._asked.values():
+            future.cancel()
+        self._asked.clear()
+
+    def _ask(self, offset: int) -> None:
+        if offset not in self._asked:
+            self._asked[offset] = self._pool.submit(self._contacts.page, self._collection, offset)
+
+
+def _key(one: HeldContact) -> object:
+    return (str(one.collection), str(one.id))
+
+
+def _decoded(body: bytes) -> Page:
+    """Raises RetriableError for anything but an array of objects: never "nobody"."""
+    try:
+        return _CONTACTS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no list of contacts (empty, cut off, or of another shape)") from None
