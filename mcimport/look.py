@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mcimport.compare import NAMES, Versions
@@ -15,6 +16,7 @@ from mcimport.sides import Seen
 from mcimport.task import Task
 from mcimport.times import epoch
 
+TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
 COMPARED = ("contact_id", "web_id", "email_address", "status", "last_changed")
 
 
@@ -59,10 +61,7 @@ class Look:
         return [one for member in members if (one := self.seen(member)) is not None]
 
     def afresh(self, ids: Sequence[str], list_key: str = "") -> Afresh:
-        """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is not there at all.
-
-        A 404 is only believed while somebody who is on the list is found: one has been seen for everything at once.
-        """
+        """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is left out."""
         looked = Afresh()
         key = list_key or self._task.list_key
         wanted = [own for own in ids if is_contact_id(own)]
@@ -79,25 +78,32 @@ class Look:
         return looked
 
     def _ask(self, list_key: str, own: str) -> Member | RetriableError | None:
-        """None: there is nobody."""
-        if self._task.services.stop.asked.is_set():
-            raise InterruptedRunError("stopped")
-        try:
-            return self._task.services.mailchimp.member(list_key, own)
-        except MissingError:
-            return None
-        except RetriableError as error:
-            return error
+        """None: there is nobody, as was said each time."""
+        for _ in range(TIMES_ABSENT):
+            if self._task.services.stop.asked.is_set():
+                raise InterruptedRunError("stopped")
+            try:
+                return self._task.services.mailchimp.member(list_key, own)
+            except MissingError:
+                continue
+            except RetriableError as error:
+                return error
+        return None
 
 
 def check_list_is_there(task: Task, witness: str | None) -> None:
-    """Raises before a 404 is believed: when the list is not there, or somebody who is on it cannot be found."""
-    task.services.mailchimp.size(task.list_key)
+    """Raises before a 404 is believed: when the list is not there, or somebody who is on it cannot be found.
+
+    A 404 has been seen, in passing, for everything at once.
+    """
     if witness is None:
+        task.services.mailchimp.size(task.list_key)
         return
-    try:
-        task.services.mailchimp.member(task.list_key, witness)
-    except MissingError as error:
-        raise RetriableError(
-            f"{error} for a member who was on the list a moment ago: it is not believed of any other", status=404
-        ) from None
+    for _ in range(TIMES_ABSENT):
+        with suppress(MissingError):
+            task.services.mailchimp.member(task.list_key, witness)
+            return
+    raise RetriableError(
+        "Mailchimp answered 404 for a member who was on the list a moment ago: it is not believed of any other",
+        status=404,
+    )

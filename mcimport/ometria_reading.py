@@ -67,6 +67,9 @@ class Contacts:
                 self._meter.count("ometria_throttled")
                 self._pacer.refused(turn)
                 raise
+            except MissingError as error:  # an incident that passes, as with pushes; else the address is wrong
+                hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
+                raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
             finally:
                 turn.sent()
             self._pacer.served(None)
@@ -74,8 +77,8 @@ class Contacts:
 
         try:
             return patiently(self._patience, ask)
-        except (MissingError, RejectedError) as error:
-            raise FatalError(f"{error}: contacts cannot be read back there", status=error.status) from None
+        except RejectedError as error:
+            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
 
     def _check_not_stopped(self) -> None:
         if self._patience.stop.asked.is_set():
@@ -99,7 +102,7 @@ class Listing:
             ahead = _Ahead(self._contacts, self._collection, pool)
             try:
                 for page in self._pages(ahead):
-                    yield self._ours(page)
+                    yield [one for one in page if one.collection == self._collection]
             finally:
                 ahead.forget()
 
@@ -115,6 +118,7 @@ class Listing:
                 offset, step = max(0, offset - step), step * 2
                 continue
             step = PAGE // 2
+            self._count_others(page)
             self._known.append({_key(one) for one in page})
             yield page
             if len(page) <= 1:
@@ -125,15 +129,14 @@ class Listing:
         key = _key(one)
         return any(key in page for page in self._known)
 
-    def _ours(self, page: Page) -> Page:
-        ours = [one for one in page if one.collection == self._collection]
-        self.others += len(page) - len(ours)
+    def _count_others(self, page: Page) -> None:
+        """Each once. Raises FatalError when there are too many."""
+        self.others += sum(one.collection != self._collection and not self._is_known(one) for one in page)
         if self.others > MOST_OTHERS:
             raise FatalError(
                 f"Ometria does not filter by collection, and holds more than {MOST_OTHERS:,} contacts of others",
                 hint="They cannot be told apart in a reasonable time: ask Ometria's support for the filter's name.",
             )
-        return ours
 
 
 class _Ahead:

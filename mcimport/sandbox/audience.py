@@ -259,6 +259,13 @@ class Audience:
             self._whom(who, n, "subscribed"), lambda row: self._put(row, move=False, status="unsubscribed")
         )
 
+    def edit_unseen(self, one: Person, **fields: Any) -> None:
+        """Any fields, as `change_unseen`."""
+        status = fields.pop("status", None)
+        self._each(
+            [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
+        )
+
     def tag(self, n: int = 1, who: Who | None = None, name: str = "just tagged") -> People:
         return self._each(self._whom(who, n), lambda row: self._tag(row, name))
 
