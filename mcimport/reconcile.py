@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, McimportError
+from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceError
 from mcimport.mend import Mend
 from mcimport.records import Comparison, ListResult
 from mcimport.sides import Sides
@@ -98,8 +97,8 @@ def _too_many_gone(task: Task, found: Comparison) -> str:
 def _remember(task: Task, found: Comparison) -> None:
     """Counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in ("missing", "stale", "gone", "foreign")}
-    counts = {**kinds, "agree": found.agree, "unclear": found.unclear, "mended": found.mended}
-    lists.note_reconciled(task.state, task.row.id, int(time.time()), json.dumps(counts))
+    counts = {**kinds, "agree": found.agree, "unclear": found.unclear, "mended": found.mended, "left": found.left}
+    lists.note_reconciled(task.state, task.row.id, int(time.time()), counts)
 
 
 # ---- all clients
@@ -146,4 +145,13 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     except McimportError as error:
         failure = error
     result = result_of(client, list_key, task, failure, time.monotonic() - begun)
-    return replace(result, comparison=found)
+    return replace(result, comparison=found, hints=result.hints or _hints(services, found))
+
+
+def _hints(services: Services, found: Comparison | None) -> tuple[str, ...]:
+    """Who is missing may have been dropped by Ometria's validation, which says so to nobody in particular."""
+    if found is None or not found.missing.count or services.stop.asked.is_set():
+        return ()
+    with suppress(ServiceError, InterruptedRunError):
+        return tuple(services.ometria.latest_errors())
+    return ()

@@ -32,6 +32,7 @@ SHOWN = 10  # ids a kind
 AT_ONCE = 200  # suspects looked at before the file is written to
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}", re.ASCII)
+_LISTING = Window(number=-1, sweep="listed", since=None, until=0)  # for whoever watches the pages go by
 _SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 
 
@@ -46,6 +47,7 @@ class Survey:
         self.sides = sides
         self.look = Look(task)
         self.due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
+        self._total = 0  # about so many contacts will be read back
         self.is_whole = True  # everybody on the list was seen
         self._others = _other_lists(task)
         self._foreign: dict[str, None] = {}  # a few ids
@@ -81,6 +83,7 @@ class Survey:
         planned, pages = self._planned(since, until, firsts)
         if is_recorded:
             total = sum(page.total for _, page in firsts)
+            self._total = firsts[0][1].total
             task.warn(firsts[0][1].clock_warning)
             runs.plan(task.state, self.run_id, until, total, planned)
             task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
@@ -154,9 +157,13 @@ class Survey:
 
     def _read_back(self, take: Callable[[list[HeldContact]], None]) -> None:
         task = self.task
+        task.reporter.planned(task.client.name, task.list_key, "reconcile", self._total, 1)
         listing = task.services.contacts.listing(self.look.rules.collection)
         for page in listing:
             take(page)
+            progress = Outcome(_LISTING, rest=_LISTING, members=len(page))
+            task.reporter.moved(task.client.name, task.list_key, progress)
+        task.reporter.moved(task.client.name, task.list_key, Outcome(_LISTING))
         if listing.others:
             task.warn(
                 "Ometria does not filter its contacts by collection: all were read, of which"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
-import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from conftest import CONFIG, Ended, Importer, Stage, expected
 
 from mcimport.sandbox.audience import Person
@@ -610,13 +612,56 @@ def test_what_is_read_is_only_what_is_compared(stage: Stage) -> None:
     assert not any("location" in fields for fields in asked)
 
 
-def test_the_state_file_remembers_the_result_and_nothing_personal(stage: Stage) -> None:
-    """Counts and a time, for `status`."""
+def test_status_tells_when_both_sides_were_compared_and_with_what_result(stage: Stage) -> None:
+    """In words and in counts; no ids."""
     importer = synced(stage, 300)
+    assert importer("status", "--json").line["reconciled_at"] is None
+    importer("reconcile")
+    assert "both sides agreed 0 s ago" in importer("status").out
     importer.box.audience().delete(who=whole(importer)[:2])
     importer("reconcile")
-    with sqlite3.connect(importer.db) as file:
-        (at, result) = file.execute("SELECT reconciled_at, reconciled FROM lists").fetchone()
-    file.close()
-    assert at
-    assert '"gone": 2' in result
+    assert "both sides differed (2 gone) 0 s ago" in importer("status").out
+    line = importer("status", "--json").line
+    assert line["reconciled_at"]
+    assert (line["reconciled"]["gone"], line["reconciled"]["left"]) == (2, 2)
+    importer(*MEND)
+    assert "both sides agreed 0 s ago" in importer("status").out
+
+
+class Terminal(io.StringIO):
+    """Somebody types there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code"), [("n\n", 3), ("", 3), ("y\n", 0)])
+def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    """Only a yes mends; all else leaves everything as it is, and says so."""
+    importer = synced(stage, 200)
+    importer.box.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.box.clear_requests()
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    ended = importer("reconcile", "--mend")
+    assert ended.code == code
+    assert ended.err.index("missing     2") < ended.err.index(
+        "Push 2 missing and 0 stale, and opt out 0 that are gone?"
+    )
+    assert ("nothing was mended: it was not agreed to" in ended.err) == (code == 3)
+    assert bool([one for one in importer.box.requests if one.path == "/push"]) == (code == 0)
+
+
+def test_nothing_personal_is_said_or_kept(stage: Stage) -> None:
+    """No address and no name of anybody, nor an id that may be one, on the terminal or in the folder."""
+    importer = synced(stage, 300)
+    apart = drift_apart(importer, 2)
+    importer.box.overwrite([{"id": "Jö-Moreno", "email": "jo@example.com", "marketing_optin": IN}])
+    ended = [importer(*words) for words in (["reconcile"], ["reconcile", "--json"], MEND, ["status"])]
+    said = "".join(one.out + one.err for one in ended).encode()
+    said += b"".join(path.read_bytes() for path in importer.folder.iterdir() if path != importer.config)
+    addresses = {one["email_address"].encode() for one in importer.box.audience().members if one["email_address"]}
+    assert not {address for address in addresses | {"Jö-Moreno".encode(), b"else@example.com"} if address in said}
+    assert b"(an id that may be personal)" in said
+    assert min(apart.missing).encode() in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
@@ -101,10 +104,19 @@ def note_carried(state: State, run: Run) -> None:
         )
 
 
-def note_reconciled(state: State, list_id: int, moment: int, counts: str) -> None:
-    """Both sides were compared; `counts` as JSON."""
+def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
+    """Both sides were compared. `left`: how many differ still, of all kinds together."""
     with state.transaction():
-        state.write("UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?", [text(moment), counts, list_id])
+        state.write(
+            "UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?",
+            [text(moment), json.dumps(counts), list_id],
+        )
+
+
+def reconciled(row: ListRow) -> dict[str, int]:
+    """What the last comparison counted; empty where there was none."""
+    counts: dict[str, int] = json.loads(row.reconciled) if row.reconciled else {}
+    return counts
 
 
 def accept_key(state: State, client: str, destination: str) -> int:
