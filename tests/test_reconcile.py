@@ -77,8 +77,8 @@ class Apart:
     others: list[Person]
 
 
-def drift_apart(importer: Importer, scale: int = 10) -> Apart:
-    """The 50, 40, 30, 20 and 10 of a list of 20,000, for one that is smaller by `scale` halves."""
+def drift_apart(importer: Importer, scale: int = 3) -> Apart:
+    """50 deleted, 40 changed unseen, 30 taken out, 20 overwritten and 10 foreign ones for a `scale` of ten."""
     audience, people = importer.box.audience(), whole(importer)
     cut = iter(people)
 
@@ -140,7 +140,7 @@ def check_named(ended: Ended, apart: Apart) -> None:
     assert counts(ended) == (len(apart.missing), len(apart.stale), len(apart.gone), apart.foreign), ended.err
     for kind in ("missing", "stale", "gone"):
         shown = ended.line["ids"][kind]
-        assert len(shown) == 10
+        assert len(shown) == min(10, ended.line[kind])
         assert set(shown) <= getattr(apart, kind)
 
 
@@ -160,14 +160,19 @@ def check_mended(importer: Importer, apart: Apart) -> None:
 
 def test_what_differs_is_named_and_mended_while_the_list_moves(stage: Stage) -> None:
     """Deleted, changed unseen, taken out, overwritten and foreign: exactly these, and a second look finds nothing."""
-    importer = synced(stage, 2_000)
-    apart = drift_apart(importer)
+    importer = synced(stage, 1_200)
+    while_it_moves(importer, drift_apart(importer, 5))
+
+
+def while_it_moves(importer: Importer, apart: Apart) -> None:
+    """Named, mended and looked at again, with twenty changes a second going on."""
     with moving(importer, apart.others):
         check_named(importer("reconcile", importer.box.list_key, "--json"), apart)
         importer.box.clear_requests()
         mended = importer(*MEND)
-        assert (mended.code, mended.line["mended"]) == (0, 10 * 14), mended.err
-        assert pushed(importer) == apart.missing | apart.stale | apart.gone
+        differing = apart.missing | apart.stale | apart.gone
+        assert (mended.code, mended.line["mended"]) == (0, len(differing)), mended.err
+        assert pushed(importer) == differing
         again = importer("reconcile", "--json")
     assert (again.code, counts(again)) == (0, (0, 0, 0, apart.foreign)), again.err
     check_mended(importer, apart)
@@ -176,9 +181,12 @@ def test_what_differs_is_named_and_mended_while_the_list_moves(stage: Stage) -> 
 
 def test_with_a_tenth_of_all_answers_broken_the_end_is_the_same(stage: Stage) -> None:
     """Whatever is answered instead of a tenth of the requests on both sides, exactly the same is named and mended."""
-    importer = synced(stage, 1_000)
+    importer = synced(stage, 500)
+    with_a_tenth_broken(importer, drift_apart(importer))
+
+
+def with_a_tenth_broken(importer: Importer, apart: Apart) -> None:
     importer.configure(RECONCILING.replace("wait = 0", "wait = 0\nretries = 8"), most="10%")
-    apart = drift_apart(importer)
     importer.box.knobs.faults = dict.fromkeys(("500", "reset", "truncated", "empty", "html"), 0.02)
     with moving(importer, apart.others):
         check_named(importer("reconcile", "--json"), apart)
@@ -205,9 +213,12 @@ def struck(importer: Importer, command: list[str], when: Callable[[Request], boo
 
 def test_killed_in_the_middle_of_mending_the_next_one_mends_the_rest(stage: Stage) -> None:
     """The next comparison finds what is left; nothing but the state file and its locks lies in the folder."""
-    importer = synced(stage, 1_000, most="10%")
-    importer.configure(RECONCILING + "ometria.batch = 20\n", most="10%")
-    apart = drift_apart(importer)
+    importer = synced(stage, 500)
+    killed_half_way(importer, drift_apart(importer), batch=6)
+
+
+def killed_half_way(importer: Importer, apart: Apart, *, batch: int) -> None:
+    importer.configure(RECONCILING + f"ometria.batch = {batch}\n", most="10%")
     files = sorted(path.name for path in importer.folder.iterdir())
     pushes: list[Request] = []
 
@@ -224,7 +235,7 @@ def test_killed_in_the_middle_of_mending_the_next_one_mends_the_rest(stage: Stag
     ]
     assert left == []
     rest = importer(*MEND)
-    assert 0 < rest.line["mended"] < 140, rest.err
+    assert 0 < rest.line["mended"] < len(apart.missing | apart.stale | apart.gone), rest.err
     assert counts(importer("reconcile", "--json")) == (0, 0, 0, apart.foreign)
     check_mended(importer, apart)
     runs = [one["status"] for one in importer("runs", "list", "--json").lines if one["kind"] == "reconcile"]
@@ -590,14 +601,14 @@ def test_an_unfinished_run_is_said(stage: Stage) -> None:
 def test_ometria_is_read_at_its_own_pace(stage: Stage) -> None:
     """No more reads in any second than an account takes: none is refused."""
     importer = synced(stage, 700)
-    importer.box.knobs.reads_per_second = 5
-    importer.configure(RECONCILING.replace("reads_per_second = 1000", "reads_per_second = 5"), most="5%")
+    importer.box.knobs.reads_per_second = 8
+    importer.configure(RECONCILING.replace("reads_per_second = 1000", "reads_per_second = 8"), most="5%")
     importer.box.clear_requests()
     assert importer("reconcile").code == 0
     reads = [one for one in importer.box.requests if one.path == "/contacts"]
     assert len(reads) >= 5
     assert {one.status for one in reads} == {200}
-    assert most_in_any_second(one.at for one in reads) <= 5
+    assert most_in_any_second(one.at for one in reads) <= 8
 
 
 def test_what_is_read_is_only_what_is_compared(stage: Stage) -> None:
