@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from mcimport.compare import WIDTH
-from mcimport.convert import optin_of
+from mcimport.convert import is_contact_id, optin_of
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import Job, move
-from mcimport.sides import Kind, Sides, Twin
+from mcimport.sides import Kind, Sides, Twin, Whereabouts
 from mcimport.state import letters, runs
 from mcimport.survey import Survey
 from mcimport.task import Task
@@ -65,6 +65,25 @@ class Mend:
             self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
             self._push_consent({own: self._consent_of(one) for own, one in due.items() if own not in whole})
+        for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
+            self._bring_from_their_second(where)
+
+    def _bring_from_their_second(self, where: Whereabouts) -> None:
+        """Who is known by a web_id alone cannot be asked for by it, but stands in the second of their last change."""
+        if where.changed is None or where.changed > self._horizon:
+            return
+        rest: Window | None = Window(
+            number=_NO_WINDOW.number,
+            sweep="archived" if where.is_archived else "listed",
+            since=where.changed - 1,
+            until=where.changed,
+            page=self._task.client.mailchimp.window,
+            only=where.id,
+        )
+        while rest is not None:
+            outcome = move(rest, self._job())
+            rest = outcome.rest
+            self._record(outcome)
 
     def _is_due(self, member: Member) -> bool:
         changed = epoch(member.last_changed)

@@ -82,6 +82,15 @@ class Twin:
     email: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a member stands on the list: the second of their last change, and whether among the archived."""
+
+    id: str
+    changed: int | None
+    is_archived: bool
+
+
 class Sides:
     """Belongs to the thread that opened it. `folder`: where the file lies. Raises StateError."""
 
@@ -228,6 +237,11 @@ class Sides:
         query = "SELECT id FROM differences WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
         for rows in self._file.batches(query, size, kind):
             yield [own for (own,) in rows]
+
+    def whereabouts(self, ids: Iterable[str]) -> list[Whereabouts]:
+        """Of those who are on the list."""
+        query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
+        return [Whereabouts(*row) for own in ids for row in self._file.rows(query, [own])]
 
     def twins_of(self, ids: Iterable[str]) -> dict[str, Twin]:
         """Of those who are gone and whose address is subscribed elsewhere."""
