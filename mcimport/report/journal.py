@@ -95,15 +95,21 @@ class Journalist:
             self._log.warning("warning", **where, words=words)
         tell = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
-        is_apart = result.comparison is not None and result.comparison.left > 0
-        if result.dead_letters or is_apart:
+        differ, mended = _compared(result)
+        if result.dead_letters or differ:
             tell = self._log.warning
-        if not self._quiet or result.status == "failed" or result.dead_letters or is_apart:
+        if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
             tell(result.status, **where, **_counts(result), **trouble)
 
     def _where(self, client: str, list_key: str) -> dict[str, Any]:
         run_id = self._runs.get((client, list_key))
         return {"client": client, "list": list_key, **({} if run_id is None else {"run": run_id})}
+
+
+def _compared(result: ListResult) -> tuple[int, int]:
+    """How many differ still, and how many were mended."""
+    found = result.comparison
+    return (0, 0) if found is None else (found.left, found.mended)
 
 
 def _counts(result: ListResult) -> dict[str, Any]:

@@ -182,7 +182,8 @@ def test_the_weekly_line_mends_what_differs_and_tells(stage: Stage, tmp_path: Pa
     (gone,) = importer.box.audience().delete(who=[next(one for one in people if one["email_address"])])
     assert as_cron_does(laid, 1) == Ended(0, "", "")
     log = laid.log.read_text(encoding="utf-8")
-    assert "mended      1 of 1" in log
+    assert "gone=1" in log
+    assert "mended=1" in log
     assert gone["email_address"] not in log
 
 
