@@ -11,7 +11,7 @@ from itertools import groupby
 
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceError
+from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
 from mcimport.mend import Mend
 from mcimport.records import Comparison, ListResult
 from mcimport.sides import Sides
@@ -144,6 +144,8 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
         found = reconcile_list(task, wish)
     except McimportError as error:
         failure = error
+        if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
+            error.hint = f"`mcimport reconcile {list_key}` begins anew."
     result = result_of(client, list_key, task, failure, time.monotonic() - begun)
     return replace(result, comparison=found, hints=result.hints or _hints(services, found))
 

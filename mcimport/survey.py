@@ -89,11 +89,12 @@ class Survey:
             task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
         seen: deque[Seen] = deque()
 
-        def record(outcome: Outcome) -> None:
+        def record(moved: Outcome) -> None:
+            outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
             self.sides.note_members(_emptied(seen))
             self.is_whole = self.is_whole and not outcome.letters
             if is_recorded:
-                runs.record(task.state, self.run_id, _as_read(outcome), task.services.meter.take())
+                runs.record(task.state, self.run_id, outcome, task.services.meter.take())
                 task.warn(*outcome.warnings)
                 task.reporter.moved(task.client.name, task.list_key, outcome)
 
@@ -196,7 +197,10 @@ class Survey:
         if not pushed:
             return
         settled = (pushed[0].finished_at or pushed[0].started_at) + self.task.client.reconcile.settling
-        if self.task.services.stop.asked.wait(max(0.0, settled - time.time())):
+        pause = settled - time.time()
+        if pause > 0:
+            self.task.warn(f"waited {pause:.0f} s, until Ometria had settled what was pushed to it a moment ago")
+        if self.task.services.stop.asked.wait(max(0.0, pause)):
             raise InterruptedRunError("stopped")
 
     # ---- what came of it
@@ -249,11 +253,6 @@ def _emptied(seen: deque[Seen]) -> Iterator[Seen]:
     """Threads add to it meanwhile."""
     while seen:
         yield seen.popleft()
-
-
-def _as_read(outcome: Outcome) -> Outcome:
-    """Without what a dry run counts as pushed."""
-    return replace(outcome, pushed=0, optins=0, optouts=0, events=0)
 
 
 @contextmanager
