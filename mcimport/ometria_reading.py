@@ -16,7 +16,15 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.costs import Meter
-from mcimport.errors import FatalError, InterruptedRunError, MissingError, RejectedError, RetriableError, ThrottledError
+from mcimport.errors import (
+    FatalError,
+    IgnoredError,
+    InterruptedRunError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ThrottledError,
+)
 from mcimport.http import Wire, check
 from mcimport.limits import Pacer, Patience, patiently
 from mcimport.models import HeldContact
@@ -24,7 +32,8 @@ from mcimport.models import HeldContact
 PAGE = 250  # contacts, the most that are given at once
 AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
 REMEMBERED = 4  # pages, whose contacts are known again
-MOST_STEPS_BACK = 200  # in one pass
+MOST_BEGINNINGS = 10  # times that a pass had to go back to the first contact
+MOST_STALE = 20  # pages in a row that show nobody new
 MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
 
 Page = list[HeldContact]
@@ -107,17 +116,20 @@ class Listing:
                 ahead.forget()
 
     def _pages(self, ahead: _Ahead) -> Iterator[Page]:
-        offset, step, steps_back = 0, PAGE // 2, 0
+        offset, step, beginnings, stale = 0, PAGE // 2, 0, 0
         while True:
             page = ahead.page(offset)
             if offset and not (page and self._is_known(page[0])):
                 # Somebody before was taken out meanwhile, or the answer was too short: nobody may be passed by.
-                steps_back += 1
-                if steps_back > MOST_STEPS_BACK:
-                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
                 offset, step = max(0, offset - step), step * 2
+                beginnings += offset == 0
+                if beginnings > MOST_BEGINNINGS:
+                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
                 continue
             step = PAGE // 2
+            stale = stale + 1 if all(map(self._is_known, page)) else 0
+            if stale > MOST_STALE:
+                raise IgnoredError("Ometria ignored offset: page after page holds the same contacts")
             self._count_others(page)
             self._known.append({_key(one) for one in page})
             yield page

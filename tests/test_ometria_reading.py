@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_http import saying, serving, wired
 
 from mcimport import ometria_reading
-from mcimport.errors import FatalError, InterruptedRunError, RetriableError
+from mcimport.errors import FatalError, IgnoredError, InterruptedRunError, RetriableError
 from mcimport.http import Wire
 from mcimport.limits import Pacer, Patience, Stop
 from mcimport.ometria_reading import Contacts
@@ -151,6 +151,16 @@ def test_an_answer_of_another_shape_is_an_error_and_never_nobody(body: bytes) ->
     with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
         contacts = Contacts(wire, Pacer(FAST), Patience(wait=0))
         with pytest.raises(RetriableError, match="no list of contacts"):
+            seen(contacts)
+
+
+def test_a_server_that_ignores_the_offset_is_no_endless_list() -> None:
+    """The same page again and again is an error, and not a reason to go on for ever."""
+    body = b"[" + b",".join(b'{"@collection":"mailchimp","id":"c%d"}' % number for number in range(250)) + b"]"
+    raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
+        contacts = Contacts(wire, Pacer(FAST), Patience(wait=0))
+        with pytest.raises(IgnoredError, match="ignored offset"):
             seen(contacts)
 
 

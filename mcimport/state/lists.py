@@ -151,6 +151,8 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
         )
+    if known.sync_point is not None and known.carried_since is None:
+        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("DELETE FROM lists WHERE id = ?", [known.id])
