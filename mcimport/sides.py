@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -170,12 +170,14 @@ class Sides:
         self._file.write_all("DELETE FROM members WHERE id = ?", gone)
         self._file.write_all("UPDATE suspects SET is_clear = 0 WHERE id = ?", [(own,) for own in unclear])
 
+    def suspects_among(self, ids: Sequence[str]) -> set[str]:
+        """Of some hundred ids, those of suspects."""
+        places = ", ".join("?" * len(ids))
+        return {own for (own,) in self._file.rows(f"SELECT id FROM suspects WHERE id IN ({places})", ids)}
+
     def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
-        """Contacts under an id of this list at the second look; only suspects are kept."""
-        self._file.write_all(
-            "INSERT OR REPLACE INTO seen_again SELECT ?, ? WHERE EXISTS (SELECT 1 FROM suspects WHERE id = ?)",
-            [(own, version, own) for own, version in held],
-        )
+        """Suspects under an id of this list at the second look."""
+        self._file.write_all("INSERT OR REPLACE INTO seen_again VALUES (?, ?)", list(held))
 
     def settle(self, due: Due) -> None:
         """After the second look at both sides: what differs still is a difference."""

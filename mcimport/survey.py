@@ -65,7 +65,7 @@ class Survey:
         if sides.suspect(self.due):
             self._look_again()
             self._wait_for_ometria()
-            self._read_back(lambda page: sides.note_held_again(self._ours(page)))
+            self._read_back(self._note_held_again)
             sides.settle(self.due)
         return self._comparison()
 
@@ -186,6 +186,12 @@ class Survey:
                 elsewhere.append((*known, self.look.versions.of_held(one)))
         self.sides.note_elsewhere(elsewhere)
         self.sides.note_foreign(foreign)
+
+    def _note_held_again(self, page: list[HeldContact]) -> None:
+        """Nearly everybody was as they should be, and is not looked at twice."""
+        owned = {own: one for one in page if (own := own_part(one.id, self.task.list_key)) is not None}
+        suspects = self.sides.suspects_among(list(owned))
+        self.sides.note_held_again((own, self.look.versions.of_held(owned[own])) for own in suspects)
 
     def _ours(self, page: list[HeldContact]) -> list[tuple[str, bytes]]:
         owned = ((own_part(one.id, self.task.list_key), one) for one in page)
