@@ -666,6 +666,26 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
     assert bool([one for one in importer.box.requests if one.path == "/push"]) == (code == 0)
 
 
+def test_whoever_is_asked_may_leave_with_ctrl_c(stage: Stage) -> None:
+    """At once, with the exit code for that; the run is on record as interrupted, and nobody was pushed."""
+    importer = synced(stage, 100)
+    importer.box.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.box.clear_requests()
+    ours, theirs = os.openpty()
+    command = importer.command("reconcile", "--mend")
+    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while not said.endswith("[y/N] "):
+            said += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    os.close(ours)
+    os.close(theirs)
+    assert importer("runs", "list", "--json").lines[0]["status"] == "interrupted"
+    assert [one for one in importer.box.requests if one.path == "/push"] == []
+
+
 def test_nothing_personal_is_said_or_kept(stage: Stage) -> None:
     """No address and no name of anybody, nor an id that may be one, on the terminal or in the folder."""
     importer = synced(stage, 300)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.report.comparison import told
 
 if TYPE_CHECKING:  # loads half of the machine
@@ -67,4 +71,28 @@ def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
         f" and opt out {found.gone.count:,} that are gone? [y/N] "
     )
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    with _wakeable():
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def _wakeable() -> Iterator[None]:
+    """Whoever waits for an answer is woken by the signals that otherwise only ask work to end, after these were heard.
+
+    Raises InterruptedRunError.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def wake(number: int, frame: FrameType | None) -> None:
+        heard = before[signal.Signals(number)]
+        if callable(heard):
+            heard(number, frame)
+        raise InterruptedRunError("stopped")
+
+    for number in before:
+        signal.signal(number, wake)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
