@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, expected
+from conftest import CONFIG, Ended, Importer, Stage, expected, several
 
 from mcimport.sandbox.audience import Person
 from mcimport.sandbox.ledger import Request, most_in_any_second
@@ -587,6 +587,30 @@ def test_without_anybody_to_ask_it_does_not_mend(stage: Stage) -> None:
         assert ended.code == 2
         assert said in ended.err
     assert importer.box.requests == []
+
+
+def test_of_several_clients_each_is_compared_with_its_own_keys(stage: Stage) -> None:
+    """One that differs is told first, another's failure touches nobody; the exit code is the worst of all."""
+    importer = stage(reads_per_second=100_000)
+    clients = several(importer, ["a", "b", "c"], size=40)
+    text = importer.config.read_text(encoding="utf-8").replace(
+        "wait = 0\n", "wait = 0\n\n[reconcile]\nsettling = 0\n", 1
+    )
+    text = text.replace("requests_per_second = 500", "requests_per_second = 500\nometria.reads_per_second = 500")
+    importer.config.write_text(text, encoding="utf-8")
+    assert importer("sync").code == 0
+    assert importer("reconcile").code == 0
+    key = clients["b"]["ometria_key"]
+    importer.box.take_out(list(importer.box.contacts(key))[:3], key)
+    ended = importer("reconcile", "--json")
+    assert ended.code == 3
+    assert {line["client"]: line["missing"] for line in ended.lines} == {"a": 0, "b": 3, "c": 0}
+    assert "3 lists: 1 differ, 2 completed" in ended.err
+    importer.box.knobs.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
+    ended = importer("reconcile", "--mend", "--yes", "--json")
+    assert ended.code == 1
+    mended = {line["client"]: (line["status"], line.get("mended")) for line in ended.lines}
+    assert mended == {"a": ("completed", 0), "b": ("completed", 3), "c": ("failed", None)}
 
 
 def test_an_unfinished_run_is_said(stage: Stage) -> None:
