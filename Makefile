@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check audit chaos bench bench-peers plots test-cron test-image test-ui format readme clean
+.PHONY: help demo test check audit chaos both-sides bench bench-peers plots test-cron test-image test-ui format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -12,6 +12,7 @@ help:
 	@echo "make audit   the last of these alone; fails when nobody can be asked"
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
+	@echo "make both-sides  what reconcile promises, on a list of 20,000"
 	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
 	@echo "make bench-peers what one would take instead, on the same list (installs 600 MB)"
 	@echo "make plots   two pictures from bench.json"
@@ -46,6 +47,11 @@ audit: $(VENV)/installed
 MINUTES ?= 10
 chaos: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# What `mcimport reconcile` promises, at full size (the tests do it with some hundreds): SIZE=20000.
+SIZE ?= 20000
+both-sides: $(VENV)/installed
+	PYTHONPATH=tests $(BIN)/python tests/chaos/both_sides.py --size $(SIZE)
 
 # All of it (a quarter of an hour), or BENCH="ceiling idle"; QUICK=1: small sizes, to see that it runs.
 bench: $(VENV)/installed

@@ -17,6 +17,7 @@ from mcimport.http import Wire
 from mcimport.limits import Gate, Pacer, Patience, Stop
 from mcimport.mailchimp import Mailchimp
 from mcimport.ometria import Ometria
+from mcimport.ometria_reading import Contacts
 from mcimport.trace import Tell, Trace
 
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
@@ -31,6 +32,7 @@ class Services:
 
     mailchimp: Mailchimp
     ometria: Ometria
+    contacts: Contacts
     stop: Stop
     meter: Meter
     trace: Trace
@@ -59,6 +61,7 @@ class Accounts:
         self._busy_for = busy_for
         self._gates: dict[str, Gate] = {}
         self._pacers: dict[str, Pacer] = {}
+        self._reading: dict[str, Pacer] = {}
         self._open: set[Services] = set()
         self._lock = threading.Lock()
 
@@ -68,7 +71,7 @@ class Accounts:
         with self._following() as stop:
             meter, trace = Meter(), Trace(client.name, self._tell)
             mailchimp = self._mailchimp(client, stop, meter, trace)
-            services = Services(mailchimp, self._ometria(client, stop, meter, trace), stop, meter, trace)
+            services = Services(mailchimp, *self._ometria(client, stop, meter, trace), stop, meter, trace)
             with self._lock:
                 self._open.add(services)
             try:
@@ -87,7 +90,7 @@ class Accounts:
     @contextmanager
     def open_ometria(self, client: Client) -> Iterator[Ometria]:
         """That side alone, whatever is wrong with the other. Raises as `open`."""
-        with self._following() as stop, closing(self._ometria(client, stop, Meter())) as ometria:
+        with self._following() as stop, closing(self._ometria(client, stop, Meter())[0]) as ometria:
             yield ometria
 
     def give_up(self) -> None:
@@ -119,7 +122,10 @@ class Accounts:
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
         return Mailchimp(wire, gate, patience, meter)
 
-    def _ometria(self, client: Client, stop: Stop, meter: Meter, trace: Trace | None = None) -> Ometria:
+    def _ometria(
+        self, client: Client, stop: Stop, meter: Meter, trace: Trace | None = None
+    ) -> tuple[Ometria, Contacts]:
+        """What is written and what is read back share their connections, and have a pace each."""
         key = client.ometria_key()
         wire = Wire(
             "Ometria",
@@ -128,17 +134,20 @@ class Accounts:
             timeout=client.ometria.timeout,
             trace=trace,
         )
-        pacer = self._pacer(client.ometria.account or key.get_secret_value(), float(client.ometria.requests_per_second))
+        account = client.ometria.account or key.get_secret_value()
+        pushes = self._pacer(self._pacers, account, client.ometria.requests_per_second)
+        reads = self._pacer(self._reading, account, client.ometria.reads_per_second)
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for)
-        return Ometria(wire, pacer, patience, client.ometria.batch, meter)
+        ometria = Ometria(wire, pushes, patience, client.ometria.batch, meter)
+        return ometria, Contacts(wire, reads, patience, meter)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:
             return self._gates.setdefault(account, Gate(places))
 
-    def _pacer(self, account: str, per_second: float) -> Pacer:
+    def _pacer(self, known: dict[str, Pacer], account: str, per_second: float) -> Pacer:
         with self._lock:
-            return self._pacers.setdefault(account, Pacer(per_second))
+            return known.setdefault(account, Pacer(float(per_second)))
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -73,11 +73,19 @@ class Mailchimp:
     tries are used up, InterruptedRunError when the stop was asked for.
     """
 
-    def __init__(self, wire: Wire, gate: Gate, patience: Patience, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        gate: Gate,
+        patience: Patience,
+        meter: Meter | None = None,
+        member_fields: str = MEMBER_FIELDS,
+    ) -> None:
         self._wire = wire
         self._gate = gate
         self._meter = meter or Meter()
         self._patience = replace(patience, retried=self._again)
+        self._member_fields = member_fields
 
     def close(self) -> None:
         self._wire.close()
@@ -85,6 +93,11 @@ class Mailchimp:
     def _again(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("mailchimp", seconds)
         self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def asking_for(self, fields: Iterable[str]) -> Mailchimp:
+        """The same account, whose pages hold these fields of a member alone, by their dotted names."""
+        asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
+        return Mailchimp(self._wire, self._gate, self._patience, self._meter, asked)
 
     def check_not_stopped(self) -> None:
         """Raises InterruptedRunError once a stop was asked for."""
@@ -323,7 +336,7 @@ class Mailchimp:
     def _page(
         self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False, first: bool = False
     ) -> Page:
-        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": MEMBER_FIELDS}
+        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": self._member_fields}
 
         def ask() -> Page:
             answer = self._once(f"lists/{list_key}/members", params, first=first)

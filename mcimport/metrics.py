@@ -58,12 +58,19 @@ class _Gauges:
         self._retries = gauge("last_run_retries", "Requests of the last run that were tries after the first.", "side")
         self._throttled = gauge("last_run_throttled", "Answers in the last run that said: too many (429).", "side")
 
+        self._reconciled = gauge("reconciled_timestamp_seconds", "When both sides of the list were last compared.")
+        self._compared = gauge("reconciled_contacts", "What the last comparison of both sides counted.", "kind")
+
     def take(self, state: State, row: ListRow) -> None:
         names = (row.client, row.list_key)
         self._letters.labels(*names).set(letters.count_open(state, row.id))
         if row.sync_point is not None:
             self._point.labels(*names).set(row.sync_point)
             self._age.labels(*names).set(max(0, int(time.time()) - row.sync_point))
+        if row.reconciled_at is not None:
+            self._reconciled.labels(*names).set(row.reconciled_at)
+        for kind, many in lists.reconciled(row).items():
+            self._compared.labels(*names, kind).set(many)
         success = runs.last_success(state, row.id)
         if success is not None:
             self._success.labels(*names).set(success)

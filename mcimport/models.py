@@ -89,6 +89,19 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     properties: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
+    """A contact as Ometria gives it back, as far as it is compared. Any field may be absent or of another type."""
+
+    collection: Any = msgspec.field(name="@collection", default=None)
+    id: Any = None
+    email: Any = None
+    marketing_optin: Any = None
+    prefix: Any = None
+    firstname: Any = None
+    middlename: Any = None
+    lastname: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class MergeField:
     """One of a list's own fields. `type` is Mailchimp's word: text, number, address, phone, date, birthday, zip, …"""

@@ -18,7 +18,7 @@ import httpx
 from mcimport.config import Client, NoticeSource
 from mcimport.errors import BusyError, InterruptedRunError, McimportError
 from mcimport.records import ListResult
-from mcimport.state import State, letters, open_state, troubles
+from mcimport.state import State, letters, lists, open_state, troubles
 from mcimport.times import iso
 from mcimport.version import __version__
 
@@ -168,7 +168,12 @@ def _verdict(results: Sequence[ListResult]) -> _Verdict:
 def _is_trouble(result: ListResult) -> bool:
     """Not when another process is at it, nor when somebody stopped it: the next call goes on."""
     failed = result.error is not None and not isinstance(result.error, BusyError | InterruptedRunError)
-    return failed or result.dead_letters > 0
+    return failed or result.dead_letters > 0 or _is_apart(result)
+
+
+def _is_apart(result: ListResult) -> bool:
+    """Both sides were compared, and differ."""
+    return result.comparison is not None and result.comparison.left > 0
 
 
 def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None:
@@ -176,7 +181,9 @@ def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None
         return None if has_trouble else "failure"
     if not has_trouble or result.error is not None or not result.runs:
         return None
-    return None if letters.count_open(state, result.runs[-1].list_id) else "recovery"
+    list_id = result.runs[-1].list_id
+    is_apart = lists.reconciled(lists.by_id(state, list_id)).get("left", 0) > 0
+    return None if is_apart or letters.count_open(state, list_id) else "recovery"
 
 
 def _reason(result: ListResult) -> str:
@@ -184,12 +191,17 @@ def _reason(result: ListResult) -> str:
         return str(result.error)
     if result.dead_letters:
         return f"{result.dead_letters:,} dead letter{'' if result.dead_letters == 1 else 's'}"
+    if _is_apart(result) and (found := result.comparison):
+        kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
+        return f"both sides differ: {kinds}; {found.mended:,} mended"
     return result.status
 
 
 def _next(result: ListResult) -> str:
     if result.error is not None:
         return result.error.hint or "`mcimport status` and `mcimport check` tell more."
+    if _is_apart(result):
+        return f"`mcimport reconcile {result.list_key} --mend` mends it."
     return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
 
 

@@ -11,7 +11,11 @@ from mcimport.models import Bounds, Cause, LetterKind, RunKind, RunStatus, Sweep
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """The program's memory of one list at one destination."""
+    """The program's memory of one list at one destination.
+
+    `carried_since`: who changed last before that was left out on purpose, unless a full run has brought them since.
+    `reconciled`: what the last comparison of both sides counted, as JSON.
+    """
 
     id: int
     client: str
@@ -22,6 +26,9 @@ class ListRow:
     first_sync_at: int | None
     mapping: str | None
     new_since: int | None
+    carried_since: int | None
+    reconciled_at: int | None
+    reconciled: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,62 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """How many contacts or members differ in one way, and a few of their ids (of ours without the list)."""
+
+    count: int = 0
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a look at both sides of a list found.
+
+    Attributes:
+        missing: on the list, not in Ometria.
+        stale: in Ometria otherwise than they would be sent; `fields` counts in what.
+        gone: opted in in Ometria, deleted from Mailchimp.
+        foreign: in the collection, under no id of ours.
+        agree: members whom Ometria holds as they would be sent.
+        later: members who differ, and changed after the sync point: the next sync's.
+        left_out: members not in Ometria, and left out on purpose when the list was begun with `--since`.
+        on_record: members not in Ometria, for whom a dead letter says why.
+        unsendable: members who cannot be carried; only their consent is compared.
+        departed: deleted from Mailchimp, and not opted in in Ometria: as it should be.
+        unclear: differences that could not be looked at again.
+        held: contacts of this list in Ometria, whatever their consent.
+        mended: how many of the missing, stale and gone were pushed.
+        refusal: why nothing was mended though it was asked for.
+    """
+
+    missing: Difference = Difference()
+    stale: Difference = Difference()
+    gone: Difference = Difference()
+    foreign: Difference = Difference()
+    fields: Mapping[str, int] = field(default_factory=dict)
+    agree: int = 0
+    later: int = 0
+    left_out: int = 0
+    on_record: int = 0
+    unsendable: int = 0
+    departed: int = 0
+    unclear: int = 0
+    held: int = 0
+    mended: int = 0
+    refusal: str = ""
+
+    @property
+    def differing(self) -> int:
+        """How many differ that should agree."""
+        return self.missing.count + self.stale.count + self.gone.count
+
+    @property
+    def left(self) -> int:
+        """How many still do, or may do, after what was mended."""
+        return self.differing - self.mended + self.unclear
+
+
+@dataclass(frozen=True, slots=True)
 class ListResult:
     """What one call did for one list.
 
@@ -155,6 +218,7 @@ class ListResult:
         warnings: words for a person, each once.
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason, the most frequent first.
+        comparison: what `reconcile` found; None for everything else, and where it did not come that far.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
 
@@ -172,3 +236,4 @@ class ListResult:
     hints: tuple[str, ...] = ()
     lacking: Mapping[str, int] = field(default_factory=dict)
     unsendable: Mapping[str, int] = field(default_factory=dict)
+    comparison: Comparison | None = None

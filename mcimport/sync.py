@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 
@@ -19,15 +19,11 @@ from mcimport.config import Client
 from mcimport.convert import fingerprint
 from mcimport.errors import (
     ConfigError,
-    IgnoredError,
     InterruptedRunError,
     McimportError,
-    RetriableError,
-    ServiceError,
-    UnreachableError,
 )
-from mcimport.mailchimp import Mailchimp
 from mcimport.models import Page, RunKind, Sweep, Window
+from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
@@ -149,7 +145,7 @@ def _begin_now(task: Task) -> None:
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.begin(run_id)
     with recorded_end(task, run_id):
-        page = _first(task.services.mailchimp, task.list_key, "listed", None, 1)
+        page = first_page(task.services.mailchimp, task.list_key, "listed", None, 1)
         task.warn(page.clock_warning)
         lists.note_first_sync(task.state, task.row.id, page.settled + 2, page.at_most)
         runs.plan(task.state, run_id, page.settled, 0, [], mapping=_mapping(task, "incremental"))
@@ -163,7 +159,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     """
     mailchimp, size = task.services.mailchimp, task.client.mailchimp.window
     begun_before = task.row.first_sync_at
-    listed = _first(mailchimp, task.list_key, "listed", since, size)
+    listed = first_page(mailchimp, task.list_key, "listed", since, size)
     task.warn(listed.clock_warning)
     firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
     if begun_before is None:
@@ -171,7 +167,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
         task.refresh()
     else:
         archived_since = max(begun_before - 1, since or 0)
-        archived = _first(mailchimp, task.list_key, "archived", archived_since, size)
+        archived = first_page(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
         task.read_ahead()
@@ -180,7 +176,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     planned: list[Window] = []
     pages: dict[int, Page] = {}
     for sweep, start, page in firsts:
-        for window in _windows(task, sweep, start, until, page):
+        for window in cut(task.client, mailchimp, task.list_key, sweep, (start, until), page):
             numbered = replace(window, number=next(numbers), page=page.asked)
             planned.append(numbered)
             if windows.fits_in_one(page, page.asked):
@@ -188,53 +184,6 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     if kind == "incremental":
         planned.extend(replace(window, number=next(numbers)) for window in _letters_taken_along(task, size))
     return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
-
-
-def _first(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
-    """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list.
-
-    An odd clock is looked at twice, and the earlier answer believed: a single edge whose clock is ahead would put the
-    sync point past changes that are still to come.
-    """
-    try:
-        page = mailchimp.first_page(list_key, sweep, since, size)
-    except (UnreachableError, IgnoredError):
-        raise
-    except RetriableError as error:
-        with suppress(RetriableError):
-            return mailchimp.glance(list_key, sweep, since, size)
-        raise error from None
-    if page.clock_warning:
-        with suppress(ServiceError):
-            again = mailchimp.glance(list_key, sweep, since, size)
-            settled, at_most = min(page.settled, again.settled), max(page.at_most, again.at_most)
-            return replace(page, settled=settled, at_most=at_most)
-    return page
-
-
-def _windows(task: Task, sweep: Sweep, since: int | None, until: int, page: Page) -> list[Window]:
-    """None for an empty sweep, one for a page that holds everything, else as many as the cuts make."""
-    if windows.fits_in_one(page, page.asked):
-        end = until if since is None else max(until, since + 1)
-        return [Window(0, sweep, since, end, count=len(page.members))] if page.members else []
-    if since is not None and until <= since:
-        return []
-    cuts = _look_up(task, Window(0, sweep, since, until), windows.offsets(page.total, page.asked))
-    return windows.cut(sweep, (since, until), cuts, page.total)
-
-
-def _look_up(task: Task, span: Window, offsets: Sequence[int]) -> list[tuple[int, int | None]]:
-    """The `last_changed` at each offset, ten at a time. A cut that cannot be had only makes a window longer."""
-    if not offsets:
-        return []
-
-    def look(offset: int) -> int | None:
-        with suppress(RetriableError):
-            return task.services.mailchimp.look_up(task.list_key, span, offset, quick=True)
-        return None
-
-    with ThreadPoolExecutor(min(task.client.mailchimp.connections, len(offsets))) as pool:
-        return list(zip(offsets, pool.map(look, offsets), strict=True))
 
 
 def _letters_taken_along(task: Task, size: int) -> Iterator[Window]:

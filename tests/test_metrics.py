@@ -47,6 +47,26 @@ def test_a_sync_leaves_what_it_did_for_the_collector(stage: Stage) -> None:
     )
 
 
+def test_what_was_compared_is_told_by_kind(stage: Stage) -> None:
+    """When, how many agree, and how many differ in which way."""
+    importer = stage(size=60, reads_per_second=10**6)
+    importer.configure(METRICS + CONFIG + "reconcile.settling = 0\n")
+    importer("sync")
+    assert "reconciled_timestamp_seconds" not in {name for name, *_ in told(importer)}
+    importer.box.take_out(list(importer.box.contacts())[:2])
+    importer("reconcile")
+    text = (importer.folder / "mcimport.prom").read_text(encoding="utf-8")
+    counted = {
+        one.labels["kind"]: one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+        if one.name == "mcimport_reconciled_contacts"
+    }
+    assert (counted["missing"], counted["stale"], counted["left"]) == (2, 0, 2)
+    assert counted["agree"] == len(importer.box.contacts())
+    assert any(name == "reconciled_timestamp_seconds" for name, *_ in told(importer))
+
+
 def test_a_list_that_fails_keeps_the_time_of_its_last_success(stage: Stage) -> None:
     """That is what an alarm looks at."""
     importer = stage(size=10)

@@ -165,6 +165,23 @@ def test_trouble_lasts_as_long_as_a_dead_letter_is_open(stage: Stage, ear: Ear) 
     assert ear.events == ["failure", "recovery"]
 
 
+def test_sides_that_differ_are_trouble_until_they_are_compared_again(stage: Stage, ear: Ear) -> None:
+    """A sync that goes well mends nothing of it; `reconcile --mend` does."""
+    importer = telling(stage(size=60, reads_per_second=10**6), webhook_url=f"{ear.url}/hook")
+    importer.config.write_text(
+        importer.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8"
+    )
+    importer("sync")
+    importer.box.take_out(list(importer.box.contacts())[:2])
+    assert importer("reconcile").code == 3
+    assert importer("sync").code == 0
+    (failure,) = ear.documents
+    assert failure["reason"] == "both sides differ: 2 missing, 0 stale, 0 gone; 0 mended"
+    assert f"mcimport reconcile {importer.box.list_key} --mend" in failure["next"]
+    assert importer("reconcile", "--mend", "--yes").code == 0
+    assert ear.events == ["failure", "recovery"]
+
+
 def test_what_a_webhook_did_not_take_is_told_again_with_the_next_run(stage: Stage, ear: Ear) -> None:
     """Trouble counts as told only when it was."""
     importer = telling(stage(size=10), webhook_url=f"{ear.url}/hook")

@@ -453,6 +453,50 @@ def test_of_two_older_accounts_the_one_of_the_newest_run_is_renewed(state: State
     assert run.id == unfinished
 
 
+def carried_since(state: State, row: ListRow) -> int | None:
+    return lists.by_id(state, row.id).carried_since
+
+
+def completed(state: State, row: ListRow, kind: RunKind, since: int | None, until: int) -> None:
+    run_id = runs.begin(state, row, kind, since, moves_sync_point=True)
+    runs.plan(state, run_id, until, 0, [])
+    runs.finish(state, run_id, "completed")
+
+
+def test_it_is_known_from_when_on_a_list_is_carried(state: State, row: ListRow) -> None:
+    """From where its first run began, from an earlier one's beginning if that comes later, and whole once it was."""
+    completed(state, row, "incremental", None, T)  # --since now
+    assert carried_since(state, row) == T
+    completed(state, row, "incremental", T - 60, T + 3_600)
+    assert carried_since(state, row) == T - 60
+    completed(state, row, "incremental", T - 9_000, T + 7_200)
+    assert carried_since(state, row) == T - 9_000
+    completed(state, row, "full", None, T + 9_000)
+    assert carried_since(state, row) is None
+    completed(state, row, "incremental", T + 8_940, T + 10_000)
+    assert carried_since(state, row) is None
+
+
+def test_of_an_older_file_the_runs_tell_from_when_on_a_list_is_carried(path: Path) -> None:
+    """A full run that completed brought everything; else the first run that did tells."""
+    with open_state(path) as state:
+        whole, now, later, never = (
+            lists.ensure(state, "acme", f"{number:010x}", "mailchimp", "d") for number in range(4)
+        )
+        completed(state, whole, "full", None, T)
+        completed(state, now, "incremental", None, T)
+        completed(state, now, "incremental", T - 60, T + 3_600)
+        completed(state, later, "incremental", T - 500, T)
+        completed(state, later, "full", None, T + 3_600)
+    with sqlite3.connect(path) as file:
+        for column in ("carried_since", "reconciled_at", "reconciled"):
+            file.execute(f"ALTER TABLE lists DROP COLUMN {column}")
+        file.execute("DELETE FROM _sqlite_migrations WHERE name LIKE 'm006%'")
+    file.close()
+    with open_state(path) as state:
+        assert [carried_since(state, one) for one in (whole, now, later, never)] == [None, T, None, None]
+
+
 # ---- runs and windows
 
 FULL_OF_DETAIL = Window(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import check, dlq, forget, init, keys, preview, replay, runs, sandbox, status, sync, ui
+from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, replay, runs, sandbox, status, sync, ui
 from mcimport.cli.context import Options, complain
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
@@ -45,6 +45,7 @@ def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
 
 app.command("sync")(_exiting(sync.sync))
 app.command("preview")(_exiting(preview.preview))
+app.command("reconcile")(_exiting(reconcile.reconcile))
 app.command("status")(_exiting(status.status))
 app.command("check")(_exiting(check.check))
 app.command("init")(_exiting(init.init))

@@ -12,9 +12,10 @@ MEANINGS = {
     "0": "all imported, or nothing to do, or another process is at it (a plain `sync`)",
     "1": "a run failed; its sync point did not move, and the next run goes on with it",
     "2": "wrong usage or configuration; no request was made",
-    "3": "finished, but this run wrote dead letters, or one that it took along failed again",
-    "4": "another process is at work on the client, and what was asked for by name (`--full`, `--since`, a replay) "
-    "was not done",
+    "3": "finished, but this run wrote dead letters, or one that it took along failed again; `reconcile`: both sides "
+    "do not agree",
+    "4": "another process is at work on the client, and what was asked for by name (`--full`, `--since`, a replay, "
+    "`reconcile`) was not done",
     "130, 143": "stopped by Ctrl-C or SIGTERM; the rest is pending, and the next run goes on with it",
 }
 _WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)
@@ -32,7 +33,8 @@ def of_error(error: McimportError, *, interrupted: int = CTRL_C) -> int:
 def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -> int:
     """`by_name`: what was asked for was named (`--full`, `--since`, a replay), so a busy client means "not done"."""
     if result.error is None:
-        return DEAD_LETTERS if result.dead_letters else OK
+        is_differing = result.comparison is not None and result.comparison.left
+        return DEAD_LETTERS if result.dead_letters or is_differing else OK
     code = of_error(result.error, interrupted=interrupted)
     return OK if code == BUSY and not by_name else code
 

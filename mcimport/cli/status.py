@@ -74,7 +74,7 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
 
 def _standing(state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
     """`overdue`: seconds; None for a list that is not to be synced any more."""
-    from mcimport.state import letters, runs  # noqa: PLC0415 - other commands start without SQLite
+    from mcimport.state import letters, lists, runs  # noqa: PLC0415 - other commands start without SQLite
 
     latest = tuple(runs.latest(state, list_id=row.id, most=RUNS_SHOWN))
     since = row.sync_point if row.sync_point is not None else min((run.started_at for run in latest), default=now)
@@ -88,6 +88,8 @@ def _standing(state: State, row: ListRow, note: str, overdue: int | None, now: i
         note=note,
         is_overdue=overdue is not None and now - since > overdue,
         is_well_known=overdue is not None,
+        reconciled_at=row.reconciled_at,
+        reconciled=lists.reconciled(row),
     )
 
 

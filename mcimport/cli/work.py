@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from mcimport import limits
+from mcimport import limits, reconcile
 from mcimport.accounts import Accounts
 from mcimport.cli import exits
 from mcimport.cli.around import Around
@@ -21,6 +21,7 @@ from mcimport.cli.context import LogFormat, complain, say, speak
 from mcimport.config import Client, Settings, exposed
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
+from mcimport.reconcile import reconcile_all
 from mcimport.records import ListResult
 from mcimport.replay import replay_all
 from mcimport.report import json_line, reporter
@@ -38,13 +39,14 @@ Pairs = Sequence[tuple[Client, str]]
 
 @dataclass(frozen=True)
 class Output:
-    """How much is said, and in which language."""
+    """How much is said, and in which language. `plain`: without a live display, for somebody will be asked."""
 
     json: bool = False
     quiet: bool = False
     dry_run: bool = False
     verbose: bool = False
     log_format: LogFormat = LogFormat.TEXT
+    plain: bool = False
 
 
 def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
@@ -59,6 +61,11 @@ def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) ->
     return _run(lambda house: replay_all(clients, letter_ids, house), settings, output, by_name=True, nothing=nothing)
 
 
+def run_reconcile(settings: Settings, pairs: Pairs, wish: reconcile.Wish, jobs: int, output: Output) -> int:
+    """Returns the exit code. 0 says that both sides agree, so a list that was not compared is never 0."""
+    return _run(lambda house: reconcile_all(pairs, wish, house, jobs), settings, output, by_name=True)
+
+
 def _run(
     work: Callable[[House], list[ListResult]], settings: Settings, output: Output, *, by_name: bool, nothing: str = ""
 ) -> int:
@@ -69,7 +76,13 @@ def _run(
     stop = Stop()
     log = speak(output.log_format)
     accounts = Accounts(stop, tell=_teller(log) if output.verbose else None)
-    telling = reporter(json=output.json, quiet=output.quiet, dry_run=output.dry_run, verbose=output.verbose, log=log)
+    telling = reporter(
+        json=output.json or output.plain,
+        quiet=output.quiet,
+        dry_run=output.dry_run,
+        verbose=output.verbose,
+        log=log,
+    )
     around = Around(settings, dry_run=output.dry_run)
     if not (output.quiet or output.json):
         for words in exposed(settings):

@@ -239,6 +239,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         mailchimp=_directed(_overlaid(file.mailchimp, table.mailchimp), around.mailchimp_url),
         ometria=_directed(_overlaid(file.ometria, table.ometria), around.ometria_url),
         retry=_overlaid(file.retry, table.retry),
+        reconcile=_overlaid(file.reconcile, table.reconcile),
         consent=MappingProxyType(_overlaid(file.consent, table.consent).model_dump(exclude_none=True)),
         fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),

@@ -42,6 +42,7 @@ _TARGET = re.compile(rf"(?:{'|'.join(CONTACT_FIELDS)}|properties\.(?!mailchimp_)
 # Ometria sends a text message to everybody who is pushed into one of these.
 _TEXTING = frozenset({"optin:sms", "double_optin:sms"})
 TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to everybody who is pushed"
+_SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
@@ -115,6 +116,12 @@ def _target(value: str) -> str:
     if not _TARGET.fullmatch(value):
         own = " (properties.mailchimp_… are the importer's own)" if value.startswith("properties.mailchimp_") else ""
         raise ValueError(f"must be {TARGET_WORDS}{own}")
+    return value
+
+
+def _share(value: str) -> str:
+    if not _SHARE.fullmatch(value):
+        raise ValueError('must be a share of the list in quotes, from "0%" to "100%"')
     return value
 
 
@@ -199,6 +206,7 @@ class Ometria(Table):
     """How one account is written to. `collection` is a template: `Client.rules` fills it in."""
 
     requests_per_second: Annotated[float, _number_above_0(1000)] = 8
+    reads_per_second: Annotated[float, _number_above_0(1000)] = 4
     batch: Annotated[int, _whole(1, MOST_RECORDS)] = MOST_RECORDS
     timeout: Annotated[float, _number_above_0(600)] = 60
     collection: Annotated[str, AfterValidator(_collection), Field(description="a name in quotes")] = "mailchimp"
@@ -253,6 +261,20 @@ class StateFile(Table):
     keep: Duration = "90d"
 
 
+class Reconcile(Table):
+    """How both sides are compared. `most`: the share of a list; `settling` in seconds."""
+
+    # Likelier than so many deletions at once are a wrong list, an emptied one, or a wrong key.
+    most: Annotated[str, AfterValidator(_share), Field(description='a share of the list in quotes, like "5%"')] = "5%"
+    # What was pushed is validated later: so long after the last push Ometria is not asked what it has come to.
+    settling: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 60
+
+    @property
+    def most_gone(self) -> float:
+        """As a number from 0 to 1."""
+        return float(self.most.removesuffix("%")) / 100
+
+
 class Shared(Table):
     """The tables that stand for all clients, or for one under its name."""
 
@@ -261,6 +283,7 @@ class Shared(Table):
     retry: Retry = Retry()
     consent: Consent = Consent()
     notify: Notify = Notify()
+    reconcile: Reconcile = Reconcile()
     fields: dict[str, Target] = {}
 
 

@@ -18,6 +18,7 @@ from mcimport.config.schema import (
     TEXTING_WORDS,
     Mailchimp,
     Ometria,
+    Reconcile,
     Retry,
     filled,
     sends_texts,
@@ -49,6 +50,7 @@ class Client:
     mailchimp: Mailchimp
     ometria: Ometria
     retry: Retry
+    reconcile: Reconcile
     consent: Mapping[str, str]
     fields: Mapping[str, str]
     mailchimp_source: KeySource

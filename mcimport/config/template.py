@@ -29,6 +29,7 @@ timeout = 120             # seconds
 
 [ometria]
 requests_per_second = 8   # what Ometria allows an account (older ones: 4)
+reads_per_second = 4      # what Ometria allows an account of everything but pushes; `reconcile` reads contacts back
 batch = 100               # records a push, at most 100
 timeout = 60              # seconds
 collection = {collection}  # one for each source of contacts; may hold {{list_key}} and {{client}}
@@ -60,6 +61,10 @@ overdue = "3h"            # `mcimport status` ends with 3 when a sync point is o
 
 [state]
 keep = "90d"              # how long the log of runs is kept
+
+[reconcile]               # `mcimport reconcile` compares both sides
+most = "5%"               # more of a list deleted at once is mended with --force-mend only: a wrong list is likelier
+settling = 60             # seconds after the last push before Ometria is believed to have taken it in
 
 [fields]                  # merge tag -> contact field; `mcimport preview LIST_KEY` shows where each goes
 FNAME = "firstname"

@@ -21,6 +21,7 @@ from mcimport.config.schema import (
     Metrics,
     Notify,
     Ometria,
+    Reconcile,
     Retry,
     Shared,
     StateFile,
@@ -40,6 +41,7 @@ _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
     "notify": Notify.model_fields,
     "metrics": Metrics.model_fields,
     "state": StateFile.model_fields,
+    "reconcile": Reconcile.model_fields,
 }
 
 Loc = tuple[int | str, ...]

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from mcimport.convert.consent import optin_of
 from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
-from mcimport.convert.identity import contact_id, is_contact_id, member_id
+from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
 from mcimport.times import epoch, iso
 
@@ -27,5 +28,7 @@ __all__ = [
     "make_converter",
     "mapping_problems",
     "member_id",
+    "optin_of",
+    "own_part",
     "routes",
 ]

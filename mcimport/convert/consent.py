@@ -41,6 +41,11 @@ def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
     return {**_STATUSES, **chosen}
 
 
+def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn:
+    """What a status permits, compared exactly; anything unknown is NOT_SPECIFIED."""
+    return optins(consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
+
+
 def unknown(status: Any) -> str:
     """The warning about a status that Mailchimp's documentation does not have: shows the word if it is a plain one."""
     return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"

@@ -32,6 +32,15 @@ def member_id(member: Member) -> str | None:
     return _web_id(member.web_id)
 
 
+def own_part(contact: object, list_key: str) -> str | None:
+    """The `member_id` behind the list in a contact's id; None where that is no id of this list's."""
+    front = f"{list_key}-".lower()
+    if not isinstance(contact, str) or not contact.startswith(front):
+        return None
+    own = contact[len(front) :]
+    return own if _is_contact_id(own) else None
+
+
 def is_contact_id(own: str | None) -> bool:
     """Whether a `member_id` is one that Mailchimp finds a member by; a web_id, the shorter number, is not."""
     return own is not None and _is_web_id(own) is None

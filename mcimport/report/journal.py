@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.records import ListResult
+from mcimport.report.comparison import numbers
 
 Format = Literal["json", "logfmt"]
 FORMATS: tuple[Format, ...] = ("json", "logfmt")
@@ -94,14 +95,21 @@ class Journalist:
             self._log.warning("warning", **where, words=words)
         tell = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
-        if result.dead_letters:
+        differ, mended = _compared(result)
+        if result.dead_letters or differ:
             tell = self._log.warning
-        if not self._quiet or result.status == "failed" or result.dead_letters:
+        if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
             tell(result.status, **where, **_counts(result), **trouble)
 
     def _where(self, client: str, list_key: str) -> dict[str, Any]:
         run_id = self._runs.get((client, list_key))
         return {"client": client, "list": list_key, **({} if run_id is None else {"run": run_id})}
+
+
+def _compared(result: ListResult) -> tuple[int, int]:
+    """How many differ still, and how many were mended."""
+    found = result.comparison
+    return (0, 0) if found is None else (found.left, found.mended)
 
 
 def _counts(result: ListResult) -> dict[str, Any]:
@@ -112,6 +120,7 @@ def _counts(result: ListResult) -> dict[str, Any]:
         "rejected": sum(run.contacts_rejected for run in result.runs),
         "dead_letters": result.dead_letters,
         "seconds": round(result.seconds, 3),
+        **({} if result.comparison is None else numbers(result.comparison)),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from mcimport.records import ListResult
+from mcimport.report.comparison import document
 from mcimport.report.words import moment_iso
 
 
@@ -40,6 +41,7 @@ def json_line(result: ListResult) -> str:
             "opted_in": sum(run.opt_ins for run in runs),
             "opted_out": sum(run.opt_outs for run in runs),
             "subscription_events": sum(run.subscription_events for run in runs),
+            **(document(result.comparison) if result.comparison else {}),
             **({"without": _without(result), "unsendable": dict(result.unsendable)} if result.dry_run else {}),
         }
     )

@@ -14,6 +14,7 @@ _WORST_FIRST = (
     "failed",
     "stopped",
     "dead letters",
+    "differ",
     "not begun",
     "skipped",
     "completed",

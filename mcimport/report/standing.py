@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.records import Run
@@ -21,6 +21,7 @@ class Standing:
         runs: the latest, the newest first.
         note: what is different with it; empty when nothing is.
         is_overdue: its sync point, or its first run while it has none, is older than it may be.
+        reconciled_at, reconciled: when both sides were last compared, and what was counted.
         is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
     """
 
@@ -33,6 +34,8 @@ class Standing:
     note: str = ""
     is_overdue: bool = False
     is_well_known: bool = True
+    reconciled_at: int | None = None
+    reconciled: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def needs_somebody(self) -> bool:
@@ -50,7 +53,7 @@ def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
         _last_run(standing.runs, now),
         f"{standing.open_letters:,}",
         spark([run.contacts_pushed for run in reversed(standing.runs)], plain=plain),
-        "; ".join(_notes(standing)),
+        "; ".join(_notes(standing, now)),
     )
 
 
@@ -73,10 +76,12 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "dead_letters": standing.open_letters,
         "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
         "note": standing.note or None,
+        "reconciled_at": moment_iso(standing.reconciled_at),
+        "reconciled": dict(standing.reconciled) or None,
     }
 
 
-def _notes(standing: Standing) -> Iterator[str]:
+def _notes(standing: Standing, now: int) -> Iterator[str]:
     last = standing.runs[0] if standing.runs else None
     if standing.is_overdue and standing.is_well_known:
         yield "OVERDUE"
@@ -84,6 +89,16 @@ def _notes(standing: Standing) -> Iterator[str]:
         yield standing.note
     if last and last.status == "failed" and last.error:
         yield last.error
+    if standing.reconciled_at is not None:
+        yield f"{_compared(standing.reconciled)} {age(now - standing.reconciled_at)} ago"
+
+
+def _compared(counts: Mapping[str, int]) -> str:
+    if not counts.get("left"):
+        return "both sides agreed"
+    kinds = [f"{counts[kind]:,} {kind}" for kind in ("missing", "stale", "gone", "unclear") if counts.get(kind)]
+    mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
+    return f"both sides differed ({', '.join(kinds)}{mended})"
 
 
 def _last_run(runs: Sequence[Run], now: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.records import ListResult, Run
+from mcimport.report.comparison import told
 from mcimport.report.words import consents, counted, duration, moment_utc
 
 _MOST_HINTS = 5
@@ -65,6 +66,10 @@ def verdict(result: ListResult) -> str:
         return "stopped" if result.runs else "not begun"
     if result.status == "skipped":
         return "skipped"
+    return "differ" if result.comparison is not None and result.comparison.left else _completed(result)
+
+
+def _completed(result: ListResult) -> str:
     if result.dead_letters:
         return "dead letters"
     if _only_moved_sync_point(result):
@@ -75,6 +80,8 @@ def verdict(result: ListResult) -> str:
 
 def line(result: ListResult) -> str:
     """How it ended and what was carried; one line, whatever happened."""
+    if result.comparison is not None:
+        return told(f"{title(result)}, in {duration(result.seconds)}", result.comparison)[0]
     ending = _ending(result)
     if _is_short(result):
         return f"{title(result)}: {ending}"
@@ -93,6 +100,8 @@ def line(result: ListResult) -> str:
 
 def block(result: ListResult) -> list[str]:
     """The same in one glance, a subject a line, and then what there is to look at."""
+    if result.comparison is not None:
+        return [line(result), *troubles(result)]
     head = f"{title(result)}: {_ending(result)}"
     if _is_short(result):
         return [head, *troubles(result)]
@@ -110,7 +119,10 @@ def block(result: ListResult) -> list[str]:
 
 def troubles(result: ListResult) -> list[str]:
     """A line for everything that a person may want to look at, indented; nothing when all is well."""
-    return [f"  {words}" for words in (*_letters(result), *_failure(result), *_warnings(result), *_hints(result))]
+    return [
+        f"  {words}"
+        for words in (*_differences(result), *_letters(result), *_failure(result), *_warnings(result), *_hints(result))
+    ]
 
 
 def complaint(result: ListResult) -> list[str]:
@@ -120,11 +132,21 @@ def complaint(result: ListResult) -> list[str]:
     call was stopped: whoever stopped it knows.
     """
     if result.error is None or isinstance(result.error, BusyError):
-        return [f"{title(result)}: {words}" for words in _letters(result)]
+        return [*_differing(result), *(f"{title(result)}: {words}" for words in _letters(result))]
     if isinstance(result.error, InterruptedRunError):
         return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
     advice = " ".join(_next(result))
     return [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+
+
+def _differences(result: ListResult) -> list[str]:
+    return [] if result.comparison is None else [words.strip() for words in told("", result.comparison)[1:]]
+
+
+def _differing(result: ListResult) -> list[str]:
+    """What has to be said even when only errors are."""
+    found = result.comparison
+    return told(title(result), found) if found is not None and (found.left or found.mended) else []
 
 
 def _unnamed(result: ListResult) -> str:

@@ -249,6 +249,23 @@ class Audience:
         """Another address, and with it another MD5; contact_id and web_id stay."""
         return self._each(self._whom(who, n, fits=_has_address), self._move_address)
 
+    def change_unseen(self, n: int = 1, who: Who | None = None) -> People:
+        """Other names, without a move of `last_changed`: no incremental question ever brings them."""
+        return self._each(self._whom(who, n), lambda row: self._rename(row, move=False))
+
+    def unsubscribe_unseen(self, n: int = 1, who: Who | None = None) -> People:
+        """As `change_unseen`."""
+        return self._each(
+            self._whom(who, n, "subscribed"), lambda row: self._put(row, move=False, status="unsubscribed")
+        )
+
+    def edit_unseen(self, one: Person, **fields: Any) -> None:
+        """Any fields, as `change_unseen`."""
+        status = fields.pop("status", None)
+        self._each(
+            [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
+        )
+
     def tag(self, n: int = 1, who: Who | None = None, name: str = "just tagged") -> People:
         return self._each(self._whom(who, n), lambda row: self._tag(row, name))
 
@@ -355,14 +372,14 @@ class Audience:
         elif self._hashes is not None:
             self._hashes[md5(address_of(self.identity, row.number))] = row.number
 
-    def _rename(self, row: Row) -> None:
+    def _rename(self, row: Row, *, move: bool = True) -> None:
         country = self._chance.choice(COUNTRIES)
         given, family = self._chance.choice(country.given).written, self._chance.choice(country.family).written
         before = self.person(row.number).get("merge_fields")
         fields = {**before} if isinstance(before, dict) else {}
         self._moves += 1
         fields |= {"FNAME": given, "LNAME": family, "POINTS": 5000 + self._moves}
-        self._put(row, merge_fields=fields, full_name=f"{given} {family}")
+        self._put(row, move=move, merge_fields=fields, full_name=f"{given} {family}")
 
     def _opt_in_again(self, row: Row) -> None:
         row.opt = self._clock.second()

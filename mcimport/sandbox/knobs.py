@@ -64,6 +64,7 @@ class Knobs:
         jitter: seconds by which that second is shortened: requests do not arrive as evenly as they were sent.
         rejects: ids of records that are refused: accepted by one less, without saying which.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
+        collection_ignored: contacts are read back without a look at the collection that was asked for.
         settling: seconds until a pushed record is validated and stored.
         queue_limit: records that may wait.
         queue_drain: records a second that leave the queue; None: at once.
@@ -111,6 +112,7 @@ class Knobs:
     rejects: set[str] = field(default_factory=set)
     reject_batches: bool = False
     reject_status: int = 400
+    collection_ignored: bool = False
     settling: float = 0.05
     queue_limit: int = 50_000
     queue_drain: float | None = None

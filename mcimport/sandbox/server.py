@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Thread
 from types import FrameType, TracebackType
@@ -137,6 +137,18 @@ class Sandbox:
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
         """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
         return self._world.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+
+    def take_out(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
+        """Contacts leave Ometria behind every importer's back, by collection and id."""
+        store = self._world.ometria[ometria_key or self.ometria_key]
+        store.settle(everything=True)
+        store.take_out(keys)
+
+    def overwrite(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
+        """Another program pushes to the same account: stored at once, and in no ledger."""
+        store = self._world.ometria[ometria_key or self.ometria_key]
+        store.take([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
+        store.settle(everything=True)
 
     def welcomes(self, ometria_key: str | None = None) -> Counter[str]:
         """Subscription events, by collection: each can start a welcome campaign."""

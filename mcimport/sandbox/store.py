@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import RLock
 from typing import Any
 
@@ -54,6 +54,7 @@ class Store:
         self._knobs = knobs
         self._lock = RLock()
         self._contacts: dict[ContactKey, Contact] = {}
+        self._orders: dict[str | None, list[ContactKey]] = {None: []}  # by collection, and of all of them
         self._opted_in: set[ContactKey] = set()
         self._pending: deque[tuple[float, Contact]] = deque()
         self._queued = 0.0
@@ -86,10 +87,18 @@ class Store:
             return list(self.errors)
 
     def page(self, collection: str | None, offset: int, limit: int) -> list[Contact]:
+        """In the order of their first arrival; who is taken out moves all that came later."""
         with self._lock:
             self.settle()
-            some = [one for (where, _), one in self._contacts.items() if collection in {None, where}]
-            return some[offset : offset + limit]
+            some = self._orders.get(None if self._knobs.collection_ignored else collection, [])
+            return [self._contacts[key] for key in some[offset : offset + limit]]
+
+    def take_out(self, keys: Iterable[ContactKey]) -> None:
+        """Behind every importer's back: no call of the API does that."""
+        with self._lock:
+            gone = {key for key in keys if self._contacts.pop(key, None) is not None}
+            for order in self._orders.values():
+                order[:] = [key for key in order if key not in gone]
 
     def settle(self, *, everything: bool = False) -> None:
         """Validates what is due."""
@@ -104,6 +113,9 @@ class Store:
         if complaint is not None:
             self.errors.append(complaint)
         elif record["@type"] == "contact":
+            if key not in self._contacts:
+                for order in (self._orders[None], self._orders.setdefault(key[0], [])):
+                    order.append(key)
             self._contacts[key] = _merged(self._contacts.get(key, {}), record)
             self._count_welcome(key, record)
 

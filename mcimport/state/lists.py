@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mcimport.records import ListRow
+import json
+from collections.abc import Mapping
+
+from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
@@ -89,6 +92,33 @@ def advance(state: State, list_id: int, moment: int) -> None:
     )
 
 
+def note_carried(state: State, run: Run) -> None:
+    """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
+    start = text(run.since if run.since is not None else run.until)
+    if run.kind == "full":
+        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
+    elif run.kind == "incremental":
+        state.write(
+            "UPDATE lists SET carried_since = ? WHERE id = ? AND (sync_point IS NULL OR carried_since > ?)",
+            [start, run.list_id, start],
+        )
+
+
+def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
+    """Both sides were compared. `left`: how many differ still, of all kinds together."""
+    with state.transaction():
+        state.write(
+            "UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?",
+            [text(moment), json.dumps(counts), list_id],
+        )
+
+
+def reconciled(row: ListRow) -> dict[str, int]:
+    """What the last comparison counted; empty where there was none."""
+    counts: dict[str, int] = json.loads(row.reconciled) if row.reconciled else {}
+    return counts
+
+
 def accept_key(state: State, client: str, destination: str) -> int:
     """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
 
@@ -121,6 +151,8 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
         )
+    if known.sync_point is not None and known.carried_since is None:
+        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("DELETE FROM lists WHERE id = ?", [known.id])

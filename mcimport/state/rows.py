@@ -19,6 +19,8 @@ _TIMES = frozenset(
         "sync_point",
         "first_sync_at",
         "new_since",
+        "carried_since",
+        "reconciled_at",
         "started_at",
         "finished_at",
         "begun_at",

@@ -108,6 +108,7 @@ def finish(
         done = run(state, run_id)
         if status == "completed":
             letters.count_taken_along(state, done)
+            lists.note_carried(state, done)
         if is_silenced and done.until is not None:
             lists.no_longer_new(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:

@@ -143,3 +143,23 @@ def m005_remember_troubles_that_were_told(db: Database) -> None:
             since TEXT NOT NULL,
             PRIMARY KEY (client, list_key)
         ) WITHOUT ROWID""")
+
+
+@migrations()
+def m006_remember_what_was_compared(db: Database) -> None:
+    """When both sides of a list were last compared and with what result; and from which moment on it is carried.
+
+    `reconciled` is JSON; `carried_since` NULL means "from its beginning".
+    A list that began with `--since` has a history that Ometria lacks on purpose. What is known of older lists stands in
+    their runs: a completed full one brought everything.
+    """
+    db.conn.execute("ALTER TABLE lists ADD COLUMN carried_since TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN reconciled_at TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN reconciled TEXT")
+    db.conn.execute("""
+        UPDATE lists SET carried_since =
+            (SELECT coalesce(since, until) FROM runs WHERE list_id = lists.id AND kind = 'incremental'
+                AND status = 'completed' AND moves_sync_point ORDER BY id LIMIT 1)
+        WHERE sync_point IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND kind = 'full' AND status = 'completed')
+        """)

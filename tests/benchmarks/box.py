@@ -33,19 +33,28 @@ class Box:
         clients: each with keys and a list of its own.
         has_phones: False: the same people without phone numbers.
         has_many_tags: False: the same people, nobody of whom has more tags than a page lists.
+        mirrors: Ometria holds whoever is on the list, but for a hundred otherwise, without having been sent anybody.
         knobs: the sandbox's. Ometria takes whatever is sent, unless `pushes_per_second` says otherwise.
     """
 
     place: Place
 
     def __init__(
-        self, size: int, *, clients: int = 1, has_phones: bool = True, has_many_tags: bool = True, **knobs: Any
+        self,
+        size: int,
+        *,
+        clients: int = 1,
+        has_phones: bool = True,
+        has_many_tags: bool = True,
+        mirrors: bool = False,
+        **knobs: Any,
     ) -> None:
         options = {
             "size": size,
             "clients": clients,
             "has_phones": has_phones,
             "has_many_tags": has_many_tags,
+            "mirrors": mirrors,
             "knobs": {"pushes_per_second": UNLIMITED, **knobs},
         }
         self._process = subprocess.Popen(

@@ -59,11 +59,18 @@ class Importer:
         self._config = folder / "mcimport.toml"
 
     def configure(
-        self, mailchimp: Box, ometria: Box, accounts: Sequence[Account], *, per_second: float = MOST_PER_SECOND
+        self,
+        mailchimp: Box,
+        ometria: Box,
+        accounts: Sequence[Account],
+        *,
+        per_second: float = MOST_PER_SECOND,
+        reads: float = 4,
     ) -> None:
         shared = (
             f'[mailchimp]\nurl = "{mailchimp.place.mailchimp_url}"\n'
             f'[ometria]\nurl = "{ometria.place.ometria_url}"\nrequests_per_second = {per_second}\n'
+            f"reads_per_second = {reads}\n"
         )
         clients = (CLIENT.format(**msgspec.structs.asdict(one)) for one in accounts)
         self._config.write_text("\n".join([shared, *clients]), encoding="utf-8")
@@ -114,10 +121,15 @@ def _peak(used: resource.struct_rusage) -> float:
 
 @contextmanager
 def importer(
-    box: Box, *, per_second: float = MOST_PER_SECOND, ometria: Box | None = None, clients: int | None = None
+    box: Box,
+    *,
+    per_second: float = MOST_PER_SECOND,
+    reads: float = 4,
+    ometria: Box | None = None,
+    clients: int | None = None,
 ) -> Iterator[Importer]:
     """An importer with an empty state. `ometria`: pushes go to another sandbox; `clients`: only the first so many."""
     with tempfile.TemporaryDirectory(prefix="mcimport-bench-") as folder:
         one = Importer(Path(folder))
-        one.configure(box, ometria or box, box.place.accounts[:clients], per_second=per_second)
+        one.configure(box, ometria or box, box.place.accounts[:clients], per_second=per_second, reads=reads)
         yield one

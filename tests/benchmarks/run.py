@@ -29,6 +29,7 @@ from benchmarks import (
     memory,
     naive,
     processor,
+    reconciling,
     sandbox_cost,
     thousand,
     transfer,
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.measure,
     "growth": growth.measure,
     "naive": naive.measure,
+    "reconciling": reconciling.measure,
 }
 WIDTH = 160  # characters of a table that goes to a file
 MARKS = {None: "", True: "[green]yes[/]", False: "[red]NO[/]"}

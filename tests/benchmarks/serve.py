@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.mirror import hold_up
 from benchmarks.told import Account, Counters, Place, counted
 from mcimport.sandbox import audience, people
 from mcimport.sandbox.knobs import Knobs
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
     clients: int
     has_phones: bool
     has_many_tags: bool
+    mirrors: bool
     knobs: dict[str, Any]
 
 
@@ -57,6 +59,9 @@ def main() -> None:
     for members in box._world.audiences():
         # Makes the index by hash, which is otherwise made, while everybody waits, when somebody is first sought by it.
         members.find("0" * 32)
+    if options.mirrors:
+        for one in accounts:
+            hold_up(box._world.ometria[one.ometria_key], box.audience(one.list_key, one.mailchimp_key))
     gc.collect()
     gc.freeze()  # a million members are not to be walked over again and again while somebody waits
     with box:

@@ -26,12 +26,14 @@ Contacts = dict[tuple[str, str], dict[str, Any]]
 class Someone:
     """A member as they stand now: their second in the list's order, and what Ometria should say of them.
 
+    `subscribed`: their status is just that.
     `fields` is None for a member who cannot be carried; `letter` then tells whether a dead letter may say so.
     """
 
     number: int
     second: int
     archived: bool
+    subscribed: bool
     who: str | None
     fields: dict[str, Any] | None
     letter: bool
@@ -74,7 +76,10 @@ def breaches(scene: Scene) -> list[str]:
     """What is wrong, in words without personal data; empty when every promise holds."""
     return [
         f"{promise.__name__}: member {who}"
-        for promise in (missing, stale, invented, still_at_a_former_address, barred_yet_brought, welcomed_late)
+        for promise in (
+            *(missing, stale, invented, still_at_a_former_address, barred_yet_brought, welcomed_late),
+            opted_in_though_not_subscribed,
+        )
         for who in promise(scene)
     ]
 
@@ -139,6 +144,16 @@ def welcomed_late(scene: Scene) -> Iterator[str | None]:
             yield contact_id
 
 
+def opted_in_though_not_subscribed(scene: Scene) -> Iterator[str | None]:
+    """In the end nobody at all is opted in who is not subscribed today, whether they are on the list or not."""
+    if scene.settled is not None:
+        return  # until both sides were compared, those who were deleted are not known
+    subscribed = {f"{scene.list_key}-{one.who}".lower() for one in scene.people if one.subscribed}
+    for (_, contact_id), contact in scene.contacts.items():
+        if contact["marketing_optin"] == IN and contact_id not in subscribed:
+            yield contact_id
+
+
 # ---- how they are judged
 
 
@@ -163,7 +178,8 @@ def _someone(person: Person, second: int) -> Someone:
             **{name: value for name, value in names.items() if value is not None},  # what is emptied stays in Ometria
         }
     letter = fields is None and not isinstance(converted, Skipped)
-    return Someone(person.number, second, person["status"] == ARCHIVED, member_id(member), fields, letter)
+    status = person["status"]
+    return Someone(person.number, second, status == ARCHIVED, status == "subscribed", member_id(member), fields, letter)
 
 
 _NAMES = ListFields({tag: MergeField(tag, "text") for tag in ("FNAME", "LNAME")})

@@ -172,6 +172,18 @@ def test_a_tag_moves_nobody_if_the_knob_says_so() -> None:
     assert one["last_changed"] == before[one.number]
 
 
+def test_a_change_that_nobody_is_told_of_moves_nobody() -> None:
+    """Names and consent differ; `last_changed`, and the place in the order, do not."""
+    people = audience(200)
+    order = list(people.listed().numbers)
+    before = {one.number: (one["last_changed"], one["status"], one["full_name"]) for one in people.members}
+    renamed, left = people.change_unseen(5), people.unsubscribe_unseen(5)
+    assert all(one["full_name"] != before[one.number][2] for one in renamed)
+    assert all((one["status"], before[one.number][1]) == ("unsubscribed", "subscribed") for one in left)
+    assert {one.number: one["last_changed"] for one in people.members} == {n: was[0] for n, was in before.items()}
+    assert list(people.listed().numbers) == order
+
+
 def test_the_numbers_of_members_follow_what_happened() -> None:
     """Joined and archived, come back and deleted."""
     people = audience(200)

@@ -186,6 +186,37 @@ def test_contacts_are_read_back_in_the_order_of_their_first_arrival(box: Sandbox
         client(box).contacts.get(params={"limit": 251})
 
 
+def test_a_contact_that_is_taken_out_moves_all_that_came_later(box: Sandbox) -> None:
+    """By one place a contact; one that is pushed again is a new one, and comes last."""
+    client(box).push.post(data=[contact(n) for n in range(6)])
+    box.take_out([("mailchimp", "list-1"), ("mailchimp", "list-3")])
+    assert ids_read(box, offset=1, limit=2) == ["list-2", "list-4"]
+    client(box).push.post(data=[contact(1)])
+    assert ids_read(box) == [f"list-{n}" for n in (0, 2, 4, 5, 1)]
+    assert ids_read(box, collection="shop") == []
+
+
+def test_a_filter_that_does_not_work_answers_with_every_collection(box: Sandbox) -> None:
+    """Nobody is told; each contact says itself where it belongs."""
+    client(box).push.post(data=[contact(1), {**contact(2), "@collection": "shop"}])
+    assert ids_read(box, collection="shop") == ["list-2"]
+    box.knobs.collection_ignored = True
+    assert ids_read(box, collection="shop") == ["list-1", "list-2"]
+
+
+def test_another_program_may_overwrite_a_contact(box: Sandbox) -> None:
+    """Merged, as by a push, and in no ledger."""
+    client(box).push.post(data=[contact(1, firstname="Ada")])
+    box.clear_requests()
+    box.overwrite([{"id": "list-1", "email": "else@example.com"}])
+    assert box.contacts()["mailchimp", "list-1"] == contact(1, firstname="Ada", email="else@example.com")
+    assert box.requests == []
+
+
+def ids_read(box: Sandbox, **params: Any) -> list[str]:
+    return [one["id"] for one in client(box).contacts.get(params={"collection": "mailchimp", **params}).data]
+
+
 def test_pushed_contacts_are_not_there_before_they_are_validated(box: Sandbox) -> None:
     """Reading back lags behind; looking into the box does not."""
     box.knobs.settling = 60

@@ -34,14 +34,21 @@ LOGROTATE = CRONTAB.with_suffix(".logrotate").read_text(encoding="utf-8")
 
 @pytest.fixture
 def entry() -> Entry:
-    """The one line that cron runs."""
-    (only,) = entries(TEXT)
-    return only
+    """The line that cron runs every hour."""
+    hourly, _ = entries(TEXT)
+    return hourly
+
+
+@pytest.fixture
+def weekly() -> Entry:
+    """The line that cron runs every week."""
+    _, other = entries(TEXT)
+    return other
 
 
 def test_cron_reads_the_table_to_its_end() -> None:
     """Every line is a comment, a setting or an entry, and the last one ends, without which cron refuses the table."""
-    assert len(entries(TEXT)) == 1
+    assert len(entries(TEXT)) == 2
     assert TEXT.endswith("\n")
 
 
@@ -57,6 +64,16 @@ def test_it_runs_once_an_hour_away_from_the_full_one(entry: Entry) -> None:
     assert {later - one for one, later in pairwise(runs)} == {timedelta(hours=1)}
     assert runs[0].minute != 0
     assert entry.schedule == HOURLY
+
+
+def test_both_sides_are_compared_once_a_week_in_a_night(entry: Entry, weekly: Entry) -> None:
+    """Half an hour away from the hourly runs; all else is as in their line, and somebody has said yes beforehand."""
+    first, second = islice(CronSim(weekly.schedule, datetime(2026, 11, 25, tzinfo=UTC)), 2)
+    assert second - first == timedelta(days=7)
+    assert first.hour < 6
+    assert first.minute == 37
+    assert weekly.command == entry.command.replace(" sync --quiet", " reconcile --mend --yes --quiet")
+    assert weekly.settings == entry.settings
 
 
 def test_every_path_is_absolute(entry: Entry) -> None:
@@ -111,10 +128,10 @@ def test_the_line_for_the_image_uses_the_same_folders(entry: Entry) -> None:
     assert other.command.endswith(" mcimport sync --quiet")
 
 
-def as_cron_does(laid: Laid) -> Ended:
-    """The line in the table's shell, with the table's settings and what cron adds to them."""
+def as_cron_does(laid: Laid, line: int = 0) -> Ended:
+    """A line in the table's shell, with the table's settings and what cron adds to them; the hourly one is 0."""
     program = str(Path(sys.executable).with_name("mcimport"))
-    (entry,) = entries(replaced(TEXT, {PROGRAM: program} | laid.paths))
+    entry = entries(replaced(TEXT, {PROGRAM: program} | laid.paths))[line]
     ended = subprocess.run(
         [entry.settings["SHELL"], "-c", entry.command],
         env={**entry.settings, "HOME": str(laid.folder), "LOGNAME": "mcimport"},
@@ -153,6 +170,21 @@ def test_the_log_tells_what_was_not_carried(stage: Stage, tmp_path: Path) -> Non
     assert all(line.startswith("time=") for line in log.splitlines())
     assert importer.box.mailchimp_key not in log
     assert importer.box.ometria_key not in log
+
+
+def test_the_weekly_line_mends_what_differs_and_tells(stage: Stage, tmp_path: Path) -> None:
+    """Whoever was deleted is opted out, in nothing but the table's environment; the log says how many, and no name."""
+    importer = stage(size=200, reads_per_second=100_000)
+    laid = laid_for(importer, tmp_path / "laid")
+    laid.config.write_text(laid.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8")
+    assert as_cron_does(laid) == Ended(0, "", "")
+    people = importer.box.audience().with_status("subscribed")
+    (gone,) = importer.box.audience().delete(who=[next(one for one in people if one["email_address"])])
+    assert as_cron_does(laid, 1) == Ended(0, "", "")
+    log = laid.log.read_text(encoding="utf-8")
+    assert "gone=1" in log
+    assert "mended=1" in log
+    assert gone["email_address"] not in log
 
 
 def test_the_log_tells_that_there_are_no_keys(stage: Stage, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped] # the package ships no types
 import pytest
 import yaml
-from crontab_table import CRONTAB, entries
+from crontab_table import CRONTAB, PROGRAM, entries
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, USAGE
 from mcimport.config import load
@@ -36,14 +36,18 @@ def rendered() -> list[dict[str, Any]]:
     return [document for text in texts for document in yaml.safe_load_all(text)]
 
 
-def the(kind: str) -> dict[str, Any]:
-    (only,) = [one for one in rendered() if one["kind"] == kind]
+def the(kind: str, name: str = "") -> dict[str, Any]:
+    (only,) = [one for one in rendered() if one["kind"] == kind and name in ("", one["metadata"]["name"])]
     return only
 
 
-@pytest.fixture
-def cron() -> Any:
-    return the("CronJob")["spec"]
+CRON_JOBS = ("mcimport", "mcimport-reconcile")
+
+
+@pytest.fixture(params=CRON_JOBS)
+def cron(request: pytest.FixtureRequest) -> Any:
+    """Both must be right in every way."""
+    return the("CronJob", request.param)["spec"]
 
 
 @pytest.fixture
@@ -64,8 +68,8 @@ def container(pod: dict[str, Any]) -> Any:
 
 def test_every_file_of_the_base_is_rendered() -> None:
     """No manifest lies beside the kustomization that it does not list, and there is no Secret among them."""
-    assert [one["kind"] for one in rendered()] == ["ConfigMap", "PersistentVolumeClaim", "CronJob"]
-    assert len(list(BASE.iterdir())) == 4
+    assert [one["kind"] for one in rendered()] == ["ConfigMap", "PersistentVolumeClaim", *["CronJob"] * 2]
+    assert len(list(BASE.iterdir())) == 5
 
 
 @pytest.mark.parametrize("release", releases())
@@ -78,17 +82,24 @@ def test_the_manifests_are_what_the_release_takes(release: str) -> None:
 @pytest.mark.parametrize("release", releases())
 def test_a_misspelt_field_is_noticed_wherever_it_stands(release: str) -> None:
     """The check above is strict down to the container."""
-    document = copy.deepcopy(the("CronJob"))
+    document = copy.deepcopy(the("CronJob", "mcimport"))
     (container,) = document["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     container["securityContext"]["readOnlyRootFileSystem"] = True
     with pytest.raises(kubernetes_validate.ValidationError, match="readOnlyRootFileSystem"):
         kubernetes_validate.validate(document, release, strict=True)
 
 
-def test_it_runs_when_cron_would(cron: dict[str, Any]) -> None:
-    """The schedule is the crontab's, in UTC, and a late start is made up for within the hour."""
-    (entry,) = entries(CRONTAB.read_text(encoding="utf-8"))
-    assert cron["schedule"] == entry.schedule
+def test_they_do_what_cron_would() -> None:
+    """Each has the schedule and the command of a line of the crontab."""
+    jobs = [the("CronJob", name)["spec"] for name in CRON_JOBS]
+    for entry, cron in zip(entries(CRONTAB.read_text(encoding="utf-8")), jobs, strict=True):
+        (container,) = cron["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        assert cron["schedule"] == entry.schedule
+        assert entry.command.endswith(f" {PROGRAM} {' '.join(container['args'])}")
+
+
+def test_a_late_start_is_made_up_for(cron: dict[str, Any]) -> None:
+    """In UTC, and within the hour."""
     assert cron["timeZone"] == "Etc/UTC"
     assert 0 < cron["startingDeadlineSeconds"] < 3_600
 
@@ -150,7 +161,6 @@ def test_the_program_is_told_where_things_are(container: dict[str, Any]) -> None
         "MCIMPORT_LOG_FORMAT": "json",
     }
     assert "envFrom" not in container
-    assert container["args"] == ["sync", "--quiet"]
     assert "command" not in container  # the image's own
 
 

@@ -1,0 +1,98 @@
+"""`mcimport reconcile`: both sides compared, and mended."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.errors import ConfigError, InterruptedRunError
+from mcimport.report.comparison import told
+
+if TYPE_CHECKING:  # loads half of the machine
+    from mcimport.config import Client
+    from mcimport.records import Comparison
+
+DEFAULT_JOBS = 8  # each reads a whole list
+
+
+def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
+    context: typer.Context,
+    list_keys: Annotated[list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False)] = None,
+    *,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Push who is missing or stale, opt out who was deleted. Asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force_mend: Annotated[
+        bool, typer.Option("--force-mend", help="--mend, though more were deleted at once than [reconcile] most.")
+    ] = False,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = DEFAULT_JOBS,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors, and what differs.")] = False,
+    verbose: VERBOSE = False,
+    log_format: LOG_FORMAT = LogFormat.TEXT,
+) -> int:
+    """Compares both sides of lists: who is missing, stale, gone or foreign in Ometria; exit 3 if they do not agree.
+
+    Without LIST_KEY: all lists of all clients.
+    """
+    from mcimport.cli.work import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
+    from mcimport.reconcile import Wish  # noqa: PLC0415 - as above
+
+    speak(log_format)
+    is_asking = (mend or force_mend) and not yes
+    if is_asking and not sys.stdin.isatty():
+        raise ConfigError(
+            "nobody is there to be asked whether to mend", hint="`mcimport reconcile --mend --yes` does not ask."
+        )
+    if yes and not (mend or force_mend):
+        raise ConfigError("--yes agrees to --mend, which is not asked for")
+    known = settings(context)
+    pairs = known.select(list_keys or [], client or [])
+    output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
+    wish = Wish(mend or force_mend, is_forced=force_mend, agree=_agreed if is_asking else None)
+    return run_reconcile(known, pairs, wish, jobs, output)
+
+
+def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
+    """Asks the person at the terminal, who sees first what was found."""
+    for line in told(f"{client.name} {list_key}", found):
+        say(line)
+    sys.stderr.write(
+        f"Push {found.missing.count:,} missing and {found.stale.count:,} stale,"
+        f" and opt out {found.gone.count:,} that are gone? [y/N] "
+    )
+    sys.stderr.flush()
+    with _wakeable():
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def _wakeable() -> Iterator[None]:
+    """Whoever waits for an answer is woken by the signals that otherwise only ask work to end, after these were heard.
+
+    Raises InterruptedRunError.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def wake(number: int, frame: FrameType | None) -> None:
+        heard = before[signal.Signals(number)]
+        if callable(heard):
+            heard(number, frame)
+        raise InterruptedRunError("stopped")
+
+    for number in before:
+        signal.signal(number, wake)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,192 @@
+"""Ometria's contacts, read back: the listing of a collection, page by page, though it moves while it is read.
+
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. Contacts come in the order of an
+internal id: who joins comes last. Who is taken out moves all that came later to lower offsets, past a plain reader. So
+each page begins with the last contact of the page before: where that is not so, the reader goes back until it meets
+somebody whom it knows. The name of the filter by collection is from memory: each contact says itself where it belongs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import msgspec
+
+from mcimport.costs import Meter
+from mcimport.errors import (
+    FatalError,
+    IgnoredError,
+    InterruptedRunError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ThrottledError,
+)
+from mcimport.http import Wire, check
+from mcimport.limits import Pacer, Patience, patiently
+from mcimport.models import HeldContact
+
+PAGE = 250  # contacts, the most that are given at once
+AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
+REMEMBERED = 4  # pages, whose contacts are known again
+MOST_BEGINNINGS = 10  # times that a pass had to go back to the first contact
+MOST_STALE = 20  # pages in a row that show nobody new
+MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
+
+Page = list[HeldContact]
+
+_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # before any thread begins: see `mailchimp`
+
+
+class Contacts:
+    """What one account holds. Safe to share between threads.
+
+    Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
+    """
+
+    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, meter: Meter | None = None) -> None:
+        self._wire = wire
+        self._pacer = pacer
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=self._again)
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("ometria", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def listing(self, collection: str) -> Listing:
+        return Listing(self, collection)
+
+    def page(self, collection: str, offset: int) -> Page:
+        """Those who stand at `offset` and after it now, of whichever collections, at most 250."""
+        params = {"collection": collection, "limit": str(PAGE), "offset": str(offset)}
+
+        def ask() -> Page:
+            self._check_not_stopped()
+            with self._meter.timed("waited_limiter"):
+                turn = self._pacer.turn(self._patience.stop)
+            self._meter.count("ometria_requests")
+            try:
+                with self._meter.timed("waited_ometria"):
+                    answer = check("Ometria", self._wire.send("GET", "contacts", params=params, on_sent=turn.sent))
+            except ThrottledError:
+                self._meter.count("ometria_throttled")
+                self._pacer.refused(turn)
+                raise
+            except MissingError as error:  # an incident that passes, as with pushes; else the address is wrong
+                hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
+                raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
+            finally:
+                turn.sent()
+            self._pacer.served(None)
+            return _decoded(answer.body)
+
+        try:
+            return patiently(self._patience, ask)
+        except RejectedError as error:
+            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+
+    def _check_not_stopped(self) -> None:
+        if self._patience.stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+
+
+class Listing:
+    """One pass over a collection: yields its contacts, a page at a time; some come twice.
+
+    `others`: contacts of other collections that came along: the filter does not work.
+    """
+
+    def __init__(self, contacts: Contacts, collection: str) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._known: deque[set[object]] = deque(maxlen=REMEMBERED)
+        self.others = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="contacts") as pool:
+            ahead = _Ahead(self._contacts, self._collection, pool)
+            try:
+                for page in self._pages(ahead):
+                    yield [one for one in page if one.collection == self._collection]
+            finally:
+                ahead.forget()
+
+    def _pages(self, ahead: _Ahead) -> Iterator[Page]:
+        offset, step, beginnings, stale = 0, PAGE // 2, 0, 0
+        while True:
+            page = ahead.page(offset)
+            if offset and not (page and self._is_known(page[0])):
+                # Somebody before was taken out meanwhile, or the answer was too short: nobody may be passed by.
+                offset, step = max(0, offset - step), step * 2
+                beginnings += offset == 0
+                if beginnings > MOST_BEGINNINGS:
+                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
+                continue
+            step = PAGE // 2
+            stale = stale + 1 if all(map(self._is_known, page)) else 0
+            if stale > MOST_STALE:
+                raise IgnoredError("Ometria ignored offset: page after page holds the same contacts")
+            self._count_others(page)
+            self._known.append({_key(one) for one in page})
+            yield page
+            if len(page) <= 1:
+                return  # nobody stands behind the last one
+            offset += len(page) - 1
+
+    def _is_known(self, one: HeldContact) -> bool:
+        key = _key(one)
+        return any(key in page for page in self._known)
+
+    def _count_others(self, page: Page) -> None:
+        """Each once. Raises FatalError when there are too many."""
+        self.others += sum(one.collection != self._collection and not self._is_known(one) for one in page)
+        if self.others > MOST_OTHERS:
+            raise FatalError(
+                f"Ometria does not filter by collection, and holds more than {MOST_OTHERS:,} contacts of others",
+                hint="They cannot be told apart in a reasonable time: ask Ometria's support for the filter's name.",
+            )
+
+
+class _Ahead:
+    """Asks for the pages that will be wanted, if all goes well, while the present one is looked at."""
+
+    def __init__(self, contacts: Contacts, collection: str, pool: ThreadPoolExecutor) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._pool = pool
+        self._asked: dict[int, Future[Page]] = {}
+
+    def page(self, offset: int) -> Page:
+        if offset not in self._asked:
+            self.forget()
+            self._ask(offset)
+        page = self._asked.pop(offset).result()
+        if len(page) == PAGE:
+            for number in range(1, AHEAD):
+                self._ask(offset + number * (PAGE - 1))
+        return page
+
+    def forget(self) -> None:
+        for future in self._asked.values():
+            future.cancel()
+        self._asked.clear()
+
+    def _ask(self, offset: int) -> None:
+        if offset not in self._asked:
+            self._asked[offset] = self._pool.submit(self._contacts.page, self._collection, offset)
+
+
+def _key(one: HeldContact) -> object:
+    return (str(one.collection), str(one.id))
+
+
+def _decoded(body: bytes) -> Page:
+    """Raises RetriableError for anything but an array of objects: never "nobody"."""
+    try:
+        return _CONTACTS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no list of contacts (empty, cut off, or of another shape)") from None

@@ -1,0 +1,159 @@
+"""Both sides of a list are compared and, if that is wanted, mended; of all clients, one after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from mcimport.accounts import Services
+from mcimport.config import Client
+from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
+from mcimport.mend import Mend
+from mcimport.records import Comparison, ListResult
+from mcimport.sides import Sides
+from mcimport.state import State, hold, lists, open_state, runs
+from mcimport.survey import Survey
+from mcimport.task import House, Task, recorded_end, remembered, result_of
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was typed.
+
+    Attributes:
+        mend: push the missing and the stale, opt out the gone.
+        is_forced: however many are gone.
+        agree: asked, with what was found, before anything is pushed; None: whoever typed it has agreed already.
+    """
+
+    mend: bool = False
+    is_forced: bool = False
+    agree: Callable[[Client, str, Comparison], bool] | None = None
+
+
+# ---- one list
+
+
+def reconcile_list(task: Task, wish: Wish) -> Comparison:
+    """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
+
+    Also raises ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on record then.
+    """
+    if task.row.sync_point is None:
+        raise ConfigError(
+            f"{task.client.name}: list {task.list_key} was not synced yet, so there is nothing to compare",
+            hint=f"`mcimport sync {task.list_key}` carries it first.",
+        )
+    runs.sweep_up(task.state, task.row.id)
+    _notice_unfinished(task)
+    run_id = runs.begin(task.state, task.row, "reconcile", None, moves_sync_point=False)
+    task.begin(run_id)
+    with recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
+        survey = Survey(task, run_id, sides)
+        found = survey.compare()
+        if wish.mend and found.differing:
+            found = _mended(survey, wish, found)
+    runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
+    _remember(task, found)
+    return found
+
+
+def _notice_unfinished(task: Task) -> None:
+    if (run := runs.unfinished(task.state, task.row.id)) is not None:
+        task.warn(
+            f"run {run.id} is not finished: what it still has to bring may differ until"
+            f" `mcimport sync {task.list_key}` has ended it"
+        )
+
+
+def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
+    task = survey.task
+    refusal = "" if wish.is_forced else _too_many_gone(task, found)
+    if not refusal and wish.agree is not None and not wish.agree(task.client, task.list_key, found):
+        refusal = "nothing was mended: it was not agreed to"
+    if refusal:
+        return replace(found, refusal=refusal)
+    mend = Mend(survey)
+    mend.all()
+    return replace(found, mended=mend.mended)
+
+
+def _too_many_gone(task: Task, found: Comparison) -> str:
+    """Likelier than so many deletions at once is a list that was emptied by mistake, a wrong one, or a wrong key."""
+    limit = task.client.reconcile
+    if found.gone.count <= limit.most_gone * found.held:
+        return ""
+    return (
+        f"nothing was mended: {found.gone.count:,} of {found.held:,} are gone at once, more than {limit.most}. Is it"
+        " the right list, with the right key, and was it not emptied by mistake? If they were deleted on purpose,"
+        " --force-mend opts them out"
+    )
+
+
+def _remember(task: Task, found: Comparison) -> None:
+    """Counts alone."""
+    kinds = {kind: getattr(found, kind).count for kind in ("missing", "stale", "gone", "foreign")}
+    counts = {**kinds, "agree": found.agree, "unclear": found.unclear, "mended": found.mended, "left": found.left}
+    lists.note_reconciled(task.state, task.row.id, int(time.time()), counts)
+
+
+# ---- all clients
+
+
+def reconcile_all(pairs: Iterable[tuple[Client, str]], wish: Wish, house: House, jobs: int) -> list[ListResult]:
+    """Each client's lists one after another, `jobs` clients at a time. One client's failure touches no other."""
+    clients = [(client, [key for _, key in group]) for client, group in groupby(pairs, key=lambda pair: pair[0])]
+    if wish.agree is not None or len(clients) == 1:  # who is asked answers one question at a time
+        return [result for client, keys in clients for result in _reconcile_client(client, keys, wish, house)]
+    with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
+        futures = [pool.submit(_reconcile_client, client, keys, wish, house) for client, keys in clients]
+        return [result for future in as_completed(futures) for result in future.result()]
+
+
+def _reconcile_client(client: Client, list_keys: Sequence[str], wish: Wish, house: House) -> list[ListResult]:
+    """Under the client's lock; never raises what `errors` knows: it is in the results."""
+    return house.watched(client, lambda: _reconcile_theirs(client, list_keys, wish, house))
+
+
+def _reconcile_theirs(client: Client, list_keys: Sequence[str], wish: Wish, house: House) -> list[ListResult]:
+    results: list[ListResult] = []
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(hold(house.db_path, client.name))
+            services = stack.enter_context(house.accounts.open(client))
+            state = stack.enter_context(open_state(house.db_path, create=False))
+            for key in list_keys:
+                results.append(_attempt(client, key, wish, house, services, state))
+                house.reporter.ended(results[-1])
+    except McimportError as error:
+        for key in list_keys[len(results) :]:
+            results.append(result_of(client, key, None, error, 0.0))
+            house.reporter.ended(results[-1])
+    return results
+
+
+def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: Services, state: State) -> ListResult:
+    begun = time.monotonic()
+    task, failure, found = None, None, None
+    try:
+        task = Task(client, list_key, services, state, house.reporter, remembered(state, client, list_key))
+        found = reconcile_list(task, wish)
+    except McimportError as error:
+        failure = error
+        if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
+            error.hint = f"`mcimport reconcile {list_key}` begins anew."
+    result = result_of(client, list_key, task, failure, time.monotonic() - begun)
+    return replace(result, comparison=found, hints=result.hints or _hints(services, found))
+
+
+def _hints(services: Services, found: Comparison | None) -> tuple[str, ...]:
+    """Who is missing may have been dropped by Ometria's validation, which says so to nobody in particular."""
+    if found is None or not found.missing.count or services.stop.asked.is_set():
+        return ()
+    with suppress(ServiceError, InterruptedRunError):
+        return tuple(services.ometria.latest_errors())
+    return ()

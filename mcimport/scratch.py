@@ -1,0 +1,89 @@
+"""A SQLite file without a name: for more than memory should hold, and gone with the process, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mcimport.errors import StateError
+
+CACHE = 24_000  # kilobytes of the file that stay in memory
+
+Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Scratch:
+    """Belongs to the thread that opened it. Raises StateError in words, for a disk that is full above all.
+
+    The file has mode 0600, lies in `folder`, and is unlinked as soon as it is open. SQLite needs no other beside it as
+    long as it keeps no journal; it keeps none, for whatever is lost is read again.
+    """
+
+    def __init__(self, folder: Path, tables: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+        with _in_words():
+            self._file = _unnamed(folder)
+            for name, function in functions.items():
+                self._file.create_function(name, function.__code__.co_argcount, function, deterministic=True)
+            self._file.executescript(tables)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def rows(self, query: str, parameters: Parameters = ()) -> list[Row]:
+        with _in_words():
+            return self._file.execute(query, parameters).fetchall()
+
+    def number(self, query: str, parameters: Parameters = ()) -> int:
+        """The first value of the first row; 0 where there is none."""
+        return next((int(row[0]) for row in self.rows(query, parameters)), 0)
+
+    def write(self, query: str, parameters: Parameters = ()) -> int:
+        """Returns how many rows that changed."""
+        with _in_words():
+            return self._file.execute(query, parameters).rowcount
+
+    def write_all(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        with _in_words():
+            self._file.executemany(query, rows)
+
+    def batches(self, query: str, size: int, *parameters: Any) -> Iterator[list[Row]]:
+        """Rows so many at a time. The query takes, behind `parameters`, the first column of the last row, and `size`.
+
+        What is read may be changed meanwhile.
+        """
+        after = ""
+        while rows := self.rows(query, [*parameters, after, size]):
+            yield rows
+            after = rows[-1][0]
+
+
+def _unnamed(folder: Path) -> sqlite3.Connection:
+    handle, name = tempfile.mkstemp(prefix=".comparing-", dir=folder)
+    os.close(handle)
+    try:
+        file = sqlite3.connect(name, isolation_level=None)
+        file.execute("PRAGMA locking_mode = EXCLUSIVE")
+        file.execute("PRAGMA schema_version")  # only now is it surely open
+    finally:
+        Path(name).unlink()
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
+        file.execute(f"PRAGMA {pragma}")
+    return file
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        raise StateError(
+            f"the temporary file of the comparison cannot be used ({name})",
+            hint="It lies in the state file's folder: is there room, some 250 bytes a member?",
+        ) from None

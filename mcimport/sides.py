@@ -1,0 +1,275 @@
+"""Both sides of a list, side by side in a nameless file: ids, times and salted digests, and nothing else."""
+
+# ruff: noqa: S608 - every query is put together from texts of this file
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from mcimport.compare import OPTED_IN, WIDTH, differing
+from mcimport.scratch import Scratch
+
+Kind = Literal["missing", "stale", "gone"]
+KINDS: tuple[Kind, ...] = ("missing", "stale", "gone")
+
+_TABLES = """
+    CREATE TABLE members (
+        id TEXT PRIMARY KEY, version BLOB NOT NULL, changed INTEGER, is_whole INTEGER NOT NULL,
+        is_archived INTEGER NOT NULL, held BLOB -- NULL: not in Ometria
+    ) WITHOUT ROWID;
+    CREATE TABLE orphans (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE elsewhere (email BLOB, list_key TEXT, id TEXT, PRIMARY KEY (email, list_key, id)) WITHOUT ROWID;
+    CREATE TABLE strangers (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE on_record (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE suspects (id TEXT PRIMARY KEY, is_clear INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+    CREATE TABLE seen_again (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+    CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
+    CREATE TABLE twins (id TEXT PRIMARY KEY, twin TEXT NOT NULL, list_key TEXT, email BLOB NOT NULL) WITHOUT ROWID;
+"""
+_CONSENT = f"substr({{}}, 1, {WIDTH})"
+_EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
+
+# `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
+_DUE = "(changed IS NULL OR changed <= :horizon)"
+_LACKING = "held IS NULL AND is_whole AND NOT is_archived"
+_IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id)"
+_WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
+_WHERE: dict[Kind, str] = {
+    "missing": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND NOT {_IS_ON_RECORD}",
+    "stale": f"held IS NOT NULL AND {_DUE} AND differing(version, held)",
+    "gone": f"{_CONSENT.format('held')} = :opted_in",
+}
+_TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A member as Mailchimp shows them. `is_whole`: they can be sent; else only their consent is compared."""
+
+    id: str
+    version: bytes
+    changed: int | None
+    is_whole: bool
+    is_archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole."""
+
+    start: int | None
+    horizon: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN}
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Another listing with the address of somebody who is gone, opted in; `list_key`: None for one of this list.
+
+    `email`: the address, as a digest.
+    """
+
+    id: str
+    list_key: str | None
+    email: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a member stands on the list: the second of their last change, and whether among the archived."""
+
+    id: str
+    changed: int | None
+    is_archived: bool
+
+
+class Sides:
+    """Belongs to the thread that opened it. `folder`: where the file lies. Raises StateError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = Scratch(folder, _TABLES, {"differing": differing})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    # ---- what is seen
+
+    def note_members(self, seen: Iterable[Seen]) -> None:
+        """Of two sights of one member the later is kept."""
+        self._file.write_all(
+            "INSERT INTO members (id, version, changed, is_whole, is_archived) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
+            " DO UPDATE SET (version, changed, is_whole, is_archived)"
+            " = (excluded.version, excluded.changed, excluded.is_whole, excluded.is_archived)",
+            [(one.id, one.version, one.changed, one.is_whole, one.is_archived) for one in seen],
+        )
+
+    def note_held(self, held: Iterable[tuple[str, bytes]]) -> None:
+        """Contacts under an id of this list, as Ometria holds them."""
+        for own, version in held:
+            if not self._file.write("UPDATE members SET held = ? WHERE id = ?", [version, own]):
+                self._file.write("INSERT OR REPLACE INTO orphans VALUES (?, ?)", [own, version])
+
+    def note_elsewhere(self, held: Iterable[tuple[str, str, bytes]]) -> None:
+        """Contacts under an id of another list of ours: list, id, version. Those that are opted in are remembered."""
+        rows = [(one[WIDTH : 2 * WIDTH], key, own) for key, own, one in held if one.startswith(OPTED_IN)]
+        self._file.write_all("INSERT OR IGNORE INTO elsewhere VALUES (?, ?, ?)", rows)
+
+    def note_foreign(self, digests: Iterable[bytes]) -> None:
+        """Contacts under nobody's id of ours."""
+        self._file.write_all("INSERT OR IGNORE INTO strangers VALUES (?)", [(one,) for one in digests])
+
+    def note_on_record(self, ids: Iterable[str]) -> None:
+        """Members for whom a dead letter says why they are not in Ometria."""
+        self._file.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", [(own,) for own in ids])
+
+    # ---- who is to be looked at again
+
+    def join(self) -> None:
+        """Whoever was met in Ometria first and in Mailchimp later has both sides from now on."""
+        for rows in self._file.batches(
+            "SELECT id, held FROM orphans WHERE id IN (SELECT id FROM members) AND id > ? ORDER BY id LIMIT ?", 1000
+        ):
+            self._file.write_all("UPDATE members SET held = ? WHERE id = ?", [(held, own) for own, held in rows])
+            self._file.write_all("DELETE FROM orphans WHERE id = ?", [(own,) for own, _ in rows])
+
+    def suspect(self, due: Due) -> int:
+        """Everybody who differs at first sight; returns how many these are."""
+        self._file.write("DELETE FROM suspects")
+        for kind, where in _WHERE.items():
+            self._file.write(
+                f"INSERT OR IGNORE INTO suspects (id) SELECT id FROM {_TABLE[kind]} WHERE {where}", due.parameters
+            )
+        return self._file.number("SELECT count(*) FROM suspects")
+
+    def suspects(self, size: int) -> Iterator[list[str]]:
+        """Their ids, so many at a time."""
+        for rows in self._file.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size):
+            yield [own for (own,) in rows]
+
+    def note_looked(self, seen: Iterable[Seen], absent: Iterable[str], unclear: Iterable[str]) -> None:
+        """Of suspects: who was found in Mailchimp, who is not there, and of whom nothing can be said."""
+        self.note_members(seen)
+        gone = [(own,) for own in absent]
+        # Whoever was on the list a moment ago is no difference yet: the next comparison will tell.
+        self._file.write_all(
+            "DELETE FROM suspects WHERE id = ? AND EXISTS (SELECT 1 FROM members WHERE members.id = suspects.id)", gone
+        )
+        self._file.write_all("DELETE FROM members WHERE id = ?", gone)
+        self._file.write_all("UPDATE suspects SET is_clear = 0 WHERE id = ?", [(own,) for own in unclear])
+
+    def suspects_among(self, ids: Sequence[str]) -> set[str]:
+        """Of some hundred ids, those of suspects."""
+        places = ", ".join("?" * len(ids))
+        return {own for (own,) in self._file.rows(f"SELECT id FROM suspects WHERE id IN ({places})", ids)}
+
+    def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
+        """Suspects under an id of this list at the second look."""
+        self._file.write_all("INSERT OR REPLACE INTO seen_again VALUES (?, ?)", list(held))
+
+    def settle(self, due: Due) -> None:
+        """After the second look at both sides: what differs still is a difference."""
+        is_suspect = "EXISTS (SELECT 1 FROM suspects WHERE suspects.id = {}.id)"
+        self._file.write(
+            "UPDATE members SET held = (SELECT held FROM seen_again WHERE seen_again.id = members.id)"
+            f" WHERE {is_suspect.format('members')}"
+        )
+        self._file.write(f"DELETE FROM orphans WHERE {is_suspect.format('orphans')}")
+        self._file.write(
+            "INSERT INTO orphans SELECT id, held FROM seen_again"
+            " WHERE NOT EXISTS (SELECT 1 FROM members WHERE members.id = seen_again.id)"
+        )
+        for kind, where in _WHERE.items():
+            bits = "differing(version, held)" if kind == "stale" else "0"
+            self._file.write(
+                f"INSERT INTO differences SELECT '{kind}', suspects.id, {bits} FROM suspects"
+                f" JOIN {_TABLE[kind]} ON {_TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
+                due.parameters,
+            )
+        self._find_twins()
+
+    def _find_twins(self) -> None:
+        """For who is gone: who else is opted in under the same address."""
+        self._file.write(
+            f"INSERT INTO addresses SELECT {_EMAIL.format('held')}, differences.id FROM differences"
+            " JOIN orphans ON orphans.id = differences.id WHERE kind = 'gone'"
+        )
+        subscribed = f"{_CONSENT.format('version')} = ? AND is_whole AND NOT is_archived"
+        self._file.write(
+            "INSERT OR IGNORE INTO twins SELECT addresses.id, members.id, NULL, email FROM members CROSS JOIN addresses"
+            f" ON email = {_EMAIL.format('version')} WHERE {subscribed}",
+            [OPTED_IN],
+        )
+        self._file.write(
+            "INSERT OR IGNORE INTO twins SELECT addresses.id, elsewhere.id, list_key, addresses.email FROM addresses"
+            " JOIN elsewhere ON elsewhere.email = addresses.email"
+        )
+
+    # ---- what came of it
+
+    def count(self, kind: Kind) -> int:
+        return self._file.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+
+    def count_foreign(self) -> int:
+        return self._file.number("SELECT count(*) FROM strangers")
+
+    def some(self, kind: Kind, most: int) -> tuple[str, ...]:
+        """A few ids."""
+        rows = self._file.rows("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
+        return tuple(own for (own,) in rows)
+
+    def stale_bits(self) -> dict[int, int]:
+        """How often which fields differ together."""
+        return dict(self._file.rows("SELECT bits, count(*) FROM differences WHERE kind = 'stale' GROUP BY bits"))
+
+    def differing(self, kind: Kind, size: int) -> Iterator[list[str]]:
+        """Ids, so many at a time."""
+        query = "SELECT id FROM differences WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._file.batches(query, size, kind):
+            yield [own for (own,) in rows]
+
+    def whereabouts(self, ids: Iterable[str]) -> list[Whereabouts]:
+        """Of those who are on the list."""
+        query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
+        return [Whereabouts(*row) for own in ids for row in self._file.rows(query, [own])]
+
+    def twins_of(self, ids: Iterable[str]) -> dict[str, Twin]:
+        """Of those who are gone and whose address is subscribed elsewhere."""
+        found = {own: self._file.rows("SELECT twin, list_key, email FROM twins WHERE id = ?", [own]) for own in ids}
+        return {own: Twin(*rows[0]) for own, rows in found.items() if rows}
+
+    def tallies(self, due: Due) -> dict[str, int]:
+        """How many agree, how many differ in ways that do not count, and how many Ometria holds of this list in all."""
+        wheres = {
+            "agree": "is_whole AND held IS NOT NULL AND NOT differing(version, held)",
+            "unsendable": "NOT is_whole",
+            "later": f"NOT {_DUE} AND (held IS NOT NULL AND differing(version, held) OR {_LACKING})",
+            "on_record": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND {_IS_ON_RECORD}",
+            "left_out": f"{_LACKING} AND {_DUE} AND {_WAS_LEFT_OUT}",
+            "held": "held IS NOT NULL",
+        }
+        found = {
+            name: self._file.number(f"SELECT count(*) FROM members WHERE {where}", due.parameters)
+            for name, where in wheres.items()
+        }
+        departed = self._file.number(f"SELECT count(*) FROM orphans WHERE NOT {_WHERE['gone']}", due.parameters)
+        unclear = self._file.number("SELECT count(*) FROM suspects WHERE NOT is_clear")
+        held = found["held"] + self._file.number("SELECT count(*) FROM orphans")
+        return {**found, "departed": departed, "unclear": unclear, "held": held}
+
+    def witness(self) -> str | None:
+        """Somebody who is on the list for all we know, and whom Mailchimp can be asked for by id."""
+        query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
+        return next((str(own) for (own,) in self._file.rows(query)), None)
