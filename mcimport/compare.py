@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from mcimport.models import Contact, HeldContact, OptIn
 
 NAMES = ("prefix", "firstname", "middlename", "lastname")
 FIELDS = ("consent", "email", *NAMES)
+
+Kind = Literal["missing", "stale", "gone"]
 
 WIDTH = 8  # bytes a field
 _NOTHING = bytes(WIDTH)
@@ -22,6 +25,50 @@ _UNKNOWN = b"unknown"
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
 """How a version of somebody who is opted in begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A member as Mailchimp shows them. `is_whole`: they can be sent; else only their consent is compared."""
+
+    id: str
+    version: bytes
+    changed: int | None
+    is_whole: bool
+    is_archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole."""
+
+    start: int | None
+    horizon: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN}
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Another listing with the address of somebody who is gone, opted in; `list_key`: None for one of this list.
+
+    `email`: the address, as a digest.
+    """
+
+    id: str
+    list_key: str | None
+    email: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a member stands on the list: the second of their last change, and whether among the archived."""
+
+    id: str
+    changed: int | None
+    is_archived: bool
 
 
 class Versions:

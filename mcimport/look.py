@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from mcimport.compare import NAMES, Versions
+from mcimport.compare import NAMES, Seen, Versions
 from mcimport.convert import is_contact_id, member_id, optin_of, routes
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
-from mcimport.sides import Seen
 from mcimport.task import Task
 from mcimport.times import epoch
 
@@ -36,7 +35,7 @@ class Look:
     """
 
     def __init__(self, task: Task) -> None:
-        self._task = task
+        self.task = task
         fields = FieldsInTime(task.services.mailchimp, task.list_key)
         self.rules: ContactRules = replace(task.rules, subscription_events="none")
         tags = [tag for tag, route in routes(fields.read(), self.rules).items() if route.field in NAMES]
@@ -63,11 +62,11 @@ class Look:
     def afresh(self, ids: Sequence[str], list_key: str = "") -> Afresh:
         """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is left out."""
         looked = Afresh()
-        key = list_key or self._task.list_key
+        key = list_key or self.task.list_key
         wanted = [own for own in ids if is_contact_id(own)]
         if not wanted:
             return looked
-        with ThreadPoolExecutor(min(self._task.client.mailchimp.connections, len(wanted))) as pool:
+        with ThreadPoolExecutor(min(self.task.client.mailchimp.connections, len(wanted))) as pool:
             for own, answer in zip(wanted, pool.map(lambda own: self._ask(key, own), wanted), strict=True):
                 if answer is None:
                     looked.absent.append(own)
@@ -80,10 +79,10 @@ class Look:
     def _ask(self, list_key: str, own: str) -> Member | RetriableError | None:
         """None: there is nobody, as was said each time."""
         for _ in range(TIMES_ABSENT):
-            if self._task.services.stop.asked.is_set():
+            if self.task.services.stop.asked.is_set():
                 raise InterruptedRunError("stopped")
             try:
-                return self._task.services.mailchimp.member(list_key, own)
+                return self.task.services.mailchimp.member(list_key, own)
             except MissingError:
                 continue
             except RetriableError as error:

@@ -72,6 +72,8 @@ def _notice_unfinished(task: Task) -> None:
 
 def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
     task = survey.task
+    if task.services.stop.asked.is_set():
+        raise InterruptedRunError("stopped")
     refusal = "" if wish.is_forced else _too_many_gone(task, found)
     if not refusal and wish.agree is not None and not wish.agree(task.client, task.list_key, found):
         refusal = "nothing was mended: it was not agreed to"

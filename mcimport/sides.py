@@ -5,16 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
-from mcimport.compare import OPTED_IN, WIDTH, differing
+from mcimport.compare import OPTED_IN, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
 from mcimport.scratch import Scratch
-
-Kind = Literal["missing", "stale", "gone"]
-KINDS: tuple[Kind, ...] = ("missing", "stale", "gone")
 
 _TABLES = """
     CREATE TABLE members (
@@ -45,50 +41,6 @@ _WHERE: dict[Kind, str] = {
     "gone": f"{_CONSENT.format('held')} = :opted_in",
 }
 _TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans"}
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A member as Mailchimp shows them. `is_whole`: they can be sent; else only their consent is compared."""
-
-    id: str
-    version: bytes
-    changed: int | None
-    is_whole: bool
-    is_archived: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole."""
-
-    start: int | None
-    horizon: int
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN}
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """Another listing with the address of somebody who is gone, opted in; `list_key`: None for one of this list.
-
-    `email`: the address, as a digest.
-    """
-
-    id: str
-    list_key: str | None
-    email: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where a member stands on the list: the second of their last change, and whether among the archived."""
-
-    id: str
-    changed: int | None
-    is_archived: bool
 
 
 class Sides:

@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from itertools import count
+from collections import Counter
+from collections.abc import Callable
 
 from mcimport import windows
-from mcimport.compare import names_of
+from mcimport.compare import Due, Kind, names_of
 from mcimport.convert import is_contact_id, own_part
-from mcimport.engine import drive
 from mcimport.errors import InterruptedRunError
 from mcimport.look import Look, check_list_is_there
-from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Sweep, Window
-from mcimport.move import Job
-from mcimport.planning import cut, first_page
+from mcimport.models import HeldContact, Outcome, Window
 from mcimport.records import Comparison, Difference
-from mcimport.sides import Due, Kind, Seen, Sides
+from mcimport.sides import Sides
 from mcimport.state import letters, lists, runs
 from mcimport.task import Task
+from mcimport.walk import Walked, walk
 
 SHOWN = 10  # ids a kind
 AT_ONCE = 200  # suspects looked at before the file is written to
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}", re.ASCII)
 _LISTING = Window(number=-1, sweep="listed", since=None, until=0)  # for whoever watches the pages go by
-_SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 
 
 class Survey:
@@ -56,11 +50,12 @@ class Survey:
         """Raises what the services raise, and StateError."""
         sides = self.sides
         sides.note_on_record(letters.watched(self.task.state, self.task.row.id))
-        until = self._walk(None, is_recorded=True)
+        walked = self._walk(None, self.run_id)
+        self._total = walked.total
         self._read_back(self._note_held)
         if sides.suspect(self.due):
             # Whoever changed meanwhile stands beyond `until`, and need not be asked for one by one.
-            self._walk(until - windows.OVERLAP, is_recorded=False)
+            self._walk(walked.until - windows.OVERLAP)
             sides.join()
         if sides.suspect(self.due):
             self._look_again()
@@ -71,76 +66,10 @@ class Survey:
 
     # ---- Mailchimp
 
-    def _walk(self, since: int | None, *, is_recorded: bool) -> int:
-        """Everybody who changed after `since`, archived or not; returns up to when. A span that cannot be read is left.
-
-        Only the recorded walk stands in the log, with its windows, and has dead letters: the next sync reads these.
-        """
-        task, look = self.task, self.look
-        size = task.client.mailchimp.window
-        firsts = [(sweep, first_page(look.mailchimp, task.list_key, sweep, since, size)) for sweep in _SWEEPS]
-        until = min(page.settled for _, page in firsts)
-        planned, pages = self._planned(since, until, firsts)
-        if is_recorded:
-            total = sum(page.total for _, page in firsts)
-            self._total = firsts[0][1].total
-            task.warn(firsts[0][1].clock_warning)
-            runs.plan(task.state, self.run_id, until, total, planned)
-            task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
-        seen: deque[Seen] = deque()
-
-        def record(moved: Outcome) -> None:
-            outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
-            self.sides.note_members(_emptied(seen))
-            self.is_whole = self.is_whole and not outcome.letters
-            if is_recorded:
-                runs.record(task.state, self.run_id, outcome, task.services.meter.take())
-                task.warn(*outcome.warnings)
-                task.reporter.moved(task.client.name, task.list_key, outcome)
-
-        drive(
-            Job(
-                list_key=task.list_key,
-                mailchimp=look.mailchimp,
-                ometria=None,
-                convert=self._noting(seen),
-                aside=_nobody_aside,
-                meter=task.services.meter,
-                trace=task.services.trace,
-            ),
-            planned,
-            record,
-            stop=task.services.stop,
-            workers=task.client.mailchimp.connections,
-            pages=pages,
-            give_up=task.services.give_up,
-        )
-        return until
-
-    def _planned(
-        self, since: int | None, until: int, firsts: list[tuple[Sweep, Page]]
-    ) -> tuple[list[Window], dict[int, Page]]:
-        task, numbers = self.task, count()
-        planned: list[Window] = []
-        pages: dict[int, Page] = {}
-        for sweep, page in firsts:
-            for window in cut(task.client, self.look.mailchimp, task.list_key, sweep, (since, until), page):
-                planned.append(replace(window, number=next(numbers), page=page.asked))
-                if windows.fits_in_one(page, page.asked):
-                    pages[planned[-1].number] = page
-        return planned, pages
-
-    def _noting(self, seen: deque[Seen]) -> Callable[[Member], Conversion]:
-        """Remembers what passes by; who cannot be sent has a dead letter already, and gets no second one."""
-
-        def convert(member: Member) -> Conversion:
-            converted = self.look.convert(member)
-            sight = self.look.seen(member, converted)
-            if sight is not None:
-                seen.append(sight)
-            return converted if isinstance(converted, Converted) else Skipped("only looked at")
-
-        return convert
+    def _walk(self, since: int | None, run_id: int | None = None) -> Walked:
+        walked = walk(self.look, self.sides, since, run_id)
+        self.is_whole = self.is_whole and walked.is_whole
+        return walked
 
     def _look_again(self) -> None:
         """Each suspect, by id. Nobody can be asked for by web_id: of them the walks say what there is to say."""
@@ -253,15 +182,3 @@ def _impersonal(contact_id: object) -> str:
     if isinstance(contact_id, str) and _PLAIN_ID.fullmatch(contact_id):
         return contact_id
     return "(an id that may be personal)"
-
-
-def _emptied(seen: deque[Seen]) -> Iterator[Seen]:
-    """Threads add to it meanwhile."""
-    while seen:
-        yield seen.popleft()
-
-
-@contextmanager
-def _nobody_aside(_members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
-    """Tags are not compared, so nobody is asked for theirs."""
-    yield list

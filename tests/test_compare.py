@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.compare import OPTED_IN, Versions, differing, names_of
+from mcimport.compare import OPTED_IN, Due, Seen, Versions, differing, names_of
 from mcimport.convert import own_part
 from mcimport.errors import StateError
 from mcimport.models import Contact, HeldContact
-from mcimport.sides import Due, Seen, Sides
+from mcimport.sides import Sides
 
 ADA: dict[str, Any] = {
     "email": "ada@example.com",

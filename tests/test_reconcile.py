@@ -699,11 +699,14 @@ def test_whoever_is_asked_may_leave_with_ctrl_c(stage: Stage) -> None:
     command = importer.command("reconcile", "--mend")
     with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = ""
-        while not said.endswith("[y/N] "):
-            said += process.stderr.read(1)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        try:
+            said = ""
+            while not said.endswith("[y/N] "):
+                said += process.stderr.read(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
     os.close(ours)
     os.close(theirs)
     assert importer("runs", "list", "--json").lines[0]["status"] == "interrupted"

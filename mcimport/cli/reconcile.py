@@ -64,9 +64,9 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 
 def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
     """Asks the person at the terminal, who sees first what was found."""
-    for line in told(f"{client.name} {list_key}", found):
-        say(line)
-    with _wakeable():  # before the question: whoever reads it may leave at once
+    with _wakeable():
+        for line in told(f"{client.name} {list_key}", found):
+            say(line)
         sys.stderr.write(
             f"Push {found.missing.count:,} missing and {found.stale.count:,} stale,"
             f" and opt out {found.gone.count:,} that are gone? [y/N] "
