@@ -19,7 +19,8 @@ def assert_pace(importer: Importer, most: int) -> None:
     """No second saw more, as they were sent: they arrive a little less evenly, but at no higher rate."""
     times = [one.at for one in importer.box.requests if one.path == "/push"]
     assert importer.box.pushes_in_any_second(jitter=JITTER) <= most
-    assert (len(times) - 1) / (times[-1] - times[0]) <= most
+    # The first may have come as late as the sandbox allows for, and nothing else.
+    assert (len(times) - 1) / (times[-1] - times[0] + JITTER) <= most
 
 
 def refused(importer: Importer, side: str) -> int:
