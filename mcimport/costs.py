@@ -38,12 +38,12 @@ class Meter:
 
     @contextmanager
     def timed(self, name: Wait) -> Iterator[None]:
-        """What happens inside is time of that kind, also when it raises."""
-        began = time.monotonic()
+        """What happens inside is time of that kind, also when it raises; what this thread waits meanwhile is not."""
+        began, before = time.monotonic(), self._waited()
         try:
             yield
         finally:
-            self._add(name, time.monotonic() - began)
+            self._add(name, time.monotonic() - began - (self._waited() - before))
 
     def retried(self, side: Side, seconds: float) -> None:
         """After so long a pause, a request is made again."""
@@ -59,6 +59,10 @@ class Meter:
     def own(self) -> Costs:
         """All so far of this thread."""
         return Costs(**getattr(self._thread, "costs", {}))
+
+    def _waited(self) -> float:
+        own: dict[str, float] = getattr(self._thread, "costs", {})
+        return sum(seconds for name, seconds in own.items() if name.startswith("waited_"))
 
     def _add(self, name: str, amount: float) -> None:
         with self._lock:

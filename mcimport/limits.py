@@ -115,7 +115,8 @@ def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False)
         DESK.leave()  # nobody sleeps there
         began = time.monotonic()
         patience.stop.asked.wait(seconds)
-        patience.retried(time.monotonic() - began, tally.error)
+        if not patience.stop.asked.is_set():  # else there is no further try
+            patience.retried(time.monotonic() - began, tally.error)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),

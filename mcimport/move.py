@@ -73,14 +73,14 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
-    began, before = time.time(), job.meter.own()
+    began, started, before = int(time.time()), time.monotonic(), job.meter.own()
     try:
         with job.trace.window(window.number):
             outcome = _moved(window, job, page)
     finally:
         DESK.leave()
-    seconds = time.time() - began
-    return replace(outcome, began=int(began), seconds=seconds, costs=job.meter.own() - before)
+    seconds = time.monotonic() - started
+    return replace(outcome, began=began, seconds=seconds, costs=job.meter.own() - before)
 
 
 def _moved(window: Window, job: Job, page: Page | None) -> Outcome:

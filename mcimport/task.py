@@ -79,6 +79,7 @@ class Task:
     def begin(self, run_id: int) -> None:
         """Another run of this list, under its number from here on."""
         self.run_ids.append(run_id)
+        self.services.meter.take()  # what was asked for after the last run's end is nobody's
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 

@@ -198,6 +198,37 @@ def test_status_is_3_while_a_list_is_overdue(stage: Stage, setting: str, *, is_o
     assert importer("status").code == 0
 
 
+def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_means(stage: Stage) -> None:
+    """Each sync refuses it: a probe must not take that for well."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(ometria_key="f" * 32)
+    assert importer("sync").code == 2
+    assert importer("status").code == 0
+    aged(importer, 4)
+    assert importer("status").code == 3
+
+
+def test_a_first_sync_that_always_fails_is_overdue_at_last(stage: Stage) -> None:
+    """However often it was tried since."""
+    importer = stage(size=10)
+    importer.box.knobs.fault = lambda _: "401"
+    for _ in range(26):
+        importer("sync")
+    with closing(sqlite3.connect(importer.db)) as state, state:
+        state.execute("UPDATE runs SET started_at = '2020-01-01T00:00:00+00:00' WHERE id = 1")
+    assert importer("status").code == 3
+
+
+def test_what_is_waited_for_while_converting_is_no_conversion() -> None:
+    """The list's fields are read when the first member comes."""
+    meter, nobody = Meter(), threading.Event()
+    with meter.timed("converting"), meter.timed("waited_mailchimp"):
+        nobody.wait(0.05)
+    taken = meter.take()
+    assert taken.converting < taken.waited_mailchimp
+
+
 def test_a_list_that_is_not_configured_any_more_is_not_overdue(stage: Stage) -> None:
     """Nobody waits for it."""
     importer = stage(size=10)

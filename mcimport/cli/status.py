@@ -61,7 +61,11 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
     for client, key in configured:
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
-            yield Standing(client.name, key, note=looking.changed_key(client, key, state))
+            note = looking.changed_key(client, key, state)
+            points = [one.sync_point for one in rest if (one.client, one.list_key) == (client.name, key)]
+            # A sync refuses such a list, hour by hour: somebody has to say what the new key means.
+            latest = max((point for point in points if point is not None), default=now) if note else now
+            yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
         yield from (_standing(state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
     for one in rest:
@@ -77,7 +81,7 @@ def _standing(state: State, row: ListRow, note: str, overdue: int | None, now: i
     from mcimport.state import letters, lists, runs  # noqa: PLC0415 - other commands start without SQLite
 
     latest = tuple(runs.latest(state, list_id=row.id, most=RUNS_SHOWN))
-    since = row.sync_point if row.sync_point is not None else min((run.started_at for run in latest), default=now)
+    since = row.sync_point if row.sync_point is not None else runs.first_began(state, row.id) or now
     return Standing(
         client=row.client,
         list_key=row.list_key,

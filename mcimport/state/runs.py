@@ -164,6 +164,11 @@ def latest(state: State, *, list_id: int | None = None, most: int = 20) -> list[
     return [read(Run, row) for row in rows]
 
 
+def first_began(state: State, list_id: int) -> int | None:
+    """When the oldest run of the list that is still in the log began."""
+    return epoch(state.value("SELECT started_at FROM runs WHERE list_id = ? ORDER BY id LIMIT 1", [list_id]))
+
+
 def last_success(state: State, list_id: int) -> int | None:
     """When a run that moves the sync point last completed."""
     return epoch(
