@@ -7,7 +7,7 @@ import hmac
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -161,22 +161,20 @@ def _create(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        _let_shrink(path)
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
         ) from None
 
 
-def _let_shrink(path: Path) -> None:
-    """Of a file that is still empty: space that becomes free in it can be given back piece by piece.
+def _let_shrink(connection: sqlite3.Connection) -> None:
+    """Of a file without tables of ours: space that becomes free in it can be given back piece by piece.
 
-    Where another process has begun to fill it meanwhile, that is done by that one.
+    Under the lock of migrations: it rewrites the file, if an empty one.
     """
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection, suppress(sqlite3.Error):
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("VACUUM")
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True) -> None:
@@ -191,6 +189,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
     try:
         # Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything.
         with FileLock(path.with_name(f"{path.name}.migrating"), timeout=BUSY_TIMEOUT, mode=0o600):
+            _let_shrink(connection)
             database.enable_wal()
             migrations.apply(database)
     except Timeout:
