@@ -6,24 +6,29 @@ Nobody is held up by it, and nothing fails for it: what cannot be told is one li
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from mcimport.config import Client, NoticeSource
-from mcimport.errors import BusyError, InterruptedRunError, McimportError
+from mcimport.errors import BusyError, InterruptedRunError, McimportError, StateError
+from mcimport.limits import Stop
+from mcimport.posting import Mail
 from mcimport.records import ListResult
 from mcimport.state import State, letters, lists, open_state, troubles
 from mcimport.times import iso
-from mcimport.version import __version__
 
-TIMEOUT = 5.0  # seconds for one answer; there is one more try
+TRIES = 2
 AT_ONCE = 8
+LEAVE_WITHIN = 2.0  # seconds that a message may take once it was cut off
+LOOK_UP = 0.1  # seconds between two looks at whether somebody asked us to leave
 ENOUGH = 3  # notices in a row that could not be given, after which the rest of the call is not told either
 LONGEST_TEXT = 2_000  # characters that a health check is given to keep
 
@@ -46,11 +51,15 @@ class Notifier:
 
     Args:
         whole: the health check of the whole call, if there is one.
+        stop: once it was asked for, nothing is waited for.
     """
 
-    def __init__(self, db_path: Path, whole: NoticeSource | None) -> None:
+    def __init__(self, db_path: Path, whole: NoticeSource | None, stop: Stop) -> None:
         self._db_path = db_path
         self._whole = whole
+        self._stop = stop
+        self._mail = Mail()
+        self._told: list[Future[None]] = []
         self._lines: list[str] = []
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notice")
         self._lock = Lock()
@@ -69,14 +78,17 @@ class Notifier:
             source = client.webhook_source
             self._submit(lambda: self._tell_of_troubles(source, results))
 
-    def close(self, results: Sequence[ListResult], *, in_haste: bool) -> list[str]:
-        """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines.
-
-        `in_haste`: somebody asked us to leave, so nothing is waited for that was not begun.
-        """
+    def close(self, results: Sequence[ListResult]) -> list[str]:
+        """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines."""
         self._end("", self._whole, results)
-        self._pool.shutdown(cancel_futures=in_haste)
-        return self._lines
+        while not self._stop.asked.is_set() and wait(self._told, LOOK_UP).not_done:
+            pass
+        lines = list(self._lines)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._stop.asked.is_set():
+            self._mail.cut()
+            wait([one for one in self._told if not one.cancelled()], LEAVE_WITHIN)
+        return lines
 
     # ---- health checks
 
@@ -96,27 +108,42 @@ class Notifier:
         self._submit(tell)
 
     def _ping(self, source: NoticeSource, ending: str, text: str) -> None:
-        url = httpx.URL(source.read().get_secret_value())
-        url = url.copy_with(path=url.path.rstrip("/") + ending)
-        self._post(source, url, content=text.encode())
+        url = urlsplit(source.read().get_secret_value())  # what is escaped in it stays so
+        url = url._replace(path=url.path.rstrip("/") + ending)
+        self._post(source, url.geturl(), content=text.encode())
 
     # ---- webhooks
 
     def _tell_of_troubles(self, source: NoticeSource, results: Sequence[ListResult]) -> None:
-        """Once when it begins and once when it is over; what could not be told is news with the next call, too."""
-        url = httpx.URL(source.read().get_secret_value())
-        with open_state(self._db_path) as state:
-            for result in results:
-                known = troubles.since(state, result.client, result.list_key)
-                event = _event(state, result, has_trouble=known is not None)
-                if event is None:
-                    continue
-                now = int(time.time())
-                self._post(source, url, json=_document(event, result, known or now))
-                if event == "failure":
-                    troubles.begin(state, result.client, result.list_key, now)
-                else:
-                    troubles.end(state, result.client, result.list_key)
+        """Once when it begins and once when it is over; what could not be told is news with the next call, too.
+
+        Where the state file cannot say what was told before, trouble is told again with every call.
+        """
+        untold = deque(results)
+        try:
+            with open_state(self._db_path) as state:
+                while untold:
+                    self._tell_of_one(state, source, untold)
+        except StateError:
+            for result in filter(_is_trouble, untold):
+                self._post_event(source, "failure", result, int(time.time()))
+
+    def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
+        result = untold[0]
+        known = troubles.since(state, result.client, result.list_key)
+        event = _event(state, result, has_trouble=known is not None)
+        untold.popleft()
+        if event is None:
+            return
+        now = int(time.time())
+        self._post_event(source, event, result, known or now)
+        if event == "failure":
+            troubles.begin(state, result.client, result.list_key, now)
+        else:
+            troubles.end(state, result.client, result.list_key)
+
+    def _post_event(self, source: NoticeSource, event: str, result: ListResult, since: int) -> None:
+        self._post(source, source.read().get_secret_value(), json=_document(event, result, since))
 
     # ---- telling
 
@@ -132,7 +159,9 @@ class Notifier:
             except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
                 self._failed(f"a notification failed ({type(error).__name__})")
 
-        return self._pool.submit(told)
+        future = self._pool.submit(told)
+        self._told.append(future)
+        return future
 
     def _failed(self, words: str) -> None:
         with self._lock:
@@ -142,18 +171,20 @@ class Notifier:
             if self._failures == ENOUGH:
                 self._lines.append("notifications do not get through: there were no more of them in this call")
 
-    def _post(self, source: NoticeSource, url: httpx.URL, **what: Any) -> None:
-        """Raises NoticeError. Redirects are not followed: the address is a secret, and so may be what is sent there."""
+    def _post(self, source: NoticeSource, url: str, **what: Any) -> None:
+        """Raises NoticeError."""
         words = "cannot be reached"
-        for _ in range(2):
+        for _ in range(TRIES):
             try:
-                answer = httpx.post(url, timeout=TIMEOUT, headers={"User-Agent": f"mcimport/{__version__}"}, **what)
+                status = self._mail.post(url, **what)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 words = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
+                if self._stop.asked.is_set():
+                    break
                 continue
-            if answer.is_success:
+            if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
                 return
-            words = f"answered {answer.status_code}"
+            words = f"answered {status}"
         raise NoticeError(f"{source.name} {words}: it was not told")
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from conftest import CONFIG, Ear, Importer, Stage
 
+from mcimport import posting
 from mcimport.state import hold
 
 
@@ -102,6 +107,94 @@ def test_one_failed_try_is_followed_by_another(stage: Stage, ear: Ear) -> None:
     ear.answers = [502]
     assert importer("sync", "--quiet").err == ""
     assert ear.paths == ["/start", "/start", "/"]
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[str]]]:
+    """Its address, and the first line of each request that came; `answer` has the connection until it returns."""
+    heard: list[str] = []
+
+    def serve(one: socket.socket) -> None:
+        with one, suppress(OSError):
+            heard.append(one.recv(65_536).split(b"\r\n")[0].decode())
+            answer(one)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", heard
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_answer_that_comes_in_drops_holds_nobody_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is for the whole answer: each drop would come in time by itself."""
+    monkeypatch.setattr(posting, "WITHIN", 0.3)
+    leave = threading.Event()
+
+    def drip(one: socket.socket) -> None:
+        one.sendall(b"HTTP/1.1 200 OK\r\n")
+        while not leave.wait(0.05):
+            one.sendall(b"X-Drop: 1\r\n")
+
+    with listener(drip) as (url, heard):
+        ended = telling(stage(size=10), healthcheck_url=url)("sync", "--quiet")
+        leave.set()
+    assert ended.code == 0
+    assert ended.err.splitlines() == ["mcimport: healthcheck_url took too long to answer: it was not told"] * 2
+    assert len(heard) == 4
+
+
+def test_of_an_answer_only_the_status_is_read(stage: Stage) -> None:
+    """However much more of it there is."""
+    sent: list[int] = []
+
+    def pour(one: socket.socket) -> None:
+        one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while sum(sent) < 1_000_000_000:
+            sent.append(one.send(b"x" * 65_536))
+
+    with listener(pour) as (url, heard):
+        ended = telling(stage(size=10), healthcheck_url=url)("sync", "--quiet")
+    assert (ended.code, ended.err, len(heard)) == (0, "", 2)
+    assert sum(sent) < 100_000_000
+
+
+def test_who_asks_to_leave_does_not_wait_for_a_notice(stage: Stage) -> None:
+    """All lists are done and on record, so the exit code is theirs."""
+    leave = threading.Event()
+
+    def answer(one: socket.socket) -> None:
+        if "/start" not in heard[-1]:
+            process.send_signal(signal.SIGTERM)
+            leave.wait()
+        one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with listener(answer) as (url, heard):
+        importer = telling(stage(size=10), healthcheck_url=f"{url}/ping")
+        process = subprocess.Popen(importer.command("sync", "--quiet"))
+        assert process.wait() == 0
+        leave.set()
+    assert heard == ["POST /ping/start HTTP/1.1", "POST /ping HTTP/1.1"]
+
+
+def test_what_is_escaped_in_an_address_stays_so(stage: Stage, ear: Ear) -> None:
+    """Another path would be another check."""
+    telling(stage(size=10), healthcheck_url=f"{ear.url}/a%2Fb?x=1")("sync")
+    assert ear.paths == ["/a%2Fb/start?x=1", "/a%2Fb?x=1"]
+
+
+def test_a_state_file_that_is_damaged_is_told_too(stage: Stage, ear: Ear) -> None:
+    """With every call, for nothing remembers that it was told."""
+    importer = telling(stage(size=10), webhook_url=f"{ear.url}/hook")
+    importer("sync")
+    importer.db.write_bytes(b"no database at all, but long enough to look at" * 100)
+    assert importer("sync").code == 1
+    importer("sync")
+    assert ear.events == ["failure", "failure"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mcimport.cli.context import complain, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
+from mcimport.limits import Stop
 from mcimport.records import ListResult
 from mcimport.state import open_state, retention
 
@@ -22,33 +23,34 @@ class Around:
 
     `watch`: is told of each client; None where nobody wants to be.
 
+    `stop`: whoever is told then is not waited for.
+
     Raises ConfigError, before any work, for what is wanted and cannot be had.
     """
 
-    def __init__(self, settings: Settings, *, dry_run: bool) -> None:
+    def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
         if settings.metrics_path is not None and not dry_run and find_spec("prometheus_client") is None:
             raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
-        self.watch = None if dry_run else _notifier(settings)
+        self.watch = None if dry_run else _notifier(settings, stop)
 
-    def after(self, results: Sequence[ListResult], *, in_haste: bool) -> None:
-        """`in_haste`: somebody asked us to leave."""
+    def after(self, results: Sequence[ListResult]) -> None:
         if self.watch is not None:
-            for line in self.watch.close(results, in_haste=in_haste):
+            for line in self.watch.close(results):
                 say(f"mcimport: {line}")
         if not self._is_dry:
             _write_metrics(self._settings)
             _prune(self._settings)
 
 
-def _notifier(settings: Settings) -> Notifier | None:
+def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
     clients = settings.clients.values()
     if not settings.healthcheck_source and not any(one.healthcheck_source or one.webhook_source for one in clients):
         return None
     from mcimport.notify import Notifier  # noqa: PLC0415 - see above
 
-    return Notifier(settings.db_path, settings.healthcheck_source)
+    return Notifier(settings.db_path, settings.healthcheck_source, stop)
 
 
 def _prune(settings: Settings) -> None:

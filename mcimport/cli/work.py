@@ -83,12 +83,23 @@ def _run(
         verbose=output.verbose,
         log=log,
     )
-    around = Around(settings, dry_run=output.dry_run)
+    around = Around(settings, stop, dry_run=output.dry_run)
     if not (output.quiet or output.json):
         for words in exposed(settings):
             say(f"mcimport: {words}")
-    with _signals(stop, accounts) as caught, telling as listener:
-        results = work(House(settings.db_path, accounts, stop, listener, around.watch))
+    with _signals(stop, accounts) as caught:
+        with telling as listener:
+            results = work(House(settings.db_path, accounts, stop, listener, around.watch))
+        _print(results, output, nothing=nothing, by_name=by_name)
+        around.after(results)
+    signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
+    code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
+    if stop.now.is_set():
+        _leave_at_once(code)
+    return code
+
+
+def _print(results: Sequence[ListResult], output: Output, *, nothing: str, by_name: bool) -> None:
     if not results and nothing and not (output.json or output.quiet):
         say(nothing)
     if output.json:
@@ -100,12 +111,6 @@ def _run(
         for result in results:
             if isinstance(result.error, BusyError):
                 complain(result.error)
-    around.after(results, in_haste=bool(caught))
-    signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
-    code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
-    if stop.now.is_set():
-        _leave_at_once(code)
-    return code
 
 
 def _teller(log: Journal | None) -> Tell:
