@@ -65,6 +65,7 @@ def _replay_theirs(client: Client, theirs: Sequence[Letter], house: House, *, na
     try:
         with ExitStack() as stack:
             stack.enter_context(hold(house.db_path, client.name))
+            stack.enter_context(house.engine.turn(client))
             services = stack.enter_context(house.accounts.open(client))
             state = stack.enter_context(open_state(house.db_path, create=False))
             for group in groups:
@@ -108,7 +109,7 @@ def _attempt(
 
 
 def _task(client: Client, row: ListRow, house: House, services: Services, state: State) -> Task:
-    return Task(client, row.list_key, services, state, house.reporter, row)
+    return Task(client, row.list_key, services, state, house.reporter, row, house.engine)
 
 
 def _replay(task: Task, group: Sequence[Letter]) -> None:

@@ -69,6 +69,29 @@ def opted_in(rules: ContactRules, spans: Sequence[Span]) -> tuple[OptedIn, ...]:
     return tuple(OptedIn(start, end, opted) for start, end in spans)
 
 
+def allowed(
+    mailchimp: Mailchimp, rules: ContactRules, welcome: Welcome, warn: Callable[[str], None]
+) -> tuple[ContactRules, bool]:
+    """The rules, without subscription events where there would be too many: an imported file is no subscriber.
+
+    The second value: such events are kept back.
+    """
+    if rules.subscription_events == "none" or welcome.most <= welcome.limit:
+        return rules, False
+    try:
+        many = sum(mailchimp.count_opted_in(rules.list_key, some) for some in welcome.events)
+    except ServiceError:
+        warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
+        return replace(rules, subscription_events="none"), True
+    if many <= welcome.limit:
+        return rules, False
+    warn(
+        f"this run would cause {many:,} subscription events, more than the welcome_limit of {welcome.limit:,}:"
+        " it causes none"
+    )
+    return replace(rules, subscription_events="none"), True
+
+
 class FieldsInTime:
     """A list's own fields: read when they are first needed, or earlier, beside something else that takes its time.
 
@@ -171,7 +194,8 @@ class RunConverter:
         DESK.leave()  # the first waits for Mailchimp, and others for the first
         with self._lock:
             if self._convert is None:
-                self._rules = self._allowed()
+                self._rules, is_silenced = allowed(self._mailchimp, self._rules, self._welcome, self._warn)
+                self.is_silenced |= is_silenced
                 self._convert = make_converter(self._fields.read(), self._rules)
             return self._convert
 
@@ -210,23 +234,3 @@ class RunConverter:
         self._warn(f"more subscription events than counted: after the welcome_limit of {self._welcome.limit:,} none")
         silent = msgspec.structs.replace(converted.contact, timestamp_subscribed=None)
         return msgspec.structs.replace(converted, contact=silent)
-
-    def _allowed(self) -> ContactRules:
-        """The rules, without subscription events where there would be too many: an imported file is no subscriber."""
-        welcome, rules = self._welcome, self._rules
-        if rules.subscription_events == "none" or welcome.most <= welcome.limit:
-            return rules
-        try:
-            many = sum(self._mailchimp.count_opted_in(rules.list_key, some) for some in welcome.events)
-        except ServiceError:
-            self.is_silenced = True
-            self._warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
-            return replace(rules, subscription_events="none")
-        if many <= welcome.limit:
-            return rules
-        self.is_silenced = True
-        self._warn(
-            f"this run would cause {many:,} subscription events, more than the welcome_limit of {welcome.limit:,}:"
-            " it causes none"
-        )
-        return replace(rules, subscription_events="none")

@@ -215,6 +215,7 @@ def _sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: Ho
     try:
         with ExitStack() as stack:
             stack.enter_context(hold(house.db_path, client.name))
+            stack.enter_context(house.engine.turn(client))
             services = stack.enter_context(house.accounts.open(client))
             state = stack.enter_context(dry_copy(house.db_path) if wish.dry_run else open_state(house.db_path))
             for key in list_keys:
@@ -241,7 +242,7 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     task, failure = None, None
     try:
         row = remembered(state, client, list_key, new_destination=wish.full)
-        task = Task(client, list_key, services, state, house.reporter, row, dry_run=wish.dry_run)
+        task = Task(client, list_key, services, state, house.reporter, row, house.engine, dry_run=wish.dry_run)
         sync_list(task, wish)
     except McimportError as error:
         failure = error

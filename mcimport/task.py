@@ -12,14 +12,13 @@ from typing import Protocol
 
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
-from mcimport.engine import drive
+from mcimport.engine import Engine, Errand, LocalEngine
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, ServiceError, StateError
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
-from mcimport.move import Job
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
-from mcimport.run_converter import FieldsInTime, RunConverter, Span, Welcome, new_to, opted_in
+from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, hold, is_ours, letters, lists, runs
 
 
@@ -33,13 +32,19 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class House:
-    """What all clients of one call share. `watch`: whoever is told of each client, if somebody is."""
+    """What all clients of one call share.
+
+    Attributes:
+        watch: whoever is told of each client, if somebody is.
+        engine: where windows are worked off.
+    """
 
     db_path: Path
     accounts: Accounts
     stop: Stop
     reporter: Reporter
     watch: Watch | None = None
+    engine: Engine = field(default_factory=LocalEngine)
 
     def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
         """Does one client's work between the two words of the watch."""
@@ -69,6 +74,7 @@ class Task:
     state: State
     reporter: Reporter
     row: ListRow
+    engine: Engine = field(default_factory=LocalEngine)
     dry_run: bool = False
     run_ids: list[int] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -93,6 +99,8 @@ class Task:
 
     def read_ahead(self) -> None:
         """The list's own fields will be needed: they may be read while something else takes its time."""
+        if not self.engine.reads_here:
+            return
         self._fields = FieldsInTime(self.services.mailchimp, self.list_key)
         self._fields.begin()
 
@@ -152,20 +160,11 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
     rules, welcome = _welcome(task, run, windows)
-    converter = RunConverter(task.services.mailchimp, task.fields(), rules, welcome, task.warn)
     with recorded_end(task, run_id):
-        drive(
-            _job(task, converter),
-            windows,
-            lambda outcome: _record(task, run_id, outcome),
-            stop=task.services.stop,
-            workers=task.client.mailchimp.connections,
-            pages=pages,
-            give_up=task.services.give_up,
+        is_silenced = task.engine.drive(
+            _errand(task, run_id, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
         )
-    done = runs.finish(
-        task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=converter.is_silenced
-    )
+    done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
     task.refresh()
     return done
 
@@ -193,16 +192,19 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _job(task: Task, converter: RunConverter) -> Job:
-    return Job(
+def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> Errand:
+    return Errand(
+        client=task.client,
         list_key=task.list_key,
-        mailchimp=task.services.mailchimp,
-        ometria=None if task.dry_run else task.services.ometria,
-        convert=converter,
-        aside=converter.aside,
+        run_id=run_id,
+        services=task.services,
+        rules=rules,
+        welcome=welcome,
+        fields=task.fields(),
         watched=letters.watched(task.state, task.row.id),
-        meter=task.services.meter,
-        trace=task.services.trace,
+        is_dry=task.dry_run,
+        memory=task.state.name,
+        warn=task.warn,
     )
 
 

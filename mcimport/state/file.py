@@ -82,6 +82,11 @@ class State:
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
 
+    @property
+    def name(self) -> str:
+        """What this file is called where others hear it: the same for good, and no other file's."""
+        return self.destination("its own name")
+
     def destination(self, ometria_key: str) -> str:
         """What this file knows an Ometria account by: a fingerprint of its key, of use in this file alone."""
         return hmac.new(self._salt.encode(), ometria_key.encode(), hashlib.sha256).hexdigest()[:16]

@@ -9,12 +9,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from mcimport import limits
-from mcimport.errors import InterruptedRunError, McimportError, ServiceDownError
+from mcimport.engine.tally import Tally, longest_first
+from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.limits import Stop
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.move import Job, move
 
-DEAD_IN_A_ROW = 10  # pages that fail, with nothing delivered in between, before a service is taken to be down
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
 
@@ -35,7 +35,7 @@ def drive(
 
     Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
     """
-    tally = _Tally(record)
+    tally = Tally(record)
     queue: deque[Window] = deque()
     for window in windows:
         page = pages.get(window.number)
@@ -47,31 +47,7 @@ def drive(
         if stop.asked.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        # The longest first, lest it be what all others are waited for with: one that holds a crowded second, say.
-        queue = deque(sorted(queue, key=lambda window: (window.sweep != "listed", -window.count)))
-        _Pool(job, queue, tally, stop, workers, give_up).run()
-
-
-class _Tally:
-    """Records outcomes, and notices when nothing gets through any more."""
-
-    def __init__(self, record: Callable[[Outcome], None]) -> None:
-        self._record = record
-        self._dead = 0
-
-    def take(self, outcome: Outcome) -> None:
-        self._record(outcome)
-        if outcome.pushed:
-            self._dead = 0
-        if not outcome.failed:
-            return
-        self._dead += 1
-        if self._dead >= DEAD_IN_A_ROW:
-            reason = next(letter.reason for letter in outcome.letters)
-            raise ServiceDownError(
-                f"{DEAD_IN_A_ROW} pages in a row failed, the last one because {reason}",
-                hint="The next `mcimport sync` goes on where this one stopped.",
-            )
+        _Pool(job, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
 
 
 class _Pool:
@@ -81,7 +57,7 @@ class _Pool:
         self,
         job: Job,
         queue: deque[Window],
-        tally: _Tally,
+        tally: Tally,
         stop: Stop,
         workers: int,
         give_up: Callable[[], None],

@@ -1,0 +1,10 @@
+"""Where the windows of a run are worked off: in a pool of threads here, or by workers elsewhere.
+
+Both stand behind `Engine`, and both hand each outcome to the thread that owns the state file.
+"""
+
+from mcimport.engine.errand import Engine, Errand
+from mcimport.engine.local import LocalEngine
+from mcimport.engine.pool import drive
+
+__all__ = ["Engine", "Errand", "LocalEngine", "drive"]

@@ -1,0 +1,64 @@
+"""What an engine is given, one run's windows and what they share, and what it is to the rest of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mcimport.accounts import Services
+from mcimport.config import Client
+from mcimport.models import ContactRules, Outcome, Page, Window
+from mcimport.run_converter import FieldsInTime, Welcome
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One run of one list.
+
+    Attributes:
+        services: this process's own.
+        watched: ids of members (without the list) who have an open dead letter.
+        memory: what the state file calls itself where others hear it.
+        warn: takes words for a person.
+    """
+
+    client: Client
+    list_key: str
+    run_id: int
+    services: Services
+    rules: ContactRules
+    welcome: Welcome
+    fields: FieldsInTime
+    watched: frozenset[str]
+    is_dry: bool
+    memory: str
+    warn: Callable[[str], None]
+
+
+class Engine(Protocol):
+    """Where windows are worked off.
+
+    Attributes:
+        reads_here: pages are read in this process, so that it is worth reading a list's fields ahead.
+    """
+
+    reads_here: bool
+
+    def turn(self, client: Client) -> AbstractContextManager[None]:
+        """Held while anything is done for a client."""
+
+    def drive(
+        self,
+        errand: Errand,
+        windows: Sequence[Window],
+        pages: Mapping[int, Page],
+        record: Callable[[Outcome], None],
+    ) -> bool:
+        """Works off all windows, and says whether subscription events were kept back; calls `record` in this thread.
+
+        `pages`: first pages that are the whole of their window, by its number.
+
+        Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+        """

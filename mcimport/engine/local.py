@@ -1,0 +1,53 @@
+"""The engine of one machine: a pool of threads in this very process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from mcimport.config import Client
+from mcimport.engine.errand import Errand
+from mcimport.engine.pool import drive
+from mcimport.models import Outcome, Page, Window
+from mcimport.move import Job
+from mcimport.run_converter import RunConverter
+
+
+class LocalEngine:
+    """See `Engine`. Ten workers a client, started when there is a second page."""
+
+    reads_here = True
+
+    def turn(self, _client: Client) -> AbstractContextManager[None]:
+        """Clients need not wait for each other: what accounts share, they share in this process."""
+        return nullcontext()
+
+    def drive(
+        self,
+        errand: Errand,
+        windows: Sequence[Window],
+        pages: Mapping[int, Page],
+        record: Callable[[Outcome], None],
+    ) -> bool:
+        services = errand.services
+        converter = RunConverter(services.mailchimp, errand.fields, errand.rules, errand.welcome, errand.warn)
+        job = Job(
+            list_key=errand.list_key,
+            mailchimp=services.mailchimp,
+            ometria=None if errand.is_dry else services.ometria,
+            convert=converter,
+            aside=converter.aside,
+            watched=errand.watched,
+            meter=services.meter,
+            trace=services.trace,
+        )
+        drive(
+            job,
+            windows,
+            record,
+            stop=services.stop,
+            workers=errand.client.mailchimp.connections,
+            pages=pages,
+            give_up=services.give_up,
+        )
+        return converter.is_silenced
