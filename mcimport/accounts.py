@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -52,11 +52,19 @@ class Accounts:
 
     `busy_for`: seconds for which either service may refuse one request as one too many, where somebody waits for it.
     None: 15 minutes for Mailchimp, and for Ometria as long as it takes.
-    `tell`: hears of every request.
+    `tell`: hears of every request. `may_send`: see `Wire`.
     """
 
-    def __init__(self, stop: Stop, *, busy_for: float | None = None, tell: Tell | None = None) -> None:
+    def __init__(
+        self,
+        stop: Stop,
+        *,
+        busy_for: float | None = None,
+        tell: Tell | None = None,
+        may_send: Callable[[], None] = lambda: None,
+    ) -> None:
         self._stop = stop
+        self._may_send = may_send
         self._tell = tell
         self._busy_for = busy_for
         self._gates: dict[str, Gate] = {}
@@ -117,6 +125,7 @@ class Accounts:
             timeout=client.mailchimp.timeout,
             connections=connections,
             trace=trace,
+            may_send=self._may_send,
         )
         gate = self._gate(client.mailchimp.account or key.get_secret_value(), connections)
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
@@ -133,6 +142,7 @@ class Accounts:
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
             trace=trace,
+            may_send=self._may_send,
         )
         account = client.ometria.account or key.get_secret_value()
         pushes = self._pacer(self._pacers, account, client.ometria.requests_per_second)

@@ -50,6 +50,12 @@ class Meter:
         self._add(f"{side}_retries", 1)
         self._add(f"waited_{side}", seconds)
 
+    def add(self, costs: Costs) -> None:
+        """What was spent elsewhere, for the same client."""
+        with self._lock:
+            for name in _NAMES:
+                self._untaken[name] += getattr(costs, name)
+
     def take(self) -> Costs:
         """All since the last call, of every thread."""
         with self._lock:

@@ -75,6 +75,7 @@ class Wire:
         timeout: seconds for one whole answer.
         connections: sockets kept at most.
         trace: hears of each request, and says under which name it is made.
+        may_send: is called right before each request; raises where this process must not speak any more.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Wire:
         timeout: float = 120,
         connections: int = 10,
         trace: Trace | None = None,
+        may_send: Callable[[], None] = lambda: None,
     ) -> None:
         self.service = service
+        self._may_send = may_send
         self.trace = trace or Trace("")
         self._timeout = timeout
         self._closed = False
@@ -197,6 +200,7 @@ class Wire:
         return trace
 
     def _send(self, request: httpx.Request) -> Answer:
+        self._may_send()
         begun = time.monotonic()
         response = self._client.send(request, stream=True)
         took = time.monotonic() - begun

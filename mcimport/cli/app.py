@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, replay, runs, sandbox, status, sync, ui
+from mcimport.cli import (
+    check,
+    dlq,
+    forget,
+    init,
+    keys,
+    preview,
+    reconcile,
+    replay,
+    runs,
+    sandbox,
+    status,
+    sync,
+    ui,
+    worker,
+)
 from mcimport.cli.context import Options, complain
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
@@ -51,6 +66,7 @@ app.command("check")(_exiting(check.check))
 app.command("init")(_exiting(init.init))
 app.command("forget")(_exiting(forget.forget))
 app.command("ui")(_exiting(ui.ui))
+app.command("worker")(_exiting(worker.worker))
 app.command("demo")(_exiting(sandbox.demo))
 app.command("sandbox")(_exiting(sandbox.sandbox))
 dlq.app.command("replay")(_exiting(replay.replay))

@@ -46,6 +46,18 @@ LOG_FORMAT = Annotated[
     LogFormat,
     typer.Option(envvar="MCIMPORT_LOG_FORMAT", help="Of what goes to standard error: for people, or an event a line."),
 ]
+
+
+class EngineName(StrEnum):
+    """As in `[engine] kind`."""
+
+    THREADS = "threads"
+    CELERY = "celery"
+
+
+ENGINE = typer.Option(
+    "--engine", help="Where pages are moved: threads of this process, or celery workers. Default: [engine] kind."
+)
 VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Each request, too; never a key or a person.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import LARGEST_ID, LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.context import ENGINE, LARGEST_ID, LOG_FORMAT, VERBOSE, EngineName, LogFormat, say, settings, speak
 from mcimport.cli.exits import OK
 
 
@@ -18,10 +18,12 @@ def replay(
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+    engine: Annotated[EngineName | None, ENGINE] = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
+    from mcimport.cli.engines import engine_of  # noqa: PLC0415 - as below
     from mcimport.cli.work import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
     from mcimport.state import is_there  # noqa: PLC0415 - as below
 
@@ -30,5 +32,5 @@ def replay(
     if not letter_ids and not is_there(known.db_path):
         say("nothing synced yet")
         return OK
-    output = Output(json, quiet, verbose=verbose, log_format=log_format)
+    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))
     return run_replay(known, letter_ids or [], output)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, settings, speak
+from mcimport.cli.context import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings, speak
 from mcimport.config import with_flags
 from mcimport.errors import ConfigError
 from mcimport.since import parse
@@ -30,6 +30,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert; push and remember nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+    engine: Annotated[EngineName | None, ENGINE] = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
@@ -37,6 +38,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
+    from mcimport.cli.engines import engine_of  # noqa: PLC0415 - as below
     from mcimport.cli.work import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
     from mcimport.sync import Wish  # noqa: PLC0415 - as above
 
@@ -48,4 +50,5 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     chosen = known.select(list_keys or [], client or [])
     flagged = {name.name: with_flags(name, workers=workers, window=window) for name, _ in chosen}
     pairs = [(flagged[one.name], key) for one, key in chosen]
-    return run_sync(known, pairs, wish, jobs, Output(json, quiet, dry_run, verbose, log_format))
+    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(known, engine))
+    return run_sync(known, pairs, wish, jobs, output)

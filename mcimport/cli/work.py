@@ -19,6 +19,7 @@ from mcimport.cli import exits
 from mcimport.cli.around import Around
 from mcimport.cli.context import LogFormat, complain, say, speak
 from mcimport.config import Client, Settings, exposed
+from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.reconcile import reconcile_all
@@ -39,7 +40,10 @@ Pairs = Sequence[tuple[Client, str]]
 
 @dataclass(frozen=True)
 class Output:
-    """How much is said, and in which language. `plain`: without a live display, for somebody will be asked."""
+    """How much is said, and in which language, and which engine does the work.
+
+    `plain`: without a live display, for somebody will be asked.
+    """
 
     json: bool = False
     quiet: bool = False
@@ -47,6 +51,7 @@ class Output:
     verbose: bool = False
     log_format: LogFormat = LogFormat.TEXT
     plain: bool = False
+    engine: Engine | None = None
 
 
 def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
@@ -70,12 +75,11 @@ def _run(
     work: Callable[[House], list[ListResult]], settings: Settings, output: Output, *, by_name: bool, nothing: str = ""
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
-    _share_memory()
-    _tidy_rarely()
-    sys.setswitchinterval(SWITCH)
+    prepared()
     stop = Stop()
+    engine = output.engine or LocalEngine()
     log = speak(output.log_format)
-    accounts = Accounts(stop, tell=_teller(log) if output.verbose else None)
+    accounts = Accounts(stop, tell=teller(log) if output.verbose else None)
     telling = reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
@@ -89,7 +93,7 @@ def _run(
             say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught:
         with telling as listener:
-            results = work(House(settings.db_path, accounts, stop, listener, around.watch))
+            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine))
         _print(results, output, nothing=nothing, by_name=by_name)
         around.after(results)
     signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
@@ -113,7 +117,14 @@ def _print(results: Sequence[ListResult], output: Output, *, nothing: str, by_na
                 complain(result.error)
 
 
-def _teller(log: Journal | None) -> Tell:
+def prepared() -> None:
+    """What suits a process in which many threads work; before the first of them."""
+    _share_memory()
+    _tidy_rarely()
+    sys.setswitchinterval(SWITCH)
+
+
+def teller(log: Journal | None) -> Tell:
     """Requests as events, or as lines for a person."""
     if log is not None:
         return told(log)

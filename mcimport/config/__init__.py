@@ -1,5 +1,6 @@
 """File, environment and flags as frozen settings; nothing here asks a service."""
 
+from mcimport.config.engine import EngineKind, EngineSettings
 from mcimport.config.exposed import exposed
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
@@ -11,6 +12,8 @@ from mcimport.config.template import Answers, template
 __all__ = [
     "Answers",
     "Client",
+    "EngineKind",
+    "EngineSettings",
     "KeySource",
     "Mailchimp",
     "NoticeSource",

@@ -35,6 +35,7 @@ def _sources(settings: Settings) -> Iterator[KeySource]:
         yield from (client.mailchimp_source, client.ometria_source)
         notices += [client.healthcheck_source, client.webhook_source]
     yield from (notice.key for notice in notices if notice is not None)
+    yield settings.engine.source
 
 
 def _is_for_all(path: Path) -> bool:

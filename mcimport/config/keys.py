@@ -25,7 +25,7 @@ class KeySource:
     """A key that is looked up when it is asked for, so that a client without one does not stop the others.
 
     Attributes:
-        client, setting: for the words of an error.
+        client, setting: for the words of an error; an empty client is all of them.
         spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
         environ: not shown, as it holds other people's secrets too.
     """
@@ -61,7 +61,8 @@ class KeySource:
         return self._checked(self.spec.get_secret_value(), "the key itself")
 
     def _error(self, words: str, hint: str = "") -> ConfigError:
-        return ConfigError(f"client {self.client}: {self.setting}: {words}", hint=hint)
+        whose = f"client {self.client}: " if self.client else ""
+        return ConfigError(f"{whose}{self.setting}: {words}", hint=hint)
 
     def _variable(self, name: str) -> str:
         if not _VARIABLE.fullmatch(name):  # perhaps the key itself: not to be repeated

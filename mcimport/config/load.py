@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import SecretStr
 
+from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.notices import NoticeSource
 from mcimport.config.schema import (
@@ -97,6 +98,9 @@ def load(
         keep=seconds(file.state.keep),
         metrics_path=around.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
         healthcheck_source=_notice_source("", "healthcheck_url", file.notify, around),
+        engine=EngineSettings(
+            file.engine.kind, KeySource("", "[engine] broker", file.engine.broker, around.folder, environ)
+        ),
     )
 
 

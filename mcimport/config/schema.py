@@ -261,6 +261,15 @@ class StateFile(Table):
     keep: Duration = "90d"
 
 
+class Engine(Table):
+    """Where windows are worked off. `broker` is a secret: the address holds a password."""
+
+    kind: Annotated[Literal["threads", "celery"], Field(description='"threads" or "celery"')] = "threads"
+    broker: Annotated[
+        SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
+    ] = SecretStr("env:MCIMPORT_BROKER")
+
+
 class Reconcile(Table):
     """How both sides are compared. `most`: the share of a list; `settling` in seconds."""
 
@@ -304,6 +313,7 @@ class File(Shared):
 
     metrics: Metrics = Metrics()
     state: StateFile = StateFile()
+    engine: Engine = Engine()
     clients: Annotated[
         dict[Annotated[str, Field(pattern=CLIENT_NAME)], ClientTable],
         Field(description="tables, one for each client: [clients.acme]"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.notices import NoticeSource
 from mcimport.config.schema import (
@@ -118,6 +119,7 @@ class Settings:
         keep: seconds for which the log of runs is kept.
         metrics_path: where Prometheus text goes; None: nowhere.
         healthcheck_source: told of each call as a whole; None: nobody is.
+        engine: where windows are worked off.
     """
 
     config_path: Path | None
@@ -126,6 +128,7 @@ class Settings:
     keep: int
     metrics_path: Path | None
     healthcheck_source: NoticeSource | None
+    engine: EngineSettings
 
     def select(self, list_keys: Sequence[str], client_names: Sequence[str]) -> list[tuple[Client, str]]:
         """What a command works on, in the order of the file; nothing named means all, and naming twice means once.

@@ -62,6 +62,10 @@ overdue = "3h"            # `mcimport status` ends with 3 when a sync point is o
 [state]
 keep = "90d"              # how long the log of runs is kept
 
+[engine]                  # where windows are worked off: "threads" of this very process, or "celery" workers elsewhere
+kind = "threads"
+# broker = "env:MCIMPORT_BROKER"            # an amqp:// or amqps:// address: a secret
+
 [reconcile]               # `mcimport reconcile` compares both sides
 most = "5%"               # more of a list deleted at once is mended with --force-mend only: a wrong list is likelier
 settling = 60             # seconds after the last push before Ometria is believed to have taken it in

@@ -16,6 +16,7 @@ from mcimport.config.schema import (
     TARGET_WORDS,
     ClientTable,
     Consent,
+    Engine,
     File,
     Mailchimp,
     Metrics,
@@ -41,6 +42,7 @@ _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
     "notify": Notify.model_fields,
     "metrics": Metrics.model_fields,
     "state": StateFile.model_fields,
+    "engine": Engine.model_fields,
     "reconcile": Reconcile.model_fields,
 }
 
@@ -64,7 +66,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:
     """The table's path, and what stands in that table."""
     depth = _CLIENT_DEPTH if loc[0] == "clients" and len(loc) > 1 else 0
-    if len(loc) > depth and loc[depth] in (*Shared.model_fields, *(() if depth else ("metrics", "state"))):
+    if len(loc) > depth and loc[depth] in (*Shared.model_fields, *(() if depth else ("metrics", "state", "engine"))):
         depth += 1
     return tuple(str(part) for part in loc[:depth]), loc[depth:]
 

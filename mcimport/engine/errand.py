@@ -46,7 +46,7 @@ class Engine(Protocol):
 
     reads_here: bool
 
-    def turn(self, client: Client) -> AbstractContextManager[None]:
+    def turn(self, client: Client) -> AbstractContextManager[object]:
         """Held while anything is done for a client."""
 
     def drive(

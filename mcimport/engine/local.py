@@ -18,7 +18,7 @@ class LocalEngine:
 
     reads_here = True
 
-    def turn(self, _client: Client) -> AbstractContextManager[None]:
+    def turn(self, _client: Client) -> AbstractContextManager[object]:
         """Clients need not wait for each other: what accounts share, they share in this process."""
         return nullcontext()
 

@@ -1,0 +1,25 @@
+"""Which engine a command works with: what was typed, else what the file says."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from mcimport.cli.context import EngineName
+from mcimport.config import Settings
+from mcimport.engine import Engine, LocalEngine
+from mcimport.errors import ConfigError
+
+
+def engine_of(settings: Settings, typed: EngineName | None) -> Engine:
+    """Raises ConfigError, before any request, where it cannot be had. Without Celery nothing of it is loaded."""
+    if (typed or settings.engine.kind) == EngineName.THREADS:
+        return LocalEngine()
+    check_extra()
+    from mcimport.engine.remote import RemoteEngine  # noqa: PLC0415 - an extra
+
+    return RemoteEngine(settings.engine.broker(), settings.clients.values())
+
+
+def check_extra() -> None:
+    if find_spec("celery") is None:
+        raise ConfigError("the engine celery needs an extra", hint="pip install 'mcimport[celery]'")

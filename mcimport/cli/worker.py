@@ -1,0 +1,38 @@
+"""`mcimport worker`: moves pages for coordinators elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+
+
+def worker(
+    context: typer.Context,
+    *,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Pages at a time.")] = 10,
+    verbose: VERBOSE = False,
+    log_format: LOG_FORMAT = LogFormat.TEXT,
+) -> int:
+    """Takes pages from the broker, moves them, and sends back what became of them; needs no state file.
+
+    SIGTERM or Ctrl-C: pages in hand may end for 25 s; the others go to other workers.
+    """
+    from mcimport.cli.engines import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
+
+    log = speak(log_format)
+    known = settings(context)
+    check_extra()
+    from mcimport.cli.work import prepared, teller  # noqa: PLC0415 - as above
+    from mcimport.engine.worker import run_worker  # noqa: PLC0415 - an extra
+
+    def tell(level: str, line: str) -> None:
+        if log is None:
+            say(f"mcimport: {line}")
+        else:
+            getattr(log, level)(line)
+
+    prepared()
+    return run_worker(known.clients, known.engine.broker(), concurrency, tell, teller(log) if verbose else None)

@@ -1,0 +1,127 @@
+"""What coordinator and workers send each other: one page of a window, and what became of it.
+
+No key and nobody's data: ids, times, counts and our own words. A worker takes the keys from its own configuration; a
+seal, which only who has the same key can make, tells whether that is the same account's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Literal
+
+import msgspec
+
+from mcimport.config import Client
+from mcimport.convert import fingerprint
+from mcimport.models import ContactRules, Costs, Outcome, SubscriptionEvents, Window
+
+OrderKind = Literal["page", "fence"]
+ReplyKind = Literal["moved", "clear", "lost", "returned", "late", "outdated", "refused", "failed"]
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to a worker.
+
+    Attributes:
+        kind: "page": move one page of `window`. "fence": say so when no order of an older epoch is at work any more.
+        id: this message's own.
+        epoch: of one client, the later one counts.
+        memory: the state file that it comes from.
+        reply_to: the queue for the answer.
+        nonce, seal: see `sealed`. settings: see `settings_of`.
+        subscription_events, new_since: as decided for the whole run.
+        welcome_left: subscription events that the run may still cause.
+        watched: ids of members (without the list) who have an open dead letter.
+        has_taken: the account is known to take records.
+    """
+
+    kind: OrderKind
+    id: str
+    epoch: int
+    memory: str
+    reply_to: str
+    client: str
+    list_key: str
+    run_id: int
+    nonce: str
+    seal: str
+    settings: str
+    window: Window | None = None
+    subscription_events: SubscriptionEvents = "none"
+    new_since: int | None = None
+    welcome_left: int = 0
+    watched: tuple[str, ...] = ()
+    has_taken: bool = False
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order.
+
+    Attributes:
+        kind: "moved": see `outcome`. "clear": the fence stands. "lost": it had been given to somebody who did not come
+            back. "returned": the worker leaves, and did not end it. "late": it took longer than a page may. "outdated":
+            a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`. "failed":
+            nobody can, see `words`.
+        id: the order's.
+        costs: what the client's requests have cost there since the last reply.
+        is_silenced: a subscription event was kept back.
+    """
+
+    kind: ReplyKind
+    id: str
+    epoch: int
+    run_id: int
+    worker: str
+    window: Window | None = None
+    outcome: Outcome | None = None
+    costs: Costs = Costs()
+    warnings: tuple[str, ...] = ()
+    is_silenced: bool = False
+    words: str = ""
+    hint: str = ""
+    status: int = 0
+
+
+_encoder = msgspec.json.Encoder()
+_orders = msgspec.json.Decoder(Order)  # before any thread begins: see `mailchimp`
+_replies = msgspec.json.Decoder(Reply)
+
+
+def encoded(message: Order | Reply) -> bytes:
+    return _encoder.encode(message)
+
+
+def order_of(text: str | bytes) -> Order:
+    """Raises msgspec.MsgspecError for what is none."""
+    return _orders.decode(text)
+
+
+def reply_of(text: str | bytes) -> Reply:
+    """Raises msgspec.MsgspecError for what is none."""
+    return _replies.decode(text)
+
+
+def sealed(client: Client, nonce: str) -> str:
+    """Raises ConfigError where the client has no Ometria key."""
+    key = client.ometria_key().get_secret_value().encode()
+    return hmac.new(key, f"mcimport {client.name} {nonce}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def settings_of(rules: ContactRules) -> str:
+    """What decides how a member becomes a contact, in a few letters: the same at both ends, or nothing is moved."""
+    known = [fingerprint(rules), rules.list_key, rules.collection, rules.force_optin]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def is_same_work(one: Window, other: Window) -> bool:
+    """The same part of the same window; how it is to be asked for may have been learned since."""
+    return _part(one) == _part(other)
+
+
+def _part(window: Window) -> tuple[object, ...]:
+    return (
+        *(window.number, window.sweep, window.since, window.until, window.through),
+        *(window.suspect, window.letter_id, window.only),
+    )

@@ -1,0 +1,354 @@
+"""The engine of many machines: this process coordinates, and workers elsewhere move the pages.
+
+One message a page goes to the queue of the client's account, never more of a list at a time than it may have
+connections. What became of each is recorded here, where the state file is, and only then acknowledged to the broker.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from celery import Celery
+from pydantic import SecretStr
+
+from mcimport import limits, windows
+from mcimport.config import Client
+from mcimport.engine import broker
+from mcimport.engine.errand import Errand
+from mcimport.engine.line import Heard, Line
+from mcimport.engine.local import LocalEngine
+from mcimport.engine.orders import Order, OrderKind, Reply, is_same_work, sealed, settings_of
+from mcimport.engine.shares import leaders
+from mcimport.engine.tally import Tally, longest_first
+from mcimport.engine.workplace import PAGE_DEADLINE
+from mcimport.errors import (
+    ConfigError,
+    FatalError,
+    InterruptedRunError,
+    McimportError,
+    ServiceDownError,
+    UnreachableError,
+)
+from mcimport.models import Bounds, ContactRules, NewLetter, Outcome, Page, Window
+from mcimport.run_converter import allowed
+
+LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
+NOBODY = 60.0  # seconds without any worker at the queue, after which there is none
+BROKER_AWAY = 120.0  # seconds for which the broker may be away
+AGAIN = 1.0  # seconds between two tries to reach it
+LOOK_AT_QUEUE = 5.0  # seconds between two looks at who takes orders
+OVERDUE = PAGE_DEADLINE + 300.0  # seconds after which an order, or a fence, is taken to be lost with its broker
+DEATHS = 3  # workers that a page may cost: the first perhaps beside others, the next ones alone
+
+
+class RemoteEngine:
+    """See `Engine`. Clients that share an account wait for each other: a worker keeps the account's limits, not we.
+
+    `clients`: all that are configured, for what they share.
+    """
+
+    reads_here = False
+
+    def __init__(self, address: SecretStr, clients: Iterable[Client]) -> None:
+        self._app: Celery = broker.application(address)
+        self._leaders = leaders(clients)
+        self._locks = {name: threading.Lock() for name in set(self._leaders.values())}
+        self._here = LocalEngine()
+
+    def turn(self, client: Client) -> AbstractContextManager[object]:
+        return self._locks[self._leaders[client.name]]
+
+    def drive(
+        self,
+        errand: Errand,
+        windows: Sequence[Window],
+        pages: Mapping[int, Page],
+        record: Callable[[Outcome], None],
+    ) -> bool:
+        if errand.is_dry:
+            return self._here.drive(errand, windows, pages, record)
+        empty = {number: page for number, page in pages.items() if not page.members}
+        self._here.drive(errand, [window for window in windows if window.number in empty], empty, record)
+        rest = [window for window in windows if window.number not in empty]
+        if not rest:
+            return False
+        line = Line(self._app, broker.shard_of(self._leaders[errand.client.name]), errand.memory, errand.client.name)
+        rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
+        dispatch = _Dispatch(errand, rules, line, sorted(rest, key=longest_first), Tally(record))
+        try:
+            dispatch.run()
+        finally:
+            line.close()
+        return is_silenced or dispatch.is_silenced
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """An order that is with the broker or a worker."""
+
+    order_id: str
+    window: Window
+    sent: float
+
+
+class _Dispatch:
+    """One run's windows: those to be sent, those under way, and those that a worker may have died of."""
+
+    def __init__(self, errand: Errand, rules: ContactRules, line: Line, queue: Iterable[Window], tally: Tally) -> None:
+        self.is_silenced = False
+        self._errand = errand
+        self._rules = rules
+        self._line = line
+        self._queue = deque(queue)
+        self._tally = tally
+        self._stop = errand.services.stop
+        self._workers = errand.client.mailchimp.connections
+        self._nonce = secrets.token_hex(8)
+        self._epoch = 0
+        self._fence: _Fence | None = None
+        self._flying: dict[int, _Flight] = {}
+        self._suspects: deque[Window] = deque()
+        self._deaths: Counter[int] = Counter()
+        self._learned = Bounds()
+        self._events = 0
+        self._failure: McimportError | None = None
+        self._alone_since: float | None = None  # there is nobody at the queue
+        self._looked = time.monotonic()
+
+    def run(self) -> None:
+        """Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError."""
+        self._reopen()
+        while self._is_open() and not self._leaving():
+            try:
+                self._fill()
+                self._hear(LOOK_UP)
+                self._look_at_queue()
+            except UnreachableError:
+                self._reopen()
+        self._land()
+        if self._failure:
+            raise self._failure
+        if self._stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+
+    def _is_open(self) -> bool:
+        return bool(self._queue or self._flying or self._suspects)
+
+    def _leaving(self) -> bool:
+        return self._failure is not None or self._stop.asked.is_set()
+
+    def _land(self) -> None:
+        """Pages under way may end, and are recorded; those that do not are another coordinator's to find."""
+        deadline = time.monotonic() + limits.LEAVE_WITHIN
+        while self._flying and time.monotonic() < deadline and not self._stop.now.is_set():
+            try:
+                self._hear(LOOK_UP)
+            except UnreachableError:
+                return
+
+    # ---- the line
+
+    def _reopen(self) -> None:
+        """Also after the line broke: what was under way then may be so still, so a fence is put before it."""
+        deadline = time.monotonic() + BROKER_AWAY
+        while True:
+            try:
+                self._line.open()
+                self._put_fence()
+            except UnreachableError as error:
+                if time.monotonic() > deadline:
+                    raise ServiceDownError(str(error), hint=error.hint) from None
+                if self._stop.asked.wait(AGAIN):
+                    raise InterruptedRunError("stopped") from None
+            else:
+                return
+
+    def _put_fence(self, after: int = 0) -> None:
+        """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
+        self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
+        self._queue.extendleft(flight.window for flight in self._flying.values())
+        self._flying.clear()
+        order = self._order("fence", None)
+        self._fence = _Fence(order.id, time.monotonic())
+        self._line.send(order)
+
+    def _look_at_queue(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_AT_QUEUE or not (self._flying or self._fence):
+            return
+        self._looked = now
+        if self._line.workers():
+            self._alone_since = None
+        else:
+            self._alone_since = self._alone_since or now
+            if now - self._alone_since > NOBODY:
+                raise ServiceDownError(
+                    f"no worker takes orders from {self._line.queue}",
+                    hint="Is `mcimport worker` running, with this broker? The next `mcimport sync` goes on.",
+                )
+        if self._fence and now - self._fence.sent > OVERDUE:
+            raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
+        overdue = [flight for flight in self._flying.values() if now - flight.sent > OVERDUE]
+        for flight in overdue:
+            self._suspect(self._flying.pop(flight.window.number).window)
+        if overdue:
+            self._put_fence()
+
+    # ---- out
+
+    def _fill(self) -> None:
+        if self._fence or self._leaving():
+            return
+        if self._suspects:  # one at a time, and nothing beside it
+            if not self._flying:
+                self._send(self._suspects.popleft())
+            return
+        while self._queue and len(self._flying) < self._workers:
+            self._send(self._queue.popleft())
+
+    def _send(self, window: Window) -> None:
+        asked = replace(window, bounds=window.bounds | self._learned)
+        order = self._order("page", asked)
+        self._flying[window.number] = _Flight(order.id, asked, time.monotonic())
+        self._line.send(order)
+
+    def _order(self, kind: OrderKind, window: Window | None) -> Order:
+        errand = self._errand
+        return Order(
+            kind=kind,
+            id=uuid.uuid4().hex,
+            epoch=self._epoch,
+            memory=errand.memory,
+            reply_to=self._line.reply_to,
+            client=errand.client.name,
+            list_key=errand.list_key,
+            run_id=errand.run_id,
+            nonce=self._nonce,
+            seal=sealed(errand.client, self._nonce),
+            settings=settings_of(errand.client.rules(errand.list_key, None)),
+            window=window,
+            subscription_events=self._rules.subscription_events,
+            new_since=self._rules.new_since,
+            welcome_left=max(0, errand.welcome.limit - self._events),
+            watched=tuple(sorted(errand.watched)),
+            has_taken=errand.services.ometria.has_taken,
+        )
+
+    # ---- in
+
+    def _hear(self, seconds: float) -> None:
+        heard = self._line.hear(seconds)
+        if heard is None:
+            return
+        if heard.said.run_id == self._errand.run_id:
+            self._take(heard)
+        heard.done()  # of another run: nobody waits for it
+
+    def _take(self, heard: Heard) -> None:
+        said = heard.said
+        if isinstance(said, Order):
+            self._take_dead(said)
+        elif self._fence is not None and said.id == self._fence.order_id:
+            self._take_fence(said)
+        elif said.kind == "moved":
+            self._take_outcome(said)
+        else:
+            self._take_unmoved(said)
+
+    def _take_fence(self, said: Reply) -> None:
+        self._fence = None
+        if said.kind == "outdated":
+            self._put_fence(said.epoch)
+        elif said.kind in ("refused", "failed"):
+            self._fail(said)
+        elif said.kind != "clear":
+            self._put_fence()
+
+    def _take_outcome(self, said: Reply) -> None:
+        """Whoever moved it, it is recorded once: a page that was given to another may have two outcomes."""
+        outcome = said.outcome
+        if outcome is None or not self._claim(outcome.window):
+            return
+        self._errand.services.meter.add(said.costs)
+        self._errand.services.ometria.has_taken |= bool(outcome.pushed)
+        self._errand.warn(*said.warnings)
+        self.is_silenced |= said.is_silenced
+        self._events += outcome.events
+        self._deaths.pop(outcome.window.number, None)
+        if outcome.failed and self._failure:
+            return  # what fails while the run ends is left pending, rather than filling the dead letters
+        if outcome.rest:
+            self._learned |= outcome.rest.bounds
+            self._queue.appendleft(outcome.rest)
+        self._record(outcome)
+
+    def _claim(self, window: Window) -> bool:
+        """Whether this very work is still to be done; it is not any more."""
+        flight = self._flying.get(window.number)
+        if flight is not None and is_same_work(flight.window, window):
+            del self._flying[window.number]
+            return True
+        for waiting in (self._queue, self._suspects):
+            for one in waiting:
+                if is_same_work(one, window):
+                    waiting.remove(one)
+                    return True
+        return False
+
+    def _take_unmoved(self, said: Reply) -> None:
+        flight = next((one for one in self._flying.values() if one.order_id == said.id), None)
+        if flight is None:
+            return
+        window = self._flying.pop(flight.window.number).window
+        if said.kind in ("refused", "failed"):
+            self._fail(said)
+        elif said.kind == "lost":
+            self._suspect(window)
+        elif said.kind == "late":
+            self._queue.appendleft(replace(window, page=windows.half(window.page)))
+        else:
+            self._queue.appendleft(window)
+            if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
+                self._put_fence(said.epoch)
+
+    def _take_dead(self, order: Order) -> None:
+        flight = next((one for one in self._flying.values() if one.order_id == order.id), None)
+        if flight is not None:
+            self._bury(
+                self._flying.pop(flight.window.number).window, "a worker rejected the page: a fault of mcimport's own"
+            )
+
+    def _suspect(self, window: Window) -> None:
+        """A worker died while it had this page, perhaps of it: the next one has it alone."""
+        self._deaths[window.number] += 1
+        if self._deaths[window.number] >= DEATHS:
+            self._bury(window, f"{DEATHS} workers died while they had this page")
+        else:
+            self._suspects.append(window)
+
+    def _bury(self, window: Window, reason: str) -> None:
+        letter = NewLetter("window", "transport", window.sweep, window.start, window.until, reason)
+        self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
+
+    def _record(self, outcome: Outcome) -> None:
+        try:
+            self._tally.take(outcome)
+        except McimportError as error:
+            self._failure = self._failure or error
+
+    def _fail(self, said: Reply) -> None:
+        kind = ConfigError if said.kind == "refused" else FatalError
+        self._failure = self._failure or kind(said.words, hint=said.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    order_id: str
+    sent: float

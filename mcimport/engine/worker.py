@@ -1,0 +1,195 @@
+"""A Celery worker with threads: takes orders, has them carried out, and sends back what became of them.
+
+An order is acknowledged when its reply is with the broker. One that was delivered before, to a worker that did not come
+back, is not tried again here, for it may be what that worker died of: it is sent back as lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from celery import Celery, bootsteps, signals
+from celery.exceptions import Reject
+from kombu import Queue
+from kombu.pools import producers, set_limit
+from pydantic import SecretStr
+
+from mcimport import limits
+from mcimport.config import Client
+from mcimport.engine import broker
+from mcimport.engine.orders import Order, Reply, encoded, order_of
+from mcimport.engine.workplace import Workplace
+from mcimport.limits import Stop
+from mcimport.trace import Tell
+
+SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
+RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
+STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterwards
+SPARE = 2  # orders that lie ready for each thread, counting the one in its hand
+QUIET = ("celery", "kombu", "amqp", "vine")  # libraries' loggers, told on through ours
+
+Log = Callable[[str, str], None]
+"""Takes a level, "info" or "warning", and a line."""
+
+
+def run_worker(
+    clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: Tell | None = None
+) -> int:
+    """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code."""
+    name, stop = f"{socket.gethostname()}.{os.getpid()}", Stop()
+    _listen_to_libraries(log)
+    app = broker.application(address)
+    app.conf.worker_prefetch_multiplier = SPARE
+    app.conf.task_queues = [Queue(f"mcimport.worker.{name}", auto_delete=True, expires=60)]  # Celery wants one
+    set_limit(concurrency + 1)
+    workplace = Workplace(name, clients, stop, tell)
+    _register(app, workplace, log)
+    app.steps["consumer"].add(_subscriptions(workplace, log))
+    worker = app.Worker(
+        hostname=name,
+        pool_cls="threads",
+        concurrency=concurrency,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel="WARNING",
+        quiet=True,
+    )
+    signals.worker_shutting_down.connect(lambda **_: _leave(stop, workplace, log), weak=False)
+    log("info", f"worker {name} is ready: {concurrency} pages at a time")
+    worker.start()
+    workplace.close()
+    return int(worker.exitcode or 0)
+
+
+def _register(app: Celery, workplace: Workplace, log: Log) -> None:
+    replies = broker.connection(app)  # without heartbeats: nobody would send them between two replies
+
+    def page(task: Any, text: str) -> None:
+        try:
+            order = order_of(text)
+        except msgspec.MsgspecError:
+            log("warning", "a message was rejected: it is no order of this version of mcimport")
+            raise Reject("no order", requeue=False) from None
+        _send(replies, order, _carried_out(workplace, order, log, was_lost=_is_redelivered(task)))
+
+    app.task(name=broker.TASK, bind=True, shared=False)(page)
+    app.finalize()
+
+
+def _carried_out(workplace: Workplace, order: Order, log: Log, *, was_lost: bool) -> Reply:
+    if was_lost and order.kind == "page":
+        return workplace.reply(order, "lost")
+    try:
+        return workplace.carry_out(order)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours: the dead-letter exchange is for these; no traceback, which may hold a person
+        log("warning", f"a page of client {order.client} was rejected ({type(error).__name__})")
+        raise Reject(type(error).__name__, requeue=False) from None
+
+
+def _is_redelivered(task: Any) -> bool:
+    return bool((task.request.delivery_info or {}).get("redelivered"))
+
+
+def _send(replies: Any, order: Order, reply: Reply) -> None:
+    """Raises Reject, to be delivered anew, where the broker does not take it."""
+    try:
+        with producers[replies].acquire(block=True) as producer:
+            producer.publish(
+                encoded(reply),
+                routing_key=order.reply_to,
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=2,
+                retry=True,
+                retry_policy=RETRIES,
+            )
+    except broker.BROKEN as error:
+        raise Reject(type(error).__name__, requeue=True) from None
+
+
+def _leave(stop: Stop, workplace: Workplace, log: Log) -> None:
+    """Called in a signal's handler: so the work is left to a thread."""
+
+    def leave() -> None:
+        log("info", "leaving: pages in hand have 25 s")
+        stop.ask()
+        if not stop.now.wait(limits.LEAVE_WITHIN):
+            stop.at_once()
+            workplace.break_off()
+
+    threading.Thread(target=leave, name="leaving", daemon=True).start()
+
+
+def _subscriptions(workplace: Workplace, log: Log) -> type[bootsteps.StartStopStep]:
+    """A step of Celery's consumer: it begins with each connection to the broker, and ends with it."""
+
+    class Subscriptions(bootsteps.StartStopStep):
+        """Takes queues that have no worker, in an order of its own, then stands by for all others.
+
+        The broker makes the first that comes a queue's active one, and does not balance.
+        """
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            shards = random.sample(range(broker.SHARDS), broker.SHARDS)
+            self._taken, self._rest = (
+                0,
+                iter([(shard, True) for shard in shards] + [(shard, False) for shard in shards]),
+            )
+            self._channel = consumer.connection.channel()
+            self._subscribed: set[int] = set()
+            for queue in map(broker.orders_queue, shards):
+                queue(self._channel).declare()
+            self._timer = consumer.timer
+            self._next(consumer)
+
+        def stop(self, consumer: Any) -> None:
+            """Whatever is under way will be delivered again, to this worker or another."""
+            self._rest = iter(())
+            if consumer.connection is None or not consumer.connection.connected:
+                workplace.break_off()
+
+        def _next(self, consumer: Any) -> None:
+            for shard, is_first_round in self._rest:
+                if shard in self._subscribed:
+                    continue
+                queue = broker.orders_queue(shard)
+                if is_first_round and broker.counted(self._channel, queue.name)[1]:
+                    continue
+                self._subscribed.add(shard)
+                self._taken += is_first_round
+                consumer.task_consumer.add_queue(queue)
+                consumer.task_consumer.consume()
+                pause = SHARE_WITHIN / broker.SHARDS if is_first_round else STAND_BY
+                self._timer.call_after(pause, self._next, (consumer,))
+                return
+            if self._subscribed:
+                log("info", f"takes orders of {self._taken} of {broker.SHARDS} queues, and stands by for the others")
+
+    return Subscriptions
+
+
+def _listen_to_libraries(log: Log) -> None:
+    """Their first line alone: what they log beside it are tracebacks."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log("warning", record.getMessage().partition("\n")[0])
+
+    warnings.filterwarnings("ignore", module="celery.platforms")  # of root: as in a container without users
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery would set up its own
+    for name in QUIET:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        logger.addHandler(Handler())
