@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check audit chaos both-sides bench bench-peers plots test-cron test-image test-ui format readme clean
+.PHONY: help demo test check audit chaos both-sides test-engine bench bench-peers plots test-cron test-image test-ui format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -13,6 +13,7 @@ help:
 	@echo "make readme  write the parts of the README that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
 	@echo "make both-sides  what reconcile promises, on a list of 20,000"
+	@echo "make test-engine  pages moved by workers over a real broker (installs rabbitmq-server, as root on Debian)"
 	@echo "make bench   how fast it is, and how small, each figure beside its ceiling (BENCH=\"ceiling idle\", QUICK=1)"
 	@echo "make bench-peers what one would take instead, on the same list (installs 600 MB)"
 	@echo "make plots   two pictures from bench.json"
@@ -39,6 +40,10 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/hadolint cron/Dockerfile
 	$(BIN)/python tests/audit.py
+
+# Pages over RabbitMQ and Celery, on a broker of its own; installs rabbitmq-server as root on Debian, else ends with 2.
+test-engine: $(VENV)/installed
+	$(BIN)/python tests/engine/run.py
 
 audit: $(VENV)/installed
 	$(BIN)/python tests/audit.py --must

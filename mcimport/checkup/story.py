@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcimport.accounts import Accounts
 from mcimport.checkup import machine
+from mcimport.checkup.engine import engine
 from mcimport.checkup.finding import Finding, bad
 from mcimport.checkup.memory import Memory, remembered
 from mcimport.checkup.services import AT_ONCE, Answered, Doors
@@ -55,6 +56,7 @@ def look(
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
     yield from (Finding("", "keys", "note", words) for words in exposed(settings))
+    yield from engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
     memories = remembered(settings.db_path if state_file.verdict == "good" else None, clients)
     stop = Stop()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import settings
+from mcimport.cli.context import complain, say, settings
 from mcimport.cli.exits import DEAD_LETTERS, OK
+from mcimport.errors import McimportError
 from mcimport.report.standing import HEADS, Standing, document, row
 
 if TYPE_CHECKING:  # loads SQLite's helpers
@@ -43,7 +44,23 @@ def status(
     else:
         plain = is_plain(sys.stdout)
         looking.write_table(HEADS, [row(standing, now, plain=plain) for standing in standings], prose="note")
+        _tell_of_broker(known)
     return DEAD_LETTERS if any(standing.needs_somebody for standing in standings) else OK
+
+
+def _tell_of_broker(known: Settings) -> None:
+    """A broker that is away does not change where the lists stand."""
+    if known.engine.kind != "celery":
+        return
+    from mcimport.cli.engines import check_extra  # noqa: PLC0415 - loads the whole machine
+
+    try:
+        check_extra()
+        from mcimport.engine import broker  # noqa: PLC0415 - an extra
+
+        say(f"broker: {broker.look(known.engine.broker(), known.db_path, known.clients).words}")
+    except McimportError as error:
+        complain(error)
 
 
 def _standings(known: Settings, state: State | None, now: int) -> Iterator[Standing]:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound
@@ -20,6 +21,7 @@ from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
 from mcimport.errors import ConfigError, UnreachableError
+from mcimport.state import is_there, open_state
 
 TASK = "mcimport.page"
 SHARDS = 64
@@ -123,7 +125,7 @@ class Sight:
     """What there is at the broker.
 
     Attributes:
-        queues: those of orders that exist; with_worker: of these, those that somebody takes orders from.
+        queues: of orders; with_worker: of these, those that somebody takes orders from.
         waiting: orders that nobody took yet; outcomes: replies that nobody took yet.
         dead: orders that were rejected, and wait for their coordinator.
     """
@@ -134,23 +136,42 @@ class Sight:
     outcomes: int
     dead: int
 
+    @property
+    def words(self) -> str:
+        return (
+            f"{self.with_worker} of {self.queues} queues have a worker, {self.waiting:,} orders waiting,"
+            f" {self.outcomes:,} outcomes not fetched, {self.dead:,} in dead-letter queues"
+        )
 
-def look(address: SecretStr, memory: str, clients: Iterable[str]) -> Sight:
-    """Raises UnreachableError. Nothing is made there that was not there before."""
+
+def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
+    """`db_path`: whose outcomes and dead letters are counted; it need not exist.
+
+    Raises UnreachableError, ConfigError or StateError. Nothing is made there that was not there before.
+    """
+    memory = _memory(db_path)
     with in_words(), connection(application(address)) as line:
         line.connect()
         orders = [_counted(line, orders_queue(shard).name) for shard in range(SHARDS)]
-        names = list(clients)
+        names = list(clients) if memory else []
         outcomes = [_counted(line, outcomes_queue(memory, name).name) for name in names]
         dead = [_counted(line, dead_queue(memory, name).name) for name in names]
     there = [one for one in orders if one is not None]
     return Sight(
-        queues=len(there),
+        queues=SHARDS,
         with_worker=sum(consumers > 0 for _, consumers in there),
         waiting=sum(messages for messages, _ in there),
         outcomes=sum(one[0] for one in outcomes if one),
         dead=sum(one[0] for one in dead if one),
     )
+
+
+def _memory(db_path: Path) -> str:
+    """Empty without a state file."""
+    if not is_there(db_path):
+        return ""
+    with open_state(db_path, create=False) as state:
+        return state.name
 
 
 def _counted(line: Connection, queue: str) -> tuple[int, int] | None:

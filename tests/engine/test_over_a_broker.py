@@ -1,0 +1,320 @@
+"""The main job over RabbitMQ and Celery: every promise holds with any number of workers, whichever of them dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from conftest import Importer
+from test_many_clients import carried_of, expected_of
+
+from engine.conftest import Crew, clients
+from mcimport.engine import remote
+from mcimport.engine.broker import SHARDS
+from mcimport.sandbox.ledger import Request, most_in_any_second, most_open
+
+SYNC = ("sync", "--engine", "celery")
+OVERLAP = 10  # pushes that a worker which was stopped may have had in its hands when it woke
+
+
+def everybody_is_in(importer: Importer, found: dict[str, dict[str, str]]) -> None:
+    """And nobody is in another's account."""
+    for client in found.values():
+        assert carried_of(importer, client) == expected_of(importer, client) != set()
+
+
+def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
+    return [one for one in importer.box.requests if one.side == "ometria" and one.key == client["ometria_key"]]
+
+
+def busiest_second(importer: Importer, client: dict[str, str]) -> int:
+    jitter = importer.box.knobs.jitter
+    return most_in_any_second((one.at for one in pushes(importer, client)), 1 - jitter)
+
+
+def connections_open(importer: Importer, client: dict[str, str]) -> int:
+    return most_open(importer.box.requests, client["mailchimp_key"])
+
+
+def sync_points(importer: Importer) -> dict[str, str | None]:
+    lines = importer("status", "--json").lines
+    return {line["client"]: line["sync_point"] for line in lines}
+
+
+@contextmanager
+def meanwhile(*deeds: tuple[float, Callable[[], object]]) -> Iterator[list[float]]:
+    """Does each so many seconds after the one before, as long as the block goes on; yields when each was done."""
+    over, done = threading.Event(), list[float]()
+
+    def do() -> None:
+        for pause, deed in deeds:
+            if over.wait(pause):
+                return
+            deed()
+            done.append(time.monotonic())
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    try:
+        yield done
+    finally:
+        over.set()
+        thread.join()
+
+
+# ---- on a good day
+
+
+def test_twenty_clients_over_four_workers(crew: Crew) -> None:
+    """Everybody is in, no limit was met, and each worker had a share of the accounts."""
+    importer = crew.importer
+    found = clients(crew, 20, size=600)
+    importer.box.knobs.pushes_per_second = 8
+    importer.box.knobs.latency = 0.05
+    importer.box.knobs.jitter = 0.1  # six processes on two cores: what leaves evenly arrives less so
+    workers = crew.hire_ready(4)
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 0, ended.err
+    everybody_is_in(importer, found)
+    assert [(one.side, one.status, one.open) for one in importer.box.requests if one.status not in (200, 202)] == []
+    for client in found.values():
+        assert busiest_second(importer, client) <= 8
+        assert connections_open(importer, client) <= 10
+    shares = [one.share for one in workers]
+    assert sum(shares) in range(SHARDS, SHARDS + 9)  # two may take one at the same moment: the first is its worker
+    assert min(shares) > 0, shares
+
+
+def test_what_changed_since_is_carried_and_an_idle_list_sends_no_order(crew: Crew) -> None:
+    """The second run finds nothing, the third one who changed; both are like a sync's in one process."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    (worker,) = crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    worker.leave()
+    idle = importer.in_a_process(*SYNC, "--json")  # without any worker
+    assert (idle.code, idle.line["contacts_pushed"]) == (0, 0), idle.err
+    audience = importer.box.audience(found["c0"]["list_key"])
+    audience.add(email_address="new@example.com")
+    crew.hire_ready()
+    changed = importer.in_a_process(*SYNC, "--json")
+    assert (changed.code, changed.line["contacts_pushed"]) == (0, 1), changed.err
+    everybody_is_in(importer, found)
+
+
+def test_a_worker_that_is_asked_to_leave_gives_back_what_it_has(crew: Crew) -> None:
+    """Its pages end or go to the next worker at once; none is suspected of anything."""
+    importer = crew.importer
+    found = clients(crew, 2, size=1_500)
+    importer.box.knobs.pushes_per_second = 8
+    first, _ = crew.hire_ready(2)
+    coordinator = crew.coordinator()
+    while len(pushes(importer, found["c0"])) < 5:
+        assert coordinator.poll() is None
+    assert first.leave() == 0
+    out, err = coordinator.communicate(timeout=100)
+    assert coordinator.returncode == 0, err
+    assert sum(json.loads(line)["dead_letters"] for line in out.splitlines()) == 0
+    everybody_is_in(importer, found)
+    for client in found.values():
+        assert busiest_second(importer, client) <= 8
+
+
+# ---- on a bad one
+
+
+def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
+    """Workers killed, one stopped and woken, the coordinator killed twice, the broker restarted: everybody arrives.
+
+    Sync points stand where they would without all that, and no account is pushed to faster than it may, but for what
+    the stopped worker had in its hands.
+    """
+    importer = crew.importer
+    found = clients(crew, 6, size=2_400, window=12)  # for half a minute, at eight pushes a second
+    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
+    importer.box.knobs.latency = 0.1
+    workers = crew.hire_ready(4)
+    coordinators = [crew.coordinator()]
+
+    def kill_a_worker() -> None:
+        workers.pop(0).kill()
+        workers.extend(crew.hire())
+
+    def kill_the_coordinator() -> None:
+        former = coordinators[-1]
+        former.kill()
+        coordinators.append(crew.coordinator())
+
+    deeds = [
+        (2.0, kill_a_worker),
+        (2.0, kill_the_coordinator),
+        (1.0, lambda: workers[0].signal(signal.SIGSTOP)),
+        (3.0, kill_the_coordinator),
+        (2.0, crew.rabbit.stop),
+        (2.0, crew.rabbit.start),
+        (12.0, lambda: workers[0].signal(signal.SIGCONT)),
+        (3.0, workers[1].kill),
+    ]
+    with meanwhile(*deeds) as done:
+        for number in range(len(deeds)):
+            coordinators[number].communicate(timeout=150)
+            if number == len(coordinators) - 1:
+                break
+    assert len(done) == len(deeds)
+    workers[0].signal(signal.SIGCONT)
+    crew.hire_ready()
+    last = importer.in_a_process(*SYNC, "--json")
+    assert last.code in (0, 3), last.err
+    again = importer.in_a_process(*SYNC, "--json")
+    assert again.code == 0, again.err
+    everybody_is_in(importer, found)
+    assert importer("dlq", "list", "--json").lines == []
+    assert all(point is not None for point in sync_points(importer).values())
+    for client in found.values():
+        assert busiest_second(importer, client) <= 8 + OVERLAP
+
+
+# ---- pages that harm
+
+
+def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(crew: Crew) -> None:
+    """All else is done; a replay over the broker mends the one, a replay in one process the other."""
+    importer = crew.importer
+    found = clients(crew, 1, size=600, window=100)
+    box, list_key = importer.box, found["c0"]["list_key"]
+    box.knobs.broken = ["550-550"]
+    workers = crew.hire_ready(2)
+    deadly: list[tuple[str, str]] = []
+
+    def strike(request: Request) -> None:
+        """Whoever asks for that page dies of it, as of a fault in a library; the other workers go on."""
+        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
+        is_page = request.query.get("count") not in (None, "1") and request.query.get("offset", "0") == "0"
+        if not (is_page and all(span)):
+            return
+        if not deadly:
+            deadly.append(span)
+        if span == deadly[0]:
+            for one in workers:
+                if one.is_alive:
+                    one.kill()
+            workers.extend(crew.hire())
+
+    def fault(request: Request) -> str | None:
+        if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
+            strike(request)
+        return None
+
+    box.knobs.fault = fault
+    ended = importer.in_a_process(*SYNC, "--json")
+    box.knobs.fault = None
+    assert ended.code == 3, ended.err
+    letters = importer("dlq", "list", "--json").lines
+    assert sorted(letter["kind"] for letter in letters) == ["window", "window"], letters
+    reasons = " ".join(letter["reason"] for letter in letters)
+    assert "workers died" in reasons
+    assert "500" in reasons
+    box.knobs.broken = []
+    crew.hire_ready()
+    by_id = {"workers died" in letter["reason"]: str(letter["id"]) for letter in letters}
+    assert importer.in_a_process("dlq", "replay", by_id[True], "--engine", "celery").code == 0
+    assert importer.in_a_process("dlq", "replay", by_id[False]).code == 0
+    assert importer("dlq", "list", "--json").lines == []
+    everybody_is_in(importer, found)
+
+
+# ---- who may not, and who is not there
+
+
+def test_a_worker_refuses_a_client_that_it_does_not_have(crew: Crew) -> None:
+    """In words that reach the coordinator; nothing is pushed, and the other client is done."""
+    importer = crew.importer
+    found = clients(crew, 2, size=120)
+    whole = importer.config.read_text()
+    importer.config.write_text(whole[: whole.index("[clients.c1]")])
+    crew.hire_ready()
+    importer.config.write_text(whole)
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 2
+    errors = {line["client"]: line["error"] for line in ended.lines}
+    assert errors["c0"] is None
+    assert "has no client c1" in errors["c1"]
+    assert pushes(importer, found["c1"]) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('ometria_api_key = "{ometria_key}"', 'ometria_api_key = "another"', "Ometria key of client c0 is not"),
+        ("[retry]", '[ometria]\ncollection = "people"\n[retry]', "settings of client c0 are not"),
+    ],
+    ids=["another key", "another collection"],
+)
+def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: str, after: str, words: str) -> None:
+    """Another key leads to another account, other settings make another contact: both are refused before any push."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    whole = importer.config.read_text()
+    changed = whole.replace(before.format(**found["c0"]), after)
+    assert changed != whole
+    importer.config.write_text(changed)
+    crew.hire_ready()
+    importer.config.write_text(whole)
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 2
+    assert words in ended.line["error"]
+    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+
+
+def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than waiting for ever; what it planned is pending, and the next one goes on with it."""
+    monkeypatch.setattr(remote, "NOBODY", 0.5)
+    monkeypatch.setattr(remote, "LOOK_AT_QUEUE", 0.2)
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    importer.configure(
+        importer.config.read_text().replace("{", "{{").replace("}", "}}")
+        + f'[engine]\nbroker = "{crew.rabbit.address}"\n'
+    )
+    ended = importer(*SYNC, "--json")
+    assert ended.code == 1
+    assert "no worker takes orders" in ended.line["error"]
+    crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    everybody_is_in(importer, found)
+
+
+def test_check_and_status_know_the_broker(crew: Crew) -> None:
+    """Whether it can be reached, whether anybody takes orders, and what waits."""
+    importer = crew.importer
+    clients(crew, 1, size=120)
+    importer.config.write_text('[engine]\nkind = "celery"\n' + importer.config.read_text())
+    ended = importer.in_a_process("check", "--json")
+    found = {line["subject"]: line for line in ended.lines}
+    assert (ended.code, found["broker"]["verdict"], found["workers"]["verdict"]) == (1, "good", "bad")
+    crew.hire_ready()
+    assert importer.in_a_process("check").code == 0
+    assert importer.in_a_process("sync").code == 0
+    ended = importer.in_a_process("status")
+    assert f"broker: {SHARDS} of {SHARDS} queues have a worker, 0 orders waiting, 0 outcomes" in ended.err
+    away = {"MCIMPORT_BROKER": "amqp://guest:pass-word@127.0.0.1:9//"}
+    for command in ("check", "status"):
+        ended = importer.in_a_process(command, environment=away)
+        assert "the broker cannot be reached" in ended.out + ended.err
+        assert "pass-word" not in ended.out + ended.err
+
+
+def test_a_wrong_password_is_said_at_once(crew: Crew) -> None:
+    """It is a setting, so the exit code is 2; the address is not repeated."""
+    importer = crew.importer
+    clients(crew, 1, size=120)
+    wrong = crew.rabbit.address.replace("guest:guest", "guest:pass-word")
+    ended = importer.in_a_process(*SYNC, environment={"MCIMPORT_BROKER": wrong})
+    assert ended.code == 2
+    assert "does not let us in" in ended.err
+    assert "pass-word" not in ended.err
