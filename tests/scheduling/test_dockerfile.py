@@ -65,8 +65,9 @@ def test_what_builds_it_stays_behind() -> None:
 
 
 def test_the_versions_are_those_that_were_tested() -> None:
-    """What pip installs is held to constraints.txt."""
-    assert any("--constraint constraints.txt ." in rest for name, rest in stages()[0] if name == "RUN")
+    """What pip installs, workers' extra included, is held to constraints.txt."""
+    (install,) = [rest for name, rest in stages()[0] if name == "RUN" and " install --no-cache-dir " in rest]
+    assert "--constraint constraints.txt '.[celery]'" in install
 
 
 def test_it_is_the_command_as_nobody_in_particular() -> None:

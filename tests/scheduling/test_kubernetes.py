@@ -8,37 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped] # the package ships no types
+import manifests
 import pytest
-import yaml
 from crontab_table import CRONTAB, PROGRAM, entries
+from manifests import BASE, MOUNTS, base, releases, volumes
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, USAGE
 from mcimport.config import load
 from mcimport.limits import LEAVE_WITHIN
 from mcimport.version import __version__
 
-BASE = CRONTAB.with_name("kubernetes")
-OLDEST = (1, 31)  # the first in which the policy on exit codes is no longer a beta
-MOUNTS = {"config": "/etc/mcimport", "keys": "/run/secrets/mcimport", "state": "/var/lib/mcimport"}
-
-
-def releases() -> list[str]:
-    """Those that the schemas' package knows, from the oldest that the manifests are for."""
-    known = [one.rpartition(".")[0] for one in kubernetes_validate.utils.all_versions()]
-    return [one for one in known if tuple(map(int, one.split("."))) >= OLDEST]
-
-
-def rendered() -> list[dict[str, Any]]:
-    """What kustomize makes of the base: as it only lists resources, rendering is reading."""
-    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text(encoding="utf-8"))
-    assert kustomization.keys() == {"apiVersion", "kind", "resources"}
-    texts = [(BASE / name).read_text(encoding="utf-8") for name in kustomization["resources"]]
-    return [document for text in texts for document in yaml.safe_load_all(text)]
-
 
 def the(kind: str, name: str = "") -> dict[str, Any]:
-    (only,) = [one for one in rendered() if one["kind"] == kind and name in ("", one["metadata"]["name"])]
-    return only
+    return manifests.the(base(), kind, name)
 
 
 CRON_JOBS = ("mcimport", "mcimport-reconcile")
@@ -68,14 +50,14 @@ def container(pod: dict[str, Any]) -> Any:
 
 def test_every_file_of_the_base_is_rendered() -> None:
     """No manifest lies beside the kustomization that it does not list, and there is no Secret among them."""
-    assert [one["kind"] for one in rendered()] == ["ConfigMap", "PersistentVolumeClaim", *["CronJob"] * 2]
-    assert len(list(BASE.iterdir())) == 5
+    assert [one["kind"] for one in base()] == ["ConfigMap", "PersistentVolumeClaim", *["CronJob"] * 2]
+    assert len([one for one in BASE.iterdir() if one.is_file()]) == 5
 
 
 @pytest.mark.parametrize("release", releases())
 def test_the_manifests_are_what_the_release_takes(release: str) -> None:
     """Every document is valid in it, without a field that it does not know."""
-    for document in rendered():
+    for document in base():
         assert kubernetes_validate.validate(document, release, strict=True) == release
 
 
@@ -137,10 +119,6 @@ def test_the_state_is_one_pods_alone(pod: dict[str, Any]) -> None:
     claim = the("PersistentVolumeClaim")
     assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
     assert volumes(pod)["state"] == {"persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
-
-
-def volumes(pod: dict[str, Any]) -> dict[str, Any]:
-    return {one["name"]: {key: value for key, value in one.items() if key != "name"} for one in pod["volumes"]}
 
 
 def test_nothing_is_writable_but_the_state(pod: dict[str, Any], container: dict[str, Any]) -> None:
