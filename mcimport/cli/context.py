@@ -28,10 +28,10 @@ class Options:
     db: Path | None = None
 
 
-def settings(context: typer.Context) -> Settings:
-    """Raises ConfigError, before any request."""
+def settings(context: typer.Context, *, has_state: bool = True) -> Settings:
+    """Raises ConfigError, before any request. `has_state`: False for a command that never looks at a state file."""
     options = context.find_object(Options) or Options()
-    return load(config=options.config, db=options.db)
+    return load(config=options.config, db=options.db or (None if has_state else Path("no state file")))
 
 
 class LogFormat(StrEnum):

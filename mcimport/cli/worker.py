@@ -23,7 +23,7 @@ def worker(
     from mcimport.cli.engines import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
 
     log = speak(log_format)
-    known = settings(context)
+    known = settings(context, has_state=False)
     check_extra()
     from mcimport.cli.work import prepared, teller  # noqa: PLC0415 - as above
     from mcimport.engine.worker import run_worker  # noqa: PLC0415 - an extra

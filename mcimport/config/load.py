@@ -117,7 +117,10 @@ def _address(environ: Mapping[str, str], variable: str) -> str | None:
 
 
 def _default_db() -> Path:
-    path = platformdirs.user_state_path("mcimport")
+    try:
+        path = platformdirs.user_state_path("mcimport")
+    except RuntimeError:  # neither a home nor an entry of its own among the users
+        path = Path()
     if not path.is_absolute():  # a user without a home, as in some containers: it would land in a folder called "~"
         raise ConfigError("this user has no state directory", hint="name the state file: --db PATH or MCIMPORT_DB")
     return path / "mcimport.db"

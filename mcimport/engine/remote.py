@@ -45,6 +45,7 @@ BROKER_AWAY = 120.0  # seconds for which the broker may be away
 AGAIN = 1.0  # seconds between two tries to reach it
 LOOK_AT_QUEUE = 5.0  # seconds between two looks at who takes orders
 OVERDUE = PAGE_DEADLINE + 300.0  # seconds after which an order, or a fence, is taken to be lost with its broker
+PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
 DEATHS = 3  # workers that a page may cost: the first perhaps beside others, the next ones alone
 
 
@@ -121,6 +122,7 @@ class _Dispatch:
         self._failure: McimportError | None = None
         self._alone_since: float | None = None  # there is nobody at the queue
         self._looked = time.monotonic()
+        self._not_before = 0.0
 
     def run(self) -> None:
         """Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError."""
@@ -204,7 +206,7 @@ class _Dispatch:
     # ---- out
 
     def _fill(self) -> None:
-        if self._fence or self._leaving():
+        if self._fence or self._leaving() or time.monotonic() < self._not_before:
             return
         if self._suspects:  # one at a time, and nothing beside it
             if not self._flying:
@@ -269,6 +271,7 @@ class _Dispatch:
         elif said.kind in ("refused", "failed"):
             self._fail(said)
         elif said.kind != "clear":
+            self._not_before = time.monotonic() + PAUSE
             self._put_fence()
 
     def _take_outcome(self, said: Reply) -> None:
@@ -315,6 +318,7 @@ class _Dispatch:
             self._queue.appendleft(replace(window, page=windows.half(window.page)))
         else:
             self._queue.appendleft(window)
+            self._not_before = time.monotonic() + PAUSE
             if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
                 self._put_fence(said.epoch)
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import socket
 import threading
-import warnings
+import time
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import msgspec
 from celery import Celery, bootsteps, signals
+from celery.app.trace import setup_worker_optimizations
 from celery.exceptions import Reject
+from celery.worker import state
 from kombu import Queue
 from kombu.pools import producers, set_limit
 from pydantic import SecretStr
@@ -33,6 +37,7 @@ from mcimport.trace import Tell
 SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
 STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterwards
+LOOK_UP = 0.1  # seconds between two looks at whether the pages in hand have ended
 SPARE = 2  # orders that lie ready for each thread, counting the one in its hand
 QUIET = ("celery", "kombu", "amqp", "vine")  # libraries' loggers, told on through ours
 
@@ -45,7 +50,7 @@ def run_worker(
 ) -> int:
     """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code."""
     name, stop = f"{socket.gethostname()}.{os.getpid()}", Stop()
-    _listen_to_libraries(log)
+    _listen_to_libraries(stop, log)
     app = broker.application(address)
     app.conf.worker_prefetch_multiplier = SPARE
     app.conf.task_queues = [Queue(f"mcimport.worker.{name}", auto_delete=True, expires=60)]  # Celery wants one
@@ -53,7 +58,10 @@ def run_worker(
     workplace = Workplace(name, clients, stop, tell)
     _register(app, workplace, log)
     app.steps["consumer"].add(_subscriptions(workplace, log))
-    worker = app.Worker(
+    # Without Celery's own handlers of signals: it would begin by cancelling its consumers. See `Subscriptions.stop`.
+    # What its own command does beside them is this.
+    setup_worker_optimizations(app, name)
+    worker = app.WorkController(
         hostname=name,
         pool_cls="threads",
         concurrency=concurrency,
@@ -61,9 +69,8 @@ def run_worker(
         without_mingle=True,
         without_heartbeat=True,
         loglevel="WARNING",
-        quiet=True,
     )
-    signals.worker_shutting_down.connect(lambda **_: _leave(stop, workplace, log), weak=False)
+    _leave_when_asked(stop, workplace, log)
     log("info", f"worker {name} is ready: {concurrency} pages at a time")
     worker.start()
     workplace.close()
@@ -116,20 +123,29 @@ def _send(replies: Any, order: Order, reply: Reply) -> None:
         raise Reject(type(error).__name__, requeue=True) from None
 
 
-def _leave(stop: Stop, workplace: Workplace, log: Log) -> None:
-    """Called in a signal's handler: so the work is left to a thread."""
+def _leave_when_asked(stop: Stop, workplace: Workplace, log: Log) -> None:
+    """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
-        log("info", "leaving: pages in hand have 25 s")
+        log("info", f"leaving: pages in hand have {limits.LEAVE_WITHIN:.0f} s")
         stop.ask()
-        if not stop.now.wait(limits.LEAVE_WITHIN):
-            stop.at_once()
-            workplace.break_off()
+        deadline = time.monotonic() + limits.LEAVE_WITHIN
+        while workplace.is_busy and time.monotonic() < deadline and not stop.now.wait(LOOK_UP):
+            pass
+        stop.at_once()
+        workplace.break_off()
+        setattr(state, "should_stop", 0)  # noqa: B010 - Celery's loop looks at it, and ends with that code; its type says None
 
-    threading.Thread(target=leave, name="leaving", daemon=True).start()
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=stop.at_once if stop.asked.is_set() else leave, name="leaving", daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
 
 
-def _subscriptions(workplace: Workplace, log: Log) -> type[bootsteps.StartStopStep]:
+def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it needs around it
+    workplace: Workplace, log: Log
+) -> type[bootsteps.StartStopStep]:
     """A step of Celery's consumer: it begins with each connection to the broker, and ends with it."""
 
     class Subscriptions(bootsteps.StartStopStep):
@@ -154,8 +170,14 @@ def _subscriptions(workplace: Workplace, log: Log) -> type[bootsteps.StartStopSt
             self._next(consumer)
 
         def stop(self, consumer: Any) -> None:
-            """Whatever is under way will be delivered again, to this worker or another."""
+            """Whatever is under way will be delivered again, to this worker or another.
+
+            Consumers are not cancelled: the next worker of a busy classic queue would wait for ever. They end with the
+            connection.
+            """
             self._rest = iter(())
+            if consumer.task_consumer is not None:
+                consumer.task_consumer.cancel = consumer.task_consumer.close = lambda: None
             if consumer.connection is None or not consumer.connection.connected:
                 workplace.break_off()
 
@@ -179,14 +201,14 @@ def _subscriptions(workplace: Workplace, log: Log) -> type[bootsteps.StartStopSt
     return Subscriptions
 
 
-def _listen_to_libraries(log: Log) -> None:
-    """Their first line alone: what they log beside it are tracebacks."""
+def _listen_to_libraries(stop: Stop, log: Log) -> None:
+    """Their first line alone: what they log beside it are tracebacks. Nothing of what they lose while we leave."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            log("warning", record.getMessage().partition("\n")[0])
+            if not stop.asked.is_set():
+                log("warning", record.getMessage().partition("\n")[0])
 
-    warnings.filterwarnings("ignore", module="celery.platforms")  # of root: as in a container without users
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery would set up its own
     for name in QUIET:
         logger = logging.getLogger(name)

@@ -96,6 +96,9 @@ class Workplace:
 
     def carry_out(self, order: Order) -> Reply:
         """Never raises what `errors` knows: it is in the reply."""
+        return self.reply(order, "returned") if self._stop.asked.is_set() else self._carried_out(order)
+
+    def _carried_out(self, order: Order) -> Reply:
         client = self._clients.get(order.client)
         if client is None:
             words = f"worker {self._name} has no client {order.client}"
@@ -113,6 +116,10 @@ class Workplace:
             return self.reply(order, "refused", words=f"worker {self._name}: {error}", hint=error.hint)
         except ServiceError as error:
             return self.reply(order, "failed", words=str(error), hint=error.hint, status=error.status)
+
+    @property
+    def is_busy(self) -> bool:
+        return any(room.sittings for room in self._all_rooms())
 
     def break_off(self) -> None:
         """The messages under way may be another's by now: ends the work on all of them."""
