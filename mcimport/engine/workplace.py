@@ -26,6 +26,7 @@ from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.trace import Tell
 
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
+TAKEN_OVER = 1.1  # seconds; limits are told by the second
 PAGE_DEADLINE = 1_200.0  # seconds; far below the half hour after which RabbitMQ takes a message back
 LOOK = 1.0  # seconds between two looks at the pages under way
 MOST_OPEN = 100  # clients whose connections are kept for their next order
@@ -89,7 +90,7 @@ class Workplace:
         self._clients = clients
         self._stop = stop
         self._lease = Lease(STOOD_STILL, self.break_off)
-        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
+        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check, begins_after=TAKEN_OVER)
         self._rooms: dict[str, _Room] = {}
         self._lock = threading.Lock()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()

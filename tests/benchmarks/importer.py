@@ -56,7 +56,7 @@ class Importer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.db = folder / "state.db"
-        self._config = folder / "mcimport.toml"
+        self.config = folder / "mcimport.toml"
 
     def configure(
         self,
@@ -73,8 +73,8 @@ class Importer:
             f"reads_per_second = {reads}\n"
         )
         clients = (CLIENT.format(**msgspec.structs.asdict(one)) for one in accounts)
-        self._config.write_text("\n".join([shared, *clients]), encoding="utf-8")
-        self._config.chmod(0o600)
+        self.config.write_text("\n".join([shared, *clients]), encoding="utf-8")
+        self.config.chmod(0o600)
 
     def __call__(self, *arguments: str, is_metered: bool = False) -> Ran:
         """Runs a command to its end. Raises RuntimeError when that is not exit code 0."""
@@ -94,7 +94,7 @@ class Importer:
         return [sys.executable, "-m", "benchmarks.meter", str(marks), *self._options(), *arguments]
 
     def _options(self) -> list[str]:
-        return ["--config", str(self._config), "--db", str(self.db)]
+        return ["--config", str(self.config), "--db", str(self.db)]
 
 
 def run(command: Sequence[str], folder: Path) -> Ran:

@@ -40,6 +40,11 @@ class Rabbit:
     def address(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self._port}//"
 
+    @property
+    def pid(self) -> int:
+        """Of the broker's own process: what was started is a script before it."""
+        return int((self._folder / "pid").read_text())
+
     def __enter__(self) -> Self:
         self.start()
         return self

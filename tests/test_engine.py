@@ -1,0 +1,206 @@
+"""The engine of many machines, as far as it needs no broker: `make test-engine` tries the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import CONFIG, Importer, Stage, carried, expected
+
+from mcimport.config import load
+from mcimport.engine.orders import Order, encoded, order_of, sealed, settings_of
+from mcimport.engine.shares import leaders
+from mcimport.engine.workplace import Workplace
+from mcimport.limits import Stop
+from mcimport.models import Window
+from mcimport.sandbox.ledger import Request
+
+LATER = 2_000_000_000
+
+
+def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: Any) -> Order:
+    """For the whole list of the importer's one client."""
+    client = load(config=importer.config, environ={}).clients["acme"]
+    window = Window(number=0, sweep="listed", since=None, until=LATER)
+    made = Order(
+        kind="page",
+        id=f"{kind}{epoch}",
+        epoch=epoch,
+        memory="m",
+        reply_to="q",
+        client="acme",
+        list_key=importer.box.list_key,
+        run_id=1,
+        nonce="n",
+        seal=sealed(client, "n"),
+        settings=settings_of(client.rules(importer.box.list_key, None)),
+        window=window if kind == "page" else None,
+    )
+    return msgspec.structs.replace(made, kind=kind, **changes)
+
+
+@pytest.fixture
+def stop() -> Any:
+    one = Stop()
+    yield one
+    one.at_once()
+
+
+def workplace(importer: Importer, stop: Stop) -> Workplace:
+    return Workplace("w", load(config=importer.config, environ={}).clients, stop)
+
+
+def test_a_sync_without_it_loads_nothing_of_celery(stage: Stage) -> None:
+    """Who does not have the extra misses nothing."""
+    importer = stage(size=10)
+    program = (
+        "import sys\nfrom mcimport.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'celery', 'kombu', 'amqp', 'billiard'}, loaded\n"
+    )
+    command = [sys.executable, "-c", program, *importer.command("sync", "--quiet")[3:]]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: Stage) -> None:
+    """A and c share nothing with each other, but both share something with b."""
+    importer = stage()
+    table = '[clients.{}]\nlists = ["{}"]\nmailchimp_api_key = "{}-us6"\nometria_api_key = "{}"\n'
+    importer.configure(
+        table.format("c", "3", "m3", "o2") + table.format("b", "2", "m1", "o2")
+        + table.format("a", "1", "m1", "o1") + table.format("alone", "4", "m4", "o4")
+    )  # fmt: skip
+    found = leaders(load(config=importer.config, environ={}).clients.values())
+    assert found == {"a": "a", "b": "a", "c": "a", "alone": "alone"}
+
+
+def test_an_order_holds_no_key_and_nobody(stage: Stage) -> None:
+    """What is sent is read by whoever can read the broker's disk."""
+    importer = stage(size=10)
+    text = encoded(order(importer, watched=("abc",))).decode()
+    assert order_of(text) == order(importer, watched=("abc",))
+    assert importer.box.ometria_key not in text
+    assert importer.box.mailchimp_key.partition("-")[0] not in text
+    assert "@" not in text
+
+
+def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) -> None:
+    """What it needs stands in the order and in its own configuration."""
+    importer = stage(size=50)
+    reply = workplace(importer, stop).carry_out(order(importer))
+    assert reply.kind == "moved"
+    assert reply.outcome is not None
+    assert reply.outcome.pushed == len(expected(importer)) == len(carried(importer))
+    assert reply.costs.ometria_requests == 1
+    assert not importer.db.exists()
+
+
+def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, stop: Stop) -> None:
+    """Whoever had it before may have pushed until now: eight of theirs and eight of ours are too many for a second."""
+    importer = stage(size=50)
+    began = time.monotonic()
+    workplace(importer, stop).carry_out(order(importer))
+    assert next(one.at for one in importer.box.requests if one.side == "ometria") > began + 1
+
+
+def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop) -> None:
+    """Even where that hangs in a dead connection: it is ended, says so, and nothing of it is pushed afterwards."""
+    importer = stage(size=50)
+    asked = threading.Event()
+
+    def hang(request: Request) -> str | None:
+        asked.set()
+        return "silent" if request.side == "mailchimp" else None
+
+    importer.box.knobs.fault = hang
+    place = workplace(importer, stop)
+    with ThreadPoolExecutor(1) as pool:
+        older = pool.submit(place.carry_out, order(importer, epoch=1))
+        assert asked.wait(20)
+        fence = place.carry_out(order(importer, "fence", epoch=2))
+        assert older.done()
+        assert (fence.kind, older.result().kind, older.result().epoch) == ("clear", "outdated", 2)
+    importer.box.knobs.fault = None
+    assert place.carry_out(order(importer, epoch=1)).kind == "outdated"
+    assert carried(importer) == set()
+    assert place.carry_out(order(importer, epoch=2)).kind == "moved"
+    assert carried(importer) == expected(importer)
+
+
+def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> None:
+    """The message may be another worker's by now: after a standstill, or when the broker is gone."""
+    importer = stage(size=50)
+    asked = threading.Event()
+
+    def hang(request: Request) -> str | None:
+        asked.set()
+        return "silent" if request.side == "mailchimp" else None
+
+    importer.box.knobs.fault = hang
+    place = workplace(importer, stop)
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(place.carry_out, order(importer))
+        assert asked.wait(20)
+        place.break_off()
+        assert page.result(20).kind == "returned"
+    importer.box.knobs.fault = None
+    assert place.carry_out(order(importer)).kind == "moved"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"client": "nobody"}, "has no client nobody"),
+        ({"seal": "x"}, "key of client acme"),
+        ({"settings": "x"}, "settings of client acme"),
+    ],
+    ids=["unknown client", "another key", "other settings"],
+)
+def test_what_is_not_alike_is_refused_before_any_request(
+    stage: Stage, stop: Stop, changes: dict[str, Any], words: str
+) -> None:
+    """In words for the coordinator."""
+    importer = stage(size=50)
+    reply = workplace(importer, stop).carry_out(order(importer, **changes))
+    assert reply.kind == "refused"
+    assert words in reply.words
+    assert importer.box.requests == []
+
+
+def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stage, stop: Stop) -> None:
+    """As it would stand in a run's error here."""
+    importer = stage(size=50)
+    importer.box.knobs.fault = lambda _: "401"
+    reply = workplace(importer, stop).carry_out(order(importer))
+    assert (reply.kind, reply.status) == ("failed", 401)
+    assert "key is not accepted" in reply.words
+
+
+@pytest.mark.parametrize(
+    "address", ["redis://127.0.0.1", "amqp://host name", "http://u:secret@host/", "amqp://u:p@h:5672/ x"]
+)
+def test_an_address_of_no_broker_is_refused_without_being_repeated(stage: Stage, address: str) -> None:
+    """Before any request, with exit code 2."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nkind = "celery"\nbroker = "{address}"\n{CONFIG}')
+    ended = importer("sync")
+    assert ended.code == 2
+    assert "[engine] broker" in ended.err
+    assert address not in ended.err
+    assert importer.box.requests == []
+
+
+def test_a_broker_that_is_not_set_is_said_so(stage: Stage) -> None:
+    """It is asked for in a variable where nothing else is said."""
+    importer = stage(size=10)
+    ended = importer.in_a_process("sync", "--engine", "celery")
+    assert ended.code == 2
+    assert "the variable MCIMPORT_BROKER is not set" in ended.err
