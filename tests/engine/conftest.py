@@ -21,14 +21,14 @@ READY_WITHIN = 60  # seconds
 class Worker:
     """`mcimport worker` in a process of its own; what it says is kept."""
 
-    def __init__(self, importer: Importer, address: str, *options: str) -> None:
+    def __init__(self, importer: Importer, address: str, **environment: str) -> None:
         self.lines: list[str] = []
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            importer.command("worker", *options),
+            importer.command("worker"),
             stderr=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), "MCIMPORT_BROKER": address},
+            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), "MCIMPORT_BROKER": address, **environment},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -79,13 +79,13 @@ class Crew:
         self.workers: list[Worker] = []
         importer.environment["MCIMPORT_BROKER"] = rabbit.address
 
-    def hire(self, many: int = 1, *options: str) -> list[Worker]:
-        hired = [Worker(self.importer, self.rabbit.address, *options) for _ in range(many)]
+    def hire(self, many: int = 1, **environment: str) -> list[Worker]:
+        hired = [Worker(self.importer, self.rabbit.address, **environment) for _ in range(many)]
         self.workers += hired
         return hired
 
-    def hire_ready(self, many: int = 1, *options: str) -> list[Worker]:
-        hired = self.hire(many, *options)
+    def hire_ready(self, many: int = 1, **environment: str) -> list[Worker]:
+        hired = self.hire(many, **environment)
         for one in hired:
             one.wait_until_ready()
         return hired

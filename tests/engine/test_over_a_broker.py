@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from conftest import Importer
@@ -225,6 +226,27 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
     assert importer.in_a_process("dlq", "replay", by_id[True], "--engine", "celery").code == 0
     assert importer.in_a_process("dlq", "replay", by_id[False]).code == 0
     assert importer("dlq", "list", "--json").lines == []
+    everybody_is_in(importer, found)
+
+
+def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_brokers(crew: Crew, tmp_path: Path) -> None:
+    """A library of that worker's is broken, so nothing is known of the page: another worker's replay mends it."""
+    importer = crew.importer
+    found = clients(crew, 1, size=40, window=100)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tenacity\n\ndef broken(*_):\n    raise TypeError('person@example.com')\n\n"
+        "tenacity.Retrying.__call__ = broken\n"
+    )
+    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 3, ended.err
+    (letter,) = importer("dlq", "list", "--json").lines
+    assert "rejected" in letter["reason"]
+    assert any("rejected (TypeError)" in line for line in worker.lines)
+    assert not any("example.com" in line or "Traceback" in line for line in worker.lines)
+    worker.leave()
+    crew.hire_ready()
+    assert importer.in_a_process("dlq", "replay", "--engine", "celery").code == 0
     everybody_is_in(importer, found)
 
 
