@@ -68,7 +68,7 @@ bench-peers: $(VENV)/installed
 
 plots: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9'
-	$(BIN)/python tests/benchmarks/plot.py bench.json throughput.svg memory.svg
+	$(BIN)/python tests/benchmarks/plot.py bench.json tests/benchmarks/pictures/throughput.svg tests/benchmarks/pictures/memory.svg
 
 # Two trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
 test-cron: $(VENV)/installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
 from mcimport.config import load
+from mcimport.engine import workplace as engine_workplace
 from mcimport.engine.orders import Order, encoded, order_of, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.workplace import Workplace
@@ -153,6 +155,38 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> Non
         assert page.result(20).kind == "returned"
     importer.box.knobs.fault = None
     assert place.carry_out(order(importer)).kind == "moved"
+
+
+def test_a_page_that_takes_too_long_is_ended_and_says_so(
+    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the broker would take its message back, and give it to another beside it."""
+    monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
+    monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
+    importer = stage(size=50)
+    importer.box.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
+    assert workplace(importer, stop).carry_out(order(importer)).kind == "late"
+
+
+def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
+    """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
+    program = (
+        "import sys\nfrom mcimport.engine.lease import Lease\n"
+        "lease = Lease(0.5, lambda: print('ended', flush=True))\n"
+        "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        child.send_signal(signal.SIGSTOP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1.5)
+        child.send_signal(signal.SIGCONT)
+        assert child.stdout.readline() == "ended\n"
+        child.stdin.close()
 
 
 @pytest.mark.parametrize(
