@@ -6,6 +6,7 @@ from datetime import datetime
 
 from mcimport.accounts import Accounts
 from mcimport.config import load
+from mcimport.engine.choice import engine_of
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
 from mcimport.records import Run
@@ -19,7 +20,7 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """See `mcimport.run`, which is this without its imports."""
     settings = load()
     stop = Stop()
-    house = House(settings.db_path, Accounts(stop), stop, Silent())
+    house = House(settings.db_path, Accounts(stop), stop, Silent(), engine=engine_of(settings))
     wish = Wish(None if since is None else moment(since))
     results = sync_all(settings.select([list_key], []), wish, house, jobs=1)
     for result in results:

@@ -23,8 +23,8 @@ def replay(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
-    from mcimport.cli.engines import engine_of  # noqa: PLC0415 - as below
     from mcimport.cli.work import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.choice import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import is_there  # noqa: PLC0415 - as below
 
     speak(log_format)

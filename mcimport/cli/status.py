@@ -52,7 +52,7 @@ def _tell_of_broker(known: Settings) -> None:
     """A broker that is away does not change where the lists stand."""
     if known.engine.kind != "celery":
         return
-    from mcimport.cli.engines import check_extra  # noqa: PLC0415 - loads the whole machine
+    from mcimport.engine.choice import check_extra  # noqa: PLC0415 - loads the whole machine
 
     try:
         check_extra()

@@ -38,8 +38,8 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.engines import engine_of  # noqa: PLC0415 - as below
     from mcimport.cli.work import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.choice import engine_of  # noqa: PLC0415 - as below
     from mcimport.sync import Wish  # noqa: PLC0415 - as above
 
     speak(log_format)

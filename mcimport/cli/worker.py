@@ -20,7 +20,7 @@ def worker(
 
     SIGTERM or Ctrl-C: pages in hand may end for 25 s; the others go to other workers.
     """
-    from mcimport.cli.engines import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.choice import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
 
     log = speak(log_format)
     known = settings(context, has_state=False)

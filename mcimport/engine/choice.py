@@ -1,18 +1,18 @@
-"""Which engine a command works with: what was typed, else what the file says."""
+"""Which engine does the work: what was asked for, else what the file says."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-from mcimport.cli.context import EngineName
 from mcimport.config import Settings
-from mcimport.engine import Engine, LocalEngine
+from mcimport.engine.errand import Engine
+from mcimport.engine.local import LocalEngine
 from mcimport.errors import ConfigError
 
 
-def engine_of(settings: Settings, typed: EngineName | None) -> Engine:
+def engine_of(settings: Settings, asked: str | None = None) -> Engine:
     """Raises ConfigError, before any request, where it cannot be had. Without Celery nothing of it is loaded."""
-    if (typed or settings.engine.kind) == EngineName.THREADS:
+    if (asked or settings.engine.kind) == "threads":
         return LocalEngine()
     check_extra()
     from mcimport.engine.remote import RemoteEngine  # noqa: PLC0415 - an extra
