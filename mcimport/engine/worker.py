@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -31,6 +32,7 @@ from mcimport.config import Client
 from mcimport.engine import broker
 from mcimport.engine.orders import Order, Reply, encoded, order_of
 from mcimport.engine.workplace import Workplace
+from mcimport.errors import UnreachableError
 from mcimport.limits import Stop
 from mcimport.trace import Tell
 
@@ -48,10 +50,15 @@ Log = Callable[[str, str], None]
 def run_worker(
     clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: Tell | None = None
 ) -> int:
-    """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code."""
+    """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code.
+
+    A broker that is away is waited for. Raises ConfigError where it does not let us in.
+    """
     name, stop = f"{socket.gethostname()}.{os.getpid()}", Stop()
     _listen_to_libraries(stop, log)
     app = broker.application(address)
+    with suppress(UnreachableError), broker.in_words(), broker.connection(app) as line:
+        line.connect()
     app.conf.worker_prefetch_multiplier = SPARE
     app.conf.task_queues = [Queue(f"mcimport.worker.{name}", auto_delete=True, expires=60)]  # Celery wants one
     set_limit(concurrency + 1)

@@ -336,7 +336,8 @@ def test_a_wrong_password_is_said_at_once(crew: Crew) -> None:
     importer = crew.importer
     clients(crew, 1, size=120)
     wrong = crew.rabbit.address.replace("guest:guest", "guest:pass-word")
-    ended = importer.in_a_process(*SYNC, environment={"MCIMPORT_BROKER": wrong})
-    assert ended.code == 2
-    assert "does not let us in" in ended.err
-    assert "pass-word" not in ended.err
+    for command in (SYNC, ("worker",)):
+        ended = importer.in_a_process(*command, environment={"MCIMPORT_BROKER": wrong})
+        assert ended.code == 2
+        assert "does not let us in" in ended.err
+        assert "pass-word" not in ended.err
