@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from kombu import Consumer
 from mcimport.engine import broker
 from mcimport.engine.orders import Order, Reply, encoded, order_of, reply_of
 
+ANSWERS_WITHIN = 30.0  # seconds
 AHEAD = 50  # messages that may lie here unread
 
 
@@ -48,24 +51,39 @@ class Line:
         with broker.in_words():
             self._connection = broker.connection(self._app, heartbeat=broker.HEARTBEAT)
             self._connection.connect()
-            channel = self._connection.default_channel
-            for queue in (self._orders, self._outcomes, self._dead):
-                queue(channel).declare()
-            self._producer = self._app.amqp.Producer(channel)
-            consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._hear, prefetch_count=AHEAD)
-            consumer.consume()
+            with self._bounded():
+                self._begin()
             self._beaten = time.monotonic()
+
+    def _begin(self) -> None:
+        channel = self._connection.default_channel
+        for queue in (self._orders, self._outcomes, self._dead):
+            queue(channel).declare()
+        self._producer = self._app.amqp.Producer(channel)
+        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._hear, prefetch_count=AHEAD)
+        consumer.consume()
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Closes the line under an answer that does not come: the client library would wait for it without end."""
+        timer = threading.Timer(ANSWERS_WITHIN, _shut, (self._connection.connection,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         self._heard.clear()
         if self._connection is not None:
             with suppress(*broker.BROKEN):
-                self._connection.release()
+                self._connection.collect(1.0)  # without waiting for a last word
             self._connection = None
 
     def send(self, order: Order) -> None:
         """Returns when the broker has it. Raises UnreachableError: perhaps it has."""
-        with broker.in_words():
+        with broker.in_words(), self._bounded():
             self._app.send_task(
                 broker.TASK,
                 args=(encoded(order).decode(),),
@@ -89,7 +107,7 @@ class Line:
 
     def workers(self) -> int:
         """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
-        with broker.in_words():
+        with broker.in_words(), self._bounded():
             return broker.counted(self._connection.default_channel, self.queue)[1]
 
     def _beat(self) -> None:
@@ -102,6 +120,13 @@ class Line:
             self._heard.append(Heard(_said(message), lambda: _acknowledge(message)))
             return
         message.ack()  # from another version, or not from us: what it was about stays pending
+
+
+def _shut(line: Any) -> None:
+    sock = getattr(line, "sock", None)
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _acknowledge(message: Any) -> None:

@@ -206,6 +206,8 @@ class _Dispatch:
     # ---- out
 
     def _fill(self) -> None:
+        if self._fence and self._fence.again and time.monotonic() > self._fence.again:
+            self._put_fence()
         if self._fence or self._leaving() or time.monotonic() < self._not_before:
             return
         if self._suspects:  # one at a time, and nothing beside it
@@ -258,21 +260,21 @@ class _Dispatch:
         if isinstance(said, Order):
             self._take_dead(said)
         elif self._fence is not None and said.id == self._fence.order_id:
-            self._take_fence(said)
+            self._take_fence(said, self._fence)
         elif said.kind == "moved":
             self._take_outcome(said)
         else:
             self._take_unmoved(said)
 
-    def _take_fence(self, said: Reply) -> None:
-        self._fence = None
-        if said.kind == "outdated":
-            self._put_fence(said.epoch)
-        elif said.kind in ("refused", "failed"):
+    def _take_fence(self, said: Reply, fence: _Fence) -> None:
+        if said.kind in ("clear", "refused", "failed"):
+            self._fence = None
+        if said.kind in ("refused", "failed"):
             self._fail(said)
-        elif said.kind != "clear":
-            self._not_before = time.monotonic() + PAUSE
-            self._put_fence()
+        elif said.kind == "outdated":
+            self._put_fence(said.epoch)
+        elif said.kind != "clear":  # the worker leaves: the next one is asked
+            self._fence = replace(fence, order_id="", again=time.monotonic() + PAUSE)
 
     def _take_outcome(self, said: Reply) -> None:
         """Whoever moved it, it is recorded once: a page that was given to another may have two outcomes."""
@@ -354,5 +356,8 @@ class _Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
+    """`again`: when it is to be put anew; 0 while it is waited for."""
+
     order_id: str
     sent: float
+    again: float = 0.0

@@ -281,8 +281,8 @@ class Workplace:
                     for one in late:
                         one.is_late = True
                         one.desk.close()
-                    if late:
-                        room.desk = None
+                        if room.desk is one.desk:
+                            room.desk = None
             self._close_the_oldest()
 
     def _close_the_oldest(self) -> None:
