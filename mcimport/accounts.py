@@ -52,8 +52,7 @@ class Accounts:
 
     `busy_for`: seconds for which either service may refuse one request as one too many, where somebody waits for it.
     None: 15 minutes for Mailchimp, and for Ometria as long as it takes.
-    `tell`: hears of every request. `may_send`: see `Wire`. `begins_after`: seconds that each account of Ometria's is
-    left alone for at first, since another process may have had it until now.
+    `tell`: hears of every request. `may_send`: see `Wire`.
     """
 
     def __init__(
@@ -63,10 +62,8 @@ class Accounts:
         busy_for: float | None = None,
         tell: Tell | None = None,
         may_send: Callable[[], None] = lambda: None,
-        begins_after: float = 0.0,
     ) -> None:
         self._stop = stop
-        self._begins_after = begins_after
         self._may_send = may_send
         self._tell = tell
         self._busy_for = busy_for
@@ -160,7 +157,7 @@ class Accounts:
 
     def _pacer(self, known: dict[str, Pacer], account: str, per_second: float) -> Pacer:
         with self._lock:
-            return known.setdefault(account, Pacer(float(per_second), after=self._begins_after))
+            return known.setdefault(account, Pacer(float(per_second)))
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

@@ -3,6 +3,7 @@
     McimportError
     ├── ConfigError            stop before any request; exit 2
     ├── BusyError              another process holds the client: skip, or exit 4
+    ├── ElsewhereError         workers may have pages of the client: let them, or wait; exit 1
     ├── StateError             the state file cannot be used; exit 1
     ├── InterruptedRunError    a signal asked us to leave; the rest stays pending
     └── ServiceError           one of the two services, or the way to it
@@ -36,6 +37,10 @@ class ConfigError(McimportError):
 
 class BusyError(McimportError):
     """Another process works on the same client."""
+
+
+class ElsewhereError(McimportError):
+    """Pages of the client may be in the hands of workers whom this process cannot ask."""
 
 
 class StateError(McimportError):

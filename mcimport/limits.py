@@ -266,17 +266,14 @@ class Pacer:
     than was hoped. Where less was taken in the last second than is configured, that is what the account takes, and the
     new rate. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
     reports little room slows the turns in proportion.
-
-    Args:
-        after: seconds before the first turn: whoever had the account before may have taken turns until now.
     """
 
-    def __init__(self, per_second: float, *, after: float = 0.0) -> None:
+    def __init__(self, per_second: float) -> None:
         self._most = per_second
         self._rate = per_second
         self._room = 1.0
         self._slack = SLACK
-        self._next = time.monotonic() + after if after else 0.0
+        self._next = 0.0
         self._cut_at = 0.0
         self._calm = 0
         self._taken: deque[float] = deque(maxlen=math.ceil(per_second) + 1)
@@ -296,6 +293,11 @@ class Pacer:
                     return turn
             if stop.now.wait(pause):
                 raise InterruptedRunError("stopped")
+
+    def rest(self, seconds: float) -> None:
+        """No turn for so long: somebody else may have taken turns of the account until now."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
 
     def _window_opens(self) -> float:
         """When the oldest of the latest turns, as many as a second may hold, is more than that second ago.

@@ -120,6 +120,10 @@ class Ometria:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
 
+    def rest(self, seconds: float) -> None:
+        """No push for so long, of nobody who shares the account here: another process may have pushed until now."""
+        self._pacer.rest(seconds)
+
     def latest_errors(self) -> list[str]:
         """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
 

@@ -17,7 +17,7 @@ from mcimport.records import Comparison, ListResult
 from mcimport.sides import Sides
 from mcimport.state import State, hold, lists, open_state, runs
 from mcimport.survey import Survey
-from mcimport.task import House, Task, recorded_end, remembered, result_of
+from mcimport.task import House, Task, check_nobody_elsewhere, recorded_end, remembered, result_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,16 @@ class Wish:
 def reconcile_list(task: Task, wish: Wish) -> Comparison:
     """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
 
-    Also raises ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on record then.
+    Also raises ElsewhereError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
+    record then.
     """
     if task.row.sync_point is None:
         raise ConfigError(
             f"{task.client.name}: list {task.list_key} was not synced yet, so there is nothing to compare",
             hint=f"`mcimport sync {task.list_key}` carries it first.",
         )
+    if wish.mend:
+        check_nobody_elsewhere(task.state, task.client)
     runs.sweep_up(task.state, task.row.id)
     _notice_unfinished(task)
     run_id = runs.begin(task.state, task.row, "reconcile", None, moves_sync_point=False)

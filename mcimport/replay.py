@@ -14,7 +14,7 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.models import Window
 from mcimport.records import Letter, ListResult, ListRow
 from mcimport.state import State, hold, letters, lists, open_state, runs
-from mcimport.task import House, Task, carry_out, recorded_end, result_of
+from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, result_of
 
 
 def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], house: House) -> list[ListResult]:
@@ -68,6 +68,8 @@ def _replay_theirs(client: Client, theirs: Sequence[Letter], house: House, *, na
             stack.enter_context(house.engine.turn(client))
             services = stack.enter_context(house.accounts.open(client))
             state = stack.enter_context(open_state(house.db_path, create=False))
+            if house.engine.reads_here:
+                check_nobody_elsewhere(state, client)
             for group in groups:
                 result = _attempt(client, group, house, services, state, named=named)
                 if result is not None:

@@ -27,7 +27,7 @@ from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
-from mcimport.task import House, Task, carry_out, recorded_end, remembered, result_of, status_of
+from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
 
 
@@ -218,6 +218,8 @@ def _sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: Ho
             stack.enter_context(house.engine.turn(client))
             services = stack.enter_context(house.accounts.open(client))
             state = stack.enter_context(dry_copy(house.db_path) if wish.dry_run else open_state(house.db_path))
+            if house.engine.reads_here and not wish.dry_run:
+                check_nobody_elsewhere(state, client)
             for key in list_keys:
                 _check_not_given_up(results, services, house)
                 result = _attempt(client, key, wish, house, services, state)

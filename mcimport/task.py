@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,24 @@ from typing import Protocol
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
 from mcimport.engine import Engine, Errand, LocalEngine
-from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, ServiceError, StateError
+from mcimport.errors import (
+    BusyError,
+    ConfigError,
+    ElsewhereError,
+    InterruptedRunError,
+    McimportError,
+    ServiceError,
+    StateError,
+)
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.records import ListResult, ListRow, Run
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
-from mcimport.state import State, hold, is_ours, letters, lists, runs
+from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
+from mcimport.times import iso
+
+ELSEWHERE = 3_600  # seconds after which no page can be in anybody's hands: RabbitMQ takes it back after half of that
 
 
 class Watch(Protocol):
@@ -111,6 +123,20 @@ class Task:
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
+
+
+def check_nobody_elsewhere(state: State, client: Client) -> None:
+    """Before anything is pushed here. Raises ElsewhereError where workers may be about to push for the client.
+
+    What one of them read before would follow what is read now. (An order that nobody has begun is read anew then.)
+    """
+    since = elsewhere.since(state, client.name)
+    if since is None or time.time() - since > ELSEWHERE:
+        return
+    raise ElsewhereError(
+        f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
+        hint=f"`mcimport sync --engine celery` waits for them. By {iso(since + ELSEWHERE)} none can be left.",
+    )
 
 
 def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
@@ -205,6 +231,8 @@ def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> E
         is_dry=task.dry_run,
         memory=task.state.name,
         warn=task.warn,
+        lent=lambda: elsewhere.begin(task.state, task.client.name),
+        given_back=lambda: elsewhere.end(task.state, task.client.name),
     )
 
 

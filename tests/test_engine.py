@@ -16,12 +16,13 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 
 from mcimport.config import load
 from mcimport.engine import workplace as engine_workplace
-from mcimport.engine.orders import Order, encoded, order_of, sealed, settings_of
+from mcimport.engine.orders import Order, Seals, encoded, order_of, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.workplace import Workplace
 from mcimport.limits import Stop
 from mcimport.models import Window
 from mcimport.sandbox.ledger import Request
+from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
 
@@ -40,8 +41,8 @@ def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: 
         list_key=importer.box.list_key,
         run_id=1,
         nonce="n",
-        seal=sealed(client, "n"),
-        settings=settings_of(client.rules(importer.box.list_key, None)),
+        seals=sealed(client, "n"),
+        settings=settings_of(client, importer.box.list_key),
         window=window if kind == "page" else None,
     )
     return msgspec.structs.replace(made, kind=kind, **changes)
@@ -157,6 +158,67 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> Non
     assert place.carry_out(order(importer)).kind == "moved"
 
 
+def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop: Stop) -> None:
+    """The broker gave it to another worker: ours may not begin it beside that one."""
+    importer = stage(size=50)
+    place = workplace(importer, stop)
+    place.connected(lambda: None)
+    former = place.term_of_line
+    place.break_off()
+    assert place.carry_out(order(importer), former).kind == "returned"
+    assert place.carry_out(order(importer, "fence", epoch=2), former).kind == "returned"
+    assert importer.box.requests == []
+    place.connected(lambda: None)
+    assert place.carry_out(order(importer, epoch=2), place.term_of_line).kind == "moved"
+    assert carried(importer) == expected(importer)
+
+
+def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: Stop) -> None:
+    """Whoever dies of one of them is known to have had that one alone; pages of others go on beside it."""
+    importer = stage(size=50)
+    asked = threading.Event()
+
+    def hang(request: Request) -> str | None:
+        asked.set()
+        return "silent" if request.side == "mailchimp" else None
+
+    importer.box.knobs.fault = hang
+    place, announced = workplace(importer, stop), list[str]()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(place.carry_out, order(importer, is_suspect=True), None, lambda: announced.append("first"))
+        assert asked.wait(20)
+        second = place.carry_out(order(importer, is_suspect=True), None, lambda: announced.append("second"))
+        assert (second.kind, announced) == ("returned", ["first"])
+        importer.box.knobs.fault = None
+        assert place.carry_out(order(importer)).kind == "moved"
+        place.break_off()
+        first.result(20)
+    assert place.carry_out(order(importer, is_suspect=True), None, lambda: announced.append("third")).kind == "moved"
+    assert announced == ["first", "third"]
+
+
+def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Stage, stop: Stop) -> None:
+    """That one may have pushed until now, whether ours had the account before or not."""
+    importer = stage(size=50)
+    place = workplace(importer, stop)
+    assert place.carry_out(order(importer)).kind == "moved"
+    assert place.lost(order(importer)).kind == "lost"
+    began = time.monotonic()
+    assert place.carry_out(order(importer)).kind == "moved"
+    assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
+
+
+def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, stop: Stop) -> None:
+    """Each reply takes along what was said since the one before: here that the list's events are used up."""
+    importer = stage(size=50)
+    importer.configure("[ometria]\nsubscription_events = 'all'\n" + CONFIG)
+    place = workplace(importer, stop)
+    one = order(importer, welcome_left=100, subscription_events="all")
+    assert place.carry_out(one).warnings == ()
+    more = [place.carry_out(one) for _ in range(10)]
+    assert next(len(reply.warnings) for reply in more if reply.is_silenced) == 1
+
+
 def test_a_page_that_takes_too_long_is_ended_and_says_so(
     stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,10 +255,10 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
     ("changes", "words"),
     [
         ({"client": "nobody"}, "has no client nobody"),
-        ({"seal": "x"}, "key of client acme"),
+        ({"seals": Seals("x", "x")}, "Mailchimp key of client acme"),
         ({"settings": "x"}, "settings of client acme"),
     ],
-    ids=["unknown client", "another key", "other settings"],
+    ids=["unknown client", "other keys", "other settings"],
 )
 def test_what_is_not_alike_is_refused_before_any_request(
     stage: Stage, stop: Stop, changes: dict[str, Any], words: str
@@ -216,6 +278,27 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stag
     reply = workplace(importer, stop).carry_out(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
     assert "key is not accepted" in reply.words
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay"), ("reconcile", "--mend", "--yes")], ids=" ".join)
+def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, command: tuple[str, ...]) -> None:
+    """What one of them read before would follow what is read now; an hour later none can have any."""
+    importer = stage(size=50)
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{next(iter(expected(importer)))}"}
+    assert importer("sync").code == 3
+    importer.box.knobs.rejects = set()
+    pushed = len([one for one in importer.box.requests if one.path == "/push"])
+    with open_state(importer.db) as state:
+        elsewhere.begin(state, "acme")
+    ended = importer(*command)
+    assert ended.code == 1
+    assert "workers may have pages" in ended.err
+    assert len([one for one in importer.box.requests if one.path == "/push"]) == pushed
+    assert importer("sync", "--dry-run").code == 0
+    with open_state(importer.db) as state, state.transaction():
+        state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
+    assert importer("dlq", "replay").code == 0
+    assert carried(importer) == expected(importer)
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_forget_removes_one_client_and_nothing_of_another(stage: Stage) -> None:
     assert ended.line == {"client": "one", "lists": 1, "runs": 1, "dead_letters": 0}
     assert "its next sync would be a first one" in ended.err
     with closing(sqlite3.connect(importer.db)) as state:
-        for table in ("lists", "runs", "dead_letters", "troubles"):
+        for table in ("lists", "runs", "dead_letters", "troubles", "elsewhere"):
             assert not state.execute(f"SELECT 1 FROM {table} WHERE client = 'one'").fetchall()  # noqa: S608 - from above
         assert not state.execute("SELECT 1 FROM windows WHERE run_id NOT IN (SELECT id FROM runs)").fetchall()
     assert {line["client"]: line["sync_point"] is None for line in importer("status", "--json").lines} == {

@@ -28,6 +28,8 @@ class KeySource:
         client, setting: for the words of an error; an empty client is all of them.
         spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
         environ: not shown, as it holds other people's secrets too.
+
+    What was found once stays, so that a key that is replaced meanwhile changes nobody's account in mid-run.
     """
 
     client: str
@@ -35,6 +37,7 @@ class KeySource:
     spec: SecretStr
     folder: Path
     environ: Mapping[str, str] = field(repr=False, compare=False)
+    _found: dict[str, SecretStr] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -53,6 +56,9 @@ class KeySource:
 
     def read(self) -> SecretStr:
         """ConfigError where there is no key, or something that cannot be one; its words never hold the value."""
+        return self._found.get("") or self._found.setdefault("", self._looked_up())
+
+    def _looked_up(self) -> SecretStr:
         scheme, _, rest = self.spec.get_secret_value().partition(":")
         if scheme.lower() == "env":
             return self._checked(self._variable(rest), f"the variable {rest}")

@@ -61,11 +61,11 @@ class Client:
     webhook_source: NoticeSource | None
 
     def mailchimp_key(self) -> SecretStr:
-        """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
+        """Read once. ConfigError, without the value, when there is none or it cannot be a key."""
         return self.mailchimp_source.read()
 
     def ometria_key(self) -> SecretStr:
-        """Read anew at each call. ConfigError, without the value, when there is none or it cannot be a key."""
+        """Read once. ConfigError, without the value, when there is none or it cannot be a key."""
         return self.ometria_source.read()
 
     def mailchimp_url(self) -> str:

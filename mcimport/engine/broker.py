@@ -7,9 +7,10 @@ through the exchange of dead letters, to a queue of the coordinator that sent it
 
 from __future__ import annotations
 
+import socket
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def application(address: SecretStr) -> Celery:
 def connection(app: Celery, *, heartbeat: int = 0) -> Connection:
     """Not opened yet."""
     return app.connection_for_write(heartbeat=heartbeat, connect_timeout=CONNECT_TIMEOUT)
+
+
+def hang_up(line: Connection) -> None:
+    """From any thread: whoever waits for the broker there finds the connection broken."""
+    sock = getattr(getattr(line, "_connection", None), "sock", None)  # asking in the open would connect anew
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 BROKEN: tuple[type[Exception], ...] = (AMQPError, KombuError, OSError)

@@ -22,6 +22,8 @@ class Errand:
         watched: ids of members (without the list) who have an open dead letter.
         memory: what the state file calls itself where others hear it.
         warn: takes words for a person.
+        lent: for the state file: from now on pages of the client may be in the hands of other processes.
+        given_back: for the state file: no more.
     """
 
     client: Client
@@ -35,6 +37,8 @@ class Errand:
     is_dry: bool
     memory: str
     warn: Callable[[str], None]
+    lent: Callable[[], None]
+    given_back: Callable[[], None]
 
 
 class Engine(Protocol):

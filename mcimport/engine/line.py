@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections import deque
@@ -66,7 +65,7 @@ class Line:
     @contextmanager
     def _bounded(self) -> Iterator[None]:
         """Closes the line under an answer that does not come: the client library would wait for it without end."""
-        timer = threading.Timer(ANSWERS_WITHIN, _shut, (self._connection.connection,))
+        timer = threading.Timer(ANSWERS_WITHIN, broker.hang_up, (self._connection,))
         timer.daemon = True
         timer.start()
         try:
@@ -120,13 +119,6 @@ class Line:
             self._heard.append(Heard(_said(message), lambda: _acknowledge(message)))
             return
         message.ack()  # from another version, or not from us: what it was about stays pending
-
-
-def _shut(line: Any) -> None:
-    sock = getattr(line, "sock", None)
-    if sock is not None:
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _acknowledge(message: Any) -> None:

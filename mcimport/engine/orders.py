@@ -12,13 +12,21 @@ import json
 from typing import Literal
 
 import msgspec
+from pydantic import SecretStr
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import ContactRules, Costs, Outcome, SubscriptionEvents, Window
+from mcimport.models import Costs, Outcome, SubscriptionEvents, Window
 
 OrderKind = Literal["page", "fence"]
-ReplyKind = Literal["moved", "clear", "lost", "returned", "late", "outdated", "refused", "failed"]
+ReplyKind = Literal["moved", "clear", "begun", "lost", "returned", "late", "outdated", "refused", "failed"]
+
+
+class Seals(msgspec.Struct, frozen=True):
+    """One a key."""
+
+    mailchimp: str
+    ometria: str
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +38,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         epoch: of one client, the later one counts.
         memory: the state file that it comes from.
         reply_to: the queue for the answer.
-        nonce, seal: see `sealed`. settings: see `settings_of`.
+        nonce, seals: see `sealed`. settings: see `settings_of`.
+        is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run.
         welcome_left: subscription events that the run may still cause.
         watched: ids of members (without the list) who have an open dead letter.
@@ -46,8 +55,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     list_key: str
     run_id: int
     nonce: str
-    seal: str
+    seals: Seals
     settings: str
+    is_suspect: bool = False
     window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
     new_since: int | None = None
@@ -60,10 +70,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an order.
 
     Attributes:
-        kind: "moved": see `outcome`. "clear": the fence stands. "lost": it had been given to somebody who did not come
-            back. "returned": the worker leaves, and did not end it. "late": it took longer than a page may. "outdated":
-            a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`. "failed":
-            nobody can, see `words`.
+        kind: "moved": see `outcome`. "clear": the fence stands. "begun": another reply follows, unless the worker dies
+            of it. "lost": it had been given to somebody who did not come back. "returned": not ended, and to be sent
+            again: the worker leaves, or is not sure that it is still its own. "late": it took longer than a page may.
+            "outdated": a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`.
+            "failed": nobody can, see `words`.
         id: the order's.
         costs: what the client's requests have cost there since the last reply.
         is_silenced: a subscription event was kept back.
@@ -103,15 +114,29 @@ def reply_of(text: str | bytes) -> Reply:
     return _replies.decode(text)
 
 
-def sealed(client: Client, nonce: str) -> str:
-    """Raises ConfigError where the client has no Ometria key."""
-    key = client.ometria_key().get_secret_value().encode()
-    return hmac.new(key, f"mcimport {client.name} {nonce}".encode(), hashlib.sha256).hexdigest()[:32]
+def sealed(client: Client, nonce: str) -> Seals:
+    """Made with the client's keys. Raises ConfigError where one of them is not there."""
+    return Seals(
+        mailchimp=_seal(client.mailchimp_key(), client, nonce), ometria=_seal(client.ometria_key(), client, nonce)
+    )
 
 
-def settings_of(rules: ContactRules) -> str:
-    """What decides how a member becomes a contact, in a few letters: the same at both ends, or nothing is moved."""
-    known = [fingerprint(rules), rules.list_key, rules.collection, rules.force_optin]
+def _seal(key: SecretStr, client: Client, nonce: str) -> str:
+    text = f"mcimport {client.name} {nonce}"
+    return hmac.new(key.get_secret_value().encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def settings_of(client: Client, list_key: str) -> str:
+    """In a few letters, what has to be alike at both ends, or nothing is moved.
+
+    That is how a member becomes a contact, which accounts are meant, and how fast these may be asked.
+    """
+    rules = client.rules(list_key, None)
+    known = [
+        *(fingerprint(rules), list_key, rules.collection, rules.force_optin),
+        *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
+        *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
+    ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from celery import Celery
@@ -22,31 +22,32 @@ from mcimport import limits, windows
 from mcimport.config import Client
 from mcimport.engine import broker
 from mcimport.engine.errand import Errand
-from mcimport.engine.line import Heard, Line
+from mcimport.engine.line import Line
 from mcimport.engine.local import LocalEngine
 from mcimport.engine.orders import Order, OrderKind, Reply, is_same_work, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.tally import Tally, longest_first
-from mcimport.engine.workplace import PAGE_DEADLINE
+from mcimport.engine.workplace import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.errors import (
     ConfigError,
     FatalError,
     InterruptedRunError,
     McimportError,
     ServiceDownError,
+    StateError,
     UnreachableError,
 )
 from mcimport.models import Bounds, ContactRules, NewLetter, Outcome, Page, Window
-from mcimport.run_converter import allowed
+from mcimport.run_converter import Welcome, allowed
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 NOBODY = 60.0  # seconds without any worker at the queue, after which there is none
 BROKER_AWAY = 120.0  # seconds for which the broker may be away
 AGAIN = 1.0  # seconds between two tries to reach it
 LOOK_AT_QUEUE = 5.0  # seconds between two looks at who takes orders
-OVERDUE = PAGE_DEADLINE + 300.0  # seconds after which an order, or a fence, is taken to be lost with its broker
+OVERDUE = 2 * PAGE_DEADLINE + 120.0  # seconds of silence after which orders are taken to be lost with their broker
 PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
-DEATHS = 3  # workers that a page may cost: the first perhaps beside others, the next ones alone
+SUSPECT = 2  # workers that died while they had a page, after which it is a suspect
 
 
 class RemoteEngine:
@@ -64,7 +65,8 @@ class RemoteEngine:
         self._here = LocalEngine()
 
     def turn(self, client: Client) -> AbstractContextManager[object]:
-        return self._locks[self._leaders[client.name]]
+        leader = self._leaders.get(client.name)
+        return nullcontext() if leader is None else self._locks[leader]
 
     def drive(
         self,
@@ -80,30 +82,48 @@ class RemoteEngine:
         rest = [window for window in windows if window.number not in empty]
         if not rest:
             return False
-        line = Line(self._app, broker.shard_of(self._leaders[errand.client.name]), errand.memory, errand.client.name)
+        line = Line(self._app, self._shard(errand.client), errand.memory, errand.client.name)
         rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
-        dispatch = _Dispatch(errand, rules, line, sorted(rest, key=longest_first), Tally(record))
+        dispatch = _Dispatch(errand, rules, line, sorted(rest, key=longest_first), Tally(record), self._here)
+        errand.lent()
         try:
             dispatch.run()
         finally:
             line.close()
+            if dispatch.has_landed:
+                errand.given_back()
         return is_silenced or dispatch.is_silenced
 
+    def _shard(self, client: Client) -> int:
+        leader = self._leaders.get(client.name)
+        if leader is None:
+            raise ConfigError(f"client {client.name}: a key of it could not be read when this command began")
+        return broker.shard_of(leader)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Flight:
-    """An order that is with the broker or a worker."""
+    """An order that is with the broker or a worker. `has_begun`: a worker announced so, as it does of suspects."""
 
     order_id: str
     window: Window
-    sent: float
+    has_begun: bool = False
 
 
 class _Dispatch:
     """One run's windows: those to be sent, those under way, and those that a worker may have died of."""
 
-    def __init__(self, errand: Errand, rules: ContactRules, line: Line, queue: Iterable[Window], tally: Tally) -> None:
+    def __init__(
+        self,
+        errand: Errand,
+        rules: ContactRules,
+        line: Line,
+        queue: Iterable[Window],
+        tally: Tally,
+        here: LocalEngine,
+    ) -> None:
         self.is_silenced = False
+        self._here = here
         self._errand = errand
         self._rules = rules
         self._line = line
@@ -112,16 +132,20 @@ class _Dispatch:
         self._stop = errand.services.stop
         self._workers = errand.client.mailchimp.connections
         self._nonce = secrets.token_hex(8)
+        self._seals = sealed(errand.client, self._nonce)
+        self._settings = settings_of(errand.client, errand.list_key)
         self._epoch = 0
         self._fence: _Fence | None = None
         self._flying: dict[int, _Flight] = {}
-        self._suspects: deque[Window] = deque()
-        self._deaths: Counter[int] = Counter()
+        self._alone: deque[Window] = deque()  # those that a worker may have died of
+        self._own: deque[Window] = deque()  # those that no worker ends in time
+        self._losses: Counter[int] = Counter()
+        self._late: Counter[int] = Counter()
         self._learned = Bounds()
         self._events = 0
         self._failure: McimportError | None = None
-        self._alone_since: float | None = None  # there is nobody at the queue
-        self._looked = time.monotonic()
+        self._nobody_since: float | None = None  # there is nobody at the queue
+        self._looked = self._heard = time.monotonic()
         self._not_before = 0.0
 
     def run(self) -> None:
@@ -131,6 +155,7 @@ class _Dispatch:
             try:
                 self._fill()
                 self._hear(LOOK_UP)
+                self._move_own()
                 self._look_at_queue()
             except UnreachableError:
                 self._reopen()
@@ -140,8 +165,13 @@ class _Dispatch:
         if self._stop.asked.is_set():
             raise InterruptedRunError("stopped")
 
+    @property
+    def has_landed(self) -> bool:
+        """No worker has anything of the client's."""
+        return not (self._fence or self._flying)
+
     def _is_open(self) -> bool:
-        return bool(self._queue or self._flying or self._suspects)
+        return bool(self._queue or self._flying or self._alone or self._own)
 
     def _leaving(self) -> bool:
         return self._failure is not None or self._stop.asked.is_set()
@@ -175,10 +205,12 @@ class _Dispatch:
     def _put_fence(self, after: int = 0) -> None:
         """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
-        self._queue.extendleft(flight.window for flight in self._flying.values())
-        self._flying.clear()
+        flying, self._flying = list(self._flying.values()), {}
+        for flight in flying:
+            self._again(flight.window)
         order = self._order("fence", None)
-        self._fence = _Fence(order.id, time.monotonic())
+        self._fence = _Fence(order.id)
+        self._heard = time.monotonic()
         self._line.send(order)
 
     def _look_at_queue(self) -> None:
@@ -187,21 +219,19 @@ class _Dispatch:
             return
         self._looked = now
         if self._line.workers():
-            self._alone_since = None
+            self._nobody_since = None
         else:
-            self._alone_since = self._alone_since or now
-            if now - self._alone_since > NOBODY:
+            self._nobody_since = self._nobody_since or now
+            if now - self._nobody_since > NOBODY:
                 raise ServiceDownError(
                     f"no worker takes orders from {self._line.queue}",
                     hint="Is `mcimport worker` running, with this broker? The next `mcimport sync` goes on.",
                 )
-        if self._fence and now - self._fence.sent > OVERDUE:
+        if now - self._heard < OVERDUE:
+            return
+        if self._fence:
             raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
-        overdue = [flight for flight in self._flying.values() if now - flight.sent > OVERDUE]
-        for flight in overdue:
-            self._suspect(self._flying.pop(flight.window.number).window)
-        if overdue:
-            self._put_fence()
+        self._put_fence()
 
     # ---- out
 
@@ -210,9 +240,9 @@ class _Dispatch:
             self._put_fence()
         if self._fence or self._leaving() or time.monotonic() < self._not_before:
             return
-        if self._suspects:  # one at a time, and nothing beside it
-            if not self._flying:
-                self._send(self._suspects.popleft())
+        if self._alone or self._own:  # one at a time, and nothing beside it
+            if self._alone and not self._flying:
+                self._send(self._alone.popleft())
             return
         while self._queue and len(self._flying) < self._workers:
             self._send(self._queue.popleft())
@@ -220,8 +250,35 @@ class _Dispatch:
     def _send(self, window: Window) -> None:
         asked = replace(window, bounds=window.bounds | self._learned)
         order = self._order("page", asked)
-        self._flying[window.number] = _Flight(order.id, asked, time.monotonic())
+        self._flying[window.number] = _Flight(order.id, asked)
         self._line.send(order)
+
+    def _again(self, window: Window) -> None:
+        """To be sent once more, before all others."""
+        (self._alone if self._losses[window.number] else self._queue).appendleft(window)
+
+    def _move_own(self) -> None:
+        """In this process, what no worker could end in the time that a broker gives it: here there is no such time.
+
+        Nobody else is at work for the client then. Meanwhile the line may break, for nobody listens: it is made anew.
+        """
+        if self._fence or self._flying or self._alone or not self._own or self._leaving():
+            return
+        self._errand.services.ometria.rest(TAKEN_OVER)
+        own, self._own = list(self._own), deque()
+        welcome = Welcome(limit=self._welcome_left, most=0, events=())
+        errand = replace(self._errand, rules=self._rules, welcome=welcome)
+        self.is_silenced |= self._here.drive(errand, own, {}, self._record_own)
+        self._reopen()
+
+    def _record_own(self, outcome: Outcome) -> None:
+        self._tally.take(outcome)
+        self._events += outcome.events
+
+    @property
+    def _welcome_left(self) -> int:
+        """Subscription events that the run may still cause."""
+        return max(0, self._errand.welcome.limit - self._events)
 
     def _order(self, kind: OrderKind, window: Window | None) -> Order:
         errand = self._errand
@@ -235,12 +292,13 @@ class _Dispatch:
             list_key=errand.list_key,
             run_id=errand.run_id,
             nonce=self._nonce,
-            seal=sealed(errand.client, self._nonce),
-            settings=settings_of(errand.client.rules(errand.list_key, None)),
+            seals=self._seals,
+            settings=self._settings,
+            is_suspect=window is not None and self._losses[window.number] >= SUSPECT,
             window=window,
             subscription_events=self._rules.subscription_events,
             new_since=self._rules.new_since,
-            welcome_left=max(0, errand.welcome.limit - self._events),
+            welcome_left=self._welcome_left,
             watched=tuple(sorted(errand.watched)),
             has_taken=errand.services.ometria.has_taken,
         )
@@ -251,22 +309,23 @@ class _Dispatch:
         heard = self._line.hear(seconds)
         if heard is None:
             return
-        if heard.said.run_id == self._errand.run_id:
-            self._take(heard)
-        heard.done()  # of another run: nobody waits for it
+        self._heard = time.monotonic()
+        if heard.said.run_id == self._errand.run_id:  # of another run: nobody waits for it
+            self._take(heard.said)
+        if not isinstance(self._failure, StateError):  # else it is not on record: the next one is to hear it again
+            heard.done()
 
-    def _take(self, heard: Heard) -> None:
-        said = heard.said
+    def _take(self, said: Reply | Order) -> None:
         if isinstance(said, Order):
             self._take_dead(said)
         elif self._fence is not None and said.id == self._fence.order_id:
-            self._take_fence(said, self._fence)
+            self._take_fence(said)
         elif said.kind == "moved":
             self._take_outcome(said)
         else:
             self._take_unmoved(said)
 
-    def _take_fence(self, said: Reply, fence: _Fence) -> None:
+    def _take_fence(self, said: Reply) -> None:
         if said.kind in ("clear", "refused", "failed"):
             self._fence = None
         if said.kind in ("refused", "failed"):
@@ -274,7 +333,7 @@ class _Dispatch:
         elif said.kind == "outdated":
             self._put_fence(said.epoch)
         elif said.kind != "clear":  # the worker leaves: the next one is asked
-            self._fence = replace(fence, order_id="", again=time.monotonic() + PAUSE)
+            self._fence = _Fence("", again=time.monotonic() + PAUSE)
 
     def _take_outcome(self, said: Reply) -> None:
         """Whoever moved it, it is recorded once: a page that was given to another may have two outcomes."""
@@ -286,7 +345,8 @@ class _Dispatch:
         self._errand.warn(*said.warnings)
         self.is_silenced |= said.is_silenced
         self._events += outcome.events
-        self._deaths.pop(outcome.window.number, None)
+        for tally in (self._losses, self._late):
+            tally.pop(outcome.window.number, None)
         if outcome.failed and self._failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
         if outcome.rest:
@@ -300,7 +360,7 @@ class _Dispatch:
         if flight is not None and is_same_work(flight.window, window):
             del self._flying[window.number]
             return True
-        for waiting in (self._queue, self._suspects):
+        for waiting in (self._queue, self._alone, self._own):
             for one in waiting:
                 if is_same_work(one, window):
                     waiting.remove(one)
@@ -308,36 +368,60 @@ class _Dispatch:
         return False
 
     def _take_unmoved(self, said: Reply) -> None:
-        flight = next((one for one in self._flying.values() if one.order_id == said.id), None)
+        flight = self._flight_of(said.id)
         if flight is None:
+            return
+        if said.kind == "begun":
+            flight.has_begun = True
             return
         window = self._flying.pop(flight.window.number).window
         if said.kind in ("refused", "failed"):
             self._fail(said)
         elif said.kind == "lost":
-            self._suspect(window)
+            self._lost(flight)
         elif said.kind == "late":
-            self._queue.appendleft(replace(window, page=windows.half(window.page)))
+            self._was_late(window)
         else:
-            self._queue.appendleft(window)
+            self._again(window)
             self._not_before = time.monotonic() + PAUSE
             if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
                 self._put_fence(said.epoch)
 
+    def _flight_of(self, order_id: str) -> _Flight | None:
+        return next((one for one in self._flying.values() if one.order_id == order_id), None)
+
     def _take_dead(self, order: Order) -> None:
-        flight = next((one for one in self._flying.values() if one.order_id == order.id), None)
+        if self._fence is not None and order.id == self._fence.order_id:
+            self._failure = self._failure or FatalError(
+                "a worker does not understand what it is sent",
+                hint="Another version of mcimport? Start workers and coordinator with the same.",
+            )
+        flight = self._flight_of(order.id)
         if flight is not None:
             self._bury(
                 self._flying.pop(flight.window.number).window, "a worker rejected the page: a fault of mcimport's own"
             )
 
-    def _suspect(self, window: Window) -> None:
-        """A worker died while it had this page, perhaps of it: the next one has it alone."""
-        self._deaths[window.number] += 1
-        if self._deaths[window.number] >= DEATHS:
-            self._bury(window, f"{DEATHS} workers died while they had this page")
+    def _lost(self, flight: _Flight) -> None:
+        """A worker died while it had this page, perhaps of it: first it is sent alone of its client.
+
+        If that worker dies, too, perhaps of another client's page, it is a suspect, of which a worker has one at a time
+        and announces it. Then it is to blame.
+        """
+        window = flight.window
+        if flight.has_begun:
+            self._bury(window, f"{self._losses[window.number] + 1} workers died while they had this page")
+            return
+        self._losses[window.number] = min(SUSPECT, self._losses[window.number] + 1)
+        self._alone.append(window)
+
+    def _was_late(self, window: Window) -> None:
+        """Half of it may be done in time; but a crowded second is read whole, and an account may be busy for hours."""
+        self._late[window.number] += 1
+        if self._late[window.number] == 1 and window.page > windows.SMALLEST_PAGE:
+            self._again(replace(window, page=windows.half(window.page)))
         else:
-            self._suspects.append(window)
+            self._own.append(window)
 
     def _bury(self, window: Window, reason: str) -> None:
         letter = NewLetter("window", "transport", window.sweep, window.start, window.until, reason)
@@ -359,5 +443,4 @@ class _Fence:
     """`again`: when it is to be put anew; 0 while it is waited for."""
 
     order_id: str
-    sent: float
     again: float = 0.0

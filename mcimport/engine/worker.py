@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -40,6 +41,8 @@ SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; thos
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
 STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterwards
 LOOK_UP = 0.1  # seconds between two looks at whether the pages in hand have ended
+CONFIRMED_WITHIN = 30.0  # seconds, for one reply
+LAST_WORDS = 5.0  # seconds in which threads may end once everything is over; those that hang are left behind
 SPARE = 2  # orders that lie ready for each thread, counting the one in its hand
 QUIET = ("celery", "kombu", "amqp", "vine")  # libraries' loggers, told on through ours
 
@@ -77,11 +80,23 @@ def run_worker(
         without_heartbeat=True,
         loglevel="WARNING",
     )
-    _leave_when_asked(stop, workplace, log)
+    over = threading.Event()
+    _leave_when_asked(stop, workplace, over, log)
     log("info", f"worker {name} is ready: {concurrency} pages at a time")
+    signals.task_received.connect(_noted_term(workplace), weak=False)
     worker.start()
+    over.set()
     workplace.close()
     return int(worker.exitcode or 0)
+
+
+def _noted_term(workplace: Workplace) -> Callable[..., None]:
+    """Each order carries the term of the connection that it came over."""
+
+    def note(request: Any, **_: Any) -> None:
+        request.request_dict["term"] = workplace.term_of_line
+
+    return note
 
 
 def _register(app: Celery, workplace: Workplace, log: Log) -> None:
@@ -93,20 +108,26 @@ def _register(app: Celery, workplace: Workplace, log: Log) -> None:
         except msgspec.MsgspecError:
             log("warning", "a message was rejected: it is no order of this version of mcimport")
             raise Reject("no order", requeue=False) from None
-        _send(replies, order, _carried_out(workplace, order, log, was_lost=_is_redelivered(task)))
+        _send(replies, order, _carried_out(workplace, order, task, lambda: _begin(replies, workplace, order), log))
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
 
 
-def _carried_out(workplace: Workplace, order: Order, log: Log, *, was_lost: bool) -> Reply:
-    if was_lost and order.kind == "page":
-        return workplace.reply(order, "lost")
+def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply:
+    if _is_redelivered(task) and order.kind == "page":
+        return workplace.lost(order)
     try:
-        return workplace.carry_out(order)
+        return workplace.carry_out(order, task.request.term, begun)
+    except Reject:
+        raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours: the dead-letter exchange is for these; no traceback, which may hold a person
         log("warning", f"a page of client {order.client} was rejected ({type(error).__name__})")
         raise Reject(type(error).__name__, requeue=False) from None
+
+
+def _begin(replies: Any, workplace: Workplace, order: Order) -> None:
+    _send(replies, order, workplace.reply(order, "begun"))
 
 
 def _is_redelivered(task: Any) -> bool:
@@ -123,6 +144,7 @@ def _send(replies: Any, order: Order, reply: Reply) -> None:
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=2,
+                confirm_timeout=CONFIRMED_WITHIN,
                 retry=True,
                 retry_policy=RETRIES,
             )
@@ -130,7 +152,7 @@ def _send(replies: Any, order: Order, reply: Reply) -> None:
         raise Reject(type(error).__name__, requeue=True) from None
 
 
-def _leave_when_asked(stop: Stop, workplace: Workplace, log: Log) -> None:
+def _leave_when_asked(stop: Stop, workplace: Workplace, over: threading.Event, log: Log) -> None:
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
@@ -142,6 +164,9 @@ def _leave_when_asked(stop: Stop, workplace: Workplace, log: Log) -> None:
         stop.at_once()
         workplace.break_off()
         setattr(state, "should_stop", 0)  # noqa: B010 - Celery's loop looks at it, and ends with that code; its type says None
+        if not over.wait(LAST_WORDS):
+            sys.stderr.flush()
+            os._exit(0)  # a thread hangs in its connection to the broker: what it has is given to another
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         threading.Thread(target=stop.at_once if stop.asked.is_set() else leave, name="leaving", daemon=True).start()
@@ -164,6 +189,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
+            workplace.connected(lambda: broker.hang_up(consumer.connection))
             shards = random.sample(range(broker.SHARDS), broker.SHARDS)
             self._taken, self._rest = (
                 0,

@@ -27,9 +27,13 @@ from mcimport.trace import Tell
 
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
 TAKEN_OVER = 1.1  # seconds; limits are told by the second
-PAGE_DEADLINE = 1_200.0  # seconds; far below the half hour after which RabbitMQ takes a message back
+PAGE_DEADLINE = 840.0  # seconds; twice that, for one that lay ready, is below RabbitMQ's half hour
 LOOK = 1.0  # seconds between two looks at the pages under way
 MOST_OPEN = 100  # clients whose connections are kept for their next order
+
+
+class _ReturnedError(Exception):
+    """The order may be another worker's by now, or cannot be begun at present."""
 
 
 class _OutdatedError(Exception):
@@ -48,6 +52,13 @@ class _Desk:
     close: Callable[[], None]
     converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def take_warnings(self) -> tuple[str, ...]:
+        told, self.warnings = self.warnings, []
+        return tuple(dict.fromkeys(told))
 
 
 @dataclass(eq=False)
@@ -70,6 +81,11 @@ class _Room:
     used: float = 0.0
     change: threading.Condition = field(default_factory=threading.Condition)
 
+    def rest(self) -> None:
+        """Another worker may have had the account until now."""
+        if self.desk is not None:
+            self.desk.services.ometria.rest(TAKEN_OVER)
+
     def clear(self) -> None:
         """Ends what is under way: connections are closed under its feet, and every wait is woken."""
         if self.desk is not None:
@@ -83,23 +99,63 @@ class Workplace:
     Args:
         name: this worker's, as coordinators hear it.
         stop: ends everything.
+
+    Attributes:
+        term_of_line: what orders of the present connection to the broker come with.
     """
 
     def __init__(self, name: str, clients: Mapping[str, Client], stop: Stop, tell: Tell | None = None) -> None:
         self._name = name
         self._clients = clients
         self._stop = stop
-        self._lease = Lease(STOOD_STILL, self.break_off)
-        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check, begins_after=TAKEN_OVER)
+        self._term = self.term_of_line = 0
+        self._hang_up: Callable[[], None] = lambda: None
+        self._lease = Lease(STOOD_STILL, self._stood_still)
+        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
         self._rooms: dict[str, _Room] = {}
         self._lock = threading.Lock()
+        self._alone = threading.Lock()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
-    def carry_out(self, order: Order) -> Reply:
-        """Never raises what `errors` knows: it is in the reply."""
-        return self.reply(order, "returned") if self._stop.asked.is_set() else self._carried_out(order)
+    def connected(self, hang_up: Callable[[], None]) -> None:
+        """A connection to the broker begins; `hang_up` breaks it.
 
-    def _carried_out(self, order: Order) -> Reply:
+        What is given over a connection is ours as long as that lasts, which is a term: afterwards the broker gives it
+        to another worker, also what only lies ready here.
+        """
+        self._hang_up = hang_up
+        self.term_of_line = self._term
+
+    def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
+        """Never raises what `errors` knows: it is in the reply.
+
+        Args:
+            order: of a page, or a fence.
+            term: of the connection over which the order came; None: the present one's.
+            begun: is called before a suspect is begun, which is then the only one here.
+        """
+        term = self._term if term is None else term
+        if self._stop.asked.is_set():
+            return self.reply(order, "returned")
+        if not order.is_suspect:
+            return self._carried_out(order, term)
+        if not self._alone.acquire(blocking=False):
+            return self.reply(order, "returned")
+        try:
+            begun()
+            return self._carried_out(order, term)
+        finally:
+            self._alone.release()
+
+    def lost(self, order: Order) -> Reply:
+        """For an order that was given to a worker before who did not come back: it may have pushed until now."""
+        room = self._rooms.get(order.client)
+        if room is not None:
+            with room.change:
+                room.rest()
+        return self.reply(order, "lost")
+
+    def _carried_out(self, order: Order, term: int) -> Reply:
         client = self._clients.get(order.client)
         if client is None:
             words = f"worker {self._name} has no client {order.client}"
@@ -108,10 +164,10 @@ class Workplace:
             )
         try:
             self._check_alike(client, order)
-            return self._page(client, order) if order.kind == "page" else self._fence(client, order)
+            return self._page(client, order, term) if order.kind == "page" else self._fence(client, order, term)
         except _OutdatedError as error:
             return self.reply(order, "outdated", epoch=error.epoch)
-        except InterruptedRunError:
+        except (InterruptedRunError, _ReturnedError):
             return self.reply(order, "returned")
         except ConfigError as error:
             return self.reply(order, "refused", words=f"worker {self._name}: {error}", hint=error.hint)
@@ -123,10 +179,16 @@ class Workplace:
         return any(room.sittings for room in self._all_rooms())
 
     def break_off(self) -> None:
-        """The messages under way may be another's by now: ends the work on all of them."""
+        """The messages under way may be another's by now, and those that lie ready: ends the work on all of them."""
+        self._term += 1
         for room in self._all_rooms():
             with room.change:
                 room.clear()
+
+    def _stood_still(self) -> None:
+        """What the broker sent meanwhile may be another's, too: only a new connection tells."""
+        self.break_off()
+        self._hang_up()
 
     def close(self) -> None:
         self._lease.end()
@@ -157,39 +219,43 @@ class Workplace:
     # ---- one order
 
     def _check_alike(self, client: Client, order: Order) -> None:
-        """Another key leads to another account, and other settings make another contact."""
-        if sealed(client, order.nonce) != order.seal:
-            raise ConfigError(
-                f"the Ometria key of client {client.name} is not the coordinator's",
-                hint="A renewed key? Start the workers anew, once they have it, too.",
-            )
-        if settings_of(client.rules(order.list_key, None)) != order.settings:
+        """Another key leads to another account, and other settings make another contact, or more of them a second."""
+        ours = sealed(client, order.nonce)
+        for side, seal, theirs in (
+            ("Mailchimp", ours.mailchimp, order.seals.mailchimp),
+            ("Ometria", ours.ometria, order.seals.ometria),
+        ):
+            if seal != theirs:
+                raise ConfigError(
+                    f"the {side} key of client {client.name} is not the coordinator's",
+                    hint="A renewed key? Start the workers anew, once they have it, too.",
+                )
+        if settings_of(client, order.list_key) != order.settings:
             raise ConfigError(
                 f"the settings of client {client.name} are not the coordinator's",
                 hint="Another file, or another version of mcimport? Start workers and coordinator with the same.",
             )
 
-    def _fence(self, client: Client, order: Order) -> Reply:
+    def _fence(self, client: Client, order: Order, term: int) -> Reply:
         room = self._room(client)
         with room.change:
-            self._begin_epoch(room, order)
+            self._begin_epoch(room, order, term)
         return self.reply(order, "clear")
 
-    def _page(self, client: Client, order: Order) -> Reply:
+    def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without
-        with self._seated(client, order) as sitting:
+        with self._seated(client, order, term) as sitting:
             job = self._job(client, order, sitting.desk)
             try:
                 outcome = move(order.window, job)
             except InterruptedRunError:
                 return self._interrupted(client, order, sitting)
         desk = sitting.desk
-        warnings, desk.warnings = tuple(dict.fromkeys(desk.warnings)), []
         return msgspec.structs.replace(
             self.reply(order, "moved"),
             outcome=outcome,
             costs=desk.services.meter.take(),
-            warnings=warnings,
+            warnings=desk.take_warnings(),
             is_silenced=self._converter(client, order, desk).is_silenced,
         )
 
@@ -221,21 +287,20 @@ class Workplace:
                 desk.services.trace.begin(order.list_key, order.run_id)
                 fields = FieldsInTime(desk.services.mailchimp, order.list_key)
                 welcome = Welcome(limit=order.welcome_left, most=0, events=())
-                known = RunConverter(
-                    desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warnings.append
-                )
+                known = RunConverter(desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warn)
                 desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
             return known
 
     # ---- who is at work
 
     @contextmanager
-    def _seated(self, client: Client, order: Order) -> Iterator[_Sitting]:
+    def _seated(self, client: Client, order: Order, term: int) -> Iterator[_Sitting]:
         room = self._room(client)
         with room.change:
-            self._begin_epoch(room, order)
+            self._begin_epoch(room, order, term)
             if room.desk is None:
                 room.desk = self._opened(client)
+                room.rest()
             sitting = _Sitting(room.desk, order.epoch, time.monotonic())
             room.sittings.add(sitting)
             room.used = sitting.began
@@ -246,10 +311,10 @@ class Workplace:
                 room.sittings.discard(sitting)
                 room.change.notify_all()
 
-    def _begin_epoch(self, room: _Room, order: Order) -> None:
+    def _begin_epoch(self, room: _Room, order: Order, term: int) -> None:
         """Returns when nobody of an earlier one is at work any more.
 
-        Raises _OutdatedError where a later one is known.
+        Raises _OutdatedError where a later one is known, _ReturnedError where the term of its connection is over.
         """
         if order.epoch > room.epoch:
             room.epoch = order.epoch
@@ -258,6 +323,8 @@ class Workplace:
             room.change.wait()
         if order.epoch < room.epoch:
             raise _OutdatedError(room.epoch)
+        if term != self._term:
+            raise _ReturnedError
 
     def _opened(self, client: Client) -> _Desk:
         stack = ExitStack()

@@ -98,7 +98,7 @@ def forget(state: State, client: str) -> Forgotten:
             for table in ("lists", "runs", "dead_letters")
         ]
         state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
-        for table in ("dead_letters", "runs", "lists", "troubles"):
+        for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
             state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
     give_back(state)
     return Forgotten(*counts)

@@ -163,3 +163,9 @@ def m006_remember_what_was_compared(db: Database) -> None:
         WHERE sync_point IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND kind = 'full' AND status = 'completed')
         """)
+
+
+@migrations()
+def m007_remember_who_is_at_work_elsewhere(db: Database) -> None:
+    """For which clients workers over a broker may have pages in their hands, and since when."""
+    db.conn.execute("CREATE TABLE elsewhere (client TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")

@@ -11,8 +11,12 @@ from contextlib import suppress
 
 import pytest
 from conftest import Importer, Stage, several
+from test_many_clients import carried_of, expected_of
 
 from engine.rabbit import Rabbit, is_installed
+from mcimport.sandbox.ledger import Request
+
+SYNC = ("sync", "--engine", "celery")
 
 TAKES = "takes orders of "
 READY_WITHIN = 60  # seconds
@@ -130,3 +134,13 @@ def clients(crew: Crew, many: int, *, size: int, window: int = 50) -> dict[str, 
         f"[mailchimp]\nwindow = {window}\n[retry]\nwait = 0.1\n{text.partition('wait = 0')[2]}"
     )
     return found
+
+
+def everybody_is_in(importer: Importer, found: dict[str, dict[str, str]]) -> None:
+    """And nobody is in another's account."""
+    for client in found.values():
+        assert carried_of(importer, client) == expected_of(importer, client) != set()
+
+
+def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
+    return [one for one in importer.box.requests if one.side == "ometria" and one.key == client["ometria_key"]]

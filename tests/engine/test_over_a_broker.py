@@ -8,30 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from conftest import Importer
-from test_many_clients import carried_of, expected_of
 
-from engine.conftest import Crew, clients
+from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
 from mcimport.engine import remote
 from mcimport.engine.broker import SHARDS
-from mcimport.sandbox.ledger import Request, most_in_any_second, most_open
+from mcimport.sandbox.ledger import most_in_any_second, most_open
 
-SYNC = ("sync", "--engine", "celery")
 SECONDS, HEARD_LATE, THROTTLED = 3, 4, 429
 OVERLAP = 10  # pushes that a worker which was stopped may have had in its hands when it woke
-
-
-def everybody_is_in(importer: Importer, found: dict[str, dict[str, str]]) -> None:
-    """And nobody is in another's account."""
-    for client in found.values():
-        assert carried_of(importer, client) == expected_of(importer, client) != set()
-
-
-def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
-    return [one for one in importer.box.requests if one.side == "ometria" and one.key == client["ometria_key"]]
 
 
 def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) -> bool:
@@ -184,79 +171,10 @@ def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
     assert again.code == 0, again.err
     everybody_is_in(importer, found)
     assert importer("dlq", "list", "--json").lines == []
+    assert importer("sync").code == 0  # nothing is out any more, so this process may work again
     assert all(point is not None for point in sync_points(importer).values())
     for client in found.values():
         assert pushes_at_most(importer, client, OVERLAP)
-
-
-# ---- pages that harm
-
-
-def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(crew: Crew) -> None:
-    """All else is done; a replay over the broker mends the one, a replay in one process the other."""
-    importer = crew.importer
-    found = clients(crew, 1, size=600, window=100)
-    box, list_key = importer.box, found["c0"]["list_key"]
-    box.knobs.broken = ["550-550"]
-    workers = crew.hire_ready(2)
-    deadly: list[tuple[str, str]] = []
-
-    def strike(request: Request) -> None:
-        """Whoever asks for that page dies of it, as of a fault in a library; the other workers go on."""
-        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
-        is_page = request.query.get("count") not in (None, "1") and request.query.get("offset", "0") == "0"
-        if not (is_page and all(span)):
-            return
-        if not deadly:
-            deadly.append(span)
-        if span == deadly[0]:
-            for one in workers:
-                if one.is_alive:
-                    one.kill()
-            workers.extend(crew.hire())
-
-    def fault(request: Request) -> str | None:
-        if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
-            strike(request)
-        return None
-
-    box.knobs.fault = fault
-    ended = importer.in_a_process(*SYNC, "--json")
-    box.knobs.fault = None
-    assert ended.code == 3, ended.err
-    letters = importer("dlq", "list", "--json").lines
-    assert sorted(letter["kind"] for letter in letters) == ["window", "window"], letters
-    reasons = " ".join(letter["reason"] for letter in letters)
-    assert "workers died" in reasons
-    assert "500" in reasons
-    box.knobs.broken = []
-    crew.hire_ready()
-    by_id = {"workers died" in letter["reason"]: str(letter["id"]) for letter in letters}
-    assert importer.in_a_process("dlq", "replay", by_id[True], "--engine", "celery").code == 0
-    assert importer.in_a_process("dlq", "replay", by_id[False]).code == 0
-    assert importer("dlq", "list", "--json").lines == []
-    everybody_is_in(importer, found)
-
-
-def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_brokers(crew: Crew, tmp_path: Path) -> None:
-    """A library of that worker's is broken, so nothing is known of the page: another worker's replay mends it."""
-    importer = crew.importer
-    found = clients(crew, 1, size=40, window=100)
-    (tmp_path / "sitecustomize.py").write_text(
-        "import tenacity\n\ndef broken(*_):\n    raise TypeError('person@example.com')\n\n"
-        "tenacity.Retrying.__call__ = broken\n"
-    )
-    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
-    ended = importer.in_a_process(*SYNC, "--json")
-    assert ended.code == 3, ended.err
-    (letter,) = importer("dlq", "list", "--json").lines
-    assert "rejected" in letter["reason"]
-    assert any("rejected (TypeError)" in line for line in worker.lines)
-    assert not any("example.com" in line or "Traceback" in line for line in worker.lines)
-    worker.leave()
-    crew.hire_ready()
-    assert importer.in_a_process("dlq", "replay", "--engine", "celery").code == 0
-    everybody_is_in(importer, found)
 
 
 # ---- who may not, and who is not there
@@ -282,9 +200,11 @@ def test_a_worker_refuses_a_client_that_it_does_not_have(crew: Crew) -> None:
     ("before", "after", "words"),
     [
         ('ometria_api_key = "{ometria_key}"', 'ometria_api_key = "another"', "Ometria key of client c0 is not"),
+        ('mailchimp_api_key = "{mailchimp_key}"', 'mailchimp_api_key = "another-us6"', "Mailchimp key of client c0 is"),
         ("[retry]", '[ometria]\ncollection = "people"\n[retry]', "settings of client c0 are not"),
+        ("requests_per_second = 8", "requests_per_second = 80", "settings of client c0 are not"),
     ],
-    ids=["another key", "another collection"],
+    ids=["another account of Ometria's", "another of Mailchimp's", "another collection", "another pace"],
 )
 def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: str, after: str, words: str) -> None:
     """Another key leads to another account, other settings make another contact: both are refused before any push."""

@@ -1,0 +1,26 @@
+"""For which clients workers elsewhere may have pages in their hands: so that no other engine pushes beside them."""
+
+from __future__ import annotations
+
+import time
+
+from mcimport.state.file import State
+from mcimport.state.rows import text
+from mcimport.times import epoch
+
+
+def since(state: State, client: str) -> int | None:
+    """When pages were last sent out that nobody has seen the end of; None: all of them are accounted for."""
+    return epoch(state.value("SELECT since FROM elsewhere WHERE client = ?", [client]))
+
+
+def begin(state: State, client: str) -> None:
+    """Pages go out from now on."""
+    with state.transaction():
+        state.write("INSERT OR REPLACE INTO elsewhere VALUES (?, ?)", [client, text(int(time.time()))])
+
+
+def end(state: State, client: str) -> None:
+    """All of them are accounted for."""
+    with state.transaction():
+        state.write("DELETE FROM elsewhere WHERE client = ?", [client])

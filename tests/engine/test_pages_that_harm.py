@@ -1,0 +1,133 @@
+"""Pages that harm: that kill their workers, that no worker understands, or that none ends in time."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
+from mcimport.sandbox.ledger import Request
+from mcimport.state import open_state
+
+
+def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(crew: Crew) -> None:
+    """All else is done, of another client, too, whose pages the same workers had; each kind of replay mends one."""
+    importer = crew.importer
+    found = clients(crew, 2, size=600, window=100)
+    box, list_key = importer.box, found["c0"]["list_key"]
+    box.knobs.broken = ["550-550"]
+    box.knobs.latency = 0.3
+    workers = crew.hire_ready(1)
+    deadly: list[tuple[str, str]] = []
+
+    def strike(request: Request) -> None:
+        """Whoever asks for that page dies of it, as of a fault in a library; the other workers go on."""
+        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
+        is_page = request.query.get("count") not in (None, "1") and request.query.get("offset", "0") == "0"
+        if not (is_page and all(span)):
+            return
+        if not deadly:
+            deadly.append(span)
+        if span == deadly[0]:
+            for one in workers:
+                if one.is_alive:
+                    one.kill()
+            workers.extend(crew.hire())
+
+    def fault(request: Request) -> str | None:
+        if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
+            strike(request)
+        return None
+
+    box.knobs.fault = fault
+    ended = importer.in_a_process(*SYNC, "--json")
+    box.knobs.fault = None
+    assert ended.code == 3, ended.err
+    letters = importer("dlq", "list", "--json").lines
+    found_by = {"workers died": ["c0"], "500": ["c0", "c1"]}
+    for words, whose in found_by.items():
+        assert sorted(letter["client"] for letter in letters if words in letter["reason"]) == whose, letters
+    assert len(letters) == 3
+    box.knobs.broken = []
+    crew.hire_ready()
+    (killer,) = [str(letter["id"]) for letter in letters if "workers died" in letter["reason"]]
+    assert importer.in_a_process("dlq", "replay", killer, "--engine", "celery").code == 0
+    assert importer.in_a_process("dlq", "replay").code == 0
+    assert importer("dlq", "list", "--json").lines == []
+    everybody_is_in(importer, found)
+
+
+def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_brokers(crew: Crew, tmp_path: Path) -> None:
+    """A library of that worker's is broken, so nothing is known of the page: another worker's replay mends it."""
+    importer = crew.importer
+    found = clients(crew, 1, size=40, window=100)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tenacity\n\ndef broken(*_):\n    raise TypeError('person@example.com')\n\n"
+        "tenacity.Retrying.__call__ = broken\n"
+    )
+    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 3, ended.err
+    (letter,) = importer("dlq", "list", "--json").lines
+    assert "rejected" in letter["reason"]
+    assert any("rejected (TypeError)" in line for line in worker.lines)
+    assert not any("example.com" in line or "Traceback" in line for line in worker.lines)
+    worker.leave()
+    crew.hire_ready()
+    assert importer.in_a_process("dlq", "replay", "--engine", "celery").code == 0
+    everybody_is_in(importer, found)
+
+
+def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Crew, tmp_path: Path) -> None:
+    """A crowded second is read whole, and an account may be busy for hours: there is no deadline in that process."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    (tmp_path / "sitecustomize.py").write_text(
+        "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.5, 0.1\n"
+    )
+    importer.box.knobs.latency = 1.0
+    crew.hire_ready(PYTHONPATH=str(tmp_path))
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
+    everybody_is_in(importer, found)
+
+
+def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew, tmp_path: Path) -> None:
+    """It is of another version, so it rejects whatever it is sent: at once, rather than when somebody wakes up."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import msgspec\nfrom mcimport.engine import orders\n\n\n"
+        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\norders.order_of = order_of\n"
+    )
+    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert ended.code == 1, ended.err
+    assert "does not understand" in ended.line["error"]
+    worker.leave()
+    crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    everybody_is_in(importer, found)
+
+
+def test_what_could_not_be_recorded_is_heard_again_by_the_next_run(crew: Crew) -> None:
+    """A full disk, say: the broker keeps the outcomes, and no page is moved twice."""
+    importer = crew.importer
+    found = clients(crew, 1, size=600, window=100)
+    crew.hire_ready()
+    with open_state(importer.db):
+        pass
+    with closing(sqlite3.connect(importer.db)) as db, db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE UPDATE OF status ON windows WHEN new.status = 'done'"
+            " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    assert importer.in_a_process(*SYNC).code != 0
+    assert pushes(importer, found["c0"]) != []
+    with closing(sqlite3.connect(importer.db)) as db, db:
+        db.execute("DROP TRIGGER full")
+    assert importer.in_a_process(*SYNC).code == 0
+    everybody_is_in(importer, found)
+    pushed = [who for push in pushes(importer, found["c0"]) for who in push.ids]
+    assert len(pushed) == len(set(pushed))
