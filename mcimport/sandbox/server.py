@@ -11,6 +11,7 @@ import hashlib
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from mcimport.sandbox.world import World
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
+_GRACE = 1.0  # seconds in which answers under way may end
+_LOOK = 0.005  # seconds between two looks at whether they have
 
 
 class Sandbox:
@@ -244,10 +247,11 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and ends as soon as the world closes: uvicorn itself looks ten times a second, twice."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
+        self._closing = closing
         self.up = Event()
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -257,6 +261,27 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
         finally:
             self.up.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._closing.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline:
+            if not (self.server_state.connections or self.server_state.tasks):
+                break
+            await asyncio.sleep(_LOOK)
+        for task in self.server_state.tasks:
+            task.cancel()
+        for server in self.servers:
+            await server.wait_closed()
 
 
 class _Serving:
@@ -274,9 +299,8 @@ class _Serving:
             access_log=False,
             log_config=None,
             log_level="critical",  # what breaks here is broken on purpose
-            timeout_graceful_shutdown=1,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, world.closing)
         self._world = world
         self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
 
@@ -285,7 +309,6 @@ class _Serving:
         self._server.up.wait()
 
     def stop(self) -> None:
-        self._server.should_exit = True
         if self._server.loop is not None:
             self._server.loop.call_soon_threadsafe(self._world.closing.set)
         self._thread.join()
