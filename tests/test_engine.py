@@ -271,6 +271,36 @@ def test_what_is_not_alike_is_refused_before_any_request(
     assert importer.box.requests == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('lists = ["', 'ometria.force_optin = true\nlists = ["'),
+        ('lists = ["', 'ometria.collection = "people"\nlists = ["'),
+        ('lists = ["', 'ometria.account = "shop"\nlists = ["'),
+        ('lists = ["', 'mailchimp.account = "shop"\nlists = ["'),
+        ('lists = ["', 'mailchimp.connections = 9\nlists = ["'),
+        ('lists = ["', 'ometria.batch = 50\nlists = ["'),
+        ('lists = ["', 'fields.SIZE = "properties.fit"\nlists = ["'),
+        ('lists = ["', 'consent.cleaned = "unspecified"\nlists = ["'),
+        ("requests_per_second = 500", "requests_per_second = 8"),
+        ("127.0.0.1", "localhost"),
+        ('mailchimp_api_key = "', 'mailchimp_api_key = "another'),
+        ('ometria_api_key = "', 'ometria_api_key = "another'),
+    ],
+)
+def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
+    stage: Stage, stop: Stop, before: str, after: str
+) -> None:
+    """Where people go, what of them, and how fast: one end that differs would work against the other."""
+    importer = stage(size=50)
+    sent = order(importer)
+    text = importer.config.read_text()
+    assert before in text
+    importer.config.write_text(text.replace(before, after))
+    assert workplace(importer, stop).carry_out(sent).kind == "refused"
+    assert importer.box.requests == []
+
+
 def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stage, stop: Stop) -> None:
     """As it would stand in a run's error here."""
     importer = stage(size=50)

@@ -200,11 +200,9 @@ def test_a_worker_refuses_a_client_that_it_does_not_have(crew: Crew) -> None:
     ("before", "after", "words"),
     [
         ('ometria_api_key = "{ometria_key}"', 'ometria_api_key = "another"', "Ometria key of client c0 is not"),
-        ('mailchimp_api_key = "{mailchimp_key}"', 'mailchimp_api_key = "another-us6"', "Mailchimp key of client c0 is"),
         ("[retry]", '[ometria]\ncollection = "people"\n[retry]', "settings of client c0 are not"),
-        ("requests_per_second = 8", "requests_per_second = 80", "settings of client c0 are not"),
     ],
-    ids=["another account of Ometria's", "another of Mailchimp's", "another collection", "another pace"],
+    ids=["another key", "another collection"],
 )
 def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: str, after: str, words: str) -> None:
     """Another key leads to another account, other settings make another contact: both are refused before any push."""

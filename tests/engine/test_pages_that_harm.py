@@ -50,7 +50,6 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
         assert sorted(letter["client"] for letter in letters if words in letter["reason"]) == whose, letters
     assert len(letters) == 3
     box.knobs.broken = []
-    crew.hire_ready()
     (killer,) = [str(letter["id"]) for letter in letters if "workers died" in letter["reason"]]
     assert importer.in_a_process("dlq", "replay", killer, "--engine", "celery").code == 0
     assert importer.in_a_process("dlq", "replay").code == 0
