@@ -174,9 +174,16 @@ class Wire:
             self._closed = True
             connections = list(self._sockets)
         for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _shut(connection)
         self._client.close()
+
+    def _connected(self, connection: socket.socket) -> None:
+        """One that comes to be while the others are closed is not closed with them: its request would hang."""
+        with self._lock:
+            self._sockets.add(connection)
+            is_late = self._closed
+        if is_late:
+            _shut(connection)
 
     def _url_of(self, path: str) -> httpx.URL:
         """Below the base address. Putting an address together costs as much as sending a small request."""
@@ -192,8 +199,7 @@ class Wire:
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-                with self._lock:
-                    self._sockets.add(info["return_value"].get_extra_info("socket"))
+                self._connected(info["return_value"].get_extra_info("socket"))
             elif on_sent and event == "http11.send_request_body.complete":
                 on_sent()
 
@@ -232,6 +238,12 @@ class Wire:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
+
+
+def _shut(connection: socket.socket) -> None:
+    """Whoever waits there is woken."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -8,9 +8,11 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -525,3 +527,21 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
         finally:
             silent.set()
             thread.join(PATIENT)
+
+
+def test_closing_ends_a_request_that_is_still_connecting() -> None:
+    """Its connection comes to be when all others have been closed: it would be waited on for the whole time-out."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        stack.enter_context(
+            socket.create_connection(full.getsockname())
+        )  # nobody else gets through before it is let in
+        wire = Wire("Mailchimp", f"http://127.0.0.1:{full.getsockname()[1]}/3.0", {}, timeout=PATIENT)
+        request = pool.submit(wire.send, "GET", "ping")
+        port, connecting = f":{full.getsockname()[1]:04X} 02", Path("/proc/net/tcp")
+        while connecting.read_text().count(port) < 1:
+            assert not request.done()
+        wire.close()
+        for _ in range(2):
+            stack.enter_context(full.accept()[0])
+        with pytest.raises(InterruptedRunError):
+            request.result(PATIENT)

@@ -19,7 +19,17 @@ def main() -> int:
     if not is_installed() and (problem := _install()):
         sys.stderr.write(f"The engine cannot be tried here: {problem}.\n")
         return 2
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "--durations=5", str(Path(__file__).parent)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "--durations=5",
+        str(Path(__file__).parent),
+    ]
     return subprocess.run(command, check=False).returncode
 
 
