@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -94,6 +94,7 @@ class Wire:
         self.trace = trace or Trace("")
         self._timeout = timeout
         self._closed = False
+        self._in_flight = 0
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._client = httpx.Client(
@@ -147,7 +148,8 @@ class Wire:
             extensions={"trace": self._tracer(on_sent), "timeout": self._client.timeout.as_dict()},
         )
         try:
-            return self._send(request)
+            with self._flying():
+                return self._send(request)
         except httpx.ConnectTimeout:
             raise UnreachableError(f"{self.service} does not answer") from None
         except httpx.TimeoutException:
@@ -169,13 +171,33 @@ class Wire:
             raise
 
     def close(self) -> None:
-        """Closes the sockets, under the feet of requests in flight if need be: closing alone would not wake them."""
+        """Breaks the connections, under the feet of requests in flight if need be.
+
+        Those end at once, and the last of them gives the sockets back: the number of one that is given back while a
+        thread waits on it may be another socket's a moment later, and the thread would wait on that one instead.
+        """
         with self._lock:
             self._closed = True
             connections = list(self._sockets)
+            is_idle = not self._in_flight
         for connection in connections:
             _shut(connection)
-        self._client.close()
+        if is_idle:
+            self._client.close()
+
+    @contextlib.contextmanager
+    def _flying(self) -> Iterator[None]:
+        with self._lock:
+            self._if_closed()
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                is_last = self._closed and not self._in_flight
+            if is_last:
+                self._client.close()
 
     def _connected(self, connection: socket.socket) -> None:
         """One that comes to be while the others are closed is not closed with them: its request would hang."""

@@ -545,3 +545,32 @@ def test_closing_ends_a_request_that_is_still_connecting() -> None:
             stack.enter_context(full.accept()[0])
         with pytest.raises(InterruptedRunError):
             request.result(PATIENT)
+
+
+def test_a_socket_is_not_given_back_while_a_request_waits_on_it() -> None:
+    """Its number would be the next socket's, and the request would wait on that one: for two minutes, at worst."""
+    sent, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        sent.set()
+        go_on.wait(PATIENT)
+
+    with connected(lambda _: go_on.wait(PATIENT)) as wire, ThreadPoolExecutor(1) as pool:
+        request = pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=hold)
+        assert sent.wait(PATIENT)
+        before = sockets()
+        wire.close()
+        assert before <= sockets()
+        go_on.set()
+        with pytest.raises(InterruptedRunError):
+            request.result(PATIENT)
+    assert not before & sockets()
+
+
+def sockets() -> set[str]:
+    """Of this process, by number and by what the system calls them."""
+    found = set()
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.add(f"{one.name} {one.readlink()}")
+    return {one for one in found if "socket" in one}
