@@ -31,7 +31,9 @@ from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
 
-ELSEWHERE = 3_600  # seconds after which no page can be in anybody's hands: RabbitMQ takes it back after half of that
+# Seconds after the last note that pages are out: no order waits longer than 25 minutes (see `engine.line`), RabbitMQ
+# takes one back from a worker after 30, and the note is made anew every five.
+ELSEWHERE = 3_600
 
 
 class Watch(Protocol):
@@ -128,7 +130,7 @@ class Task:
 def check_nobody_elsewhere(state: State, client: Client) -> None:
     """Before anything is pushed here. Raises ElsewhereError where workers may be about to push for the client.
 
-    What one of them read before would follow what is read now. (An order that nobody has begun is read anew then.)
+    What one of them read before would follow what is read now.
     """
     since = elsewhere.since(state, client.name)
     if since is None or time.time() - since > ELSEWHERE:

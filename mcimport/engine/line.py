@@ -16,10 +16,11 @@ from celery import Celery
 from kombu import Consumer
 
 from mcimport.engine import broker
-from mcimport.engine.orders import Order, Reply, encoded, order_of, reply_of
+from mcimport.engine.orders import NOBODY, Order, Reply, encoded, order_of, reply_of
 
 ANSWERS_WITHIN = 30.0  # seconds
 AHEAD = 50  # messages that may lie here unread
+ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker has taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Line:
                 routing_key=self._key,
                 retry=False,
                 delivery_mode=2,
+                expiration=ORDERS_LIVE,
                 ignore_result=True,
             )
 
@@ -127,7 +129,16 @@ def _acknowledge(message: Any) -> None:
 
 
 def _said(message: Any) -> Reply | Order:
-    """An order that was rejected comes as Celery sent it: arguments, named arguments, and more."""
-    if message.headers and message.headers.get("task") == broker.TASK:
-        return order_of(json.loads(message.body)[0][0])
-    return reply_of(message.body)
+    """An order that was rejected comes as Celery sent it: arguments, named arguments, and more.
+
+    One that nobody took in time comes by the same exchange, and is as good as given back.
+    """
+    headers = message.headers or {}
+    if headers.get("task") != broker.TASK:
+        return reply_of(message.body)
+    order = order_of(json.loads(message.body)[0][0])
+    if headers.get("x-first-death-reason") != "expired":
+        return order
+    return Reply(
+        kind="returned", id=order.id, epoch=order.epoch, run_id=order.run_id, worker=NOBODY, window=order.window
+    )

@@ -21,6 +21,8 @@ from mcimport.models import Costs, Outcome, SubscriptionEvents, Window
 OrderKind = Literal["page", "fence"]
 ReplyKind = Literal["moved", "clear", "begun", "lost", "returned", "late", "outdated", "refused", "failed"]
 
+NOBODY = ""  # the worker of a reply to an order that no worker took
+
 
 class Seals(msgspec.Struct, frozen=True):
     """One a key."""

@@ -24,7 +24,7 @@ from mcimport.engine import broker
 from mcimport.engine.errand import Errand
 from mcimport.engine.line import Line
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.orders import Order, OrderKind, Reply, is_same_work, sealed, settings_of
+from mcimport.engine.orders import NOBODY, Order, OrderKind, Reply, is_same_work, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.tally import Tally, longest_first
 from mcimport.engine.workplace import PAGE_DEADLINE, TAKEN_OVER
@@ -41,7 +41,8 @@ from mcimport.models import Bounds, ContactRules, NewLetter, Outcome, Page, Wind
 from mcimport.run_converter import Welcome, allowed
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
-NOBODY = 60.0  # seconds without any worker at the queue, after which there is none
+NO_WORKER = 60.0  # seconds without any worker at the queue, after which there is none
+LEND_ANEW = 300.0  # seconds between two notes in the state file that pages are out
 BROKER_AWAY = 120.0  # seconds for which the broker may be away
 AGAIN = 1.0  # seconds between two tries to reach it
 LOOK_AT_QUEUE = 5.0  # seconds between two looks at who takes orders
@@ -85,7 +86,6 @@ class RemoteEngine:
         line = Line(self._app, self._shard(errand.client), errand.memory, errand.client.name)
         rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
         dispatch = _Dispatch(errand, rules, line, sorted(rest, key=longest_first), Tally(record), self._here)
-        errand.lent()
         try:
             dispatch.run()
         finally:
@@ -145,11 +145,12 @@ class _Dispatch:
         self._events = 0
         self._failure: McimportError | None = None
         self._nobody_since: float | None = None  # there is nobody at the queue
-        self._looked = self._heard = time.monotonic()
+        self._looked = self._heard = self._lent = time.monotonic()
         self._not_before = 0.0
 
     def run(self) -> None:
         """Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError."""
+        self._lend()
         self._reopen()
         while self._is_open() and not self._leaving():
             try:
@@ -189,7 +190,8 @@ class _Dispatch:
 
     def _reopen(self) -> None:
         """Also after the line broke: what was under way then may be so still, so a fence is put before it."""
-        deadline = time.monotonic() + BROKER_AWAY
+        self._heard = time.monotonic()
+        deadline = self._heard + BROKER_AWAY
         while True:
             try:
                 self._line.open()
@@ -210,7 +212,6 @@ class _Dispatch:
             self._again(flight.window)
         order = self._order("fence", None)
         self._fence = _Fence(order.id)
-        self._heard = time.monotonic()
         self._line.send(order)
 
     def _look_at_queue(self) -> None:
@@ -222,16 +223,23 @@ class _Dispatch:
             self._nobody_since = None
         else:
             self._nobody_since = self._nobody_since or now
-            if now - self._nobody_since > NOBODY:
+            if now - self._nobody_since > NO_WORKER:
                 raise ServiceDownError(
                     f"no worker takes orders from {self._line.queue}",
                     hint="Is `mcimport worker` running, with this broker? The next `mcimport sync` goes on.",
                 )
+        if now - self._lent > LEND_ANEW:
+            self._lend()
         if now - self._heard < OVERDUE:
             return
         if self._fence:
             raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
+        self._heard = now
         self._put_fence()
+
+    def _lend(self) -> None:
+        self._lent = time.monotonic()
+        self._errand.lent()
 
     # ---- out
 
@@ -309,7 +317,8 @@ class _Dispatch:
         heard = self._line.hear(seconds)
         if heard is None:
             return
-        self._heard = time.monotonic()
+        if isinstance(heard.said, Order) or heard.said.worker != NOBODY:
+            self._heard = time.monotonic()
         if heard.said.run_id == self._errand.run_id:  # of another run: nobody waits for it
             self._take(heard.said)
         if not isinstance(self._failure, StateError):  # else it is not on record: the next one is to hear it again

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import Importer
+from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
-from mcimport.engine import remote
-from mcimport.engine.broker import SHARDS
+from mcimport.engine import line, remote
+from mcimport.engine.broker import SHARDS, look
 from mcimport.sandbox.ledger import most_in_any_second, most_open
 
 SECONDS, HEARD_LATE, THROTTLED = 3, 4, 429
@@ -221,8 +222,9 @@ def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: s
 
 
 def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather than waiting for ever; what it planned is pending, and the next one goes on with it."""
-    monkeypatch.setattr(remote, "NOBODY", 0.5)
+    """Rather than waiting for ever; orders that nobody took come back meanwhile, and the next sync sends new ones."""
+    monkeypatch.setattr(line, "ORDERS_LIVE", 0.2)
+    monkeypatch.setattr(remote, "NO_WORKER", 3.0)
     monkeypatch.setattr(remote, "LOOK_AT_QUEUE", 0.2)
     importer = crew.importer
     found = clients(crew, 1, size=120)
@@ -233,6 +235,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     ended = importer(*SYNC, "--json")
     assert ended.code == 1
     assert "no worker takes orders" in ended.line["error"]
+    assert look(SecretStr(crew.rabbit.address), importer.db, ["c0"]).waiting == 0
     crew.hire_ready()
     assert importer.in_a_process(*SYNC).code == 0
     everybody_is_in(importer, found)
