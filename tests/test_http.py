@@ -555,16 +555,17 @@ def test_a_socket_is_not_given_back_while_a_request_waits_on_it() -> None:
         sent.set()
         go_on.wait(PATIENT)
 
+    others = sockets()
     with connected(lambda _: go_on.wait(PATIENT)) as wire, ThreadPoolExecutor(1) as pool:
         request = pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=hold)
         assert sent.wait(PATIENT)
-        before = sockets()
+        held = sockets() - others
         wire.close()
-        assert before <= sockets()
+        assert held <= sockets()
         go_on.set()
         with pytest.raises(InterruptedRunError):
             request.result(PATIENT)
-    assert not before & sockets()
+    assert not held & sockets()
 
 
 def sockets() -> set[str]:

@@ -30,8 +30,8 @@ def served(importer: Importer) -> Iterator[httpx.Client]:
         assert line, "it ended before it said where it is"
         link = next(iter(re.findall(r"http://\S+token\S+", line)), "")
     with httpx.Client(base_url=link.partition("/-/")[0], timeout=20) as browser:
-        assert browser.get(link).status_code == 302
         try:
+            assert browser.get(link).status_code == 302
             yield browser
         finally:
             process.send_signal(signal.SIGINT)

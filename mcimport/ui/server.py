@@ -29,6 +29,7 @@ def serve(db_path: Path, port: int, ready: Callable[[str], None]) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # whoever is quicker with the link than the server with its start waits a moment
         except OSError as error:
             raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="--port names another.") from None
         app = application(db_path, {"id": "root"})
