@@ -2,6 +2,8 @@
 
 Times are whole seconds since the epoch, UTC, unless a name says otherwise: that is Mailchimp's resolution.
 A span of time is `(since, until]`: after `since` (None: from the beginning), up to and including `until`.
+
+What there is one of for every member is not watched by the garbage collector (`gc=False`): nothing in it leads back.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A Mailchimp audience member, as far as it is used. Any field may be absent, null or of another type.
 
     The field names are Mailchimp's (Marketing API v3, `GET /lists/{list_id}/members`). The MD5 `id` is
@@ -63,7 +65,7 @@ class Channels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sms: SmsChannel | None = None
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has."""
 
     type_: str = msgspec.field(name="@type")
@@ -155,7 +157,7 @@ class OptedIn:
     opted: int | None = None
 
 
-class Converted(msgspec.Struct, frozen=True):
+class Converted(msgspec.Struct, frozen=True, gc=False):
     """A contact, and what a person should know of how it came about. (A Struct, for there is one for every member.)
 
     Attributes:

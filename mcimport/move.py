@@ -99,7 +99,7 @@ def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
     return _carry(haul, kept, rest)
 
 
-class _Ready(msgspec.Struct, frozen=True):
+class _Ready(msgspec.Struct, frozen=True, gc=False):
     """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
 
     Attributes:
@@ -382,24 +382,31 @@ def _push(haul: _Haul, ometria: Ometria, ready: list[_Ready]) -> None:
 def _convert(haul: _Haul, member: Member, records: dict[str, _Ready]) -> None:
     """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
     converted = haul.job.convert(member)
-    if isinstance(converted, Skipped):
-        haul.skipped += 1
+    if not isinstance(converted, Converted):
+        _leave_out(haul, member, converted)
         return
-    record = encode_contact(converted.contact) if isinstance(converted, Converted) else converted
+    contact = converted.contact
+    record = encode_contact(contact)
     if isinstance(record, Unsendable):
-        _set_aside_one(haul, member_id(member), epoch(member.last_changed), record.reason)
-    elif isinstance(converted, Converted):
-        contact = converted.contact
-        records[contact.id] = _Ready(
-            who=contact.id[len(haul.job.list_key) + 1 :],
-            changed=member.last_changed,
-            record=record,
-            optin=contact.marketing_optin,
-            is_event=contact.timestamp_subscribed is not None,
-            lacks=_lacks(contact) if haul.job.ometria is None else (),
-        )
-        if converted.warnings:
-            haul.warnings.update(converted.warnings)
+        _leave_out(haul, member, record)
+        return
+    records[contact.id] = _Ready(
+        who=contact.id[len(haul.job.list_key) + 1 :],
+        changed=member.last_changed,
+        record=record,
+        optin=contact.marketing_optin,
+        is_event=contact.timestamp_subscribed is not None,
+        lacks=_lacks(contact) if haul.job.ometria is None else (),
+    )
+    if converted.warnings:
+        haul.warnings.update(converted.warnings)
+
+
+def _leave_out(haul: _Haul, member: Member, why: Skipped | Unsendable) -> None:
+    if isinstance(why, Skipped):
+        haul.skipped += 1
+    else:
+        _set_aside_one(haul, member_id(member), epoch(member.last_changed), why.reason)
 
 
 def _lacks(contact: Contact) -> tuple[str, ...]:

@@ -162,7 +162,8 @@ class RunConverter:
         if not lacking:
             yield list
             return
-        members[:] = [one for one in members if not (lacks_tags(one) and one.email_address)]
+        apart = set(map(id, lacking))
+        members[:] = [one for one in members if id(one) not in apart]
         pool = ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags")
         is_long = len(lacking) > AT_ONCE  # more than one round: who leaves meanwhile does not go on asking
         asked = [pool.submit(self._with_tags, one, is_long=is_long) for one in lacking]

@@ -20,6 +20,9 @@ _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 _is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII).fullmatch
 
 
+Instant = tuple[int, str]
+"""A time as seconds UTC and as it is sent."""
+
 USUAL_LENGTH = len("2026-11-24T08:00:00+00:00")
 
 # The three parts of a time as Mailchimp writes it: "2026-11-24T", "08:00:" and "00+00:00", as seconds. Days are learned
@@ -36,12 +39,26 @@ def epoch(text: Any) -> int | None:
     None for anything else: another type, blanks, a time without an offset, a date that does not exist or lies in the
     first or last year of the calendar. What is not None always goes back through `iso`.
     """
-    if not isinstance(text, str):
-        return None
     try:
         return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]]
-    except KeyError:
-        return _read(text)
+    except (KeyError, TypeError):  # TypeError: no text, so that it has no parts, or none that can be looked up
+        return _read(text) if isinstance(text, str) else None
+
+
+def instant(text: Any) -> Instant | None:
+    """What `epoch` says of it, and the time as it is sent; None for what is no time.
+
+    Rewritten only where it is not in Mailchimp's usual form already.
+    """
+    if not text:
+        return None  # one of everybody's two times of signing up, often
+    try:
+        return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]], text
+    except (KeyError, TypeError):
+        seconds = epoch(text)
+    if seconds is None:
+        return None
+    return seconds, text if len(text) == USUAL_LENGTH and text[-6:] == "+00:00" else iso(seconds)
 
 
 def _read(text: str) -> int | None:

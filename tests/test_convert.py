@@ -370,6 +370,14 @@ def test_tags_go_by_name_and_none_is_said_as_none() -> None:
     assert "mailchimp_tags" not in converted(tags=[{"id": 3}]).contact.properties
 
 
+def test_more_tags_than_are_remembered_are_all_read_right() -> None:
+    """Twice over, so that some are remembered and others were forgotten meanwhile."""
+    names = [f"&lt;{number}&gt;" for number in range(5_000)]
+    for _ in range(2):
+        found = converted(tags=[{"name": name} for name in names]).contact.properties["mailchimp_tags"]
+        assert found == [f"<{number}>" for number in range(5_000)]
+
+
 def test_a_cut_list_of_tags_is_never_passed_off_as_whole() -> None:
     """Fewer tags than Mailchimp counts: none is sent, and that is said."""
     found = converted(tags=[{"id": 1, "name": "spring"}], tags_count=2)

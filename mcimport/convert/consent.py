@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
-from mcimport.times import USUAL_LENGTH, epoch, iso
+from mcimport.times import Instant, instant
 
 _STATUSES: Mapping[str, OptIn] = {
     "subscribed": "EXPLICITLY_OPTEDIN",
@@ -26,9 +26,6 @@ _CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "N
 _ALLOWED = {"subscribed": True, "unsubscribed": False}
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
-
-Instant = tuple[int, str]
-"""A time as seconds UTC and as it is sent."""
 
 
 def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
@@ -49,14 +46,6 @@ def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn:
 def unknown(status: Any) -> str:
     """The warning about a status that Mailchimp's documentation does not have: shows the word if it is a plain one."""
     return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"
-
-
-def instant(value: Any) -> Instant | None:
-    """None for what is no time. Rewritten only where it is not in Mailchimp's usual form already."""
-    seconds = epoch(value)
-    if seconds is None:
-        return None
-    return seconds, value if len(value) == USUAL_LENGTH and value[-6:] == "+00:00" else iso(seconds)
 
 
 def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: ContactRules) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress, repeat
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from mcimport.convert.routes import Route, mapping_problems, route_unlisted, rou
 from mcimport.convert.text import label, number, text, trim
 from mcimport.errors import ConfigError
 from mcimport.models import Contact, ContactRules, Conversion, Converted, ListFields, Member, OptIn, Skipped, Unsendable
+from mcimport.times import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
 
@@ -68,6 +71,8 @@ def encode_contact(contact: Contact) -> bytes | Unsendable:
 def lacks_tags(member: Member) -> bool:
     """Whether the member has more tags than it lists: Mailchimp lists fifty at most on a page."""
     count, tags = member.tags_count, member.tags
+    if count == 0:
+        return False
     many: int | float = count if isinstance(count, int) else number(count) or 0
     return many > (len(tags) if isinstance(tags, list) else 0)
 
@@ -85,26 +90,17 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
 
 
 def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
-    """Reads the names of a member's interests, each once, and whether one was chosen that the list did not name.
+    """Reads the names of a member's interests, each once, and whether one was chosen that the list did not name."""
 
-    Many members have chosen the same.
-    """
-
-    @lru_cache(maxsize=4096, typed=True)  # typed: 1 is not true
-    def read(*keys_and_values: Any) -> tuple[list[str], bool]:
-        half = len(keys_and_values) // 2
-        pairs = zip(keys_and_values[:half], keys_and_values[half:], strict=True)
-        chosen = [key for key, is_chosen in pairs if is_chosen is True]
+    @lru_cache(maxsize=4096)  # many members have chosen the same
+    def named(*chosen: str) -> tuple[list[str], bool]:
         names = dict.fromkeys(known[key] for key in chosen if key in known)
         return list(names), any(key not in known for key in chosen)
 
-    def read_any(interests: Mapping[str, Any]) -> tuple[list[str], bool]:
-        try:
-            return read(*interests, *interests.values())
-        except TypeError:  # an array or an object among them
-            return read.__wrapped__(*interests, *interests.values())
+    def read(interests: Mapping[str, Any]) -> tuple[list[str], bool]:
+        return named(*compress(interests, map(is_, interests.values(), repeat(True))))  # noqa: FBT003 - compared, not switched on
 
-    return read_any
+    return read
 
 
 def _convert(member: Member, plan: _Plan) -> Conversion:
@@ -131,7 +127,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     _put_traits(draft, member)
     _put_tags(draft, member)
     _put_interests(draft, member.interests, plan.interests)
-    opted = consent.instant(member.timestamp_opt)
+    opted = instant(member.timestamp_opt)
     if opted:
         draft.properties["mailchimp_opted_in"] = opted[1]
     consent.put_times(draft.contact, member, optin, opted, plan.rules)

@@ -47,14 +47,22 @@ def put_merge_fields(
     """`unlisted` finds a route for the tags that `routes` does not have."""
     if not isinstance(merge_fields, dict):
         return
+    contact, properties = draft.contact, draft.properties
     for tag, given in merge_fields.items():
         if given == "":
             continue
         route = routes.get(tag) or unlisted(str(tag))
-        if (quick := route.quick) is not None and (value := quick(given)) is not None:
-            draft.properties[route.property] = value  # most values
+        if (quick := route.quick) is not None:
+            if (value := quick(given)) is not None:
+                properties[route.property] = value  # most values
+            else:
+                _put_any(draft, route, given)
         elif route.is_name and isinstance(given, str):
-            _put_name(draft, route, label(given))
+            words = label(given)
+            if words and "@" not in words and len(words) <= NAME_LIMIT:
+                contact[route.field] = words
+            elif words:
+                _put(draft, route, words)
         elif route.is_address and isinstance(given, dict):
             _put_address(draft, route, given)
         else:
@@ -125,13 +133,6 @@ def _filled(given: Any) -> Any:
     if isinstance(given, dict):
         return address(given) or None
     return None if given == [] else given
-
-
-def _put_name(draft: Draft, route: Route, words: str) -> None:
-    if words and "@" not in words and len(words) <= NAME_LIMIT:
-        draft.contact[route.field] = words
-    elif words:
-        _put(draft, route, words)
 
 
 def _put_address(draft: Draft, route: Route, given: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from mcimport.models import Member
 
 # What programs write for "none" is no id: it would make one contact of many members.
 _is_contact_id = re.compile(r"(?!(?:null|none|nil|undefined|[0_-]+)\Z)[0-9a-z_-]{1,64}").fullmatch
+_USUAL_LENGTH = 32
 _is_web_id = re.compile(r"0*[1-9][0-9]{0,19}").fullmatch
 
 
@@ -27,8 +28,11 @@ def member_id(member: Member) -> str | None:
     id (an address, say) is not taken for one, and neither is 0, which would make one contact of many members.
     """
     own = member.contact_id
-    if isinstance(own, str) and _is_contact_id(own := own.strip().lower()):
-        return own
+    if isinstance(own, str):
+        if len(own) == _USUAL_LENGTH and own.isascii() and own.isalnum() and own.islower():
+            return own  # nothing to trim, at least one letter, and no word for "none" is that long
+        if _is_contact_id(own := own.strip().lower()):
+            return own
     return _web_id(member.web_id)
 
 

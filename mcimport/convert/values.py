@@ -44,7 +44,7 @@ def address(value: Mapping[str, Any]) -> dict[str, str]:
         for key in _ADDRESS_KEYS
         if (given := value.get(key)) and (part := clean(given) if isinstance(given, str) else text(given))
     }
-    return {} if parts == {"country": "US"} else parts
+    return parts if len(parts) > 1 or parts != {"country": "US"} else {}
 
 
 def is_email(value: Any) -> bool:
