@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from conftest import CONFIG, Importer, Stage, carried, expected
+from pydantic import SecretStr
 
 from mcimport.config import load
+from mcimport.engine import broker
+from mcimport.engine import lease as engine_lease
 from mcimport.engine import workplace as engine_workplace
 from mcimport.engine.orders import Order, Seals, encoded, order_of, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.workplace import Workplace
+from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.limits import Stop
 from mcimport.models import Window
 from mcimport.sandbox.ledger import Request
@@ -249,6 +258,64 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
         child.send_signal(signal.SIGCONT)
         assert child.stdout.readline() == "ended\n"
         child.stdin.close()
+
+
+def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where ending it fails at first: it is tried again, and only then may this process speak."""
+    clock, go_on, tries = [0.0], threading.Event(), list[float]()
+    monkeypatch.setattr(engine_lease, "_clock", lambda: clock[0])
+
+    def end() -> None:
+        tries.append(clock[0])
+        if len(tries) == 1:
+            raise OSError
+        go_on.wait(20)
+
+    one = engine_lease.Lease(5.0, end)
+    one.check()
+    clock[0] = 10.0
+    while len(tries) < 2:
+        with pytest.raises(InterruptedRunError):
+            one.check()
+    go_on.set()
+    may_speak = False
+    while not may_speak:
+        with suppress(InterruptedRunError):
+            one.check()
+            may_speak = True
+    one.end()
+    assert tries == [10.0, 10.0]
+
+
+def test_the_brokers_address_is_the_configured_one_whatever_celery_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its variables come before an application's own address, and belong to another application."""
+    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_BROKER_READ_URL"):
+        monkeypatch.setenv(name, "amqp://other.example//")
+    app = broker.application(SecretStr("amqp://ours.example//"))
+    assert broker.connection(app).hostname == app.connection_for_read().hostname == "ours.example"
+
+
+def test_a_broker_that_cannot_prove_its_name_hears_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that this machine trusts is not enough: it has to be that host's."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def hear() -> bytes:
+            with listener.accept()[0] as plain, suppress(OSError):
+                plain.settimeout(20)
+                with context.wrap_socket(plain, server_side=True) as line:
+                    return line.recv(100)
+            return b""
+
+        heard = pool.submit(hear)
+        app = broker.application(SecretStr(f"amqps://user:secret@localhost:{listener.getsockname()[1]}//"))
+        with pytest.raises(UnreachableError), broker.in_words(), broker.connection(app) as line:
+            line.connect()
+        assert heard.result(20) == b""
 
 
 @pytest.mark.parametrize(

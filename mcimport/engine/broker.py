@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound
 from celery import Celery
@@ -66,9 +67,23 @@ def shard_of(leader: str) -> int:
     return zlib.crc32(leader.encode()) % SHARDS
 
 
+class _Application(Celery):
+    """Goes to the address that it was made with: Celery lets variables of the environment come before it."""
+
+    def connection_for_write(self, url: str | None = None, *arguments: Any, **options: Any) -> Connection:
+        return super().connection_for_write(url or self.conf.mcimport_address, *arguments, **options)
+
+    def connection_for_read(self, url: str | None = None, *arguments: Any, **options: Any) -> Connection:
+        return super().connection_for_read(url or self.conf.mcimport_address, *arguments, **options)
+
+
 def application(address: SecretStr) -> Celery:
     """Not configured by anything around it, and never the current one of this process."""
-    app = Celery("mcimport", broker=address.get_secret_value(), set_as_current=False)
+    url = address.get_secret_value()
+    app = _Application("mcimport", broker=url, set_as_current=False)
+    app.conf.mcimport_address = url
+    if url.lower().startswith("amqps:"):  # else any certificate that this machine trusts would do, whoever's it is
+        app.conf.broker_use_ssl = {"server_hostname": urlsplit(url).hostname}
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
@@ -97,10 +112,11 @@ def connection(app: Celery, *, heartbeat: int = 0) -> Connection:
 
 def hang_up(line: Connection) -> None:
     """From any thread: whoever waits for the broker there finds the connection broken."""
-    sock = getattr(getattr(line, "_connection", None), "sock", None)  # asking in the open would connect anew
+    amqp = getattr(line, "_connection", None)  # each of these, asked in the open, would connect anew
+    sock = getattr(getattr(amqp, "_transport", None), "sock", None)
     if sock is not None:
         with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would pull the rug from under who reads
 
 
 BROKEN: tuple[type[Exception], ...] = (AMQPError, KombuError, OSError)

@@ -46,6 +46,12 @@ class Lease:
     def _renew(self) -> None:
         while not self._over.wait(BEAT):
             now = _clock()
-            if now - self._last > self._seconds:
-                self._on_gap()
-            self._last = now
+            if now - self._last <= self._seconds or self._ended():
+                self._last = now
+
+    def _ended(self) -> bool:
+        try:
+            self._on_gap()
+        except Exception:  # noqa: BLE001 - whatever it is, nothing may be said before it went well, nor ever without this thread
+            return False
+        return True

@@ -248,6 +248,8 @@ class _Dispatch:
             self._put_fence()
         if self._fence or self._leaving() or time.monotonic() < self._not_before:
             return
+        if any(self._is_alone(flight.window) for flight in self._flying.values()):
+            return
         if self._alone or self._own:  # one at a time, and nothing beside it
             if self._alone and not self._flying:
                 self._send(self._alone.popleft())
@@ -263,7 +265,11 @@ class _Dispatch:
 
     def _again(self, window: Window) -> None:
         """To be sent once more, before all others."""
-        (self._alone if self._losses[window.number] else self._queue).appendleft(window)
+        (self._alone if self._is_alone(window) else self._queue).appendleft(window)
+
+    def _is_alone(self, window: Window) -> bool:
+        """A worker may have died of it."""
+        return self._losses.get(window.number, 0) > 0
 
     def _move_own(self) -> None:
         """In this process, what no worker could end in the time that a broker gives it: here there is no such time.
@@ -302,7 +308,7 @@ class _Dispatch:
             nonce=self._nonce,
             seals=self._seals,
             settings=self._settings,
-            is_suspect=window is not None and self._losses[window.number] >= SUSPECT,
+            is_suspect=window is not None and self._losses.get(window.number, 0) >= SUSPECT,
             window=window,
             subscription_events=self._rules.subscription_events,
             new_since=self._rules.new_since,
