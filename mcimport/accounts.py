@@ -101,6 +101,10 @@ class Accounts:
         with self._following() as stop, closing(self._ometria(client, stop, Meter())[0]) as ometria:
             yield ometria
 
+    def rest(self, client: Client, seconds: float) -> None:
+        """No push to the client's account for so long, whoever of those that share it pushes. Raises as `open`."""
+        self._pushes(client).rest(seconds)
+
     def give_up(self) -> None:
         """All of them, from any thread."""
         with self._lock:
@@ -144,12 +148,13 @@ class Accounts:
             trace=trace,
             may_send=self._may_send,
         )
-        account = client.ometria.account or key.get_secret_value()
-        pushes = self._pacer(self._pacers, account, client.ometria.requests_per_second)
-        reads = self._pacer(self._reading, account, client.ometria.reads_per_second)
+        reads = self._pacer(self._reading, _ometria_account(client), client.ometria.reads_per_second)
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for)
-        ometria = Ometria(wire, pushes, patience, client.ometria.batch, meter)
+        ometria = Ometria(wire, self._pushes(client), patience, client.ometria.batch, meter)
         return ometria, Contacts(wire, reads, patience, meter)
+
+    def _pushes(self, client: Client) -> Pacer:
+        return self._pacer(self._pacers, _ometria_account(client), client.ometria.requests_per_second)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:
@@ -158,6 +163,10 @@ class Accounts:
     def _pacer(self, known: dict[str, Pacer], account: str, per_second: float) -> Pacer:
         with self._lock:
             return known.setdefault(account, Pacer(float(per_second)))
+
+
+def _ometria_account(client: Client) -> str:
+    return client.ometria.account or client.ometria_key().get_secret_value()
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

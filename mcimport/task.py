@@ -132,13 +132,17 @@ def check_nobody_elsewhere(state: State, client: Client) -> None:
 
     What one of them read before would follow what is read now.
     """
-    since = elsewhere.since(state, client.name)
-    if since is None or time.time() - since > ELSEWHERE:
-        return
-    raise ElsewhereError(
-        f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
-        hint=f"`mcimport sync --engine celery` waits for them. By {iso(since + ELSEWHERE)} none can be left.",
-    )
+    if (until := _elsewhere_until(state, client.name)) is not None:
+        raise ElsewhereError(
+            f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
+            hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
+        )
+
+
+def _elsewhere_until(state: State, client: str) -> int | None:
+    """Until when workers may have pages of it; None: they have none."""
+    since = elsewhere.since(state, client)
+    return None if since is None or time.time() - since > ELSEWHERE else since + ELSEWHERE
 
 
 def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
@@ -148,7 +152,7 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
     that do that at once are refused when the settings are read.)
 
     Raises ConfigError when the list was only ever sent to another one: sync point and first sync would be wrong there;
-    BusyError while a process that began under the former name is still at work.
+    BusyError while a process that began under the former name is still at work, ElsewhereError while workers may be.
     `new_destination`: the operator knows, and everything is sent.
     """
     collection = client.collection(list_key)
@@ -172,6 +176,11 @@ def _adopted(state: State, former: ListRow, client: str) -> ListRow:
 
     This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
     """
+    if (until := _elsewhere_until(state, former.client)) is not None:
+        raise ElsewhereError(
+            f"{client}: workers may have pages of it in their hands, from a run under its former name {former.client}",
+            hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
+        )
     if is_ours(state.path, former.client):
         lists.rename(state, former.id, client)
     else:

@@ -34,6 +34,7 @@ from mcimport.sandbox.ledger import Request
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
+TWIN = '[clients.NAME]\nlists = ["other"]\nmailchimp_api_key = "{mailchimp_key}"\nometria_api_key = "{ometria_key}"\n'
 
 
 def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: Any) -> Order:
@@ -51,7 +52,7 @@ def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: 
         run_id=1,
         nonce="n",
         seals=sealed(client, "n"),
-        settings=settings_of(client, importer.box.list_key),
+        settings=settings_of(client, importer.box.list_key, leader="acme"),
         window=window if kind == "page" else None,
     )
     return msgspec.structs.replace(made, kind=kind, **changes)
@@ -162,7 +163,7 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> Non
         page = pool.submit(place.carry_out, order(importer))
         assert asked.wait(20)
         place.break_off()
-        assert page.result(20).kind == "returned"
+        assert page.result(20).kind == "broken_off"
     importer.box.knobs.fault = None
     assert place.carry_out(order(importer)).kind == "moved"
 
@@ -174,8 +175,8 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop
     place.connected(lambda: None)
     former = place.term_of_line
     place.break_off()
-    assert place.carry_out(order(importer), former).kind == "returned"
-    assert place.carry_out(order(importer, "fence", epoch=2), former).kind == "returned"
+    assert place.carry_out(order(importer), former).kind == "broken_off"
+    assert place.carry_out(order(importer, "fence", epoch=2), former).kind == "broken_off"
     assert importer.box.requests == []
     place.connected(lambda: None)
     assert place.carry_out(order(importer, epoch=2), place.term_of_line).kind == "moved"
@@ -215,6 +216,43 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Sta
     began = time.monotonic()
     assert place.carry_out(order(importer)).kind == "moved"
     assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
+
+
+def test_an_account_rests_whichever_of_its_clients_a_dead_worker_had(stage: Stage, stop: Stop) -> None:
+    """Two clients share it: what died of the one may have pushed until the other begins."""
+    importer = stage(size=50)
+    importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
+    place = workplace(importer, stop)
+    assert place.carry_out(order(importer)).kind == "moved"
+    assert place.lost(order(importer, client="twin")).kind == "lost"
+    began = time.monotonic()
+    assert place.carry_out(order(importer)).kind == "moved"
+    assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
+
+
+def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(stage: Stage, stop: Stop) -> None:
+    """The first name among them decides on the queue, and so on the one worker that keeps the account's limits."""
+    importer = stage(size=50)
+    importer.configure(CONFIG + TWIN.replace("NAME", "aaa"))
+    reply = workplace(importer, stop).carry_out(order(importer))
+    assert reply.kind == "refused"
+    assert "settings of client acme" in reply.words
+    assert importer.box.requests == []
+
+
+def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_name(stage: Stage) -> None:
+    """Whichever engine it goes on with: neither hears of those."""
+    importer = stage(size=50)
+    assert importer("sync").code == 0
+    with open_state(importer.db) as state:
+        elsewhere.begin(state, "acme")
+    importer.configure(CONFIG.replace("[clients.acme]", "[clients.renamed]"))
+    ended = importer("sync")
+    assert ended.code == 1
+    assert "under its former name acme" in ended.err
+    with open_state(importer.db) as state, state.transaction():
+        state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
+    assert importer("sync").code == 0
 
 
 def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, stop: Stop) -> None:

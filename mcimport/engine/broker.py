@@ -96,6 +96,7 @@ def application(address: SecretStr) -> Celery:
         task_ignore_result=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # threads cannot be cancelled; `Workplace` does it
         worker_detect_quorum_queues=False,
+        worker_enable_prefetch_count_reduction=False,  # pool threads would restore it, over the consumer's connection
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,

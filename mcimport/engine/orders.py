@@ -19,7 +19,9 @@ from mcimport.convert import fingerprint
 from mcimport.models import Costs, Outcome, SubscriptionEvents, Window
 
 OrderKind = Literal["page", "fence"]
-ReplyKind = Literal["moved", "clear", "begun", "lost", "returned", "late", "outdated", "refused", "failed"]
+ReplyKind = Literal[
+    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "refused", "failed"
+]
 
 NOBODY = ""  # the worker of a reply to an order that no worker took
 
@@ -73,8 +75,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: "moved": see `outcome`. "clear": the fence stands. "begun": another reply follows, unless the worker dies
-            of it. "lost": it had been given to somebody who did not come back. "returned": not ended, and to be sent
-            again: the worker leaves, or is not sure that it is still its own. "late": it took longer than a page may.
+            of it. "lost": it had been given to somebody who did not come back. "returned": not begun or not
+            ended, and to be sent again: the worker leaves, or cannot begin it at present. "broken_off": it was under
+            way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
             "outdated": a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`.
             "failed": nobody can, see `words`.
         id: the order's.
@@ -128,14 +131,15 @@ def _seal(key: SecretStr, client: Client, nonce: str) -> str:
     return hmac.new(key.get_secret_value().encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def settings_of(client: Client, list_key: str) -> str:
+def settings_of(client: Client, list_key: str, leader: str) -> str:
     """In a few letters, what has to be alike at both ends, or nothing is moved.
 
-    That is how a member becomes a contact, which accounts are meant, and how fast these may be asked.
+    That is how a member becomes a contact, which accounts are meant, how fast these may be asked, and with whom they
+    are shared: `leader`, the first name among those clients, decides on the queue, and so on who keeps the limits.
     """
     rules = client.rules(list_key, None)
     known = [
-        *(fingerprint(rules), list_key, rules.collection, rules.force_optin),
+        *(leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
     ]

@@ -1,23 +1,21 @@
-"""Where a worker carries out orders: its clients' services, and who is at work for whom.
-
-Of one client only orders of the latest epoch are at work. A later one ends the earlier ones first, so that nothing that
-was read for an earlier order is pushed after it.
-"""
+"""Where a worker carries out orders, for as long as they are its own, and for no longer than a page may take."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import msgspec
 
-from mcimport.accounts import Accounts, Services
+from mcimport.accounts import Accounts
 from mcimport.config import Client
 from mcimport.engine.lease import Lease
 from mcimport.engine.orders import Order, Reply, ReplyKind, sealed, settings_of
+from mcimport.engine.room import Desk, OutdatedError, Room, Sitting
+from mcimport.engine.shares import leaders
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.limits import Stop
 from mcimport.models import ContactRules
@@ -32,65 +30,8 @@ LOOK = 1.0  # seconds between two looks at the pages under way
 MOST_OPEN = 100  # clients whose connections are kept for their next order
 
 
-class _ReturnedError(Exception):
-    """The order may be another worker's by now, or cannot be begun at present."""
-
-
-class _OutdatedError(Exception):
-    """A later epoch of the client is known."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(epoch)
-        self.epoch = epoch
-
-
-@dataclass(eq=False)
-class _Desk:
-    """A client's services and what its runs convert with, for one epoch. `warnings`: for the next reply."""
-
-    services: Services
-    close: Callable[[], None]
-    converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def take_warnings(self) -> tuple[str, ...]:
-        told, self.warnings = self.warnings, []
-        return tuple(dict.fromkeys(told))
-
-
-@dataclass(eq=False)
-class _Sitting:
-    """One page under way. `is_late`: it took longer than a page may, and is being ended."""
-
-    desk: _Desk
-    epoch: int
-    began: float
-    is_late: bool = False
-
-
-@dataclass(eq=False)
-class _Room:
-    """One client's. `change` guards all of it."""
-
-    epoch: int = 0
-    desk: _Desk | None = None
-    sittings: set[_Sitting] = field(default_factory=set)
-    used: float = 0.0
-    change: threading.Condition = field(default_factory=threading.Condition)
-
-    def rest(self) -> None:
-        """Another worker may have had the account until now."""
-        if self.desk is not None:
-            self.desk.services.ometria.rest(TAKEN_OVER)
-
-    def clear(self) -> None:
-        """Ends what is under way: connections are closed under its feet, and every wait is woken."""
-        if self.desk is not None:
-            self.desk.close()
-            self.desk = None
+class _BrokenOffError(Exception):
+    """The order may be another worker's by now."""
 
 
 class Workplace:
@@ -110,9 +51,10 @@ class Workplace:
         self._stop = stop
         self._term = self.term_of_line = 0
         self._hang_up: Callable[[], None] = lambda: None
+        self._leaders = leaders(clients.values())
         self._lease = Lease(STOOD_STILL, self._stood_still)
         self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, Room] = {}
         self._lock = threading.Lock()
         self._alone = threading.Lock()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
@@ -149,10 +91,10 @@ class Workplace:
 
     def lost(self, order: Order) -> Reply:
         """For an order that was given to a worker before who did not come back: it may have pushed until now."""
-        room = self._rooms.get(order.client)
-        if room is not None:
-            with room.change:
-                room.rest()
+        client = self._clients.get(order.client)
+        if client is not None:
+            with suppress(ConfigError):  # no key, no pushes
+                self._accounts.rest(client, TAKEN_OVER)
         return self.reply(order, "lost")
 
     def _carried_out(self, order: Order, term: int) -> Reply:
@@ -165,10 +107,10 @@ class Workplace:
         try:
             self._check_alike(client, order)
             return self._page(client, order, term) if order.kind == "page" else self._fence(client, order, term)
-        except _OutdatedError as error:
+        except OutdatedError as error:
             return self.reply(order, "outdated", epoch=error.epoch)
-        except (InterruptedRunError, _ReturnedError):
-            return self.reply(order, "returned")
+        except (InterruptedRunError, _BrokenOffError):
+            return self._not_ended(order)
         except ConfigError as error:
             return self.reply(order, "refused", words=f"worker {self._name}: {error}", hint=error.hint)
         except ServiceError as error:
@@ -176,14 +118,13 @@ class Workplace:
 
     @property
     def is_busy(self) -> bool:
-        return any(room.sittings for room in self._all_rooms())
+        return any(room.is_busy for room in self._all_rooms())
 
     def break_off(self) -> None:
         """The messages under way may be another's by now, and those that lie ready: ends the work on all of them."""
         self._term += 1
         for room in self._all_rooms():
-            with room.change:
-                room.clear()
+            room.clear()
 
     def _stood_still(self) -> None:
         """What the broker sent meanwhile may be another's, too: only a new connection tells."""
@@ -230,21 +171,19 @@ class Workplace:
                     f"the {side} key of client {client.name} is not the coordinator's",
                     hint="A renewed key? Start the workers anew, once they have it, too.",
                 )
-        if settings_of(client, order.list_key) != order.settings:
+        if settings_of(client, order.list_key, self._leaders.get(client.name, "")) != order.settings:
             raise ConfigError(
                 f"the settings of client {client.name} are not the coordinator's",
                 hint="Another file, or another version of mcimport? Start workers and coordinator with the same.",
             )
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:
-        room = self._room(client)
-        with room.change:
-            self._begin_epoch(room, order, term)
+        self._room(client).begin(order.epoch, self._in_term(term))
         return self.reply(order, "clear")
 
     def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without
-        with self._seated(client, order, term) as sitting:
+        with self._room(client).seated(order.epoch, self._in_term(term), lambda: self._opened(client)) as sitting:
             job = self._job(client, order, sitting.desk)
             try:
                 outcome = move(order.window, job)
@@ -259,13 +198,23 @@ class Workplace:
             is_silenced=self._converter(client, order, desk).is_silenced,
         )
 
-    def _interrupted(self, client: Client, order: Order, sitting: _Sitting) -> Reply:
+    def _interrupted(self, client: Client, order: Order, sitting: Sitting) -> Reply:
         if sitting.is_late:
             return self.reply(order, "late")
         known = self._room(client).epoch
-        return self.reply(order, "outdated", epoch=known) if known > sitting.epoch else self.reply(order, "returned")
+        return self.reply(order, "outdated", epoch=known) if known > sitting.epoch else self._not_ended(order)
 
-    def _job(self, client: Client, order: Order, desk: _Desk) -> Job:
+    def _not_ended(self, order: Order) -> Reply:
+        return self.reply(order, "returned" if self._stop.asked.is_set() else "broken_off")
+
+    def _in_term(self, term: int) -> Callable[[], None]:
+        def check() -> None:
+            if term != self._term:
+                raise _BrokenOffError
+
+        return check
+
+    def _job(self, client: Client, order: Order, desk: Desk) -> Job:
         services, converter = desk.services, self._converter(client, order, desk)
         services.ometria.has_taken |= order.has_taken
         return Job(
@@ -279,7 +228,7 @@ class Workplace:
             trace=services.trace,
         )
 
-    def _converter(self, client: Client, order: Order, desk: _Desk) -> RunConverter:
+    def _converter(self, client: Client, order: Order, desk: Desk) -> RunConverter:
         """One a run, which counts the run's subscription events; those of workers before were counted already."""
         with self._room(client).change:
             known = desk.converters.get((order.list_key, order.run_id))
@@ -291,73 +240,36 @@ class Workplace:
                 desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
             return known
 
-    # ---- who is at work
+    # ---- rooms
 
-    @contextmanager
-    def _seated(self, client: Client, order: Order, term: int) -> Iterator[_Sitting]:
-        room = self._room(client)
-        with room.change:
-            self._begin_epoch(room, order, term)
-            if room.desk is None:
-                room.desk = self._opened(client)
-                room.rest()
-            sitting = _Sitting(room.desk, order.epoch, time.monotonic())
-            room.sittings.add(sitting)
-            room.used = sitting.began
-        try:
-            yield sitting
-        finally:
-            with room.change:
-                room.sittings.discard(sitting)
-                room.change.notify_all()
-
-    def _begin_epoch(self, room: _Room, order: Order, term: int) -> None:
-        """Returns when nobody of an earlier one is at work any more.
-
-        Raises _OutdatedError where a later one is known, _ReturnedError where the term of its connection is over.
-        """
-        if order.epoch > room.epoch:
-            room.epoch = order.epoch
-            room.clear()
-        while any(one.epoch < order.epoch for one in room.sittings) and room.epoch == order.epoch:
-            room.change.wait()
-        if order.epoch < room.epoch:
-            raise _OutdatedError(room.epoch)
-        if term != self._term:
-            raise _ReturnedError
-
-    def _opened(self, client: Client) -> _Desk:
+    def _opened(self, client: Client) -> Desk:
+        """Another worker may have had the account until now."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
-        return _Desk(services, stack.close)
+        services.ometria.rest(TAKEN_OVER)
+        return Desk(services, stack.close)
 
-    def _room(self, client: Client) -> _Room:
+    def _room(self, client: Client) -> Room:
         with self._lock:
-            return self._rooms.setdefault(client.name, _Room())
+            return self._rooms.setdefault(client.name, Room())
 
-    def _all_rooms(self) -> list[_Room]:
+    def _all_rooms(self) -> list[Room]:
         with self._lock:
             return list(self._rooms.values())
 
     def _watch(self) -> None:
         while not self._stop.now.wait(LOOK):
-            now = time.monotonic()
-            for room in self._all_rooms():
-                with room.change:
-                    late = [one for one in room.sittings if now - one.began > PAGE_DEADLINE]
-                    for one in late:
-                        one.is_late = True
-                        one.desk.close()
-                        if room.desk is one.desk:
-                            room.desk = None
-            self._close_the_oldest()
+            self._look()
 
-    def _close_the_oldest(self) -> None:
-        idle = [room for room in self._all_rooms() if room.desk is not None and not room.sittings]
-        for room in sorted(idle, key=lambda one: one.used)[: max(0, len(idle) - MOST_OPEN)]:
-            with room.change:
-                if not room.sittings:
-                    room.clear()
+    def _look(self) -> None:
+        rooms = self._all_rooms()
+        for room in rooms:
+            with suppress(Exception):  # whatever it is, the next room and the next look are to come
+                room.end_late(time.monotonic() - PAGE_DEADLINE)
+        idle = sorted((room for room in rooms if room.is_idle), key=lambda room: room.used)
+        for room in idle[: max(0, len(idle) - MOST_OPEN)]:
+            with suppress(Exception):  # as above
+                room.clear_if_idle()
 
 
 def _rules(client: Client, order: Order) -> ContactRules:

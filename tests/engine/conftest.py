@@ -25,14 +25,14 @@ READY_WITHIN = 60  # seconds
 class Worker:
     """`mcimport worker` in a process of its own; what it says is kept."""
 
-    def __init__(self, importer: Importer, address: str, **environment: str) -> None:
+    def __init__(self, importer: Importer, environment: dict[str, str]) -> None:
         self.lines: list[str] = []
         self._ready = threading.Event()
         self._process = subprocess.Popen(
             importer.command("worker"),
             stderr=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), "MCIMPORT_BROKER": address, **environment},
+            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), **importer.environment, **environment},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -83,8 +83,13 @@ class Crew:
         self.workers: list[Worker] = []
         importer.environment["MCIMPORT_BROKER"] = rabbit.address
 
+    def speak_over_tls(self) -> None:
+        """Both ends, from now on."""
+        self.importer.environment["MCIMPORT_BROKER"] = self.rabbit.tls_address
+        self.importer.environment["SSL_CERT_FILE"] = str(self.rabbit.authority)
+
     def hire(self, many: int = 1, **environment: str) -> list[Worker]:
-        hired = [Worker(self.importer, self.rabbit.address, **environment) for _ in range(many)]
+        hired = [Worker(self.importer, environment) for _ in range(many)]
         self.workers += hired
         return hired
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import trustme
+
 PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # where Debian's package puts it
 STARTS_WITHIN = 60.0  # seconds
 
@@ -22,23 +24,35 @@ def is_installed() -> bool:
 
 
 class Rabbit:
-    """From `with` on until its end. `heartbeat` is what the broker offers, in seconds."""
+    """From `with` on until its end. `heartbeat` is what the broker offers, in seconds.
+
+    Listens in the open, at `port`, and over TLS; `authority` is the file of who vouches for it.
+    """
 
     def __init__(self, folder: Path, *, heartbeat: int = 10) -> None:
         self._folder = folder
-        self._port, self._distribution, self._mapper = _free_ports(3)
-        self._node = f"mcimport{self._port}@localhost"
+        self.port, self._tls_port, self._distribution, self._mapper = _free_ports(4)
+        self._node = f"mcimport{self.port}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plugins").write_text("[].\n")
         (folder / "rabbit.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self._port}\nheartbeat = {heartbeat}\nloopback_users = none\n"
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nheartbeat = {heartbeat}\nloopback_users = none\n"
+            f"listeners.ssl.1 = 127.0.0.1:{self._tls_port}\n{self._certified()}"
             "log.console = false\nvm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
         )
 
     @property
     def address(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self._port}//"
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    @property
+    def tls_address(self) -> str:
+        return f"amqps://guest:guest@localhost:{self._tls_port}//"
+
+    @property
+    def authority(self) -> Path:
+        return self._folder / "ca.pem"
 
     @property
     def pid(self) -> int:
@@ -61,7 +75,7 @@ class Rabbit:
                 [PROGRAM], env=self._environment(), stdout=out, stderr=out, start_new_session=True
             )
         deadline = time.monotonic() + STARTS_WITHIN
-        while not _answers(self._port):
+        while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("RabbitMQ did not start:\n" + (self._folder / "out.txt").read_text())
             with suppress(subprocess.TimeoutExpired):
@@ -73,6 +87,16 @@ class Rabbit:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait()
             self._process = None
+
+    def _certified(self) -> str:
+        authority = trustme.CA()
+        ours = authority.issue_cert("localhost")
+        authority.cert_pem.write_to_path(str(self.authority))
+        ours.private_key_and_cert_chain_pem.write_to_path(str(self._folder / "broker.pem"))
+        return (
+            f"ssl_options.cacertfile = {self.authority}\nssl_options.certfile = {self._folder / 'broker.pem'}\n"
+            f"ssl_options.keyfile = {self._folder / 'broker.pem'}\nssl_options.verify = verify_none\n"
+        )
 
     def _environment(self) -> dict[str, str]:
         folder = self._folder

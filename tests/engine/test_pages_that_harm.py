@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
+from mcimport.engine.backlog import BREAKS
 from mcimport.sandbox.ledger import Request
 from mcimport.state import open_state
+
+SECOND = "a second thread writes to the connection of the first"
+SECOND_THREAD = f"""
+import sys
+import threading
+
+from amqp.transport import _AbstractTransport as Transport
+
+read, write, firsts = Transport.read_frame, Transport.write, []
+
+
+def read_frame(self):
+    if threading.current_thread() is threading.main_thread() and not any(one is self for one in firsts):
+        firsts.append(self)
+    return read(self)
+
+
+def written(self, *arguments):
+    if threading.current_thread() is not threading.main_thread() and any(one is self for one in firsts):
+        sys.stderr.write("{SECOND}\\n")
+    return write(self, *arguments)
+
+
+Transport.read_frame, Transport.write = read_frame, written
+"""
 
 
 def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(crew: Crew) -> None:
@@ -90,6 +118,42 @@ def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Cr
     ended = importer.in_a_process(*SYNC, "--json")
     assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
     everybody_is_in(importer, found)
+
+
+def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew: Crew, tmp_path: Path) -> None:
+    """It keeps its worker from everything else, as a swapping machine does, so that it may be another's: for ever.
+
+    Over TLS, where a connection that is hung up under a reader is just as gone. No second thread ever writes to it:
+    neither TLS nor the client library knows what to make of that.
+    """
+    importer = crew.importer
+    found = clients(crew, 1, size=600, window=100)
+    (tmp_path / "sitecustomize.py").write_text(
+        f"{SECOND_THREAD}\nfrom mcimport.engine import worker, workplace\n\n"
+        "workplace.STOOD_STILL, worker.SHARE_WITHIN = 0.5, 0.5\n"
+    )
+    crew.speak_over_tls()
+    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    standstills: list[tuple[str, str]] = []
+
+    def stand_still(request: Request) -> str | None:
+        """At one and the same page, for a second."""
+        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
+        is_page = request.side == "mailchimp" and request.query.get("count") not in (None, "1") and all(span)
+        if is_page and span == (standstills or [span])[0]:
+            standstills.append(span)
+            worker.signal(signal.SIGSTOP)
+            threading.Timer(1.0, worker.signal, (signal.SIGCONT,)).start()
+        return None
+
+    importer.box.knobs.fault = stand_still
+    ended = importer.in_a_process(*SYNC, "--json")
+    importer.box.knobs.fault = None
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
+    assert len(standstills) > BREAKS
+    everybody_is_in(importer, found)
+    assert not any("Traceback" in line or SECOND in line for line in worker.lines), worker.lines
+    assert worker.leave() == 0
 
 
 def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew, tmp_path: Path) -> None:
