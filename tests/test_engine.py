@@ -65,6 +65,18 @@ def stop() -> Any:
     one.at_once()
 
 
+def hanging(importer: Importer) -> threading.Event:
+    """From now on Mailchimp accepts a request and never answers; set with the first one."""
+    asked = threading.Event()
+
+    def hang(request: Request) -> str | None:
+        asked.set()
+        return "silent" if request.side == "mailchimp" else None
+
+    importer.box.knobs.fault = hang
+    return asked
+
+
 def workplace(importer: Importer, stop: Stop) -> Workplace:
     return Workplace("w", load(config=importer.config, environ={}).clients, stop)
 
@@ -127,13 +139,7 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, st
 def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop) -> None:
     """Even where that hangs in a dead connection: it is ended, says so, and nothing of it is pushed afterwards."""
     importer = stage(size=50)
-    asked = threading.Event()
-
-    def hang(request: Request) -> str | None:
-        asked.set()
-        return "silent" if request.side == "mailchimp" else None
-
-    importer.box.knobs.fault = hang
+    asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
         older = pool.submit(place.carry_out, order(importer, epoch=1))
@@ -151,13 +157,7 @@ def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop
 def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> None:
     """The message may be another worker's by now: after a standstill, or when the broker is gone."""
     importer = stage(size=50)
-    asked = threading.Event()
-
-    def hang(request: Request) -> str | None:
-        asked.set()
-        return "silent" if request.side == "mailchimp" else None
-
-    importer.box.knobs.fault = hang
+    asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
         page = pool.submit(place.carry_out, order(importer))
@@ -186,13 +186,7 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop
 def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: Stop) -> None:
     """Whoever dies of one of them is known to have had that one alone; pages of others go on beside it."""
     importer = stage(size=50)
-    asked = threading.Event()
-
-    def hang(request: Request) -> str | None:
-        asked.set()
-        return "silent" if request.side == "mailchimp" else None
-
-    importer.box.knobs.fault = hang
+    asked = hanging(importer)
     place, announced = workplace(importer, stop), list[str]()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(place.carry_out, order(importer, is_suspect=True), None, lambda: announced.append("first"))
