@@ -88,13 +88,19 @@ class Crew:
         self.importer.environment["MCIMPORT_BROKER"] = self.rabbit.tls_address
         self.importer.environment["SSL_CERT_FILE"] = str(self.rabbit.authority)
 
-    def hire(self, many: int = 1, **environment: str) -> list[Worker]:
-        hired = [Worker(self.importer, environment) for _ in range(many)]
+    def hire(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
+        """`before`: what each runs before it begins. One alone need not leave time for others to take their share."""
+        folder = self.importer.folder / f"before-{len(self.workers)}"
+        folder.mkdir()
+        quick = "\nfrom mcimport.engine import worker\n\nworker.SHARE_WITHIN = 0.5\n"
+        program = before + quick * (many == 1 if is_alone is None else is_alone)
+        (folder / "sitecustomize.py").write_text(program)
+        hired = [Worker(self.importer, {"PYTHONPATH": str(folder)}) for _ in range(many)]
         self.workers += hired
         return hired
 
-    def hire_ready(self, many: int = 1, **environment: str) -> list[Worker]:
-        hired = self.hire(many, **environment)
+    def hire_ready(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
+        hired = self.hire(many, before=before, is_alone=is_alone)
         for one in hired:
             one.wait_until_ready()
         return hired

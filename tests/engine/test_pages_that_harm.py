@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
-from pathlib import Path
 
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
 from mcimport.engine.backlog import BREAKS
@@ -85,15 +84,15 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
     everybody_is_in(importer, found)
 
 
-def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_brokers(crew: Crew, tmp_path: Path) -> None:
+def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_brokers(crew: Crew) -> None:
     """A library of that worker's is broken, so nothing is known of the page: another worker's replay mends it."""
     importer = crew.importer
     found = clients(crew, 1, size=40, window=100)
-    (tmp_path / "sitecustomize.py").write_text(
+    before = (
         "import tenacity\n\ndef broken(*_):\n    raise TypeError('person@example.com')\n\n"
         "tenacity.Retrying.__call__ = broken\n"
     )
-    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    (worker,) = crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 3, ended.err
     (letter,) = importer("dlq", "list", "--json").lines
@@ -106,21 +105,19 @@ def test_a_page_that_a_worker_rejects_becomes_a_dead_letter_by_way_of_the_broker
     everybody_is_in(importer, found)
 
 
-def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Crew, tmp_path: Path) -> None:
+def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Crew) -> None:
     """A crowded second is read whole, and an account may be busy for hours: there is no deadline in that process."""
     importer = crew.importer
     found = clients(crew, 1, size=120)
-    (tmp_path / "sitecustomize.py").write_text(
-        "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.5, 0.1\n"
-    )
+    before = "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.5, 0.1\n"
     importer.box.knobs.latency = 1.0
-    crew.hire_ready(PYTHONPATH=str(tmp_path))
+    crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
     everybody_is_in(importer, found)
 
 
-def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew: Crew, tmp_path: Path) -> None:
+def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew: Crew) -> None:
     """It keeps its worker from everything else, as a swapping machine does, so that it may be another's: for ever.
 
     Over TLS, where a connection that is hung up under a reader is just as gone. No second thread ever writes to it:
@@ -128,12 +125,9 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
     """
     importer = crew.importer
     found = clients(crew, 1, size=600, window=100)
-    (tmp_path / "sitecustomize.py").write_text(
-        f"{SECOND_THREAD}\nfrom mcimport.engine import worker, workplace\n\n"
-        "workplace.STOOD_STILL, worker.SHARE_WITHIN = 0.5, 0.5\n"
-    )
+    before = f"{SECOND_THREAD}\nfrom mcimport.engine import workplace\n\nworkplace.STOOD_STILL = 0.5\n"
     crew.speak_over_tls()
-    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    (worker,) = crew.hire_ready(before=before)
     standstills: list[tuple[str, str]] = []
 
     def stand_still(request: Request) -> str | None:
@@ -156,15 +150,15 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
     assert worker.leave() == 0
 
 
-def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew, tmp_path: Path) -> None:
+def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew) -> None:
     """It is of another version, so it rejects whatever it is sent: at once, rather than when somebody wakes up."""
     importer = crew.importer
     found = clients(crew, 1, size=120)
-    (tmp_path / "sitecustomize.py").write_text(
+    before = (
         "import msgspec\nfrom mcimport.engine import orders\n\n\n"
         "def order_of(_):\n    raise msgspec.MsgspecError\n\n\norders.order_of = order_of\n"
     )
-    (worker,) = crew.hire_ready(PYTHONPATH=str(tmp_path))
+    (worker,) = crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 1, ended.err
     assert "does not understand" in ended.line["error"]
