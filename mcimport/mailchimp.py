@@ -7,8 +7,6 @@ the reference is silent (bounds of `since_last_changed`, archived members, odd a
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +30,23 @@ from mcimport.errors import (
 )
 from mcimport.http import Answer, Wire, check
 from mcimport.limits import DESK, Gate, Patience, patiently
-from mcimport.models import ListFields, Member, MergeField, OptedIn, Page, Sweep, Window
+from mcimport.mailchimp_answers import (
+    CATEGORIES,
+    COUNT,
+    INTERESTS,
+    MEMBER,
+    MEMBERS,
+    MERGE_FIELDS,
+    PING,
+    TAGS,
+    Members,
+    Tags,
+    clock,
+    decoded,
+    merge_field,
+    text,
+)
+from mcimport.models import ListFields, Member, OptedIn, Page, Sweep, Window
 from mcimport.times import epoch, iso
 
 T = TypeVar("T")
@@ -41,10 +55,8 @@ EVERYTHING: Mapping[str, str] = {"count": "1000"}
 AT_ONCE = 4  # requests for a list's fields at a time
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
-ABSURD_CLOCK = 3 * 366 * 86_400  # seconds; a clock that is years off would end all imports in silence
 MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
-CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
 
 
 class UnsettledError(RetriableError):
@@ -57,13 +69,6 @@ class NobodyError(RetriableError):
     def __init__(self, page: Page) -> None:
         super().__init__("Mailchimp counted members, but sent none")
         self.page = page
-
-
-class _Members(msgspec.Struct):
-    """`GET /lists/{list_id}/members`: without a `members` array, or without a count, it is no answer."""
-
-    members: list[Member]
-    total_items: int
 
 
 class Mailchimp:
@@ -107,7 +112,7 @@ class Mailchimp:
     def ping(self) -> float | None:
         """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
         answer = patiently(self._patience, lambda: self._once("ping", {}))
-        _decoded(answer, _PING)
+        decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 
     def first_page(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
@@ -140,7 +145,7 @@ class Mailchimp:
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
-        return Page((), _decoded(answer, _MEMBERS).total_items, count, *_clock(answer), glanced=True)
+        return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), glanced=True)
 
     def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
@@ -210,7 +215,7 @@ class Mailchimp:
         """One member by `contact_id`; MissingError when there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
         path = f"lists/{list_key}/members/{contact_id}"
-        return patiently(self._patience, lambda: _decoded(self._once(path, {"fields": fields}, first=True), _MEMBER))
+        return patiently(self._patience, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
 
     def with_all_tags(self, list_key: str, member: Member) -> Member:
         """The member with every tag: a page lists fifty at most.
@@ -245,7 +250,7 @@ class Mailchimp:
             **({"before_last_changed": iso(whom.until + 1)} if whom.until is not None else {}),
             **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
         }
-        return self._get(f"lists/{list_key}/members", params, _COUNT).total_items
+        return self._get(f"lists/{list_key}/members", params, COUNT).total_items
 
     def list_fields(self, list_key: str) -> ListFields:
         """The list's merge fields and the names of its interests: two requests and one for each category, side by side.
@@ -253,17 +258,17 @@ class Mailchimp:
         It takes as long as two answers.
         """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fields") as pool:
-            merge = pool.submit(self._get, f"lists/{list_key}/merge-fields", EVERYTHING, _MERGE_FIELDS)
+            merge = pool.submit(self._get, f"lists/{list_key}/merge-fields", EVERYTHING, MERGE_FIELDS)
             path = f"lists/{list_key}/interest-categories"
-            categories = self._get(path, EVERYTHING, _CATEGORIES).categories
+            categories = self._get(path, EVERYTHING, CATEGORIES).categories
             paths = [f"{path}/{category.id}/interests" for category in categories]
-            named = list(pool.map(lambda one: self._get(one, EVERYTHING, _INTERESTS).interests, paths))
-            fields = {field.tag: _merge_field(field) for field in merge.result().merge_fields}
-        return ListFields(fields, {one.id: _text(one.name) for some in named for one in some})
+            named = list(pool.map(lambda one: self._get(one, EVERYTHING, INTERESTS).interests, paths))
+            fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
+        return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
 
-    def _some_tags(self, path: str, offset: int) -> _Tags:
+    def _some_tags(self, path: str, offset: int) -> Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
-        return patiently(self._patience, lambda: _decoded(self._once(path, params, first=True), _TAGS))
+        return patiently(self._patience, lambda: decoded(self._once(path, params, first=True), TAGS))
 
     def _counted(self, list_key: str, span: Window) -> int:
         return self._look(list_key, span, 0).total_items
@@ -309,9 +314,9 @@ class Mailchimp:
         except RetriableError as error:
             return error
 
-    def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> _Members:
+    def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> Members:
         params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
-        return self._get(f"lists/{list_key}/members", params, _MEMBERS, quick=quick)
+        return self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
     def _insisted(self, list_key: str, window: Window, count: int) -> Page:
         """A page that holds nobody though it counts somebody, asked for as often as an error would be.
@@ -351,8 +356,8 @@ class Mailchimp:
                 raise
 
         def opened(answer: Answer) -> Page:
-            content = _decoded(answer, _MEMBERS)
-            page = Page(tuple(content.members), content.total_items, count, *_clock(answer))
+            content = decoded(answer, MEMBERS)
+            page = Page(tuple(content.members), content.total_items, count, *clock(answer))
             windows.check(window, page, count, offset)
             return page
 
@@ -360,7 +365,7 @@ class Mailchimp:
 
     def _get(self, path: str, params: Mapping[str, str], kind: msgspec.json.Decoder[T], *, quick: bool = False) -> T:
         patience = self._patience.none() if quick else self._patience
-        return patiently(patience, lambda: _decoded(self._once(path, params), kind))
+        return patiently(patience, lambda: decoded(self._once(path, params), kind))
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Answer:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
@@ -378,55 +383,6 @@ class Mailchimp:
                 if first:
                     raise
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
-
-
-class _Ping(msgspec.Struct):
-    health_status: str = ""
-
-
-class _Tags(msgspec.Struct):
-    tags: list[Any]
-    total_items: int
-
-
-class _Count(msgspec.Struct):
-    total_items: int
-
-
-class _MergeFieldAnswer(msgspec.Struct):
-    tag: str
-    type: Any = None
-    name: Any = None
-    options: Any = None
-
-
-class _MergeFields(msgspec.Struct):
-    merge_fields: list[_MergeFieldAnswer]
-
-
-class _Named(msgspec.Struct):
-    id: str
-    name: Any = None
-
-
-class _Categories(msgspec.Struct):
-    categories: list[_Named]
-
-
-class _Interests(msgspec.Struct):
-    interests: list[_Named]
-
-
-# Made here, before any thread begins: of a type that many threads decode for the first time at once, one may see the
-# half of what another still prepares, and the process ends in a segmentation fault (msgspec 0.22).
-_PING = msgspec.json.Decoder(_Ping)
-_COUNT = msgspec.json.Decoder(_Count)
-_MEMBERS = msgspec.json.Decoder(_Members)
-_MEMBER = msgspec.json.Decoder(Member)
-_TAGS = msgspec.json.Decoder(_Tags)
-_MERGE_FIELDS = msgspec.json.Decoder(_MergeFields)
-_CATEGORIES = msgspec.json.Decoder(_Categories)
-_INTERESTS = msgspec.json.Decoder(_Interests)
 
 
 def _unknown_list(list_key: str) -> FatalError:
@@ -453,52 +409,3 @@ def _span(window: Window) -> dict[str, str]:
         **({"before_last_changed": iso(windows.asked_before(window))} if window.until != windows.NO_END else {}),
         **({"status": "archived"} if window.sweep == "archived" else {}),
     }
-
-
-def _clock(answer: Answer) -> tuple[int, int, str]:
-    """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
-
-    The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
-    seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
-    whoever is seen *at* that second then proves that the bound includes it.
-    """
-    ours = time.time()
-    if answer.date is None:
-        oddity = "Mailchimp sent no clock: this machine's is used, less five minutes"
-        return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
-    theirs = math.floor(answer.date - answer.took)
-    apart = abs(answer.date - ours)
-    if apart > ABSURD_CLOCK:
-        raise FatalError(
-            "the clocks of Mailchimp and of this machine are years apart",
-            hint="Set this machine's clock and try again.",
-        )
-    warning = "the clocks of Mailchimp and of this machine differ by more than five minutes"
-    return theirs - 2, theirs, warning if apart > CLOCK_TOLERANCE else ""
-
-
-def _decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
-    """Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody"."""
-    try:
-        return kind.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _decoded_leniently(answer, kind)
-
-
-def _decoded_leniently(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
-    """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
-    try:
-        return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
-    except (ValueError, RecursionError):
-        raise RetriableError(
-            "Mailchimp's answer is not what was asked for (empty, cut off, or of another shape)", status=answer.status
-        ) from None
-
-
-def _merge_field(answer: _MergeFieldAnswer) -> MergeField:
-    options = answer.options if isinstance(answer.options, dict) else {}
-    return MergeField(answer.tag, _text(answer.type) or "text", _text(answer.name), options)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

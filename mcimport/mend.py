@@ -16,9 +16,10 @@ import msgspec
 from mcimport.compare import WIDTH, Kind, Twin, Whereabouts
 from mcimport.convert import is_contact_id, optin_of
 from mcimport.errors import InterruptedRunError, RetriableError
+from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
-from mcimport.move import Job, move
+from mcimport.move import move
 from mcimport.sides import Sides
 from mcimport.state import letters, runs
 from mcimport.survey import Survey

@@ -11,9 +11,9 @@ from itertools import count
 from mcimport import windows
 from mcimport.compare import Seen
 from mcimport.engine import drive
+from mcimport.job import Job
 from mcimport.look import Look
 from mcimport.models import Conversion, Converted, Member, Outcome, Page, Skipped, Sweep, Window
-from mcimport.move import Job
 from mcimport.planning import cut, first_page
 from mcimport.sides import Sides
 from mcimport.state import runs

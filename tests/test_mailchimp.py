@@ -28,10 +28,11 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.http import Wire
+from mcimport.job import Job
 from mcimport.limits import Gate, Patience, Stop
 from mcimport.mailchimp import Mailchimp, NobodyError, UnsettledError
 from mcimport.models import Bounds, ListFields, Member, Page, Skipped, Window
-from mcimport.move import Job, move
+from mcimport.move import move
 from mcimport.sandbox.audience import Audience
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.ledger import Request

@@ -18,7 +18,7 @@ from mcimport.checkup.services import AT_ONCE, Answered, Doors
 from mcimport.config import Client, Settings, exposed
 from mcimport.errors import ConfigError
 from mcimport.limits import Stop
-from mcimport.mailchimp import CLOCK_TOLERANCE
+from mcimport.mailchimp_answers import CLOCK_TOLERANCE
 from mcimport.state import holder
 
 BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found

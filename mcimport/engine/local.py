@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from mcimport.config import Client
 from mcimport.engine.errand import Errand
 from mcimport.engine.pool import drive
+from mcimport.job import Job
 from mcimport.models import Outcome, Page, Window
-from mcimport.move import Job
 from mcimport.run_converter import RunConverter
 
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from mcimport import limits
 from mcimport.engine.tally import Tally, longest_first
 from mcimport.errors import InterruptedRunError, McimportError
+from mcimport.job import Job
 from mcimport.limits import Stop
 from mcimport.models import Bounds, Outcome, Page, Window
-from mcimport.move import Job, move
+from mcimport.move import move
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 

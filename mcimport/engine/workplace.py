@@ -17,9 +17,10 @@ from mcimport.engine.orders import Order, Reply, ReplyKind, sealed, settings_of
 from mcimport.engine.room import Desk, OutdatedError, Room, Sitting
 from mcimport.engine.shares import leaders
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
+from mcimport.job import Job
 from mcimport.limits import Stop
 from mcimport.models import ContactRules
-from mcimport.move import Job, move
+from mcimport.move import move
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.trace import Tell
 

@@ -21,7 +21,8 @@ from benchmarks.importer import Importer, run
 from mcimport.convert import encode_contact, make_converter
 from mcimport.http import Wire
 from mcimport.limits import Gate, Patience
-from mcimport.mailchimp import MEMBER_FIELDS, Mailchimp, _Members
+from mcimport.mailchimp import MEMBER_FIELDS, Mailchimp
+from mcimport.mailchimp_answers import Members
 from mcimport.models import ContactRules, Converted, Member
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ def main() -> None:
 
 
 def _members(page: bytes) -> list[Member]:
-    return msgspec.json.decode(page, type=_Members).members
+    return msgspec.json.decode(page, type=Members).members
 
 
 def _page(wire: Wire, wish: Wish, offset: int) -> bytes:

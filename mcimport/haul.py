@@ -1,0 +1,73 @@
+"""What one piece of work has carried so far, and the outcome that it comes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mcimport.job import Job
+from mcimport.models import NewLetter, OptIn, Outcome, Window
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
+
+    Attributes:
+        who: the member's id of ours, without the list.
+        changed: the member's `last_changed`, as it came.
+        is_event: the record may start a welcome campaign.
+        lacks: what the contact does not have, for the table of a dry run.
+    """
+
+    who: str
+    changed: object
+    record: bytes
+    optin: OptIn
+    is_event: bool
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass
+class Haul:
+    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page."""
+
+    window: Window
+    job: Job
+    members: int = 0
+    skipped: int = 0
+    pushed: int = 0
+    rejected: int = 0
+    letters: list[NewLetter] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    warnings: set[str] = field(default_factory=set)
+    consents: Counter[str] = field(default_factory=Counter)
+    lacking: Counter[str] = field(default_factory=Counter)
+    unsendable: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    seen_only: bool = False
+
+    def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
+        over = rest is not None and rest.through is not None and rest.through >= rest.until
+        return Outcome(
+            window=self.window,
+            rest=None if over else rest,
+            members=self.members,
+            skipped=self.skipped,
+            pushed=self.pushed,
+            rejected=self.rejected,
+            optins=self.consents["EXPLICITLY_OPTEDIN"],
+            optouts=self.consents["EXPLICITLY_OPTEDOUT"],
+            events=self.events,
+            lacking=tuple(self.lacking.items()),
+            unsendable=tuple(self.unsendable.items()),
+            letters=tuple(self.letters),
+            delivered=tuple(self.delivered),
+            gone=gone,
+            failed=failed and not self.pushed,
+            warnings=tuple(sorted(self.warnings)),
+        )
+
+    def bury(self, since: int | None, until: int, error: Exception) -> None:
+        self.letters.append(NewLetter("window", "transport", self.window.sweep, since, until, str(error)))

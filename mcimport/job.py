@@ -1,0 +1,37 @@
+"""What all windows of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from mcimport.costs import Meter
+from mcimport.mailchimp import Mailchimp
+from mcimport.models import Conversion, Member
+from mcimport.ometria import Ometria
+from mcimport.trace import Trace
+
+
+@dataclass(frozen=True)
+class Job:
+    """Safe to use from many threads.
+
+    Attributes:
+        ometria: None in a dry run: everything happens but the push.
+        convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
+        aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
+            called.
+        watched: ids of members (without the list) who have an open dead letter.
+        meter: what the client's requests cost.
+        trace: where they belong.
+    """
+
+    list_key: str
+    mailchimp: Mailchimp
+    ometria: Ometria | None
+    convert: Callable[[Member], Conversion]
+    aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
+    watched: frozenset[str] = frozenset()
+    meter: Meter = field(default_factory=Meter)
+    trace: Trace = field(default_factory=lambda: Trace(""))
