@@ -176,16 +176,14 @@ def _adopted(state: State, former: ListRow, client: str) -> ListRow:
 
     This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
     """
-    if (until := _elsewhere_until(state, former.client)) is not None:
-        raise ElsewhereError(
-            f"{client}: workers may have pages of it in their hands, from a run under its former name {former.client}",
-            hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
-        )
-    if is_ours(state.path, former.client):
+    held = contextlib.nullcontext() if is_ours(state.path, former.client) else hold(state.path, former.client)
+    with held:
+        if (until := _elsewhere_until(state, former.client)) is not None:
+            raise ElsewhereError(
+                f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
+                hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
+            )
         lists.rename(state, former.id, client)
-    else:
-        with hold(state.path, former.client):
-            lists.rename(state, former.id, client)
     return lists.by_id(state, former.id)
 
 

@@ -62,6 +62,13 @@ class Coordinator:
         if moment % 100 < PARTS - 1:
             self.backlog.add_rest(replace(part, since=moment + 1))
 
+    def slow(self, name: str) -> None:
+        """An outcome that carried nobody: the same part is to be asked for again, in smaller pages."""
+        part = self.out[name]
+        self.at_work.pop(name, None)
+        if self.backlog.claim(name, part):
+            self.backlog.add_rest(replace(part, page=max(1, part.page // 2)))
+
     def unmoved(self, name: str, kind: str) -> None:
         if kind == "begun":
             self.backlog.begun(name)
@@ -87,8 +94,8 @@ class Coordinator:
         names = list(self.out)
         if kind == "recall":
             self.recall()
-        elif names and kind == "moved":
-            self.moved(names[which % len(names)])
+        elif names and kind in ("moved", "slow"):
+            (self.moved if kind == "moved" else self.slow)(names[which % len(names)])
         elif names:
             self.unmoved(names[which % len(names)], kind)
 
@@ -97,7 +104,7 @@ class Coordinator:
         self.take_own()
 
 
-KINDS = ("moved", "begun", "lost", "returned", "late", "broken_off", "recall")
+KINDS = ("moved", "slow", "begun", "lost", "returned", "late", "broken_off", "recall")
 deeds = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 40)), max_size=60)
 
 
@@ -149,6 +156,33 @@ def test_the_outcome_of_a_former_order_leaves_the_present_one_under_way() -> Non
     assert not one.backlog.is_empty
     assert not one.backlog.claim(present, one.out[present])
     assert one.backlog.is_empty
+
+
+def test_a_page_is_to_blame_when_two_workers_died_of_it_alone() -> None:
+    """One may have died of something else just then: of another client's page, or because somebody killed it."""
+    one = Coordinator(1)
+    for has_begun in (False, False, True, True):
+        assert one.done == []
+        one.fill()
+        ((name, part),) = one.at_work.items()
+        assert one.backlog.is_suspect(part) == has_begun
+        if has_begun:
+            one.unmoved(name, "begun")
+        one.unmoved(name, "lost")
+    assert [part.number for part in one.done] == [0]
+    assert one.backlog.is_empty
+
+
+def test_an_outcome_that_is_heard_again_claims_nothing() -> None:
+    """The line broke before it was acknowledged; what it left to be done is the very same part, in smaller pages."""
+    one = Coordinator(1)
+    one.fill()
+    (name,) = one.at_work
+    one.slow(name)
+    one.fill()
+    assert not one.backlog.claim(name, one.out[name])
+    assert len(one.at_work) == 1
+    assert one.backlog.is_under_way
 
 
 def test_a_page_that_breaks_off_its_worker_each_time_is_asked_of_no_more_workers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import ssl
@@ -172,13 +173,13 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop
     """The broker gave it to another worker: ours may not begin it beside that one."""
     importer = stage(size=50)
     place = workplace(importer, stop)
-    place.connected(lambda: None)
+    place.connected(lambda: None, lambda: 0)
     former = place.term_of_line
     place.break_off()
     assert place.carry_out(order(importer), former).kind == "broken_off"
     assert place.carry_out(order(importer, "fence", epoch=2), former).kind == "broken_off"
     assert importer.box.requests == []
-    place.connected(lambda: None)
+    place.connected(lambda: None, lambda: 0)
     assert place.carry_out(order(importer, epoch=2), place.term_of_line).kind == "moved"
     assert carried(importer) == expected(importer)
 
@@ -243,7 +244,7 @@ def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_nam
     importer.configure(CONFIG.replace("[clients.acme]", "[clients.renamed]"))
     ended = importer("sync")
     assert ended.code == 1
-    assert "under its former name acme" in ended.err
+    assert "from a run as acme" in ended.err
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
     assert importer("sync").code == 0
@@ -269,6 +270,43 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
     importer = stage(size=50)
     importer.box.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
     assert workplace(importer, stop).carry_out(order(importer)).kind == "late"
+
+
+def test_a_broker_that_falls_silent_is_taken_for_gone(
+    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hear nothing either, and have given the pages to another: they are ended, and the line is hung up."""
+    monkeypatch.setattr(engine_workplace, "SILENT", 0.3)
+    monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
+    importer = stage(size=50)
+    asked, hung_up, came = hanging(importer), threading.Event(), itertools.count()
+    place = workplace(importer, stop)
+    place.connected(hung_up.set, lambda: next(came))
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(place.carry_out, order(importer))
+        assert asked.wait(20)
+        with pytest.raises(TimeoutError):
+            page.result(1.0)
+        assert not hung_up.is_set()
+        place.connected(hung_up.set, lambda: 1)
+        assert page.result(20).kind == "broken_off"
+        assert hung_up.wait(20)
+
+
+def test_pages_beside_one_that_takes_too_long_are_only_given_back(
+    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share its connections, which are closed under it, and are to blame for nothing."""
+    monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 1.0)
+    monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
+    importer = stage(size=50)
+    asked = hanging(importer)
+    place = workplace(importer, stop)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(place.carry_out, order(importer))
+        assert asked.wait(20)
+        second = pool.submit(place.carry_out, msgspec.structs.replace(order(importer), id="second"))
+        assert (first.result(20).kind, second.result(20).kind) == ("late", "returned")
 
 
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:

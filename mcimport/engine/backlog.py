@@ -15,6 +15,7 @@ from mcimport.engine.tally import longest_first
 from mcimport.models import Bounds, Window
 
 SUSPECT = 2  # workers that died while they had a page, after which it is a suspect
+DEADLY = 2  # workers that died after they had begun it as a suspect, after which it is to blame
 BREAKS = 3  # times that a worker was broken off while it had a page, after which no more worker is asked
 
 
@@ -42,7 +43,9 @@ class Backlog:
         self._own: deque[Window] = deque()  # those that no worker brings to an end
         self._flying: dict[str, Flight] = {}
         self._learned = Bounds()
+        self._claimed: set[str] = set()
         self._losses: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
         self._late: Counter[int] = Counter()
         self._breaks: Counter[int] = Counter()
 
@@ -99,12 +102,16 @@ class Backlog:
         """Whether this very work was still to be done; it is not any more.
 
         A page that was given to another may have two outcomes: the first one counts. Where it is a former order's, the
-        present one is under way until it is answered, too.
+        present one is under way until it is answered, too. An outcome that is heard again claims nothing: what it left
+        to be done may be the very same part, asked for otherwise.
         """
+        if order_id in self._claimed:
+            return False
+        self._claimed.add(order_id)
         flight = self._flying.pop(order_id, None)
         is_claimed = not flight.is_done if flight else self._claim_elsewhere(window)
         if is_claimed:
-            for tally in (self._losses, self._late, self._breaks):
+            for tally in (self._losses, self._deaths, self._late, self._breaks):
                 tally.pop(window.number, None)
         return is_claimed
 
@@ -150,11 +157,13 @@ class Backlog:
         """A worker died while it had this page; whether the page is to blame, which is then the caller's.
 
         First it is sent alone of its client. If that worker dies, too, perhaps of another client's page, it is a
-        suspect, of which a worker has one at a time and announces it. Then it is to blame.
+        suspect, of which a worker has one at a time and announces it. If that one dies of something else just then, it
+        is not of the next one, too: then the page is to blame.
         """
         number = flight.window.number
-        self._losses[number] = min(SUSPECT, self._losses[number]) + 1
-        if flight.has_begun:
+        self._losses[number] += 1
+        self._deaths[number] += flight.has_begun
+        if self._deaths[number] >= DEADLY:
             return True
         self._alone.append(flight.window)
         return False

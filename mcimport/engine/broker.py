@@ -8,6 +8,7 @@ through the exchange of dead letters, to a queue of the coordinator that sent it
 from __future__ import annotations
 
 import socket
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ TASK = "mcimport.page"
 SHARDS = 64
 HEARTBEAT = 10  # seconds; a peer that is silent for about twice as long is taken to be gone
 CONNECT_TIMEOUT = 5.0  # seconds
+ANSWERS_WITHIN = 30.0  # seconds
 KEPT = 7 * 86_400  # seconds for which outcomes wait for a coordinator that does not come
 
 ORDERS = Exchange("mcimport.orders", type="topic", durable=True)
@@ -86,9 +88,12 @@ def application(address: SecretStr) -> Celery:
         app.conf.broker_use_ssl = {"server_hostname": urlsplit(url).hostname}
     app.conf.update(
         accept_content=["json"],
+        broker_channel_error_retry=True,  # else a worker ends, and goes on with its pages while others have them, too
+        broker_connection_max_retries=None,  # a worker waits for its broker, however long
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=CONNECT_TIMEOUT,
         broker_heartbeat=HEARTBEAT,
+        broker_heartbeat_checkrate=HEARTBEAT,  # a look a second: so that ours are never far apart
         broker_transport_options={"confirm_publish": True},
         task_acks_late=True,
         task_acks_on_failure_or_timeout=False,  # or what fails would never reach the dead-letter exchange
@@ -118,6 +123,23 @@ def hang_up(line: Connection) -> None:
     if sock is not None:
         with suppress(OSError):
             socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would pull the rug from under who reads
+
+
+def received(line: Connection | None) -> int:
+    """Bytes that came over a connection; from any thread, and -1 where there is none."""
+    return int(getattr(getattr(line, "_connection", None), "bytes_recv", -1))
+
+
+@contextmanager
+def bounded(line: Connection) -> Iterator[None]:
+    """Hangs up under an answer that does not come: the client library would wait for it without end."""
+    timer = threading.Timer(ANSWERS_WITHIN, hang_up, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 BROKEN: tuple[type[Exception], ...] = (AMQPError, KombuError, OSError)
@@ -178,10 +200,11 @@ def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
     memory = _memory(db_path)
     with in_words(), connection(application(address)) as line:
         line.connect()
-        orders = [_counted(line, orders_queue(shard).name) for shard in range(SHARDS)]
         names = list(clients) if memory else []
-        outcomes = [_counted(line, outcomes_queue(memory, name).name) for name in names]
-        dead = [_counted(line, dead_queue(memory, name).name) for name in names]
+        with bounded(line):
+            orders = [_counted(line, orders_queue(shard).name) for shard in range(SHARDS)]
+            outcomes = [_counted(line, outcomes_queue(memory, name).name) for name in names]
+            dead = [_counted(line, dead_queue(memory, name).name) for name in names]
     there = [one for one in orders if one is not None]
     return Sight(
         queues=SHARDS,

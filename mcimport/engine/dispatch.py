@@ -84,16 +84,18 @@ class Dispatch:
         self._settings = settings_of(errand.client, errand.list_key, leader)
         self._epoch = 0
         self._fence: _Fence | None = None
+        self._is_clear = False  # the last fence stands
+        self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
         self._failure: McimportError | None = None
         self._nobody_since: float | None = None  # there is nobody at the queue
         self._opened: float | None = None
-        self._looked = self._heard = self._lent = self._away_since = time.monotonic()
+        self._lent: float | None = None
+        self._looked = self._heard = self._away_since = time.monotonic()
         self._not_before = 0.0
 
     def run(self) -> None:
         """Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError."""
-        self._lend()
         self._reopen()
         while not (self._backlog.is_empty or self._is_leaving):
             try:
@@ -112,8 +114,8 @@ class Dispatch:
 
     @property
     def has_landed(self) -> bool:
-        """No worker has anything of the client's."""
-        return self._fence is None and not self._backlog.is_under_way
+        """No worker has anything of the client's: one said so, and what was sent since was answered."""
+        return self._is_clear and not self._backlog.is_under_way
 
     @property
     def _is_leaving(self) -> bool:
@@ -156,6 +158,7 @@ class Dispatch:
     def _put_fence(self, after: int = 0) -> None:
         """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
+        self._is_clear = False
         self._backlog.recall()
         order = self._order("fence", uuid.uuid4().hex, None)
         self._fence = _Fence(order.id)
@@ -167,13 +170,14 @@ class Dispatch:
             return
         self._looked = now
         self._look_for_workers(now)
-        if now - self._lent > LEND_ANEW:
+        if self._lent is not None and now - self._lent > LEND_ANEW:
             self._lend()
         if now - self._heard < OVERDUE:
             return
-        if self._fence:
+        if self._fence or self._was_silent:
             raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
         self._heard = now
+        self._was_silent = True
         self._put_fence()
 
     def _look_for_workers(self, now: float) -> None:
@@ -188,6 +192,7 @@ class Dispatch:
             )
 
     def _lend(self) -> None:
+        """Before the first page goes out: a note of a coordinator before us stays as it is until a fence stands."""
         self._lent = time.monotonic()
         self._errand.lent()
 
@@ -199,6 +204,8 @@ class Dispatch:
         if self._fence or time.monotonic() < self._not_before:
             return
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
+            if self._lent is None:
+                self._lend()
             self._line.send(self._order("page", order_id, window))
 
     def _move_own(self) -> None:
@@ -267,7 +274,12 @@ class Dispatch:
             self._take_dead(said)
         elif self._fence is not None and said.id == self._fence.order_id:
             self._take_fence(said)
-        elif said.kind == "moved":
+        else:
+            self._was_silent = self._was_silent and said.worker == NOBODY
+            self._take_page(said)
+
+    def _take_page(self, said: Reply) -> None:
+        if said.kind == "moved":
             self._take_outcome(said)
         elif said.kind == "begun":
             self._backlog.begun(said.id)
@@ -275,13 +287,13 @@ class Dispatch:
             self._take_unmoved(said, flight)
 
     def _take_fence(self, said: Reply) -> None:
-        if said.kind in ("clear", "refused", "failed"):
-            self._fence = None
-        if said.kind in ("refused", "failed"):
+        if said.kind == "clear":
+            self._fence, self._is_clear = None, True
+        elif said.kind in ("refused", "failed"):
             self._fail(said)
         elif said.kind == "outdated":
             self._put_fence(said.epoch)
-        elif said.kind != "clear":  # the worker leaves: the next one is asked
+        else:  # the worker leaves: the next one is asked
             self._fence = _Fence("", again=time.monotonic() + PAUSE)
 
     def _take_outcome(self, said: Reply) -> None:

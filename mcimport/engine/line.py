@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,6 @@ from kombu import Consumer
 from mcimport.engine import broker
 from mcimport.engine.orders import NOBODY, Order, Reply, encoded, order_of, reply_of
 
-ANSWERS_WITHIN = 30.0  # seconds
 AHEAD = 50  # messages that may lie here unread
 ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker has taken
 
@@ -51,7 +49,7 @@ class Line:
         with broker.in_words():
             self._connection = broker.connection(self._app, heartbeat=broker.HEARTBEAT)
             self._connection.connect()
-            with self._bounded():
+            with broker.bounded(self._connection):
                 self._begin()
             self._beaten = time.monotonic()
 
@@ -63,17 +61,6 @@ class Line:
         consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._hear, prefetch_count=AHEAD)
         consumer.consume()
 
-    @contextmanager
-    def _bounded(self) -> Iterator[None]:
-        """Closes the line under an answer that does not come: the client library would wait for it without end."""
-        timer = threading.Timer(ANSWERS_WITHIN, broker.hang_up, (self._connection,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def close(self) -> None:
         self._heard.clear()
         if self._connection is not None:
@@ -83,7 +70,7 @@ class Line:
 
     def send(self, order: Order) -> None:
         """Returns when the broker has it. Raises UnreachableError: perhaps it has."""
-        with broker.in_words(), self._bounded():
+        with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
                 args=(encoded(order).decode(),),
@@ -108,7 +95,7 @@ class Line:
 
     def workers(self) -> int:
         """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
-        with broker.in_words(), self._bounded():
+        with broker.in_words(), broker.bounded(self._connection):
             return broker.counted(self._connection.default_channel, self.queue)[1]
 
     def _beat(self) -> None:

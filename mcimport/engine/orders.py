@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from mcimport.config import Client
 from mcimport.convert import fingerprint
 from mcimport.models import Costs, Outcome, SubscriptionEvents, Window
+from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
 ReplyKind = Literal[
@@ -134,12 +135,13 @@ def _seal(key: SecretStr, client: Client, nonce: str) -> str:
 def settings_of(client: Client, list_key: str, leader: str) -> str:
     """In a few letters, what has to be alike at both ends, or nothing is moved.
 
-    That is how a member becomes a contact, which accounts are meant, how fast these may be asked, and with whom they
-    are shared: `leader`, the first name among those clients, decides on the queue, and so on who keeps the limits.
+    That is the program itself, how a member becomes a contact, which accounts are meant, how fast these may be asked,
+    and with whom they are shared: `leader`, the first name among those clients, decides on the queue, and so on who
+    keeps the limits.
     """
     rules = client.rules(list_key, None)
     known = [
-        *(leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
+        *(__version__, leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
     ]

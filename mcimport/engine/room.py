@@ -42,12 +42,18 @@ class Desk:
 
 @dataclass(eq=False)
 class Sitting:
-    """One page under way. `is_late`: it took longer than a page may, and is being ended."""
+    """One page under way.
+
+    Attributes:
+        is_late: it took longer than a page may, and is being ended.
+        is_beside: one that it shares its connections with is late, so that it is ended, too.
+    """
 
     desk: Desk
     epoch: int
     began: float
     is_late: bool = False
+    is_beside: bool = False
 
 
 class Room:
@@ -122,6 +128,8 @@ class Room:
             late = [one for one in self._sittings if one.began < before]
             for one in late:
                 one.is_late = True
+            for one in self._sittings:
+                one.is_beside = any(one.desk is other.desk for other in late)
             for one in late:
                 one.desk.close()
                 if self._desk is one.desk:

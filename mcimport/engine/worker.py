@@ -189,7 +189,8 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
-            workplace.connected(lambda: broker.hang_up(consumer.connection))
+            line = consumer.connection
+            workplace.connected(lambda: broker.hang_up(line), lambda: broker.received(line))
             shards = random.sample(range(broker.SHARDS), broker.SHARDS)
             self._taken, self._rest = (
                 0,
@@ -211,10 +212,17 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
             self._rest = iter(())
             if consumer.task_consumer is not None:
                 consumer.task_consumer.cancel = consumer.task_consumer.close = lambda: None
-            if consumer.connection is None or not consumer.connection.connected:
-                workplace.break_off()
+            workplace.break_off()
 
         def _next(self, consumer: Any) -> None:
+            """A queue that is not there any more, say, ends the connection: the next one makes them all anew."""
+            try:
+                self._subscribe(consumer)
+            except broker.BROKEN as error:
+                log("warning", f"cannot take orders ({type(error).__name__}): connecting anew")
+                broker.hang_up(consumer.connection)
+
+        def _subscribe(self, consumer: Any) -> None:
             for shard, is_first_round in self._rest:
                 if shard in self._subscribed:
                     continue

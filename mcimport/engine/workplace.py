@@ -24,6 +24,7 @@ from mcimport.move import move
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.trace import Tell
 
+SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
 TAKEN_OVER = 1.1  # seconds; limits are told by the second
 PAGE_DEADLINE = 840.0  # seconds; twice that, for one that lay ready, is below RabbitMQ's half hour
@@ -52,6 +53,8 @@ class Workplace:
         self._stop = stop
         self._term = self.term_of_line = 0
         self._hang_up: Callable[[], None] = lambda: None
+        self._received: Callable[[], int] | None = None
+        self._bytes, self._spoke = -1, 0.0
         self._leaders = leaders(clients.values())
         self._lease = Lease(STOOD_STILL, self._stood_still)
         self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
@@ -60,13 +63,15 @@ class Workplace:
         self._alone = threading.Lock()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
-    def connected(self, hang_up: Callable[[], None]) -> None:
-        """A connection to the broker begins; `hang_up` breaks it.
+    def connected(self, hang_up: Callable[[], None], received: Callable[[], int]) -> None:
+        """A connection to the broker begins; `hang_up` breaks it, `received` counts what came over it.
 
         What is given over a connection is ours as long as that lasts, which is a term: afterwards the broker gives it
         to another worker, also what only lies ready here.
         """
         self._hang_up = hang_up
+        self._bytes, self._spoke = -1, time.monotonic()
+        self._received = received
         self.term_of_line = self._term
 
     def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
@@ -124,11 +129,12 @@ class Workplace:
     def break_off(self) -> None:
         """The messages under way may be another's by now, and those that lie ready: ends the work on all of them."""
         self._term += 1
+        self._received = None  # that connection is over, or about to be
         for room in self._all_rooms():
             room.clear()
 
     def _stood_still(self) -> None:
-        """What the broker sent meanwhile may be another's, too: only a new connection tells."""
+        """Or the broker did. What the broker sent meanwhile may be another's, too: only a new connection tells."""
         self.break_off()
         self._hang_up()
 
@@ -200,8 +206,8 @@ class Workplace:
         )
 
     def _interrupted(self, client: Client, order: Order, sitting: Sitting) -> Reply:
-        if sitting.is_late:
-            return self.reply(order, "late")
+        if sitting.is_late or sitting.is_beside:
+            return self.reply(order, "late" if sitting.is_late else "returned")
         known = self._room(client).epoch
         return self.reply(order, "outdated", epoch=known) if known > sitting.epoch else self._not_ended(order)
 
@@ -263,6 +269,7 @@ class Workplace:
             self._look()
 
     def _look(self) -> None:
+        self._listen()
         rooms = self._all_rooms()
         for room in rooms:
             with suppress(Exception):  # whatever it is, the next room and the next look are to come
@@ -271,6 +278,16 @@ class Workplace:
         for room in idle[: max(0, len(idle) - MOST_OPEN)]:
             with suppress(Exception):  # as above
                 room.clear_if_idle()
+
+    def _listen(self) -> None:
+        """A broker that is silent for long does not hear us either, perhaps, and gives what we have to another."""
+        received, now = self._received, time.monotonic()
+        if received is None:
+            return
+        if (many := received()) != self._bytes:
+            self._bytes, self._spoke = many, now
+        elif now - self._spoke > SILENT:
+            self._stood_still()
 
 
 def _rules(client: Client, order: Order) -> ContactRules:

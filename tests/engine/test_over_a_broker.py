@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from conftest import Importer
 from pydantic import SecretStr
 
-from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
+from engine.conftest import SYNC, Crew, clients, connections_open, everybody_is_in, pushes, pushes_at_most, span_of
 from mcimport.engine import dispatch, line
 from mcimport.engine.broker import SHARDS, look
-from mcimport.sandbox.ledger import most_in_any_second, most_open
+from mcimport.sandbox.ledger import Request
 from mcimport.state import elsewhere, open_state
-
-SECONDS, HEARD_LATE, THROTTLED = 3, 4, 429
-OVERLAP = 10  # requests that a worker which was stopped may have had in its hands when it woke
-
-
-def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) -> bool:
-    """Eight a second, told over three: the sandbox shares two cores with eight processes, and so hears late.
-
-    Two workers with eight each would be seen. `more`: so many beside them.
-    """
-    most = most_in_any_second((one.at for one in pushes(importer, client) if one.status != THROTTLED), SECONDS)
-    return most <= SECONDS * 8 + HEARD_LATE + more
-
-
-def connections_open(importer: Importer, client: dict[str, str]) -> int:
-    return most_open(importer.box.requests, client["mailchimp_key"])
-
-
-@contextmanager
-def meanwhile(*deeds: tuple[float, Callable[[], object]]) -> Iterator[list[float]]:
-    """Does each so many seconds after the one before, as long as the block goes on; yields when each was done."""
-    over, done = threading.Event(), list[float]()
-
-    def do() -> None:
-        for pause, deed in deeds:
-            if over.wait(pause):
-                return
-            deed()
-            done.append(time.monotonic())
-
-    thread = threading.Thread(target=do)
-    thread.start()
-    try:
-        yield done
-    finally:
-        over.set()
-        thread.join()
-
 
 # ---- on a good day
 
@@ -122,65 +81,65 @@ def test_a_worker_that_is_asked_to_leave_gives_back_what_it_has(crew: Crew) -> N
 # ---- on a bad one
 
 
-def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
-    """A worker killed every few seconds, one stopped and woken, the coordinator twice, the broker restarted once.
+def test_a_worker_whose_channel_the_broker_ends_leaves_its_pages_to_the_next(crew: Crew) -> None:
+    """What it had is another's by then: it pushes nothing beside that one, and stands by over a new connection.
 
-    Sync points stand where they would without all that, and no account is pushed to faster than it may, but for what
-    the stopped worker had in its hands.
+    The broker ends a channel where an acknowledgement took too long, say; here because one names no message.
     """
     importer = crew.importer
-    found = clients(crew, 20, size=1_200, window=12)
-    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
-    workers = crew.hire_ready(4)
-    stopped = workers.pop()
-    coordinators = [crew.coordinator()]
-
-    def kill_a_worker() -> None:
-        workers.pop(0).kill()
-        workers.extend(crew.hire(is_alone=False))
-
-    def kill_the_coordinator() -> None:
-        former = coordinators[-1]
-        former.kill()
-        coordinators.append(crew.coordinator())
-
-    deeds = [
-        (3.0, kill_a_worker),
-        (2.0, kill_the_coordinator),
-        (2.0, kill_a_worker),
-        (1.0, lambda: stopped.signal(signal.SIGSTOP)),
-        (3.0, kill_the_coordinator),
-        (2.0, kill_a_worker),
-        (1.0, crew.rabbit.stop),
-        (1.0, crew.rabbit.start),
-        (4.0, kill_a_worker),
-        (4.0, kill_a_worker),
-        (4.0, lambda: stopped.signal(signal.SIGCONT)),
-    ]
-    with meanwhile(*deeds) as done:
-        for number in range(len(deeds)):
-            coordinators[number].communicate(timeout=150)
-            if number == len(coordinators) - 1:
-                break
-    assert len(done) == len(deeds)
+    found = clients(crew, 1, size=3_000, window=100)
+    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here
+    wrongly = (
+        "from celery import signals\n\ndone = []\n\n\n@signals.task_received.connect(weak=False)\n"
+        "def acknowledge_wrongly(sender=None, **_):\n    if not done:\n        done.append(1)\n"
+        "        sender.timer.call_after(1.5, lambda: sender.task_consumer.channel.basic_ack(99_999))\n"
+    )
+    (first,) = crew.hire_ready(before=wrongly)
     crew.hire_ready()
-    last = importer.in_a_process(*SYNC, "--json")
-    assert last.code == 0, last.err
+    ended = importer.in_a_process(*SYNC, "--json")
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
     everybody_is_in(importer, found)
-    assert importer("dlq", "list", "--json").lines == []
-    for client in found.values():
-        importer.box.audience(client["list_key"], client["mailchimp_key"]).add(email_address="new@example.com")
-    ended = importer("sync", "--json")  # nothing is out any more, so this process may work again
-    assert [(line["status"], line["kind"], line["contacts_pushed"]) for line in ended.lines] == [
-        ("completed", "incremental", 1)
-    ] * len(found)
-    everybody_is_in(importer, found)
-    for client in found.values():
-        assert pushes_at_most(importer, client, OVERLAP)
-        assert connections_open(importer, client) <= 10 + OVERLAP
+    assert pushes_at_most(importer, found["c0"])
+    assert any("PreconditionFailed" in line for line in first.lines), first.lines
+    assert first.leave() == 0
 
 
 # ---- who may not, and who is not there
+
+
+def test_a_note_that_pages_are_out_stays_until_a_worker_says_that_none_are(crew: Crew) -> None:
+    """Whoever cannot reach the broker, or is refused by a worker, knows nothing of what a coordinator before left."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    with open_state(importer.db) as state:
+        elsewhere.begin(state, "c0")
+    wrong = crew.rabbit.address.replace("guest:guest", "x:x")
+    away = importer.in_a_process(*SYNC, environment={"MCIMPORT_BROKER": wrong})
+    assert "does not let us in" in away.err
+    assert importer("sync").code == 1
+    whole = importer.config.read_text()
+    importer.config.write_text(whole.replace("[mailchimp]", '[ometria]\ncollection = "people"\n[mailchimp]'))
+    (worker,) = crew.hire_ready()
+    importer.config.write_text(whole)
+    refused = importer.in_a_process(*SYNC)
+    assert "settings of client c0" in refused.err
+    assert importer("sync").code == 1
+    assert pushes(importer, found["c0"]) == []
+    worker.leave()
+    crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    assert importer("sync").code == 0
+    everybody_is_in(importer, found)
+
+
+def test_a_client_of_which_no_page_went_out_may_be_synced_here_at_once(crew: Crew) -> None:
+    """Somebody tried the engine, and had typed the address wrong: nothing is out, so nothing is to be waited for."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    wrong = crew.rabbit.address.replace("guest:guest", "x:x")
+    assert importer.in_a_process(*SYNC, environment={"MCIMPORT_BROKER": wrong}).code == 2
+    assert importer("sync").code == 0
+    everybody_is_in(importer, found)
 
 
 def test_a_worker_refuses_a_client_that_it_does_not_have(crew: Crew) -> None:
@@ -224,9 +183,10 @@ def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: s
 
 
 def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather than waiting for ever; orders that nobody took come back meanwhile, and the next sync sends new ones.
+    """Rather than waiting for ever: they all died, with a page in their hands that nobody takes then.
 
-    That pages are out is noted anew meanwhile, so that it holds for as long as one may be.
+    Orders that nobody took come back, and the next sync sends new ones. That pages are out was noted anew all the time,
+    so that it holds for as long as one may be.
     """
     monkeypatch.setattr(line, "ORDERS_LIVE", 0.2)
     monkeypatch.setattr(dispatch, "NO_WORKER", 3.0)
@@ -238,7 +198,17 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
         importer.config.read_text().replace("{", "{{").replace("}", "}}")
         + f'[engine]\nbroker = "{crew.rabbit.address}"\n'
     )
+    (worker,) = crew.hire_ready()
+
+    def hang(request: Request) -> str | None:
+        if span_of(request) is None:
+            return None
+        threading.Timer(1.5, worker.kill).start()
+        return "silent"
+
+    importer.box.knobs.fault = hang
     ended = importer(*SYNC, "--json")
+    importer.box.knobs.fault = None
     assert ended.code == 1
     assert "no worker takes orders" in ended.line["error"]
     assert look(SecretStr(crew.rabbit.address), importer.db, ["c0"]).waiting == 0
@@ -246,7 +216,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
         began = state.value("SELECT unixepoch(max(started_at)) FROM runs")
         noted = elsewhere.since(state, "c0")
     assert noted is not None
-    assert noted > began + 1
+    assert noted > began + 2
     crew.hire_ready()
     assert importer.in_a_process(*SYNC).code == 0
     everybody_is_in(importer, found)

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes
+from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes, span_of
 from mcimport.engine.backlog import BREAKS
 from mcimport.sandbox.ledger import Request
 from mcimport.state import open_state
@@ -50,9 +50,8 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
 
     def strike(request: Request) -> None:
         """Whoever asks for that page dies of it, as of a fault in a library; the other workers go on."""
-        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
-        is_page = request.query.get("count") not in (None, "1") and request.query.get("offset", "0") == "0"
-        if not (is_page and all(span)):
+        span = span_of(request)
+        if span is None:
             return
         if not deadly:
             deadly.append(span)
@@ -109,8 +108,8 @@ def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Cr
     """A crowded second is read whole, and an account may be busy for hours: there is no deadline in that process."""
     importer = crew.importer
     found = clients(crew, 1, size=120)
-    before = "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.5, 0.1\n"
-    importer.box.knobs.latency = 1.0
+    before = "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.3, 0.1\n"
+    importer.box.knobs.latency = 0.6
     crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
@@ -132,9 +131,8 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
 
     def stand_still(request: Request) -> str | None:
         """At one and the same page, for a second."""
-        span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
-        is_page = request.side == "mailchimp" and request.query.get("count") not in (None, "1") and all(span)
-        if is_page and span == (standstills or [span])[0]:
+        span = span_of(request)
+        if span is not None and span == (standstills or [span])[0]:
             standstills.append(span)
             worker.signal(signal.SIGSTOP)
             threading.Timer(1.0, worker.signal, (signal.SIGCONT,)).start()
