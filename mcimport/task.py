@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,10 +29,6 @@ from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
-
-# Seconds after the last note that pages are out: no order waits longer than 25 minutes (see `engine.line`), RabbitMQ
-# takes one back from a worker after 30, and the note is made anew every five.
-ELSEWHERE = 3_600
 
 
 class Watch(Protocol):
@@ -132,17 +127,11 @@ def check_nobody_elsewhere(state: State, client: Client) -> None:
 
     What one of them read before would follow what is read now.
     """
-    if (until := _elsewhere_until(state, client.name)) is not None:
+    if (until := elsewhere.until(state, client.name)) is not None:
         raise ElsewhereError(
             f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
             hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
         )
-
-
-def _elsewhere_until(state: State, client: str) -> int | None:
-    """Until when workers may have pages of it; None: they have none."""
-    since = elsewhere.since(state, client)
-    return None if since is None or time.time() - since > ELSEWHERE else since + ELSEWHERE
 
 
 def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
@@ -178,7 +167,7 @@ def _adopted(state: State, former: ListRow, client: str) -> ListRow:
     """
     held = contextlib.nullcontext() if is_ours(state.path, former.client) else hold(state.path, former.client)
     with held:
-        if (until := _elsewhere_until(state, former.client)) is not None:
+        if (until := elsewhere.until(state, former.client)) is not None:
             raise ElsewhereError(
                 f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
                 hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
@@ -240,6 +229,7 @@ def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> E
         is_dry=task.dry_run,
         memory=task.state.name,
         warn=task.warn,
+        waits=lambda words: task.reporter.waits(task.client.name, task.list_key, words),
         lent=lambda: elsewhere.begin(task.state, task.client.name),
         given_back=lambda: elsewhere.end(task.state, task.client.name),
     )

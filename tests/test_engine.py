@@ -305,6 +305,8 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(place.carry_out, order(importer))
         assert asked.wait(20)
+        with pytest.raises(TimeoutError):
+            first.result(0.5)
         second = pool.submit(place.carry_out, msgspec.structs.replace(order(importer), id="second"))
         assert (first.result(20).kind, second.result(20).kind) == ("late", "returned")
 
@@ -462,6 +464,8 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, comma
     assert "workers may have pages" in ended.err
     assert len([one for one in importer.box.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
+    checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}
+    assert checked["pages elsewhere"] == "bad"
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
     assert importer("dlq", "replay").code == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
-from mcimport.state import State, lists, open_state
+from mcimport.state import State, elsewhere, lists, open_state
 
 # "moved": it was only ever sent with another Ometria key. "unknown": no key, or no state file that can be read.
 Memory = Literal["synced", "nothing", "moved", "unknown"]
@@ -28,6 +29,14 @@ def remembered(db_path: Path | None, clients: Sequence[Client]) -> list[Mapping[
     except StateError:
         pass
     return [dict.fromkeys(client.lists, "unknown") for client in clients]
+
+
+def elsewhere_until(db_path: Path | None, clients: Sequence[Client]) -> list[int | None]:
+    """For each client until when workers over a broker may have pages of it (seconds, UTC); None: they have none."""
+    if db_path is not None and db_path.exists():
+        with suppress(StateError), open_state(db_path, create=False) as state:
+            return [elsewhere.until(state, client.name) for client in clients]
+    return [None] * len(clients)
 
 
 def _of(client: Client, state: State) -> Mapping[str, Memory]:

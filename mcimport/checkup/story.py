@@ -13,13 +13,14 @@ from mcimport.accounts import Accounts
 from mcimport.checkup import machine
 from mcimport.checkup.engine import engine
 from mcimport.checkup.finding import Finding, bad
-from mcimport.checkup.memory import Memory, remembered
+from mcimport.checkup.memory import Memory, elsewhere_until, remembered
 from mcimport.checkup.services import AT_ONCE, Answered, Doors
 from mcimport.config import Client, Settings, exposed
 from mcimport.errors import ConfigError
 from mcimport.limits import Stop
 from mcimport.mailchimp_answers import CLOCK_TOLERANCE
 from mcimport.state import holder
+from mcimport.times import iso
 
 BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found
 LISTS_NAMED = 5
@@ -34,11 +35,15 @@ Answers = Mapping[str, Answered]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One client, and what is known without asking anybody: what is wrong with its keys, what its lists have behind."""
+    """One client, and what is known without asking anybody: what is wrong with its keys, what its lists have behind.
+
+    `elsewhere`: until when workers may have pages of it, so that nothing can be pushed here.
+    """
 
     client: Client
     wrong: Mapping[str, ConfigError]
     lists: Mapping[str, Memory]
+    elsewhere: int | None
 
     @property
     def never_synced(self) -> list[str]:
@@ -58,10 +63,12 @@ def look(
     yield from (Finding("", "keys", "note", words) for words in exposed(settings))
     yield from engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
-    memories = remembered(settings.db_path if state_file.verdict == "good" else None, clients)
+    db_path = settings.db_path if state_file.verdict == "good" else None
+    memories = remembered(db_path, clients)
+    waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
     stop = Stop()
     accounts = Accounts(stop, busy_for=BUSY_FOR)
-    places = [_place(client, memory, accounts) for client, memory in zip(clients, memories, strict=True)]
+    places = [_place(*known, accounts) for known in zip(clients, memories, waits, strict=True)]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
         try:
             doors = None if offline else _asked(places, Doors(accounts, pool))
@@ -73,7 +80,7 @@ def look(
     yield from _first_syncs(places)
 
 
-def _place(client: Client, lists: Mapping[str, Memory], accounts: Accounts) -> _Place:
+def _place(client: Client, lists: Mapping[str, Memory], elsewhere: int | None, accounts: Accounts) -> _Place:
     sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
         "Mailchimp": accounts.open_mailchimp,
         "Ometria": accounts.open_ometria,
@@ -85,7 +92,7 @@ def _place(client: Client, lists: Mapping[str, Memory], accounts: Accounts) -> _
                 pass
         except ConfigError as error:
             wrong[service] = error
-    return _Place(client, wrong, lists)
+    return _Place(client, wrong, lists, elsewhere)
 
 
 def _asked(places: Sequence[_Place], doors: Doors) -> Doors:
@@ -112,6 +119,10 @@ def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Findi
     busy = holder(db_path, name)
     if busy is not None:
         yield Finding(name, "lock", "note", f"another process is at work on this client{busy}")
+    if place.elsewhere is not None:
+        words = "workers may have pages of it in their hands, from a run over the broker that was cut off"
+        hint = f"`mcimport sync --engine celery` waits for them. By {iso(place.elsewhere)} none can be left."
+        yield Finding(name, "pages elsewhere", "bad", words, hint)
     yield from _lists(place, answers.get("Mailchimp", Answered()))
     if place.is_new and answers.get("Ometria", Answered()).others:
         words = "Ometria holds contacts in another collection whose name says Mailchimp"

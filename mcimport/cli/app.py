@@ -27,7 +27,7 @@ from mcimport.cli import (
     ui,
     worker,
 )
-from mcimport.cli.context import Options, complain
+from mcimport.cli.context import LogFormat, Options, complain, speak
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
 from mcimport.version import __version__
@@ -89,6 +89,7 @@ def before(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
 ) -> None:
     """Options that stand before every command."""
+    speak(LogFormat.TEXT)  # whatever an earlier command line of this process asked for
     context.obj = Options(config, db)
 
 

@@ -172,7 +172,8 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
     custom = of_list.custom_fields(fields, rules)
     looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
-    say(f"\nTo change any of it, paste this into mcimport.toml\n\n{of_list.fields_table(fields, rules)}\n")
+    table = of_list.fields_table(fields, rules)
+    say(f"\nTo change any of it, put this in the place of [fields] in mcimport.toml\n\n{table}\n")
 
 
 def _caused(events: int, limit: int) -> str:

@@ -90,6 +90,7 @@ class Dispatch:
         self._failure: McimportError | None = None
         self._nobody_since: float | None = None  # there is nobody at the queue
         self._opened: float | None = None
+        self._said_away = False
         self._lent: float | None = None
         self._looked = self._heard = self._away_since = time.monotonic()
         self._not_before = 0.0
@@ -149,7 +150,11 @@ class Dispatch:
         now = time.monotonic()
         if self._opened is not None and now - self._opened > STEADY:
             self._away_since = now
+            self._said_away = False
         self._opened = None
+        if not self._said_away:
+            self._said_away = True
+            self._errand.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
         if now - self._away_since > BROKER_AWAY:
             raise ServiceDownError(str(error), hint=error.hint) from None
         if self._stop.asked.wait(AGAIN):
@@ -184,7 +189,9 @@ class Dispatch:
         if self._line.workers():
             self._nobody_since = None
             return
-        self._nobody_since = self._nobody_since or now
+        if self._nobody_since is None:
+            self._nobody_since = now
+            self._errand.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
         if now - self._nobody_since > NO_WORKER:
             raise ServiceDownError(
                 f"no worker takes orders from {self._line.queue}",

@@ -21,7 +21,8 @@ class Errand:
         services: this process's own.
         watched: ids of members (without the list) who have an open dead letter.
         memory: what the state file calls itself where others hear it.
-        warn: takes words for a person.
+        warn: takes words for a person, for when the list is through.
+        waits: takes them at once: why the run does not go on at present.
         lent: for the state file: from now on pages of the client may be in the hands of other processes.
         given_back: for the state file: no more.
     """
@@ -37,6 +38,7 @@ class Errand:
     is_dry: bool
     memory: str
     warn: Callable[[str], None]
+    waits: Callable[[str], None]
     lent: Callable[[], None]
     given_back: Callable[[], None]
 

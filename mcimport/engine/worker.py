@@ -82,7 +82,7 @@ def run_worker(
     )
     over = threading.Event()
     _leave_when_asked(stop, workplace, over, log)
-    log("info", f"worker {name} is ready: {concurrency} pages at a time")
+    log("info", f"worker {name} begins: {concurrency} pages at a time")
     signals.task_received.connect(_noted_term(workplace), weak=False)
     worker.start()
     over.set()
@@ -118,12 +118,15 @@ def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[
     if _is_redelivered(task) and order.kind == "page":
         return workplace.lost(order)
     try:
-        return workplace.carry_out(order, task.request.term, begun)
+        reply = workplace.carry_out(order, task.request.term, begun)
     except Reject:
         raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours: the dead-letter exchange is for these; no traceback, which may hold a person
         log("warning", f"a page of client {order.client} was rejected ({type(error).__name__})")
         raise Reject(type(error).__name__, requeue=False) from None
+    if reply.kind == "refused":
+        log("warning", f"an order was refused: {reply.words}")
+    return reply
 
 
 def _begin(replies: Any, workplace: Workplace, order: Order) -> None:

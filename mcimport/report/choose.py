@@ -76,6 +76,9 @@ class _Listener:
         if self._tally:
             self._tally.moved((client, list_key), outcome)
 
+    def waits(self, client: str, list_key: str, words: str) -> None:
+        self._teller.remark(f"{client} {list_key}: {words}")
+
     def ended(self, result: ListResult) -> None:
         if self._tally:
             self._tally.ended((result.client, result.list_key))

@@ -89,6 +89,10 @@ class Journalist:
             counts = {"members": outcome.members, "pushed": outcome.pushed, "rejected": outcome.rejected}
             self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
 
+    def waits(self, client: str, list_key: str, words: str) -> None:
+        if not self._quiet:
+            self._log.warning("waiting", **self._where(client, list_key), words=words)
+
     def ended(self, result: ListResult) -> None:
         where = self._where(result.client, result.list_key)
         for words in () if self._quiet else result.warnings:

@@ -20,6 +20,9 @@ class Reporter(Protocol):
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
         """A page was recorded."""
 
+    def waits(self, client: str, list_key: str, words: str) -> None:
+        """A run does not go on at present, and why; said once each time that this begins."""
+
     def ended(self, result: ListResult) -> None:
         """A list is through with this call, one way or another."""
 
@@ -34,6 +37,9 @@ class Silent:
         pass
 
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+        pass
+
+    def waits(self, client: str, list_key: str, words: str) -> None:
         pass
 
     def ended(self, result: ListResult) -> None:

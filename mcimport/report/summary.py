@@ -53,9 +53,10 @@ def totals(result: ListResult) -> Totals:
 
 
 def title(result: ListResult) -> str:
-    """Whose line it is, and of which run: what `runs show` takes. A dry run is in no log."""
-    run = f", run {result.runs[-1].id}" if result.runs and not result.dry_run else ""
-    return f"{result.client} {result.list_key}{run}"
+    """Whose line it is, and of which runs: what `runs show` takes. A dry run is in no log."""
+    ids = () if result.dry_run else tuple(dict.fromkeys(str(run.id) for run in result.runs))
+    runs = f", {'run' if len(ids) == 1 else 'runs'} {' and '.join(ids)}" if ids else ""
+    return f"{result.client} {result.list_key}{runs}"
 
 
 def verdict(result: ListResult) -> str:

@@ -38,6 +38,11 @@ class Teller:
             if len(self._met) > 1:
                 self._tell_waiting()
 
+    def remark(self, words: str) -> None:
+        """At once, whoever is at work."""
+        with self._lock:
+            self._tell([words])
+
     def take(self, result: ListResult) -> None:
         self.meet(result.client, result.list_key)
         with self._lock:

@@ -8,6 +8,16 @@ from mcimport.state.file import State
 from mcimport.state.rows import text
 from mcimport.times import epoch
 
+# Seconds after the last note that pages are out, when none can be: no order waits longer than 25 minutes for a worker,
+# RabbitMQ takes one back from a worker after 30, and the note is made anew every five.
+HOUR = 3_600
+
+
+def until(state: State, client: str) -> int | None:
+    """Until when workers may have pages of the client; None: they have none."""
+    begun = since(state, client)
+    return None if begun is None or time.time() - begun > HOUR else begun + HOUR
+
 
 def since(state: State, client: str) -> int | None:
     """When pages were last sent out that nobody has seen the end of; None: all of them are accounted for."""

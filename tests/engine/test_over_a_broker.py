@@ -63,7 +63,7 @@ def test_what_changed_since_is_carried_and_an_idle_list_sends_no_order(crew: Cre
 def test_a_worker_that_is_asked_to_leave_gives_back_what_it_has(crew: Crew) -> None:
     """Its pages end or go to the next worker at once; none is suspected of anything."""
     importer = crew.importer
-    found = clients(crew, 2, size=1_500)
+    found = clients(crew, 2, size=1_000)
     importer.box.knobs.pushes_per_second = 8
     first, _ = crew.hire_ready(2)
     coordinator = crew.coordinator()
@@ -148,13 +148,14 @@ def test_a_worker_refuses_a_client_that_it_does_not_have(crew: Crew) -> None:
     found = clients(crew, 2, size=120)
     whole = importer.config.read_text()
     importer.config.write_text(whole[: whole.index("[clients.c1]")])
-    crew.hire_ready()
+    (worker,) = crew.hire_ready()
     importer.config.write_text(whole)
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 2
     errors = {line["client"]: line["error"] for line in ended.lines}
     assert errors["c0"] is None
     assert "has no client c1" in errors["c1"]
+    assert any("has no client c1" in line for line in worker.lines)
     assert pushes(importer, found["c1"]) == []
 
 
@@ -211,6 +212,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     importer.box.knobs.fault = None
     assert ended.code == 1
     assert "no worker takes orders" in ended.line["error"]
+    assert "waited for, 3 s at most" in ended.err
     assert look(SecretStr(crew.rabbit.address), importer.db, ["c0"]).waiting == 0
     with open_state(importer.db) as state:
         began = state.value("SELECT unixepoch(max(started_at)) FROM runs")
@@ -269,6 +271,7 @@ def test_a_line_that_breaks_as_often_as_it_is_made_ends_the_run(crew: Crew, monk
         ended = importer(*SYNC, "--json")
     assert ended.code == 1
     assert "the broker cannot be reached" in ended.line["error"]
+    assert "tried again for 2 s" in ended.err
 
 
 def test_check_and_status_know_the_broker(crew: Crew) -> None:
