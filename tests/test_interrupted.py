@@ -62,6 +62,8 @@ def test_a_killed_run_is_finished_by_the_next_sync(stage: Stage, path: str, numb
     importer.configure(SMALL_PAGES)
     killed = struck(importer, importer.command("sync"), signal.SIGKILL, nth(path, number))
     assert killed.code == -signal.SIGKILL
+    said = [line["last_run_status"] for line in importer("status", "--json").lines]
+    assert "running" not in [*said, *(line["status"] for line in importer("runs", "list", "--json").lines)]
     recorded = remembered(importer, "SELECT coalesce(sum(contacts_pushed), 0) FROM runs")[0][0]
     sync_points = remembered(importer, "SELECT sync_point FROM lists WHERE sync_point IS NOT NULL")
     assert sync_points == []

@@ -9,14 +9,15 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from mcimport.cli.context import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
-from mcimport.records import ListRow
+from mcimport.records import ListRow, Run
 from mcimport.report import tables
-from mcimport.state import State, is_there, lists, open_state
+from mcimport.state import State, holder, is_there, lists, open_state, runs
 
 HERE = ""
 NOT_CONFIGURED = "not configured"
@@ -33,6 +34,14 @@ def remembered(settings: Settings) -> Iterator[State | None]:
         return
     with open_state(settings.db_path, create=False) as state:
         yield state
+
+
+def as_it_is(settings: Settings, state: State, run: Run) -> Run:
+    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes."""
+    if run.status != "running" or holder(settings.db_path, run.client) is not None:
+        return run
+    latest = runs.run(state, run.id)  # it may have ended just now
+    return replace(latest, status="interrupted") if latest.status == "running" else latest
 
 
 def standing(settings: Settings, state: State, row: ListRow) -> str:

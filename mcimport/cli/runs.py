@@ -25,8 +25,10 @@ def list_runs(
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
-    with looking.remembered(settings(context)) as state:
-        found = runs.latest(state, most=limit) if state else []
+    known = settings(context)
+    with looking.remembered(known) as state:
+        noted = runs.latest(state, most=limit) if state else []
+        found = [looking.as_it_is(known, state, run) for run in noted] if state else []
     if json:
         looking.write_json(map(run_document, found))
     else:
@@ -46,10 +48,12 @@ def show_run(
     from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
-    with looking.remembered(settings(context)) as state:
-        run = runs.find(state, run_id) if state else None
-        if state is None or run is None:
+    known = settings(context)
+    with looking.remembered(known) as state:
+        noted = runs.find(state, run_id) if state else None
+        if state is None or noted is None:
             raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows those that there are.")
+        run = looking.as_it_is(known, state, noted)
         windows = runs.windows(state, run_id)
     if json:
         looking.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])

@@ -83,21 +83,23 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
             # A sync refuses such a list, hour by hour: somebody has to say what the new key means.
             latest = max((point for point in points if point is not None), default=now) if note else now
             yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
-        yield from (_standing(state, one, notes[one.id], client.overdue, now) for one in present)
+        yield from (_standing(known, state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
     for one in rest:
         owner = known.clients.get(one.client)
         is_here = owner is not None and notes[one.id] in here
-        shown = _standing(state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
+        shown = _standing(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
         if not _was_a_slip(shown):
             yield shown
 
 
-def _standing(state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
+def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
     """`overdue`: seconds; None for a list that is not to be synced any more."""
-    from mcimport.state import letters, lists, runs  # noqa: PLC0415 - other commands start without SQLite
+    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state import letters, lists, runs  # noqa: PLC0415 - as above
 
-    latest = tuple(runs.latest(state, list_id=row.id, most=RUNS_SHOWN))
+    noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
+    latest = tuple(looking.as_it_is(known, state, run) for run in noted)
     since = row.sync_point if row.sync_point is not None else runs.first_began(state, row.id) or now
     return Standing(
         client=row.client,

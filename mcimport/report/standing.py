@@ -105,5 +105,10 @@ def _last_run(runs: Sequence[Run], now: int) -> str:
     if not runs:
         return "-"
     last = runs[0]
-    ended = f"for {age(now - last.started_at)}" if last.finished_at is None else f"{age(now - last.finished_at)} ago"
-    return f"{last.id}, {last.kind}, {last.status} {ended}"
+    if last.finished_at is not None:
+        when = f"{age(now - last.finished_at)} ago"
+    elif last.status == "running":
+        when = f"for {age(now - last.started_at)}"
+    else:
+        when = f"(begun {age(now - last.started_at)} ago)"
+    return f"{last.id}, {last.kind}, {last.status} {when}"

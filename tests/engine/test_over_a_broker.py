@@ -183,6 +183,12 @@ def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: s
     assert [one for one in importer.box.requests if one.side == "ometria"] == []
 
 
+def with_broker(crew: Crew) -> None:
+    """For a coordinator in this process."""
+    text = crew.importer.config.read_text().replace("{", "{{").replace("}", "}}")
+    crew.importer.configure(f'{text}[engine]\nbroker = "{crew.rabbit.address}"\n')
+
+
 def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than waiting for ever: they all died, with a page in their hands that nobody takes then.
 
@@ -195,10 +201,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     monkeypatch.setattr(dispatch, "LEND_ANEW", 0.2)
     importer = crew.importer
     found = clients(crew, 1, size=120)
-    importer.configure(
-        importer.config.read_text().replace("{", "{{").replace("}", "}}")
-        + f'[engine]\nbroker = "{crew.rabbit.address}"\n'
-    )
+    with_broker(crew)
     (worker,) = crew.hire_ready()
 
     def hang(request: Request) -> str | None:
@@ -222,6 +225,25 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     crew.hire_ready()
     assert importer.in_a_process(*SYNC).code == 0
     everybody_is_in(importer, found)
+
+
+def test_a_run_whose_pages_are_never_answered_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its fences are: whatever swallows the replies, pages are sent anew once, and not for ever."""
+    monkeypatch.setattr(dispatch, "OVERDUE", 2.5)
+    monkeypatch.setattr(dispatch, "LOOK_AT_QUEUE", 0.1)
+    importer = crew.importer
+    found = clients(crew, 1, size=40)
+    with_broker(crew)
+    swallowed = (
+        "from mcimport.engine import worker\n\nsend = worker._send\n\n\n"
+        "def send_fences(replies, order, reply):\n    if order.kind == 'fence':\n        send(replies, order, reply)\n"
+        "\n\nworker._send = send_fences\n"
+    )
+    crew.hire_ready(before=swallowed)
+    ended = importer(*SYNC, "--json")
+    assert ended.code == 1
+    assert "no worker answers" in ended.line["error"]
+    assert len(pushes(importer, found["c0"])) == 2
 
 
 @contextmanager
