@@ -24,6 +24,7 @@ from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
 from mcimport.errors import ConfigError, UnreachableError
+from mcimport.report.words import counted
 from mcimport.state import is_there, open_state
 
 TASK = "mcimport.page"
@@ -162,7 +163,7 @@ def in_words() -> Iterator[None]:
         ) from None
 
 
-def counted(channel: Any, queue: str) -> tuple[int, int]:
+def depth(channel: Any, queue: str) -> tuple[int, int]:
     """How many messages wait in a queue, and how many consumers it has. Raises amqp's NotFound, and then is closed."""
     _, messages, consumers = channel.queue_declare(queue=queue, passive=True)
     return int(messages), int(consumers)
@@ -187,8 +188,8 @@ class Sight:
     @property
     def words(self) -> str:
         return (
-            f"{self.with_worker} of {self.queues} queues have a worker, {self.waiting:,} orders waiting,"
-            f" {self.outcomes:,} outcomes not fetched, {self.dead:,} in dead-letter queues"
+            f"{self.with_worker} of {self.queues} queues have a worker, {counted(self.waiting, 'order')} waiting,"
+            f" {counted(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
         )
 
 
@@ -202,9 +203,9 @@ def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
         line.connect()
         names = list(clients) if memory else []
         with bounded(line):
-            orders = [_counted(line, orders_queue(shard).name) for shard in range(SHARDS)]
-            outcomes = [_counted(line, outcomes_queue(memory, name).name) for name in names]
-            dead = [_counted(line, dead_queue(memory, name).name) for name in names]
+            orders = [_depth(line, orders_queue(shard).name) for shard in range(SHARDS)]
+            outcomes = [_depth(line, outcomes_queue(memory, name).name) for name in names]
+            dead = [_depth(line, dead_queue(memory, name).name) for name in names]
     there = [one for one in orders if one is not None]
     return Sight(
         queues=SHARDS,
@@ -223,10 +224,10 @@ def _memory(db_path: Path) -> str:
         return state.name
 
 
-def _counted(line: Connection, queue: str) -> tuple[int, int] | None:
+def _depth(line: Connection, queue: str) -> tuple[int, int] | None:
     """None: there is no such queue."""
     try:
-        return counted(line.default_channel, queue)
+        return depth(line.default_channel, queue)
     except NotFound:
         return None
 

@@ -96,7 +96,7 @@ class Line:
     def workers(self) -> int:
         """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
         with broker.in_words(), broker.bounded(self._connection):
-            return broker.counted(self._connection.default_channel, self.queue)[1]
+            return broker.depth(self._connection.default_channel, self.queue)[1]
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > broker.HEARTBEAT / 4:

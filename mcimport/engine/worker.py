@@ -230,7 +230,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
                 if shard in self._subscribed:
                     continue
                 queue = broker.orders_queue(shard)
-                if is_first_round and broker.counted(self._channel, queue.name)[1]:
+                if is_first_round and broker.depth(self._channel, queue.name)[1]:
                     continue
                 self._subscribed.add(shard)
                 self._taken += is_first_round
