@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage, carried
+from conftest import CONFIG, Importer, Stage, carried, several
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,6 +123,23 @@ def test_runs_are_listed_the_newest_first(stage: Stage) -> None:
     assert [run["run_id"] for run in importer("runs", "list", "--json").lines] == [3, 2, 1]
     assert [run["run_id"] for run in importer("runs", "list", "--json", "--limit", "2").lines] == [3, 2]
     assert [row.split()[0] for row in importer("runs", "list").out.splitlines()] == ["run", "3", "2", "1"]
+
+
+def test_runs_and_dead_letters_of_one_client_alone_can_be_listed(stage: Stage) -> None:
+    """Of several clients' log the part that somebody asked about; a name that nobody has or had is an error."""
+    importer = stage(size=20)
+    found = several(importer, ["a", "b", "c"], size=20)
+    importer.box.knobs.broken = ["3-3"]
+    assert importer("sync").code == 3
+    for command in (("runs", "list"), ("dlq", "list")):
+        assert {line["client"] for line in importer(*command, "--json").lines} == set(found)
+        assert {line["client"] for line in importer(*command, "--client", "b", "--json").lines} == {"b"}
+        two = importer(*command, "--client", "a", "--client", "c", "--json").lines
+        assert {line["client"] for line in two} == {"a", "c"}
+    for command in (("runs", "list"), ("dlq", "list")):
+        ended = importer(*command, "--client", "aa")
+        assert ended.code == 2
+        assert "did you mean a" in ended.err
 
 
 def test_a_run_is_shown_with_its_windows(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcimport.cli.context import settings
+from mcimport.cli.context import CLIENTS, settings
 from mcimport.cli.exits import FAILED, OK
 
 if TYPE_CHECKING:  # loads the HTTP client
@@ -21,7 +21,7 @@ _PLAIN_SIGNS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 def check(
     context: typer.Context,
     *,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    client: CLIENTS = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each thing that was looked at.")] = False,
 ) -> int:

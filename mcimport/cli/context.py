@@ -42,6 +42,7 @@ class LogFormat(StrEnum):
     LOGFMT = "logfmt"
 
 
+CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
 LOG_FORMAT = Annotated[
     LogFormat,
     typer.Option(envvar="MCIMPORT_LOG_FORMAT", help="Of what goes to standard error: for people, or an event a line."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import LARGEST_ID, say, settings
+from mcimport.cli.context import CLIENTS, LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
 from mcimport.report.letters import HEADS, document, facts, row
 from mcimport.report.words import counted
@@ -29,6 +29,7 @@ app = typer.Typer(help="Dead letters: spans and members that could not be carrie
 def list_letters(
     context: typer.Context,
     *,
+    client: CLIENTS = None,
     everything: Annotated[bool, typer.Option("--all", help="Those that are closed, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a dead letter.")] = False,
 ) -> None:
@@ -40,8 +41,11 @@ def list_letters(
     with looking.remembered(known) as state:
         if state is None:
             return
-        found = letters.everything(state, status=None if everything else "open", most=MOST_LISTED + 1)
+        status = None if everything else "open"
+        found = letters.everything(state, status=status, clients=client or (), most=MOST_LISTED + 1)
         standings = looking.standings(known, state)
+    if not found:
+        known.chosen(client or [])
     if len(found) > MOST_LISTED:
         say(f"more than {counted(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
     listed = [(letter, standings[letter.list_id]) for letter in found[:MOST_LISTED]]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import LARGEST_ID, settings
+from mcimport.cli.context import CLIENTS, LARGEST_ID, settings
 from mcimport.errors import ConfigError
 from mcimport.report.log import RUN_HEADS, run_document, run_facts, run_row, window_document
 
@@ -18,17 +18,20 @@ app = typer.Typer(help="The log of runs.", no_args_is_help=True)
 def list_runs(
     context: typer.Context,
     *,
+    client: CLIENTS = None,
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="How many.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a run.")] = False,
 ) -> None:
-    """Lists runs, the newest first."""
+    """Lists runs, the newest first; also those of clients that are not configured any more."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
     known = settings(context)
     with looking.remembered(known) as state:
-        noted = runs.latest(state, most=limit) if state else []
+        noted = runs.latest(state, clients=client or (), most=limit) if state else []
         found = [looking.as_it_is(known, state, run) for run in noted] if state else []
+    if not found:
+        known.chosen(client or [])
     if json:
         looking.write_json(map(run_document, found))
     else:

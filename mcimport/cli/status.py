@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import complain, say, settings
+from mcimport.cli.context import CLIENTS, complain, say, settings
 from mcimport.cli.exits import DEAD_LETTERS, OK
 from mcimport.errors import McimportError
 from mcimport.report.standing import HEADS, Standing, document, row
@@ -25,7 +25,7 @@ RUNS_SHOWN = 24
 def status(
     context: typer.Context,
     *,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    client: CLIENTS = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list.")] = False,
 ) -> int:
     """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 with one overdue or dead.

@@ -18,10 +18,16 @@ def find(state: State, letter_id: int) -> Letter | None:
     return read(Letter, row) if row else None
 
 
-def everything(state: State, *, status: str | None = "open", most: int = 1000) -> list[Letter]:
-    """Letters of all lists and destinations, the oldest first."""
+def everything(
+    state: State, *, status: str | None = "open", clients: Sequence[str] = (), most: int = 1000
+) -> list[Letter]:
+    """Letters of all lists and destinations, the oldest first; of all clients where none is named."""
+    where = "(? IS NULL OR status = ?)"
+    if clients:
+        where += f" AND client IN ({', '.join('?' for _ in clients)})"
     rows = state.rows(
-        "SELECT * FROM dead_letters WHERE ? IS NULL OR status = ? ORDER BY id LIMIT ?", [status, status, most]
+        f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 - fixed text and marks
+        [status, status, *clients, most],
     )
     return [read(Letter, row) for row in rows]
 

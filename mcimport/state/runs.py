@@ -157,10 +157,12 @@ def has_pushed(state: State, list_id: int) -> bool:
     return bool(state.value("SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 LIMIT 1", [list_id]))
 
 
-def latest(state: State, *, list_id: int | None = None, most: int = 20) -> list[Run]:
-    """The newest first."""
-    where, parameters = ("WHERE list_id = ?", [list_id]) if list_id is not None else ("", [])
-    rows = state.rows(f"SELECT * FROM runs {where} ORDER BY id DESC LIMIT ?", [*parameters, most])  # noqa: S608 - fixed text
+def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:
+    """The newest first; of all lists and clients where none is named."""
+    where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
+    if clients:
+        where += f" AND client IN ({', '.join('?' for _ in clients)})"
+    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, most])  # noqa: S608 - fixed text and marks
     return [read(Run, row) for row in rows]
 
 
