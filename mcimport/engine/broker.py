@@ -127,7 +127,7 @@ def hang_up(line: Connection) -> None:
 
 
 def received(line: Connection | None) -> int:
-    """Bytes that came over a connection; from any thread, and -1 where there is none."""
+    """How many frames came over a connection, heartbeats too; from any thread, and -1 where there is none."""
     return int(getattr(getattr(line, "_connection", None), "bytes_recv", -1))
 
 
