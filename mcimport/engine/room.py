@@ -129,7 +129,7 @@ class Room:
             for one in late:
                 one.is_late = True
             for one in self._sittings:
-                one.is_beside = any(one.desk is other.desk for other in late)
+                one.is_beside |= any(one.desk is other.desk for other in late)
             for one in late:
                 one.desk.close()
                 if self._desk is one.desk:
