@@ -202,24 +202,14 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: St
     assert announced == ["first", "third"]
 
 
-def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Stage, stop: Stop) -> None:
-    """That one may have pushed until now, whether ours had the account before or not."""
-    importer = stage(size=50)
-    place = workplace(importer, stop)
-    assert place.carry_out(order(importer)).kind == "moved"
-    assert place.lost(order(importer)).kind == "lost"
-    began = time.monotonic()
-    assert place.carry_out(order(importer)).kind == "moved"
-    assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
-
-
-def test_an_account_rests_whichever_of_its_clients_a_dead_worker_had(stage: Stage, stop: Stop) -> None:
-    """Two clients share it: what died of the one may have pushed until the other begins."""
+@pytest.mark.parametrize("whose", ["acme", "twin"])
+def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Stage, stop: Stop, whose: str) -> None:
+    """That one may have pushed until now, for whichever client of the account, whether ours had it before or not."""
     importer = stage(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
     assert place.carry_out(order(importer)).kind == "moved"
-    assert place.lost(order(importer, client="twin")).kind == "lost"
+    assert place.lost(order(importer, client=whose)).kind == "lost"
     began = time.monotonic()
     assert place.carry_out(order(importer)).kind == "moved"
     assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
