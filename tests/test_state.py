@@ -342,6 +342,20 @@ with open_state(Path(sys.argv[1])) as state:
 """
 
 
+def test_whoever_is_about_to_make_the_file_ends_no_lock_of_who_has_made_it(path: Path) -> None:
+    """Two threads of a first sync look at once whether it is there: POSIX locks end when any descriptor is closed."""
+    look = (
+        "import sqlite3, sys\nfile = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n"
+        "try:\n    file.execute('BEGIN IMMEDIATE')\nexcept sqlite3.OperationalError as error:\n    print(error)\n"
+    )
+    file._create(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        first.execute("BEGIN IMMEDIATE")
+        file._create(path)
+        said = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, check=True)
+    assert "locked" in said.stdout
+
+
 def test_a_process_killed_in_the_middle_of_a_transaction_leaves_the_file_as_before_it(path: Path) -> None:
     """What was committed before is there, what was under way is not, and the file opens at once."""
     with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as child:

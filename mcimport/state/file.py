@@ -163,13 +163,23 @@ def _connect_to_look(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
+    """One at a time: closing a file that another thread has open with SQLite would end all locks that it has there."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        with _migrating(path):
+            if not path.exists():
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except Timeout:
+        raise StateError(f"the state file {path} is being made by another process for too long") from None
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
         ) from None
+
+
+def _migrating(path: Path) -> FileLock:
+    # Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything.
+    return FileLock(path.with_name(f"{path.name}.migrating"), timeout=BUSY_TIMEOUT, mode=0o600)
 
 
 def _let_shrink(connection: sqlite3.Connection) -> None:
@@ -192,8 +202,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
         migrations.apply(database)
         return
     try:
-        # Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything.
-        with FileLock(path.with_name(f"{path.name}.migrating"), timeout=BUSY_TIMEOUT, mode=0o600):
+        with _migrating(path):
             _let_shrink(connection)
             database.enable_wal()
             migrations.apply(database)
