@@ -20,7 +20,7 @@ Kind = Literal["missing", "stale", "gone"]
 
 WIDTH = 8  # bytes a field
 _NOTHING = bytes(WIDTH)
-_CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither"}
+_CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither", "": b""}
 _UNKNOWN = b"unknown"
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
@@ -80,7 +80,7 @@ class Versions:
     def of_contact(self, contact: Contact) -> bytes:
         """As it would be sent. What would not be sent is not compared: Ometria keeps what it has."""
         names = [_text(getattr(contact, name)) for name in NAMES]
-        return self._version(contact.marketing_optin, contact.email, names)
+        return self._version(contact.marketing_optin or "", contact.email, names)
 
     def of_held(self, held: HeldContact) -> bytes:
         """As Ometria holds it."""

@@ -24,7 +24,7 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     who: str
     changed: object
     record: bytes
-    optin: OptIn
+    optin: OptIn | None
     is_event: bool
     lacks: tuple[str, ...] = ()
 
@@ -42,11 +42,14 @@ class Haul:
     letters: list[NewLetter] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     warnings: set[str] = field(default_factory=set)
-    consents: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+    permissions: set[str] = field(default_factory=set)
+    consents: Counter[OptIn | None] = field(default_factory=Counter)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seen_only: bool = False
+    has_sms: bool = False
 
     def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
         over = rest is not None and rest.through is not None and rest.through >= rest.until
@@ -67,6 +70,9 @@ class Haul:
             gone=gone,
             failed=failed and not self.pushed,
             warnings=tuple(sorted(self.warnings)),
+            remarks=tuple(self.remarks.items()),
+            has_sms=self.has_sms,
+            permissions=tuple(sorted(self.permissions)),
         )
 
     def bury(self, since: int | None, until: int, error: Exception) -> None:

@@ -72,7 +72,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     collection: str = msgspec.field(name="@collection")
     id: str
     email: str
-    marketing_optin: OptIn
+    marketing_optin: OptIn | None = None
     force_optin: bool | None = msgspec.field(name="@force_optin", default=None)
     customer_id: str | None = None
     prefix: str | None = None
@@ -92,7 +92,10 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 
 class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact as Ometria gives it back, as far as it is compared. Any field may be absent or of another type."""
+    """A contact as Ometria gives it back, as far as it is compared. Any field may be absent or of another type.
+
+    `channels`: consent by channel, `{"sms": {"allow_marketing": true}}`.
+    """
 
     collection: Any = msgspec.field(name="@collection", default=None)
     id: Any = None
@@ -102,6 +105,8 @@ class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
     firstname: Any = None
     middlename: Any = None
     lastname: Any = None
+    phone_number: Any = None
+    channels: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,10 @@ class ContactRules:
         subscription_events: for whom `timestamp_subscribed` is sent.
         force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
         new_since: who opted in at this second or later is new; None: nobody is.
+        until: the last second that the run reads; nobody opted in later than that, or than their own last change.
+            None: not known (of a member that is only shown, say).
+        has_sms: somebody on the list has, or had, an SMS status.
+        permissions: the texts of the list's marketing permissions, as far as they are known; empty: it has none.
     """
 
     list_key: str
@@ -143,6 +152,9 @@ class ContactRules:
     subscription_events: SubscriptionEvents = "new"
     force_optin: bool = False
     new_since: int | None = None
+    until: int | None = None
+    has_sms: bool = False
+    permissions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +175,14 @@ class Converted(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         contact: what is sent.
         warnings: short words without personal data, the same for the same cause (they are counted once a run).
+        remarks: keys of `remarks.REMARKS`; the members on whom each was made are counted.
         notes: field name to why it was left out or changed; shown by `preview` alone.
     """
 
     contact: Contact
     warnings: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +232,7 @@ class Window:
         bounds: what was learned of the API's bounds.
         letter_id: the dead letter that this window replays.
         only: replay this member (its id of ours, without the list) and nobody else.
+        new_since: of its members only those who opted in at this second or later are new; None: as in the whole run.
     """
 
     number: int
@@ -232,6 +247,7 @@ class Window:
     bounds: Bounds = Bounds()
     letter_id: int | None = None
     only: str | None = None
+    new_since: int | None = None
 
     @property
     def start(self) -> int | None:
@@ -320,6 +336,9 @@ class Outcome:
         unsendable: how many members could not be sent: pairs of a reason and a number.
         failed: the page could not be moved (one of a row that tells a dead service).
         warnings: counted once a run.
+        remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
+        has_sms: one of the members has an SMS status.
+        permissions: the texts of the marketing permissions that the members have, given or not.
         began: when the work on this page began; seconds since the epoch, UTC.
         seconds: how long it took.
         costs: what of that was spent on what, in the thread that did it.
@@ -341,6 +360,9 @@ class Outcome:
     gone: bool = False
     failed: bool = False
     warnings: tuple[str, ...] = ()
+    remarks: tuple[tuple[str, int], ...] = ()
+    has_sms: bool = False
+    permissions: tuple[str, ...] = ()
     began: int = 0
     seconds: float = 0.0
     costs: Costs = Costs()

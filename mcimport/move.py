@@ -182,6 +182,8 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
     )
     if converted.warnings:
         haul.warnings.update(converted.warnings)
+    if converted.remarks:
+        haul.remarks.update(converted.remarks)
 
 
 def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:

@@ -9,9 +9,10 @@ somebody whom it knows. The name of the filter by collection is from memory: eac
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import quote
 
 import msgspec
 
@@ -23,10 +24,11 @@ from mcimport.errors import (
     MissingError,
     RejectedError,
     RetriableError,
+    ServiceError,
     ThrottledError,
 )
-from mcimport.http import Wire, check
-from mcimport.limits import Pacer, Patience, patiently
+from mcimport.http import Answer, Wire, check
+from mcimport.limits import DESK, Pacer, Patience, patiently
 from mcimport.models import HeldContact
 
 PAGE = 250  # contacts, the most that are given at once
@@ -38,7 +40,12 @@ MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the
 
 Page = list[HeldContact]
 
-_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # before any thread begins: see `mailchimp`
+_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp`
+_CONTACT = msgspec.json.Decoder(HeldContact)
+
+
+class UnknownContactError(RetriableError):
+    """What Ometria holds under this id, if anything, cannot be told."""
 
 
 class Contacts:
@@ -52,6 +59,8 @@ class Contacts:
         self._pacer = pacer
         self._meter = meter or Meter()
         self._patience = replace(patience, retried=self._again)
+        self._answered: set[str] = set()  # collections of which single contacts were found
+        self._unanswered: set[str] = set()  # collections of which no single contact is found, though it is there
 
     def _again(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("ometria", seconds)
@@ -65,29 +74,84 @@ class Contacts:
         params = {"collection": collection, "limit": str(PAGE), "offset": str(offset)}
 
         def ask() -> Page:
-            self._check_not_stopped()
-            with self._meter.timed("waited_limiter"):
-                turn = self._pacer.turn(self._patience.stop)
-            self._meter.count("ometria_requests")
             try:
-                with self._meter.timed("waited_ometria"):
-                    answer = check("Ometria", self._wire.send("GET", "contacts", params=params, on_sent=turn.sent))
-            except ThrottledError:
-                self._meter.count("ometria_throttled")
-                self._pacer.refused(turn)
-                raise
+                answer = self._get("contacts", params)
             except MissingError as error:  # an incident that passes, as with pushes; else the address is wrong
                 hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
                 raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
-            finally:
-                turn.sent()
-            self._pacer.served(None)
             return _decoded(answer.body)
 
         try:
             return patiently(self._patience, ask)
         except RejectedError as error:
             raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+
+    def contact(self, collection: str, contact_id: str) -> HeldContact | None:
+        """One contact by its id, read once, within the limit for reading; None where there is none.
+
+        Whether Ometria answers for single contacts at all is not documented: the first 404 is only believed when
+        another contact of the collection, one that was just listed, is found in the same way.
+
+        Raises UnknownContactError where that cannot be told; InterruptedRunError.
+        """
+        try:
+            return self._believed(collection, contact_id)
+        except ServiceError as error:
+            raise UnknownContactError(str(error), status=error.status) from None
+
+    def _believed(self, collection: str, contact_id: str) -> HeldContact | None:
+        found = None if collection in self._unanswered else self._single(collection, contact_id)
+        if found is not None:
+            self._answered.add(collection)
+        elif collection not in self._answered and not self._answers_singly(collection):
+            self._unanswered.add(collection)
+            raise RetriableError("Ometria does not answer for single contacts")
+        return found
+
+    def _answers_singly(self, collection: str) -> bool:
+        """Whether a contact that is there is found by its id. Of an empty collection a 404 is right for everybody."""
+        if collection in self._unanswered:
+            return False
+        witness = next(
+            (one.id for one in self.page(collection, 0) if one.collection == collection and isinstance(one.id, str)),
+            None,
+        )
+        if witness is None:
+            return True
+        if self._single(collection, witness) is None:
+            return False
+        self._answered.add(collection)
+        return True
+
+    def _single(self, collection: str, contact_id: str) -> HeldContact | None:
+        """Raises what the service raises, and RetriableError for an answer about somebody else."""
+        path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
+        try:
+            found = patiently(self._patience.none(), lambda: _one(self._get(path, {}).body))
+        except MissingError:
+            return None
+        if found.id != contact_id:
+            raise RetriableError("Ometria's answer is about another contact than the one asked for")
+        return found
+
+    def _get(self, path: str, params: Mapping[str, str]) -> Answer:
+        """One request, in its turn. Raises what `http.check` raises."""
+        self._check_not_stopped()
+        DESK.leave()
+        with self._meter.timed("waited_limiter"):
+            turn = self._pacer.turn(self._patience.stop)
+        self._meter.count("ometria_requests")
+        try:
+            with self._meter.timed("waited_ometria"):
+                answer = check("Ometria", self._wire.send("GET", path, params=params, on_sent=turn.sent))
+        except ThrottledError:
+            self._meter.count("ometria_throttled")
+            self._pacer.refused(turn)
+            raise
+        finally:
+            turn.sent()
+        self._pacer.served(None)
+        return answer
 
     def _check_not_stopped(self) -> None:
         if self._patience.stop.asked.is_set():
@@ -182,6 +246,14 @@ class _Ahead:
 
 def _key(one: HeldContact) -> object:
     return (str(one.collection), str(one.id))
+
+
+def _one(body: bytes) -> HeldContact:
+    """Raises RetriableError for anything but an object."""
+    try:
+        return _CONTACT.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no contact (empty, cut off, or of another shape)") from None
 
 
 def _decoded(body: bytes) -> Page:

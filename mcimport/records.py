@@ -15,6 +15,9 @@ class ListRow:
 
     `carried_since`: who changed last before that was left out on purpose, unless a full run has brought them since.
     `reconciled`: what the last comparison of both sides counted, as JSON.
+    `has_sms`: somebody has, or had, an SMS status. `permissions`: the texts of its marketing permissions, as JSON.
+    `accepted_at`: when the run began in which Ometria first accepted a contact.
+    `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
     """
 
     id: int
@@ -29,6 +32,10 @@ class ListRow:
     carried_since: int | None
     reconciled_at: int | None
     reconciled: str | None
+    has_sms: int
+    permissions: str | None
+    accepted_at: int | None
+    unchecked_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ class WindowRow:
     waited_ometria: float = 0.0
     waited_limiter: float = 0.0
     converting: float = 0.0
+    new_since: int | None = None
 
     def window(self) -> Window:
         """The piece of work that is left of it."""
@@ -123,6 +131,7 @@ class WindowRow:
             bounds=Bounds("since" in learned, "before" in learned),
             letter_id=self.letter_id,
             only=self.only_member,
+            new_since=self.new_since,
         )
 
 

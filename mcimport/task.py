@@ -25,6 +25,7 @@ from mcimport.errors import (
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.records import ListResult, ListRow, Run
+from mcimport.remarks import words
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
@@ -75,6 +76,7 @@ class Task:
         warnings: words for a person, each once.
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason.
+        remarks: on how many members a remark was made, by its key.
     """
 
     client: Client
@@ -89,6 +91,7 @@ class Task:
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
     _fields: FieldsInTime | None = None
 
     def begin(self, run_id: int) -> None:
@@ -103,8 +106,17 @@ class Task:
         return self.row
 
     @property
+    def is_first(self) -> bool:
+        """Ometria has accepted no contact of this list yet, as far as this state file knows."""
+        return self.row.accepted_at is None
+
+    @property
     def rules(self) -> ContactRules:
-        return self.client.rules(self.list_key, self.row.new_since)
+        return replace(
+            self.client.rules(self.list_key, self.row.new_since),
+            has_sms=bool(self.row.has_sms),
+            permissions=lists.permissions(self.row),
+        )
 
     def read_ahead(self) -> None:
         """The list's own fields will be needed: they may be read while something else takes its time."""
@@ -213,6 +225,7 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.warn(*outcome.warnings)
     task.lacking.update(dict(outcome.lacking))
     task.unsendable.update(dict(outcome.unsendable))
+    task.remarks.update(dict(outcome.remarks))
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
@@ -226,6 +239,7 @@ def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> E
         welcome=welcome,
         fields=task.fields(),
         watched=letters.watched(task.state, task.row.id),
+        is_first=task.is_first,
         is_dry=task.dry_run,
         memory=task.state.name,
         warn=task.warn,
@@ -243,7 +257,7 @@ def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRu
     replayed = [window for window in windows if window.letter_id is not None]
     spans: list[Span] = [(window.since, window.until) for window in replayed]
     many = sum(1 if window.only else sys.maxsize for window in replayed)
-    rules = task.rules
+    rules = replace(task.rules, until=run.until)
     if run.kind != "replay":
         never_sent: list[Span] = [(one.since, one.until) for one in letters.open_of(task.state, task.row.id)]
         rules = new_to(rules, task.row.sync_point, [*spans, *never_sent])
@@ -275,7 +289,7 @@ def result_of(
         dead_letters=sum(letters.written_by(task.state, run.id) for run in done),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
         dry_run=task.dry_run,
-        warnings=tuple(task.warnings),
+        warnings=(*task.warnings, *(words(key, number) for key, number in task.remarks.items())),
         lacking=dict(task.lacking),
         unsendable=dict(task.unsendable.most_common()),
         hints=_hints(task, done),

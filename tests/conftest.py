@@ -39,6 +39,7 @@ ometria_api_key = "{ometria_key}"
 mailchimp.url = "{mailchimp_url}"
 ometria.url = "{ometria_url}"
 ometria.requests_per_second = 500
+ometria.reads_per_second = 1000
 """
 CLIENT = CONFIG[CONFIG.index("[clients.acme]") :]
 
@@ -188,7 +189,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         folders = iter(range(1_000))
 
         def make(**knobs: Any) -> Importer:
-            box = stack.enter_context(Sandbox(Knobs(**{"size": 0, "pushes_per_second": 100_000, **knobs})))
+            box = stack.enter_context(
+                Sandbox(Knobs(**{"size": 0, "pushes_per_second": 100_000, "reads_per_second": 100_000, **knobs}))
+            )
             folder = tmp_path / str(next(folders))
             folder.mkdir()
             importer = Importer(box, folder)

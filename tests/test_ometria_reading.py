@@ -15,7 +15,7 @@ from mcimport import ometria_reading
 from mcimport.errors import FatalError, IgnoredError, InterruptedRunError, RetriableError
 from mcimport.http import Wire
 from mcimport.limits import Pacer, Patience, Stop
-from mcimport.ometria_reading import Contacts
+from mcimport.ometria_reading import Contacts, UnknownContactError
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.ledger import Request
 from mcimport.sandbox.server import Sandbox
@@ -185,3 +185,43 @@ def test_a_stop_ends_it_between_two_pages(box: Sandbox) -> None:
         stop.ask()
         with pytest.raises(InterruptedRunError):
             list(pages)
+
+
+# ---- single contacts
+
+
+def test_a_single_contact_is_read_by_its_id_and_one_that_is_not_there_is_none(box: Sandbox) -> None:
+    """A 404 is believed, for another contact of the collection is found in the same way; that is tried once."""
+    with account(box, 3) as (_, contacts):
+        assert contacts.contact("mailchimp", "c9") is None
+        found = contacts.contact("mailchimp", "c1")
+        assert found is not None
+        assert found.email == "c1@example.com"
+        assert contacts.contact("mailchimp", "c8") is None
+    assert [one.path.rpartition("/")[2] for one in box.requests] == ["c9", "contacts", "c0", "c1", "c8"]
+
+
+def test_where_single_contacts_are_not_answered_a_404_says_nothing(box: Sandbox) -> None:
+    """Found out once, by a contact that was just listed; nobody is asked for after that."""
+    box.knobs.single_contacts = False
+    with account(box, 3) as (_, contacts):
+        for _ in range(2):
+            with pytest.raises(UnknownContactError, match="does not answer for single contacts"):
+                contacts.contact("mailchimp", "c1")
+    assert len(box.requests) == 3
+
+
+def test_of_an_empty_collection_a_404_is_right_for_everybody(box: Sandbox) -> None:
+    """There is nobody who could be found in the same way, and nobody who could be missed."""
+    with account(box, 0) as (_, contacts):
+        assert contacts.contact("mailchimp", "c1") is None
+
+
+@pytest.mark.parametrize("fault", ["500", "401", "empty", "html", "wrong-shape", "reset"])
+def test_a_contact_that_cannot_be_read_is_unknown_not_absent(box: Sandbox, fault: str) -> None:
+    """Whatever else is answered, nothing is known of the contact, and nothing is tried again."""
+    with account(box, 3) as (_, contacts):
+        box.knobs.fault = lambda _: fault
+        with pytest.raises(UnknownContactError):
+            contacts.contact("mailchimp", "c1")
+    assert len(box.requests) == 1

@@ -23,7 +23,7 @@ from mcimport.sandbox.people import ABSENT
 from mcimport.state import hold
 
 TABLE = '[reconcile]\nsettling = 0\nmost = "{most}"\n\n[clients.acme]'
-RECONCILING = CONFIG.replace("[clients.acme]", TABLE) + "ometria.reads_per_second = 1000\n"
+RECONCILING = CONFIG.replace("[clients.acme]", TABLE)
 MEND = ("reconcile", "--mend", "--yes", "--json")
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 KINDS = ("missing", "stale", "gone", "foreign")
@@ -596,7 +596,6 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(stage: Stage) -> 
     text = importer.config.read_text(encoding="utf-8").replace(
         "wait = 0\n", "wait = 0\n\n[reconcile]\nsettling = 0\n", 1
     )
-    text = text.replace("requests_per_second = 500", "requests_per_second = 500\nometria.reads_per_second = 500")
     importer.config.write_text(text, encoding="utf-8")
     assert importer("sync").code == 0
     assert importer("reconcile").code == 0

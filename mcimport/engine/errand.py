@@ -20,6 +20,7 @@ class Errand:
     Attributes:
         services: this process's own.
         watched: ids of members (without the list) who have an open dead letter.
+        is_first: Ometria has accepted no contact of this list yet, so it need not be asked what it holds.
         memory: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
         waits: takes them at once: why the run does not go on at present.
@@ -35,6 +36,7 @@ class Errand:
     welcome: Welcome
     fields: FieldsInTime
     watched: frozenset[str]
+    is_first: bool
     is_dry: bool
     memory: str
     warn: Callable[[str], None]

@@ -46,6 +46,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         nonce, seals: see `sealed`. settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run.
+        until, has_sms, permissions: see `ContactRules`; as known when the run began.
+        is_first: see `Errand`.
         welcome_left: subscription events that the run may still cause.
         watched: ids of members (without the list) who have an open dead letter.
         has_taken: the account is known to take records.
@@ -66,6 +68,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
     new_since: int | None = None
+    until: int | None = None
+    has_sms: bool = False
+    permissions: tuple[str, ...] = ()
+    is_first: bool = False
     welcome_left: int = 0
     watched: tuple[str, ...] = ()
     has_taken: bool = False

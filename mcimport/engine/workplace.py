@@ -291,4 +291,10 @@ class Workplace:
 
 
 def _rules(client: Client, order: Order) -> ContactRules:
-    return replace(client.rules(order.list_key, order.new_since), subscription_events=order.subscription_events)
+    return replace(
+        client.rules(order.list_key, order.new_since),
+        subscription_events=order.subscription_events,
+        until=order.until,
+        has_sms=order.has_sms,
+        permissions=frozenset(order.permissions),
+    )

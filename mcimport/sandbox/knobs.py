@@ -65,6 +65,7 @@ class Knobs:
         rejects: ids of records that are refused: accepted by one less, without saying which.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
         collection_ignored: contacts are read back without a look at the collection that was asked for.
+        single_contacts: a contact is to be had by its collection and id; else that address is a 404 for everybody.
         settling: seconds until a pushed record is validated and stored.
         queue_limit: records that may wait.
         queue_drain: records a second that leave the queue; None: at once.
@@ -113,6 +114,7 @@ class Knobs:
     reject_batches: bool = False
     reject_status: int = 400
     collection_ignored: bool = False
+    single_contacts: bool = True
     settling: float = 0.05
     queue_limit: int = 50_000
     queue_drain: float | None = None

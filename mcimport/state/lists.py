@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from mcimport.models import Outcome
 from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
@@ -102,6 +103,23 @@ def note_carried(state: State, run: Run) -> None:
             "UPDATE lists SET carried_since = ? WHERE id = ? AND (sync_point IS NULL OR carried_since > ?)",
             [start, run.list_id, start],
         )
+
+
+def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
+    """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
+    if outcome.has_sms:
+        state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
+    if outcome.permissions:
+        row = by_id(state, list_id)
+        known = permissions(row)
+        if not known.issuperset(outcome.permissions):
+            both = json.dumps(sorted(known.union(outcome.permissions)), ensure_ascii=False)
+            state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
+
+
+def permissions(row: ListRow) -> frozenset[str]:
+    """The texts of the list's marketing permissions, as far as they were seen; empty where there are none."""
+    return frozenset(json.loads(row.permissions) if row.permissions else ())
 
 
 def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:

@@ -20,6 +20,8 @@ _TIMES = frozenset(
         "first_sync_at",
         "new_since",
         "carried_since",
+        "accepted_at",
+        "unchecked_at",
         "reconciled_at",
         "started_at",
         "finished_at",

@@ -82,7 +82,9 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) 
                 run_id,
             ],
         )
-        letters.take(state, run(state, run_id), outcome)
+        done = run(state, run_id)
+        letters.take(state, done, outcome)
+        lists.note_seen(state, done.list_id, outcome)
 
 
 def finish(
@@ -199,7 +201,7 @@ def windows_done(rows: Iterable[WindowRow]) -> int:
 def _insert_window(state: State, run_id: int, window: Window) -> None:
     state.write(
         'INSERT INTO windows (run_id, number, sweep, "offset", count, since, until, through, page, bounds, letter_id,'
-        " only_member) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " only_member, new_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run_id,
             window.number,
@@ -213,6 +215,7 @@ def _insert_window(state: State, run_id: int, window: Window) -> None:
             bounds_text(window.bounds),
             window.letter_id,
             window.only,
+            text(window.new_since),
         ],
     )
 

@@ -169,3 +169,22 @@ def m006_remember_what_was_compared(db: Database) -> None:
 def m007_remember_who_is_at_work_elsewhere(db: Database) -> None:
     """For which clients workers over a broker may have pages in their hands, and since when."""
     db.conn.execute("CREATE TABLE elsewhere (client TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
+
+
+@migrations()
+def m008_remember_what_consent_depends_on(db: Database) -> None:
+    """Of a list: whether anybody has an SMS status, which marketing permissions there are, when Ometria took somebody.
+
+    `permissions` is a JSON array of texts, NULL where none was ever seen. `accepted_at` is when the run began in which
+    Ometria first accepted a contact, NULL before that: who opts in earlier is history. `unchecked_at` is when a first
+    run found that the list had been synced before: those archived before that are to be compared; NULL: nothing is.
+    Of a window that replays a dead letter: from when on an opt-in was new to the run that failed.
+    """
+    db.conn.execute("ALTER TABLE lists ADD COLUMN has_sms INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN permissions TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN accepted_at TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN unchecked_at TEXT")
+    db.conn.execute("ALTER TABLE windows ADD COLUMN new_since TEXT")
+    db.conn.execute("""
+        UPDATE lists SET accepted_at = first_sync_at WHERE sync_point IS NOT NULL
+            OR EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)""")

@@ -41,7 +41,6 @@ mailchimp.window = {window}
 ometria.batch = {batch}
 mailchimp.timeout = {timeout}
 ometria.timeout = {timeout}
-ometria.reads_per_second = 1000
 reconcile.settling = 0
 """
 )
