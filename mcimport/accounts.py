@@ -90,9 +90,13 @@ class Accounts:
                 services.give_up()  # so that nothing that was begun for this client waits on, with nobody to hear it
 
     @contextmanager
-    def open_mailchimp(self, client: Client) -> Iterator[Mailchimp]:
-        """That side alone, whatever is wrong with the other. Raises as `open`."""
-        with self._following() as stop, closing(self._mailchimp(client, stop, Meter())) as mailchimp:
+    def open_mailchimp(self, client: Client, asking: Services | None = None) -> Iterator[Mailchimp]:
+        """That side alone, whatever is wrong with the other. Raises as `open`.
+
+        `asking`: for whose run it is asked, which its requests are counted for.
+        """
+        meter, trace = (asking.meter, asking.trace) if asking else (Meter(), None)
+        with self._following() as stop, closing(self._mailchimp(client, stop, meter, trace)) as mailchimp:
             yield mailchimp
 
     @contextmanager

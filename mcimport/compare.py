@@ -52,14 +52,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """Another listing with the address of somebody who is gone, opted in; `list_key`: None for one of this list.
+    """Another listing with the address of somebody who is gone, opted in.
 
-    `email`: the address, as a digest.
+    `list_key`, `collection`: None for one of this very list; an empty list for a listing under nobody's id of ours.
     """
 
     id: str
     list_key: str | None
-    email: bytes
+    collection: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,17 @@ class Versions:
         """Of somebody who cannot be sent whole: nothing else is compared."""
         return self._version(optin, "", [""] * len(NAMES))
 
+    def of_address(self, address: Any) -> bytes:
+        """As the address stands in a version: in whichever case, without blanks around it."""
+        return self._digest(_text(address).lower())
+
     def of_id(self, contact_id: Any) -> bytes:
         """Somebody else's id, which may be an address for all we know."""
         return self._digest(str(contact_id) or "-")
 
     def _version(self, optin: Any, email: Any, names: list[str]) -> bytes:
         consent = _CONSENTS.get(optin, _UNKNOWN) if isinstance(optin, str) else _UNKNOWN
-        digests = [self._digest(_text(email).lower()), *map(self._digest, names)]
+        digests = [self.of_address(email), *map(self._digest, names)]
         return b"".join([consent.ljust(WIDTH, b"\0"), *digests])
 
     def _digest(self, text: str) -> bytes:

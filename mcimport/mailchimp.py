@@ -217,6 +217,16 @@ class Mailchimp:
         path = f"lists/{list_key}/members/{contact_id}"
         return patiently(self._patience, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
 
+    def member_by_address(self, list_key: str, address: str) -> Member:
+        """One member by their address, whoever it belongs to; MissingError when it is nobody's.
+
+        Raises RetriableError for an answer about another address.
+        """
+        found = self.member(list_key, _hash_of(_plain(address)))
+        if not isinstance(found.email_address, str) or _plain(found.email_address) != _plain(address):
+            raise RetriableError("Mailchimp's answer is about another address than the one asked for")
+        return found
+
     def with_all_tags(self, list_key: str, member: Member) -> Member:
         """The member with every tag: a page lists fifty at most.
 
@@ -225,7 +235,7 @@ class Mailchimp:
         address = member.email_address if isinstance(member.email_address, str) else ""
         who = member_id(member)
         if not is_contact_id(who):  # web ids are nothing that Mailchimp finds a member by; the address's MD5 is
-            who = hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+            who = _hash_of(address)
         path, counted = f"lists/{list_key}/members/{who}/tags", member.tags_count
         tags: dict[str, Any] = {}
         offset = 0
@@ -383,6 +393,15 @@ class Mailchimp:
                 if first:
                     raise
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
+
+
+def _hash_of(address: str) -> str:
+    """What Mailchimp finds a member by, besides `contact_id`. The address in disguise: to be kept and shown nowhere."""
+    return hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+def _plain(address: str) -> str:
+    return address.strip().lower()
 
 
 def _unknown_list(list_key: str) -> FatalError:

@@ -13,13 +13,15 @@ from typing import Any
 
 import msgspec
 
-from mcimport.compare import WIDTH, Kind, Twin, Whereabouts
+from mcimport.compare import Kind, Whereabouts
 from mcimport.convert import is_contact_id, optin_of
+from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import move
+from mcimport.ometria_reading import UnknownContactError
 from mcimport.sides import Sides
 from mcimport.state import letters, runs
 from mcimport.survey import Survey
@@ -27,6 +29,7 @@ from mcimport.task import Task
 from mcimport.times import epoch, iso
 
 _encode = msgspec.json.Encoder().encode
+NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhere"}
 _NO_WINDOW = Window(number=-1, sweep="listed", since=None, until=0)  # what is pushed here belongs to no span
 
 
@@ -42,12 +45,12 @@ class Mend:
         self._batch = self._task.services.ometria.batch
         self.mended = 0
 
-    def all(self) -> None:
+    def all(self, elsewhere: ElsewhereSubscribed) -> None:
         """Raises what the services raise; what was mended until then is recorded."""
         ometria = self._task.services.ometria
         ometria.has_taken |= runs.has_pushed(self._task.state, self._task.row.id)
         for ids in self._sides.differing("gone", self._batch):
-            self._opt_out(ids)
+            self._opt_out(ids, elsewhere)
         kinds: tuple[Kind, ...] = ("stale", "missing")
         for kind in kinds:
             for ids in self._sides.differing(kind, self._batch):
@@ -100,34 +103,33 @@ class Mend:
 
     # ---- who is gone
 
-    def _opt_out(self, ids: Sequence[str]) -> None:
-        """Whoever is still not there; NOT_SPECIFIED where a no would silence a listing that is subscribed today."""
+    def _opt_out(self, ids: Sequence[str], elsewhere: ElsewhereSubscribed) -> None:
+        """Whoever is still not there; NOT_SPECIFIED where a no may silence a listing that is subscribed today."""
         looked = self._afresh(ids)
         if looked.absent:
             check_list_is_there(self._task, self._sides.witness())
         gone = [own for own in ids if own not in looked.found and own not in looked.unclear]
-        twins = self._sides.twins_of(gone)
+        if not gone:
+            return
+        found = elsewhere.among({own: self._address_of(own) for own in gone})
+        self._task.remarks.update(NOT_OPTED_OUT[subscribed] for subscribed in found.values() if subscribed is not False)
         now = iso(int(time.time()))
         records: dict[str, bytes] = {}
-        silenced = 0
-        for own in gone:
-            subscribed = self._is_subscribed(twins[own]) if own in twins else False
-            if subscribed is True:
-                records[own] = self._record_of(own, "NOT_SPECIFIED")
-            elif subscribed is False:
+        for own, subscribed in found.items():
+            if subscribed is False:
                 records[own] = self._record_of(own, "EXPLICITLY_OPTEDOUT", timestamp_unsubscribed=now)
-                silenced += 1
-        self._push(records, silenced)
+            else:
+                records[own] = self._record_of(own, "NOT_SPECIFIED")
+        self._push(records, sum(subscribed is False for subscribed in found.values()))
 
-    def _is_subscribed(self, twin: Twin) -> bool | None:
-        """Whether that listing is subscribed under this address today; None where that cannot be told now."""
-        looked = self._look.afresh([twin.id], twin.list_key or "")
-        member = looked.found.get(twin.id)
-        if member is None:
-            is_unasked = not looked.absent and not looked.unclear  # known by its web_id alone: the walk was right
-            return True if is_unasked else None if looked.unclear else False
-        sight = self._look.seen(member)
-        return member.status == "subscribed" and sight is not None and sight.version[WIDTH : 2 * WIDTH] == twin.email
+    def _address_of(self, own: str) -> str | None:
+        """As Ometria holds it; None where that cannot be told. Nobody keeps it."""
+        rules = self._look.rules
+        try:
+            held = self._task.services.contacts.contact(rules.collection, f"{rules.list_key}-{own}".lower())
+        except UnknownContactError:
+            return None
+        return held.email if held is not None and isinstance(held.email, str) else None
 
     # ---- how
 

@@ -11,6 +11,7 @@ from itertools import groupby
 
 from mcimport.accounts import Services
 from mcimport.config import Client
+from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
 from mcimport.mend import Mend
 from mcimport.records import Comparison, ListResult
@@ -38,7 +39,7 @@ class Wish:
 # ---- one list
 
 
-def reconcile_list(task: Task, wish: Wish) -> Comparison:
+def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
     """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
 
     Also raises ElsewhereError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
@@ -56,10 +57,10 @@ def reconcile_list(task: Task, wish: Wish) -> Comparison:
     run_id = runs.begin(task.state, task.row, "reconcile", None, moves_sync_point=False)
     task.begin(run_id)
     with recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
-        survey = Survey(task, run_id, sides)
+        survey = Survey(task, run_id, sides, house.clients)
         found = survey.compare()
         if wish.mend and found.differing:
-            found = _mended(survey, wish, found)
+            found = _mended(survey, wish, found, house)
     runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
     _remember(task, found)
     return found
@@ -73,7 +74,7 @@ def _notice_unfinished(task: Task) -> None:
         )
 
 
-def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
+def _mended(survey: Survey, wish: Wish, found: Comparison, house: House) -> Comparison:
     task = survey.task
     if task.services.stop.asked.is_set():
         raise InterruptedRunError("stopped")
@@ -83,7 +84,8 @@ def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
     if refusal:
         return replace(found, refusal=refusal)
     mend = Mend(survey)
-    mend.all()
+    with ElsewhereSubscribed(survey, house.accounts) as elsewhere:
+        mend.all(elsewhere)
     return replace(found, mended=mend.mended)
 
 
@@ -146,7 +148,7 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     task, failure, found = None, None, None
     try:
         task = Task(client, list_key, services, state, house.reporter, remembered(state, client, list_key))
-        found = reconcile_list(task, wish)
+        found = reconcile_list(task, wish, house)
     except McimportError as error:
         failure = error
         if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped

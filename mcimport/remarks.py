@@ -5,7 +5,16 @@ The keys travel between machines and are no words for a person; the words are ch
 
 from __future__ import annotations
 
-REMARKS: dict[str, tuple[str, str]] = {}
+REMARKS: dict[str, tuple[str, str]] = {
+    "subscribed-elsewhere": (
+        "1 who is gone is not specified now, and not opted out: subscribed on another listing of the account",
+        "{number} who are gone are not specified now, and not opted out: subscribed on other listings of the account",
+    ),
+    "perhaps-subscribed-elsewhere": (
+        "1 who is gone is not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
+        "{number} who are gone are not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
+    ),
+}
 """Key to the words for one member, and for several; `{number}` is filled in."""
 
 

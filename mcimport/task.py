@@ -47,6 +47,7 @@ class House:
     Attributes:
         watch: whoever is told of each client, if somebody is.
         engine: where windows are worked off.
+        clients: all that the settings name, whichever of them this call is about.
     """
 
     db_path: Path
@@ -55,6 +56,7 @@ class House:
     reporter: Reporter
     watch: Watch | None = None
     engine: Engine = field(default_factory=LocalEngine)
+    clients: tuple[Client, ...] = ()
 
     def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
         """Does one client's work between the two words of the watch."""

@@ -93,7 +93,8 @@ def _run(
             say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught:
         with telling as listener:
-            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine))
+            clients = tuple(settings.clients.values())
+            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
         around.after(results)
     signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C

@@ -95,6 +95,29 @@ def test_accounts_hold_their_own_contacts(box: Sandbox) -> None:
         client(box, "second").push.post(data=[contact()])
 
 
+def test_an_account_may_have_two_keys(box: Sandbox) -> None:
+    """What is pushed with one is seen with the other."""
+    box.add_ometria_key(box.ometria_key, "second")
+    client(box, "second").push.post(data=[contact()])
+    assert list(box.contacts()) == list(box.contacts("second")) == [("mailchimp", "list-1")]
+
+
+def test_one_listing_that_is_opted_out_outweighs_all_that_are_opted_in(box: Sandbox) -> None:
+    """An address may be mailed where one listing says yes and none says no, in whichever collection and spelling."""
+    yes, no = {"marketing_optin": "EXPLICITLY_OPTEDIN"}, {"marketing_optin": "EXPLICITLY_OPTEDOUT"}
+    client(box).push.post(
+        data=[
+            contact(1, **yes),
+            contact(2, email="PERSON1@example.com "),
+            contact(3, **yes),
+            {**contact(4, email="Person3@Example.com", **no), "@collection": "shop"},
+            contact(5),
+            contact(6, email="Person6@example.com", **yes),
+        ]
+    )
+    assert box.mailable() == {"person1@example.com", "person6@example.com"}
+
+
 @pytest.mark.parametrize(
     ("records", "status"),
     [
