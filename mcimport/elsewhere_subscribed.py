@@ -96,7 +96,9 @@ class ElsewhereSubscribed:
         # The same member in a collection that the list went to before is gone from there, too.
         twins = [one for one in sides.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
         held = [(self._list_of(one), one.id) for one in twins]
-        return _Person(address, sides.address_of(own), held, asked if address else [])
+        digest, address = sides.address_of(own), (address or "").strip()
+        is_another = bool(address) and self._survey.look.versions.of_address(address) != digest
+        return _Person(address, digest, held, asked if address else [], is_another)
 
     # ---- which list to ask
 
@@ -142,7 +144,7 @@ class ElsewhereSubscribed:
     # ---- asked side by side
 
     def _ask(self, person: _Person) -> _Answer:
-        answer = _Answer(is_unclear=self._is_unread)
+        answer = _Answer(is_unclear=self._is_unread or person.is_another)
         for one, own in person.held:
             self._check_not_stopped()
             answer.take(None if one is None else one.by_id(own, person.digest))
@@ -151,7 +153,7 @@ class ElsewhereSubscribed:
         for one in dict.fromkeys(person.asked):
             self._check_not_stopped()
             try:
-                answer.take(None if one is None else one.by_address(person.address or ""))
+                answer.take(None if one is None else one.by_address(person.address))
             except MissingError:
                 answer.absent.extend([one] if one else [])
             if answer.is_subscribed:
@@ -171,12 +173,14 @@ class _Person:
         digest: of the address, as Ometria held it when the list was compared.
         held: listings that Ometria holds opted in under it: the list to ask, None for nobody, and the member's id.
         asked: lists to ask for the address.
+        is_another: the address changed since the list was compared, so `held` may not be all.
     """
 
-    address: str | None = field(repr=False)
+    address: str = field(repr=False)
     digest: bytes
     held: list[tuple[_AskedList | None, str]]
     asked: list[_AskedList | None]
+    is_another: bool
 
 
 @dataclass

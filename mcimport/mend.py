@@ -112,7 +112,6 @@ class Mend:
         if not gone:
             return
         found = elsewhere.among({own: self._address_of(own) for own in gone})
-        self._task.remarks.update(NOT_OPTED_OUT[subscribed] for subscribed in found.values() if subscribed is not False)
         now = iso(int(time.time()))
         records: dict[str, bytes] = {}
         for own, subscribed in found.items():
@@ -121,6 +120,7 @@ class Mend:
             else:
                 records[own] = self._record_of(own, "NOT_SPECIFIED")
         self._push(records, sum(subscribed is False for subscribed in found.values()))
+        self._task.remarks.update(NOT_OPTED_OUT[subscribed] for subscribed in found.values() if subscribed is not False)
 
     def _address_of(self, own: str) -> str | None:
         """As Ometria holds it; None where that cannot be told. Nobody keeps it."""

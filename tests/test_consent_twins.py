@@ -258,13 +258,52 @@ def test_of_several_twins_each_counts(account: Account, collection: str) -> None
 
 
 def test_who_signed_up_anew_on_the_same_list_is_not_silenced(account: Account) -> None:
-    """Under another id, before the next sync: Mailchimp is asked for the address."""
+    """Under another id, after the list was compared: Mailchimp is asked for the address right before the push."""
     account.sync()
     account.deleted()
-    account.audience(account.importer.box.list_key).add(email_address=ADDRESS)
+    here = account.audience(account.importer.box.list_key)
+    asked = 0
+
+    def signs_up_when_mending_begins(request: Request) -> None:
+        nonlocal asked
+        if request.path.endswith(of_ours(account.gone)) and request.side == "mailchimp":
+            asked += 1
+            if asked == 3:  # twice for the second look at who differs
+                here.add(email_address=ADDRESS)
+
+    account.importer.box.knobs.fault = signs_up_when_mending_begins
     assert account.mended() == NEITHER
+    account.importer.box.knobs.fault = None
     account.sync()
     assert account.is_mailable
+
+
+def test_a_list_that_its_client_does_not_sync_any_more_is_asked_for_its_twins(account: Account) -> None:
+    """The state file knows where it went, and the client's key still opens it."""
+    audience = of_another_client(account)
+    twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
+    account.sync()
+    account.add_list("dddddddddd", OTHER_KEY)
+    account.configure(Client("beta", ["dddddddddd"], OTHER_KEY))
+    account.deleted()
+    assert account.mended() == NEITHER
+    assert "subscribed on another listing" in account.told
+    audience.unsubscribe_unseen(who=[twin])
+    account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    assert account.mended() == OUT
+
+
+def test_without_the_address_the_listings_that_ometria_holds_are_asked(account: Account) -> None:
+    """Where it does not answer for single contacts, a twin is known by the digest of its address."""
+    account.importer.box.knobs.single_contacts = False
+    audience = of_another_client(account)
+    twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
+    account.sync()
+    account.deleted()
+    assert account.mended() == NEITHER
+    audience.unsubscribe_unseen(who=[twin])
+    account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    assert account.mended() == OUT
 
 
 # ---- where it cannot be told
@@ -297,6 +336,15 @@ def test_a_client_without_a_key_leaves_it_open(account: Account) -> None:
     assert "the variable MCIMPORT_TEST_NO_SUCH_KEY is not set" in account.told
 
 
+def test_a_client_without_a_key_leaves_it_open_though_ometria_holds_no_twin(account: Account) -> None:
+    """Somebody may have subscribed there since its last sync."""
+    of_another_client(account)
+    account.sync()
+    account.deleted()
+    account.configure(Client("beta", [account.b], "env:MCIMPORT_TEST_NO_SUCH_KEY"))
+    cannot_be_told(account)
+
+
 def test_a_client_without_any_key_is_known_by_what_it_sent(account: Account) -> None:
     """The state file says that its list went to this account."""
     a_twin_of_beta(account)
@@ -310,6 +358,36 @@ def test_a_list_that_does_not_answer_leaves_it_open(account: Account, fault: str
     a_twin_of_beta(account)
     account.importer.box.knobs.fault = lambda one: fault if one.key == OTHER_KEY else None
     cannot_be_told(account)
+
+
+def test_a_list_that_failed_thrice_is_not_asked_any_more(account: Account) -> None:
+    """Forty are gone, and its service is down: nobody waits for forty times as many tries."""
+    here = account.audience(account.importer.box.list_key)
+    gone = [here.add(email_address=f"many{number}@example.com", at=1_700_000_000) for number in range(40)]
+    of_another_client(account)
+    account.sync()
+    here.delete(who=gone)
+    account.importer.box.knobs.fault = lambda one: "500" if one.key == OTHER_KEY else None
+    account.importer.box.clear_requests()
+    ended = account.importer("reconcile", account.importer.box.list_key, "--force-mend", *MEND[2:])
+    assert (ended.code, ended.line["mended"], ended.line["opted_out"]) == (0, 40, 0), ended.err
+    assert len([one for one in account.importer.box.requests if one.key == OTHER_KEY]) < 40
+
+
+def test_an_address_that_changed_in_ometria_meanwhile_leaves_it_open(account: Account) -> None:
+    """Its listings elsewhere were not sought under the new one."""
+    account.sync()
+    account.deleted()
+    (_, contact_id), found = account.held()
+
+    def changes_the_address(request: Request) -> None:
+        if request.path.endswith(contact_id):
+            account.importer.box.overwrite([{**found, "email": "changed@example.com"}])
+
+    account.importer.box.knobs.fault = changes_the_address
+    ended = account.importer("reconcile", account.importer.box.list_key, *MEND[1:])
+    assert (ended.line["mended"], ended.line["opted_out"]) == (1, 0), ended.err
+    assert account.held()[1]["marketing_optin"] == NEITHER
 
 
 def test_a_passing_404_for_everybody_is_not_believed_of_a_list_without_a_twin(account: Account) -> None:
