@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mcimport.compare import WIDTH, Kind, Twin, Whereabouts
-from mcimport.convert import is_contact_id, optin_of
+from mcimport.convert import is_contact_id
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
@@ -65,7 +65,7 @@ class Mend:
         if whole:
             self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
-            self._push_consent({own: self._consent_of(one) for own, one in due.items() if own not in whole})
+            self._push_consent({own: self._look.optin_of(one) for own, one in due.items() if own not in whole})
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(where)
 
@@ -89,9 +89,6 @@ class Mend:
     def _is_due(self, member: Member) -> bool:
         changed = epoch(member.last_changed)
         return changed is None or changed <= self._horizon
-
-    def _consent_of(self, member: Member) -> OptIn:
-        return optin_of(member.status, self._look.rules.consent)
 
     def _push_consent(self, consents: dict[str, OptIn]) -> None:
         """Of members who cannot be sent whole: a no is carried all the same, a yes never without an address."""
@@ -120,14 +117,15 @@ class Mend:
         self._push(records, silenced)
 
     def _is_subscribed(self, twin: Twin) -> bool | None:
-        """Whether that listing is subscribed under this address today; None where that cannot be told now."""
+        """Whether that listing is to be opted in under this address today; None where that cannot be told now."""
         looked = self._look.afresh([twin.id], twin.list_key or "")
         member = looked.found.get(twin.id)
         if member is None:
             is_unasked = not looked.absent and not looked.unclear  # known by its web_id alone: the walk was right
             return True if is_unasked else None if looked.unclear else False
         sight = self._look.seen(member)
-        return member.status == "subscribed" and sight is not None and sight.version[WIDTH : 2 * WIDTH] == twin.email
+        optin = self._look.optin_of(member, is_elsewhere=twin.list_key is not None)
+        return optin == "EXPLICITLY_OPTEDIN" and sight is not None and sight.version[WIDTH : 2 * WIDTH] == twin.email
 
     # ---- how
 

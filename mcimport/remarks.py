@@ -1,15 +1,28 @@
 """What is counted of members while they are read, and said once in the summary of a list, with the number.
 
-The keys travel between machines and are no words for a person; the words are chosen here.
+The keys travel between machines and are no words for a person; the words are chosen here. What stands behind a colon in
+a key is filled in as `{detail}`: a setting, never a member's data.
 """
 
 from __future__ import annotations
 
-REMARKS: dict[str, tuple[str, str]] = {}
+NO_PERMISSION = "no_permission"  # how the keys of those begin who have not given the permission that counts
+
+REMARKS: dict[str, tuple[str, str]] = {
+    "no_permission": (
+        "{number} subscribed member has not given the permission {detail}: they are not opted in",
+        "{number} subscribed members have not given the permission {detail}: they are not opted in",
+    ),
+    "no_permission_out": (
+        "{number} subscribed member has not given the permission {detail}: they are opted out",
+        "{number} subscribed members have not given the permission {detail}: they are opted out",
+    ),
+}
 """Key to the words for one member, and for several; `{number}` is filled in."""
 
 
 def words(key: str, number: int) -> str:
     """For a person. A key that this version does not know (a newer worker's) is shown as it is."""
-    one, several = REMARKS.get(key, (f"{{number}} {key}", f"{{number}} {key}"))
-    return (one if number == 1 else several).format(number=f"{number:,}")
+    name, _, detail = key.partition(":")
+    one, several = REMARKS.get(name, ("{number} {key}", "{number} {key}"))
+    return (one if number == 1 else several).format(number=f"{number:,}", detail=detail, key=key)
