@@ -269,7 +269,7 @@ class _AskedList:
         if isinstance(converted, Converted):
             optin = converted.contact.marketing_optin
         else:
-            optin = optin_of(member.status, self.rules.consent)
+            optin = optin_of(member, self.rules, has_permissions=bool(self.rules.permissions))
         return None if optin is None else optin == "EXPLICITLY_OPTEDIN"
 
 

@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mcimport.compare import NAMES, Seen, Versions
-from mcimport.convert import is_contact_id, member_id, optin_of, routes
+from mcimport.convert import has_permissions, is_contact_id, member_id, optin_of, routes
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
-from mcimport.models import ContactRules, Conversion, Converted, Member
+from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.task import Task
 from mcimport.times import epoch
 
 TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
-COMPARED = ("contact_id", "web_id", "email_address", "status", "last_changed")
+COMPARED = ("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions")
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Look:
         self.task = task
         fields = FieldsInTime(task.services.mailchimp, task.list_key)
         self.rules: ContactRules = replace(task.rules, subscription_events="none")
+        self._has_permissions = has_permissions(fields.read(), self.rules)
         tags = [tag for tag, route in routes(fields.read(), self.rules).items() if route.field in NAMES]
         self.mailchimp = task.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(task.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), task.warn)
@@ -52,9 +53,13 @@ class Look:
         if isinstance(converted, Converted):
             version = self.versions.of_contact(converted.contact)
         else:
-            version = self.versions.of_consent(optin_of(member.status, self.rules.consent))
+            version = self.versions.of_consent(self.optin_of(member))
         is_archived = member.status == "archived"
         return Seen(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
+
+    def optin_of(self, member: Member, *, is_elsewhere: bool = False) -> OptIn:
+        """What a member permits, sendable or not. `is_elsewhere`: of another list, known by its members alone."""
+        return optin_of(member, self.rules, has_permissions=self._has_permissions and not is_elsewhere)
 
     def sight_of(self, members: Iterable[Member]) -> list[Seen]:
         return [one for member in members if (one := self.seen(member)) is not None]

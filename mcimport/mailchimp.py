@@ -34,6 +34,7 @@ from mcimport.mailchimp_answers import (
     CATEGORIES,
     COUNT,
     INTERESTS,
+    LIST,
     MEMBER,
     MEMBERS,
     MERGE_FIELDS,
@@ -275,6 +276,29 @@ class Mailchimp:
             named = list(pool.map(lambda one: self._get(one, EVERYTHING, INTERESTS).interests, paths))
             fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
         return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
+
+    def has_permissions(self, list_key: str) -> bool | None:
+        """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
+        path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
+        try:
+            answer = patiently(self._patience, lambda: decoded(self._once(path, params, first=True), LIST))
+        except (MissingError, FatalError):  # what the members show has to do
+            return None
+        found = answer.marketing_permissions
+        return found if isinstance(found, bool) else None
+
+    def permissions_shown(self, list_key: str, offset: int) -> tuple[list[Any], int]:
+        """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
+        params = {
+            **EVERYTHING,
+            "status": "subscribed",
+            "sort_field": "last_changed",
+            "sort_dir": "DESC",
+            "offset": str(offset),
+            "fields": "members.marketing_permissions,total_items",
+        }
+        answer = self._get(f"lists/{list_key}/members", params, MEMBERS)
+        return [one.marketing_permissions for one in answer.members], answer.total_items
 
     def _some_tags(self, path: str, offset: int) -> Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mcimport.compare import Kind, Whereabouts
-from mcimport.convert import is_contact_id, optin_of
+from mcimport.convert import is_contact_id
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.job import Job
@@ -68,7 +68,7 @@ class Mend:
         if whole:
             self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
-            self._push_consent({own: self._consent_of(one) for own, one in due.items() if own not in whole})
+            self._push_consent({own: self._look.optin_of(one) for own, one in due.items() if own not in whole})
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(where)
 
@@ -92,9 +92,6 @@ class Mend:
     def _is_due(self, member: Member) -> bool:
         changed = epoch(member.last_changed)
         return changed is None or changed <= self._horizon
-
-    def _consent_of(self, member: Member) -> OptIn:
-        return optin_of(member.status, self._look.rules.consent)
 
     def _push_consent(self, consents: dict[str, OptIn]) -> None:
         """Of members who cannot be sent whole: a no is carried all the same, a yes never without an address."""

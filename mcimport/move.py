@@ -184,6 +184,8 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
         haul.warnings.update(converted.warnings)
     if converted.remarks:
         haul.remarks.update(converted.remarks)
+    if converted.permissions:
+        haul.permissions.update(converted.permissions)
 
 
 def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
+from mcimport.convert import quoted
 from mcimport.engine import Engine, Errand, LocalEngine
 from mcimport.errors import (
     BusyError,
@@ -24,8 +25,8 @@ from mcimport.errors import (
 )
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
-from mcimport.records import ListResult, ListRow, Run
-from mcimport.remarks import words
+from mcimport.records import ListResult, ListRow, Permissions, Run
+from mcimport.remarks import NO_PERMISSION, words
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
@@ -79,6 +80,7 @@ class Task:
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason.
         remarks: on how many members a remark was made, by its key.
+        permissions: the texts of the marketing permissions that members have.
     """
 
     client: Client
@@ -94,6 +96,7 @@ class Task:
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
+    permissions: set[str] = field(default_factory=set)
     _fields: FieldsInTime | None = None
 
     def begin(self, run_id: int) -> None:
@@ -228,6 +231,7 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.lacking.update(dict(outcome.lacking))
     task.unsendable.update(dict(outcome.unsendable))
     task.remarks.update(dict(outcome.remarks))
+    task.permissions.update(outcome.permissions)
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
@@ -294,8 +298,17 @@ def result_of(
         warnings=(*task.warnings, *(words(key, number) for key, number in task.remarks.items())),
         lacking=dict(task.lacking),
         unsendable=dict(task.unsendable.most_common()),
+        permissions=_permissions(task) if task.dry_run else None,
         hints=_hints(task, done),
     )
+
+
+def _permissions(task: Task) -> Permissions | None:
+    """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
+    if not task.permissions:
+        return None
+    lacking = sum(number for key, number in task.remarks.items() if key.startswith(NO_PERMISSION))
+    return Permissions(tuple(sorted(task.permissions)), quoted(task.client.permission), lacking)
 
 
 def _hints(task: Task, done: Iterable[Run]) -> tuple[str, ...]:

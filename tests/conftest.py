@@ -184,13 +184,26 @@ def ear() -> Iterator[Ear]:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Sandboxes with certain knobs, each with its importer; Ometria's pace is out of the way unless it is set."""
+    """Sandboxes with certain knobs, each with its importer.
+
+    Ometria's pace is out of the way unless it is set; without marketing permissions, a status alone says yes.
+    """
     with ExitStack() as stack:
         folders = iter(range(1_000))
 
         def make(**knobs: Any) -> Importer:
             box = stack.enter_context(
-                Sandbox(Knobs(**{"size": 0, "pushes_per_second": 100_000, "reads_per_second": 100_000, **knobs}))
+                Sandbox(
+                    Knobs(
+                        **{
+                            "size": 0,
+                            "pushes_per_second": 100_000,
+                            "reads_per_second": 100_000,
+                            "permissions": (),
+                            **knobs,
+                        }
+                    )
+                )
             )
             folder = tmp_path / str(next(folders))
             folder.mkdir()

@@ -561,7 +561,12 @@ def test_consent_is_never_invented(member: Member, rules: ContactRules) -> None:
     if not isinstance(found, Converted):
         return
     is_subscribed = isinstance(member.status, str) and member.status == "subscribed"
-    assert (found.contact.marketing_optin == "EXPLICITLY_OPTEDIN") is is_subscribed
+    is_opted_in = found.contact.marketing_optin == "EXPLICITLY_OPTEDIN"
+    shown = member.marketing_permissions
+    if isinstance(shown, list | dict) and shown:  # then a yes takes more than the status: see test_consent_permissions
+        assert is_subscribed or not is_opted_in
+    else:
+        assert is_opted_in is is_subscribed
     if found.contact.timestamp_subscribed is not None:
         when = epoch(found.contact.timestamp_subscribed)
         assert is_subscribed

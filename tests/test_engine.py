@@ -155,6 +155,20 @@ def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop
     assert carried(importer) == expected(importer)
 
 
+def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage, stop: Stop) -> None:
+    """The coordinator hears the words and the remedy, and nobody is pushed."""
+    importer = stage(size=30, permissions=("E-Mail",))
+    there = workplace(importer, stop)
+    assert there.carry_out(order(importer, "fence")).kind == "clear"
+    for number in range(2):
+        reply = there.carry_out(order(importer, id=f"page{number}"))
+        assert reply.kind == "refused"
+        assert "has no marketing permission “Email”; there are “E-Mail”" in reply.words
+        assert 'permission = "E-Mail"' in reply.hint
+    assert not importer.box.contacts()
+    there.close()
+
+
 def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> None:
     """The message may be another worker's by now: after a standstill, or when the broker is gone."""
     importer = stage(size=50)

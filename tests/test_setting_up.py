@@ -345,6 +345,7 @@ def test_check_asks_once_for_what_clients_share(stage: Stage) -> None:
     assert sum(one["subject"] == "Ometria key" for one in ended.lines) == 10
     assert sorted(one.path for one in importer.box.requests) == [
         "/contacts",
+        f"/lists/{importer.box.list_key}",
         f"/lists/{importer.box.list_key}/members",
         "/ping",
         "/push/_errors",

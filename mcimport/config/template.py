@@ -49,6 +49,8 @@ wait = 5                  # seconds
 # archived = "out"
 # pending = "unspecified"
 # transactional = "unspecified"
+# permission = "Email"    # where a list has marketing permissions (GDPR fields), the one an opt-in needs; "" for none
+# without_permission = "unspecified"   # what a subscribed member without it becomes
 
 [notify]
 overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mcimport.convert.permissions import given_names, needed, permissions_of, shows_some
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.times import Instant, instant
 
@@ -22,7 +23,7 @@ _STATUSES: Mapping[str, OptIn] = {
     "transactional": "NOT_SPECIFIED",
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
-_CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
+CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
 _ALLOWED = {"subscribed": True, "unsubscribed": False}
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
@@ -31,16 +32,23 @@ _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
     """Status to opt-in, after the client's `[consent]`. No setting can make an opt-in of anything."""
     chosen = {
-        status: _CHOICES[consent[status]]
-        for status in _CONFIGURABLE
-        if status in consent and consent[status] in _CHOICES
+        status: CHOICES[consent[status]] for status in _CONFIGURABLE if status in consent and consent[status] in CHOICES
     }
     return {**_STATUSES, **chosen}
 
 
-def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn:
-    """What a status permits, compared exactly; anything unknown is NOT_SPECIFIED."""
-    return optins(consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
+def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = False) -> OptIn:
+    """What a member's status and marketing permissions permit, also of one who cannot be sent.
+
+    Statuses are compared exactly; anything unknown is NOT_SPECIFIED. `has_permissions`: the list has some, so who shows
+    none has given none.
+    """
+    status, permissions = member.status, member.marketing_permissions
+    optin = optins(rules.consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
+    if optin != "EXPLICITLY_OPTEDIN" or not (has_permissions or shows_some(permissions)):
+        return optin
+    is_permitted = needed(rules.permission) <= given_names(permissions_of(permissions))
+    return optin if is_permitted else CHOICES[rules.without_permission]
 
 
 def unknown(status: Any) -> str:

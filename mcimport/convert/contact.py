@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mcimport.convert import consent
+from mcimport.convert import consent, permissions
 from mcimport.convert.draft import Draft, put_merge_fields, put_phones, put_place
 from mcimport.convert.email_address import plain, usable
 from mcimport.convert.identity import contact_id
@@ -37,6 +37,8 @@ class _Plan:
     unlisted: Callable[[str], Route]
     interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
     optins: Mapping[str, OptIn]
+    has_permissions: bool
+    needed: frozenset[str]
 
 
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
@@ -86,7 +88,15 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
         return route_unlisted(tag, known)
 
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
-    return _Plan(rules, known, unlisted, _interest_reader(interests), consent.optins(rules.consent))
+    return _Plan(
+        rules,
+        known,
+        unlisted,
+        _interest_reader(interests),
+        consent.optins(rules.consent),
+        permissions.has_permissions(fields, rules),
+        permissions.needed(rules.permission),
+    )
 
 
 def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
@@ -124,6 +134,10 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     put_place(draft, member.location)
     put_phones(draft, member)
     optin = _put_status(draft, member.status, plan.optins)
+    shown: dict[str, bool] = {}
+    if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):
+        shown = _put_permissions(draft, member.marketing_permissions)
+        optin = _permitted(draft, optin, shown, plan)
     _put_traits(draft, member)
     _put_tags(draft, member)
     _put_interests(draft, member.interests, plan.interests)
@@ -141,7 +155,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         properties=draft.properties,
         **draft.contact,
     )
-    return Converted(contact, tuple(draft.warnings), tuple(draft.notes))
+    return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks), tuple(shown))
 
 
 def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:
@@ -156,6 +170,24 @@ def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn
     if word and word not in optins:
         draft.properties["mailchimp_status"] = word
     return "NOT_SPECIFIED"
+
+
+def _put_permissions(draft: Draft, value: Any) -> dict[str, bool]:
+    """The texts of those given, an empty array where none is; what the member shows, given or not."""
+    shown = permissions.permissions_of(value)
+    draft.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
+    return shown
+
+
+def _permitted(draft: Draft, optin: OptIn, shown: Mapping[str, bool], plan: _Plan) -> OptIn:
+    """Takes an opt-in back from whoever has not given the permission that counts."""
+    if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
+        return optin
+    names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
+    draft.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
+    become = "opted out" if instead == "out" else "not opted in"
+    draft.note("marketing_permissions", f"{names} is not given: {become}")
+    return consent.CHOICES[instead]
 
 
 def _put_traits(draft: Draft, member: Member) -> None:

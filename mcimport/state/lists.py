@@ -10,6 +10,8 @@ from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
+MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
+
 
 def find(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
     row = state.row(
@@ -112,8 +114,8 @@ def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
     if outcome.permissions:
         row = by_id(state, list_id)
         known = permissions(row)
-        if not known.issuperset(outcome.permissions):
-            both = json.dumps(sorted(known.union(outcome.permissions)), ensure_ascii=False)
+        if len(known) < MOST_PERMISSIONS and not known.issuperset(outcome.permissions):
+            both = json.dumps(sorted(known.union(outcome.permissions))[:MOST_PERMISSIONS], ensure_ascii=False)
             state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
 
 
