@@ -87,9 +87,9 @@ class Versions:
         names = [_text(getattr(held, name)) for name in NAMES]
         return self._version(held.marketing_optin, held.email, names)
 
-    def of_consent(self, optin: OptIn) -> bytes:
+    def of_consent(self, optin: OptIn | None) -> bytes:
         """Of somebody who cannot be sent whole: nothing else is compared."""
-        return self._version(optin, "", [""] * len(NAMES))
+        return self._version(optin or "", "", [""] * len(NAMES))
 
     def of_id(self, contact_id: Any) -> bytes:
         """Somebody else's id, which may be an address for all we know."""

@@ -90,12 +90,16 @@ class Mend:
         changed = epoch(member.last_changed)
         return changed is None or changed <= self._horizon
 
-    def _consent_of(self, member: Member) -> OptIn:
+    def _consent_of(self, member: Member) -> OptIn | None:
         return optin_of(member.status, self._look.rules.consent)
 
-    def _push_consent(self, consents: dict[str, OptIn]) -> None:
+    def _push_consent(self, consents: dict[str, OptIn | None]) -> None:
         """Of members who cannot be sent whole: a no is carried all the same, a yes never without an address."""
-        records = {own: self._record_of(own, optin) for own, optin in consents.items() if optin != "EXPLICITLY_OPTEDIN"}
+        records = {
+            own: self._record_of(own, optin)
+            for own, optin in consents.items()
+            if optin is not None and optin != "EXPLICITLY_OPTEDIN"
+        }
         self._push(records, sum(consents[own] == "EXPLICITLY_OPTEDOUT" for own in records))
 
     # ---- who is gone

@@ -135,7 +135,7 @@ class ContactRules:
         list_key: the Mailchimp list; stands in front of every contact's id.
         collection: Ometria's `@collection`, with `{list_key}` and `{client}` already filled in.
         fields: merge tag to contact field, `properties.NAME`, or "" for "leave out".
-        consent: `cleaned`, `archived`, `pending`, `transactional` to "out" or "unspecified".
+        consent: `cleaned`, `archived`, `pending`, `transactional` to "out", "unspecified" or "keep".
         subscription_events: for whom `timestamp_subscribed` is sent.
         force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
         new_since: who opted in at this second or later is new; None: nobody is.

@@ -542,7 +542,7 @@ KNOWN = ListFields(
         }.items()
     }
 )
-DIGEST_OF_MAPPING = (1, "90a2bb18a1bd8e5e")
+DIGEST_OF_MAPPING = (2, "90a2bb18a1bd8e5e")
 
 
 def test_another_mapping_has_another_number(stage: Stage) -> None:

@@ -22,14 +22,17 @@ _STATUSES: Mapping[str, OptIn] = {
     "transactional": "NOT_SPECIFIED",
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
-_CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
+_CHOICES: Mapping[str, OptIn | None] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED", "keep": None}
 _ALLOWED = {"subscribed": True, "unsubscribed": False}
+
+SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
+"""What is a yes or a no."""
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
-def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
-    """Status to opt-in, after the client's `[consent]`. No setting can make an opt-in of anything."""
+def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn | None]:
+    """Status to opt-in, after the client's `[consent]`; None: left out. No setting can make an opt-in of anything."""
     chosen = {
         status: _CHOICES[consent[status]]
         for status in _CONFIGURABLE
@@ -38,8 +41,8 @@ def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
     return {**_STATUSES, **chosen}
 
 
-def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn:
-    """What a status permits, compared exactly; anything unknown is NOT_SPECIFIED."""
+def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn | None:
+    """What a status permits, compared exactly; anything unknown is NOT_SPECIFIED. None: Ometria keeps what it has."""
     return optins(consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
 
 
@@ -60,7 +63,7 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
 
 
 def put_times(
-    contact: dict[str, Any], member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules
+    contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
 ) -> None:
     """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
     signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)

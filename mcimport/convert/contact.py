@@ -36,7 +36,7 @@ class _Plan:
     routes: Mapping[str, Route]
     unlisted: Callable[[str], Route]
     interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
-    optins: Mapping[str, OptIn]
+    optins: Mapping[str, OptIn | None]
 
 
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
@@ -137,19 +137,18 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         id=identity,
         email=email,
         marketing_optin=optin,
-        force_optin=True if plan.rules.force_optin and optin != "NOT_SPECIFIED" else None,
+        force_optin=True if plan.rules.force_optin and optin in consent.SAID else None,
         properties=draft.properties,
         **draft.contact,
     )
     return Converted(contact, tuple(draft.warnings), tuple(draft.notes))
 
 
-def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:
+def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
     """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
-    optin = optins.get(status) if isinstance(status, str) else None
-    if optin is not None:
+    if isinstance(status, str) and status in optins:
         draft.properties["mailchimp_status"] = status
-        return optin
+        return optins[status]
     draft.warn(consent.unknown(status))
     draft.note("status", "unknown: neither opted in nor out")
     word = label(status)
