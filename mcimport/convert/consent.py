@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mcimport.convert.text import label
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.times import Instant, instant
 
@@ -62,6 +63,14 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
     return when[1] if new else None
 
 
+def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
+    """`timestamp_unsubscribed`: the last change of who left, or was cleaned, which may be a later one than that."""
+    if optin != "EXPLICITLY_OPTEDOUT" or member.status not in ("unsubscribed", "cleaned"):
+        return None
+    left = instant(member.last_changed)
+    return left[1] if left else None
+
+
 def put_times(
     contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
 ) -> None:
@@ -72,12 +81,14 @@ def put_times(
     if optin == "EXPLICITLY_OPTEDIN":
         if subscribed := subscribed_at(opted, signed_up, rules):
             contact["timestamp_subscribed"] = subscribed
-    elif (
-        optin == "EXPLICITLY_OPTEDOUT"
-        and member.status in ("unsubscribed", "cleaned")
-        and (left := instant(member.last_changed))
-    ):
-        contact["timestamp_unsubscribed"] = left[1]
+    elif left := unsubscribed_at(member, optin):
+        contact["timestamp_unsubscribed"] = left
+
+
+def refused_sms(status: Any) -> Channels | None:
+    """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
+    word = label(status)
+    return Channels(sms=SmsChannel(allow_marketing=False)) if word and word != "subscribed" else None
 
 
 def sms(status: str) -> Channels | None:

@@ -62,6 +62,27 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
     return convert
 
 
+def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
+    """What is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
+
+    None for a member who has no id, who said yes, or whose consent Ometria keeps as it is.
+    """
+    identity, optin = contact_id(member, rules.list_key), consent.optin_of(member.status, rules.consent)
+    if identity is None or optin is None or optin == "EXPLICITLY_OPTEDIN":
+        return None
+    email = trim(member.email_address) if isinstance(member.email_address, str) else ""
+    return Contact(
+        type_="contact",
+        collection=rules.collection,
+        id=identity,
+        email=email if email and usable(email) else None,
+        marketing_optin=optin,
+        force_optin=True if rules.force_optin and optin in consent.SAID else None,
+        timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
+        channels=consent.refused_sms(member.sms_subscription_status),
+    )
+
+
 def encode_contact(contact: Contact) -> bytes | Unsendable:
     """The record as sent (UTF-8 JSON), unless Ometria would not take it for its size: 60,000 bytes at most."""
     record = _encoder.encode(contact)
