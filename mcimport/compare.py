@@ -87,9 +87,9 @@ class Versions:
         names = [_text(getattr(held, name)) for name in NAMES]
         return self._version(held.marketing_optin, held.email, names)
 
-    def of_consent(self, optin: OptIn) -> bytes:
+    def of_consent(self, optin: OptIn | None) -> bytes:
         """Of somebody who cannot be sent whole: nothing else is compared."""
-        return self._version(optin, "", [""] * len(NAMES))
+        return self._version(optin or "", "", [""] * len(NAMES))
 
     def of_address(self, address: Any) -> bytes:
         """As the address stands in a version: in whichever case, without blanks around it."""

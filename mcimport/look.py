@@ -57,9 +57,9 @@ class Look:
         is_archived = member.status == "archived"
         return Seen(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
 
-    def optin_of(self, member: Member, *, is_elsewhere: bool = False) -> OptIn:
-        """What a member permits, sendable or not. `is_elsewhere`: of another list, known by its members alone."""
-        return optin_of(member, self.rules, has_permissions=self._has_permissions and not is_elsewhere)
+    def optin_of(self, member: Member) -> OptIn | None:
+        """What a member permits, sendable or not."""
+        return optin_of(member, self.rules, has_permissions=self._has_permissions)
 
     def sight_of(self, members: Iterable[Member]) -> list[Seen]:
         return [one for member in members if (one := self.seen(member)) is not None]

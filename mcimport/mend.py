@@ -7,16 +7,17 @@ subscribed at that moment. Killed in its middle, it has mended a part; the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from mcimport.compare import Kind, Whereabouts
-from mcimport.convert import is_contact_id
+from mcimport.convert import consent_alone, is_contact_id
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
+from mcimport.held import HeldLookups, allowance, settled_alone
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
@@ -42,6 +43,8 @@ class Mend:
         self._sides: Sides = survey.sides
         self._look: Look = survey.look
         self._horizon = survey.due.horizon
+        contacts = self._task.services.contacts
+        self._held = None if self._task.is_first else HeldLookups(contacts, None, allowance())
         self._batch = self._task.services.ometria.batch
         self.mended = 0
 
@@ -68,7 +71,7 @@ class Mend:
         if whole:
             self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
-            self._push_consent({own: self._look.optin_of(one) for own, one in due.items() if own not in whole})
+            self._push_consent(one for own, one in due.items() if own not in whole)
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(where)
 
@@ -93,10 +96,13 @@ class Mend:
         changed = epoch(member.last_changed)
         return changed is None or changed <= self._horizon
 
-    def _push_consent(self, consents: dict[str, OptIn]) -> None:
-        """Of members who cannot be sent whole: a no is carried all the same, a yes never without an address."""
-        records = {own: self._record_of(own, optin) for own, optin in consents.items() if optin != "EXPLICITLY_OPTEDIN"}
-        self._push(records, sum(consents[own] == "EXPLICITLY_OPTEDOUT" for own in records))
+    def _push_consent(self, members: Iterable[Member]) -> None:
+        """Of members who cannot be sent whole: a no is carried all the same, a yes never."""
+        contacts = (consent_alone(one, self._look.rules) for one in members)
+        found = settled_alone([one for one in contacts if one is not None], self._held)
+        optouts = sum(one.marketing_optin == "EXPLICITLY_OPTEDOUT" for one in found.contacts)
+        unknown = (("consent_unknown", found.unknown),) if found.unknown else ()
+        self._push({one.id: _encode(one) for one in found.contacts}, optouts, unknown)
 
     # ---- who is gone
 
@@ -143,6 +149,8 @@ class Mend:
             ometria=task.services.ometria,
             convert=convert,
             aside=convert.aside,
+            rules=self._look.rules,
+            held=self._held,
             watched=letters.watched(task.state, task.row.id),
             meter=task.services.meter,
             trace=task.services.trace,
@@ -156,12 +164,13 @@ class Mend:
         named = {"@type": "contact", "@collection": rules.collection, "id": f"{rules.list_key}-{own}".lower()}
         return _encode({**named, "marketing_optin": optin, **more})
 
-    def _push(self, records: dict[str, bytes], optouts: int) -> None:
+    def _push(self, records: dict[str, bytes], optouts: int, remarks: tuple[tuple[str, int], ...] = ()) -> None:
         pushed = self._task.services.ometria.push(list(records.values()))
         warnings = [f"Ometria refused some of what was to be mended: {reason}" for _, reason in pushed.refused]
         taken = len(pushed.taken)
         rejected = len(pushed.refused)
-        self._record(Outcome(_NO_WINDOW, pushed=taken, rejected=rejected, optouts=optouts, warnings=tuple(warnings)))
+        outcome = Outcome(_NO_WINDOW, pushed=taken, rejected=rejected, optouts=optouts, warnings=tuple(warnings))
+        self._record(replace(outcome, remarks=remarks))
         if pushed.error:
             raise pushed.error
 
@@ -171,6 +180,7 @@ class Mend:
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         runs.record(self._task.state, self._run_id, replace(outcome, letters=kept), self._task.services.meter.take())
         self._task.warn(*outcome.warnings)
+        self._task.remarks.update(dict(outcome.remarks))
         self.mended += outcome.pushed
         if lost is not None:
             raise RetriableError(lost.reason)

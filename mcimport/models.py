@@ -73,7 +73,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     type_: str = msgspec.field(name="@type")
     collection: str = msgspec.field(name="@collection")
     id: str
-    email: str
+    email: str | None = None
     marketing_optin: OptIn | None = None
     force_optin: bool | None = msgspec.field(name="@force_optin", default=None)
     customer_id: str | None = None
@@ -141,7 +141,7 @@ class ContactRules:
         list_key: the Mailchimp list; stands in front of every contact's id.
         collection: Ometria's `@collection`, with `{list_key}` and `{client}` already filled in.
         fields: merge tag to contact field, `properties.NAME`, or "" for "leave out".
-        consent: `cleaned`, `archived`, `pending`, `transactional` to "out" or "unspecified".
+        consent: `cleaned`, `archived`, `pending`, `transactional` to "out", "unspecified" or "keep".
         permission: names of the marketing permissions without which nobody is opted in, where a list has any; all of
             them are needed, so without a name none is.
         without_permission: what becomes of a subscribed member who lacks one of these.
@@ -336,6 +336,26 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUps:
+    """How many members were looked up in Ometria, or may be.
+
+    Attributes:
+        consents: of whom it was asked whether there is a no that must not be lifted.
+        dates: of whom it was asked whether there is a no already, whose date must stay.
+    """
+
+    consents: int = 0
+    dates: int = 0
+
+    def __add__(self, more: LookUps) -> LookUps:
+        return LookUps(self.consents + more.consents, self.dates + more.dates)
+
+    def less(self, used: LookUps) -> LookUps:
+        """What is left; never below nothing."""
+        return LookUps(max(0, self.consents - used.consents), max(0, self.dates - used.dates))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one page of a window. The thread that owns the state file writes it down.
 
@@ -352,6 +372,7 @@ class Outcome:
         remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
         has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
+        looked_up: how many members were looked up in Ometria.
         began: when the work on this page began; seconds since the epoch, UTC.
         seconds: how long it took.
         costs: what of that was spent on what, in the thread that did it.
@@ -376,6 +397,7 @@ class Outcome:
     remarks: tuple[tuple[str, int], ...] = ()
     has_sms: bool = False
     permissions: tuple[str, ...] = ()
+    looked_up: LookUps = LookUps()
     began: int = 0
     seconds: float = 0.0
     costs: Costs = Costs()

@@ -25,6 +25,18 @@ REMARKS: dict[str, tuple[str, str]] = {
         "1 who is gone is not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
         "{number} who are gone are not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
     ),
+    "consent_unknown": (
+        "1 member is neither opted in nor out, and could not be looked up in Ometria: a no may be lifted",
+        "{number} members are neither opted in nor out, and could not be looked up in Ometria: a no may be lifted",
+    ),
+    "no_carried": (
+        "1 member who cannot be sent whole was opted out all the same",
+        "{number} members who cannot be sent whole were opted out all the same",
+    ),
+    "no_refused": (
+        "1 member who cannot be sent whole could not be opted out either: Ometria refused the record",
+        "{number} members who cannot be sent whole could not be opted out either: Ometria refused the records",
+    ),
 }
 """Key to the words for one member, and for several; `{number}` is filled in."""
 

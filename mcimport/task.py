@@ -23,6 +23,7 @@ from mcimport.errors import (
     ServiceError,
     StateError,
 )
+from mcimport.held import allowance
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
 from mcimport.records import ListResult, ListRow, Permissions, Run
@@ -115,6 +116,12 @@ class Task:
         """Ometria has accepted no contact of this list yet, as far as this state file knows."""
         return self.row.accepted_at is None
 
+    def is_first_run(self, run: Run) -> bool:
+        """As `is_first`; a first run that was cut off stays one when it goes on."""
+        row = self.row
+        is_resumed = row.accepted_at == run.started_at and row.sync_point is None and row.unchecked_at is None
+        return self.is_first or is_resumed
+
     @property
     def rules(self) -> ContactRules:
         return replace(
@@ -203,7 +210,7 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
     rules, welcome = _welcome(task, run, windows)
     with recorded_end(task, run_id):
         is_silenced = task.engine.drive(
-            _errand(task, run_id, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
+            _errand(task, run, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
         )
     done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
     task.refresh()
@@ -235,17 +242,19 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> Errand:
+def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Errand:
     return Errand(
         client=task.client,
         list_key=task.list_key,
-        run_id=run_id,
+        run_id=run.id,
         services=task.services,
         rules=rules,
         welcome=welcome,
         fields=task.fields(),
         watched=letters.watched(task.state, task.row.id),
-        is_first=task.is_first,
+        is_first=task.is_first_run(run),
+        carried_until=task.row.sync_point,
+        look_ups=allowance(),
         is_dry=task.dry_run,
         memory=task.state.name,
         warn=task.warn,

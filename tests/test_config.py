@@ -235,7 +235,7 @@ def test_file_in_another_encoding_is_refused(here: Path) -> None:
         ("retry", "retries = 21", "must be a whole number from 0 to 20"),
         ("retry", "wait = -0.5", "must be a number from 0 to 3600"),
         ("retry", "wait = 3601", "must be a number from 0 to 3600"),
-        ("consent", 'cleaned = "in"', 'must be "out" or "unspecified"'),
+        ("consent", 'cleaned = "in"', 'must be "out", "unspecified" or "keep"'),
         ("consent", "permission = true", f"must be {PERMISSION_WORDS}"),
         ("consent", 'permission = ["Email", 1]', f"must be {PERMISSION_WORDS}"),
         ("consent", 'without_permission = "in"', 'must be "out" or "unspecified"'),
@@ -520,9 +520,9 @@ def test_consent_of_who_said_yes_or_no_cannot_be_configured(here: Path, status: 
 
 
 @pytest.mark.parametrize("status", ["cleaned", "archived", "pending", "transactional"])
-@pytest.mark.parametrize("consent", ["out", "unspecified"])
+@pytest.mark.parametrize("consent", ["out", "unspecified", "keep"])
 def test_milder_consents_may_be_configured(here: Path, status: str, consent: str) -> None:
-    """Either way, for each of the four."""
+    """In each of the three ways, for each of the four."""
     assert acme(here, f'[consent]\n{status} = "{consent}"').consent == {status: consent}
 
 

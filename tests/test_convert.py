@@ -104,16 +104,18 @@ def test_any_other_status_is_no_consent_at_all(status: Any, warning: str, kept: 
 
 
 @pytest.mark.parametrize("status", ["cleaned", "archived", "pending", "transactional"])
-@pytest.mark.parametrize(("choice", "optin"), [("out", "EXPLICITLY_OPTEDOUT"), ("unspecified", "NOT_SPECIFIED")])
-def test_a_client_may_choose_what_four_statuses_mean(status: str, choice: str, optin: OptIn) -> None:
-    """`[consent]` decides between out and unspecified; the time of leaving goes with an opt-out alone."""
+@pytest.mark.parametrize(
+    ("choice", "optin"), [("out", "EXPLICITLY_OPTEDOUT"), ("unspecified", "NOT_SPECIFIED"), ("keep", None)]
+)
+def test_a_client_may_choose_what_four_statuses_mean(status: str, choice: str, optin: OptIn | None) -> None:
+    """`[consent]` decides: out, unspecified, or left out; the time of leaving goes with an opt-out alone."""
     found = converted(ContactRules(list_key="k", consent={status: choice}), status=status)
     assert found.contact.marketing_optin == optin
     left = status == "cleaned" and choice == "out"
     assert found.contact.timestamp_unsubscribed == (ADA.last_changed if left else None)
 
 
-@pytest.mark.parametrize("choice", ["out", "unspecified", "in", "EXPLICITLY_OPTEDIN", "subscribed"])
+@pytest.mark.parametrize("choice", ["out", "unspecified", "keep", "in", "EXPLICITLY_OPTEDIN", "subscribed"])
 def test_no_setting_changes_a_yes_or_a_no(choice: str) -> None:
     """Subscribed and unsubscribed are not configurable, and no word in `[consent]` makes an opt-in."""
     statuses = ("subscribed", "unsubscribed", "cleaned", "archived", "pending", "transactional", "new")
@@ -508,7 +510,7 @@ ALL_RULES = st.builds(
     ContactRules,
     list_key=st.just("1a2d7ebf82"),
     fields=st.sampled_from([{}, MAPPING]),
-    consent=st.dictionaries(WORDS, st.sampled_from(["out", "unspecified", "in"]), max_size=3),
+    consent=st.dictionaries(WORDS, st.sampled_from(["out", "unspecified", "keep", "in"]), max_size=3),
     subscription_events=st.sampled_from(["new", "all", "none"]),
     force_optin=st.booleans(),
     new_since=st.none() | st.just(FIRST_SYNC),

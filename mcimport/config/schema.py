@@ -163,7 +163,7 @@ Account = Annotated[
 ]
 KeySetting = Annotated[SecretStr, Field(description='"env:NAME", "file:PATH" or the key itself, in quotes')]
 Target = Annotated[str, AfterValidator(_target)]
-Milder = Annotated[Literal["out", "unspecified"] | None, Field(description='"out" or "unspecified"')]
+Milder = Annotated[Literal["out", "unspecified", "keep"] | None, Field(description='"out", "unspecified" or "keep"')]
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})(m|h|d)")

@@ -44,7 +44,7 @@ force_optin = false       # true overrides what every other source says of a per
 retries = 3
 wait = 5                  # seconds
 
-[consent]                 # what these statuses become: "out" or "unspecified"; the others can't be changed
+[consent]                 # what these statuses become: "out", "unspecified", or "keep" what is there; others can't be
 # cleaned = "out"
 # archived = "out"
 # pending = "unspecified"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from mcimport.convert.consent import optin_of
-from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
+from mcimport.convert.contact import RECORD_LIMIT, consent_alone, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.permissions import (
@@ -26,6 +26,7 @@ __all__ = [
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "Route",
+    "consent_alone",
     "contact_id",
     "encode_contact",
     "epoch",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcimport.convert.permissions import given_names, needed, permissions_of, shows_some
+from mcimport.convert.text import label
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.times import Instant, instant
 
@@ -23,25 +24,28 @@ _STATUSES: Mapping[str, OptIn] = {
     "transactional": "NOT_SPECIFIED",
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
-CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
+CHOICES: Mapping[str, OptIn | None] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED", "keep": None}
 _ALLOWED = {"subscribed": True, "unsubscribed": False}
+
+SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
+"""What is a yes or a no."""
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
-def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
-    """Status to opt-in, after the client's `[consent]`. No setting can make an opt-in of anything."""
+def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn | None]:
+    """Status to opt-in, after the client's `[consent]`; None: left out. No setting can make an opt-in of anything."""
     chosen = {
         status: CHOICES[consent[status]] for status in _CONFIGURABLE if status in consent and consent[status] in CHOICES
     }
     return {**_STATUSES, **chosen}
 
 
-def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = False) -> OptIn:
+def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = False) -> OptIn | None:
     """What a member's status and marketing permissions permit, also of one who cannot be sent.
 
-    Statuses are compared exactly; anything unknown is NOT_SPECIFIED. `has_permissions`: the list has some, so who shows
-    none has given none.
+    Statuses are compared exactly; anything unknown is NOT_SPECIFIED. None: Ometria keeps what it has.
+    `has_permissions`: the list has some, so who shows none has given none.
     """
     status, permissions = member.status, member.marketing_permissions
     optin = optins(rules.consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
@@ -67,8 +71,16 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
     return when[1] if new else None
 
 
+def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
+    """`timestamp_unsubscribed`: the last change of who left, or was cleaned, which may be a later one than that."""
+    if optin != "EXPLICITLY_OPTEDOUT" or member.status not in ("unsubscribed", "cleaned"):
+        return None
+    left = instant(member.last_changed)
+    return left[1] if left else None
+
+
 def put_times(
-    contact: dict[str, Any], member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules
+    contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
 ) -> None:
     """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
     signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)
@@ -77,12 +89,14 @@ def put_times(
     if optin == "EXPLICITLY_OPTEDIN":
         if subscribed := subscribed_at(opted, signed_up, rules):
             contact["timestamp_subscribed"] = subscribed
-    elif (
-        optin == "EXPLICITLY_OPTEDOUT"
-        and member.status in ("unsubscribed", "cleaned")
-        and (left := instant(member.last_changed))
-    ):
-        contact["timestamp_unsubscribed"] = left[1]
+    elif left := unsubscribed_at(member, optin):
+        contact["timestamp_unsubscribed"] = left
+
+
+def refused_sms(status: Any) -> Channels | None:
+    """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
+    word = label(status)
+    return Channels(sms=SmsChannel(allow_marketing=False)) if word and word != "subscribed" else None
 
 
 def sms(status: str) -> Channels | None:

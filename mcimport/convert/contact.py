@@ -36,7 +36,7 @@ class _Plan:
     routes: Mapping[str, Route]
     unlisted: Callable[[str], Route]
     interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
-    optins: Mapping[str, OptIn]
+    optins: Mapping[str, OptIn | None]
     has_permissions: bool
     needed: frozenset[str]
 
@@ -62,6 +62,28 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
             return Unsendable(f"cannot be converted ({type(error).__name__})")
 
     return convert
+
+
+def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
+    """What is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
+
+    None for a member who has no id, who said yes, or whose consent Ometria keeps as it is.
+    """
+    identity = contact_id(member, rules.list_key)
+    optin = consent.optin_of(member, rules, has_permissions=bool(rules.permissions))
+    if identity is None or optin is None or optin == "EXPLICITLY_OPTEDIN":
+        return None
+    email = trim(member.email_address) if isinstance(member.email_address, str) else ""
+    return Contact(
+        type_="contact",
+        collection=rules.collection,
+        id=identity,
+        email=email if email and usable(email) else None,
+        marketing_optin=optin,
+        force_optin=True if rules.force_optin and optin in consent.SAID else None,
+        timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
+        channels=consent.refused_sms(member.sms_subscription_status),
+    )
 
 
 def encode_contact(contact: Contact) -> bytes | Unsendable:
@@ -151,19 +173,18 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         id=identity,
         email=email,
         marketing_optin=optin,
-        force_optin=True if plan.rules.force_optin and optin != "NOT_SPECIFIED" else None,
+        force_optin=True if plan.rules.force_optin and optin in consent.SAID else None,
         properties=draft.properties,
         **draft.contact,
     )
     return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks), tuple(shown))
 
 
-def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:
+def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
     """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
-    optin = optins.get(status) if isinstance(status, str) else None
-    if optin is not None:
+    if isinstance(status, str) and status in optins:
         draft.properties["mailchimp_status"] = status
-        return optin
+        return optins[status]
     draft.warn(consent.unknown(status))
     draft.note("status", "unknown: neither opted in nor out")
     word = label(status)
@@ -179,7 +200,7 @@ def _put_permissions(draft: Draft, value: Any) -> dict[str, bool]:
     return shown
 
 
-def _permitted(draft: Draft, optin: OptIn, shown: Mapping[str, bool], plan: _Plan) -> OptIn:
+def _permitted(draft: Draft, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
     """Takes an opt-in back from whoever has not given the permission that counts."""
     if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
         return optin

@@ -17,6 +17,7 @@ from mcimport.engine.orders import Order, Reply, ReplyKind, sealed, settings_of
 from mcimport.engine.room import Desk, OutdatedError, Room, Sitting
 from mcimport.engine.shares import leaders
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
+from mcimport.held import HeldLookups
 from mcimport.job import Job
 from mcimport.limits import Stop
 from mcimport.models import ContactRules
@@ -230,6 +231,8 @@ class Workplace:
             ometria=services.ometria,
             convert=converter,
             aside=converter.aside,
+            rules=_rules(client, order),
+            held=self._held(client, order, desk),
             watched=frozenset(order.watched),
             meter=services.meter,
             trace=services.trace,
@@ -246,6 +249,16 @@ class Workplace:
                 known = RunConverter(desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warn)
                 desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
             return known
+
+    def _held(self, client: Client, order: Order, desk: Desk) -> HeldLookups | None:
+        """One a run, which counts the run's look-ups; those of workers before were counted already."""
+        if order.is_first:
+            return None
+        run = (order.list_key, order.run_id)
+        with self._room(client).change:
+            if run not in desk.held:
+                desk.held = {run: HeldLookups(desk.services.contacts, order.carried_until, order.look_ups)}
+            return desk.held[run]
 
     # ---- rooms
 

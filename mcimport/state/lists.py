@@ -107,6 +107,13 @@ def note_carried(state: State, run: Run) -> None:
         )
 
 
+def note_accepted(state: State, run: Run) -> None:
+    """Inside the transaction that records an outcome: from this run on, Ometria has contacts of the list."""
+    state.write(
+        "UPDATE lists SET accepted_at = ? WHERE id = ? AND accepted_at IS NULL", [text(run.started_at), run.list_id]
+    )
+
+
 def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
     """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
     if outcome.has_sms:

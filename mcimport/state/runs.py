@@ -85,6 +85,8 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) 
         done = run(state, run_id)
         letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
+        if outcome.pushed:
+            lists.note_accepted(state, done)
 
 
 def finish(
