@@ -542,7 +542,7 @@ KNOWN = ListFields(
         }.items()
     }
 )
-DIGEST_OF_MAPPING = (1, "90a2bb18a1bd8e5e")
+DIGEST_OF_MAPPING = (2, "18cc4c0242fa68f6")
 
 
 def test_another_mapping_has_another_number(stage: Stage) -> None:

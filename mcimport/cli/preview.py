@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +40,7 @@ def preview(
     The only command that shows personal data, on standard output alone.
     """
     from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.convert import make_converter  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.limits import Stop  # noqa: PLC0415 - loads tenacity
 
     known = settings(context)
@@ -48,6 +49,7 @@ def preview(
     rules = chosen.rules(key, row.new_since if row else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
+        rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
         fields = services.mailchimp.list_fields(key)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import optin_of
+from mcimport.convert.consent import has_sms_status, optin_of
 from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
@@ -22,6 +22,7 @@ __all__ = [
     "encode_contact",
     "epoch",
     "fingerprint",
+    "has_sms_status",
     "is_contact_id",
     "iso",
     "lacks_tags",

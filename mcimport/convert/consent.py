@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mcimport.convert.text import label
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.times import Instant, instant
 
@@ -23,7 +24,7 @@ _STATUSES: Mapping[str, OptIn] = {
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
 _CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
-_ALLOWED = {"subscribed": True, "unsubscribed": False}
+_SMS_YES, _SMS_NO = (Channels(sms=SmsChannel(allow_marketing=allowed)) for allowed in (True, False))
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
@@ -77,7 +78,17 @@ def put_times(
         contact["timestamp_unsubscribed"] = left[1]
 
 
-def sms(status: str) -> Channels | None:
-    """Consent to text messages, by Mailchimp's own SMS status; None for every other state than yes and no."""
-    allowed = _ALLOWED.get(status)
-    return None if allowed is None else Channels(sms=SmsChannel(allow_marketing=allowed))
+def has_sms_status(member: Member) -> bool:
+    """Whether Mailchimp says anything of text messages: any JSON at all but null and what is empty."""
+    status = member.sms_subscription_status
+    if status is None or status == "":
+        return False
+    return bool(label(status)) if isinstance(status, str) else status not in ([], {})
+
+
+def sms(status: Any, number: str | None) -> Channels:
+    """Consent to text messages under an SMS status: a yes only for `subscribed`, exactly so spelt, and its number.
+
+    Everything else is a no, also without a number: Ometria may hold a yes from before.
+    """
+    return _SMS_YES if number and status == "subscribed" else _SMS_NO

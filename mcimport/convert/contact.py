@@ -122,7 +122,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     draft = Draft()
     put_merge_fields(draft, member.merge_fields, plan.routes, plan.unlisted)
     put_place(draft, member.location)
-    put_phones(draft, member)
+    put_phones(draft, member, has_sms=plan.rules.has_sms)
     optin = _put_status(draft, member.status, plan.optins)
     _put_traits(draft, member)
     _put_tags(draft, member)

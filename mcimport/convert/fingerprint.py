@@ -8,7 +8,7 @@ import json
 from mcimport.convert.routes import default_target
 from mcimport.models import ContactRules
 
-MAPPING = 1  # raised whenever the same member, by the same settings, becomes another contact than before
+MAPPING = 2  # raised whenever the same member, by the same settings, becomes another contact than before
 
 
 def fingerprint(rules: ContactRules) -> str:

@@ -230,7 +230,13 @@ class Dispatch:
 
     def _record_own(self, outcome: Outcome) -> None:
         self._tally.take(outcome)
+        self._learn(outcome)
+
+    def _learn(self, outcome: Outcome) -> None:
+        """What the orders from now on have to say."""
         self._events += outcome.events
+        if outcome.has_sms:
+            self._rules = replace(self._rules, has_sms=True)
 
     @property
     def _welcome_left(self) -> int:
@@ -315,7 +321,7 @@ class Dispatch:
         self._errand.services.ometria.has_taken |= bool(outcome.pushed)
         self._errand.warn(*said.warnings)
         self.is_silenced |= said.is_silenced
-        self._events += outcome.events
+        self._learn(outcome)
         if outcome.failed and self._failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
         if outcome.rest:

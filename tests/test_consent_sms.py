@@ -1,0 +1,224 @@
+"""Text messages: a yes stays with the very number that it was given for, and ends when Mailchimp says anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import CONFIG, Importer, Stage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcimport.convert import make_converter
+from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.sandbox.audience import Person
+
+A, B, C = "+447911123456", "+447400123456", "+34600555012"
+YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}
+
+
+def invite(importer: Importer, name: str, **fields: Any) -> Person:
+    """A subscriber, without an SMS status unless one is given."""
+    none = {"sms_phone_number": "", "sms_subscription_status": "", "merge_fields": {}, "location": {}}
+    return importer.box.audience().add(email_address=f"{name}@example.com", **{**none, **fields})
+
+
+def texted(importer: Importer, name: str = "ada", **fields: Any) -> Person:
+    """A subscriber who agreed to text messages to number A."""
+    return invite(importer, name, sms_phone_number=A, sms_subscription_status="subscribed", **fields)
+
+
+def held(importer: Importer, member: Person) -> dict[str, Any]:
+    """What Ometria holds of a member."""
+    return next(one for one in importer.box.contacts().values() if one["email"] == member["email_address"])
+
+
+def of_texts(importer: Importer, member: Person) -> tuple[Any, Any]:
+    """The number and the channels that Ometria holds."""
+    contact = held(importer, member)
+    return contact.get("phone_number"), contact.get("channels")
+
+
+def change(importer: Importer, member: Person, status: Any, number: Any = "", **fields: Any) -> None:
+    """Another SMS status, a minute later."""
+    importer.box.clock.advance(60)
+    importer.box.audience().text_status(who=[member], status=status, number=number, **fields)
+
+
+def synced(stage: Stage, **fields: Any) -> tuple[Importer, Person]:
+    """Somebody who agreed to text messages to number A is in Ometria so."""
+    importer = stage()
+    ada = texted(importer, **fields)
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (A, YES)
+    return importer, ada
+
+
+# ---- what a status says
+
+
+@pytest.mark.parametrize("status", ["nonsubscribed", "pending", "unsubscribed", "SUBSCRIBED", "opted_in", 7, ["x"]])
+def test_a_yes_for_one_number_does_not_pass_to_the_next(stage: Stage, status: Any) -> None:
+    """The new number is sent with a no, whatever the status but `subscribed`, and of whatever type."""
+    importer, ada = synced(stage)
+    change(importer, ada, status, B)
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (B, NO)
+
+
+def test_a_yes_moves_on_with_the_number_that_it_was_given_for(stage: Stage) -> None:
+    """Subscribed again, with another number: that one has the consent."""
+    importer, ada = synced(stage)
+    change(importer, ada, "subscribed", B)
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (B, YES)
+
+
+@pytest.mark.parametrize("number", ["", None, "12", [A]])
+@pytest.mark.parametrize("status", ["unsubscribed", "pending", "subscribed"])
+def test_without_a_valid_number_every_status_ends_a_yes(stage: Stage, status: str, number: Any) -> None:
+    """A no needs no number, and a yes is none without its own: the former number stays, without consent."""
+    importer, ada = synced(stage)
+    change(importer, ada, status, number, merge_fields={"PHONE": B})
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (A, NO)
+    assert held(importer, ada)["properties"]["phone"] == B
+
+
+NUMBERS = st.sampled_from(["", None, A, B, C, " +44 7911 123456 ", "12", "600 555 012", 7, [A]])
+STATUSES = st.sampled_from(
+    ["", None, " ", [], "subscribed", "unsubscribed", "nonsubscribed", "pending", "SUBSCRIBED", "subscribed ", 1, ["x"]]
+)
+LIFE = st.lists(st.tuples(STATUSES, NUMBERS, NUMBERS), max_size=8)
+
+
+@given(LIFE)
+def test_a_yes_stands_beside_no_number_but_that_of_the_last_status_which_was_subscribed(life: list[Any]) -> None:
+    """Whatever statuses, numbers and PHONE fields a member goes through, with all that was sent merged by Ometria."""
+    rules = ContactRules("1a2d7ebf82", has_sms=True)
+    convert = make_converter(ListFields({"PHONE": MergeField("PHONE", "phone")}), rules)
+    kept: dict[str, Any] = {}
+    agreed = None  # what the number was typed as, when the status was `subscribed` and no other has come since
+    for status, number, phone in life:
+        agreed = number if status == "subscribed" else agreed if status in ("", None, " ", []) else None
+        found = convert(
+            Member(
+                contact_id="c0ffee",
+                email_address="ada@example.com",
+                status="subscribed",
+                merge_fields={"PHONE": phone},
+                location={"country_code": "ES"},
+                sms_phone_number=number,
+                sms_subscription_status=status,
+            )
+        )
+        assert isinstance(found, Converted)
+        sent = {"phone_number": found.contact.phone_number, "channels": found.contact.channels}
+        kept |= {name: value for name, value in sent.items() if value is not None}
+        if "channels" in kept and kept["channels"].sms.allow_marketing:
+            assert isinstance(agreed, str)
+            assert kept["phone_number"].endswith(agreed.replace(" ", "").removeprefix("+"))
+
+
+# ---- numbers of merge fields
+
+
+@pytest.mark.parametrize("status", ["", None, [], "  "])
+def test_who_left_the_programme_gives_no_other_number_their_consent(stage: Stage, status: Any) -> None:
+    """No status: nothing is said of text messages, and the number of a merge field is none to send them to."""
+    importer, ada = synced(stage)
+    change(importer, ada, status, merge_fields={"PHONE": B})
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (A, YES)
+    assert held(importer, ada)["properties"]["phone"] == B
+
+
+def test_on_a_list_with_an_sms_status_a_merge_fields_number_is_a_property(stage: Stage) -> None:
+    """For everybody of the first page, whoever of them comes first; typed wrongly, it stays as typed, as ever."""
+    importer = stage()
+    old = {"merge_fields": {"PHONE": C}, "last_changed": "2026-01-01T00:00:00+00:00"}
+    early = [invite(importer, name, **old) for name in ("first", "second")]
+    wrong = invite(importer, "wrong", merge_fields={"PHONE": "m: 1"})
+    texted(importer)
+    assert importer("sync").code == 0
+    assert [of_texts(importer, one) for one in (*early, wrong)] == [(None, None)] * 3
+    assert [held(importer, one)["properties"]["phone"] for one in (*early, wrong)] == [C, C, "m: 1"]
+
+
+def test_on_a_list_without_any_sms_status_a_merge_fields_number_is_the_contacts(stage: Stage) -> None:
+    """As it always was, though Mailchimp holds numbers for text messages."""
+    importer = stage()
+    ada = invite(importer, "ada", merge_fields={"PHONE": C}, sms_phone_number=A)
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (C, None)
+
+
+def test_a_status_of_somebody_without_an_address_counts_too(stage: Stage) -> None:
+    """They are carried by nobody, but text messages are sent to the list."""
+    importer = stage()
+    ada = invite(importer, "ada", merge_fields={"PHONE": C})
+    importer.box.audience().add(email_address="", sms_phone_number=A, sms_subscription_status="pending")
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (None, None)
+
+
+def test_a_text_field_that_is_sent_to_the_phone_number_is_no_way_round(stage: Stage) -> None:
+    """Whatever `[fields]` sends there, of whatever type, goes to its property."""
+    importer, ada = synced(stage)
+    importer.configure(CONFIG + 'fields = {{ NOTE = "phone_number" }}\n')
+    change(importer, ada, "", merge_fields={"NOTE": B})
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (A, YES)
+    assert held(importer, ada)["properties"]["note"] == B
+
+
+def test_that_a_list_has_sms_statuses_is_remembered(stage: Stage) -> None:
+    """By the next run, which meets nobody with a status."""
+    importer, _ = synced(stage)
+    importer.box.clock.advance(600)
+    late = invite(importer, "late", merge_fields={"PHONE": B})
+    assert importer("sync").code == 0
+    assert of_texts(importer, late) == (None, None)
+
+
+def test_a_replay_remembers_it_too(stage: Stage) -> None:
+    """A dead letter that is read again on its own."""
+    importer, _ = synced(stage)
+    importer.box.clock.advance(60)
+    late = invite(importer, "late", merge_fields={"PHONE": B})
+    importer.box.clock.advance(60)
+    importer.box.knobs.fault = lambda one: "500" if one.path == "/push" else None
+    assert importer("sync").code == 3
+    importer.box.knobs.fault = None
+    assert importer("dlq", "replay").code == 0
+    assert of_texts(importer, late) == (None, None)
+
+
+def test_a_status_on_a_later_page_counts_from_there_on(stage: Stage) -> None:
+    """In one run, though no first page shows it: here by one worker, so that page follows page."""
+    importer = stage()
+    importer.configure(CONFIG + "mailchimp.window = 50\nmailchimp.connections = 1\n")
+    for number in range(120):
+        invite(importer, f"a{number}", merge_fields={"PHONE": C})
+    importer.box.clock.advance(60)
+    ada = texted(importer)
+    importer.box.clock.advance(60)
+    assert importer("sync").code == 0
+    contacts = {contact_id: one for (_, contact_id), one in importer.box.contacts().items()}
+    pushes = [[contacts[contact_id] for contact_id in one.ids] for one in importer.box.requests if one.ids]
+    (first,) = [place for place, some in enumerate(pushes) if held(importer, ada) in some]
+    after = [one for some in pushes[first + 1 :] for one in some]
+    assert len(after) >= 50
+    assert {one.get("phone_number") for one in after} == {None}
+    assert {one["properties"]["phone"] for one in after} == {C}
+
+
+def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
+    """As a sync would send it, also of a member beside whom no SMS status is seen: the list's is remembered."""
+    importer, _ = synced(stage)
+    late = invite(importer, "late", merge_fields={"PHONE": B})
+    text = importer("preview", importer.box.list_key, "--member", late["contact_id"]).out
+    assert "PHONE: SMS consent could pass to it" in text
+    assert "kept in properties.phone" in text
+    first, *_ = importer("preview", importer.box.list_key, "--member", late["contact_id"], "--json").lines
+    assert "phone_number" not in first["contact"]
