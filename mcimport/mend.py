@@ -7,18 +7,18 @@ subscribed at that moment. Killed in its middle, it has mended a part; the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from mcimport.compare import WIDTH, Kind, Twin, Whereabouts
-from mcimport.convert import is_contact_id, optin_of
+from mcimport.convert import SMS_NO, is_contact_id, member_id, optin_of
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
-from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
+from mcimport.models import Conversion, Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import move
 from mcimport.sides import Sides
 from mcimport.state import letters, runs
@@ -63,7 +63,7 @@ class Mend:
             due = {own: one for own, one in due.items() if one.status != "archived"}
         whole = {own: one for own, one in due.items() if isinstance(self._look.convert(one), Converted)}
         if whole:
-            self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
+            self._record(move(_NO_WINDOW, self._job(ids), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
             self._push_consent({own: self._consent_of(one) for own, one in due.items() if own not in whole})
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
@@ -82,7 +82,7 @@ class Mend:
             only=where.id,
         )
         while rest is not None:
-            outcome = move(rest, self._job())
+            outcome = move(rest, self._job([where.id]))
             rest = outcome.rest
             self._record(outcome)
 
@@ -106,7 +106,7 @@ class Mend:
         if looked.absent:
             check_list_is_there(self._task, self._sides.witness())
         gone = [own for own in ids if own not in looked.found and own not in looked.unclear]
-        twins = self._sides.twins_of(gone)
+        twins, texted = self._sides.twins_of(gone), self._sides.texted(gone)
         now = iso(int(time.time()))
         records: dict[str, bytes] = {}
         silenced = 0
@@ -115,7 +115,8 @@ class Mend:
             if subscribed is True:
                 records[own] = self._record_of(own, "NOT_SPECIFIED")
             elif subscribed is False:
-                records[own] = self._record_of(own, "EXPLICITLY_OPTEDOUT", timestamp_unsubscribed=now)
+                no = {"channels": SMS_NO} if own in texted else {}
+                records[own] = self._record_of(own, "EXPLICITLY_OPTEDOUT", timestamp_unsubscribed=now, **no)
                 silenced += 1
         self._push(records, silenced)
 
@@ -136,13 +137,15 @@ class Mend:
             raise InterruptedRunError("stopped")
         return self._look.afresh(ids)
 
-    def _job(self) -> Job:
+    def _job(self, ids: Sequence[str]) -> Job:
+        """For these members, each as Ometria was seen to hold them."""
         task, convert = self._task, self._look.convert
+        texted = self._sides.texted(ids) if convert.has_sms else set[str]()
         return Job(
             list_key=task.list_key,
             mailchimp=task.services.mailchimp,
             ometria=task.services.ometria,
-            convert=convert,
+            convert=_taking_back(convert, texted) if texted else convert,
             aside=convert.aside,
             watched=letters.watched(task.state, task.row.id),
             meter=task.services.meter,
@@ -175,3 +178,15 @@ class Mend:
         self.mended += outcome.pushed
         if lost is not None:
             raise RetriableError(lost.reason)
+
+
+def _taking_back(convert: Callable[[Member], Conversion], texted: set[str]) -> Callable[[Member], Conversion]:
+    """Who has no SMS status any more is sent as a no where Ometria holds a yes, which is what `texted` says."""
+
+    def converted(member: Member) -> Conversion:
+        found = convert(member)
+        if not isinstance(found, Converted) or found.contact.channels is not None or member_id(member) not in texted:
+            return found
+        return msgspec.structs.replace(found, contact=msgspec.structs.replace(found.contact, channels=SMS_NO))
+
+    return converted

@@ -194,6 +194,11 @@ class RunConverter:
             if self._convert is not None:
                 self._convert = make_converter(self._fields.read(), self._rules)
 
+    @property
+    def has_sms(self) -> bool:
+        """Somebody on the list has an SMS status, as far as is known by now."""
+        return self._rules.has_sms
+
     def __call__(self, member: Member) -> Conversion:
         if not self._rules.has_sms and has_sms_status(member):
             self.note_sms()

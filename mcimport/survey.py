@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from mcimport import windows
 from mcimport.compare import Due, Kind, names_of
@@ -40,11 +41,16 @@ class Survey:
         self.run_id = run_id
         self.sides = sides
         self.look = Look(task)
-        self.due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
+        self._due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
         self.is_whole = True  # everybody on the list was seen
         self._others = _other_lists(task)
         self._foreign: dict[str, None] = {}  # a few ids
+
+    @property
+    def due(self) -> Due:
+        """That somebody has an SMS status may be met on the way."""
+        return replace(self._due, has_sms=self.look.convert.has_sms)
 
     def compare(self) -> Comparison:
         """Raises what the services raise, and StateError."""

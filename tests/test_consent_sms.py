@@ -222,3 +222,186 @@ def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
     assert "kept in properties.phone" in text
     first, *_ = importer("preview", importer.box.list_key, "--member", late["contact_id"], "--json").lines
     assert "phone_number" not in first["contact"]
+
+
+# ---- both sides
+
+
+RECONCILING = CONFIG.replace("[clients.acme]", '[reconcile]\nsettling = 0\nmost = "100%"\n\n[clients.acme]')
+MEND = ("reconcile", "--mend", "--yes", "--json")
+
+
+def settle(importer: Importer) -> None:
+    """Whatever was done is old enough to be compared, and what a sync would carry was carried."""
+    importer.configure(RECONCILING)
+    importer.box.clock.advance(600)
+    assert importer("sync").code == 0
+
+
+def overwrite(importer: Importer, member: Person, **fields: Any) -> None:
+    """Somebody else writes to the contact in Ometria."""
+    contact_id = f"{importer.box.list_key}-{member['contact_id']}"
+    importer.box.overwrite([{"id": contact_id, **fields}])
+
+
+def named(importer: Importer) -> dict[str, int]:
+    """Which fields differ, of how many."""
+    line = importer("reconcile", "--json").line
+    assert (line["missing"], line["gone"]) == (0, 0)
+    fields: dict[str, int] = line["fields"]
+    return fields
+
+
+def check_mended(importer: Importer) -> None:
+    """Everybody who differed is mended, and nobody differs any more."""
+    mended = importer(*MEND)
+    assert (mended.code, mended.line["mended"]) == (0, mended.line["stale"]), mended.err
+    again = importer("reconcile", "--json")
+    assert (again.code, again.line["stale"]) == (0, 0), again.err
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"phone_number": B}, {"phone": 1}),
+        ({"channels": NO}, {"sms": 1}),
+        ({"phone_number": B, "channels": NO, "firstname": "Eva"}, {"firstname": 1, "phone": 1, "sms": 1}),
+    ],
+)
+def test_another_number_or_sms_consent_in_ometria_is_named_and_mended(
+    stage: Stage, fields: dict[str, Any], expected: dict[str, int]
+) -> None:
+    """Beside whatever else differs."""
+    importer, ada = synced(stage, merge_fields={"FNAME": "Ada"})
+    settle(importer)
+    assert named(importer) == {}
+    overwrite(importer, ada, **fields)
+    assert named(importer) == expected
+    check_mended(importer)
+    assert of_texts(importer, ada) == (A, YES)
+
+
+def test_the_words_of_a_comparison_name_number_and_consent(stage: Stage) -> None:
+    """For a person, as the other fields are named."""
+    importer, ada = synced(stage)
+    settle(importer)
+    overwrite(importer, ada, phone_number=B, channels=NO)
+    ended = importer("reconcile")
+    assert ended.code == 3
+    assert "(phone number 1, SMS consent 1)" in ended.err + ended.out
+
+
+def test_a_number_that_is_spelt_otherwise_there_is_the_same(stage: Stage) -> None:
+    """Ometria may show it with blanks, say."""
+    importer, ada = synced(stage)
+    settle(importer)
+    overwrite(importer, ada, phone_number="+44 7911 123456")
+    assert named(importer) == {}
+
+
+def test_a_no_that_ometria_does_not_hold_is_mended(stage: Stage) -> None:
+    """A yes that was left standing there, and where it holds neither."""
+    importer = stage()
+    members = [
+        invite(importer, name, sms_phone_number=A, sms_subscription_status=name) for name in ("pending", "unsubscribed")
+    ]
+    settle(importer)
+    overwrite(importer, members[0], channels=YES)
+    contact = held(importer, members[1])
+    importer.box.take_out([("mailchimp", contact["id"])])
+    importer.box.overwrite([{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}])
+    assert named(importer) == {"sms": 2}
+    check_mended(importer)
+    assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in members} == {False}
+
+
+def test_a_number_of_a_merge_field_is_compared_as_a_sync_would_send_it(stage: Stage) -> None:
+    """Typed without its country, which an address, the location or a field tells."""
+    importer = stage()
+    typed = {"PHONE": "600 555 012"}
+    address = {"addr1": "Calle Mayor 1", "city": "Madrid", "state": "", "zip": "28001", "country": "ES"}
+    members = [
+        invite(importer, "located", merge_fields=typed, location={"country_code": "ES"}),
+        invite(importer, "addressed", merge_fields={**typed, "ADDRESS": address}),
+        invite(importer, "named", merge_fields={**typed, "COUNTRY": "Spain"}),
+    ]
+    importer.configure(RECONCILING + 'fields = {{ COUNTRY = "country_id" }}\n')
+    importer.box.clock.advance(600)
+    assert importer("sync").code == 0
+    assert {of_texts(importer, one) for one in members} == {(C, None)}
+    assert named(importer) == {}
+    for one in members:
+        overwrite(importer, one, phone_number=B)
+    assert named(importer) == {"phone": 3}
+    check_mended(importer)
+    assert {of_texts(importer, one) for one in members} == {(C, None)}
+
+
+def test_who_left_the_programme_is_stale_while_ometria_holds_a_yes(stage: Stage) -> None:
+    """A sync says nothing of them; `--mend` sends the no, and their merge field's number stays a property."""
+    importer, ada = synced(stage)
+    change(importer, ada, "", merge_fields={"PHONE": B})
+    settle(importer)
+    assert of_texts(importer, ada) == (A, YES)
+    assert named(importer) == {"sms": 1}
+    check_mended(importer)
+    assert of_texts(importer, ada) == (A, NO)
+
+
+def test_who_never_had_a_status_is_sent_none_by_a_mend(stage: Stage) -> None:
+    """Only a yes is taken back: whoever differs in a name is mended in that alone."""
+    importer, _ = synced(stage)
+    eva = invite(importer, "eva", merge_fields={"FNAME": "Eva"})
+    settle(importer)
+    overwrite(importer, eva, firstname="Else")
+    check_mended(importer)
+    assert held(importer, eva)["firstname"] == "Eva"
+    assert of_texts(importer, eva) == (None, None)
+
+
+def test_on_a_list_without_any_sms_status_ometrias_own_consent_stays(stage: Stage) -> None:
+    """Nothing is sent of it, so nothing is compared."""
+    importer = stage()
+    ada = invite(importer, "ada", merge_fields={"PHONE": C})
+    settle(importer)
+    overwrite(importer, ada, channels=YES)
+    assert named(importer) == {}
+
+
+def test_a_comparison_that_meets_the_first_status_counts_everybody(stage: Stage) -> None:
+    """Whoever stood before it on the list, too; and it is remembered from then on."""
+    importer = stage()
+    ada = invite(importer, "ada", merge_fields={"PHONE": C})
+    eva = invite(importer, "eva")
+    settle(importer)
+    overwrite(importer, ada, channels=YES)
+    importer.box.audience().edit_unseen(eva, sms_subscription_status="pending")
+    assert named(importer) == {"sms": 2}
+    check_mended(importer)
+    assert (of_texts(importer, ada), of_texts(importer, eva)) == ((C, NO), (None, NO))
+    importer.box.audience().edit_unseen(eva, sms_subscription_status="")
+    overwrite(importer, ada, channels=YES)
+    assert named(importer) == {"sms": 1}
+
+
+def test_who_is_gone_is_opted_out_of_text_messages_too(stage: Stage) -> None:
+    """Deleted from Mailchimp for good, with a yes in Ometria; without one, nothing is said of text messages."""
+    importer, ada = synced(stage)
+    eva = invite(importer, "eva")
+    settle(importer)
+    importer.box.audience().delete(who=[ada, eva])
+    assert importer(*MEND).line["gone"] == 2
+    assert [held(importer, one)["marketing_optin"] for one in (ada, eva)] == ["EXPLICITLY_OPTEDOUT"] * 2
+    assert (of_texts(importer, ada), of_texts(importer, eva)) == ((A, NO), (None, None))
+
+
+def test_who_is_known_by_a_web_id_alone_is_mended_too(stage: Stage) -> None:
+    """Mailchimp cannot be asked for them one by one: they are read in their second."""
+    importer = stage()
+    ada = texted(importer, contact_id="")
+    settle(importer)
+    importer.box.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
+    settle(importer)
+    assert named(importer) == {"sms": 1}
+    check_mended(importer)
+    assert of_texts(importer, ada) == (A, NO)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import has_sms_status, optin_of
+from mcimport.convert.consent import SMS_NO, has_sms_status, optin_of
 from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
@@ -17,6 +17,7 @@ __all__ = [
     "MAPPING",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
+    "SMS_NO",
     "Route",
     "contact_id",
     "encode_contact",

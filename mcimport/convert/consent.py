@@ -24,7 +24,8 @@ _STATUSES: Mapping[str, OptIn] = {
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
 _CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
-_SMS_YES, _SMS_NO = (Channels(sms=SmsChannel(allow_marketing=allowed)) for allowed in (True, False))
+_SMS_YES = Channels(sms=SmsChannel(allow_marketing=True))
+SMS_NO = Channels(sms=SmsChannel(allow_marketing=False))
 
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
@@ -91,4 +92,4 @@ def sms(status: Any, number: str | None) -> Channels:
 
     Everything else is a no, also without a number: Ometria may hold a yes from before.
     """
-    return _SMS_YES if number and status == "subscribed" else _SMS_NO
+    return _SMS_YES if number and status == "subscribed" else SMS_NO
