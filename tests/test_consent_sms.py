@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, Stage
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
+from test_engine import order, workplace
 
+from mcimport.accounts import Accounts, Services
+from mcimport.config import Client, load
 from mcimport.convert import make_converter
-from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.engine import Errand, LocalEngine
+from mcimport.engine.backlog import Backlog
+from mcimport.engine.broker import application
+from mcimport.engine.dispatch import Dispatch
+from mcimport.engine.line import Line
+from mcimport.engine.orders import Order
+from mcimport.engine.tally import Tally
+from mcimport.limits import Stop
+from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField, Outcome, Window
+from mcimport.run_converter import FieldsInTime, Welcome
 from mcimport.sandbox.audience import Person
+from mcimport.times import epoch
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    """So that a worker's threads end with the test."""
+    one = Stop()
+    yield one
+    one.at_once()
 
 
 def invite(importer: Importer, name: str, **fields: Any) -> Person:
@@ -220,8 +243,78 @@ def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
     text = importer("preview", importer.box.list_key, "--member", late["contact_id"]).out
     assert "PHONE: SMS consent could pass to it" in text
     assert "kept in properties.phone" in text
-    first, *_ = importer("preview", importer.box.list_key, "--member", late["contact_id"], "--json").lines
+    first, fields = importer("preview", importer.box.list_key, "--member", late["contact_id"], "--json").lines
     assert "phone_number" not in first["contact"]
+    assert {one["tag"]: one["target"] for one in fields["fields"]}["PHONE"] == "properties.phone"
+    assert 'PHONE = "phone_number"' in fields["fields_table"]
+
+
+# ---- over a broker
+
+
+def page_of(importer: Importer, member: Person, **changes: Any) -> Order:
+    """An order for the second of one member's last change."""
+    second = epoch(str(member["last_changed"])) or 0
+    return order(importer, window=Window(0, "listed", second - 1, second), **changes)
+
+
+def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, stop: Stop) -> None:
+    """Also in the middle of a run; and says so itself of a page that shows one."""
+    importer = stage()
+    members = []
+    for name in ("first", "second", "third", "fourth"):
+        members.append(invite(importer, name, merge_fields={"PHONE": C}))
+        importer.box.clock.advance(60)
+    first, second, third, fourth = members
+    importer.box.audience().edit_unseen(third, sms_subscription_status="pending")
+    worker = workplace(importer, stop)
+    pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
+    outcomes = [worker.carry_out(page).outcome for page in (*pages, page_of(importer, third))]
+    assert [one.has_sms for one in outcomes if one] == [False, False, False, True]
+    assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
+
+
+def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None:
+    """An outcome with a status: the orders from then on say so, whoever takes them."""
+    importer = stage()
+    ada = texted(importer)
+    sent = page_of(importer, ada)
+    client = load(config=importer.config, environ={}).clients["acme"]
+    with Accounts(Stop()).open(client) as services:
+        dispatch = Dispatch(
+            errand_of(client, services),
+            client.rules(importer.box.list_key, None),
+            "acme",
+            Line(application(SecretStr("amqp://localhost")), 0, "m", "acme"),
+            Backlog([], 1),
+            Tally(lambda _: None),
+            LocalEngine(),
+        )
+        before = dispatch._order("page", "1", sent.window)
+        dispatch._learn(Outcome(Window(0, "listed", None, 1), has_sms=True))
+        after = dispatch._order("page", "2", sent.window)
+    assert (before.has_sms, after.has_sms) == (False, True)
+
+
+def errand_of(client: Client, services: Services) -> Errand:
+    key = client.lists[0]
+    return Errand(
+        client=client,
+        list_key=key,
+        run_id=1,
+        services=services,
+        rules=client.rules(key, None),
+        welcome=Welcome(0, 0, ()),
+        fields=FieldsInTime(services.mailchimp, key),
+        watched=frozenset(),
+        is_first=False,
+        is_dry=False,
+        memory="m",
+        warn=print,
+        waits=print,
+        lent=lambda: None,
+        given_back=lambda: None,
+    )
 
 
 # ---- both sides
