@@ -16,7 +16,11 @@ from mcimport.task import Task
 from mcimport.times import epoch
 
 TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
-COMPARED = ("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions")
+COMPARED = (
+    *("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions"),
+    *("sms_phone_number", "sms_subscription_status", "location.country_code"),  # numbers are read by their country
+)
+_COMPARED_FIELDS = (*NAMES, "phone_number", "country_id")
 
 
 @dataclass
@@ -39,7 +43,8 @@ class Look:
         fields = FieldsInTime(task.services.mailchimp, task.list_key)
         self.rules: ContactRules = replace(task.rules, subscription_events="none")
         self._has_permissions = has_permissions(fields.read(), self.rules)
-        tags = [tag for tag, route in routes(fields.read(), self.rules).items() if route.field in NAMES]
+        known = routes(fields.read(), self.rules).items()
+        tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
         self.mailchimp = task.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(task.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), task.warn)
         self.versions = Versions()

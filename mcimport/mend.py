@@ -7,20 +7,20 @@ subscribed at that moment. Killed in its middle, it has mended a part; the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from mcimport.compare import Kind, Whereabouts
-from mcimport.convert import consent_alone, is_contact_id
+from mcimport.convert import SMS_NO, consent_alone, is_contact_id, member_id
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.held import HeldLookups, allowance, settled_alone
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
-from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
+from mcimport.models import Conversion, Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import move
 from mcimport.ometria_reading import UnknownContactError
 from mcimport.sides import Sides
@@ -69,7 +69,7 @@ class Mend:
             due = {own: one for own, one in due.items() if one.status != "archived"}
         whole = {own: one for own, one in due.items() if isinstance(self._look.convert(one), Converted)}
         if whole:
-            self._record(move(_NO_WINDOW, self._job(), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
+            self._record(move(_NO_WINDOW, self._job(ids), Page(tuple(whole.values()), len(whole), len(whole) + 1)))
         if kind == "stale":
             self._push_consent(one for own, one in due.items() if own not in whole)
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
@@ -88,7 +88,7 @@ class Mend:
             only=where.id,
         )
         while rest is not None:
-            outcome = move(rest, self._job())
+            outcome = move(rest, self._job([where.id]))
             rest = outcome.rest
             self._record(outcome)
 
@@ -115,13 +115,14 @@ class Mend:
         if not gone:
             return
         found = elsewhere.among({own: self._address_of(own) for own in gone})
-        now = iso(int(time.time()))
+        texted, now = self._sides.texted(gone), iso(int(time.time()))
         records: dict[str, bytes] = {}
         for own, subscribed in found.items():
+            no = {"channels": SMS_NO} if own in texted else {}
             if subscribed is False:
-                records[own] = self._record_of(own, "EXPLICITLY_OPTEDOUT", timestamp_unsubscribed=now)
+                records[own] = self._record_of(own, "EXPLICITLY_OPTEDOUT", timestamp_unsubscribed=now, **no)
             else:
-                records[own] = self._record_of(own, "NOT_SPECIFIED")
+                records[own] = self._record_of(own, "NOT_SPECIFIED", **no)
         self._push(records, sum(subscribed is False for subscribed in found.values()))
         self._task.remarks.update(NOT_OPTED_OUT[subscribed] for subscribed in found.values() if subscribed is not False)
 
@@ -141,13 +142,15 @@ class Mend:
             raise InterruptedRunError("stopped")
         return self._look.afresh(ids)
 
-    def _job(self) -> Job:
+    def _job(self, ids: Sequence[str]) -> Job:
+        """For these members, each as Ometria was seen to hold them."""
         task, convert = self._task, self._look.convert
+        texted = self._sides.texted(ids) if convert.has_sms else set[str]()
         return Job(
             list_key=task.list_key,
             mailchimp=task.services.mailchimp,
             ometria=task.services.ometria,
-            convert=convert,
+            convert=_taking_back(convert, texted) if texted else convert,
             aside=convert.aside,
             rules=self._look.rules,
             held=self._held,
@@ -184,3 +187,15 @@ class Mend:
         self.mended += outcome.pushed
         if lost is not None:
             raise RetriableError(lost.reason)
+
+
+def _taking_back(convert: Callable[[Member], Conversion], texted: set[str]) -> Callable[[Member], Conversion]:
+    """Who has no SMS status any more is sent as a no where Ometria holds a yes, which is what `texted` says."""
+
+    def converted(member: Member) -> Conversion:
+        found = convert(member)
+        if not isinstance(found, Converted) or found.contact.channels is not None or member_id(member) not in texted:
+            return found
+        return msgspec.structs.replace(found, contact=msgspec.structs.replace(found.contact, channels=SMS_NO))
+
+    return converted

@@ -13,7 +13,7 @@ from dataclasses import replace
 import msgspec
 
 from mcimport import windows
-from mcimport.convert import consent_alone, encode_contact, is_contact_id, member_id
+from mcimport.convert import consent_alone, encode_contact, has_sms_status, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError
 from mcimport.haul import Haul, Ready
 from mcimport.held import depends, settled_alone
@@ -128,6 +128,7 @@ def _deliver(haul: Haul, members: list[Member]) -> None:
 
     Raises RetriableError when Ometria cannot be reached for good.
     """
+    haul.has_sms = haul.has_sms or any(map(has_sms_status, members))
     if haul.window.only is not None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)

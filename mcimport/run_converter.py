@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from mcimport.convert import has_permissions, lacks_tags, make_converter, missing_names
+from mcimport.convert import has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
 from mcimport.errors import McimportError, RetriableError, ServiceError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
@@ -137,6 +137,10 @@ class RunConverter:
     The list's fields are read when the first member comes, and once more, in the whole run, when a member has an
     interest or a merge field that the list did not name then. Raises what Mailchimp raises for the first reading, and
     ConfigError when a list has marketing permissions and none of them has a name that is configured.
+
+    From the first page on that shows an SMS status, the list is one where somebody has one. Of a list where that is not
+    remembered, members converted before keep their merge field's number; a yes that Ometria holds of one of them, from
+    a time that the state file does not know, passes to it, until `reconcile --mend` takes it back.
     """
 
     def __init__(
@@ -170,6 +174,8 @@ class RunConverter:
         What is yielded waits for the answers and gives these members back. One whose tags cannot be had comes back as
         they were. Who has no address is not carried, and not asked about.
         """
+        if not self._rules.has_sms and any(map(has_sms_status, members)):
+            self.note_sms()
         lacking = [one for one in members if lacks_tags(one) and one.email_address]
         if not lacking:
             yield list
@@ -190,7 +196,24 @@ class RunConverter:
             DESK.leave()
             pool.shutdown(cancel_futures=True)
 
+    def note_sms(self) -> None:
+        """From here on no merge field's number becomes `phone_number`, for somebody has an SMS status."""
+        if self._rules.has_sms:
+            return
+        DESK.leave()  # who reads the list's fields now holds the lock for long
+        with self._lock:
+            self._rules = replace(self._rules, has_sms=True)
+            if self._convert is not None:
+                self._convert = make_converter(self._fields.read(), self._rules)
+
+    @property
+    def has_sms(self) -> bool:
+        """Somebody on the list has an SMS status, as far as is known by now."""
+        return self._rules.has_sms
+
     def __call__(self, member: Member) -> Conversion:
+        if not self._rules.has_sms and has_sms_status(member):
+            self.note_sms()
         convert = self._convert or self._begun()
         converted = convert(member)
         if not isinstance(converted, Converted):
@@ -260,7 +283,7 @@ class RunConverter:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
         DESK.leave()
         with self._lock:
-            if not self._is_fresh and self._convert is stale:
+            if not self._is_fresh:
                 self._is_fresh = True
                 with suppress(ServiceError):
                     self._convert = self._made(self._fields.read(anew=True))

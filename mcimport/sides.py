@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mcimport.compare import OPTED_IN, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
+from mcimport.compare import FIELDS, OPTED_IN, SMS_YES, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
 from mcimport.scratch import Scratch
 
 _TABLES = """
@@ -32,6 +32,8 @@ _TABLES = """
 _NOTHING = bytes(WIDTH)
 _CONSENT = f"substr({{}}, 1, {WIDTH})"
 _EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
+_SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
+_DIFFERING = "differing(version, held, :has_sms)"
 
 # `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
 _DUE = "(changed IS NULL OR changed <= :horizon)"
@@ -40,7 +42,7 @@ _IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id
 _WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
 _WHERE: dict[Kind, str] = {
     "missing": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND NOT {_IS_ON_RECORD}",
-    "stale": f"held IS NOT NULL AND {_DUE} AND differing(version, held)",
+    "stale": f"held IS NOT NULL AND {_DUE} AND {_DIFFERING}",
     "gone": f"{_CONSENT.format('held')} = :opted_in",
 }
 _TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans"}
@@ -157,7 +159,7 @@ class Sides:
             " WHERE NOT EXISTS (SELECT 1 FROM members WHERE members.id = seen_again.id)"
         )
         for kind, where in _WHERE.items():
-            bits = "differing(version, held)" if kind == "stale" else "0"
+            bits = _DIFFERING if kind == "stale" else "0"
             self._file.write(
                 f"INSERT INTO differences SELECT '{kind}', suspects.id, {bits} FROM suspects"
                 f" JOIN {_TABLE[kind]} ON {_TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
@@ -220,12 +222,18 @@ class Sides:
         others = self._file.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
         return [Twin(*row) for row in [*on_this_list, *others]]
 
+    def texted(self, ids: Sequence[str]) -> set[str]:
+        """Of some hundred ids, those of whom Ometria holds a yes to text messages."""
+        agreed = f"{_SMS.format('held')} = ? AND id IN ({', '.join('?' * len(ids))})"
+        query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
+        return {own for (own,) in self._file.rows(query, [SMS_YES, *ids] * 2)}
+
     def tallies(self, due: Due) -> dict[str, int]:
         """How many agree, how many differ in ways that do not count, and how many Ometria holds of this list in all."""
         wheres = {
-            "agree": "is_whole AND held IS NOT NULL AND NOT differing(version, held)",
+            "agree": f"is_whole AND held IS NOT NULL AND NOT {_DIFFERING}",
             "unsendable": "NOT is_whole",
-            "later": f"NOT {_DUE} AND (held IS NOT NULL AND differing(version, held) OR {_LACKING})",
+            "later": f"NOT {_DUE} AND (held IS NOT NULL AND {_DIFFERING} OR {_LACKING})",
             "on_record": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND {_IS_ON_RECORD}",
             "left_out": f"{_LACKING} AND {_DUE} AND {_WAS_LEFT_OUT}",
             "held": "held IS NOT NULL",

@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mcimport import windows
 from mcimport.account_lists import account_lists, by_key, listings_of
@@ -42,12 +43,17 @@ class Survey:
         self.run_id = run_id
         self.sides = sides
         self.look = Look(task)
-        self.due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
+        self._due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
         self.is_whole = True  # everybody on the list was seen
         self.known = account_lists(task.state, task.client, task.row, clients)
         self._others = by_key(self.known, task.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
+
+    @property
+    def due(self) -> Due:
+        """That somebody has an SMS status may be met on the way."""
+        return replace(self._due, has_sms=self.look.convert.has_sms)
 
     def compare(self) -> Comparison:
         """Raises what the services raise, and StateError."""

@@ -182,16 +182,19 @@ def test_force_goes_with_a_yes_or_a_no_where_it_was_asked_for(
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("subscribed", True), ("unsubscribed", False), ("Subscribed", None), ("pending", None), ("nonsubscribed", None)],
+    [
+        ("subscribed", True),
+        *((word, False) for word in ("unsubscribed", "nonsubscribed", "pending", "Subscribed", "opted_in", 7, ["x"])),
+    ],
 )
-def test_sms_consent_is_mailchimps_own_word(status: str, expected: bool | None) -> None:  # noqa: FBT001 - a column
-    """Yes and no exactly so spelt; in every other state the number goes without consent."""
+def test_sms_consent_is_mailchimps_own_word(status: Any, expected: bool) -> None:  # noqa: FBT001 - a column
+    """A yes exactly so spelt; with every other status the number goes with a no."""
     found = converted(sms_phone_number="+447700900123", sms_subscription_status=status).contact
     assert found.phone_number == "+447700900123"
     assert (found.channels.sms.allow_marketing if found.channels and found.channels.sms else None) is expected
 
 
-@pytest.mark.parametrize("status", ["", " ", None, True, []])
+@pytest.mark.parametrize("status", ["", " ", None, {}, []])
 def test_without_an_sms_status_the_merge_field_is_the_number(status: Any) -> None:
     """A number for text messages that nobody agreed or disagreed to is not used."""
     found = converted(
@@ -203,27 +206,28 @@ def test_without_an_sms_status_the_merge_field_is_the_number(status: Any) -> Non
     assert (found.phone_number, found.channels) == ("+34600555012", None)
 
 
-def test_an_sms_no_needs_no_number_of_its_own() -> None:
-    """Who said no to text messages is not asked by another number, though Mailchimp holds none any more."""
+def test_an_sms_no_needs_no_number() -> None:
+    """Who said no to text messages is sent so, though Mailchimp holds no number any more; no other goes with it."""
     found = converted(
         fields=ListFields({"PHONE": MergeField("PHONE", "phone")}),
         merge_fields={"PHONE": "+44 20 7946 0000"},
         sms_phone_number="",
         sms_subscription_status="unsubscribed",
     ).contact
-    assert found.phone_number == "+442079460000"
+    assert found.phone_number is None
+    assert found.properties["phone"] == "+442079460000"
     assert found.channels == Channels(sms=SmsChannel(allow_marketing=False))
 
 
 def test_sms_consent_never_passes_to_another_number() -> None:
-    """Where Mailchimp's number is not valid, the merge field's does not take its place."""
+    """Where Mailchimp's number is not valid, the merge field's does not take its place, and a yes to it is a no."""
     found = converted(
         sms_phone_number="12",
         sms_subscription_status="subscribed",
         merge_fields={"TEL": "+34 600 555 012"},
         fields=ListFields(merge_fields={"TEL": MergeField("TEL", "phone")}),
     ).contact
-    assert (found.phone_number, found.channels) == (None, None)
+    assert (found.phone_number, found.channels) == (None, Channels(sms=SmsChannel(allow_marketing=False)))
     assert found.properties["mailchimp_sms_phone_number"] == "12"
     assert found.properties["tel"] == "+34600555012"
 
@@ -575,8 +579,8 @@ def test_consent_is_never_invented(member: Member, rules: ContactRules) -> None:
         assert when in (epoch(member.timestamp_opt), epoch(member.timestamp_signup))
         assert rules.subscription_events != "none"
         assert rules.subscription_events == "all" or (rules.new_since is not None and (when or 0) >= FIRST_SYNC)
-    if found.contact.channels is not None:
-        assert member.sms_subscription_status in ("subscribed", "unsubscribed")
+    if found.contact.channels and found.contact.channels.sms and found.contact.channels.sms.allow_marketing:
+        assert member.sms_subscription_status == "subscribed"
         assert found.contact.phone_number is not None
 
 

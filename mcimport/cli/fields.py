@@ -47,9 +47,14 @@ class CustomField:
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
     """A row for each of the list's merge fields, in the list's order, below HEADS."""
     return [
-        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), target(route) or "left out")
+        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), _place(route, rules) or "left out")
         for route in _listed(fields, rules)
     ]
+
+
+def _place(route: Route, rules: ContactRules) -> str:
+    """Where its values go in fact: where anybody has an SMS status, no merge field's number is the contact's."""
+    return f"properties.{route.property}" if rules.has_sms and route.field == "phone_number" else target(route)
 
 
 def target(route: Route) -> str:

@@ -40,7 +40,7 @@ def preview(
     The only command that shows personal data, on standard output alone.
     """
     from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.convert import make_converter  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.limits import Stop  # noqa: PLC0415 - loads tenacity
     from mcimport.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
 
@@ -52,6 +52,7 @@ def preview(
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
         fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
+        rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import optin_of
+from mcimport.convert.consent import SMS_NO, has_sms_status, optin_of
 from mcimport.convert.contact import RECORD_LIMIT, consent_alone, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
@@ -25,6 +25,7 @@ __all__ = [
     "MAPPING",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
+    "SMS_NO",
     "Route",
     "consent_alone",
     "contact_id",
@@ -33,6 +34,7 @@ __all__ = [
     "fingerprint",
     "given_names",
     "has_permissions",
+    "has_sms_status",
     "is_contact_id",
     "iso",
     "lacks_tags",

@@ -25,7 +25,8 @@ _STATUSES: Mapping[str, OptIn] = {
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
 CHOICES: Mapping[str, OptIn | None] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED", "keep": None}
-_ALLOWED = {"subscribed": True, "unsubscribed": False}
+_SMS_YES = Channels(sms=SmsChannel(allow_marketing=True))
+SMS_NO = Channels(sms=SmsChannel(allow_marketing=False))
 
 SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
 """What is a yes or a no."""
@@ -93,13 +94,22 @@ def put_times(
         contact["timestamp_unsubscribed"] = left
 
 
-def refused_sms(status: Any) -> Channels | None:
+def refused_sms(member: Member) -> Channels | None:
     """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
-    word = label(status)
-    return Channels(sms=SmsChannel(allow_marketing=False)) if word and word != "subscribed" else None
+    return SMS_NO if has_sms_status(member) and member.sms_subscription_status != "subscribed" else None
 
 
-def sms(status: str) -> Channels | None:
-    """Consent to text messages, by Mailchimp's own SMS status; None for every other state than yes and no."""
-    allowed = _ALLOWED.get(status)
-    return None if allowed is None else Channels(sms=SmsChannel(allow_marketing=allowed))
+def has_sms_status(member: Member) -> bool:
+    """Whether Mailchimp says anything of text messages: any JSON at all but null and what is empty."""
+    status = member.sms_subscription_status
+    if status is None or status == "":
+        return False
+    return bool(label(status)) if isinstance(status, str) else status not in ([], {})
+
+
+def sms(status: Any, number: str | None) -> Channels:
+    """Consent to text messages under an SMS status: a yes only for `subscribed`, exactly so spelt, and its number.
+
+    Everything else is a no, also without a number: Ometria may hold a yes from before.
+    """
+    return _SMS_YES if number and status == "subscribed" else SMS_NO

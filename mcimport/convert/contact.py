@@ -82,7 +82,7 @@ def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
         marketing_optin=optin,
         force_optin=True if rules.force_optin and optin in consent.SAID else None,
         timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
-        channels=consent.refused_sms(member.sms_subscription_status),
+        channels=consent.refused_sms(member),
     )
 
 
@@ -154,7 +154,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     draft = Draft()
     put_merge_fields(draft, member.merge_fields, plan.routes, plan.unlisted)
     put_place(draft, member.location)
-    put_phones(draft, member)
+    put_phones(draft, member, has_sms=plan.rules.has_sms)
     optin = _put_status(draft, member.status, plan.optins)
     shown: dict[str, bool] = {}
     if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):

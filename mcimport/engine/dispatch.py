@@ -234,9 +234,11 @@ class Dispatch:
         self._count(outcome)
 
     def _count(self, outcome: Outcome) -> None:
-        """What the whole run may only do so often."""
+        """What the orders from now on have to say: what the run may only do so often, and what was seen of the list."""
         self._events += outcome.events
         self._looked_up += outcome.looked_up
+        if outcome.has_sms:
+            self._rules = replace(self._rules, has_sms=True)
 
     @property
     def _welcome_left(self) -> int:

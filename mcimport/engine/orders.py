@@ -46,7 +46,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         nonce, seals: see `sealed`. settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run.
-        until, has_sms, permissions: see `ContactRules`; as known when the run began.
+        until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
+            began.
         is_first, carried_until: see `Errand`.
         look_ups: how many members the run may still look up in Ometria.
         welcome_left: subscription events that the run may still cause.

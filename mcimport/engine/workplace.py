@@ -225,6 +225,8 @@ class Workplace:
     def _job(self, client: Client, order: Order, desk: Desk) -> Job:
         services, converter = desk.services, self._converter(client, order, desk)
         services.ometria.has_taken |= order.has_taken
+        if order.has_sms:
+            converter.note_sms()  # other workers may have met an SMS status since
         return Job(
             list_key=order.list_key,
             mailchimp=services.mailchimp,

@@ -267,6 +267,13 @@ class Audience:
             [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
         )
 
+    def text_status(
+        self, n: int = 1, who: Who | None = None, *, status: Any, number: Any = "", **fields: Any
+    ) -> People:
+        """Another SMS status, for this number, and any other fields in the same moment; "" for both: who has none."""
+        changes = {"sms_subscription_status": status, "sms_phone_number": number, **fields}
+        return self._each(self._whom(who, n), lambda row: self._put(row, **changes))
+
     def tag(self, n: int = 1, who: Who | None = None, name: str = "just tagged") -> People:
         return self._each(self._whom(who, n), lambda row: self._tag(row, name))
 

@@ -114,6 +114,12 @@ def note_accepted(state: State, run: Run) -> None:
     )
 
 
+def note_sms(state: State, list_id: int) -> None:
+    """Remembers that somebody on the list has an SMS status; never taken back."""
+    with state.transaction():
+        state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
+
+
 def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
     """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
     if outcome.has_sms:
