@@ -43,11 +43,12 @@ class AccountList:
 
 def account_lists(state: State, own: Client, row: ListRow, clients: Sequence[Client]) -> list[AccountList]:
     """Of the account that `row`, a list of the client `own`, goes to. No request is made."""
-    sharing, destinations = _sharing(state, own, row, clients)
-    rows = {_place(one.list_key, one.collection): one for one in lists.overview(state) if _goes_to(one, destinations)}
+    all_rows = lists.overview(state)
+    sharing, destinations = _sharing(state, own, row, clients, all_rows)
+    rows = {_place(one.list_key, one.collection): one for one in all_rows if one.destination in destinations}
     found = {
         _place(key, client.collection(key)): AccountList(key, client.collection(key), client, is_carried=True)
-        for client in sharing.values()
+        for client in reversed(sharing.values())  # of two that have the same list, this one
         for key in (*client.lists, *([row.list_key] if client.name == own.name else []))
     }
     for place, one in rows.items():
@@ -78,10 +79,6 @@ def _place(list_key: str, collection: str) -> tuple[str, str]:
     return list_key.lower(), collection
 
 
-def _goes_to(row: ListRow, destinations: set[str]) -> bool:
-    return row.destination in destinations
-
-
 def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
     """The client that sent the list; if that has another name now, the one that has the list."""
     return sharing.get(row.client) or next((one for one in sharing.values() if row.list_key in one.lists), None)
@@ -90,11 +87,13 @@ def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
 # ---- who shares the account
 
 
-def _sharing(state: State, own: Client, row: ListRow, clients: Sequence[Client]) -> tuple[dict[str, Client], set[str]]:
+def _sharing(
+    state: State, own: Client, row: ListRow, clients: Sequence[Client], rows: Sequence[ListRow]
+) -> tuple[dict[str, Client], set[str]]:
     """The clients of the account, by name, and what the state file knows the account by: one fingerprint a key."""
     sharing = {own.name: own}
     marks = _marks(state, own) | {row.destination}
-    while near := [one for one in clients if one.name not in sharing and marks & _all_marks(state, one)]:
+    while near := [one for one in clients if one.name not in sharing and marks & _all_marks(state, one, rows)]:
         for one in near:
             sharing[one.name] = one
             marks |= _marks(state, one)
@@ -112,10 +111,10 @@ def _marks(state: State, client: Client) -> set[str]:
     return marks
 
 
-def _all_marks(state: State, client: Client) -> set[str]:
+def _all_marks(state: State, client: Client, rows: Sequence[ListRow]) -> set[str]:
     """Where its key cannot be read now, also the accounts that its lists were sent to."""
     try:
         client.ometria_key()
     except ConfigError:
-        return _marks(state, client) | {one.destination for one in lists.overview(state) if one.client == client.name}
+        return _marks(state, client) | {one.destination for one in rows if one.client == client.name}
     return _marks(state, client)

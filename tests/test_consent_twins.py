@@ -495,8 +495,23 @@ def test_the_same_member_in_a_former_collection_is_no_twin(account: Account) -> 
     assert account.mended() == OUT
 
 
-def test_a_consent_that_another_clients_settings_change_is_no_subscription(account: Account) -> None:
-    """What counts is what that client's rules make of the member: of a pending one, no opt-in."""
+@pytest.mark.parametrize(("permission", "optin"), [('"Email"', OUT), ('""', NEITHER)])
+def test_what_counts_is_what_the_other_clients_rules_make_of_a_member(
+    account: Account, permission: str, optin: str
+) -> None:
+    """Subscribed without the permission that the client asks for is no opt-in; it is where it asks for none."""
+    audience = of_another_client(account)
+    more = f"{account.acme.more}\nconsent.permission = {permission}"
+    account.configure(Client("beta", [account.b], OTHER_KEY, more=more))
+    twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
+    account.sync()
+    audience.edit_unseen(twin, marketing_permissions=[{"text": "Email", "enabled": False}])
+    account.deleted()
+    assert account.mended() == optin
+
+
+def test_a_pending_twin_does_not_count(account: Account) -> None:
+    """It was subscribed when Ometria heard of it; now it is neither yes nor no."""
     audience = of_another_client(account)
     twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
     account.sync()
