@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 
 from mcimport.cli import app
@@ -27,6 +29,9 @@ from mcimport.sandbox.server import Sandbox
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# The command line is put together once a process, not once a command: it takes longer than many a command does.
+pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 
 CONFIG = """\
 [retry]
