@@ -41,7 +41,8 @@ def whole(importer: Importer, status: str = "subscribed") -> list[Person]:
 
 
 def synced(stage: Stage, size: int, *, most: str = "5%", **knobs: Any) -> Importer:
-    importer = stage(size=size, reads_per_second=100_000, **knobs)
+    """On both sides nothing has to settle: what was pushed is stored at once, and so is not waited for."""
+    importer = stage(size=size, reads_per_second=100_000, settling=0, **knobs)
     importer.configure(RECONCILING, most=most)
     assert importer("sync").code == 0
     return importer
@@ -591,7 +592,7 @@ def test_without_anybody_to_ask_it_does_not_mend(stage: Stage) -> None:
 
 def test_of_several_clients_each_is_compared_with_its_own_keys(stage: Stage) -> None:
     """One that differs is told first, another's failure touches nobody; the exit code is the worst of all."""
-    importer = stage(reads_per_second=100_000)
+    importer = stage(reads_per_second=100_000, settling=0)
     clients = several(importer, ["a", "b", "c"], size=40)
     text = importer.config.read_text(encoding="utf-8").replace(
         "wait = 0\n", "wait = 0\n\n[reconcile]\nsettling = 0\n", 1

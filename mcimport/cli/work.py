@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import signal
@@ -142,14 +143,14 @@ def _share_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
+@functools.cache
 def _tidy_rarely() -> None:
     """Modules and settings stay: the collector need not look through them again and again while pages come and go.
 
     Once a process, for what is garbage at that moment stays, too.
     """
-    if not gc.get_freeze_count():
-        gc.freeze()
-        gc.set_threshold(GARBAGE, 5, 10)
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 5, 10)
 
 
 @contextmanager

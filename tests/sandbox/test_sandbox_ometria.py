@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import ometria
 import pytest
+from conftest import PLAIN
 
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
@@ -40,7 +41,11 @@ def contact(number: int = 1, **more: Any) -> dict[str, Any]:
 
 def push(box: Sandbox, records: Any) -> httpx.Response:
     return httpx.post(
-        f"{box.ometria_url}/push", json=records, headers={"X-Ometria-Auth": box.ometria_key}, trust_env=False
+        f"{box.ometria_url}/push",
+        json=records,
+        headers={"X-Ometria-Auth": box.ometria_key},
+        trust_env=False,
+        verify=PLAIN,
     )
 
 
@@ -80,7 +85,7 @@ def test_a_wrong_key_is_403(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="may not") as refused:
         client(box, "wrong").push.post(data=[contact()])
     assert refused.value.args
-    assert httpx.get(f"{box.ometria_url}/contacts", trust_env=False).status_code == 403
+    assert httpx.get(f"{box.ometria_url}/contacts", trust_env=False, verify=PLAIN).status_code == 403
     assert box.contacts() == {}
 
 
@@ -137,7 +142,7 @@ def test_the_shape_of_a_push_is_checked_at_once(box: Sandbox, records: Any, stat
     """1 to 100 records of one known type, each at most 60,000 bytes; else nothing of it is taken."""
     body = httpx.Request("POST", "http://example.com", json=records).content
     headers = {"X-Ometria-Auth": box.ometria_key}
-    answer = httpx.post(f"{box.ometria_url}/push", content=body, headers=headers, trust_env=False)
+    answer = httpx.post(f"{box.ometria_url}/push", content=body, headers=headers, trust_env=False, verify=PLAIN)
     assert answer.status_code == status
     assert bool(box.contacts()) == (status == 202)
 
@@ -265,7 +270,8 @@ def test_more_reads_than_the_limit_in_a_second_are_429(box: Sandbox) -> None:
     box.knobs.reads_per_second = 4
     headers = {"X-Ometria-Auth": box.ometria_key}
     codes = [
-        httpx.get(f"{box.ometria_url}/push/_errors", headers=headers, trust_env=False).status_code for _ in range(5)
+        httpx.get(f"{box.ometria_url}/push/_errors", headers=headers, trust_env=False, verify=PLAIN).status_code
+        for _ in range(5)
     ]
     assert codes == [200] * 4 + [429]
     assert push(box, [contact()]).status_code == 202
