@@ -11,7 +11,7 @@ from mcimport.compare import NAMES, Seen, Versions
 from mcimport.convert import has_permissions, is_contact_id, member_id, optin_of, routes
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
-from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
+from mcimport.run_converter import RunConverter, Welcome
 from mcimport.task import Task
 from mcimport.times import epoch
 
@@ -40,7 +40,7 @@ class Look:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        fields = FieldsInTime(task.services.mailchimp, task.list_key)
+        fields = task.new_fields()
         self.rules: ContactRules = replace(task.rules, subscription_events="none")
         self._has_permissions = has_permissions(fields.read(), self.rules)
         known = routes(fields.read(), self.rules).items()

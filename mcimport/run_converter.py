@@ -98,11 +98,16 @@ class FieldsInTime:
     """A list's own fields: read when they are first needed, or earlier, beside something else that takes its time.
 
     Safe to share between threads.
+
+    Args:
+        is_asked: ask the list whether it has marketing permissions: it was not read yet, or some were seen, which may
+            be switched off now. Else nobody had any, and whoever has some since shows them.
     """
 
-    def __init__(self, mailchimp: Mailchimp, list_key: str) -> None:
+    def __init__(self, mailchimp: Mailchimp, list_key: str, *, is_asked: bool = False) -> None:
         self._mailchimp = mailchimp
         self._list_key = list_key
+        self._is_asked = is_asked
         self._lock = threading.Lock()
         self._known: ListFields | None = None
 
@@ -123,6 +128,8 @@ class FieldsInTime:
             return self._known
 
     def _read(self) -> ListFields:
+        if not self._is_asked:
+            return replace(self._mailchimp.list_fields(self._list_key), has_permissions=False)
         with ThreadPoolExecutor(1, thread_name_prefix="permissions") as pool:
             has_some = pool.submit(self._mailchimp.has_permissions, self._list_key)
             fields = self._mailchimp.list_fields(self._list_key)

@@ -134,13 +134,17 @@ class Task:
         """The list's own fields will be needed: they may be read while something else takes its time."""
         if not self.engine.reads_here:
             return
-        self._fields = FieldsInTime(self.services.mailchimp, self.list_key)
+        self._fields = self.new_fields()
         self._fields.begin()
 
     def fields(self) -> FieldsInTime:
         """For one run: the next one reads them anew."""
-        found, self._fields = self._fields or FieldsInTime(self.services.mailchimp, self.list_key), None
+        found, self._fields = self._fields or self.new_fields(), None
         return found
+
+    def new_fields(self) -> FieldsInTime:
+        is_asked = self.row.sync_point is None or bool(self.row.permissions)
+        return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))

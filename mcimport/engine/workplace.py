@@ -246,7 +246,8 @@ class Workplace:
             known = desk.converters.get((order.list_key, order.run_id))
             if known is None:
                 desk.services.trace.begin(order.list_key, order.run_id)
-                fields = FieldsInTime(desk.services.mailchimp, order.list_key)
+                is_asked = order.is_first or bool(order.permissions)
+                fields = FieldsInTime(desk.services.mailchimp, order.list_key, is_asked=is_asked)
                 welcome = Welcome(limit=order.welcome_left, most=0, events=())
                 known = RunConverter(desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warn)
                 desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
