@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import CONFIG, Importer, Stage
 
-from mcimport import held
+from mcimport import held, ometria_reading
+from mcimport.config import load
+from mcimport.engine.orders import Order, sealed, settings_of
+from mcimport.engine.workplace import Workplace
+from mcimport.limits import Stop
+from mcimport.models import LookUps, Window
 from mcimport.sandbox.ledger import most_in_any_second
 from mcimport.times import iso
 
@@ -135,9 +141,12 @@ def test_who_is_not_in_ometria_comes_to_be_there_as_neither(stage: Stage) -> Non
     assert "could not be looked up" not in ended.err
 
 
-@pytest.mark.parametrize("why", ["not answered", "500", "html"])
-def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(stage: Stage, why: str) -> None:
+@pytest.mark.parametrize("why", ["not answered", "500", "html", "429"])
+def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
     """They are sent as neither, as ever: a yes must not stay; and somebody has to know what that may have lifted."""
+    monkeypatch.setattr(ometria_reading, "BUSY_FOR", 0.0)
     importer, member = synced(stage, single_contacts=why != "not answered")
     in_ometria(importer, member, OUT)
     become(importer, member, "pending")
@@ -513,3 +522,68 @@ def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
     importer("reconcile", "--mend", "--yes")
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["firstname"]) == (OUT, "Later")
+
+
+# ---- over workers elsewhere
+
+
+def page_order(importer: Importer, **changes: Any) -> Order:
+    """For the whole list of the importer's one client, as a coordinator would send it."""
+    client = load(config=importer.config, environ={}).clients["acme"]
+    made = Order(
+        kind="page",
+        id="one",
+        epoch=1,
+        memory="m",
+        reply_to="q",
+        client="acme",
+        list_key=importer.box.list_key,
+        run_id=1,
+        nonce="n",
+        seals=sealed(client, "n"),
+        settings=settings_of(client, importer.box.list_key, leader="acme"),
+        window=Window(number=0, sweep="listed", since=None, until=2_000_000_000),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
+    """In all pages of a run together; what it has used goes back, and who could not be looked up is counted."""
+    importer = stage(settling=0.0)
+    members = [planted(importer, "pending") for _ in range(5)]
+    for one in members:
+        in_ometria(importer, one, OUT, email=one["email_address"])
+    stop = Stop()
+    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
+    order = page_order(importer, look_ups=LookUps(7, 0))
+    first, second = place.carry_out(order).outcome, place.carry_out(order).outcome
+    stop.at_once()
+    assert first is not None
+    assert second is not None
+    assert (first.looked_up, first.remarks) == (LookUps(5, 0), ())
+    assert (second.looked_up, second.remarks) == (LookUps(2, 0), (("consent_unknown", 3),))
+    assert len(looked_up(importer)) == 7
+
+
+def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
+    """As the coordinator says, who has the state file."""
+    importer = stage(settling=0.0)
+    planted(importer, "pending")
+    stop = Stop()
+    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
+    reply = place.carry_out(page_order(importer, is_first=True, look_ups=LookUps(7, 7)))
+    stop.at_once()
+    assert reply.outcome is not None
+    assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
+
+
+def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(stage: Stage) -> None:
+    """By the sync point from which the run began; it is the coordinator's to know."""
+    importer = stage(settling=0.0)
+    member = planted(importer, "unsubscribed")
+    stop = Stop()
+    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
+    place.carry_out(page_order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    stop.at_once()
+    assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
+    assert "timestamp_unsubscribed" not in contact_of(importer, member)

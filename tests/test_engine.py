@@ -445,6 +445,7 @@ def test_what_is_not_alike_is_refused_before_any_request(
         ('lists = ["', 'fields.SIZE = "properties.fit"\nlists = ["'),
         ('lists = ["', 'consent.cleaned = "unspecified"\nlists = ["'),
         ("requests_per_second = 500", "requests_per_second = 8"),
+        ("reads_per_second = 1000", "reads_per_second = 4"),
         ("127.0.0.1", "localhost"),
         ('mailchimp_api_key = "', 'mailchimp_api_key = "another'),
         ('ometria_api_key = "', 'ometria_api_key = "another'),

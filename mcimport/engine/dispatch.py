@@ -223,7 +223,7 @@ class Dispatch:
         """
         if self._fence or self._is_leaving or not (own := self._backlog.take_own()):
             return
-        self._errand.services.ometria.rest(TAKEN_OVER)
+        self._errand.services.rest(TAKEN_OVER)
         welcome = Welcome(limit=self._welcome_left, most=0, events=())
         errand = replace(self._errand, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
         self.is_silenced |= self._here.drive(errand, own, {}, self._record_own)

@@ -154,6 +154,7 @@ def settings_of(client: Client, list_key: str, leader: str) -> str:
         *(__version__, leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
+        client.ometria.reads_per_second,
     ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 

@@ -269,7 +269,7 @@ class Workplace:
         """Another worker may have had the account until now."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
-        services.ometria.rest(TAKEN_OVER)
+        services.rest(TAKEN_OVER)
         return Desk(services, stack.close)
 
     def _room(self, client: Client) -> Room:
