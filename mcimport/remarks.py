@@ -5,7 +5,12 @@ The keys travel between machines and are no words for a person; the words are ch
 
 from __future__ import annotations
 
-REMARKS: dict[str, tuple[str, str]] = {}
+REMARKS: dict[str, tuple[str, str]] = {
+    "opt-in to come": (
+        "{number} member opted in at a time that has not come yet: that is no subscription event",
+        "{number} members opted in at a time that has not come yet: that is no subscription event",
+    ),
+}
 """Key to the words for one member, and for several; `{number}` is filled in."""
 
 

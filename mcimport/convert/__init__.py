@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import optin_of
+from mcimport.convert.consent import MOST_AHEAD, optin_of
 from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
@@ -15,6 +15,7 @@ from mcimport.times import epoch, iso
 __all__ = [
     "CONTACT_FIELDS",
     "MAPPING",
+    "MOST_AHEAD",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "Route",

@@ -25,6 +25,10 @@ _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
 _CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
 _ALLOWED = {"subscribed": True, "unsubscribed": False}
 
+# Seconds by which a member's last change may be later than `until` and be believed: it is read after that, and where
+# Mailchimp sends no clock, `until` lies five minutes and more in the past.
+MOST_AHEAD = 600
+
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
@@ -48,10 +52,9 @@ def unknown(status: Any) -> str:
     return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"
 
 
-def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: ContactRules) -> str | None:
-    """`timestamp_subscribed` of a subscribed member: None where it would announce old history as an event."""
-    when = opted or signed_up
-    if when is None or rules.subscription_events == "none":
+def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
+    """`timestamp_subscribed` of a member who subscribed then: None where it would announce old history as an event."""
+    if rules.subscription_events == "none":
         return None
     if rules.subscription_events == "all":
         return when[1]
@@ -59,15 +62,32 @@ def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: Conta
     return when[1] if new else None
 
 
+def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
+    """Whether nobody can have opted in then: a day and a month that were swapped, say.
+
+    Whoever opts in changes by it. So a member of a first page who changed, and opted in, a little after `until` is no
+    such one; whose last change lies in the future itself is.
+    """
+    if rules.until is None or moment <= rules.until:
+        return False
+    changed = instant(last_changed)
+    return changed is None or moment > changed[0] or changed[0] > rules.until + MOST_AHEAD
+
+
 def put_times(
     contact: dict[str, Any], member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules
-) -> None:
-    """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
+) -> bool:
+    """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`.
+
+    Returns whether a subscription event was left out for its time, which has not come yet.
+    """
     signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)
     if acquired := signed_up or opted:
         contact["timestamp_acquired"] = acquired[1]
     if optin == "EXPLICITLY_OPTEDIN":
-        if subscribed := subscribed_at(opted, signed_up, rules):
+        if (when := opted or signed_up) and (subscribed := subscribed_at(when, rules)):
+            if is_yet_to_come(when[0], member.last_changed, rules):
+                return True
             contact["timestamp_subscribed"] = subscribed
     elif (
         optin == "EXPLICITLY_OPTEDOUT"
@@ -75,6 +95,7 @@ def put_times(
         and (left := instant(member.last_changed))
     ):
         contact["timestamp_unsubscribed"] = left[1]
+    return False
 
 
 def sms(status: str) -> Channels | None:

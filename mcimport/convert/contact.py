@@ -130,7 +130,9 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     opted = instant(member.timestamp_opt)
     if opted:
         draft.properties["mailchimp_opted_in"] = opted[1]
-    consent.put_times(draft.contact, member, optin, opted, plan.rules)
+    if consent.put_times(draft.contact, member, optin, opted, plan.rules):
+        draft.remark("opt-in to come")
+        draft.note("timestamp_subscribed", "a time that has not come yet: left out")
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,
@@ -141,7 +143,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         properties=draft.properties,
         **draft.contact,
     )
-    return Converted(contact, tuple(draft.warnings), tuple(draft.notes))
+    return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks))
 
 
 def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:

@@ -23,13 +23,14 @@ class Draft:
         phones: what was typed, to be read when the country is known.
     """
 
-    __slots__ = ("contact", "country", "notes", "phones", "properties", "warnings")
+    __slots__ = ("contact", "country", "notes", "phones", "properties", "remarks", "warnings")
 
     def __init__(self) -> None:  # by hand, for there is one for every member: a dataclass takes twice as long
         self.contact: dict[str, Any] = {}
         self.properties: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.notes: list[tuple[str, str]] = []
+        self.remarks: list[str] = []
         self.country = ""
         self.phones: list[tuple[Route, Any]] = []
 
@@ -39,6 +40,10 @@ class Draft:
 
     def note(self, name: str, why: str) -> None:
         self.notes.append((name, why))
+
+    def remark(self, key: str) -> None:
+        """Counts this member under one of `remarks.REMARKS`."""
+        self.remarks.append(key)
 
 
 def put_merge_fields(
