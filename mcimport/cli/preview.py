@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,9 +46,11 @@ def preview(
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
     row = _remembered(known, chosen, key)
-    rules = chosen.rules(key, row.new_since if row else None)
+    # Until somebody was accepted, each sync begins the history anew.
+    rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
+        rules = replace(rules, until=services.mailchimp.glance(key, "listed", None, 1).at_most)
         fields = services.mailchimp.list_fields(key)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit

@@ -85,6 +85,8 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) 
         done = run(state, run_id)
         letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
+        if outcome.pushed:
+            lists.note_accepted(state, done)
 
 
 def finish(
@@ -95,12 +97,13 @@ def finish(
     *,
     costs: Costs = NOTHING,
     is_silenced: bool = False,
+    is_accepted: bool = False,
 ) -> Run:
     """Ends a run; a completed one moves the sync point, if it is one that may.
 
     `costs`: as in `record`.
     `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
-    letters.
+    letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
@@ -111,11 +114,18 @@ def finish(
         if status == "completed":
             letters.count_taken_along(state, done)
             lists.note_carried(state, done)
+        if is_accepted or (status == "completed" and _had_nobody(state, done)):
+            lists.note_accepted(state, done)
         if is_silenced and done.until is not None:
             lists.no_longer_new(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
             lists.advance(state, done.list_id, done.until)
     return done
+
+
+def _had_nobody(state: State, done: Run) -> bool:
+    """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
+    return bool(done.moves_sync_point) and not letters.count_open(state, done.list_id)
 
 
 def reopen(state: State, run_id: int) -> None:
