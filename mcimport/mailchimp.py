@@ -260,6 +260,7 @@ class Mailchimp:
             **({"since_last_changed": iso(whom.since)} if whom.since is not None else {}),
             **({"before_last_changed": iso(whom.until + 1)} if whom.until is not None else {}),
             **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
+            **({"before_timestamp_opt": iso(whom.latest + 1)} if whom.latest is not None else {}),
         }
         return self._get(f"lists/{list_key}/members", params, COUNT).total_items
 

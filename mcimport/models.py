@@ -170,7 +170,7 @@ class ContactRules:
 
 @dataclass(frozen=True, slots=True)
 class OptedIn:
-    """Subscribed members who changed last in the span `(since, until]` and opted in at `opted` or later.
+    """Subscribed members who changed last in the span `(since, until]` and opted in from `opted` to `latest`.
 
     None: no bound on that side.
     """
@@ -178,6 +178,7 @@ class OptedIn:
     since: int | None = None
     until: int | None = None
     opted: int | None = None
+    latest: int | None = None
 
 
 class Converted(msgspec.Struct, frozen=True, gc=False):

@@ -14,9 +14,18 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from mcimport.costs import Meter
-from mcimport.errors import FatalError, MissingError, RejectedError, RetriableError, ThrottledError
+from mcimport.errors import (
+    FatalError,
+    McimportError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ServiceError,
+    ThrottledError,
+    UnreachableError,
+)
 from mcimport.http import Answer, Wire, check
-from mcimport.limits import DESK, Pacer, Patience, patiently
+from mcimport.limits import DESK, Pacer, Patience, Turn, patiently
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
@@ -69,6 +78,7 @@ class Ometria:
         batch: records a push, at most 100.
 
     `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
+    `perhaps_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
     """
 
     def __init__(
@@ -80,6 +90,7 @@ class Ometria:
         self._patience = replace(patience, retried=self._again)
         self.batch = batch
         self.has_taken = False
+        self.perhaps_taken = False
 
     def close(self) -> None:
         self._wire.close()
@@ -173,6 +184,15 @@ class Ometria:
         DESK.leave()
         with self._meter.timed("waited_limiter"):
             turn = self._pacer.turn(self._patience.stop)
+        try:
+            rejected = self._posted(turn, body, size)
+        except McimportError as error:
+            self.perhaps_taken |= not _is_refusal(error)
+            raise
+        self.perhaps_taken |= rejected < size
+        return rejected
+
+    def _posted(self, turn: Turn, body: bytes, size: int) -> int:
         self._meter.count("ometria_requests")
         try:
             with self._meter.timed("waited_ometria"):
@@ -202,6 +222,13 @@ class Ometria:
         self._meter.count("ometria_requests")
         with self._meter.timed("waited_ometria"):
             return check("Ometria", self._wire.send("GET", path, params=params))
+
+
+def _is_refusal(error: McimportError) -> bool:
+    """Whether it is certain that nothing of what was sent was taken. (A 408 may come of a slow answer, too.)"""
+    if isinstance(error, UnreachableError):
+        return True
+    return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
 
 
 def _json(answer: Answer) -> Answer:

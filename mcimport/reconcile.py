@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
@@ -56,13 +57,15 @@ def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
     _notice_unfinished(task)
     run_id = runs.begin(task.state, task.row, "reconcile", None, moves_sync_point=False)
     task.begin(run_id)
-    with recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
+    with first_sync.first_try(task), recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
         survey = Survey(task, run_id, sides, house.clients)
         found = survey.compare()
         if wish.mend and found.differing:
             found = _mended(survey, wish, found, house)
     runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
     _remember(task, found)
+    if wish.mend and not (found.refusal or found.unclear):
+        lists.note_unchecked(task.state, task.row.id, None)
     return found
 
 
@@ -83,6 +86,8 @@ def _mended(survey: Survey, wish: Wish, found: Comparison, house: House) -> Comp
         refusal = "nothing was mended: it was not agreed to"
     if refusal:
         return replace(found, refusal=refusal)
+    if task.row.accepted_at is None:
+        first_sync.begin(task, first_sync.present(task))
     mend = Mend(survey)
     with ElsewhereSubscribed(survey, house.accounts) as elsewhere:
         mend.all(elsewhere)

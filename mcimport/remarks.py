@@ -37,6 +37,10 @@ REMARKS: dict[str, tuple[str, str]] = {
         "1 member who cannot be sent whole could not be opted out either: Ometria refused the record",
         "{number} members who cannot be sent whole could not be opted out either: Ometria refused the records",
     ),
+    "opt-in to come": (
+        "{number} member opted in at a time that has not come yet: that is no subscription event",
+        "{number} members opted in at a time that has not come yet: that is no subscription event",
+    ),
 }
 """Key to the words for one member, and for several; `{number}` is filled in."""
 

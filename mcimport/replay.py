@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count, groupby
 
+from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
 from mcimport.convert import is_contact_id
@@ -133,9 +134,12 @@ def _replay(task: Task, group: Sequence[Letter]) -> None:
 def _replay_run(task: Task, windows: Sequence[Window]) -> None:
     run_id = runs.begin(task.state, task.row, "replay", None, moves_sync_point=False)
     task.begin(run_id)
-    with recorded_end(task, run_id):
-        runs.plan(task.state, run_id, None, 0, windows)
-    carry_out(task, run_id, windows, {})
+    with first_sync.first_try(task):
+        with recorded_end(task, run_id):
+            page = first_sync.present(task)
+            first_sync.begin(task, page)
+            runs.plan(task.state, run_id, None, 0, windows)
+        carry_out(task, run_id, windows, {}, until=page.at_most)
 
 
 def _windows(task: Task, group: Sequence[Letter]) -> Iterator[Window]:

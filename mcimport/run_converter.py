@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from mcimport.convert import has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
+from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
 from mcimport.errors import McimportError, RetriableError, ServiceError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
@@ -68,7 +68,8 @@ def opted_in(rules: ContactRules, spans: Sequence[Span]) -> tuple[OptedIn, ...]:
     if len(spans) > MOST_COUNTED:
         starts = [start for start, _ in spans if start is not None]
         spans = [(min(starts) if len(starts) == len(spans) else None, None)]
-    return tuple(OptedIn(start, end, opted) for start, end in spans)
+    latest = None if rules.until is None else rules.until + MOST_AHEAD  # beyond it no opt-in is an event
+    return tuple(OptedIn(start, end, opted, latest) for start, end in spans)
 
 
 def allowed(

@@ -7,14 +7,15 @@ It ends when no window is pending; the sync point moves then, and only then.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 
-from mcimport import windows
+from mcimport import first_sync, windows
 from mcimport.accounts import Services
+from mcimport.archive_check import compare_archived
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import (
@@ -75,8 +76,14 @@ def sync_list(task: Task, wish: Wish) -> None:
     if task.services.stop.asked.is_set():
         raise InterruptedRunError("stopped")
     if wish.since == "now":
-        _begin_now(task)
+        with first_sync.first_try(task):
+            _begin_now(task)
         return
+    with first_sync.first_try(task):
+        _begin(task, wish, unfinished)
+
+
+def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
     since, kind = _beginning(task, wish)
     if kind != "full":
         _notice_mapping(task)
@@ -86,11 +93,15 @@ def sync_list(task: Task, wish: Wish) -> None:
         plan = _planned(task, since, kind)
         runs.plan(
             *(task.state, run_id, plan.until, plan.total, plan.windows),
-            instead_of=unfinished,
+            instead_of=instead_of,
             mapping=_mapping(task, kind),
         )
-    run = carry_out(task, run_id, plan.windows, plan.pages)
-    if kind == "full":
+    _carry_out(task, run_id, plan.windows, plan.pages)
+
+
+def _carry_out(task: Task, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
+    run = carry_out(task, run_id, pending, pages, afterwards=lambda run_id: compare_archived(task, run_id))
+    if run.kind == "full":
         letters.close_covered(task.state, run)
 
 
@@ -104,9 +115,11 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
         )
     runs.reopen(task.state, unfinished.id)
     task.begin(unfinished.id)
-    run = carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
-    if run.kind == "full":
-        letters.close_covered(task.state, run)
+    with first_sync.first_try(task):
+        if task.row.accepted_at is None:
+            with recorded_end(task, unfinished.id):
+                first_sync.begin(task, first_sync.present(task))
+        _carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
 
 
 def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:
@@ -145,11 +158,11 @@ def _begin_now(task: Task) -> None:
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.begin(run_id)
     with recorded_end(task, run_id):
-        page = first_page(task.services.mailchimp, task.list_key, "listed", None, 1)
+        page = first_page(task.services.mailchimp, task.list_key, "listed", None, first_sync.ASKED_FOR)
         task.warn(page.clock_warning)
-        lists.note_first_sync(task.state, task.row.id, page.settled + 2, page.at_most)
+        first_sync.begin(task, page)
         runs.plan(task.state, run_id, page.settled, 0, [], mapping=_mapping(task, "incremental"))
-    runs.finish(task.state, run_id, "completed")
+    runs.finish(task.state, run_id, "completed", is_accepted=True)
 
 
 def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
@@ -162,11 +175,9 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     listed = first_page(mailchimp, task.list_key, "listed", since, size)
     task.warn(listed.clock_warning)
     firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
-    if begun_before is None:
-        lists.note_first_sync(task.state, task.row.id, listed.settled + 2, listed.at_most)
-        task.refresh()
-    else:
-        archived_since = max(begun_before - 1, since or 0)
+    first_sync.begin(task, listed)
+    if begun_before is not None:
+        archived_since = max(begun_before - windows.OVERLAP - 1, since or 0)
         archived = first_page(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     _note_sms(task, [page for _, _, page in firsts])

@@ -82,6 +82,7 @@ class Task:
         unsendable: how many members could not be sent, by reason.
         remarks: on how many members a remark was made, by its key.
         permissions: the texts of the marketing permissions that members have.
+        perhaps_held: an earlier run of this state file may have pushed somebody.
     """
 
     client: Client
@@ -98,6 +99,7 @@ class Task:
     unsendable: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
+    perhaps_held: bool = False
     _fields: FieldsInTime | None = None
 
     def begin(self, run_id: int) -> None:
@@ -113,14 +115,14 @@ class Task:
 
     @property
     def is_first(self) -> bool:
-        """Ometria has accepted no contact of this list yet, as far as this state file knows."""
-        return self.row.accepted_at is None
+        """Ometria has accepted no contact of this list yet, as far as is known from this state file and a look."""
+        return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
 
     def is_first_run(self, run: Run) -> bool:
         """As `is_first`; a first run that was cut off stays one when it goes on."""
-        row = self.row
-        is_resumed = row.accepted_at == run.started_at and row.sync_point is None and row.unchecked_at is None
-        return self.is_first or is_resumed
+        if self.row.sync_point is not None or self.row.unchecked_at is not None:
+            return self.is_first
+        return self.is_first or not runs.has_pushed(self.state, self.row.id, but=run.id)
 
     @property
     def rules(self) -> ContactRules:
@@ -204,18 +206,31 @@ def _adopted(state: State, former: ListRow, client: str) -> ListRow:
     return lists.by_id(state, former.id)
 
 
-def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping[int, Page]) -> Run:
-    """Works off a planned run and ends it. Raises what ended it early, once that is on record."""
+def carry_out(
+    task: Task,
+    run_id: int,
+    windows: Sequence[Window],
+    pages: Mapping[int, Page],
+    *,
+    until: int | None = None,
+    afterwards: Callable[[int], None] = lambda _: None,
+) -> Run:
+    """Works off a planned run and ends it. Raises what ended it early, once that is on record.
+
+    `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
+    when all windows are worked off, and is a part of the run.
+    """
     run = runs.run(task.state, run_id)
     if task.client.ometria.force_optin:
         task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
-    rules, welcome = _welcome(task, run, windows)
+    rules, welcome = _welcome(task, run, windows, until)
     with recorded_end(task, run_id):
         is_silenced = task.engine.drive(
             _errand(task, run, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
         )
+        afterwards(run_id)
     done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
     task.refresh()
     return done
@@ -268,7 +283,7 @@ def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Erra
     )
 
 
-def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRules, Welcome]:
+def _welcome(task: Task, run: Run, windows: Sequence[Window], until: int | None) -> tuple[ContactRules, Welcome]:
     """Who is new to this run, and how many events that may be: for nobody else is the time of an opt-in sent.
 
     Dead letters that are read again are spans of their own; a replay may meet whoever is new to the list.
@@ -276,7 +291,7 @@ def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRu
     replayed = [window for window in windows if window.letter_id is not None]
     spans: list[Span] = [(window.since, window.until) for window in replayed]
     many = sum(1 if window.only else sys.maxsize for window in replayed)
-    rules = replace(task.rules, until=run.until)
+    rules = replace(task.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
         never_sent: list[Span] = [(one.since, one.until) for one in letters.open_of(task.state, task.row.id)]
         rules = new_to(rules, task.row.sync_point, [*spans, *never_sent])

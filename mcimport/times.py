@@ -16,8 +16,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
-# fromisoformat alone would also take week dates, bare hours, any separator and times that name no offset.
-_is_time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII).fullmatch
+# fromisoformat alone would also take week dates, bare hours and any separator.
+_is_time = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII).fullmatch
 
 
 Instant = tuple[int, str]
@@ -34,10 +34,10 @@ _SECONDS = {f"{second:02}+00:00": second for second in range(60)}
 
 
 def epoch(text: Any) -> int | None:
-    """Seconds UTC of an ISO 8601 time with an offset or `Z`; a fraction is dropped.
+    """Seconds UTC of an ISO 8601 time, which is in UTC where it names no offset; a fraction is dropped.
 
-    None for anything else: another type, blanks, a time without an offset, a date that does not exist or lies in the
-    first or last year of the calendar. What is not None always goes back through `iso`.
+    None for anything else: another type, blanks, a date that does not exist or lies in the first or last year of the
+    calendar. What is not None always goes back through `iso`.
     """
     try:
         return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]]
@@ -58,7 +58,7 @@ def instant(text: Any) -> Instant | None:
         seconds = epoch(text)
     if seconds is None:
         return None
-    return seconds, text if len(text) == USUAL_LENGTH and text[-6:] == "+00:00" else iso(seconds)
+    return seconds, text if _is_usual(text) else iso(seconds)
 
 
 def _read(text: str) -> int | None:
@@ -69,13 +69,18 @@ def _read(text: str) -> int | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    since = moment - _EPOCH
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     seconds = since.days * 86_400 + since.seconds
     if not _FIRST <= seconds <= _LAST:
         return None
-    if len(text) == USUAL_LENGTH and text[17:] in _SECONDS and len(_DAYS) < _MOST_DAYS:
+    if _is_usual(text) and len(_DAYS) < _MOST_DAYS:
         _DAYS[text[:11]] = seconds - _MINUTES[text[11:17]] - _SECONDS[text[17:]]
     return seconds
+
+
+def _is_usual(text: str) -> bool:
+    """Whether this time, which exists, is written as Mailchimp writes times."""
+    return len(text) == USUAL_LENGTH and text[10] == "T" and text[17:] in _SECONDS
 
 
 def iso(seconds: int) -> str:

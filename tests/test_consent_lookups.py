@@ -69,7 +69,7 @@ def test_keep_leaves_a_consent_as_ometria_has_it(stage: Stage, status: str, befo
     assert (held["marketing_optin"], held["properties"]["mailchimp_status"]) == (before, status)
     assert (held["@force_optin"], "timestamp_unsubscribed" in held) == (False, False)
     assert (ended.line["contacts_pushed"], ended.line["opted_in"], ended.line["opted_out"]) == (1, 0, 0)
-    assert not [one for one in importer.box.requests if "/contacts" in one.path]
+    assert looked_up(importer) == []
 
 
 # ---- neither yes nor no
@@ -191,13 +191,14 @@ def test_so_many_are_looked_up_in_a_run_and_no_more(stage: Stage, monkeypatch: p
     assert (consents.count(OUT), consents.count(NEITHER)) == (7, 3)
 
 
-def test_a_lists_first_run_asks_nothing_of_ometria(stage: Stage) -> None:
-    """Nobody of the list is there yet; everybody is sent as their status says."""
+def test_a_lists_first_run_asks_of_nobody_what_ometria_holds(stage: Stage) -> None:
+    """Nobody of the list is there yet, as one page of its contacts shows; everybody is sent as their status says."""
     importer = stage(size=300)
     planted(importer, "pending")
     planted(importer, "unsubscribed")
     assert importer("sync").code == 0
-    assert {one.path for one in importer.box.requests if one.side == "ometria"} == {"/push"}
+    assert {one.path for one in importer.box.requests if one.side == "ometria"} == {"/contacts", "/push"}
+    assert looked_up(importer) == []
 
 
 def test_a_first_run_that_was_cut_off_is_one_when_it_goes_on(stage: Stage) -> None:

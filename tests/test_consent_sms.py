@@ -221,17 +221,16 @@ def test_a_status_on_a_later_page_counts_from_there_on(stage: Stage) -> None:
     """In one run, though no first page shows it: here by one worker, so that page follows page."""
     importer = stage()
     importer.configure(CONFIG + "mailchimp.window = 50\nmailchimp.connections = 1\n")
+    began = importer.box.clock.second() - 1_000
     for number in range(120):
-        invite(importer, f"a{number}", merge_fields={"PHONE": C})
-    importer.box.clock.advance(60)
-    ada = texted(importer)
-    importer.box.clock.advance(60)
+        invite(importer, f"a{number}", merge_fields={"PHONE": C}, at=began + number)
+    ada = texted(importer, at=began + 60)
     assert importer("sync").code == 0
     contacts = {contact_id: one for (_, contact_id), one in importer.box.contacts().items()}
     pushes = [[contacts[contact_id] for contact_id in one.ids] for one in importer.box.requests if one.ids]
     (first,) = [place for place, some in enumerate(pushes) if held(importer, ada) in some]
     after = [one for some in pushes[first + 1 :] for one in some]
-    assert len(after) >= 50
+    assert len(after) >= 20
     assert {one.get("phone_number") for one in after} == {None}
     assert {one["properties"]["phone"] for one in after} == {C}
 

@@ -436,11 +436,42 @@ def test_the_sync_point_never_moves_backwards(state: State, row: ListRow) -> Non
         assert lists.by_id(state, row.id).sync_point == expected
 
 
-def test_the_first_sync_is_remembered_once(state: State, row: ListRow) -> None:
-    """Whoever opted in after it is new; a later run must not move that line."""
-    lists.note_first_sync(state, row.id, T, T + 300)
-    lists.note_first_sync(state, row.id, T + 500, T + 800)
-    assert (lists.by_id(state, row.id).first_sync_at, lists.by_id(state, row.id).new_since) == (T, T + 300)
+def first_sync(state: State, row: ListRow) -> tuple[int | None, int | None, int | None]:
+    now = lists.by_id(state, row.id)
+    return now.first_sync_at, now.new_since, now.accepted_at
+
+
+def test_history_ends_with_the_try_in_which_the_first_contact_was_accepted(state: State, row: ListRow) -> None:
+    """Each try moves the line between old and new, until one has pushed somebody; the archived count from the first."""
+    lists.note_first_try(state, row.id, T, T + 300)
+    lists.note_first_try(state, row.id, T + 500, T + 800)
+    assert first_sync(state, row) == (T, T + 800, None)
+    run_id = begin(state, row)
+    runs.record(state, run_id, Outcome(FIRST))
+    assert first_sync(state, row) == (T, T + 800, None)
+    runs.record(state, run_id, Outcome(FIRST, pushed=1))
+    lists.note_first_try(state, row.id, T + 900, T + 1_000)
+    lists.forget_first_try(state, row.id)
+    assert first_sync(state, row) == (T, T + 800, T + 800)
+
+
+def test_a_try_that_sent_nothing_is_forgotten(state: State, row: ListRow) -> None:
+    """As if there had been none."""
+    lists.note_first_try(state, row.id, T, T + 300)
+    lists.forget_first_try(state, row.id)
+    assert lists.by_id(state, row.id) == row
+
+
+def test_of_two_keys_of_one_account_the_one_that_was_accepted_says_who_is_new(state: State, row: ListRow) -> None:
+    """What is said of the archived is the earlier of both."""
+    lists.note_first_try(state, row.id, T, T + 300)
+    renewed = lists.ensure(state, row.client, row.list_key, row.collection, "renewed")
+    lists.note_first_try(state, renewed.id, T + 500, T + 800)
+    lists.note_unchecked(state, renewed.id, T + 500)
+    runs.record(state, begin(state, renewed), Outcome(FIRST, pushed=1))
+    lists.accept_key(state, row.client, "renewed")
+    assert first_sync(state, row) == (T, T + 800, T + 800)
+    assert lists.by_id(state, row.id).unchecked_at == T + 500
 
 
 def test_a_renewed_key_takes_over_what_was_remembered_of_that_client_alone(state: State, row: ListRow) -> None:

@@ -30,6 +30,7 @@ OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
         ("2026-11-24T08:00:00.1234567Z", 1_795_507_200),
         ("1969-12-31T23:59:58.5Z", -2),
         ("2024-02-29T00:00:00Z", 1_709_164_800),
+        ("2026-11-24 08:00:00+00:00", 1_795_507_200),
         ("0002-01-01T00:00:00+00:00", -62_104_060_800),
         ("9999-01-01T00:00:00.9999999+00:00", 253_370_764_800),
     ],
@@ -37,6 +38,14 @@ OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
 def test_a_time_with_an_offset_becomes_whole_seconds(text: str, seconds: int) -> None:
     """The offset counts, a fraction is dropped (also before 1970)."""
     assert epoch(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["2026-11-24T08:00:00", "2026-11-24 08:00:00", "2026-11-24T08:00:00.5"])
+def test_a_time_without_an_offset_is_utc(text: str) -> None:
+    """With a T or a blank; it is sent as Mailchimp writes times, also once its day is known."""
+    for _ in range(2):
+        assert epoch(text) == 1_795_507_200
+        assert times.instant(text) == (1_795_507_200, "2026-11-24T08:00:00+00:00")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +64,6 @@ def test_a_time_with_an_offset_becomes_whole_seconds(text: str, seconds: int) ->
         {},
         "never",
         "2026-11-24",
-        "2026-11-24T08:00:00",
-        "2026-11-24 08:00:00+00:00",
         "2026-11-24T08:00+00:00",
         "2026-11-24T08:00:00 00:00",
         "2026-11-24T08:00:00+00",
@@ -68,6 +75,9 @@ def test_a_time_with_an_offset_becomes_whole_seconds(text: str, seconds: int) ->
         "2026-13-01T08:00:00+00:00",
         "2026-11-24T08:00:60+00:00",
         "0000-00-00T00:00:00+00:00",
+        "0000-00-00 00:00:00",
+        "-0001-11-30T00:00:00+00:00",
+        "-0001-11-30 00:00:00",
         "2026-W48-2T08:00:00+00:00",
         "\uff12\uff10\uff12\uff16-11-24T08:00:00+00:00",
         "2026-11-24T08:00:00\ud800+00:00",
@@ -76,7 +86,7 @@ def test_a_time_with_an_offset_becomes_whole_seconds(text: str, seconds: int) ->
     ],
 )
 def test_anything_else_is_no_time(value: Any) -> None:
-    """Other types, times without an offset and dates that do not exist are None, never a guess."""
+    """Other types, dates alone and dates that do not exist are None, never a guess."""
     assert epoch(value) is None
 
 

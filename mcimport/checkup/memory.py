@@ -39,6 +39,15 @@ def elsewhere_until(db_path: Path | None, clients: Sequence[Client]) -> list[int
     return [None] * len(clients)
 
 
+def unchecked(db_path: Path | None, clients: Sequence[Client]) -> list[frozenset[str]]:
+    """For each client its lists of which those who were archived before are still to be compared."""
+    if db_path is not None and db_path.exists():
+        with suppress(StateError), open_state(db_path, create=False) as state:
+            left = [(row.client, row.list_key) for row in lists.overview(state) if row.unchecked_at is not None]
+            return [frozenset(key for name, key in left if name == client.name) for client in clients]
+    return [frozenset()] * len(clients)
+
+
 def _of(client: Client, state: State) -> Mapping[str, Memory]:
     try:
         destination = state.destination(client.ometria_key().get_secret_value())

@@ -13,7 +13,7 @@ from mcimport.accounts import Accounts
 from mcimport.checkup import machine
 from mcimport.checkup.engine import engine
 from mcimport.checkup.finding import Finding, bad
-from mcimport.checkup.memory import Memory, elsewhere_until, remembered
+from mcimport.checkup.memory import Memory, elsewhere_until, remembered, unchecked
 from mcimport.checkup.services import AT_ONCE, Answered, Doors
 from mcimport.config import Client, Settings, exposed
 from mcimport.errors import ConfigError, McimportError
@@ -21,6 +21,7 @@ from mcimport.limits import Stop
 from mcimport.mailchimp_answers import CLOCK_TOLERANCE
 from mcimport.permissions import Shown
 from mcimport.report.permissions import told
+from mcimport.report.words import ARCHIVED_LEFT, mend
 from mcimport.state import holder
 from mcimport.times import iso
 
@@ -40,12 +41,14 @@ class _Place:
     """One client, and what is known without asking anybody: what is wrong with its keys, what its lists have behind.
 
     `elsewhere`: until when workers may have pages of it, so that nothing can be pushed here.
+    `unchecked`: lists of which those who were archived before are still to be compared.
     """
 
     client: Client
     wrong: Mapping[str, ConfigError]
     lists: Mapping[str, Memory]
     elsewhere: int | None
+    unchecked: frozenset[str]
 
     @property
     def never_synced(self) -> list[str]:
@@ -70,7 +73,8 @@ def look(
     waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
     stop = Stop()
     accounts = Accounts(stop, busy_for=BUSY_FOR)
-    places = [_place(*known, accounts) for known in zip(clients, memories, waits, strict=True)]
+    left = unchecked(db_path, clients)
+    places = [_place(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
         try:
             doors = None if offline else _asked(places, Doors(accounts, pool))
@@ -82,7 +86,13 @@ def look(
     yield from _first_syncs(places)
 
 
-def _place(client: Client, lists: Mapping[str, Memory], elsewhere: int | None, accounts: Accounts) -> _Place:
+def _place(
+    client: Client,
+    lists: Mapping[str, Memory],
+    elsewhere: int | None,
+    unchecked: frozenset[str],
+    accounts: Accounts,
+) -> _Place:
     sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
         "Mailchimp": accounts.open_mailchimp,
         "Ometria": accounts.open_ometria,
@@ -94,7 +104,7 @@ def _place(client: Client, lists: Mapping[str, Memory], elsewhere: int | None, a
                 pass
         except ConfigError as error:
             wrong[service] = error
-    return _Place(client, wrong, lists, elsewhere)
+    return _Place(client, wrong, lists, elsewhere, unchecked)
 
 
 def _asked(places: Sequence[_Place], doors: Doors) -> Doors:
@@ -156,6 +166,8 @@ def _lists(place: _Place, answer: Answered) -> Iterator[Finding]:
             yield from _permissions(place.client, key, answer.permissions.get(key))
         elif size is not None:
             yield bad(name, f"list {key}", size)
+        if key in place.unchecked:
+            yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend(key))
 
 
 def _permissions(client: Client, list_key: str, shown: Shown | McimportError | None) -> Iterator[Finding]:

@@ -47,12 +47,14 @@ def preview(
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
     row = _remembered(known, chosen, key)
-    rules = chosen.rules(key, row.new_since if row else None)
+    # Until somebody was accepted, each sync begins the history anew.
+    rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
         fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
         rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
+        rules = replace(rules, until=services.mailchimp.glance(key, "listed", None, 1).at_most)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None

@@ -113,6 +113,7 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         is_well_known=overdue is not None,
         reconciled_at=row.reconciled_at,
         reconciled=lists.reconciled(row),
+        unchecked_at=row.unchecked_at,
     )
 
 

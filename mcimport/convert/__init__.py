@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import SMS_NO, has_sms_status, optin_of
+from mcimport.convert.consent import MOST_AHEAD, SMS_NO, has_sms_status, optin_of
 from mcimport.convert.contact import RECORD_LIMIT, consent_alone, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
@@ -23,6 +23,7 @@ from mcimport.times import epoch, iso
 __all__ = [
     "CONTACT_FIELDS",
     "MAPPING",
+    "MOST_AHEAD",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "SMS_NO",

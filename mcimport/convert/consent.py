@@ -31,6 +31,10 @@ SMS_NO = Channels(sms=SmsChannel(allow_marketing=False))
 SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
 """What is a yes or a no."""
 
+# Seconds by which a member's last change may be later than `until` and be believed: it is read after that, and where
+# Mailchimp sends no clock, `until` lies five minutes and more in the past.
+MOST_AHEAD = 600
+
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
@@ -61,10 +65,9 @@ def unknown(status: Any) -> str:
     return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"
 
 
-def subscribed_at(opted: Instant | None, signed_up: Instant | None, rules: ContactRules) -> str | None:
-    """`timestamp_subscribed` of a subscribed member: None where it would announce old history as an event."""
-    when = opted or signed_up
-    if when is None or rules.subscription_events == "none":
+def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
+    """`timestamp_subscribed` of a member who subscribed then: None where it would announce old history as an event."""
+    if rules.subscription_events == "none":
         return None
     if rules.subscription_events == "all":
         return when[1]
@@ -80,18 +83,36 @@ def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
     return left[1] if left else None
 
 
+def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
+    """Whether nobody can have opted in then: a day and a month that were swapped, say.
+
+    Whoever opts in changes by it. So a member of a first page who changed, and opted in, a little after `until` is no
+    such one; whose last change lies in the future itself is.
+    """
+    if rules.until is None or moment <= rules.until:
+        return False
+    changed = instant(last_changed)
+    return changed is None or moment > changed[0] or changed[0] > rules.until + MOST_AHEAD
+
+
 def put_times(
     contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
-) -> None:
-    """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`."""
+) -> bool:
+    """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`.
+
+    Returns whether a subscription event was left out for its time, which has not come yet.
+    """
     signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)
     if acquired := signed_up or opted:
         contact["timestamp_acquired"] = acquired[1]
     if optin == "EXPLICITLY_OPTEDIN":
-        if subscribed := subscribed_at(opted, signed_up, rules):
+        if (when := opted or signed_up) and (subscribed := subscribed_at(when, rules)):
+            if is_yet_to_come(when[0], member.last_changed, rules):
+                return True
             contact["timestamp_subscribed"] = subscribed
     elif left := unsubscribed_at(member, optin):
         contact["timestamp_unsubscribed"] = left
+    return False
 
 
 def refused_sms(member: Member) -> Channels | None:

@@ -166,7 +166,9 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     opted = instant(member.timestamp_opt)
     if opted:
         draft.properties["mailchimp_opted_in"] = opted[1]
-    consent.put_times(draft.contact, member, optin, opted, plan.rules)
+    if consent.put_times(draft.contact, member, optin, opted, plan.rules):
+        draft.remark("opt-in to come")
+        draft.note("timestamp_subscribed", "a time that has not come yet: left out")
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,

@@ -38,11 +38,12 @@ class Draft:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def remark(self, key: str) -> None:
-        self.remarks.append(key)
-
     def note(self, name: str, why: str) -> None:
         self.notes.append((name, why))
+
+    def remark(self, key: str) -> None:
+        """Counts this member under one of `remarks.REMARKS`."""
+        self.remarks.append(key)
 
 
 def put_merge_fields(

@@ -214,6 +214,7 @@ class Dispatch:
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
+            self._errand.services.ometria.perhaps_taken = True  # a worker's push is one that nobody here sees
             self._line.send(self._order("page", order_id, window))
 
     def _move_own(self) -> None:

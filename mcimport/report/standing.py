@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.records import Run
-from mcimport.report.words import age, moment, moment_iso, spark
+from mcimport.report.words import ARCHIVED_LEFT, age, mend, moment, moment_iso, spark
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
@@ -22,6 +22,7 @@ class Standing:
         note: what is different with it; empty when nothing is.
         is_overdue: its sync point, or its first run while it has none, is older than it may be.
         reconciled_at, reconciled: when both sides were last compared, and what was counted.
+        unchecked_at: since when those who were archived before are still to be compared.
         is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
     """
 
@@ -36,6 +37,7 @@ class Standing:
     is_well_known: bool = True
     reconciled_at: int | None = None
     reconciled: Mapping[str, int] = field(default_factory=dict)
+    unchecked_at: int | None = None
 
     @property
     def needs_somebody(self) -> bool:
@@ -78,6 +80,7 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "note": standing.note or None,
         "reconciled_at": moment_iso(standing.reconciled_at),
         "reconciled": dict(standing.reconciled) or None,
+        "unchecked_at": moment_iso(standing.unchecked_at),
     }
 
 
@@ -89,6 +92,8 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
         yield standing.note
     if last and last.status == "failed" and last.error:
         yield last.error
+    if standing.unchecked_at is not None:
+        yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
     if standing.reconciled_at is not None:
         yield f"{_compared(standing.reconciled)} {age(now - standing.reconciled_at)} ago"
 

@@ -8,7 +8,13 @@ from mcimport.times import iso
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _BARS = "▁▂▃▄▅▆▇█"
+ARCHIVED_LEFT = "who was archived before this state file knew the list was not compared, and may still be opted in"
 _PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
+
+
+def mend(list_key: str) -> str:
+    """What to type."""
+    return f"`mcimport reconcile --mend {list_key}`"
 
 
 def counted(number: int, thing: str) -> str:

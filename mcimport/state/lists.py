@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mcimport.models import Outcome
 from mcimport.records import ListRow, Run
@@ -69,17 +69,49 @@ def by_id(state: State, list_id: int) -> ListRow:
     return read(ListRow, row)
 
 
-def note_first_sync(state: State, list_id: int, moment: int, new_since: int) -> None:
-    """Remembers when the first run for this destination began; never changed afterwards.
+def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> None:
+    """A run begins before Ometria has accepted anybody; nothing is changed any more once it has.
 
-    `moment` is the earliest that this can have been, for whoever is archived later must not be missed; `new_since` the
-    latest, for whoever opted in earlier is history.
+    `moment`: the earliest that this can be. The first one stays, for its run may have pushed somebody, and whoever is
+    archived later must not be missed. `new_since`: the latest. It moves with each try: who opted in before the one that
+    works is history.
     """
     with state.transaction():
         state.write(
-            "UPDATE lists SET first_sync_at = ?, new_since = ? WHERE id = ? AND first_sync_at IS NULL",
+            "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = ?"
+            " WHERE id = ? AND accepted_at IS NULL",
             [text(moment), text(new_since), list_id],
         )
+
+
+def forget_first_try(state: State, list_id: int) -> None:
+    """The only runs so far surely sent nothing: nobody who is archived is known to Ometria."""
+    with state.transaction():
+        state.write(
+            "UPDATE lists SET first_sync_at = NULL, new_since = NULL WHERE id = ? AND accepted_at IS NULL", [list_id]
+        )
+
+
+def note_accepted(state: State, run: Run) -> None:
+    """Inside a transaction: whoever opts in from the beginning of this run on is new; said once."""
+    began = text(run.started_at)
+    state.write(
+        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = coalesce(new_since, ?),"
+        " accepted_at = coalesce(new_since, ?) WHERE id = ? AND accepted_at IS NULL",
+        [began, began, began, run.list_id],
+    )
+
+
+def note_unchecked(state: State, list_id: int, moment: int | None) -> None:
+    """Whether those who were archived before the first sync are still to be compared; None: they are not."""
+    with state.transaction():
+        state.write("UPDATE lists SET unchecked_at = ? WHERE id = ?", [text(moment), list_id])
+
+
+def note_sms(state: State, list_id: int) -> None:
+    """Remembers that somebody on the list, or in Ometria, has an SMS status; never taken back."""
+    with state.transaction():
+        state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
 
 def no_longer_new(state: State, list_id: int, moment: int) -> None:
@@ -105,19 +137,6 @@ def note_carried(state: State, run: Run) -> None:
             "UPDATE lists SET carried_since = ? WHERE id = ? AND (sync_point IS NULL OR carried_since > ?)",
             [start, run.list_id, start],
         )
-
-
-def note_accepted(state: State, run: Run) -> None:
-    """Inside the transaction that records an outcome: from this run on, Ometria has contacts of the list."""
-    state.write(
-        "UPDATE lists SET accepted_at = ? WHERE id = ? AND accepted_at IS NULL", [text(run.started_at), run.list_id]
-    )
-
-
-def note_sms(state: State, list_id: int) -> None:
-    """Remembers that somebody on the list has an SMS status; never taken back."""
-    with state.transaction():
-        state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
 
 def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
@@ -176,10 +195,14 @@ def accept_key(state: State, client: str, destination: str) -> int:
 
 def _join(state: State, old: ListRow, known: ListRow) -> None:
     """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
-    for column in ("first_sync_at", "new_since"):
-        moments = (getattr(one, column) for one in (old, known))
-        began = min((moment for moment in moments if moment is not None), default=None)
+    for column in ("first_sync_at", "accepted_at", "unchecked_at"):
+        began = _earliest(column, (old, known))
         state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
+    accepted = [one for one in (old, known) if one.accepted_at is not None]
+    state.write(
+        "UPDATE lists SET new_since = ? WHERE id = ?",
+        [text(_earliest("new_since", accepted or (old, known))), old.id],
+    )
     if old.sync_point is not None and known.sync_point is not None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
@@ -189,3 +212,8 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("DELETE FROM lists WHERE id = ?", [known.id])
+
+
+def _earliest(column: str, rows: Sequence[ListRow]) -> int | None:
+    moments = (getattr(one, column) for one in rows)
+    return min((moment for moment in moments if moment is not None), default=None)

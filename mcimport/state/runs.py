@@ -97,12 +97,13 @@ def finish(
     *,
     costs: Costs = NOTHING,
     is_silenced: bool = False,
+    is_accepted: bool = False,
 ) -> Run:
     """Ends a run; a completed one moves the sync point, if it is one that may.
 
     `costs`: as in `record`.
     `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
-    letters.
+    letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
@@ -113,11 +114,18 @@ def finish(
         if status == "completed":
             letters.count_taken_along(state, done)
             lists.note_carried(state, done)
+        if is_accepted or (status == "completed" and _had_nobody(state, done)):
+            lists.note_accepted(state, done)
         if is_silenced and done.until is not None:
             lists.no_longer_new(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
             lists.advance(state, done.list_id, done.until)
     return done
+
+
+def _had_nobody(state: State, done: Run) -> bool:
+    """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
+    return bool(done.moves_sync_point) and not letters.count_open(state, done.list_id)
 
 
 def reopen(state: State, run_id: int) -> None:
@@ -156,9 +164,10 @@ def find(state: State, run_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def has_pushed(state: State, list_id: int) -> bool:
-    """Whether anybody of this list was ever taken at its destination."""
-    return bool(state.value("SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 LIMIT 1", [list_id]))
+def has_pushed(state: State, list_id: int, *, but: int = 0) -> bool:
+    """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
+    query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
+    return bool(state.value(query, [list_id, but]))
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:

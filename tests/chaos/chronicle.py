@@ -7,7 +7,8 @@ from collections import defaultdict
 
 from mcimport.sandbox.audience import ARCHIVED, Audience, second_of
 
-ARCHIVED_SURELY_BEFORE = 5  # seconds before the first sync; who is archived just as it begins may come or stay away
+# Seconds before the first sync: who is archived in the minute before it begins, or just then, may come or stay away.
+ARCHIVED_SURELY_BEFORE = 65
 SHORTEST_NAME = 5  # letters; a shorter name may stand in any word
 
 
