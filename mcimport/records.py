@@ -167,6 +167,16 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A span `(since, until]` of one sweep that a comparison could not read, and why."""
+
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What a look at both sides of a list found.
 
@@ -185,6 +195,7 @@ class Comparison:
         held: contacts of this list in Ometria, whatever their consent.
         mended: how many of the missing, stale and gone were pushed.
         refusal: why nothing was mended though it was asked for.
+        unread: what could not be read of the list; of whoever stands there nothing is said.
     """
 
     missing: Difference = Difference()
@@ -202,6 +213,7 @@ class Comparison:
     held: int = 0
     mended: int = 0
     refusal: str = ""
+    unread: tuple[Unread, ...] = ()
 
     @property
     def differing(self) -> int:
@@ -210,8 +222,13 @@ class Comparison:
 
     @property
     def left(self) -> int:
-        """How many still do, or may do, after what was mended."""
-        return self.differing - self.mended + self.unclear
+        """How many still do, or may do, after what was mended; each unread span counts as one."""
+        return self.differing - self.mended + self.unclear + len(self.unread)
+
+    @property
+    def is_only_unread(self) -> bool:
+        """Nothing differs any more, as far as the list could be read."""
+        return bool(self.unread) and self.differing == self.mended
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.records import Run
-from mcimport.report.words import age, moment, moment_iso, spark
+from mcimport.report.words import age, counted, moment, moment_iso, spark
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
@@ -96,7 +96,10 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
         return "both sides agreed"
-    kinds = [f"{counts[kind]:,} {kind}" for kind in ("missing", "stale", "gone", "unclear") if counts.get(kind)]
+    if counts["left"] == counts.get("unread", 0) + counts["unclear"] and counts.get("unread"):
+        return f"compared but for {counted(counts['unread'], 'unread span')}"
+    named = ("missing", "stale", "gone", "unclear", "unread")
+    kinds = [f"{counts[kind]:,} {kind}" for kind in named if counts.get(kind)]
     mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
     return f"both sides differed ({', '.join(kinds)}{mended})"
 

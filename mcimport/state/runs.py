@@ -56,10 +56,11 @@ def plan(
             _insert_window(state, run_id, window)
 
 
-def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) -> None:
+def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING, *, keeps_letters: bool = True) -> None:
     """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
 
     `costs`: what the run has cost since the last time that it was told.
+    `keeps_letters`: False where the dead letters are only the reason why a window is dead.
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
@@ -83,7 +84,8 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) 
             ],
         )
         done = run(state, run_id)
-        letters.take(state, done, outcome)
+        if keeps_letters:
+            letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
 
 
