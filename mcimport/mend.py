@@ -20,8 +20,9 @@ from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import move
+from mcimport.replaying import watched
 from mcimport.sides import Sides
-from mcimport.state import letters, runs
+from mcimport.state import runs
 from mcimport.survey import Survey
 from mcimport.task import Task
 from mcimport.times import epoch, iso
@@ -144,7 +145,7 @@ class Mend:
             ometria=task.services.ometria,
             convert=convert,
             aside=convert.aside,
-            watched=letters.watched(task.state, task.row.id),
+            watched=watched(task.state, task.row),
             meter=task.services.meter,
             trace=task.services.trace,
         )
@@ -167,7 +168,10 @@ class Mend:
             raise pushed.error
 
     def _record(self, outcome: Outcome) -> None:
-        """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated."""
+        """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated.
+
+        Whom Ometria refuses is a dead letter: they are due there, and a replay asks for them alone, without an event.
+        """
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         runs.record(self._task.state, self._run_id, replace(outcome, letters=kept), self._task.services.meter.take())

@@ -159,6 +159,22 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that wrote a dead letter, as far as it says whom the letter may bring in, and announce.
+
+    Attributes:
+        new_since: from when on an opt-in was new to it; None: an earlier version did not write that down.
+        sync_point: the list's when it began, as far as the log goes back.
+    """
+
+    kind: RunKind
+    since: int | None
+    until: int | None
+    new_since: int | None
+    sync_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """How many contacts or members differ in one way, and a few of their ids (of ours without the list)."""
 

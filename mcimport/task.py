@@ -23,13 +23,15 @@ from mcimport.errors import (
     StateError,
 )
 from mcimport.limits import Stop
-from mcimport.models import ContactRules, Outcome, Page, Window
-from mcimport.records import ListResult, ListRow, Run
+from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
+from mcimport.records import Letter, ListResult, ListRow, Run
 from mcimport.remarks import words
+from mcimport.replaying import watched, windows_of
 from mcimport.report.reporter import Reporter
-from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
+from mcimport.run_converter import FieldsInTime, Welcome, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
+from mcimport.windows import NEVER, new_from
 
 
 class Watch(Protocol):
@@ -130,6 +132,13 @@ class Task:
         found, self._fields = self._fields or FieldsInTime(self.services.mailchimp, self.list_key), None
         return found
 
+    def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
+        """The windows that read dead letters afresh, all numbered 0; what is closed instead is said."""
+        found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
+        if closed:
+            self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
+        return found
+
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
 
@@ -195,6 +204,7 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
         task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
+    windows = [_judged(task.row, window) for window in windows]
     rules, welcome = _welcome(task, run, windows)
     with recorded_end(task, run_id):
         is_silenced = task.engine.drive(
@@ -203,6 +213,11 @@ def carry_out(task: Task, run_id: int, windows: Sequence[Window], pages: Mapping
     done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
     task.refresh()
     return done
+
+
+def _judged(row: ListRow, window: Window) -> Window:
+    """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
+    return window if window.new_since is not None else replace(window, new_since=new_from(row))
 
 
 @contextlib.contextmanager
@@ -238,7 +253,7 @@ def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> E
         rules=rules,
         welcome=welcome,
         fields=task.fields(),
-        watched=letters.watched(task.state, task.row.id),
+        watched=watched(task.state, task.row),
         is_first=task.is_first,
         is_dry=task.dry_run,
         memory=task.state.name,
@@ -250,18 +265,16 @@ def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> E
 
 
 def _welcome(task: Task, run: Run, windows: Sequence[Window]) -> tuple[ContactRules, Welcome]:
-    """Who is new to this run, and how many events that may be: for nobody else is the time of an opt-in sent.
+    """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
 
-    Dead letters that are read again are spans of their own; a replay may meet whoever is new to the list.
+    Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
     """
-    replayed = [window for window in windows if window.letter_id is not None]
-    spans: list[Span] = [(window.since, window.until) for window in replayed]
+    replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
+    spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
     many = sum(1 if window.only else sys.maxsize for window in replayed)
     rules = replace(task.rules, until=run.until)
     if run.kind != "replay":
-        never_sent: list[Span] = [(one.since, one.until) for one in letters.open_of(task.state, task.row.id)]
-        rules = new_to(rules, task.row.sync_point, [*spans, *never_sent])
-        spans, many = [(run.since, None), *spans], many + _perhaps_new(run, rules)
+        spans, many = [OptedIn(run.since, None, new_from(task.row)), *spans], many + _perhaps_new(run, rules)
     return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
 
 

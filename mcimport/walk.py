@@ -109,10 +109,10 @@ def _job(look: Look, seen: deque[Seen]) -> Job:
     )
 
 
-def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member], Conversion]:
+def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member, int | None], Conversion]:
     """Remembers what passes by; who cannot be sent has a dead letter already, and gets no second one."""
 
-    def convert(member: Member) -> Conversion:
+    def convert(member: Member, _: int | None) -> Conversion:
         converted = look.convert(member)
         sight = look.seen(member, converted)
         if sight is not None:

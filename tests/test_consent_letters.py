@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, carried
+from conftest import CONFIG, Ended, Importer, Stage, carried, expected
 
 from mcimport.sandbox.audience import Person
 from mcimport.sandbox.knobs import Span
@@ -152,3 +152,291 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(stage: Sta
     ended = importer("reconcile")
     assert ended.code == 3
     assert "waited 1 s, until Ometria had settled" in ended.err
+
+
+# ---- letters that a comparison of an earlier version wrote
+
+
+def as_an_earlier_version(importer: Importer, **letter: Any) -> None:
+    """A letter that `reconcile` wrote: by default a span from the beginning until now, over everybody on the list."""
+    (row,) = state(importer, "SELECT id, client, list_key FROM lists")
+    now = iso(importer.box.clock.second())
+    state(
+        importer,
+        "INSERT INTO runs (list_id, client, list_key, kind, status, started_at, finished_at, moves_sync_point, until)"
+        " VALUES (?, ?, ?, 'reconcile', 'completed', ?, ?, 0, ?)",
+        *(*row, now, now, now),
+    )
+    ((run_id,),) = state(importer, "SELECT max(id) FROM runs")
+    values = {
+        "list_id": row[0],
+        "run_id": run_id,
+        "first_run_id": run_id,
+        "client": row[1],
+        "list_key": row[2],
+        "kind": "window",
+        "cause": "transport",
+        "sweep": "listed",
+        "since": None,
+        "until": now,
+        "member_id": None,
+        "reason": "Mailchimp answered 500",
+        "created_at": now,
+        "updated_at": now,
+        **letter,
+    }
+    names = ", ".join(values)
+    state(importer, f"INSERT INTO dead_letters ({names}) VALUES ({', '.join('?' * len(values))})", *values.values())  # noqa: S608 - the names of the columns
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
+@pytest.mark.parametrize("sweep", ["listed", "archived"])
+def test_an_old_letter_brings_in_only_whom_the_list_carries(stage: Stage, command: tuple[str, ...], sweep: str) -> None:
+    """A span over everybody: of a list begun with `--since now` those who changed since, of its archive the same."""
+    importer = begun_now(stage, 300)
+    audience = importer.box.audience()
+    changed = [one for one in audience.change(9) if one["email_address"]]
+    left = [one for one in audience.leave(4) if one["email_address"]]
+    importer.box.clock.advance(600)
+    assert importer("sync").code == 0
+    importer.box.take_out(list(importer.box.contacts()))
+    importer.box.clock.advance(600)
+    as_an_earlier_version(importer, sweep=sweep)
+    importer.box.clear_requests()
+    assert importer(*command).code == 0
+    gone = {str(one.get("contact_id") or one["web_id"]) for one in left}
+    due = {str(one.get("contact_id") or one["web_id"]) for one in changed} - gone
+    assert carried(importer) == (due if sweep == "listed" else gone)
+    assert [one["status"] for one in letters(importer, "--all")] == ["replayed"]
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
+def test_an_old_letter_that_lies_before_all_that_is_carried_is_closed_without_a_request(
+    stage: Stage, command: tuple[str, ...]
+) -> None:
+    """It names nobody whom the list carries, which is said; of its span nothing is asked for."""
+    importer = begun_now(stage, 300)
+    first = importer.box.audience().listed()[5]["last_changed"]
+    as_an_earlier_version(importer, until=first)
+    as_an_earlier_version(importer, until=first, sweep="archived")
+    importer.box.clear_requests()
+    ended = importer(*command)
+    assert ended.code == 0
+    assert "dead letters closed because they name nobody whom this list carries: 2" in ended.err
+    assert carried(importer) == set()
+    assert [one["status"] for one in letters(importer, "--all")] == ["gone", "gone"]
+    if command == ("dlq", "replay"):
+        assert importer.box.requests == []
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
+@pytest.mark.parametrize("setting", ["new", "all"])
+def test_an_old_letter_announces_nobody(stage: Stage, command: tuple[str, ...], setting: str) -> None:
+    """A comparison causes no event, so neither does what it could not read: who was welcomed long ago is not again."""
+    importer = stage(size=60)
+    importer.configure(f'[ometria]\nsubscription_events = "{setting}"\n' + CONFIG)
+    importer("sync", "--since", "now")
+    importer.box.clock.advance(600)
+    new = importer.box.audience().add(email_address="new@example.com")
+    importer.box.clock.advance(600)
+    importer("sync")
+    assert "timestamp_subscribed" in person_of(importer, new)
+    importer.box.clock.advance(86_400)
+    importer("sync")
+    importer.box.take_out(list(importer.box.contacts()))
+    as_an_earlier_version(importer)
+    importer("sync")
+    importer(*command)
+    assert carried(importer) == {new["contact_id"]}
+    assert "timestamp_subscribed" not in person_of(importer, new)
+
+
+def test_an_old_letter_that_cannot_be_read_again_stays_with_what_is_carried_of_it(stage: Stage) -> None:
+    """It keeps its id, and names no more than the list carries."""
+    importer = begun_now(stage, 100)
+    (one,) = importer.box.audience().change(who=[importer.box.audience().listed()[50]])
+    importer.box.clock.advance(600)
+    importer("sync")
+    as_an_earlier_version(importer)
+    (before,) = letters(importer)
+    importer.box.knobs.broken.append(second_of(one))
+    assert importer("dlq", "replay").code == 3
+    (after,) = letters(importer)
+    assert after["id"] == before["id"]
+    assert (after["since"], after["until"]) == tuple(map(iso, second_of(one)))
+    importer.box.knobs.broken.clear()
+    assert importer("dlq", "replay").code == 0
+    assert letters(importer) == []
+
+
+# ---- letters of single members
+
+
+@pytest.mark.parametrize("is_changed", [False, True], ids=["as they were", "changed since"])
+def test_a_letter_for_a_member_who_was_left_out_brings_them_in_only_once_they_change(
+    stage: Stage, *, is_changed: bool
+) -> None:
+    """Asked for by id: delivered when they changed after the list began to be carried, else the letter closes."""
+    importer = begun_now(stage, 100)
+    one = next(one for one in importer.box.audience().with_status("subscribed") if one.get("contact_id"))
+    fields = {"kind": "contact", "cause": "refusal", "member_id": one["contact_id"]}
+    since, until = second_of(one)
+    as_an_earlier_version(importer, since=iso(since), until=iso(until), **fields)
+    if is_changed:
+        importer.box.audience().change(who=[one])
+    assert importer("dlq", "replay").code == 0
+    assert carried(importer) == ({one["contact_id"]} if is_changed else set())
+    assert [one["status"] for one in letters(importer, "--all")] == ["replayed" if is_changed else "gone"]
+
+
+def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_delivers(stage: Stage) -> None:
+    """They are due in Ometria; the letter is theirs alone, and causes no event."""
+    importer = stage(size=60)
+    importer.configure(AT_ONCE)
+    importer("sync")
+    importer.box.clock.advance(600)
+    new = importer.box.audience().add(email_address="new@example.com")
+    importer.box.clock.advance(600)
+    importer("sync")
+    importer.box.clock.advance(600)
+    importer("sync")
+    importer.box.take_out([("mailchimp", f"{importer.box.list_key}-{new['contact_id']}")])
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{new['contact_id']}"}
+    assert importer("reconcile", "--mend", "--yes").code == 3
+    assert [one["member_id"] for one in letters(importer)] == [new["contact_id"]]
+    importer.box.knobs.rejects = set()
+    assert importer("dlq", "replay").code == 0
+    assert letters(importer) == []
+    assert "timestamp_subscribed" not in person_of(importer, new)
+
+
+# ---- who is new to the run that failed
+
+
+def joined(importer: Importer, name: str) -> Person:
+    """Somebody opts in; ten minutes pass."""
+    one = importer.box.audience().add(email_address=f"{name}@example.com")
+    importer.box.clock.advance(600)
+    return one
+
+
+def is_announced(importer: Importer, *people: Person) -> list[bool]:
+    return ["timestamp_subscribed" in person_of(importer, one) for one in people]
+
+
+def taken_out(importer: Importer) -> None:
+    """Nothing of what was sent before is in Ometria: whoever comes now shows with what they were sent."""
+    importer.box.take_out(list(importer.box.contacts()))
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
+@pytest.mark.parametrize("kind", [(), ("--full",), ("--since", "3d")], ids=["changes", "full", "since"])
+def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
+    stage: Stage, kind: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    early = joined(importer, "early")
+    importer("sync")
+    importer.box.clock.advance(600)
+    importer.box.audience().change(who=[early])
+    late = joined(importer, "late")
+    taken_out(importer)
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    assert importer("sync", *kind).code == 3
+    importer.box.knobs.fault = None
+    assert carried(importer) == set()
+    importer.box.clock.advance(3_600)
+    assert importer(*command).code == 0
+    assert letters(importer) == []
+    assert is_announced(importer, early, late) == [False, True]
+
+
+def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(stage: Stage) -> None:
+    """That version did not write down who was new: the beginning of the run says it."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    early = joined(importer, "early")
+    importer("sync")
+    importer.box.clock.advance(600)
+    importer.box.audience().change(who=[early])
+    late = joined(importer, "late")
+    taken_out(importer)
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    assert importer("sync").code == 3
+    importer.box.knobs.fault = None
+    state(importer, "UPDATE windows SET new_since = NULL")
+    assert importer("dlq", "replay").code == 0
+    assert is_announced(importer, early, late) == [False, True]
+
+
+def test_a_run_that_takes_a_letter_along_announces_nobody_of_its_own_span_again(stage: Stage) -> None:
+    """An old letter does not make its run's other members new: only the letter's own are judged by its moment."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    refused = importer.box.audience().add(email_address="refused@example.com")
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{refused['contact_id']}"}
+    importer.box.clock.advance(600)
+    assert importer("sync").code == 3
+    early = joined(importer, "early")
+    importer("sync")
+    importer.box.clock.advance(3_600)
+    importer("sync")
+    importer.box.knobs.rejects = set()
+    importer.box.audience().change(who=[early, refused])
+    taken_out(importer)
+    importer.box.clock.advance(600)
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["subscription_events"]) == (0, 1)
+    assert is_announced(importer, early, refused) == [False, True]
+
+
+def test_a_letter_whose_run_is_not_in_the_log_announces_nobody(stage: Stage) -> None:
+    """Nothing says who was new to it."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    late = joined(importer, "late")
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    assert importer("sync").code == 3
+    importer.box.knobs.fault = None
+    state(importer, "UPDATE dead_letters SET first_run_id = 99")
+    assert importer("dlq", "replay").code == 0
+    assert is_announced(importer, late) == [False]
+
+
+def test_whom_a_replay_cannot_deliver_is_still_new_to_the_run_that_failed(stage: Stage) -> None:
+    """Ometria refuses a new subscriber of a span that is replayed: their own letter remembers the span's run."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    late = joined(importer, "late")
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    assert importer("sync").code == 3
+    importer.box.knobs.fault = None
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
+    assert importer("dlq", "replay").code == 3
+    assert [one["member_id"] for one in letters(importer)] == [late["contact_id"]]
+    importer.box.knobs.rejects = set()
+    assert importer("dlq", "replay").code == 0
+    assert is_announced(importer, late) == [True]
+
+
+def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_to_bring(stage: Stage) -> None:
+    """A list begun with `--since now` is carried as a whole once `--full` is asked for, also before that is through."""
+    importer = begun_now(stage, 300)
+    importer.configure(AT_ONCE + "mailchimp.window = 50\nmailchimp.connections = 1\n")
+    importer.box.knobs.broken.append("100-100")
+    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
+    assert importer("sync", "--full").code == 1
+    importer.box.knobs.fault = None
+    importer.box.knobs.broken.clear()
+    assert letters(importer)
+    importer("dlq", "replay")
+    assert importer("sync").code == 0
+    assert importer("dlq", "replay").code == 0
+    assert carried(importer) >= expected(importer)

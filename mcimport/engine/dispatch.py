@@ -260,7 +260,7 @@ class Dispatch:
             permissions=tuple(sorted(self._rules.permissions)),
             is_first=errand.is_first,
             welcome_left=self._welcome_left,
-            watched=tuple(sorted(errand.watched)),
+            watched=dict(errand.watched),
             has_taken=errand.services.ometria.has_taken,
         )
 

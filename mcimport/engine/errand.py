@@ -19,7 +19,7 @@ class Errand:
 
     Attributes:
         services: this process's own.
-        watched: ids of members (without the list) who have an open dead letter.
+        watched: see `Job`.
         is_first: Ometria has accepted no contact of this list yet, so it need not be asked what it holds.
         memory: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
@@ -35,7 +35,7 @@ class Errand:
     rules: ContactRules
     welcome: Welcome
     fields: FieldsInTime
-    watched: frozenset[str]
+    watched: Mapping[str, int]
     is_first: bool
     is_dry: bool
     memory: str

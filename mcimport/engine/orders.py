@@ -45,11 +45,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         reply_to: the queue for the answer.
         nonce, seals: see `sealed`. settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
-        subscription_events, new_since: as decided for the whole run.
+        subscription_events, new_since: as decided for the whole run; a window may know better.
         until, has_sms, permissions: see `ContactRules`; as known when the run began.
         is_first: see `Errand`.
         welcome_left: subscription events that the run may still cause.
-        watched: ids of members (without the list) who have an open dead letter.
+        watched: see `Job`.
         has_taken: the account is known to take records.
     """
 
@@ -73,7 +73,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[str, ...] = ()
     is_first: bool = False
     welcome_left: int = 0
-    watched: tuple[str, ...] = ()
+    watched: dict[str, int] = {}
     has_taken: bool = False
 
 

@@ -230,7 +230,7 @@ class Workplace:
             ometria=services.ometria,
             convert=converter,
             aside=converter.aside,
-            watched=frozenset(order.watched),
+            watched=order.watched,
             meter=services.meter,
             trace=services.trace,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from mcimport.models import Costs, Outcome, RunKind, RunStatus, Window
-from mcimport.records import ListRow, Run, WindowRow
+from mcimport.records import ListRow, Origin, Run, WindowRow
 from mcimport.state import letters, lists
 from mcimport.state.file import State
 from mcimport.state.rows import bounds_text, read, text
@@ -154,6 +154,19 @@ def run(state: State, run_id: int) -> Run:
 def find(state: State, run_id: int) -> Run | None:
     row = state.row("SELECT * FROM runs WHERE id = ?", [run_id])
     return read(Run, row) if row else None
+
+
+def origin(state: State, run_id: int) -> Origin | None:
+    """What a dead letter's first run was about; None where it is not in the log any more."""
+    row = state.row(
+        "SELECT kind, since, until,"
+        " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
+        " (SELECT max(until) FROM runs AS earlier WHERE earlier.list_id = runs.list_id AND earlier.id < runs.id"
+        " AND earlier.status = 'completed' AND earlier.moves_sync_point) AS sync_point"
+        " FROM runs WHERE id = ?",
+        [run_id],
+    )
+    return read(Origin, row) if row else None
 
 
 def has_pushed(state: State, list_id: int) -> bool:
