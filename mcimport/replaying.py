@@ -29,7 +29,10 @@ def windows_of(state: State, row: ListRow, chosen: Sequence[Letter], page: int) 
 
 
 def watched(state: State, row: ListRow) -> dict[str, int]:
-    """Members who have a letter, and from when on their opt-in was new to the run that wrote it: it was never sent."""
+    """Finds the members who have a letter, and from when on their opt-in was new to the run that wrote it.
+
+    They were never sent since, whatever the sync point says.
+    """
     theirs = [letter for letter in letters.open_of(state, row.id) if letter.member_id is not None]
     origins = _origins(state, theirs)
     return {letter.member_id or "": _new_since(row, origins[letter.first_run_id]) for letter in theirs}

@@ -133,7 +133,7 @@ class Task:
         return found
 
     def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
-        """The windows that read dead letters afresh, all numbered 0; what is closed instead is said."""
+        """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
             self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")

@@ -49,7 +49,7 @@ class Settled:
 
 
 def carried_from(row: ListRow, sweep: Sweep) -> int | None:
-    """The last second whose changes a list leaves out on purpose; None: there is none, NO_END: it carries nobody.
+    """Names the last second whose changes a list leaves out on purpose; None: there is none, NO_END: it carries nobody.
 
     The archive is carried from a minute before the first sync on, for what Mailchimp commits late.
     """
@@ -59,7 +59,7 @@ def carried_from(row: ListRow, sweep: Sweep) -> int | None:
 
 
 def new_from(row: ListRow) -> int | None:
-    """From when on an opt-in is new to a run from the sync point on; None: nobody's is.
+    """Says from when on an opt-in is new to a run from the sync point on; None: nobody's is.
 
     Who opted in before was sent with the time then, or on purpose without it: an imported file that was left out with
     `--since now`, say, is no crowd of new subscribers in a later full sync.

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected
+from test_engine import LATER, order, workplace
 
+from mcimport.engine.orders import encoded, order_of
+from mcimport.limits import Stop
+from mcimport.models import Window
 from mcimport.sandbox.audience import Person
 from mcimport.sandbox.knobs import Span
 from mcimport.times import epoch, iso
@@ -251,20 +255,20 @@ def test_an_old_letter_announces_nobody(stage: Stage, command: tuple[str, ...], 
     assert "timestamp_subscribed" not in person_of(importer, new)
 
 
-def test_an_old_letter_that_cannot_be_read_again_stays_with_what_is_carried_of_it(stage: Stage) -> None:
-    """It keeps its id, and names no more than the list carries."""
+def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(stage: Stage) -> None:
+    """It keeps its id, and from then on names no more than the list carries."""
     importer = begun_now(stage, 100)
-    (one,) = importer.box.audience().change(who=[importer.box.audience().listed()[50]])
+    importer.box.audience().change(5)
     importer.box.clock.advance(600)
     importer("sync")
     as_an_earlier_version(importer)
     (before,) = letters(importer)
-    importer.box.knobs.broken.append(second_of(one))
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
     assert importer("dlq", "replay").code == 3
+    importer.box.knobs.fault = None
     (after,) = letters(importer)
-    assert after["id"] == before["id"]
-    assert (after["since"], after["until"]) == tuple(map(iso, second_of(one)))
-    importer.box.knobs.broken.clear()
+    ((start,),) = state(importer, "SELECT carried_since FROM lists")
+    assert (after["id"], after["since"], after["until"]) == (before["id"], start, before["until"])
     assert importer("dlq", "replay").code == 0
     assert letters(importer) == []
 
@@ -440,3 +444,19 @@ def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_
     assert importer("sync").code == 0
     assert importer("dlq", "replay").code == 0
     assert carried(importer) >= expected(importer)
+
+
+def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) -> None:
+    """What it needs for that stands in the order: who is new to the window, and who was never sent."""
+    importer = stage(size=20)
+    early, never_sent, late = (joined(importer, name) for name in ("early", "never", "late"))
+    opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
+    window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
+    watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
+    sent = order(importer, window=window, watched=watched, **rules)
+    stop = Stop()
+    reply = workplace(importer, stop).carry_out(order_of(encoded(sent)))
+    stop.at_once()
+    assert reply.kind == "moved"
+    assert is_announced(importer, early, never_sent, late) == [False, True, True]

@@ -96,7 +96,7 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
         return "both sides agreed"
-    if counts["left"] == counts.get("unread", 0) + counts["unclear"] and counts.get("unread"):
+    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
         return f"compared but for {counted(counts['unread'], 'unread span')}"
     named = ("missing", "stale", "gone", "unclear", "unread")
     kinds = [f"{counts[kind]:,} {kind}" for kind in named if counts.get(kind)]

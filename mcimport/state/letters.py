@@ -71,7 +71,7 @@ def discard(state: State, letter_ids: Sequence[int]) -> None:
 
 
 def close_gone(state: State, letter_ids: Sequence[int]) -> None:
-    """They name nobody whom their list carries."""
+    """Closes letters that name nobody whom their list carries."""
     with state.transaction():
         for letter_id in letter_ids:
             _close(state, "gone", "id = ?", [letter_id])

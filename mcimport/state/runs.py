@@ -157,7 +157,7 @@ def find(state: State, run_id: int) -> Run | None:
 
 
 def origin(state: State, run_id: int) -> Origin | None:
-    """What a dead letter's first run was about; None where it is not in the log any more."""
+    """Finds what a dead letter's first run was about; None where it is not in the log any more."""
     row = state.row(
         "SELECT kind, since, until,"
         " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
