@@ -17,9 +17,10 @@ from mcimport.job import Job
 from mcimport.models import Conversion, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.ometria_reading import UnknownContactError
 from mcimport.planning import cut, first_page
+from mcimport.replaying import watched
 from mcimport.report.words import ARCHIVED_LEFT, mend
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
-from mcimport.state import elsewhere, letters, lists, runs
+from mcimport.state import elsewhere, lists, runs
 from mcimport.task import Task
 
 MOST_ARCHIVED = 1_000  # read and looked for one by one; at Ometria's 4 reads a second some four minutes
@@ -92,12 +93,12 @@ class _Check:
             convert=self._converted,
             aside=self._convert.aside,
             rules=self._rules,
-            watched=letters.watched(self._task.state, self._task.row.id),
+            watched=watched(self._task.state, self._task.row),
             meter=services.meter,
             trace=services.trace,
         )
 
-    def _converted(self, member: Member) -> Conversion:
+    def _converted(self, member: Member, _new_since: int | None) -> Conversion:
         """In a worker's thread."""
         held = self._held(member)
         if held is None or held.marketing_optin == "EXPLICITLY_OPTEDOUT":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -20,12 +20,13 @@ class Job:
 
     Attributes:
         ometria: None in a dry run: everything happens but the push.
-        convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
+        convert: takes a member, and from when on an opt-in of theirs is new (None: as in the whole run). Reads the
+            list's fields when it is first called, so it may raise what Mailchimp raises.
         aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
             called.
         rules: how members become contacts; None: nothing is sent of whoever cannot be sent whole.
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
-        watched: ids of members (without the list) who have an open dead letter.
+        watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
         meter: what the client's requests cost.
         trace: where they belong.
     """
@@ -33,10 +34,10 @@ class Job:
     list_key: str
     mailchimp: Mailchimp
     ometria: Ometria | None
-    convert: Callable[[Member], Conversion]
+    convert: Callable[[Member, int | None], Conversion]
     aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     rules: ContactRules | None = None
     held: HeldLookups | None = None
-    watched: frozenset[str] = frozenset()
+    watched: Mapping[str, int] = field(default_factory=dict)
     meter: Meter = field(default_factory=Meter)
     trace: Trace = field(default_factory=lambda: Trace(""))

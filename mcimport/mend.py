@@ -23,8 +23,10 @@ from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Conversion, Converted, Member, OptIn, Outcome, Page, Window
 from mcimport.move import move
 from mcimport.ometria_reading import UnknownContactError
+from mcimport.replaying import watched
+from mcimport.run_converter import RunConverter
 from mcimport.sides import Sides
-from mcimport.state import letters, runs
+from mcimport.state import runs
 from mcimport.survey import Survey
 from mcimport.task import Task
 from mcimport.times import epoch, iso
@@ -154,7 +156,7 @@ class Mend:
             aside=convert.aside,
             rules=self._look.rules,
             held=self._held,
-            watched=letters.watched(task.state, task.row.id),
+            watched=watched(task.state, task.row),
             meter=task.services.meter,
             trace=task.services.trace,
         )
@@ -178,7 +180,10 @@ class Mend:
             raise pushed.error
 
     def _record(self, outcome: Outcome) -> None:
-        """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated."""
+        """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated.
+
+        Whom Ometria refuses is a dead letter: they are due there, and a replay asks for them alone, without an event.
+        """
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         runs.record(self._task.state, self._run_id, replace(outcome, letters=kept), self._task.services.meter.take())
@@ -189,11 +194,11 @@ class Mend:
             raise RetriableError(lost.reason)
 
 
-def _taking_back(convert: Callable[[Member], Conversion], texted: set[str]) -> Callable[[Member], Conversion]:
+def _taking_back(convert: RunConverter, texted: set[str]) -> Callable[[Member, int | None], Conversion]:
     """Who has no SMS status any more is sent as a no where Ometria holds a yes, which is what `texted` says."""
 
-    def converted(member: Member) -> Conversion:
-        found = convert(member)
+    def converted(member: Member, new_since: int | None = None) -> Conversion:
+        found = convert(member, new_since)
         if not isinstance(found, Converted) or found.contact.channels is not None or member_id(member) not in texted:
             return found
         return msgspec.structs.replace(found, contact=msgspec.structs.replace(found.contact, channels=SMS_NO))

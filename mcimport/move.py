@@ -45,6 +45,8 @@ def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
     haul = Haul(window, job)
     if page is not None:
         return _carry(haul, list(windows.settle_whole(window, page)), None)
+    if window.only is not None and _is_empty(window):
+        return _carry_missing(haul)
     try:
         settled, asked = read(window, job, haul)
     except RetriableError as error:
@@ -114,13 +116,26 @@ def _carry_missing(haul: Haul) -> Outcome:
     if not is_contact_id(window.only):
         return haul.outcome(None, gone=True)
     try:
-        _deliver(haul, [job.mailchimp.member(job.list_key, window.only or "")])
+        member = job.mailchimp.member(job.list_key, window.only or "")
+        if _is_left_out(window, member):
+            return haul.outcome(None, gone=True)
+        _deliver(haul, [member])
     except MissingError:
         return haul.outcome(None, gone=True)
     except RetriableError as error:
         haul.bury(window.since, window.until, error)
         return haul.outcome(None, failed=True)
     return haul.outcome(None)
+
+
+def _is_empty(window: Window) -> bool:
+    return window.since is not None and window.since >= window.until
+
+
+def _is_left_out(window: Window, member: Member) -> bool:
+    """Of an empty span: they have not changed since the list leaves them out (see `replaying`)."""
+    changed = epoch(member.last_changed)
+    return _is_empty(window) and changed is not None and changed <= window.until
 
 
 def _deliver(haul: Haul, members: list[Member]) -> None:
@@ -209,7 +224,7 @@ def _push(haul: Haul, ometria: Ometria, ready: list[Ready]) -> None:
 
 def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
     """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
-    converted = haul.job.convert(member)
+    converted = haul.job.convert(member, _new_since(haul, member))
     if not isinstance(converted, Converted):
         _leave_out(haul, member, converted)
         return
@@ -237,6 +252,14 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
         haul.remarks.update(converted.remarks)
     if converted.permissions:
         haul.permissions.update(converted.permissions)
+
+
+def _new_since(haul: Haul, member: Member) -> int | None:
+    """Who has an open dead letter was never sent, and is as new as to the run that wrote it."""
+    window, watched = haul.window, haul.job.watched
+    if window.new_since is None or not watched:
+        return window.new_since
+    return min(window.new_since, watched.get(member_id(member) or "", window.new_since))
 
 
 def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:

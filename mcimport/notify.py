@@ -22,6 +22,8 @@ from mcimport.errors import BusyError, InterruptedRunError, McimportError, State
 from mcimport.limits import Stop
 from mcimport.posting import Mail
 from mcimport.records import ListResult
+from mcimport.report.comparison import verdict
+from mcimport.report.words import counted
 from mcimport.state import State, letters, lists, open_state, troubles
 from mcimport.times import iso
 
@@ -224,15 +226,17 @@ def _reason(result: ListResult) -> str:
         return f"{result.dead_letters:,} dead letter{'' if result.dead_letters == 1 else 's'}"
     if _is_apart(result) and (found := result.comparison):
         kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-        return f"both sides differ: {kinds}; {found.mended:,} mended"
+        unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
+        return f"{verdict(found)}: {kinds}; {found.mended:,} mended{unread}"
     return result.status
 
 
 def _next(result: ListResult) -> str:
     if result.error is not None:
         return result.error.hint or "`mcimport status` and `mcimport check` tell more."
-    if _is_apart(result):
-        return f"`mcimport reconcile {result.list_key} --mend` mends it."
+    if _is_apart(result) and (found := result.comparison):
+        command = f"mcimport reconcile {result.list_key}"
+        return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
     return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
 
 

@@ -109,7 +109,8 @@ def _too_many_gone(task: Task, found: Comparison) -> str:
 def _remember(task: Task, found: Comparison) -> None:
     """Counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in ("missing", "stale", "gone", "foreign")}
-    counts = {**kinds, "agree": found.agree, "unclear": found.unclear, "mended": found.mended, "left": found.left}
+    aside = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
+    counts = {**kinds, **aside, "mended": found.mended, "left": found.left}
     lists.note_reconciled(task.state, task.row.id, int(time.time()), counts)
 
 

@@ -159,11 +159,37 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that wrote a dead letter, as far as it says whom the letter may bring in, and announce.
+
+    Attributes:
+        new_since: from when on an opt-in was new to it; None: an earlier version did not write that down.
+        sync_point: the list's when it began, as far as the log goes back.
+    """
+
+    kind: RunKind
+    since: int | None
+    until: int | None
+    new_since: int | None
+    sync_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """How many contacts or members differ in one way, and a few of their ids (of ours without the list)."""
 
     count: int = 0
     ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A span `(since, until]` of one sweep that a comparison could not read, and why."""
+
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +211,7 @@ class Comparison:
         held: contacts of this list in Ometria, whatever their consent.
         mended: how many of the missing, stale and gone were pushed.
         refusal: why nothing was mended though it was asked for.
+        unread: what could not be read of the list; of whoever stands there nothing is said.
     """
 
     missing: Difference = Difference()
@@ -202,6 +229,7 @@ class Comparison:
     held: int = 0
     mended: int = 0
     refusal: str = ""
+    unread: tuple[Unread, ...] = ()
 
     @property
     def differing(self) -> int:
@@ -210,8 +238,13 @@ class Comparison:
 
     @property
     def left(self) -> int:
-        """How many still do, or may do, after what was mended."""
-        return self.differing - self.mended + self.unclear
+        """How many still do, or may do, after what was mended; each unread span counts as one."""
+        return self.differing - self.mended + self.unclear + len(self.unread)
+
+    @property
+    def is_only_unread(self) -> bool:
+        """Nothing differs any more, as far as the list could be read."""
+        return bool(self.unread) and self.differing == self.mended
 
 
 @dataclass(frozen=True, slots=True)

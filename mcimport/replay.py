@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import count, groupby
+from dataclasses import replace
+from itertools import groupby
 
 from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.convert import is_contact_id
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models import Window
 from mcimport.records import Letter, ListResult, ListRow
@@ -126,7 +126,7 @@ def _replay(task: Task, group: Sequence[Letter]) -> None:
     spans = [letter for letter in chosen if letter.member_id is None]
     members = [letter for letter in chosen if letter.member_id is not None]
     for letters_of_a_kind in (spans, members):
-        windows = list(_windows(task, letters_of_a_kind))
+        windows = [replace(window, number=n) for n, window in enumerate(task.read_again(letters_of_a_kind))]
         if windows:
             _replay_run(task, windows)
 
@@ -140,23 +140,3 @@ def _replay_run(task: Task, windows: Sequence[Window]) -> None:
             first_sync.begin(task, page)
             runs.plan(task.state, run_id, None, 0, windows)
         carry_out(task, run_id, windows, {}, until=page.at_most)
-
-
-def _windows(task: Task, group: Sequence[Letter]) -> Iterator[Window]:
-    """A letter for a member without a time is looked for by id: in an empty span, where nobody is found first.
-
-    One for a member with neither a time nor an id to ask by stays open: only a full sync can come across them again.
-    """
-    numbers = count()
-    for letter in group:
-        if letter.until is None and not is_contact_id(letter.member_id):
-            continue
-        yield Window(
-            number=next(numbers),
-            sweep=letter.sweep,
-            since=letter.since if letter.until is not None else -1,
-            until=letter.until or 0,
-            page=task.client.mailchimp.window,
-            letter_id=letter.id,
-            only=letter.member_id,
-        )

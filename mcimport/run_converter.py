@@ -18,7 +18,8 @@ from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn
 from mcimport.permissions import check_names, look_at_members
-from mcimport.windows import OVERLAP
+from mcimport.times import epoch
+from mcimport.windows import NEVER
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
 FAILURES = 3  # members in a row whose tags could not be read, after which nobody's are asked for during REST
@@ -29,8 +30,6 @@ MOST_MET = 1_000  # kinds of members, told apart by the texts of their permissio
 MOST_COUNTED = 10  # spans whose subscription events are counted one by one
 
 Convert = Callable[[Member], Conversion]
-Span = tuple[int | None, int | None]
-"""`(since, until]`, None: no bound on that side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +47,24 @@ class Welcome:
     events: tuple[OptedIn, ...]
 
 
-def new_to(rules: ContactRules, sync_point: int | None, spans: Sequence[Span]) -> ContactRules:
-    """The rules for a run from the sync point on, where nobody of `spans` was sent before.
-
-    Who opted in before all of these was sent with the time then, or on purpose without it: an imported file that was
-    left out with `--since now`, say, is no crowd of new subscribers in a later full sync.
-    """
-    if rules.subscription_events != "new" or rules.new_since is None or sync_point is None:
-        return rules
-    starts = [sync_point - OVERLAP, *(rules.new_since if start is None else start for start, _ in spans)]
-    return replace(rules, new_since=max(rules.new_since, min(starts)))
-
-
-def opted_in(rules: ContactRules, spans: Sequence[Span]) -> tuple[OptedIn, ...]:
+def opted_in(rules: ContactRules, spans: Sequence[OptedIn]) -> tuple[OptedIn, ...]:
     """Whose opt-ins are events when these spans are read; where there are many, one span that holds them all."""
     if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.new_since is None):
         return ()
-    opted = rules.new_since if rules.subscription_events == "new" else None
-    if len(spans) > MOST_COUNTED:
-        starts = [start for start, _ in spans if start is not None]
-        spans = [(min(starts) if len(starts) == len(spans) else None, None)]
     latest = None if rules.until is None else rules.until + MOST_AHEAD  # beyond it no opt-in is an event
-    return tuple(OptedIn(start, end, opted, latest) for start, end in spans)
+    spans = [replace(span, latest=latest) for span in spans]
+    if rules.subscription_events == "all":
+        spans = [replace(span, opted=None) for span in spans]
+    if len(spans) <= MOST_COUNTED:
+        return tuple(spans)
+    return (
+        OptedIn(_earliest([span.since for span in spans]), None, _earliest([span.opted for span in spans]), latest),
+    )
+
+
+def _earliest(moments: Sequence[int | None]) -> int | None:
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if len(known) == len(moments) else None
 
 
 def allowed(
@@ -219,7 +214,8 @@ class RunConverter:
         """Somebody on the list has an SMS status, as far as is known by now."""
         return self._rules.has_sms
 
-    def __call__(self, member: Member) -> Conversion:
+    def __call__(self, member: Member, new_since: int | None = None) -> Conversion:
+        """Converts a member; `new_since`: an opt-in before that is no event of theirs, whatever the rules say."""
         if not self._rules.has_sms and has_sms_status(member):
             self.note_sms()
         convert = self._convert or self._begun()
@@ -232,9 +228,14 @@ class RunConverter:
             fresh = self._read_anew(convert)
             if fresh is not convert:
                 convert, converted = fresh, fresh(member)
-        if isinstance(converted, Converted) and converted.contact.timestamp_subscribed is not None:
-            return self._counted(converted)
+        if isinstance(converted, Converted) and (subscribed := converted.contact.timestamp_subscribed) is not None:
+            return self._counted(converted) if self._is_new(subscribed, new_since) else _silent(converted)
         return converted
+
+    def _is_new(self, subscribed: str, new_since: int | None) -> bool:
+        if new_since is None or (self._rules.subscription_events == "all" and new_since != NEVER):
+            return True
+        return (epoch(subscribed) or 0) >= new_since
 
     def _begun(self) -> Convert:
         DESK.leave()  # the first waits for Mailchimp, and others for the first
@@ -320,5 +321,9 @@ class RunConverter:
             return converted
         self.is_silenced = True
         self._warn(f"more subscription events than counted: after the welcome_limit of {self._welcome.limit:,} none")
-        silent = msgspec.structs.replace(converted.contact, timestamp_subscribed=None)
-        return msgspec.structs.replace(converted, contact=silent)
+        return _silent(converted)
+
+
+def _silent(converted: Converted) -> Converted:
+    contact = msgspec.structs.replace(converted.contact, timestamp_subscribed=None)
+    return msgspec.structs.replace(converted, contact=contact)

@@ -20,7 +20,7 @@ from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
 from mcimport.look import Look, check_list_is_there
 from mcimport.models import HeldContact, Outcome, Window
-from mcimport.records import Comparison, Difference
+from mcimport.records import Comparison, Difference, Unread
 from mcimport.sides import Sides
 from mcimport.state import letters, runs
 from mcimport.task import Task
@@ -45,9 +45,9 @@ class Survey:
         self.look = Look(task)
         self._due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
-        self.is_whole = True  # everybody on the list was seen
         self.known = account_lists(task.state, task.client, task.row, clients)
         self._others = by_key(self.known, task.row.collection)
+        self.unread: dict[Unread, None] = {}  # each once: two walks overlap
         self._foreign: dict[str, None] = {}  # a few ids
 
     @property
@@ -75,9 +75,14 @@ class Survey:
 
     # ---- Mailchimp
 
+    @property
+    def is_whole(self) -> bool:
+        """Everybody on the list was seen."""
+        return not self.unread
+
     def _walk(self, since: int | None, run_id: int | None = None) -> Walked:
         walked = walk(self.look, self.sides, since, run_id)
-        self.is_whole = self.is_whole and walked.is_whole
+        self.unread.update(dict.fromkeys(walked.unread))
         return walked
 
     def _look_again(self) -> None:
@@ -130,12 +135,12 @@ class Survey:
         return [(own, self.look.versions.of_held(one)) for own, one in owned if own is not None]
 
     def _wait_for_ometria(self) -> None:
-        """What was pushed a moment ago may not have been validated yet."""
+        """What was pushed a moment ago may not have been validated yet. A push from the future is a clock's error."""
         pushed = [run for run in runs.latest(self.task.state, list_id=self.task.row.id) if run.contacts_pushed]
         if not pushed:
             return
-        settled = (pushed[0].finished_at or pushed[0].started_at) + self.task.client.reconcile.settling
-        pause = settled - time.time()
+        settling = self.task.client.reconcile.settling
+        pause = min(settling, (pushed[0].finished_at or pushed[0].started_at) + settling - time.time())
         if pause > 0:
             self.task.warn(f"waited {pause:.0f} s, until Ometria had settled what was pushed to it a moment ago")
         if self.task.services.stop.asked.wait(max(0.0, pause)):
@@ -162,6 +167,7 @@ class Survey:
             departed=tallies["departed"],
             unclear=tallies["unclear"],
             held=tallies["held"],
+            unread=tuple(self.unread),
         )
 
     def _difference(self, kind: Kind) -> Difference:

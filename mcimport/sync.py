@@ -7,7 +7,7 @@ It ends when no window is pending; the sync point moves then, and only then.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -189,12 +189,13 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     pages: dict[int, Page] = {}
     for sweep, start, page in firsts:
         for window in cut(task.client, mailchimp, task.list_key, sweep, (start, until), page):
-            numbered = replace(window, number=next(numbers), page=page.asked)
+            numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(task.row))
             planned.append(numbered)
             if windows.fits_in_one(page, page.asked):
                 pages[numbered.number] = page
     if kind == "incremental":
-        planned.extend(replace(window, number=next(numbers)) for window in _letters_taken_along(task, size))
+        taken_along = task.read_again(letters.to_take_along(task.state, task.row.id))
+        planned.extend(replace(window, number=next(numbers)) for window in taken_along)
     return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
 
 
@@ -203,12 +204,6 @@ def _note_sms(task: Task, pages: Iterable[Page]) -> None:
     if not task.row.has_sms and any(has_sms_status(member) for page in pages for member in page.members):
         lists.note_sms(task.state, task.row.id)
         task.refresh()
-
-
-def _letters_taken_along(task: Task, size: int) -> Iterator[Window]:
-    for letter in letters.to_take_along(task.state, task.row.id):
-        if letter.until is not None:
-            yield Window(0, letter.sweep, letter.since, letter.until, page=size, letter_id=letter.id)
 
 
 # ---- all clients

@@ -25,13 +25,15 @@ from mcimport.errors import (
 )
 from mcimport.held import allowance
 from mcimport.limits import Stop
-from mcimport.models import ContactRules, Outcome, Page, Window
-from mcimport.records import ListResult, ListRow, Permissions, Run
+from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
+from mcimport.records import Letter, ListResult, ListRow, Permissions, Run
 from mcimport.remarks import NO_PERMISSION, words
+from mcimport.replaying import watched, windows_of
 from mcimport.report.reporter import Reporter
-from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
+from mcimport.run_converter import FieldsInTime, Welcome, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
+from mcimport.windows import NEVER, new_from
 
 
 class Watch(Protocol):
@@ -148,6 +150,13 @@ class Task:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
+    def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
+        """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
+        found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
+        if closed:
+            self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
+        return found
+
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
 
@@ -225,6 +234,7 @@ def carry_out(
         task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
     task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
     task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
+    windows = [_judged(task.row, window) for window in windows]
     rules, welcome = _welcome(task, run, windows, until)
     with recorded_end(task, run_id):
         is_silenced = task.engine.drive(
@@ -234,6 +244,11 @@ def carry_out(
     done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
     task.refresh()
     return done
+
+
+def _judged(row: ListRow, window: Window) -> Window:
+    """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
+    return window if window.new_since is not None else replace(window, new_since=new_from(row))
 
 
 @contextlib.contextmanager
@@ -270,7 +285,7 @@ def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Erra
         rules=rules,
         welcome=welcome,
         fields=task.fields(),
-        watched=letters.watched(task.state, task.row.id),
+        watched=watched(task.state, task.row),
         is_first=task.is_first_run(run),
         carried_until=task.row.sync_point,
         look_ups=allowance(),
@@ -284,18 +299,16 @@ def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Erra
 
 
 def _welcome(task: Task, run: Run, windows: Sequence[Window], until: int | None) -> tuple[ContactRules, Welcome]:
-    """Who is new to this run, and how many events that may be: for nobody else is the time of an opt-in sent.
+    """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
 
-    Dead letters that are read again are spans of their own; a replay may meet whoever is new to the list.
+    Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
     """
-    replayed = [window for window in windows if window.letter_id is not None]
-    spans: list[Span] = [(window.since, window.until) for window in replayed]
+    replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
+    spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
     many = sum(1 if window.only else sys.maxsize for window in replayed)
     rules = replace(task.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        never_sent: list[Span] = [(one.since, one.until) for one in letters.open_of(task.state, task.row.id)]
-        rules = new_to(rules, task.row.sync_point, [*spans, *never_sent])
-        spans, many = [(run.since, None), *spans], many + _perhaps_new(run, rules)
+        spans, many = [OptedIn(run.since, None, new_from(task.row)), *spans], many + _perhaps_new(run, rules)
     return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
 
 

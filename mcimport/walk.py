@@ -15,6 +15,7 @@ from mcimport.job import Job
 from mcimport.look import Look
 from mcimport.models import Conversion, Converted, Member, Outcome, Page, Skipped, Sweep, Window
 from mcimport.planning import cut, first_page
+from mcimport.records import Unread
 from mcimport.sides import Sides
 from mcimport.state import runs
 
@@ -23,17 +24,17 @@ _SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """Up to when everybody was seen, about how many are on the list, and whether everybody could be read."""
+    """Up to when everybody was seen, about how many are on the list, and what could not be read."""
 
     until: int
     total: int
-    is_whole: bool
+    unread: tuple[Unread, ...]
 
 
 def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Walked:
-    """Notes everybody who changed after `since`; a span that cannot be read is left out.
+    """Notes everybody who changed after `since`; a span that cannot be read is left out, and named.
 
-    `run_id`: the walk stands in this run's log, with its windows and its dead letters, which the next sync reads.
+    `run_id`: the walk stands in this run's log, with its windows.
     """
     task = look.task
     size = task.client.mailchimp.window
@@ -46,11 +47,11 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
         runs.plan(task.state, run_id, until, total, planned)
         task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
     seen: deque[Seen] = deque()
-    unread: list[Outcome] = []
+    unread: list[Unread] = []
 
     def record(outcome: Outcome) -> None:
         sides.note_members(_emptied(seen))
-        unread.extend([outcome] if outcome.letters else [])
+        unread.extend(_unread(outcome))
         if run_id is not None:
             _record(look, run_id, outcome)
 
@@ -63,7 +64,7 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
         pages=pages,
         give_up=task.services.give_up,
     )
-    return Walked(until, firsts[0][1].total, not unread)
+    return Walked(until, firsts[0][1].total, tuple(unread))
 
 
 def _planned(
@@ -80,12 +81,19 @@ def _planned(
     return planned, pages
 
 
+def _unread(outcome: Outcome) -> Iterator[Unread]:
+    for letter in outcome.letters:
+        if letter.kind == "window":
+            yield Unread(letter.sweep, letter.since, letter.until, letter.reason)
+
+
 def _record(look: Look, run_id: int, moved: Outcome) -> None:
+    """Writes no dead letters: a sync that replayed them would bring in whom it leaves out on purpose."""
     task = look.task
     outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
-    runs.record(task.state, run_id, outcome, task.services.meter.take())
+    runs.record(task.state, run_id, outcome, task.services.meter.take(), keeps_letters=False)
     task.warn(*outcome.warnings)
-    task.reporter.moved(task.client.name, task.list_key, outcome)
+    task.reporter.moved(task.client.name, task.list_key, replace(outcome, letters=()))
 
 
 def _job(look: Look, seen: deque[Seen]) -> Job:
@@ -101,10 +109,10 @@ def _job(look: Look, seen: deque[Seen]) -> Job:
     )
 
 
-def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member], Conversion]:
+def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member, int | None], Conversion]:
     """Remembers what passes by; who cannot be sent has a dead letter already, and gets no second one."""
 
-    def convert(member: Member) -> Conversion:
+    def convert(member: Member, _: int | None) -> Conversion:
         converted = look.convert(member)
         sight = look.seen(member, converted)
         if sight is not None:

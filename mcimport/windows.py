@@ -18,9 +18,11 @@ from typing import Literal, cast
 
 from mcimport.errors import IgnoredError, RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
+from mcimport.records import ListRow
 from mcimport.times import epoch
 
 NO_END = sys.maxsize  # the `until` of a window that has no end yet
+NEVER = 253_370_764_800  # 9999-01-01: nobody opts in as late, and a state file can still name it
 OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 MOST_PIECES = 40
 SMALLEST_PAGE = 50  # a page that is too slow is halved down to this
@@ -44,6 +46,27 @@ class Settled:
     kept: tuple[Member, ...]
     rest: Window
     second: int = 0
+
+
+def carried_from(row: ListRow, sweep: Sweep) -> int | None:
+    """Names the last second whose changes a list leaves out on purpose; None: there is none, NO_END: it carries nobody.
+
+    The archive is carried from a minute before the first sync on, for what Mailchimp commits late.
+    """
+    if sweep == "listed":
+        return row.carried_since
+    return NO_END if row.first_sync_at is None else row.first_sync_at - OVERLAP - 1
+
+
+def new_from(row: ListRow) -> int | None:
+    """Says from when on an opt-in is new to a run from the sync point on; None: nobody's is.
+
+    Who opted in before was sent with the time then, or on purpose without it: an imported file that was left out with
+    `--since now`, say, is no crowd of new subscribers in a later full sync.
+    """
+    if row.new_since is None or row.sync_point is None:
+        return row.new_since
+    return max(row.new_since, row.sync_point - OVERLAP)
 
 
 def fits_in_one(page: Page, asked: int) -> bool:

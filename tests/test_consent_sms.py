@@ -305,7 +305,7 @@ def errand_of(client: Client, services: Services) -> Errand:
         rules=client.rules(key, None),
         welcome=Welcome(0, 0, ()),
         fields=FieldsInTime(services.mailchimp, key),
-        watched=frozenset(),
+        watched={},
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),

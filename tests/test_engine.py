@@ -114,8 +114,8 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: S
 def test_an_order_holds_no_key_and_nobody(stage: Stage) -> None:
     """What is sent is read by whoever can read the broker's disk."""
     importer = stage(size=10)
-    text = encoded(order(importer, watched=("abc",))).decode()
-    assert order_of(text) == order(importer, watched=("abc",))
+    text = encoded(order(importer, watched={"abc": 5})).decode()
+    assert order_of(text) == order(importer, watched={"abc": 5})
     assert importer.box.ometria_key not in text
     assert importer.box.mailchimp_key.partition("-")[0] not in text
     assert "@" not in text

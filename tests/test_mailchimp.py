@@ -656,7 +656,7 @@ def walked(mailchimp: Mailchimp, window: Window) -> tuple[set[str], list[tuple[i
     """Who was read on the way to the window's end, and the spans that could not be."""
     seen: set[str] = set()
 
-    def note(member: Member) -> Skipped:
+    def note(member: Member, _: int | None) -> Skipped:
         seen.update(who([member]))
         return Skipped("only looked at")
 

@@ -275,7 +275,7 @@ class Dispatch:
             carried_until=errand.carried_until,
             look_ups=self._look_ups_left,
             welcome_left=self._welcome_left,
-            watched=tuple(sorted(errand.watched)),
+            watched=dict(errand.watched),
             has_taken=errand.services.ometria.has_taken,
         )
 

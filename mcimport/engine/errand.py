@@ -19,7 +19,7 @@ class Errand:
 
     Attributes:
         services: this process's own.
-        watched: ids of members (without the list) who have an open dead letter.
+        watched: see `Job`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
@@ -37,7 +37,7 @@ class Errand:
     rules: ContactRules
     welcome: Welcome
     fields: FieldsInTime
-    watched: frozenset[str]
+    watched: Mapping[str, int]
     is_first: bool
     carried_until: int | None
     look_ups: LookUps

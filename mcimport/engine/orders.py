@@ -45,13 +45,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         reply_to: the queue for the answer.
         nonce, seals: see `sealed`. settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
-        subscription_events, new_since: as decided for the whole run.
+        subscription_events, new_since: as decided for the whole run; a window may know better.
         until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
             began.
         is_first, carried_until: see `Errand`.
         look_ups: how many members the run may still look up in Ometria.
         welcome_left: subscription events that the run may still cause.
-        watched: ids of members (without the list) who have an open dead letter.
+        watched: see `Job`.
         has_taken: the account is known to take records.
     """
 
@@ -77,7 +77,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     carried_until: int | None = None
     look_ups: LookUps = LookUps()
     welcome_left: int = 0
-    watched: tuple[str, ...] = ()
+    watched: dict[str, int] = {}
     has_taken: bool = False
 
 

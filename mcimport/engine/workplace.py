@@ -235,7 +235,7 @@ class Workplace:
             aside=converter.aside,
             rules=_rules(client, order),
             held=self._held(client, order, desk),
-            watched=frozenset(order.watched),
+            watched=order.watched,
             meter=services.meter,
             trace=services.trace,
         )

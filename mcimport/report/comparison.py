@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mcimport.records import Comparison, Difference
+from mcimport.records import Comparison, Difference, Unread
+from mcimport.report.words import counted, moment_iso, span
+
+SPANS_SHOWN = 10
 
 _MEANINGS = {
     "missing": "on the list, not in Ometria",
@@ -29,7 +32,7 @@ def verdict(found: Comparison) -> str:
     """In a few words."""
     if not found.left:
         return "mended" if found.mended else "both sides agree"
-    return "both sides differ"
+    return "not everything could be read" if found.is_only_unread else "both sides differ"
 
 
 def told(title: str, found: Comparison) -> list[str]:
@@ -37,6 +40,8 @@ def told(title: str, found: Comparison) -> list[str]:
     lines = [f"{title}: {verdict(found)}; {found.agree:,} agree"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
     lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
+    if found.unread:
+        lines.append(_unread(found.unread))
     if found.mended:
         lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}")
     if found.refusal:
@@ -45,16 +50,25 @@ def told(title: str, found: Comparison) -> list[str]:
 
 
 def document(found: Comparison) -> dict[str, Any]:
-    """For programs: counts, and a few ids by kind."""
+    """For programs: counts, a few ids by kind, and a few of the spans that could not be read."""
     ids = {kind: list(getattr(found, kind).ids) for kind in _MEANINGS}
-    return {**numbers(found), "fields": dict(found.fields), "ids": ids, "refusal": found.refusal or None}
+    more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
+    return {**numbers(found), "fields": dict(found.fields), **more}
+
+
+def spans(found: Comparison) -> list[dict[str, Any]]:
+    """A few of the spans that could not be read, for programs."""
+    return [
+        {"sweep": one.sweep, "since": moment_iso(one.since), "until": moment_iso(one.until), "reason": one.reason}
+        for one in found.unread[:SPANS_SHOWN]
+    ]
 
 
 def numbers(found: Comparison) -> dict[str, int]:
     """The counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in _MEANINGS}
     asides = {name: getattr(found, name) for name in _ASIDE}
-    return {**kinds, "agree": found.agree, "mended": found.mended, **asides}
+    return {**kinds, "agree": found.agree, "mended": found.mended, **asides, "unread": len(found.unread)}
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
@@ -66,6 +80,13 @@ def _line(kind: str, difference: Difference, found: Comparison) -> str:
     more = ", …" if difference.count > len(difference.ids) else ""
     what = f" ({fields})" if fields else ""
     return f"  {kind:<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {', '.join(difference.ids)}{more}"
+
+
+def _unread(unread: tuple[Unread, ...]) -> str:
+    some = "; ".join(f"{span(one.since, one.until)} ({one.sweep}): {one.reason}" for one in unread[:SPANS_SHOWN])
+    more = "; …" if len(unread) > SPANS_SHOWN else ""
+    many = counted(len(unread), "span")
+    return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads again: {some}{more}"
 
 
 def _asides(found: Comparison) -> Iterator[tuple[str, int]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.records import ListResult
-from mcimport.report.comparison import numbers
+from mcimport.report.comparison import numbers, spans
 
 Format = Literal["json", "logfmt"]
 FORMATS: tuple[Format, ...] = ("json", "logfmt")
@@ -99,6 +99,8 @@ class Journalist:
             self._log.warning("warning", **where, words=words)
         tell = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
+        for one in spans(result.comparison) if result.comparison else ():
+            self._log.warning("unread", **where, **one)
         differ, mended = _compared(result)
         if result.dead_letters or differ:
             tell = self._log.warning

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.records import Run
-from mcimport.report.words import ARCHIVED_LEFT, age, mend, moment, moment_iso, spark
+from mcimport.report.words import ARCHIVED_LEFT, age, counted, mend, moment, moment_iso, spark
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
@@ -101,7 +101,10 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
         return "both sides agreed"
-    kinds = [f"{counts[kind]:,} {kind}" for kind in ("missing", "stale", "gone", "unclear") if counts.get(kind)]
+    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
+        return f"compared but for {counted(counts['unread'], 'unread span')}"
+    named = ("missing", "stale", "gone", "unclear", "unread")
+    kinds = [f"{counts[kind]:,} {kind}" for kind in named if counts.get(kind)]
     mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
     return f"both sides differed ({', '.join(kinds)}{mended})"
 

@@ -70,6 +70,13 @@ def discard(state: State, letter_ids: Sequence[int]) -> None:
             _close(state, "discarded", "id = ?", [letter_id])
 
 
+def close_gone(state: State, letter_ids: Sequence[int]) -> None:
+    """Closes letters that name nobody whom their list carries."""
+    with state.transaction():
+        for letter_id in letter_ids:
+            _close(state, "gone", "id = ?", [letter_id])
+
+
 def take(state: State, run: Run, outcome: Outcome) -> None:
     """Inside the transaction that records an outcome: its new letters, and the old ones that it closes."""
     for new in outcome.letters:
@@ -145,7 +152,8 @@ def _fail_again(
 
 
 def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> None:
-    old = find(state, replay_of) if replay_of is not None and new.kind == "window" else None
+    replayed = find(state, replay_of) if replay_of is not None else None
+    old = replayed if new.kind == "window" else None
     state.write(
         "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
         " member_id, reason, attempts, created_at, updated_at, replay_of)"
@@ -153,7 +161,7 @@ def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> No
         [
             run.list_id,
             run.id,
-            old.first_run_id if old else run.id,
+            replayed.first_run_id if replayed else run.id,
             run.client,
             run.list_key,
             new.kind,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from mcimport.models import Costs, Outcome, RunKind, RunStatus, Window
-from mcimport.records import ListRow, Run, WindowRow
+from mcimport.records import ListRow, Origin, Run, WindowRow
 from mcimport.state import letters, lists
 from mcimport.state.file import State
 from mcimport.state.rows import bounds_text, read, text
@@ -56,10 +56,11 @@ def plan(
             _insert_window(state, run_id, window)
 
 
-def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) -> None:
+def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING, *, keeps_letters: bool = True) -> None:
     """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
 
     `costs`: what the run has cost since the last time that it was told.
+    `keeps_letters`: False where the dead letters are only the reason why a window is dead.
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
@@ -83,7 +84,8 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING) 
             ],
         )
         done = run(state, run_id)
-        letters.take(state, done, outcome)
+        if keeps_letters:
+            letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
         if outcome.pushed:
             lists.note_accepted(state, done)
@@ -168,6 +170,19 @@ def has_pushed(state: State, list_id: int, *, but: int = 0) -> bool:
     """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
     query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
     return bool(state.value(query, [list_id, but]))
+
+
+def origin(state: State, run_id: int) -> Origin | None:
+    """Finds what a dead letter's first run was about; None where it is not in the log any more."""
+    row = state.row(
+        "SELECT kind, since, until,"
+        " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
+        " (SELECT max(until) FROM runs AS earlier WHERE earlier.list_id = runs.list_id AND earlier.id < runs.id"
+        " AND earlier.status = 'completed' AND earlier.moves_sync_point) AS sync_point"
+        " FROM runs WHERE id = ?",
+        [run_id],
+    )
+    return read(Origin, row) if row else None
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:
