@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check audit chaos both-sides test-engine bench bench-peers plots test-cron test-image test-ui format readme clean
+.PHONY: help demo test tests check lint types advisories audit chaos both-sides test-engine bench bench-peers plots test-cron test-image test-debian test-ui format readme clean
 
 help:
 	@echo "make demo    the main job on a built-in sandbox, start to end"
@@ -19,6 +19,7 @@ help:
 	@echo "make plots   two pictures from bench.json"
 	@echo "make test-cron   the crontab under Debian's cron (as root on Debian; three minutes)"
 	@echo "make test-image  the image built and run as the pod (as root on Debian; two minutes)"
+	@echo "make test-debian  all tests on another Debian, in a folder (as root on Debian; a quarter of an hour; DEBIAN=trixie)"
 	@echo "make test-ui     the pages in a browser, with pictures (as root on Debian; one minute)"
 	@echo "make format  bring the code into shape"
 
@@ -30,15 +31,25 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/mcimport demo
 
-test: check
-	$(BIN)/python -m pytest -n 2
+# What takes a second comes first. What takes longer goes on side by side, for many a test only waits.
+test: lint
+	@$(MAKE) --no-print-directory --jobs=3 types advisories tests
 
-check: $(VENV)/installed
+tests: $(VENV)/installed
+	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+check: lint types advisories
+
+lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint cron/Dockerfile
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+advisories: $(VENV)/installed
 	$(BIN)/python tests/audit.py
 
 # Pages over RabbitMQ and Celery, on a broker of its own; installs rabbitmq-server as root on Debian, else ends with 2.
@@ -70,12 +81,17 @@ plots: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9'
 	$(BIN)/python tests/benchmarks/plot.py bench.json tests/benchmarks/pictures/throughput.svg tests/benchmarks/pictures/memory.svg
 
-# Two trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
+# Three trials that take root on Debian, and install what they need; elsewhere they say why not and end with 2.
 test-cron: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/scheduling/under_cron.py
 
 test-image: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/scheduling/in_a_container.py
+
+# All tests, and the engine's, with the Python of another Debian: DEBIAN=trixie is 13, DEBIAN=bookworm 12.
+DEBIAN ?= trixie
+test-debian: $(VENV)/installed
+	DEBIAN=$(DEBIAN) PYTHONPATH=tests $(BIN)/python tests/scheduling/on_another_debian.py
 
 # The pages of `mcimport ui` in headless Chromium, which it installs as root on Debian; leaves pictures to look at.
 test-ui: $(VENV)/installed

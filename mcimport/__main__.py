@@ -18,7 +18,19 @@ def main() -> None:
         return
     from mcimport.cli.app import main as run_command_line  # noqa: PLC0415 - as above
 
-    run_command_line()
+    try:
+        run_command_line()
+    finally:
+        _let_go_of_what_cannot_be_written()
+
+
+def _let_go_of_what_cannot_be_written() -> None:
+    """On a full disk, say. Newer Pythons try once more at the very end, and then leave with a code of their own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class Services:
         self.stop.at_once()
         self.close()
 
+    def rest(self, seconds: float) -> None:
+        """The Ometria account is left alone for so long: another process may have been at it until now."""
+        self.ometria.rest(seconds)
+        self.contacts.rest(seconds)
+
     def close(self) -> None:
         self.mailchimp.close()
         self.ometria.close()
@@ -90,9 +95,13 @@ class Accounts:
                 services.give_up()  # so that nothing that was begun for this client waits on, with nobody to hear it
 
     @contextmanager
-    def open_mailchimp(self, client: Client) -> Iterator[Mailchimp]:
-        """That side alone, whatever is wrong with the other. Raises as `open`."""
-        with self._following() as stop, closing(self._mailchimp(client, stop, Meter())) as mailchimp:
+    def open_mailchimp(self, client: Client, asking: Services | None = None) -> Iterator[Mailchimp]:
+        """That side alone, whatever is wrong with the other. Raises as `open`.
+
+        `asking`: for whose run it is asked, which its requests are counted for.
+        """
+        meter, trace = (asking.meter, asking.trace) if asking else (Meter(), None)
+        with self._following() as stop, closing(self._mailchimp(client, stop, meter, trace)) as mailchimp:
             yield mailchimp
 
     @contextmanager
@@ -102,8 +111,9 @@ class Accounts:
             yield ometria
 
     def rest(self, client: Client, seconds: float) -> None:
-        """No push to the client's account for so long, whoever of those that share it pushes. Raises as `open`."""
-        self._pushes(client).rest(seconds)
+        """The client's Ometria account is left alone for so long by all that share it here. Raises as `open`."""
+        for pacer in (self._pushes(client), self._reads(client)):
+            pacer.rest(seconds)
 
     def give_up(self) -> None:
         """All of them, from any thread."""
@@ -148,13 +158,15 @@ class Accounts:
             trace=trace,
             may_send=self._may_send,
         )
-        reads = self._pacer(self._reading, _ometria_account(client), client.ometria.reads_per_second)
         patience = Patience(stop, client.retry.retries, client.retry.wait, self._busy_for)
         ometria = Ometria(wire, self._pushes(client), patience, client.ometria.batch, meter)
-        return ometria, Contacts(wire, reads, patience, meter)
+        return ometria, Contacts(wire, self._reads(client), patience, meter)
 
     def _pushes(self, client: Client) -> Pacer:
         return self._pacer(self._pacers, _ometria_account(client), client.ometria.requests_per_second)
+
+    def _reads(self, client: Client) -> Pacer:
+        return self._pacer(self._reading, _ometria_account(client), client.ometria.reads_per_second)
 
     def _gate(self, account: str, places: int) -> Gate:
         with self._lock:

@@ -57,6 +57,7 @@ class _Check:
         services = task.services
         rules = replace(task.rules, subscription_events="none")
         fields = FieldsInTime(services.mailchimp, task.list_key)
+        self._rules = rules
         self._convert = RunConverter(services.mailchimp, fields, rules, Welcome(0, 0, ()), task.warn)
 
     def compare(self) -> bool:
@@ -90,6 +91,7 @@ class _Check:
             ometria=services.ometria,
             convert=self._converted,
             aside=self._convert.aside,
+            rules=self._rules,
             watched=letters.watched(self._task.state, self._task.row.id),
             meter=services.meter,
             trace=services.trace,

@@ -1,7 +1,8 @@
 """Pure: what is compared of a contact, as salted digests; which fields of two of them differ.
 
-A version is six digests of eight bytes, one a field, in the order of `FIELDS`; zeros where there is nothing to compare.
-The salt is drawn once for a comparison and kept nowhere, so a version tells nobody an address or a name.
+A version is eight bytes a field, in the order of `FIELDS`: a digest, or a word for a consent; zeros where there is
+nothing to compare. The salt is drawn once for a comparison and kept nowhere, so a version tells nobody an address, a
+name or a number.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from mcimport.models import Contact, HeldContact, OptIn
 
 NAMES = ("prefix", "firstname", "middlename", "lastname")
-FIELDS = ("consent", "email", *NAMES)
+FIELDS = ("consent", "email", *NAMES, "phone", "sms")
 
 Kind = Literal["missing", "stale", "gone"]
 
@@ -22,9 +23,15 @@ WIDTH = 8  # bytes a field
 _NOTHING = bytes(WIDTH)
 _CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither", "": b""}
 _UNKNOWN = b"unknown"
+_SMS_CONSENTS: dict[Any, bytes] = {True: b"yes", False: b"no", None: b""}
+_NO_STATUS = b"none".ljust(WIDTH, b"\0")  # nothing is sent of text messages
+_SMS = FIELDS.index("sms") * WIDTH
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
 """How a version of somebody who is opted in begins."""
+
+SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
+"""How a version of somebody who agreed to text messages ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +47,31 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole."""
+    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole.
+
+    `has_sms`: somebody on the list has an SMS status.
+    """
 
     start: int | None
     horizon: int
+    has_sms: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN}
+        times = {"start": self.start, "horizon": self.horizon}
+        return {**times, "has_sms": self.has_sms, "opted_in": OPTED_IN}
 
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """Another listing with the address of somebody who is gone, opted in; `list_key`: None for one of this list.
+    """Another listing with the address of somebody who is gone, opted in.
 
-    `email`: the address, as a digest.
+    `list_key`, `collection`: None for one of this very list; an empty list for a listing under nobody's id of ours.
     """
 
     id: str
     list_key: str | None
-    email: bytes
+    collection: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +90,32 @@ class Versions:
         self._salt = secrets.token_bytes(32)
 
     def of_contact(self, contact: Contact) -> bytes:
-        """As it would be sent. What would not be sent is not compared: Ometria keeps what it has."""
-        names = [_text(getattr(contact, name)) for name in NAMES]
-        return self._version(contact.marketing_optin or "", contact.email, names)
+        """As it would be sent. What would not be sent is not compared: Ometria keeps what it has.
+
+        But for a yes to text messages where the member has no SMS status: see `differing`.
+        """
+        return self._version(contact, _NO_STATUS if contact.channels is None else _sms_of(_allowed_by(contact)))
 
     def of_held(self, held: HeldContact) -> bytes:
         """As Ometria holds it."""
-        names = [_text(getattr(held, name)) for name in NAMES]
-        return self._version(held.marketing_optin, held.email, names)
+        return self._version(held, _sms_of(_allowed_of(held)))
 
-    def of_consent(self, optin: OptIn) -> bytes:
+    def of_consent(self, optin: OptIn | None) -> bytes:
         """Of somebody who cannot be sent whole: nothing else is compared."""
-        return self._version(optin, "", [""] * len(NAMES))
+        return _consent_of(optin) + _NOTHING * (len(FIELDS) - 1)
+
+    def of_address(self, address: Any) -> bytes:
+        """As the address stands in a version: in whichever case, without blanks around it."""
+        return self._digest(_text(address).lower())
 
     def of_id(self, contact_id: Any) -> bytes:
         """Somebody else's id, which may be an address for all we know."""
         return self._digest(str(contact_id) or "-")
 
-    def _version(self, optin: Any, email: Any, names: list[str]) -> bytes:
-        consent = _CONSENTS.get(optin, _UNKNOWN) if isinstance(optin, str) else _UNKNOWN
-        digests = [self._digest(_text(email).lower()), *map(self._digest, names)]
-        return b"".join([consent.ljust(WIDTH, b"\0"), *digests])
+    def _version(self, one: Contact | HeldContact, sms: bytes) -> bytes:
+        names = [_text(getattr(one, name)) for name in NAMES]
+        digests = [self.of_address(one.email), *map(self._digest, (*names, _digits(one.phone_number)))]
+        return b"".join([_consent_of(one.marketing_optin), *digests, sms])
 
     def _digest(self, text: str) -> bytes:
         if not text:
@@ -106,15 +123,21 @@ class Versions:
         return hashlib.blake2b(text.encode("utf-8", "replace"), key=self._salt, digest_size=WIDTH).digest()
 
 
-def differing(ours: bytes, theirs: bytes) -> int:
-    """Which fields differ, a bit each, the first of FIELDS the lowest; 0: they agree."""
+def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
+    """Which fields differ, a bit each, the first of FIELDS the lowest; 0: they agree.
+
+    `has_sms`: not 0 for a list on which somebody has an SMS status. Who has none there may have had one, and a yes
+    that Ometria holds of them was given in it.
+    """
     if ours == theirs:
         return 0
     bits = 0
     for place in range(len(FIELDS)):
         part = slice(place * WIDTH, (place + 1) * WIDTH)
-        if ours[part] not in (_NOTHING, theirs[part]):
+        if ours[part] not in (_NOTHING, _NO_STATUS, theirs[part]):
             bits |= 1 << place
+    if has_sms and ours[_SMS:] == _NO_STATUS and theirs[_SMS:] == SMS_YES:
+        bits |= 1 << FIELDS.index("sms")
     return bits
 
 
@@ -123,5 +146,29 @@ def names_of(bits: int) -> list[str]:
     return [name for place, name in enumerate(FIELDS) if bits >> place & 1]
 
 
+def _consent_of(optin: Any) -> bytes:
+    known = "" if optin is None else optin
+    return (_CONSENTS.get(known, _UNKNOWN) if isinstance(known, str) else _UNKNOWN).ljust(WIDTH, b"\0")
+
+
+def _sms_of(allowed: Any) -> bytes:
+    """Of consent to text messages; whatever is neither true, false nor null is another than any of these."""
+    return (_SMS_CONSENTS[allowed] if allowed is None or isinstance(allowed, bool) else _UNKNOWN).ljust(WIDTH, b"\0")
+
+
+def _allowed_by(contact: Contact) -> bool | None:
+    return contact.channels.sms.allow_marketing if contact.channels and contact.channels.sms else None
+
+
+def _allowed_of(held: HeldContact) -> Any:
+    sms = held.channels.get("sms") if isinstance(held.channels, dict) else None
+    return sms.get("allow_marketing") if isinstance(sms, dict) else None
+
+
 def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
+
+
+def _digits(value: Any) -> str:
+    """Of a telephone number, in whichever spelling."""
+    return "".join(filter(str.isdigit, str(value))) if isinstance(value, (str, int)) else ""

@@ -32,7 +32,7 @@ class McimportError(Exception):
 
 
 class ConfigError(McimportError):
-    """The settings, or what was typed, cannot be used; no request was made."""
+    """The settings, or what was typed, cannot be used. Where it took a request to see that, nothing more was pushed."""
 
 
 class BusyError(McimportError):

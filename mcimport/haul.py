@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from mcimport.held import Settled
 from mcimport.job import Job
-from mcimport.models import NewLetter, OptIn, Outcome, Window
+from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Window
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +19,7 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
         who: the member's id of ours, without the list.
         changed: the member's `last_changed`, as it came.
         is_event: the record may start a welcome campaign.
+        contact: of those alone whose record depends on what Ometria holds.
         lacks: what the contact does not have, for the table of a dry run.
     """
 
@@ -26,12 +28,16 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     record: bytes
     optin: OptIn | None
     is_event: bool
+    contact: Contact | None = None
     lacks: tuple[str, ...] = ()
 
 
 @dataclass
 class Haul:
-    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page."""
+    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page.
+
+    `alone`: the consent of members who cannot be sent whole, by the contact's id.
+    """
 
     window: Window
     job: Job
@@ -44,12 +50,14 @@ class Haul:
     warnings: set[str] = field(default_factory=set)
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
+    alone: dict[str, Contact] = field(default_factory=dict)
     consents: Counter[OptIn | None] = field(default_factory=Counter)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     events: int = 0
     seen_only: bool = False
     has_sms: bool = False
+    looked_up: LookUps = field(default_factory=LookUps)
 
     def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
         over = rest is not None and rest.through is not None and rest.through >= rest.until
@@ -73,7 +81,16 @@ class Haul:
             remarks=tuple(self.remarks.items()),
             has_sms=self.has_sms,
             permissions=tuple(sorted(self.permissions)),
+            looked_up=self.looked_up,
         )
+
+    def remark(self, key: str, members: int) -> None:
+        if members:
+            self.remarks[key] += members
+
+    def note_settled(self, found: Settled) -> None:
+        self.looked_up += found.asked
+        self.remark("consent_unknown", found.unknown)
 
     def bury(self, since: int | None, until: int, error: Exception) -> None:
         self.letters.append(NewLetter("window", "transport", self.window.sweep, since, until, str(error)))

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mcimport.costs import Meter
+from mcimport.held import HeldLookups
 from mcimport.mailchimp import Mailchimp
-from mcimport.models import Conversion, Member
+from mcimport.models import ContactRules, Conversion, Member
 from mcimport.ometria import Ometria
 from mcimport.trace import Trace
 
@@ -22,6 +23,8 @@ class Job:
         convert: reads the list's fields when it is first called, so it may raise what Mailchimp raises.
         aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
             called.
+        rules: how members become contacts; None: nothing is sent of whoever cannot be sent whole.
+        held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter.
         meter: what the client's requests cost.
         trace: where they belong.
@@ -32,6 +35,8 @@ class Job:
     ometria: Ometria | None
     convert: Callable[[Member], Conversion]
     aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
+    rules: ContactRules | None = None
+    held: HeldLookups | None = None
     watched: frozenset[str] = frozenset()
     meter: Meter = field(default_factory=Meter)
     trace: Trace = field(default_factory=lambda: Trace(""))

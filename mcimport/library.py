@@ -20,7 +20,9 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """See `mcimport.run`, which is this without its imports."""
     settings = load()
     stop = Stop()
-    house = House(settings.db_path, Accounts(stop), stop, Silent(), engine=engine_of(settings))
+    house = House(
+        settings.db_path, Accounts(stop), stop, Silent(), None, engine_of(settings), tuple(settings.clients.values())
+    )
     wish = Wish(None if since is None else moment(since))
     results = sync_all(settings.select([list_key], []), wish, house, jobs=1)
     for result in results:

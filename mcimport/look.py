@@ -8,15 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mcimport.compare import NAMES, Seen, Versions
-from mcimport.convert import is_contact_id, member_id, optin_of, routes
+from mcimport.convert import has_permissions, is_contact_id, member_id, optin_of, routes
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
-from mcimport.models import ContactRules, Conversion, Converted, Member
-from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
+from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
+from mcimport.run_converter import RunConverter, Welcome
 from mcimport.task import Task
 from mcimport.times import epoch
 
 TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
-COMPARED = ("contact_id", "web_id", "email_address", "status", "last_changed")
+COMPARED = (
+    *("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions"),
+    *("sms_phone_number", "sms_subscription_status", "location.country_code"),  # numbers are read by their country
+)
+_COMPARED_FIELDS = (*NAMES, "phone_number", "country_id")
 
 
 @dataclass
@@ -36,9 +40,11 @@ class Look:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        fields = FieldsInTime(task.services.mailchimp, task.list_key)
+        fields = task.new_fields()
         self.rules: ContactRules = replace(task.rules, subscription_events="none")
-        tags = [tag for tag, route in routes(fields.read(), self.rules).items() if route.field in NAMES]
+        self._has_permissions = has_permissions(fields.read(), self.rules)
+        known = routes(fields.read(), self.rules).items()
+        tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
         self.mailchimp = task.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(task.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), task.warn)
         self.versions = Versions()
@@ -52,9 +58,13 @@ class Look:
         if isinstance(converted, Converted):
             version = self.versions.of_contact(converted.contact)
         else:
-            version = self.versions.of_consent(optin_of(member.status, self.rules.consent))
+            version = self.versions.of_consent(self.optin_of(member))
         is_archived = member.status == "archived"
         return Seen(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
+
+    def optin_of(self, member: Member) -> OptIn | None:
+        """What a member permits, sendable or not."""
+        return optin_of(member, self.rules, has_permissions=self._has_permissions)
 
     def sight_of(self, members: Iterable[Member]) -> list[Seen]:
         return [one for member in members if (one := self.seen(member)) is not None]

@@ -34,6 +34,7 @@ from mcimport.mailchimp_answers import (
     CATEGORIES,
     COUNT,
     INTERESTS,
+    LIST,
     MEMBER,
     MEMBERS,
     MERGE_FIELDS,
@@ -217,6 +218,16 @@ class Mailchimp:
         path = f"lists/{list_key}/members/{contact_id}"
         return patiently(self._patience, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
 
+    def member_by_address(self, list_key: str, address: str) -> Member:
+        """One member by their address, whoever it belongs to; MissingError when it is nobody's.
+
+        Raises RetriableError for an answer about another address.
+        """
+        found = self.member(list_key, _hash_of(_plain(address)))
+        if not isinstance(found.email_address, str) or _plain(found.email_address) != _plain(address):
+            raise RetriableError("Mailchimp's answer is about another address than the one asked for")
+        return found
+
     def with_all_tags(self, list_key: str, member: Member) -> Member:
         """The member with every tag: a page lists fifty at most.
 
@@ -225,7 +236,7 @@ class Mailchimp:
         address = member.email_address if isinstance(member.email_address, str) else ""
         who = member_id(member)
         if not is_contact_id(who):  # web ids are nothing that Mailchimp finds a member by; the address's MD5 is
-            who = hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+            who = _hash_of(address)
         path, counted = f"lists/{list_key}/members/{who}/tags", member.tags_count
         tags: dict[str, Any] = {}
         offset = 0
@@ -266,6 +277,29 @@ class Mailchimp:
             named = list(pool.map(lambda one: self._get(one, EVERYTHING, INTERESTS).interests, paths))
             fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
         return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
+
+    def has_permissions(self, list_key: str) -> bool | None:
+        """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
+        path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
+        try:
+            answer = patiently(self._patience, lambda: decoded(self._once(path, params, first=True), LIST))
+        except (MissingError, FatalError):  # what the members show has to do
+            return None
+        found = answer.marketing_permissions
+        return found if isinstance(found, bool) else None
+
+    def permissions_shown(self, list_key: str, offset: int) -> tuple[list[Any], int]:
+        """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
+        params = {
+            **EVERYTHING,
+            "status": "subscribed",
+            "sort_field": "last_changed",
+            "sort_dir": "DESC",
+            "offset": str(offset),
+            "fields": "members.marketing_permissions,total_items",
+        }
+        answer = self._get(f"lists/{list_key}/members", params, MEMBERS)
+        return [one.marketing_permissions for one in answer.members], answer.total_items
 
     def _some_tags(self, path: str, offset: int) -> Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
@@ -384,6 +418,15 @@ class Mailchimp:
                 if first:
                     raise
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
+
+
+def _hash_of(address: str) -> str:
+    """What Mailchimp finds a member by, besides `contact_id`. The address in disguise: to be kept and shown nowhere."""
+    return hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+def _plain(address: str) -> str:
+    return address.strip().lower()
 
 
 def _unknown_list(list_key: str) -> FatalError:

@@ -48,6 +48,12 @@ class Count(msgspec.Struct):
     total_items: int
 
 
+class ListAnswer(msgspec.Struct):
+    """`GET /lists/{list_id}`."""
+
+    marketing_permissions: Any = None
+
+
 class MergeFieldAnswer(msgspec.Struct):
     """Only its tag is relied on."""
 
@@ -88,6 +94,7 @@ PING = msgspec.json.Decoder(Ping)
 COUNT = msgspec.json.Decoder(Count)
 MEMBERS = msgspec.json.Decoder(Members)
 MEMBER = msgspec.json.Decoder(Member)
+LIST = msgspec.json.Decoder(ListAnswer)
 TAGS = msgspec.json.Decoder(Tags)
 MERGE_FIELDS = msgspec.json.Decoder(MergeFields)
 CATEGORIES = msgspec.json.Decoder(Categories)

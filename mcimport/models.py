@@ -24,6 +24,7 @@ LetterKind = Literal["window", "contact"]
 Cause = Literal["transport", "refusal"]
 OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
+WithoutPermission = Literal["out", "unspecified"]
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -51,6 +52,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tags: Any = None
     sms_phone_number: Any = None
     sms_subscription_status: Any = None
+    marketing_permissions: Any = None
 
 
 class SmsChannel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,7 +73,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     type_: str = msgspec.field(name="@type")
     collection: str = msgspec.field(name="@collection")
     id: str
-    email: str
+    email: str | None = None
     marketing_optin: OptIn | None = None
     force_optin: bool | None = msgspec.field(name="@force_optin", default=None)
     customer_id: str | None = None
@@ -121,10 +123,14 @@ class MergeField:
 
 @dataclass(frozen=True, slots=True)
 class ListFields:
-    """What a list says of its own fields: merge fields by tag, the names of interests by id."""
+    """What a list says of its own fields: merge fields by tag, the names of interests by id.
+
+    `has_permissions`: whether it has marketing permissions (GDPR fields); None where it does not say.
+    """
 
     merge_fields: Mapping[str, MergeField] = field(default_factory=dict)
     interests: Mapping[str, str] = field(default_factory=dict)
+    has_permissions: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,10 @@ class ContactRules:
         list_key: the Mailchimp list; stands in front of every contact's id.
         collection: Ometria's `@collection`, with `{list_key}` and `{client}` already filled in.
         fields: merge tag to contact field, `properties.NAME`, or "" for "leave out".
-        consent: `cleaned`, `archived`, `pending`, `transactional` to "out" or "unspecified".
+        consent: `cleaned`, `archived`, `pending`, `transactional` to "out", "unspecified" or "keep".
+        permission: names of the marketing permissions without which nobody is opted in, where a list has any; all of
+            them are needed, so without a name none is.
+        without_permission: what becomes of a subscribed member who lacks one of these.
         subscription_events: for whom `timestamp_subscribed` is sent.
         force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
         new_since: who opted in at this second or later is new; None: nobody is.
@@ -149,6 +158,8 @@ class ContactRules:
     collection: str = "mailchimp"
     fields: Mapping[str, str] = field(default_factory=dict)
     consent: Mapping[str, str] = field(default_factory=dict)
+    permission: tuple[str, ...] = ("Email",)
+    without_permission: WithoutPermission = "unspecified"
     subscription_events: SubscriptionEvents = "new"
     force_optin: bool = False
     new_since: int | None = None
@@ -178,12 +189,14 @@ class Converted(msgspec.Struct, frozen=True, gc=False):
         warnings: short words without personal data, the same for the same cause (they are counted once a run).
         remarks: keys of `remarks.REMARKS`; the members on whom each was made are counted.
         notes: field name to why it was left out or changed; shown by `preview` alone.
+        permissions: the texts of the marketing permissions that the member has, given or not.
     """
 
     contact: Contact
     warnings: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +337,26 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUps:
+    """How many members were looked up in Ometria, or may be.
+
+    Attributes:
+        consents: of whom it was asked whether there is a no that must not be lifted.
+        dates: of whom it was asked whether there is a no already, whose date must stay.
+    """
+
+    consents: int = 0
+    dates: int = 0
+
+    def __add__(self, more: LookUps) -> LookUps:
+        return LookUps(self.consents + more.consents, self.dates + more.dates)
+
+    def less(self, used: LookUps) -> LookUps:
+        """What is left; never below nothing."""
+        return LookUps(max(0, self.consents - used.consents), max(0, self.dates - used.dates))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one page of a window. The thread that owns the state file writes it down.
 
@@ -340,6 +373,7 @@ class Outcome:
         remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
         has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
+        looked_up: how many members were looked up in Ometria.
         began: when the work on this page began; seconds since the epoch, UTC.
         seconds: how long it took.
         costs: what of that was spent on what, in the thread that did it.
@@ -364,6 +398,7 @@ class Outcome:
     remarks: tuple[tuple[str, int], ...] = ()
     has_sms: bool = False
     permissions: tuple[str, ...] = ()
+    looked_up: LookUps = LookUps()
     began: int = 0
     seconds: float = 0.0
     costs: Costs = Costs()

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import msgspec
+
 from mcimport import windows
-from mcimport.convert import encode_contact, is_contact_id, member_id
+from mcimport.convert import consent_alone, encode_contact, has_sms_status, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError
 from mcimport.haul import Haul, Ready
+from mcimport.held import depends, settled_alone
 from mcimport.job import Job
 from mcimport.limits import DESK
 from mcimport.models import Contact, Converted, Member, NewLetter, Outcome, Page, Skipped, Unsendable, Window
@@ -125,6 +128,7 @@ def _deliver(haul: Haul, members: list[Member]) -> None:
 
     Raises RetriableError when Ometria cannot be reached for good.
     """
+    haul.has_sms = haul.has_sms or any(map(has_sms_status, members))
     if haul.window.only is not None:
         members[:] = [member for member in members if member_id(member) == haul.window.only]
         haul.seen_only = haul.seen_only or bool(members)
@@ -134,10 +138,13 @@ def _deliver(haul: Haul, members: list[Member]) -> None:
         if ometria is None:
             _note_taken(haul, [*ready, *_ready(haul, late())])
             return
-        full = len(ready) // ometria.batch * ometria.batch
+        ready.sort(key=_is_open)  # who has to be looked up comes last, and keeps nobody waiting
+        full = sum(not _is_open(one) for one in ready) // ometria.batch * ometria.batch
         _push(haul, ometria, ready[:full])
         last = {one.who: one for one in (*ready[full:], *_ready(haul, late()))}
-        _push(haul, ometria, list(last.values()))
+        del ready
+        _push(haul, ometria, _settled(haul, list(last.values())))
+        _push_alone(haul, ometria)
 
 
 def _ready(haul: Haul, members: list[Member]) -> list[Ready]:
@@ -148,6 +155,45 @@ def _ready(haul: Haul, members: list[Member]) -> list[Ready]:
             haul.members += 1
             _convert(haul, members.pop(), records)
     return list(records.values())
+
+
+def _is_open(one: Ready) -> bool:
+    """What may be sent depends on what Ometria holds."""
+    return one.contact is not None
+
+
+def _settled(haul: Haul, ready: list[Ready]) -> list[Ready]:
+    held, open_ = haul.job.held, [one.contact for one in ready if one.contact is not None]
+    if held is None or not open_:
+        return ready
+    found = held.settled(open_)
+    haul.note_settled(found)
+    by_id = {contact.id: contact for contact in found.contacts}
+    return [_closed(one, by_id) for one in ready]
+
+
+def _closed(one: Ready, settled: Mapping[str, Contact]) -> Ready:
+    if one.contact is None:
+        return one
+    contact = settled[one.contact.id]
+    record = encode_contact(contact)
+    assert isinstance(record, bytes)  # noqa: S101 - it fitted before, and can only have lost a field
+    return msgspec.structs.replace(one, record=record, optin=contact.marketing_optin, contact=None)
+
+
+def _push_alone(haul: Haul, ometria: Ometria) -> None:
+    """The consent of who cannot be sent whole; they stay rejected, and their letters open."""
+    if not haul.alone:
+        return
+    found = settled_alone(haul.alone.values(), haul.job.held)
+    haul.alone.clear()
+    haul.note_settled(found)
+    pushed = ometria.push([msgspec.json.encode(contact) for contact in found.contacts])
+    is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
+    haul.remark("no_carried", sum(is_no[place] for place in pushed.taken))
+    haul.remark("no_refused", sum(is_no[place] for place, _ in pushed.refused))
+    if pushed.error:
+        raise pushed.error
 
 
 def _push(haul: Haul, ometria: Ometria, ready: list[Ready]) -> None:
@@ -167,7 +213,9 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
     if not isinstance(converted, Converted):
         _leave_out(haul, member, converted)
         return
-    contact = converted.contact
+    contact, held = converted.contact, haul.job.held
+    if contact.timestamp_unsubscribed is not None:
+        contact = _undated(haul, contact, member)
     record = encode_contact(contact)
     if isinstance(record, Unsendable):
         _leave_out(haul, member, record)
@@ -178,12 +226,17 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
         record=record,
         optin=contact.marketing_optin,
         is_event=contact.timestamp_subscribed is not None,
+        contact=contact if held is not None and depends(contact) else None,
         lacks=_lacks(contact) if haul.job.ometria is None else (),
     )
+    if haul.alone:
+        haul.alone.pop(contact.id, None)
     if converted.warnings:
         haul.warnings.update(converted.warnings)
     if converted.remarks:
         haul.remarks.update(converted.remarks)
+    if converted.permissions:
+        haul.permissions.update(converted.permissions)
 
 
 def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:
@@ -191,6 +244,23 @@ def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:
         haul.skipped += 1
     else:
         _set_aside_one(haul, member_id(member), epoch(member.last_changed), why.reason)
+        _keep_consent(haul, member)
+
+
+def _keep_consent(haul: Haul, member: Member) -> None:
+    """Of a member who cannot be sent whole, to be carried all the same."""
+    rules = haul.job.rules
+    contact = consent_alone(member, rules) if rules is not None and haul.job.ometria is not None else None
+    if contact is not None:
+        haul.alone[contact.id] = _undated(haul, contact, member)
+
+
+def _undated(haul: Haul, contact: Contact, member: Member) -> Contact:
+    """Who has a dead letter, or is in one's span, was perhaps not carried before, whenever they changed."""
+    held = haul.job.held
+    if held is None or haul.window.letter_id is not None:
+        return contact
+    return held.undated(contact, epoch(member.last_changed))
 
 
 def _lacks(contact: Contact) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ MOST_BEGINNINGS = 10  # times that a pass had to go back to the first contact
 MOST_STALE = 20  # pages in a row that show nobody new
 MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
 
+BUSY_FOR = 10.0  # seconds for which the account may refuse to be read once more, before one contact is not known
+
 Page = list[HeldContact]
 
 _CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp`
@@ -65,6 +67,10 @@ class Contacts:
     def _again(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("ometria", seconds)
         self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def rest(self, seconds: float) -> None:
+        """No reading for so long, of nobody who shares the account here: another process may have read until now."""
+        self._pacer.rest(seconds)
 
     def listing(self, collection: str) -> Listing:
         return Listing(self, collection)
@@ -127,7 +133,8 @@ class Contacts:
         """Raises what the service raises, and RetriableError for an answer about somebody else."""
         path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
         try:
-            found = patiently(self._patience.none(), lambda: _one(self._get(path, {}).body))
+            once = replace(self._patience.none(), busy_for=BUSY_FOR)
+            found = patiently(once, lambda: _one(self._get(path, {}).body))
         except MissingError:
             return None
         if found.id != contact_id:

@@ -12,6 +12,7 @@ from itertools import groupby
 from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
+from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
 from mcimport.mend import Mend
 from mcimport.records import Comparison, ListResult
@@ -39,7 +40,7 @@ class Wish:
 # ---- one list
 
 
-def reconcile_list(task: Task, wish: Wish) -> Comparison:
+def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
     """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
 
     Also raises ElsewhereError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
@@ -57,10 +58,10 @@ def reconcile_list(task: Task, wish: Wish) -> Comparison:
     run_id = runs.begin(task.state, task.row, "reconcile", None, moves_sync_point=False)
     task.begin(run_id)
     with first_sync.first_try(task), recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
-        survey = Survey(task, run_id, sides)
+        survey = Survey(task, run_id, sides, house.clients)
         found = survey.compare()
         if wish.mend and found.differing:
-            found = _mended(survey, wish, found)
+            found = _mended(survey, wish, found, house)
     runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
     _remember(task, found)
     if wish.mend and not (found.refusal or found.unclear):
@@ -76,7 +77,7 @@ def _notice_unfinished(task: Task) -> None:
         )
 
 
-def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
+def _mended(survey: Survey, wish: Wish, found: Comparison, house: House) -> Comparison:
     task = survey.task
     if task.services.stop.asked.is_set():
         raise InterruptedRunError("stopped")
@@ -88,7 +89,8 @@ def _mended(survey: Survey, wish: Wish, found: Comparison) -> Comparison:
     if task.row.accepted_at is None:
         first_sync.begin(task, first_sync.present(task))
     mend = Mend(survey)
-    mend.all()
+    with ElsewhereSubscribed(survey, house.accounts) as elsewhere:
+        mend.all(elsewhere)
     return replace(found, mended=mend.mended)
 
 
@@ -151,7 +153,7 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     task, failure, found = None, None, None
     try:
         task = Task(client, list_key, services, state, house.reporter, remembered(state, client, list_key))
-        found = reconcile_list(task, wish)
+        found = reconcile_list(task, wish, house)
     except McimportError as error:
         failure = error
         if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped

@@ -215,6 +215,25 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Permissions:
+    """What is known of a list's marketing permissions (GDPR fields).
+
+    Attributes:
+        texts: as the list's owner words them.
+        names: those that count, as configured, for a person; empty: none counts.
+        lacking: subscribed members who have not given one that counts.
+        looked_at: how many subscribed members that was counted among; None: those who were read.
+        subscribed: how many there are.
+    """
+
+    texts: tuple[str, ...]
+    names: str
+    lacking: int
+    looked_at: int | None = None
+    subscribed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListResult:
     """What one call did for one list.
 
@@ -227,6 +246,7 @@ class ListResult:
         warnings: words for a person, each once.
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason, the most frequent first.
+        permissions: the list's marketing permissions, in a dry run; None where it has none.
         comparison: what `reconcile` found; None for everything else, and where it did not come that far.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
@@ -245,4 +265,5 @@ class ListResult:
     hints: tuple[str, ...] = ()
     lacking: Mapping[str, int] = field(default_factory=dict)
     unsendable: Mapping[str, int] = field(default_factory=dict)
+    permissions: Permissions | None = None
     comparison: Comparison | None = None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from mcimport.convert import MOST_AHEAD, lacks_tags, make_converter
+from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
 from mcimport.errors import McimportError, RetriableError, ServiceError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn
+from mcimport.permissions import check_names, look_at_members
 from mcimport.windows import OVERLAP
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
@@ -24,6 +25,7 @@ FAILURES = 3  # members in a row whose tags could not be read, after which nobod
 REST = 60.0  # seconds
 AT_ONCE = 10  # members whose tags are asked for at a time; the account's gate lets as many through as it may
 
+MOST_MET = 1_000  # kinds of members, told apart by the texts of their permissions; a list has one, or a few
 MOST_COUNTED = 10  # spans whose subscription events are counted one by one
 
 Convert = Callable[[Member], Conversion]
@@ -97,11 +99,16 @@ class FieldsInTime:
     """A list's own fields: read when they are first needed, or earlier, beside something else that takes its time.
 
     Safe to share between threads.
+
+    Args:
+        is_asked: ask the list whether it has marketing permissions: it was not read yet, or some were seen, which may
+            be switched off now. Else nobody had any, and whoever has some since shows them.
     """
 
-    def __init__(self, mailchimp: Mailchimp, list_key: str) -> None:
+    def __init__(self, mailchimp: Mailchimp, list_key: str, *, is_asked: bool = False) -> None:
         self._mailchimp = mailchimp
         self._list_key = list_key
+        self._is_asked = is_asked
         self._lock = threading.Lock()
         self._known: ListFields | None = None
 
@@ -118,8 +125,16 @@ class FieldsInTime:
         """Raises what Mailchimp raises."""
         with self._lock:
             if self._known is None or anew:
-                self._known = self._mailchimp.list_fields(self._list_key)
+                self._known = self._read()
             return self._known
+
+    def _read(self) -> ListFields:
+        if not self._is_asked:
+            return replace(self._mailchimp.list_fields(self._list_key), has_permissions=False)
+        with ThreadPoolExecutor(1, thread_name_prefix="permissions") as pool:
+            has_some = pool.submit(self._mailchimp.has_permissions, self._list_key)
+            fields = self._mailchimp.list_fields(self._list_key)
+            return replace(fields, has_permissions=has_some.result())
 
 
 class RunConverter:
@@ -128,7 +143,12 @@ class RunConverter:
     `is_silenced`: there were more subscription events than the limit allows, and none, or no more, were caused.
 
     The list's fields are read when the first member comes, and once more, in the whole run, when a member has an
-    interest or a merge field that the list did not name then. Raises what Mailchimp raises for the first reading.
+    interest or a merge field that the list did not name then. Raises what Mailchimp raises for the first reading, and
+    ConfigError when a list has marketing permissions and none of them has a name that is configured.
+
+    From the first page on that shows an SMS status, the list is one where somebody has one. Of a list where that is not
+    remembered, members converted before keep their merge field's number; a yes that Ometria holds of one of them, from
+    a time that the state file does not know, passes to it, until `reconcile --mend` takes it back.
     """
 
     def __init__(
@@ -148,6 +168,9 @@ class RunConverter:
         self._convert: Convert | None = None
         self.is_silenced = False  # an opt-in was sent, or will be, without its event
         self._is_fresh = False  # the fields were read a second time
+        self._met: set[tuple[str, ...]] = set()  # the permissions of members, as texts
+        self._has_permissions = False  # members show some, whatever the list says
+        self._shown: frozenset[str] | None = None  # what others show, once they were looked at
         self._events = itertools.count(1)
         self._failures = 0
         self._rests_until = 0.0
@@ -159,6 +182,8 @@ class RunConverter:
         What is yielded waits for the answers and gives these members back. One whose tags cannot be had comes back as
         they were. Who has no address is not carried, and not asked about.
         """
+        if not self._rules.has_sms and any(map(has_sms_status, members)):
+            self.note_sms()
         lacking = [one for one in members if lacks_tags(one) and one.email_address]
         if not lacking:
             yield list
@@ -179,11 +204,30 @@ class RunConverter:
             DESK.leave()
             pool.shutdown(cancel_futures=True)
 
+    def note_sms(self) -> None:
+        """From here on no merge field's number becomes `phone_number`, for somebody has an SMS status."""
+        if self._rules.has_sms:
+            return
+        DESK.leave()  # who reads the list's fields now holds the lock for long
+        with self._lock:
+            self._rules = replace(self._rules, has_sms=True)
+            if self._convert is not None:
+                self._convert = make_converter(self._fields.read(), self._rules)
+
+    @property
+    def has_sms(self) -> bool:
+        """Somebody on the list has an SMS status, as far as is known by now."""
+        return self._rules.has_sms
+
     def __call__(self, member: Member) -> Conversion:
+        if not self._rules.has_sms and has_sms_status(member):
+            self.note_sms()
         convert = self._convert or self._begun()
         converted = convert(member)
         if not isinstance(converted, Converted):
             return converted
+        if converted.permissions and converted.permissions not in self._met:
+            convert = self._meet(converted.permissions)
         if converted.warnings and not CHANGED.isdisjoint(converted.warnings):
             fresh = self._read_anew(convert)
             if fresh is not convert:
@@ -198,17 +242,59 @@ class RunConverter:
             if self._convert is None:
                 self._rules, is_silenced = allowed(self._mailchimp, self._rules, self._welcome, self._warn)
                 self.is_silenced |= is_silenced
-                self._convert = make_converter(self._fields.read(), self._rules)
+                fields = self._fields.read()
+                self._has_permissions = self._shows_permissions(fields)
+                if self._has_permissions:
+                    self._check_names(self._rules.permissions)
+                self._convert = self._made(fields)
             return self._convert
+
+    def _made(self, fields: ListFields) -> Convert:
+        return make_converter(replace(fields, has_permissions=self._has_permissions), self._rules)
+
+    def _shows_permissions(self, fields: ListFields) -> bool:
+        """Where neither the list nor an earlier run says, members are looked at before the first is opted in."""
+        if fields.has_permissions is None and not self._rules.permissions:
+            self._shown = look_at_members(self._mailchimp, self._rules.list_key, 1).texts
+            return bool(self._shown)
+        return has_permissions(fields, self._rules)
+
+    def _meet(self, texts: tuple[str, ...]) -> Convert:
+        """Whoever has other permissions than those before: from now on, who shows none has given none."""
+        DESK.leave()
+        with self._lock:
+            self._check_names(texts)
+            if not self._has_permissions:
+                self._has_permissions = True
+                self._convert = self._made(self._fields.read())
+            if len(self._met) >= MOST_MET:
+                self._met.clear()
+            self._met.add(texts)
+            assert self._convert is not None  # noqa: S101 - it made the contact that has these
+            return self._convert
+
+    def _check_names(self, texts: Iterable[str]) -> None:
+        """Raises ConfigError for a name that is neither among these texts nor among those of other members.
+
+        Where nobody can be looked at, none is called wrong: without the permission nobody is opted in anyway.
+        """
+        if not missing_names(self._rules.permission, texts):
+            return
+        if self._shown is None:
+            try:
+                self._shown = look_at_members(self._mailchimp, self._rules.list_key, 1).texts
+            except ServiceError:
+                return
+        check_names(self._rules, self._shown.union(texts))
 
     def _read_anew(self, stale: Convert) -> Convert:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
         DESK.leave()
         with self._lock:
-            if not self._is_fresh and self._convert is stale:
+            if not self._is_fresh:
                 self._is_fresh = True
                 with suppress(ServiceError):
-                    self._convert = make_converter(self._fields.read(anew=True), self._rules)
+                    self._convert = self._made(self._fields.read(anew=True))
             return self._convert or stale
 
     def _with_tags(self, member: Member, *, is_long: bool) -> Member:

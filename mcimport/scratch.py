@@ -28,9 +28,10 @@ class Scratch:
     def __init__(self, folder: Path, tables: str, functions: Mapping[str, Callable[..., Any]]) -> None:
         with _in_words():
             self._file = _unnamed(folder)
-            for name, function in functions.items():
-                self._file.create_function(name, function.__code__.co_argcount, function, deterministic=True)
-            self._file.executescript(tables)
+            with _closed_where_it_fails(self._file):
+                for name, function in functions.items():
+                    self._file.create_function(name, function.__code__.co_argcount, function, deterministic=True)
+                self._file.executescript(tables)
 
     def close(self) -> None:
         self._file.close()
@@ -68,13 +69,28 @@ def _unnamed(folder: Path) -> sqlite3.Connection:
     os.close(handle)
     try:
         file = sqlite3.connect(name, isolation_level=None)
-        file.execute("PRAGMA locking_mode = EXCLUSIVE")
-        file.execute("PRAGMA schema_version")  # only now is it surely open
-    finally:
+    except BaseException:
         Path(name).unlink()
-    for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
-        file.execute(f"PRAGMA {pragma}")
+        raise
+    with _closed_where_it_fails(file):
+        try:
+            file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            file.execute("PRAGMA schema_version")  # only now is it surely open
+        finally:
+            Path(name).unlink()
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
+            file.execute(f"PRAGMA {pragma}")
     return file
+
+
+@contextmanager
+def _closed_where_it_fails(file: sqlite3.Connection) -> Iterator[None]:
+    """What fails while the file is prepared leaves nobody who could close it."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mcimport.compare import OPTED_IN, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
+from mcimport.compare import FIELDS, OPTED_IN, SMS_YES, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
 from mcimport.scratch import Scratch
 
 _TABLES = """
@@ -18,17 +18,22 @@ _TABLES = """
         is_archived INTEGER NOT NULL, held BLOB -- NULL: not in Ometria
     ) WITHOUT ROWID;
     CREATE TABLE orphans (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE elsewhere (email BLOB, list_key TEXT, id TEXT, PRIMARY KEY (email, list_key, id)) WITHOUT ROWID;
+    CREATE TABLE elsewhere (
+        email BLOB, collection TEXT, list_key TEXT, id TEXT, PRIMARY KEY (email, collection, list_key, id)
+    ) WITHOUT ROWID;
     CREATE TABLE strangers (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE on_record (id TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE suspects (id TEXT PRIMARY KEY, is_clear INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
     CREATE TABLE seen_again (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
-    CREATE TABLE twins (id TEXT PRIMARY KEY, twin TEXT NOT NULL, list_key TEXT, email BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE twins (id TEXT, twin TEXT, PRIMARY KEY (id, twin)) WITHOUT ROWID;
 """
+_NOTHING = bytes(WIDTH)
 _CONSENT = f"substr({{}}, 1, {WIDTH})"
 _EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
+_SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
+_DIFFERING = "differing(version, held, :has_sms)"
 
 # `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
 _DUE = "(changed IS NULL OR changed <= :horizon)"
@@ -37,7 +42,7 @@ _IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id
 _WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
 _WHERE: dict[Kind, str] = {
     "missing": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND NOT {_IS_ON_RECORD}",
-    "stale": f"held IS NOT NULL AND {_DUE} AND differing(version, held)",
+    "stale": f"held IS NOT NULL AND {_DUE} AND {_DIFFERING}",
     "gone": f"{_CONSENT.format('held')} = :opted_in",
 }
 _TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans"}
@@ -74,10 +79,20 @@ class Sides:
             if not self._file.write("UPDATE members SET held = ? WHERE id = ?", [version, own]):
                 self._file.write("INSERT OR REPLACE INTO orphans VALUES (?, ?)", [own, version])
 
-    def note_elsewhere(self, held: Iterable[tuple[str, str, bytes]]) -> None:
-        """Contacts under an id of another list of ours: list, id, version. Those that are opted in are remembered."""
-        rows = [(one[WIDTH : 2 * WIDTH], key, own) for key, own, one in held if one.startswith(OPTED_IN)]
-        self._file.write_all("INSERT OR IGNORE INTO elsewhere VALUES (?, ?, ?)", rows)
+    def note_elsewhere(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
+        """Contacts under an id of another list: list, id, version. Those that are opted in are remembered.
+
+        The list is empty for a contact under nobody's id of ours.
+        """
+        self._file.write_all("INSERT OR IGNORE INTO elsewhere VALUES (?, ?, ?, ?)", _opted_in(collection, held))
+
+    def note_twins(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
+        """As `note_elsewhere`, of those alone who have the address of somebody who is gone."""
+        self._file.write_all(
+            "INSERT OR IGNORE INTO elsewhere SELECT ?1, ?2, ?3, ?4"
+            " WHERE EXISTS (SELECT 1 FROM addresses WHERE email = ?1)",
+            _opted_in(collection, held),
+        )
 
     def note_foreign(self, digests: Iterable[bytes]) -> None:
         """Contacts under nobody's id of ours."""
@@ -144,7 +159,7 @@ class Sides:
             " WHERE NOT EXISTS (SELECT 1 FROM members WHERE members.id = seen_again.id)"
         )
         for kind, where in _WHERE.items():
-            bits = "differing(version, held)" if kind == "stale" else "0"
+            bits = _DIFFERING if kind == "stale" else "0"
             self._file.write(
                 f"INSERT INTO differences SELECT '{kind}', suspects.id, {bits} FROM suspects"
                 f" JOIN {_TABLE[kind]} ON {_TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
@@ -153,20 +168,16 @@ class Sides:
         self._find_twins()
 
     def _find_twins(self) -> None:
-        """For who is gone: who else is opted in under the same address."""
+        """For who is gone: their addresses, and who else on this list is to be opted in under the same one."""
         self._file.write(
             f"INSERT INTO addresses SELECT {_EMAIL.format('held')}, differences.id FROM differences"
             " JOIN orphans ON orphans.id = differences.id WHERE kind = 'gone'"
         )
         subscribed = f"{_CONSENT.format('version')} = ? AND is_whole AND NOT is_archived"
         self._file.write(
-            "INSERT OR IGNORE INTO twins SELECT addresses.id, members.id, NULL, email FROM members CROSS JOIN addresses"
+            "INSERT OR IGNORE INTO twins SELECT addresses.id, members.id FROM members CROSS JOIN addresses"
             f" ON email = {_EMAIL.format('version')} WHERE {subscribed}",
             [OPTED_IN],
-        )
-        self._file.write(
-            "INSERT OR IGNORE INTO twins SELECT addresses.id, elsewhere.id, list_key, addresses.email FROM addresses"
-            " JOIN elsewhere ON elsewhere.email = addresses.email"
         )
 
     # ---- what came of it
@@ -197,17 +208,32 @@ class Sides:
         query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
         return [Whereabouts(*row) for own in ids for row in self._file.rows(query, [own])]
 
-    def twins_of(self, ids: Iterable[str]) -> dict[str, Twin]:
-        """Of those who are gone and whose address is subscribed elsewhere."""
-        found = {own: self._file.rows("SELECT twin, list_key, email FROM twins WHERE id = ?", [own]) for own in ids}
-        return {own: Twin(*rows[0]) for own, rows in found.items() if rows}
+    def address_of(self, own: str) -> bytes:
+        """Of somebody who is gone, as a digest."""
+        rows = self._file.rows(f"SELECT {_EMAIL.format('held')} FROM orphans WHERE id = ?", [own])
+        return next((bytes(email) for (email,) in rows), _NOTHING)
+
+    def twins_of(self, own: str) -> list[Twin]:
+        """All listings that are opted in under the address of somebody who is gone, as far as they were met."""
+        email = self.address_of(own)
+        if email == _NOTHING:
+            return []
+        on_this_list = self._file.rows("SELECT twin, NULL, NULL FROM twins WHERE id = ?", [own])
+        others = self._file.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
+        return [Twin(*row) for row in [*on_this_list, *others]]
+
+    def texted(self, ids: Sequence[str]) -> set[str]:
+        """Of some hundred ids, those of whom Ometria holds a yes to text messages."""
+        agreed = f"{_SMS.format('held')} = ? AND id IN ({', '.join('?' * len(ids))})"
+        query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
+        return {own for (own,) in self._file.rows(query, [SMS_YES, *ids] * 2)}
 
     def tallies(self, due: Due) -> dict[str, int]:
         """How many agree, how many differ in ways that do not count, and how many Ometria holds of this list in all."""
         wheres = {
-            "agree": "is_whole AND held IS NOT NULL AND NOT differing(version, held)",
+            "agree": f"is_whole AND held IS NOT NULL AND NOT {_DIFFERING}",
             "unsendable": "NOT is_whole",
-            "later": f"NOT {_DUE} AND (held IS NOT NULL AND differing(version, held) OR {_LACKING})",
+            "later": f"NOT {_DUE} AND (held IS NOT NULL AND {_DIFFERING} OR {_LACKING})",
             "on_record": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND {_IS_ON_RECORD}",
             "left_out": f"{_LACKING} AND {_DUE} AND {_WAS_LEFT_OUT}",
             "held": "held IS NOT NULL",
@@ -225,3 +251,7 @@ class Sides:
         """Somebody who is on the list for all we know, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
         return next((str(own) for (own,) in self._file.rows(query)), None)
+
+
+def _opted_in(collection: str, held: Iterable[tuple[str, str, bytes]]) -> list[tuple[bytes, str, str, str]]:
+    return [(one[WIDTH : 2 * WIDTH], collection, key, own) for key, own, one in held if one.startswith(OPTED_IN)]

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mcimport import windows
+from mcimport.account_lists import account_lists, by_key, listings_of
 from mcimport.compare import Due, Kind, names_of
+from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
 from mcimport.look import Look, check_list_is_there
 from mcimport.models import HeldContact, Outcome, Window
 from mcimport.records import Comparison, Difference
 from mcimport.sides import Sides
-from mcimport.state import letters, lists, runs
+from mcimport.state import letters, runs
 from mcimport.task import Task
 from mcimport.walk import Walked, walk
 
@@ -33,18 +36,24 @@ _LISTING = Window(number=-1, sweep="listed", since=None, until=0)  # for whoever
 class Survey:
     """One comparison of one list; belongs to the thread that owns the task's state."""
 
-    def __init__(self, task: Task, run_id: int, sides: Sides) -> None:
+    def __init__(self, task: Task, run_id: int, sides: Sides, clients: Sequence[Client] = ()) -> None:
         task.services.mailchimp.size(task.list_key)  # what is not there is told of before a whole list is read
         task.services.contacts.page(task.row.collection, 0)
         self.task = task
         self.run_id = run_id
         self.sides = sides
         self.look = Look(task)
-        self.due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
+        self._due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
         self.is_whole = True  # everybody on the list was seen
-        self._others = _other_lists(task)
+        self.known = account_lists(task.state, task.client, task.row, clients)
+        self._others = by_key(self.known, task.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
+
+    @property
+    def due(self) -> Due:
+        """That somebody has an SMS status may be met on the way."""
+        return replace(self._due, has_sms=self.look.convert.has_sms)
 
     def compare(self) -> Comparison:
         """Raises what the services raise, and StateError."""
@@ -102,19 +111,13 @@ class Survey:
 
     def _note_held(self, page: list[HeldContact]) -> None:
         self.sides.note_held(self._ours(page))
-        elsewhere, foreign = [], []
-        for one in page:
-            if own_part(one.id, self.task.list_key) is not None:
-                continue
-            known = next(((key, own) for key in self._others if (own := own_part(one.id, key)) is not None), None)
-            if known is None:
-                foreign.append(self.look.versions.of_id(one.id))
-                if len(self._foreign) < SHOWN:
-                    self._foreign[_impersonal(one.id)] = None
-            else:
-                elsewhere.append((*known, self.look.versions.of_held(one)))
-        self.sides.note_elsewhere(elsewhere)
-        self.sides.note_foreign(foreign)
+        others = [one for one in page if own_part(one.id, self.task.list_key) is None]
+        listings = listings_of(others, self._others, self.look.versions)
+        self.sides.note_elsewhere(self.task.row.collection, listings)
+        foreign = [one for one, (list_key, *_) in zip(others, listings, strict=True) if not list_key]
+        self.sides.note_foreign(self.look.versions.of_id(one.id) for one in foreign)
+        for one in foreign[: max(0, SHOWN - len(self._foreign))]:
+            self._foreign[_impersonal(one.id)] = None
 
     def _note_held_again(self, page: list[HeldContact]) -> None:
         """Nearly everybody was as they should be, and is not looked at twice."""
@@ -163,18 +166,6 @@ class Survey:
 
     def _difference(self, kind: Kind) -> Difference:
         return Difference(self.sides.count(kind), self.sides.some(kind, SHOWN))
-
-
-def _other_lists(task: Task) -> list[str]:
-    """Further lists whose contacts stand in the same collection: the client's, and what was ever sent there."""
-    collection, destination = task.row.collection, task.row.destination
-    sent = [
-        row.list_key
-        for row in lists.overview(task.state)
-        if (row.collection, row.destination) == (collection, destination)
-    ]
-    configured = [key for key in task.client.lists if task.client.collection(key) == collection]
-    return [key for key in dict.fromkeys([*configured, *sent]) if key.lower() != task.list_key.lower()]
 
 
 def _impersonal(contact_id: object) -> str:

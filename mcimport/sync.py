@@ -17,7 +17,7 @@ from mcimport import first_sync, windows
 from mcimport.accounts import Services
 from mcimport.archive_check import compare_archived
 from mcimport.config import Client
-from mcimport.convert import fingerprint
+from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import (
     ConfigError,
     InterruptedRunError,
@@ -27,7 +27,7 @@ from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
-from mcimport.state import State, dry_copy, hold, letters, open_state, runs
+from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
 
@@ -180,6 +180,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
         archived_since = max(begun_before - windows.OVERLAP - 1, since or 0)
         archived = first_page(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
+    _note_sms(task, [page for _, _, page in firsts])
     if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
         task.read_ahead()
     until = min(page.settled for _, _, page in firsts)
@@ -195,6 +196,13 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
     if kind == "incremental":
         planned.extend(replace(window, number=next(numbers)) for window in _letters_taken_along(task, size))
     return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
+
+
+def _note_sms(task: Task, pages: Iterable[Page]) -> None:
+    """Before anybody is converted, as far as these pages show it: a consent in Ometria must pass to no other number."""
+    if not task.row.has_sms and any(has_sms_status(member) for page in pages for member in page.members):
+        lists.note_sms(task.state, task.row.id)
+        task.refresh()
 
 
 def _letters_taken_along(task: Task, size: int) -> Iterator[Window]:

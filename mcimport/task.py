@@ -12,6 +12,7 @@ from typing import Protocol
 
 from mcimport.accounts import Accounts, Services
 from mcimport.config import Client
+from mcimport.convert import quoted
 from mcimport.engine import Engine, Errand, LocalEngine
 from mcimport.errors import (
     BusyError,
@@ -22,10 +23,11 @@ from mcimport.errors import (
     ServiceError,
     StateError,
 )
+from mcimport.held import allowance
 from mcimport.limits import Stop
 from mcimport.models import ContactRules, Outcome, Page, Window
-from mcimport.records import ListResult, ListRow, Run
-from mcimport.remarks import words
+from mcimport.records import ListResult, ListRow, Permissions, Run
+from mcimport.remarks import NO_PERMISSION, words
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Span, Welcome, new_to, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
@@ -47,6 +49,7 @@ class House:
     Attributes:
         watch: whoever is told of each client, if somebody is.
         engine: where windows are worked off.
+        clients: all that the settings name, whichever of them this call is about.
     """
 
     db_path: Path
@@ -55,6 +58,7 @@ class House:
     reporter: Reporter
     watch: Watch | None = None
     engine: Engine = field(default_factory=LocalEngine)
+    clients: tuple[Client, ...] = ()
 
     def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
         """Does one client's work between the two words of the watch."""
@@ -77,6 +81,7 @@ class Task:
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason.
         remarks: on how many members a remark was made, by its key.
+        permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed somebody.
     """
 
@@ -93,6 +98,7 @@ class Task:
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
+    permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
     _fields: FieldsInTime | None = None
 
@@ -112,6 +118,12 @@ class Task:
         """Ometria has accepted no contact of this list yet, as far as is known from this state file and a look."""
         return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
 
+    def is_first_run(self, run: Run) -> bool:
+        """As `is_first`; a first run that was cut off stays one when it goes on."""
+        if self.row.sync_point is not None or self.row.unchecked_at is not None:
+            return self.is_first
+        return self.is_first or not runs.has_pushed(self.state, self.row.id, but=run.id)
+
     @property
     def rules(self) -> ContactRules:
         return replace(
@@ -124,13 +136,17 @@ class Task:
         """The list's own fields will be needed: they may be read while something else takes its time."""
         if not self.engine.reads_here:
             return
-        self._fields = FieldsInTime(self.services.mailchimp, self.list_key)
+        self._fields = self.new_fields()
         self._fields.begin()
 
     def fields(self) -> FieldsInTime:
         """For one run: the next one reads them anew."""
-        found, self._fields = self._fields or FieldsInTime(self.services.mailchimp, self.list_key), None
+        found, self._fields = self._fields or self.new_fields(), None
         return found
+
+    def new_fields(self) -> FieldsInTime:
+        is_asked = self.row.sync_point is None or bool(self.row.permissions)
+        return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
@@ -212,7 +228,7 @@ def carry_out(
     rules, welcome = _welcome(task, run, windows, until)
     with recorded_end(task, run_id):
         is_silenced = task.engine.drive(
-            _errand(task, run_id, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
+            _errand(task, run, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
         )
         afterwards(run_id)
     done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
@@ -241,20 +257,23 @@ def _record(task: Task, run_id: int, outcome: Outcome) -> None:
     task.lacking.update(dict(outcome.lacking))
     task.unsendable.update(dict(outcome.unsendable))
     task.remarks.update(dict(outcome.remarks))
+    task.permissions.update(outcome.permissions)
     task.reporter.moved(task.client.name, task.list_key, outcome)
 
 
-def _errand(task: Task, run_id: int, rules: ContactRules, welcome: Welcome) -> Errand:
+def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Errand:
     return Errand(
         client=task.client,
         list_key=task.list_key,
-        run_id=run_id,
+        run_id=run.id,
         services=task.services,
         rules=rules,
         welcome=welcome,
         fields=task.fields(),
         watched=letters.watched(task.state, task.row.id),
-        is_first=task.is_first,
+        is_first=task.is_first_run(run),
+        carried_until=task.row.sync_point,
+        look_ups=allowance(),
         is_dry=task.dry_run,
         memory=task.state.name,
         warn=task.warn,
@@ -307,8 +326,17 @@ def result_of(
         warnings=(*task.warnings, *(words(key, number) for key, number in task.remarks.items())),
         lacking=dict(task.lacking),
         unsendable=dict(task.unsendable.most_common()),
+        permissions=_permissions(task) if task.dry_run else None,
         hints=_hints(task, done),
     )
+
+
+def _permissions(task: Task) -> Permissions | None:
+    """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
+    if not task.permissions:
+        return None
+    lacking = sum(number for key, number in task.remarks.items() if key.startswith(NO_PERMISSION))
+    return Permissions(tuple(sorted(task.permissions)), quoted(task.client.permission), lacking)
 
 
 def _hints(task: Task, done: Iterable[Run]) -> tuple[str, ...]:

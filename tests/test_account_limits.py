@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
-JITTER = 0.08  # seconds by which a push may arrive late on a busy machine, without being one too many
+from mcimport.sandbox.ledger import most_in_any_second
+
+JITTER = 0.08  # seconds by which a push may arrive late, without being one too many
+LOOK = 0.005  # seconds between two looks at how late this process is
 AT_THE_LIMIT = CONFIG.replace("ometria.requests_per_second = 500\n", "")
 
 
@@ -15,12 +23,34 @@ def seconds_of_pushing(importer: Importer) -> float:
     return taken[-1] - taken[0]
 
 
-def assert_pace(importer: Importer, most: int) -> None:
-    """No second saw more, as they were sent: they arrive a little less evenly, but at no higher rate."""
+@contextmanager
+def lateness() -> Iterator[list[float]]:
+    """By how much this process, in which the sandbox is, hears late at most: more on a busy machine than on an idle."""
+    over, most = threading.Event(), [0.0]
+
+    def look() -> None:
+        before = time.monotonic()
+        while not over.wait(LOOK):
+            now = time.monotonic()
+            most[0] = max(most[0], now - before - LOOK)
+            before = now
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
+
+
+def assert_pace(importer: Importer, most: int, late: float) -> None:
+    """No second saw more, as they were sent: they are heard of a little less evenly, but at no higher rate."""
     times = [one.at for one in importer.box.requests if one.path == "/push"]
-    assert importer.box.pushes_in_any_second(jitter=JITTER) <= most
-    # The first may have come as late as the sandbox allows for, and nothing else.
-    assert (len(times) - 1) / (times[-1] - times[0] + JITTER) <= most
+    jitter = JITTER + late
+    assert most_in_any_second(times, max(0.01, 1 - jitter)) <= most
+    # The first may have come as late as is allowed for, and nothing else.
+    assert (len(times) - 1) / (times[-1] - times[0] + jitter) <= most
 
 
 def refused(importer: Importer, side: str) -> int:
@@ -32,19 +62,20 @@ def test_no_second_sees_more_pushes_than_configured_and_no_moment_more_connectio
     stage: Stage, faults: dict[str, float]
 ) -> None:
     """Eight pushes in any second, ten requests at any moment, at the defaults: no 429 for speed."""
-    importer = stage(size=2_500, pushes_per_second=8, faults=faults, latency=0.05, jitter=JITTER)
+    importer = stage(size=2_500, faults=faults, latency=0.05)  # how fast it was is measured here, not refused there
     importer.configure(AT_THE_LIMIT + "mailchimp.window = 100\nometria.batch = 50\n")
     # In a process of its own: what arrives unevenly here would otherwise be this process's own doing.
-    ended = importer.in_a_process("sync", "--quiet")
+    with lateness() as late:
+        ended = importer.in_a_process("sync", "--quiet")
     assert ended.code in (0, 3)
-    assert_pace(importer, 8)
+    assert_pace(importer, 8, *late)
     assert importer.box.most_open() <= 10
-    assert refused(importer, "ometria") == refused(importer, "mailchimp") == 0
+    assert refused(importer, "mailchimp") == 0
 
 
 def test_an_account_that_takes_half_of_what_is_configured_still_finishes_near_its_ceiling(stage: Stage) -> None:
     """Four pushes a second where eight are configured: no dead letter, and at least 80 % of what it takes."""
-    importer = stage(size=2_500, pushes_per_second=4)
+    importer = stage(size=1_500, pushes_per_second=4)
     importer.configure(AT_THE_LIMIT + "ometria.batch = 25\n")
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
@@ -82,11 +113,12 @@ def test_a_full_queue_is_waited_for_without_spending_tries(stage: Stage) -> None
 
 def test_clients_of_one_account_share_its_limits(stage: Stage) -> None:
     """Two clients with the same keys are one account to both services, and are kept to one account's limits."""
-    importer = stage(size=1_200, pushes_per_second=8, latency=0.03, jitter=JITTER)
+    importer = stage(size=1_200, latency=0.03)
     importer.box.add_account(importer.box.mailchimp_key, importer.box.ometria_key, {"bbbbbbbbbb": 1_200})
     second = AT_THE_LIMIT[AT_THE_LIMIT.index("[clients.acme]") :].replace("acme", "other")
     importer.configure(AT_THE_LIMIT + "mailchimp.window = 100\n" + second.replace("{list_key}", "bbbbbbbbbb"))
-    assert importer.in_a_process("sync").code == 0
-    assert_pace(importer, 8)
+    with lateness() as late:
+        assert importer.in_a_process("sync").code == 0
+    assert_pace(importer, 8, *late)
     assert importer.box.most_open() <= 10
-    assert refused(importer, "ometria") == refused(importer, "mailchimp") == 0
+    assert refused(importer, "mailchimp") == 0

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mcimport.compare import OPTED_IN, Due, Seen, Versions, differing, names_of
 from mcimport.convert import own_part
 from mcimport.errors import StateError
-from mcimport.models import Contact, HeldContact
+from mcimport.models import Channels, Contact, HeldContact, SmsChannel
 from mcimport.sides import Sides
 
 ADA: dict[str, Any] = {
@@ -29,6 +29,12 @@ ADA: dict[str, Any] = {
     "lastname": "Moreno",
 }
 DUE = Due(None, 100)
+YES, NO = (Channels(sms=SmsChannel(allow_marketing=allowed)) for allowed in (True, False))
+SMS_NO = {"allow_marketing": False, "allow_transactional": True}
+NO_NUMBERS: list[Any] = ["", None, True, ["x"]]
+NO_CHANNELS: list[Any] = [None, {}, [], "no", {"sms": None}, {"sms": []}, {"sms": {}}, {"sms": 1}]
+OTHERS: list[Any] = [True, None, "no", 0, []]
+UNLIKE_A_NO = [*NO_CHANNELS, *({"sms": {"allow_marketing": other}} for other in OTHERS)]
 
 
 def contact(**more: Any) -> Contact:
@@ -39,9 +45,9 @@ def held(**more: Any) -> HeldContact:
     return HeldContact(collection="mailchimp", id="l-1", **{**ADA, **more})
 
 
-def differences(ours: Contact, theirs: HeldContact) -> list[str]:
+def differences(ours: Contact, theirs: HeldContact, *, has_sms: bool = True) -> list[str]:
     versions = Versions()
-    return names_of(differing(versions.of_contact(ours), versions.of_held(theirs)))
+    return names_of(differing(versions.of_contact(ours), versions.of_held(theirs), has_sms))
 
 
 @pytest.mark.parametrize(
@@ -59,11 +65,28 @@ def differences(ours: Contact, theirs: HeldContact) -> list[str]:
         ({"prefix": "Dr"}, {"prefix": "Dr "}, []),
         ({"middlename": "M"}, {}, ["middlename"]),
         ({}, {"prefix": "Dr"}, []),
+        ({"phone_number": "+447911123456"}, {"phone_number": "+44 7911-123456"}, []),
+        ({"phone_number": "+447911123456"}, {"phone_number": 447911123456}, []),
+        *(({"phone_number": "+447911123456"}, {"phone_number": other}, ["phone"]) for other in NO_NUMBERS),
+        ({}, {"phone_number": "+447911123456"}, []),
+        *(({"channels": ours}, {"channels": {"sms": SMS_NO}}, named) for ours, named in ((NO, []), (YES, ["sms"]))),
+        *(({"channels": NO}, {"channels": other}, ["sms"]) for other in UNLIKE_A_NO),
+        ({}, {"channels": {"sms": {"allow_marketing": True}}}, ["sms"]),
+        ({}, {"channels": {"sms": SMS_NO}}, []),
+        *(({}, {"channels": other}, []) for other in NO_CHANNELS),
     ],
 )
 def test_the_fields_that_differ_are_named(ours: dict[str, Any], theirs: dict[str, Any], named: list[str]) -> None:
-    """Consent always; an address in any case; a name only where there is one to send."""
+    """Consent always; an address in any case; a name or number only where there is one to send.
+
+    Who has no SMS status differs where Ometria holds a yes, and in nothing else.
+    """
     assert differences(contact(**ours), held(**theirs)) == named
+
+
+def test_on_a_list_without_sms_statuses_ometrias_own_yes_is_no_difference() -> None:
+    """There it cannot have come from the list."""
+    assert differences(contact(), held(channels={"sms": {"allow_marketing": True}}), has_sms=False) == []
 
 
 @given(first=st.text(), last=st.text())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mcimport.config import Client, Mailchimp, Ometria, Retry, Settings, load, template, with_flags
-from mcimport.config.schema import CONTACT_FIELDS, ClientTable, Consent, File, Shared
+from mcimport.config.schema import CONTACT_FIELDS, PERMISSION_WORDS, ClientTable, Consent, File, Shared
 from mcimport.errors import ConfigError
 
 KEYS = {"ACME_MAILCHIMP_KEY": "0123abcd-us6", "ACME_OMETRIA_KEY": "ometria-one"}
@@ -235,7 +235,10 @@ def test_file_in_another_encoding_is_refused(here: Path) -> None:
         ("retry", "retries = 21", "must be a whole number from 0 to 20"),
         ("retry", "wait = -0.5", "must be a number from 0 to 3600"),
         ("retry", "wait = 3601", "must be a number from 0 to 3600"),
-        ("consent", 'cleaned = "in"', 'must be "out" or "unspecified"'),
+        ("consent", 'cleaned = "in"', 'must be "out", "unspecified" or "keep"'),
+        ("consent", "permission = true", f"must be {PERMISSION_WORDS}"),
+        ("consent", 'permission = ["Email", 1]', f"must be {PERMISSION_WORDS}"),
+        ("consent", 'without_permission = "in"', 'must be "out" or "unspecified"'),
         ("mailchimp", "windwo = 5", "unknown setting; did you mean window?"),
         ("retry", "bach = 5", "unknown setting; did you mean batch in [ometria]?"),
         ("retry", "zzz = 5", "unknown setting"),
@@ -517,10 +520,35 @@ def test_consent_of_who_said_yes_or_no_cannot_be_configured(here: Path, status: 
 
 
 @pytest.mark.parametrize("status", ["cleaned", "archived", "pending", "transactional"])
-@pytest.mark.parametrize("consent", ["out", "unspecified"])
+@pytest.mark.parametrize("consent", ["out", "unspecified", "keep"])
 def test_milder_consents_may_be_configured(here: Path, status: str, consent: str) -> None:
-    """Either way, for each of the four."""
+    """In each of the three ways, for each of the four."""
     assert acme(here, f'[consent]\n{status} = "{consent}"').consent == {status: consent}
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("", ("Email",)),
+        ('permission = ""', ()),
+        ("permission = []", ()),
+        ('permission = "E-Mail"', ("E-Mail",)),
+        ('permission = ["E-Mail", "", "SMS"]', ("E-Mail", "SMS")),
+    ],
+)
+def test_the_permission_that_an_opt_in_needs_may_be_configured(here: Path, line: str, names: tuple[str, ...]) -> None:
+    """One, none or several; it is no status, and a client may need another than the others."""
+    client = acme(here, f"[consent]\n{line}\n")
+    assert (client.rules("1a2d7ebf82", None).permission, dict(client.consent)) == (names, {})
+    own = acme(here, f'[consent]\npermission = "Post"\n[clients.acme.consent]\n{line}\n')
+    assert own.permission == (names if line else ("Post",))
+
+
+@pytest.mark.parametrize("choice", ["out", "unspecified"])
+def test_what_becomes_of_who_lacks_it_may_be_configured(here: Path, choice: str) -> None:
+    """Never an opt-in."""
+    client = acme(here, f'[consent]\nwithout_permission = "{choice}"\n')
+    assert (client.without_permission, client.rules("1a2d7ebf82", None).without_permission) == (choice, choice)
 
 
 @pytest.mark.parametrize(

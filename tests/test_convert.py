@@ -104,16 +104,18 @@ def test_any_other_status_is_no_consent_at_all(status: Any, warning: str, kept: 
 
 
 @pytest.mark.parametrize("status", ["cleaned", "archived", "pending", "transactional"])
-@pytest.mark.parametrize(("choice", "optin"), [("out", "EXPLICITLY_OPTEDOUT"), ("unspecified", "NOT_SPECIFIED")])
-def test_a_client_may_choose_what_four_statuses_mean(status: str, choice: str, optin: OptIn) -> None:
-    """`[consent]` decides between out and unspecified; the time of leaving goes with an opt-out alone."""
+@pytest.mark.parametrize(
+    ("choice", "optin"), [("out", "EXPLICITLY_OPTEDOUT"), ("unspecified", "NOT_SPECIFIED"), ("keep", None)]
+)
+def test_a_client_may_choose_what_four_statuses_mean(status: str, choice: str, optin: OptIn | None) -> None:
+    """`[consent]` decides: out, unspecified, or left out; the time of leaving goes with an opt-out alone."""
     found = converted(ContactRules(list_key="k", consent={status: choice}), status=status)
     assert found.contact.marketing_optin == optin
     left = status == "cleaned" and choice == "out"
     assert found.contact.timestamp_unsubscribed == (ADA.last_changed if left else None)
 
 
-@pytest.mark.parametrize("choice", ["out", "unspecified", "in", "EXPLICITLY_OPTEDIN", "subscribed"])
+@pytest.mark.parametrize("choice", ["out", "unspecified", "keep", "in", "EXPLICITLY_OPTEDIN", "subscribed"])
 def test_no_setting_changes_a_yes_or_a_no(choice: str) -> None:
     """Subscribed and unsubscribed are not configurable, and no word in `[consent]` makes an opt-in."""
     statuses = ("subscribed", "unsubscribed", "cleaned", "archived", "pending", "transactional", "new")
@@ -180,16 +182,19 @@ def test_force_goes_with_a_yes_or_a_no_where_it_was_asked_for(
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("subscribed", True), ("unsubscribed", False), ("Subscribed", None), ("pending", None), ("nonsubscribed", None)],
+    [
+        ("subscribed", True),
+        *((word, False) for word in ("unsubscribed", "nonsubscribed", "pending", "Subscribed", "opted_in", 7, ["x"])),
+    ],
 )
-def test_sms_consent_is_mailchimps_own_word(status: str, expected: bool | None) -> None:  # noqa: FBT001 - a column
-    """Yes and no exactly so spelt; in every other state the number goes without consent."""
+def test_sms_consent_is_mailchimps_own_word(status: Any, expected: bool) -> None:  # noqa: FBT001 - a column
+    """A yes exactly so spelt; with every other status the number goes with a no."""
     found = converted(sms_phone_number="+447700900123", sms_subscription_status=status).contact
     assert found.phone_number == "+447700900123"
     assert (found.channels.sms.allow_marketing if found.channels and found.channels.sms else None) is expected
 
 
-@pytest.mark.parametrize("status", ["", " ", None, True, []])
+@pytest.mark.parametrize("status", ["", " ", None, {}, []])
 def test_without_an_sms_status_the_merge_field_is_the_number(status: Any) -> None:
     """A number for text messages that nobody agreed or disagreed to is not used."""
     found = converted(
@@ -201,27 +206,28 @@ def test_without_an_sms_status_the_merge_field_is_the_number(status: Any) -> Non
     assert (found.phone_number, found.channels) == ("+34600555012", None)
 
 
-def test_an_sms_no_needs_no_number_of_its_own() -> None:
-    """Who said no to text messages is not asked by another number, though Mailchimp holds none any more."""
+def test_an_sms_no_needs_no_number() -> None:
+    """Who said no to text messages is sent so, though Mailchimp holds no number any more; no other goes with it."""
     found = converted(
         fields=ListFields({"PHONE": MergeField("PHONE", "phone")}),
         merge_fields={"PHONE": "+44 20 7946 0000"},
         sms_phone_number="",
         sms_subscription_status="unsubscribed",
     ).contact
-    assert found.phone_number == "+442079460000"
+    assert found.phone_number is None
+    assert found.properties["phone"] == "+442079460000"
     assert found.channels == Channels(sms=SmsChannel(allow_marketing=False))
 
 
 def test_sms_consent_never_passes_to_another_number() -> None:
-    """Where Mailchimp's number is not valid, the merge field's does not take its place."""
+    """Where Mailchimp's number is not valid, the merge field's does not take its place, and a yes to it is a no."""
     found = converted(
         sms_phone_number="12",
         sms_subscription_status="subscribed",
         merge_fields={"TEL": "+34 600 555 012"},
         fields=ListFields(merge_fields={"TEL": MergeField("TEL", "phone")}),
     ).contact
-    assert (found.phone_number, found.channels) == (None, None)
+    assert (found.phone_number, found.channels) == (None, Channels(sms=SmsChannel(allow_marketing=False)))
     assert found.properties["mailchimp_sms_phone_number"] == "12"
     assert found.properties["tel"] == "+34600555012"
 
@@ -508,7 +514,7 @@ ALL_RULES = st.builds(
     ContactRules,
     list_key=st.just("1a2d7ebf82"),
     fields=st.sampled_from([{}, MAPPING]),
-    consent=st.dictionaries(WORDS, st.sampled_from(["out", "unspecified", "in"]), max_size=3),
+    consent=st.dictionaries(WORDS, st.sampled_from(["out", "unspecified", "keep", "in"]), max_size=3),
     subscription_events=st.sampled_from(["new", "all", "none"]),
     force_optin=st.booleans(),
     new_since=st.none() | st.just(FIRST_SYNC),
@@ -561,15 +567,20 @@ def test_consent_is_never_invented(member: Member, rules: ContactRules) -> None:
     if not isinstance(found, Converted):
         return
     is_subscribed = isinstance(member.status, str) and member.status == "subscribed"
-    assert (found.contact.marketing_optin == "EXPLICITLY_OPTEDIN") is is_subscribed
+    is_opted_in = found.contact.marketing_optin == "EXPLICITLY_OPTEDIN"
+    shown = member.marketing_permissions
+    if isinstance(shown, list | dict) and shown:  # then a yes takes more than the status: see test_consent_permissions
+        assert is_subscribed or not is_opted_in
+    else:
+        assert is_opted_in is is_subscribed
     if found.contact.timestamp_subscribed is not None:
         when = epoch(found.contact.timestamp_subscribed)
         assert is_subscribed
         assert when in (epoch(member.timestamp_opt), epoch(member.timestamp_signup))
         assert rules.subscription_events != "none"
         assert rules.subscription_events == "all" or (rules.new_since is not None and (when or 0) >= FIRST_SYNC)
-    if found.contact.channels is not None:
-        assert member.sms_subscription_status in ("subscribed", "unsubscribed")
+    if found.contact.channels and found.contact.channels.sms and found.contact.channels.sms.allow_marketing:
+        assert member.sms_subscription_status == "subscribed"
         assert found.contact.phone_number is not None
 
 

@@ -156,7 +156,7 @@ def contact(properties: dict[str, Any] | None = None, **fields: Any) -> dict[str
         ),
         pytest.param(
             {"sms_phone_number": "+447700900123", "sms_subscription_status": "nonsubscribed"},
-            contact(phone_number="+447700900123"),
+            contact(phone_number="+447700900123", channels={"sms": {"allow_marketing": False}}),
             id="sms-nonsubscribed",
         ),
         pytest.param(

@@ -506,9 +506,9 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
 
     def handler(_: socket.socket) -> None:
         asked.set()
-        silent.wait(PATIENT)
+        silent.wait(120)
 
-    with connected(handler) as wire:
+    with connected(handler, timeout=120) as wire:
 
         def request() -> None:
             try:
@@ -521,7 +521,7 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
         try:
             assert asked.wait(PATIENT)
             wire.close()
-            thread.join(3)  # far less than the time-out of the request
+            thread.join(PATIENT)  # far less than the time-out of the request
             assert not thread.is_alive(), "the request still waits for the server"
             assert [type(error) for error in ended] == [InterruptedRunError]
         finally:

@@ -49,7 +49,7 @@ def test_a_sync_leaves_what_it_did_for_the_collector(stage: Stage) -> None:
 
 def test_what_was_compared_is_told_by_kind(stage: Stage) -> None:
     """When, how many agree, and how many differ in which way."""
-    importer = stage(size=60, reads_per_second=10**6)
+    importer = stage(size=60, reads_per_second=10**6, settling=0)
     importer.configure(METRICS + CONFIG + "reconcile.settling = 0\n")
     importer("sync")
     assert "reconciled_timestamp_seconds" not in {name for name, *_ in told(importer)}

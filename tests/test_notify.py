@@ -260,7 +260,7 @@ def test_trouble_lasts_as_long_as_a_dead_letter_is_open(stage: Stage, ear: Ear) 
 
 def test_sides_that_differ_are_trouble_until_they_are_compared_again(stage: Stage, ear: Ear) -> None:
     """A sync that goes well mends nothing of it; `reconcile --mend` does."""
-    importer = telling(stage(size=60, reads_per_second=10**6), webhook_url=f"{ear.url}/hook")
+    importer = telling(stage(size=60, reads_per_second=10**6, settling=0), webhook_url=f"{ear.url}/hook")
     importer.config.write_text(
         importer.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8"
     )

@@ -533,11 +533,10 @@ def test_of_an_older_file_the_runs_tell_from_when_on_a_list_is_carried(path: Pat
         completed(state, now, "incremental", T - 60, T + 3_600)
         completed(state, later, "incremental", T - 500, T)
         completed(state, later, "full", None, T + 3_600)
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         for column in ("carried_since", "reconciled_at", "reconciled"):
             file.execute(f"ALTER TABLE lists DROP COLUMN {column}")
         file.execute("DELETE FROM _sqlite_migrations WHERE name LIKE 'm006%'")
-    file.close()
     with open_state(path) as state:
         assert [carried_since(state, one) for one in (whole, now, later, never)] == [None, T, None, None]
 

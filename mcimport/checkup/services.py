@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from mcimport.accounts import Accounts
 from mcimport.config import Client
 from mcimport.errors import InterruptedRunError, McimportError, ServiceError, TooSlowError
 from mcimport.mailchimp import Mailchimp
+from mcimport.permissions import Shown, look_at_list
+
+T = TypeVar("T")
 
 AT_ONCE = 64  # keys tried side by side: those of 50 clients take eight seconds though nobody answers at all
 LISTS_AT_ONCE = 4  # of one account; its other programs need connections, too
@@ -27,12 +31,15 @@ class Answered:
         error: why it opens nothing.
         apart: seconds that this machine's clock is ahead of the service's; None where it sends none.
         sizes: of each list the members that are on it, or why that is not known.
+        permissions: of each list what its members show of marketing permissions (None: it has none), or why that is not
+            known.
         others: whether Ometria holds contacts in another collection whose name says Mailchimp.
     """
 
     error: McimportError | None = None
     apart: float | None = None
     sizes: Mapping[str, int | McimportError] = field(default_factory=dict)
+    permissions: Mapping[str, Shown | McimportError | None] = field(default_factory=dict)
     others: bool = False
 
 
@@ -75,7 +82,9 @@ class Doors:
     def _look_at_mailchimp(self, client: Client, list_keys: Sequence[str]) -> Answered:
         try:
             with self._accounts.open_mailchimp(client) as mailchimp:
-                return Answered(apart=mailchimp.ping(), sizes=_sizes(mailchimp, list_keys))
+                apart, sizes = mailchimp.ping(), _sizes(mailchimp, list_keys)
+                known = [key for key, size in sizes.items() if isinstance(size, int)]
+                return Answered(apart=apart, sizes=sizes, permissions=_permissions(mailchimp, known))
         except McimportError as error:
             return Answered(error)
 
@@ -111,12 +120,20 @@ def _hurried(client: Client) -> Client:
 
 
 def _sizes(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, int | McimportError]:
+    return _of_each(list_keys, mailchimp.size)
+
+
+def _permissions(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, Shown | McimportError | None]:
+    return _of_each(list_keys, lambda key: look_at_list(mailchimp, key))
+
+
+def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | McimportError]:
     """A few at a time. After one that took too long no other is begun."""
     slow: list[TooSlowError] = []
 
-    def size(key: str) -> int | McimportError:
+    def answer(key: str) -> T | McimportError:
         try:
-            return slow[0] if slow else mailchimp.size(key)
+            return slow[0] if slow else ask(key)
         except InterruptedRunError:
             raise
         except McimportError as error:
@@ -124,6 +141,6 @@ def _sizes(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, int | Mc
             return error
 
     if len(list_keys) < 2:  # noqa: PLR2004 - one needs no threads
-        return {key: size(key) for key in list_keys}
+        return {key: answer(key) for key in list_keys}
     with ThreadPoolExecutor(min(LISTS_AT_ONCE, len(list_keys)), thread_name_prefix="lists") as pool:
-        return dict(zip(list_keys, pool.map(size, list_keys), strict=True))
+        return dict(zip(list_keys, pool.map(answer, list_keys), strict=True))

@@ -16,9 +16,11 @@ from mcimport.checkup.finding import Finding, bad
 from mcimport.checkup.memory import Memory, elsewhere_until, remembered, unchecked
 from mcimport.checkup.services import AT_ONCE, Answered, Doors
 from mcimport.config import Client, Settings, exposed
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, McimportError
 from mcimport.limits import Stop
 from mcimport.mailchimp_answers import CLOCK_TOLERANCE
+from mcimport.permissions import Shown
+from mcimport.report.permissions import told
 from mcimport.report.words import ARCHIVED_LEFT, mend
 from mcimport.state import holder
 from mcimport.times import iso
@@ -161,10 +163,24 @@ def _lists(place: _Place, answer: Answered) -> Iterator[Finding]:
             )
         elif isinstance(size, int):
             yield Finding(name, f"list {key}", "good", f"{size:,} members")
+            yield from _permissions(place.client, key, answer.permissions.get(key))
         elif size is not None:
             yield bad(name, f"list {key}", size)
         if key in place.unchecked:
             yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend(key))
+
+
+def _permissions(client: Client, list_key: str, shown: Shown | McimportError | None) -> Iterator[Finding]:
+    """Nothing of a list without marketing permissions."""
+    subject = f"list {list_key}"
+    if isinstance(shown, Shown):
+        try:
+            yield Finding(client.name, subject, "note", told(shown.by(client.rules(list_key, None))))
+        except ConfigError as error:
+            yield bad(client.name, subject, error)
+    elif shown is not None:
+        words = f"whether it has marketing permissions (GDPR fields) could not be found out: {shown}"
+        yield Finding(client.name, subject, "note", words)
 
 
 def _moved(client: str, list_key: str) -> str:

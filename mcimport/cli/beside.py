@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
-from mcimport.convert import encode_contact
+from mcimport.convert import encode_contact, permissions_of
 from mcimport.models import Conversion, Converted, ListFields, Member, Skipped, Unsendable
 from mcimport.report.words import shown
 
@@ -63,6 +63,8 @@ def _member_pairs(member: Member, fields: ListFields) -> Iterator[tuple[str, str
         elif name in ("merge_fields", "location") and isinstance(value, dict):
             used = (key for key in value if name == "merge_fields" or key in _PLACE)
             yield from ((f"{name}.{key}", _text(value[key])) for key in used)
+        elif name == "marketing_permissions":
+            yield name, _text(permissions_of(value))
         else:
             yield name, _text(value)
 

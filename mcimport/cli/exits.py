@@ -11,7 +11,7 @@ OK, FAILED, USAGE, DEAD_LETTERS, BUSY, CTRL_C, SIGTERM = 0, 1, 2, 3, 4, 130, 143
 MEANINGS = {
     "0": "all imported, or nothing to do, or another process is at it (a plain `sync`)",
     "1": "a run failed; its sync point did not move, and the next run goes on with it",
-    "2": "wrong usage or configuration; no request was made",
+    "2": "wrong usage or configuration, told before any request unless it took one to see",
     "3": "finished, but this run wrote dead letters, or one that it took along failed again; `reconcile`: both sides "
     "do not agree",
     "4": "another process is at work on the client, and what was asked for by name (`--full`, `--since`, a replay, "

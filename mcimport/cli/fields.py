@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mcimport.convert import Route, routes
+from mcimport.convert import Route, has_permissions, routes
 from mcimport.models import ContactRules, ListFields
 from mcimport.report.words import shown
 
@@ -30,6 +30,7 @@ _OWN = (
     ("mailchimp_sms_phone_number", "text", "a number for text messages that is not valid"),
 )
 _INTERESTS = ("mailchimp_interests", "list of texts", "names of interests")
+_PERMISSIONS = ("mailchimp_permissions", "list of texts", "names of marketing permissions that are given")
 
 _is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
 
@@ -46,9 +47,14 @@ class CustomField:
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
     """A row for each of the list's merge fields, in the list's order, below HEADS."""
     return [
-        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), target(route) or "left out")
+        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), _place(route, rules) or "left out")
         for route in _listed(fields, rules)
     ]
+
+
+def _place(route: Route, rules: ContactRules) -> str:
+    """Where its values go in fact: where anybody has an SMS status, no merge field's number is the contact's."""
+    return f"properties.{route.property}" if rules.has_sms and route.field == "phone_number" else target(route)
 
 
 def target(route: Route) -> str:
@@ -58,7 +64,9 @@ def target(route: Route) -> str:
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
     """All properties that this list may need, those of its merge fields first."""
-    own = [CustomField(*field) for field in (*_OWN, *([_INTERESTS] if fields.interests else []))]
+    some = [_INTERESTS] if fields.interests else []
+    some += [_PERMISSIONS] if has_permissions(fields, rules) else []
+    own = [CustomField(*field) for field in (*_OWN, *some)]
     return [*_of_merge_fields(fields, rules), *own]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
     from mcimport.mailchimp import Mailchimp
     from mcimport.models import ContactRules, Conversion, ListFields, Member
-    from mcimport.records import ListRow
+    from mcimport.records import ListRow, Permissions
 
     Pairs = list[tuple[Member, Conversion]]
 
@@ -40,8 +40,9 @@ def preview(
     The only command that shows personal data, on standard output alone.
     """
     from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.convert import make_converter  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.limits import Stop  # noqa: PLC0415 - loads tenacity
+    from mcimport.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
@@ -50,13 +51,16 @@ def preview(
     rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
     with Accounts(Stop()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
+        shown = look_at_list(services.mailchimp, key)
+        fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
+        rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
         rules = replace(rules, until=services.mailchimp.glance(key, "listed", None, 1).at_most)
-        fields = services.mailchimp.list_fields(key)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
+    permissions = shown.by(rules) if shown else None
     convert = make_converter(fields, rules)
     pairs = [(one, convert(one)) for one in members]
-    (_write_json if json else _write)(pairs, fields, rules, (events, limit))
+    (_write_json if json else _write)(pairs, fields, rules, (events, limit), permissions)
 
 
 def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
@@ -120,10 +124,11 @@ def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> i
 
 
 def _write_json(
-    pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: tuple[int, int]
+    pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.cli.fields import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
+    from mcimport.report.permissions import document  # noqa: PLC0415 - as above
 
     looking.write_json(beside.document(member, conversion) for member, conversion in pairs)
     names = ("tag", "name", "type", "target")
@@ -134,6 +139,7 @@ def _write_json(
                 "collection": rules.collection,
                 "fields": [dict(zip(names, row, strict=True)) for row in rows(fields, rules)],
                 "interests": list(fields.interests.values()),
+                "marketing_permissions": document(permissions) if permissions else None,
                 "subscription_events": events[0] if events[0] <= events[1] else 0,
                 "custom_fields": [{"id": one.id, "type": one.type} for one in custom_fields(fields, rules)],
                 "fields_table": fields_table(fields, rules),
@@ -143,9 +149,10 @@ def _write_json(
 
 
 def _write(
-    pairs: list[tuple[Member, Conversion]], fields: ListFields, rules: ContactRules, events: tuple[int, int]
+    pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.report.permissions import told  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
     width = looking.width()
@@ -156,6 +163,8 @@ def _write(
     if not pairs:
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
+    if permissions:
+        say(f"The list has {told(permissions)}.\n")
     say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {_caused(*events)}\n")
     say(f"{OUTWEIGHS}\nNothing was pushed.\n")
 

@@ -69,7 +69,7 @@ def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
             say(line)
         sys.stderr.write(
             f"Push {found.missing.count:,} missing and {found.stale.count:,} stale,"
-            f" and opt out {found.gone.count:,} that are gone? [y/N] "
+            f" and opt out {found.gone.count:,} that are gone, but for who is subscribed elsewhere? [y/N] "
         )
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")

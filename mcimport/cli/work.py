@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import signal
@@ -93,7 +94,8 @@ def _run(
             say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught:
         with telling as listener:
-            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine))
+            clients = tuple(settings.clients.values())
+            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
         around.after(results)
     signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
@@ -141,14 +143,14 @@ def _share_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
+@functools.cache
 def _tidy_rarely() -> None:
     """Modules and settings stay: the collector need not look through them again and again while pages come and go.
 
     Once a process, for what is garbage at that moment stays, too.
     """
-    if not gc.get_freeze_count():
-        gc.freeze()
-        gc.set_threshold(GARBAGE, 5, 10)
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 5, 10)
 
 
 @contextmanager

@@ -237,7 +237,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
     def source(setting: str, spec: SecretStr) -> KeySource:
         return KeySource(client=name, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
 
-    notify = _overlaid(file.notify, table.notify)
+    notify, consent = _overlaid(file.notify, table.notify), _overlaid(file.consent, table.consent)
     own = notify if "healthcheck_url" in table.notify.model_fields_set else Notify()
     return Client(
         name=name,
@@ -247,7 +247,9 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         ometria=_directed(_overlaid(file.ometria, table.ometria), around.ometria_url),
         retry=_overlaid(file.retry, table.retry),
         reconcile=_overlaid(file.reconcile, table.reconcile),
-        consent=MappingProxyType(_overlaid(file.consent, table.consent).model_dump(exclude_none=True)),
+        consent=MappingProxyType(consent.statuses),
+        permission=consent.permission,
+        without_permission=consent.without_permission,
         fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),

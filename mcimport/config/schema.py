@@ -10,9 +10,18 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
-from mcimport.models import SubscriptionEvents
+from mcimport.models import SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
 MOST_MEMBERS = 1000  # the largest page that Mailchimp gives
@@ -42,6 +51,7 @@ _TARGET = re.compile(rf"(?:{'|'.join(CONTACT_FIELDS)}|properties\.(?!mailchimp_)
 # Ometria sends a text message to everybody who is pushed into one of these.
 _TEXTING = frozenset({"optin:sms", "double_optin:sms"})
 TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to everybody who is pushed"
+CONSENT_STATUSES = ("cleaned", "archived", "pending", "transactional")  # the others can't be changed
 _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
 
@@ -153,7 +163,7 @@ Account = Annotated[
 ]
 KeySetting = Annotated[SecretStr, Field(description='"env:NAME", "file:PATH" or the key itself, in quotes')]
 Target = Annotated[str, AfterValidator(_target)]
-Milder = Annotated[Literal["out", "unspecified"] | None, Field(description='"out" or "unspecified"')]
+Milder = Annotated[Literal["out", "unspecified", "keep"] | None, Field(description='"out", "unspecified" or "keep"')]
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})(m|h|d)")
@@ -231,13 +241,36 @@ class Retry(Table):
     wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 5
 
 
+PERMISSION_WORDS = 'the name of a marketing permission in quotes, "" for none, or a list of names in brackets'
+
+
+def _permission(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"must be {PERMISSION_WORDS}")
+    return tuple(name for name in names if name.strip())
+
+
 class Consent(Table):
-    """Statuses whose consent may be set. Those of who said yes or no are no settings: that would invent a consent."""
+    """Statuses whose consent may be set. Those of who said yes or no are no settings: that would invent a consent.
+
+    `permission`: without this marketing permission nobody is opted in, where a list has such permissions.
+    """
 
     cleaned: Milder = None
     archived: Milder = None
     pending: Milder = None
     transactional: Milder = None
+    permission: Annotated[tuple[str, ...], BeforeValidator(_permission), Field(description=PERMISSION_WORDS)] = (
+        "Email",
+    )
+    without_permission: Annotated[WithoutPermission, Field(description='"out" or "unspecified"')] = "unspecified"
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Only those that were configured."""
+        found: dict[str, str] = self.model_dump(exclude_none=True, include=set(CONSENT_STATUSES))
+        return found
 
 
 class Notify(Table):

@@ -26,7 +26,7 @@ from mcimport.config.schema import (
 )
 from mcimport.config.words import did_you_mean, shown
 from mcimport.errors import ConfigError
-from mcimport.models import ContactRules
+from mcimport.models import ContactRules, WithoutPermission
 
 OMETRIA_URL = "https://api.ometria.com/v2"
 _NAMES_SHOWN = 10
@@ -39,6 +39,7 @@ class Client:
     Attributes:
         any_list: came from the environment alone, so `lists` is empty and whatever list is typed is its.
         consent: only the statuses that were configured.
+        permission, without_permission: see `ContactRules`.
         fields: only the merge tags that were configured.
         overdue: seconds after its sync point at which a list is overdue.
         healthcheck_source: the client's own, told of this client alone.
@@ -53,6 +54,8 @@ class Client:
     retry: Retry
     reconcile: Reconcile
     consent: Mapping[str, str]
+    permission: tuple[str, ...]
+    without_permission: WithoutPermission
     fields: Mapping[str, str]
     mailchimp_source: KeySource
     ometria_source: KeySource
@@ -101,6 +104,8 @@ class Client:
             collection=self.collection(list_key),
             fields=self.fields,
             consent=self.consent,
+            permission=self.permission,
+            without_permission=self.without_permission,
             subscription_events=self.ometria.subscription_events,
             force_optin=self.ometria.force_optin,
             new_since=new_since,

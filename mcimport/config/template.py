@@ -44,11 +44,13 @@ force_optin = false       # true overrides what every other source says of a per
 retries = 3
 wait = 5                  # seconds
 
-[consent]                 # what these statuses become: "out" or "unspecified"; the others can't be changed
+[consent]                 # what these statuses become: "out", "unspecified", or "keep" what is there; others can't be
 # cleaned = "out"
 # archived = "out"
 # pending = "unspecified"
 # transactional = "unspecified"
+# permission = "Email"    # where a list has marketing permissions (GDPR fields), the one an opt-in needs; "" for none
+# without_permission = "unspecified"   # what a subscribed member without it becomes
 
 [notify]
 overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older

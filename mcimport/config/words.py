@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mcimport.config.schema import (
+    CONSENT_STATUSES,
     TARGET_WORDS,
     ClientTable,
     Consent,
@@ -94,7 +95,7 @@ def _known(table: Sequence[str]) -> Mapping[str, FieldInfo]:
 def _unknown(table: Sequence[str], name: str) -> str:
     known = _known(table)
     if table and table[-1] == "consent":
-        return f"can't be changed: only {', '.join(known)} can{did_you_mean(name, known)}"
+        return f"can't be changed: only {', '.join(CONSENT_STATUSES)} can{did_you_mean(name, known)}"
     return f"unknown setting{did_you_mean(name, known) or _elsewhere(name)}"
 
 

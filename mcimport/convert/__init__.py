@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import MOST_AHEAD, optin_of
-from mcimport.convert.contact import RECORD_LIMIT, encode_contact, lacks_tags, make_converter
+from mcimport.convert.consent import MOST_AHEAD, SMS_NO, has_sms_status, optin_of
+from mcimport.convert.contact import RECORD_LIMIT, consent_alone, encode_contact, lacks_tags, make_converter
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
+from mcimport.convert.permissions import (
+    given_names,
+    has_permissions,
+    missing_names,
+    needed,
+    permissions_of,
+    quoted,
+)
 from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
 from mcimport.times import epoch, iso
 
@@ -18,18 +26,27 @@ __all__ = [
     "MOST_AHEAD",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
+    "SMS_NO",
     "Route",
+    "consent_alone",
     "contact_id",
     "encode_contact",
     "epoch",
     "fingerprint",
+    "given_names",
+    "has_permissions",
+    "has_sms_status",
     "is_contact_id",
     "iso",
     "lacks_tags",
     "make_converter",
     "mapping_problems",
     "member_id",
+    "missing_names",
+    "needed",
     "optin_of",
     "own_part",
+    "permissions_of",
+    "quoted",
     "routes",
 ]

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mcimport.convert.permissions import given_names, needed, permissions_of, shows_some
+from mcimport.convert.text import label
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.times import Instant, instant
 
@@ -22,8 +24,12 @@ _STATUSES: Mapping[str, OptIn] = {
     "transactional": "NOT_SPECIFIED",
 }
 _CONFIGURABLE = ("cleaned", "archived", "pending", "transactional")
-_CHOICES: Mapping[str, OptIn] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED"}
-_ALLOWED = {"subscribed": True, "unsubscribed": False}
+CHOICES: Mapping[str, OptIn | None] = {"out": "EXPLICITLY_OPTEDOUT", "unspecified": "NOT_SPECIFIED", "keep": None}
+_SMS_YES = Channels(sms=SmsChannel(allow_marketing=True))
+SMS_NO = Channels(sms=SmsChannel(allow_marketing=False))
+
+SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
+"""What is a yes or a no."""
 
 # Seconds by which a member's last change may be later than `until` and be believed: it is read after that, and where
 # Mailchimp sends no clock, `until` lies five minutes and more in the past.
@@ -32,19 +38,26 @@ MOST_AHEAD = 600
 _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
-def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn]:
-    """Status to opt-in, after the client's `[consent]`. No setting can make an opt-in of anything."""
+def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn | None]:
+    """Status to opt-in, after the client's `[consent]`; None: left out. No setting can make an opt-in of anything."""
     chosen = {
-        status: _CHOICES[consent[status]]
-        for status in _CONFIGURABLE
-        if status in consent and consent[status] in _CHOICES
+        status: CHOICES[consent[status]] for status in _CONFIGURABLE if status in consent and consent[status] in CHOICES
     }
     return {**_STATUSES, **chosen}
 
 
-def optin_of(status: Any, consent: Mapping[str, str]) -> OptIn:
-    """What a status permits, compared exactly; anything unknown is NOT_SPECIFIED."""
-    return optins(consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
+def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = False) -> OptIn | None:
+    """What a member's status and marketing permissions permit, also of one who cannot be sent.
+
+    Statuses are compared exactly; anything unknown is NOT_SPECIFIED. None: Ometria keeps what it has.
+    `has_permissions`: the list has some, so who shows none has given none.
+    """
+    status, permissions = member.status, member.marketing_permissions
+    optin = optins(rules.consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
+    if optin != "EXPLICITLY_OPTEDIN" or not (has_permissions or shows_some(permissions)):
+        return optin
+    is_permitted = needed(rules.permission) <= given_names(permissions_of(permissions))
+    return optin if is_permitted else CHOICES[rules.without_permission]
 
 
 def unknown(status: Any) -> str:
@@ -62,6 +75,14 @@ def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
     return when[1] if new else None
 
 
+def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
+    """`timestamp_unsubscribed`: the last change of who left, or was cleaned, which may be a later one than that."""
+    if optin != "EXPLICITLY_OPTEDOUT" or member.status not in ("unsubscribed", "cleaned"):
+        return None
+    left = instant(member.last_changed)
+    return left[1] if left else None
+
+
 def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
     """Whether nobody can have opted in then: a day and a month that were swapped, say.
 
@@ -75,7 +96,7 @@ def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
 
 
 def put_times(
-    contact: dict[str, Any], member: Member, optin: OptIn, opted: Instant | None, rules: ContactRules
+    contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
 ) -> bool:
     """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`.
 
@@ -89,16 +110,27 @@ def put_times(
             if is_yet_to_come(when[0], member.last_changed, rules):
                 return True
             contact["timestamp_subscribed"] = subscribed
-    elif (
-        optin == "EXPLICITLY_OPTEDOUT"
-        and member.status in ("unsubscribed", "cleaned")
-        and (left := instant(member.last_changed))
-    ):
-        contact["timestamp_unsubscribed"] = left[1]
+    elif left := unsubscribed_at(member, optin):
+        contact["timestamp_unsubscribed"] = left
     return False
 
 
-def sms(status: str) -> Channels | None:
-    """Consent to text messages, by Mailchimp's own SMS status; None for every other state than yes and no."""
-    allowed = _ALLOWED.get(status)
-    return None if allowed is None else Channels(sms=SmsChannel(allow_marketing=allowed))
+def refused_sms(member: Member) -> Channels | None:
+    """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
+    return SMS_NO if has_sms_status(member) and member.sms_subscription_status != "subscribed" else None
+
+
+def has_sms_status(member: Member) -> bool:
+    """Whether Mailchimp says anything of text messages: any JSON at all but null and what is empty."""
+    status = member.sms_subscription_status
+    if status is None or status == "":
+        return False
+    return bool(label(status)) if isinstance(status, str) else status not in ([], {})
+
+
+def sms(status: Any, number: str | None) -> Channels:
+    """Consent to text messages under an SMS status: a yes only for `subscribed`, exactly so spelt, and its number.
+
+    Everything else is a no, also without a number: Ometria may hold a yes from before.
+    """
+    return _SMS_YES if number and status == "subscribed" else SMS_NO

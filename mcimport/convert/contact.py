@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mcimport.convert import consent
+from mcimport.convert import consent, permissions
 from mcimport.convert.draft import Draft, put_merge_fields, put_phones, put_place
 from mcimport.convert.email_address import plain, usable
 from mcimport.convert.identity import contact_id
@@ -36,7 +36,9 @@ class _Plan:
     routes: Mapping[str, Route]
     unlisted: Callable[[str], Route]
     interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
-    optins: Mapping[str, OptIn]
+    optins: Mapping[str, OptIn | None]
+    has_permissions: bool
+    needed: frozenset[str]
 
 
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
@@ -60,6 +62,28 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
             return Unsendable(f"cannot be converted ({type(error).__name__})")
 
     return convert
+
+
+def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
+    """What is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
+
+    None for a member who has no id, who said yes, or whose consent Ometria keeps as it is.
+    """
+    identity = contact_id(member, rules.list_key)
+    optin = consent.optin_of(member, rules, has_permissions=bool(rules.permissions))
+    if identity is None or optin is None or optin == "EXPLICITLY_OPTEDIN":
+        return None
+    email = trim(member.email_address) if isinstance(member.email_address, str) else ""
+    return Contact(
+        type_="contact",
+        collection=rules.collection,
+        id=identity,
+        email=email if email and usable(email) else None,
+        marketing_optin=optin,
+        force_optin=True if rules.force_optin and optin in consent.SAID else None,
+        timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
+        channels=consent.refused_sms(member),
+    )
 
 
 def encode_contact(contact: Contact) -> bytes | Unsendable:
@@ -86,7 +110,15 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
         return route_unlisted(tag, known)
 
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
-    return _Plan(rules, known, unlisted, _interest_reader(interests), consent.optins(rules.consent))
+    return _Plan(
+        rules,
+        known,
+        unlisted,
+        _interest_reader(interests),
+        consent.optins(rules.consent),
+        permissions.has_permissions(fields, rules),
+        permissions.needed(rules.permission),
+    )
 
 
 def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
@@ -122,8 +154,12 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     draft = Draft()
     put_merge_fields(draft, member.merge_fields, plan.routes, plan.unlisted)
     put_place(draft, member.location)
-    put_phones(draft, member)
+    put_phones(draft, member, has_sms=plan.rules.has_sms)
     optin = _put_status(draft, member.status, plan.optins)
+    shown: dict[str, bool] = {}
+    if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):
+        shown = _put_permissions(draft, member.marketing_permissions)
+        optin = _permitted(draft, optin, shown, plan)
     _put_traits(draft, member)
     _put_tags(draft, member)
     _put_interests(draft, member.interests, plan.interests)
@@ -139,25 +175,42 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         id=identity,
         email=email,
         marketing_optin=optin,
-        force_optin=True if plan.rules.force_optin and optin != "NOT_SPECIFIED" else None,
+        force_optin=True if plan.rules.force_optin and optin in consent.SAID else None,
         properties=draft.properties,
         **draft.contact,
     )
-    return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks))
+    return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks), tuple(shown))
 
 
-def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn]) -> OptIn:
+def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
     """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
-    optin = optins.get(status) if isinstance(status, str) else None
-    if optin is not None:
+    if isinstance(status, str) and status in optins:
         draft.properties["mailchimp_status"] = status
-        return optin
+        return optins[status]
     draft.warn(consent.unknown(status))
     draft.note("status", "unknown: neither opted in nor out")
     word = label(status)
     if word and word not in optins:
         draft.properties["mailchimp_status"] = word
     return "NOT_SPECIFIED"
+
+
+def _put_permissions(draft: Draft, value: Any) -> dict[str, bool]:
+    """The texts of those given, an empty array where none is; what the member shows, given or not."""
+    shown = permissions.permissions_of(value)
+    draft.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
+    return shown
+
+
+def _permitted(draft: Draft, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
+    """Takes an opt-in back from whoever has not given the permission that counts."""
+    if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
+        return optin
+    names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
+    draft.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
+    become = "opted out" if instead == "out" else "not opted in"
+    draft.note("marketing_permissions", f"{names} is not given: {become}")
+    return consent.CHOICES[instead]
 
 
 def _put_traits(draft: Draft, member: Member) -> None:

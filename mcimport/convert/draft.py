@@ -90,45 +90,48 @@ def put_place(draft: Draft, location: Any) -> None:
         contact["timezone"] = timezone
 
 
-def put_phones(draft: Draft, member: Member) -> None:
-    """The number for text messages, else the merge field's. Comes after the country, which numbers without `+` need.
+def put_phones(draft: Draft, member: Member, *, has_sms: bool) -> None:
+    """The number of an SMS status, else the merge field's. Comes after the country, which numbers without `+` need.
 
-    Where Mailchimp holds a number under an SMS status, no other becomes `phone_number`, even if that one is not valid:
-    a consent that Ometria has already must not pass to another number.
+    Where the member has an SMS status, or anybody on the list has one (`has_sms`), no merge field's number becomes
+    `phone_number`, even if the status has none: a consent that Ometria has already must not pass to another number.
     """
-    is_free = not _put_sms(draft, member)
-    country = draft.contact.get("country_id")
+    has_status = consent.has_sms_status(member)
+    if has_status:
+        _put_sms(draft, member)
     for route, value in draft.phones:
-        typed = text(value)
-        if typed is None:
-            _put_misfit(draft, route, value)
-            continue
-        number = e164(typed, region(route.merge.options, country))
-        if number is None:
-            draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
-        if number and is_free and route.field:
-            draft.contact[route.field] = number
-            if member.sms_subscription_status == "unsubscribed":  # a no needs no number of its own
-                draft.contact["channels"] = consent.sms("unsubscribed")
-        else:
-            draft.properties[route.property] = number or typed
+        _put_phone(draft, route, value, is_free=not (has_status or has_sms))
 
 
-def _put_sms(draft: Draft, member: Member) -> bool:
-    """Whether Mailchimp holds a number under an SMS status."""
-    status = member.sms_subscription_status
-    typed = text(member.sms_phone_number) if label(status) else ""
-    if not typed:
-        return False
-    number = e164(typed, draft.contact.get("country_id"), is_held=True)
+def _put_phone(draft: Draft, route: Route, value: Any, *, is_free: bool) -> None:
+    """`is_free`: it may become the contact's own number."""
+    typed = text(value)
+    if typed is None:
+        _put_misfit(draft, route, value)
+        return
+    number = e164(typed, region(route.merge.options, draft.contact.get("country_id")))
+    if number and is_free and route.field:
+        draft.contact[route.field] = number
+        return
     if number is None:
+        draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
+    elif route.field:
+        why = "SMS consent could pass to it (somebody on the list has an SMS status)"
+        draft.note(route.merge.tag, f"{why}: kept in properties.{route.property}")
+    draft.properties[route.property] = number or typed
+
+
+def _put_sms(draft: Draft, member: Member) -> None:
+    typed = text(member.sms_phone_number)
+    number = e164(typed, draft.contact.get("country_id"), is_held=True) if typed else None
+    if number:
+        draft.contact["phone_number"] = number
+    elif typed:
         draft.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
         draft.properties["mailchimp_sms_phone_number"] = typed
-        return True
-    draft.contact["phone_number"] = number
-    if channels := consent.sms(status):
-        draft.contact["channels"] = channels
-    return True
+    channels = draft.contact["channels"] = consent.sms(member.sms_subscription_status, number)
+    if channels.sms and not channels.sms.allow_marketing and member.sms_subscription_status == "subscribed":
+        draft.note("sms_subscription_status", "subscribed without a valid number: no text messages")
 
 
 def _filled(given: Any) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
+from mcimport.convert.permissions import needed
 from mcimport.convert.routes import default_target
 from mcimport.models import ContactRules
 
-MAPPING = 1  # raised whenever the same member, by the same settings, becomes another contact than before
+MAPPING = 2  # raised whenever the same member, by the same settings, becomes another contact than before
 
 
 def fingerprint(rules: ContactRules) -> str:
@@ -18,5 +19,6 @@ def fingerprint(rules: ContactRules) -> str:
     """
     fields = {tag.upper(): target for tag, target in rules.fields.items()}
     said = sorted((tag, target) for tag, target in fields.items() if target != default_target(tag))
-    known = [MAPPING, said, sorted(rules.consent.items())]
+    permission = [sorted(needed(rules.permission)), rules.without_permission]
+    known = [MAPPING, said, sorted(rules.consent.items()), permission]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]

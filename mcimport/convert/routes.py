@@ -37,6 +37,7 @@ OWN_PROPERTIES = frozenset(
         "mailchimp_interests",
         "mailchimp_language",
         "mailchimp_opted_in",
+        "mailchimp_permissions",
         "mailchimp_rating",
         "mailchimp_sms_phone_number",
         "mailchimp_source",

@@ -27,7 +27,7 @@ from mcimport.errors import (
     StateError,
     UnreachableError,
 )
-from mcimport.models import ContactRules, NewLetter, Outcome, Window
+from mcimport.models import ContactRules, LookUps, NewLetter, Outcome, Window
 from mcimport.run_converter import Welcome
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
@@ -87,6 +87,7 @@ class Dispatch:
         self._is_clear = False  # the last fence stands
         self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
+        self._looked_up = LookUps()
         self._failure: McimportError | None = None
         self._nobody_since: float | None = None  # there is nobody at the queue
         self._opened: float | None = None
@@ -223,20 +224,31 @@ class Dispatch:
         """
         if self._fence or self._is_leaving or not (own := self._backlog.take_own()):
             return
-        self._errand.services.ometria.rest(TAKEN_OVER)
+        self._errand.services.rest(TAKEN_OVER)
         welcome = Welcome(limit=self._welcome_left, most=0, events=())
-        errand = replace(self._errand, rules=self._rules, welcome=welcome)
+        errand = replace(self._errand, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
         self.is_silenced |= self._here.drive(errand, own, {}, self._record_own)
         self._reopen()
 
     def _record_own(self, outcome: Outcome) -> None:
         self._tally.take(outcome)
+        self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        """What the orders from now on have to say: what the run may only do so often, and what was seen of the list."""
         self._events += outcome.events
+        self._looked_up += outcome.looked_up
+        if outcome.has_sms:
+            self._rules = replace(self._rules, has_sms=True)
 
     @property
     def _welcome_left(self) -> int:
         """Subscription events that the run may still cause."""
         return max(0, self._errand.welcome.limit - self._events)
+
+    @property
+    def _look_ups_left(self) -> LookUps:
+        return self._errand.look_ups.less(self._looked_up)
 
     def _order(self, kind: OrderKind, order_id: str, window: Window | None) -> Order:
         errand = self._errand
@@ -260,6 +272,8 @@ class Dispatch:
             has_sms=self._rules.has_sms,
             permissions=tuple(sorted(self._rules.permissions)),
             is_first=errand.is_first,
+            carried_until=errand.carried_until,
+            look_ups=self._look_ups_left,
             welcome_left=self._welcome_left,
             watched=tuple(sorted(errand.watched)),
             has_taken=errand.services.ometria.has_taken,
@@ -316,7 +330,7 @@ class Dispatch:
         self._errand.services.ometria.has_taken |= bool(outcome.pushed)
         self._errand.warn(*said.warnings)
         self.is_silenced |= said.is_silenced
-        self._events += outcome.events
+        self._count(outcome)
         if outcome.failed and self._failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
         if outcome.rest:

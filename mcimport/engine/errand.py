@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.models import ContactRules, Outcome, Page, Window
+from mcimport.models import ContactRules, LookUps, Outcome, Page, Window
 from mcimport.run_converter import FieldsInTime, Welcome
 
 
@@ -20,7 +20,9 @@ class Errand:
     Attributes:
         services: this process's own.
         watched: ids of members (without the list) who have an open dead letter.
-        is_first: Ometria has accepted no contact of this list yet, so it need not be asked what it holds.
+        is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
+        carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
+        look_ups: how many members may be looked up in Ometria.
         memory: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
         waits: takes them at once: why the run does not go on at present.
@@ -37,6 +39,8 @@ class Errand:
     fields: FieldsInTime
     watched: frozenset[str]
     is_first: bool
+    carried_until: int | None
+    look_ups: LookUps
     is_dry: bool
     memory: str
     warn: Callable[[str], None]

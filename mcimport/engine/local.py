@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from mcimport.config import Client
 from mcimport.engine.errand import Errand
 from mcimport.engine.pool import drive
+from mcimport.held import HeldLookups
 from mcimport.job import Job
 from mcimport.models import Outcome, Page, Window
 from mcimport.run_converter import RunConverter
@@ -31,12 +32,15 @@ class LocalEngine:
     ) -> bool:
         services = errand.services
         converter = RunConverter(services.mailchimp, errand.fields, errand.rules, errand.welcome, errand.warn)
+        is_blind = errand.is_dry or errand.is_first
         job = Job(
             list_key=errand.list_key,
             mailchimp=services.mailchimp,
             ometria=None if errand.is_dry else services.ometria,
             convert=converter,
             aside=converter.aside,
+            rules=errand.rules,
+            held=None if is_blind else HeldLookups(services.contacts, errand.carried_until, errand.look_ups),
             watched=errand.watched,
             meter=services.meter,
             trace=services.trace,

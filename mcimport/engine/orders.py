@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import Costs, Outcome, SubscriptionEvents, Window
+from mcimport.models import Costs, LookUps, Outcome, SubscriptionEvents, Window
 from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
@@ -46,8 +46,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         nonce, seals: see `sealed`. settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run.
-        until, has_sms, permissions: see `ContactRules`; as known when the run began.
-        is_first: see `Errand`.
+        until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
+            began.
+        is_first, carried_until: see `Errand`.
+        look_ups: how many members the run may still look up in Ometria.
         welcome_left: subscription events that the run may still cause.
         watched: ids of members (without the list) who have an open dead letter.
         has_taken: the account is known to take records.
@@ -72,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     has_sms: bool = False
     permissions: tuple[str, ...] = ()
     is_first: bool = False
+    carried_until: int | None = None
+    look_ups: LookUps = LookUps()
     welcome_left: int = 0
     watched: tuple[str, ...] = ()
     has_taken: bool = False
@@ -150,6 +154,7 @@ def settings_of(client: Client, list_key: str, leader: str) -> str:
         *(__version__, leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
+        client.ometria.reads_per_second,
     ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 

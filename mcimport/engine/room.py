@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mcimport.accounts import Services
+from mcimport.held import HeldLookups
 from mcimport.run_converter import RunConverter
 
 
@@ -25,11 +26,12 @@ class OutdatedError(Exception):
 
 @dataclass(eq=False)
 class Desk:
-    """A client's services and what its runs convert with, for one epoch. `warnings`: for the next reply."""
+    """A client's services and what its runs convert and look up with, for one epoch. `warnings`: for the next reply."""
 
     services: Services
     close: Callable[[], None]
     converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
+    held: dict[tuple[str, int], HeldLookups] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:

@@ -17,6 +17,7 @@ from mcimport.engine.orders import Order, Reply, ReplyKind, sealed, settings_of
 from mcimport.engine.room import Desk, OutdatedError, Room, Sitting
 from mcimport.engine.shares import leaders
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
+from mcimport.held import HeldLookups
 from mcimport.job import Job
 from mcimport.limits import Stop
 from mcimport.models import ContactRules
@@ -224,12 +225,16 @@ class Workplace:
     def _job(self, client: Client, order: Order, desk: Desk) -> Job:
         services, converter = desk.services, self._converter(client, order, desk)
         services.ometria.has_taken |= order.has_taken
+        if order.has_sms:
+            converter.note_sms()  # other workers may have met an SMS status since
         return Job(
             list_key=order.list_key,
             mailchimp=services.mailchimp,
             ometria=services.ometria,
             convert=converter,
             aside=converter.aside,
+            rules=_rules(client, order),
+            held=self._held(client, order, desk),
             watched=frozenset(order.watched),
             meter=services.meter,
             trace=services.trace,
@@ -241,11 +246,22 @@ class Workplace:
             known = desk.converters.get((order.list_key, order.run_id))
             if known is None:
                 desk.services.trace.begin(order.list_key, order.run_id)
-                fields = FieldsInTime(desk.services.mailchimp, order.list_key)
+                is_asked = order.is_first or bool(order.permissions)
+                fields = FieldsInTime(desk.services.mailchimp, order.list_key, is_asked=is_asked)
                 welcome = Welcome(limit=order.welcome_left, most=0, events=())
                 known = RunConverter(desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warn)
                 desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
             return known
+
+    def _held(self, client: Client, order: Order, desk: Desk) -> HeldLookups | None:
+        """One a run, which counts the run's look-ups; those of workers before were counted already."""
+        if order.is_first:
+            return None
+        run = (order.list_key, order.run_id)
+        with self._room(client).change:
+            if run not in desk.held:
+                desk.held = {run: HeldLookups(desk.services.contacts, order.carried_until, order.look_ups)}
+            return desk.held[run]
 
     # ---- rooms
 
@@ -253,7 +269,7 @@ class Workplace:
         """Another worker may have had the account until now."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
-        services.ometria.rest(TAKEN_OVER)
+        services.rest(TAKEN_OVER)
         return Desk(services, stack.close)
 
     def _room(self, client: Client) -> Room:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mcimport.records import ListResult
+from mcimport.report.permissions import told
 from mcimport.report.summary import Totals, title, totals
 from mcimport.report.words import counted
 
@@ -16,7 +17,10 @@ HEADS = (
 
 
 def census(results: Sequence[ListResult], stream: TextIO) -> None:
-    """Writes the table, and a line for each reason why somebody could not be sent; nothing where nobody was read."""
+    """Writes the table, a line for each reason why somebody could not be sent, and one of each list's permissions.
+
+    Nothing where nobody was read.
+    """
     from mcimport.report.tables import show  # noqa: PLC0415 - loads rich, which a plain line does without
 
     counted_ones = [result for result in results if totals(result).read]
@@ -25,6 +29,8 @@ def census(results: Sequence[ListResult], stream: TextIO) -> None:
     show(stream, HEADS, [_row(result, totals(result)) for result in counted_ones])
     for result in counted_ones:
         stream.writelines(_reason(result, reason, members) for reason, members in result.unsendable.items())
+        if result.permissions:
+            stream.write(f"{title(result)}: {told(result.permissions)}\n")
 
 
 def _reason(result: ListResult, reason: str, members: int) -> str:

@@ -22,6 +22,8 @@ _ASIDE = {
     "unclear": "could not be looked at again, so nothing is said of them",
 }
 
+_FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are called as they are
+
 
 def verdict(found: Comparison) -> str:
     """In a few words."""
@@ -56,7 +58,11 @@ def numbers(found: Comparison) -> dict[str, int]:
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
-    fields = ", ".join(f"{name} {many:,}" for name, many in found.fields.items()) if kind == "stale" else ""
+    fields = (
+        ", ".join(f"{_FIELDS.get(name, name)} {many:,}" for name, many in found.fields.items())
+        if kind == "stale"
+        else ""
+    )
     more = ", …" if difference.count > len(difference.ids) else ""
     what = f" ({fields})" if fields else ""
     return f"  {kind:<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {', '.join(difference.ids)}{more}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from mcimport.records import ListResult
+from mcimport.report import permissions
 from mcimport.report.comparison import document
 from mcimport.report.words import moment_iso
 
@@ -14,7 +16,8 @@ def json_line(result: ListResult) -> str:
 
     `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
     A dry run has no `run_id`: nothing in the log bears it. It has what no other has: `without` (how many contacts have
-    no country, phone, name) and `unsendable` (how many members cannot be sent, by reason).
+    no country, phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions`
+    (those of the list, and how many of the members read lack one that counts; null where it has none).
     """
     runs = result.runs
     last = runs[-1] if runs else None
@@ -42,9 +45,17 @@ def json_line(result: ListResult) -> str:
             "opted_out": sum(run.opt_outs for run in runs),
             "subscription_events": sum(run.subscription_events for run in runs),
             **(document(result.comparison) if result.comparison else {}),
-            **({"without": _without(result), "unsendable": dict(result.unsendable)} if result.dry_run else {}),
+            **(_dry(result) if result.dry_run else {}),
         }
     )
+
+
+def _dry(result: ListResult) -> dict[str, Any]:
+    return {
+        "without": _without(result),
+        "unsendable": dict(result.unsendable),
+        "marketing_permissions": permissions.document(result.permissions) if result.permissions else None,
+    }
 
 
 def _without(result: ListResult) -> dict[str, int]:

@@ -28,6 +28,7 @@ from mcimport.sandbox.people import (
     invent,
     md5,
     moved_address,
+    permissions_of,
     unique_email_id,
 )
 
@@ -191,7 +192,7 @@ class Audience:
     def person(self, number: int) -> Person:
         """Raises KeyError for somebody who was deleted."""
         with self.lock:
-            return Person(number, invent(self.identity, self.rows[number]))
+            return Person(number, invent(self.identity, self.rows[number], self.knobs.permissions))
 
     def find(self, key: str) -> Person | None:
         """By MD5 of the lowercased address, by the address, or by contact_id, as the API finds a single member."""
@@ -266,8 +267,23 @@ class Audience:
             [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
         )
 
+    def text_status(
+        self, n: int = 1, who: Who | None = None, *, status: Any, number: Any = "", **fields: Any
+    ) -> People:
+        """Another SMS status, for this number, and any other fields in the same moment; "" for both: who has none."""
+        changes = {"sms_subscription_status": status, "sms_phone_number": number, **fields}
+        return self._each(self._whom(who, n), lambda row: self._put(row, **changes))
+
     def tag(self, n: int = 1, who: Who | None = None, name: str = "just tagged") -> People:
         return self._each(self._whom(who, n), lambda row: self._tag(row, name))
+
+    def permit(self, n: int = 1, who: Who | None = None, text: str = "Email") -> People:
+        """A marketing permission is given."""
+        return self._each(self._whom(who, n, "subscribed"), lambda row: self._decide(row, text, is_given=True))
+
+    def withdraw(self, n: int = 1, who: Who | None = None, text: str = "Email") -> People:
+        """A marketing permission is taken back; the status stays as it is."""
+        return self._each(self._whom(who, n, "subscribed"), lambda row: self._decide(row, text, is_given=False))
 
     def delete(self, n: int = 1, who: Who | None = None) -> list[Person]:
         """For good: the API does not know them any more. Returns them as they were."""
@@ -284,12 +300,13 @@ class Audience:
 
         Args:
             at: the second by which they are sorted and filtered; else that of `last_changed`, else now.
-            fields: whatever the API might hold. `id` and `unique_email_id` follow `email_address` if not given.
+            fields: whatever the API might hold. `id` and `unique_email_id` follow `email_address` if not given, and
+                every marketing permission that the list has is given.
         """
         second = at if at is not None else _epoch(fields.get("last_changed"), self._clock.second())
         opted = 0 if fields.get("timestamp_opt") == "" else _epoch(fields.get("timestamp_opt"), second)
         row = Row(0, str(fields.get("status", "subscribed")), second, opted, 0)
-        row.own = _with_hashes(fields)
+        row.own = self._all_permitted() | _with_hashes(fields)
         with self.lock:
             return self.person(self._admit(row).number)
 
@@ -396,6 +413,15 @@ class Audience:
         self._moves += 1
         tags = [*tags, {"id": 3_000_000 + self._moves, "name": name}]
         self._put(row, move=self.knobs.tags_move, tags=tags, tags_count=len(tags))
+
+    def _decide(self, row: Row, text: str, *, is_given: bool) -> None:
+        shown = self.person(row.number).get("marketing_permissions") or []
+        decided = [{**one, "enabled": is_given} if one["text"] == text else one for one in shown]
+        self._put(row, move=self.knobs.permissions_move, marketing_permissions=decided)
+
+    def _all_permitted(self) -> dict[str, Any]:
+        texts = self.knobs.permissions
+        return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
 
 
 def names_of(person: Mapping[str, Any]) -> set[str]:

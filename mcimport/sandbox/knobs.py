@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # each imports this file
 
 Span = tuple[float, float]
 
+PERMISSIONS = ("Email", "Direct Mail", "Customized Online Advertising")  # as Mailchimp words them until the owner does
+
 
 @dataclass
 class Knobs:
@@ -44,6 +46,9 @@ class Knobs:
         more_fields: further merge fields, tag to type; a tag that the list has already gets another type.
         more_interests: further interests of the first category, id to name.
         tags_move: a tag that is added moves `last_changed` (nobody knows whether it does).
+        permissions: texts of the lists' marketing permissions (GDPR fields), the first of which most people gave;
+            empty: the lists have none.
+        permissions_move: a permission that is given or withdrawn moves `last_changed` (nobody knows whether it does).
         churn: changes a second, over all lists.
 
         broken: what cannot be read: spans `(since, until]` of `last_changed` in epoch seconds, or ranks "5000-5009"
@@ -93,6 +98,8 @@ class Knobs:
     more_fields: dict[str, str] = field(default_factory=dict)
     more_interests: dict[str, str] = field(default_factory=dict)
     tags_move: bool = True
+    permissions: tuple[str, ...] = PERMISSIONS
+    permissions_move: bool = True
     churn: float = 0.0
 
     broken: list[Span | str] = field(default_factory=list)

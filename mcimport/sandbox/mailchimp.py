@@ -298,6 +298,7 @@ def _about(audience: Audience) -> dict[str, Any]:
         "list_rating": 3.5,
         "visibility": "prv",
         "double_optin": False,
+        "marketing_permissions": bool(audience.knobs.permissions),
         "stats": {
             "member_count": counts["subscribed"],
             "unsubscribe_count": counts["unsubscribed"],

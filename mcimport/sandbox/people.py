@@ -33,6 +33,7 @@ _REASONS = ("NORMAL_UNSUBSCRIBE", "NO_REASON", "N/A (Unsubscribed by admin)", "N
 _EMOJI = (" 🌻", " 🎈", "✨", " 👩‍👩‍👧")
 _SIZES = ("S", "M", "L", "XL")
 _DAYS = 28
+_GAVE_FIRST, _GAVE_ANOTHER = 245, 120  # of 256
 TAGS = (
     "customer", "vip lunch", "spring sale", "Kundin", "été 2025", "wholesale", "trade fair", "newsletter",
     "lapsed", "ambassador", "prefers SMS", "survey ✓",
@@ -262,7 +263,25 @@ def _sms(person: _Person, roll: Roll) -> dict[str, str]:
     return {"sms_phone_number": number, "sms_subscription_status": status, "sms_subscription_last_updated": ""}
 
 
-def invent(identity: ListIdentity, row: Row) -> dict[str, Any]:
+def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence[bool]) -> list[dict[str, Any]]:
+    """As a member shows them; their ids differ from list to list."""
+    return [
+        {
+            "marketing_permission_id": identity.digest(f"permission/{text}".encode(), 5).hex(),
+            "text": text,
+            "enabled": is_on,
+        }
+        for text, is_on in zip(texts, given, strict=True)
+    ]
+
+
+def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
+    """Of a digest of its own, so that nobody is changed by what permissions a list has."""
+    bits = hashlib.shake_128(identity.secret + b"permissions" + number.to_bytes(8)).digest(count)
+    return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
+
+
+def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
     """All that the real API tells of a member, but its `_links` (see `links`).
 
     A long function: one line a field, in the order in which the API writes them.
@@ -299,6 +318,7 @@ def invent(identity: ListIdentity, row: Row) -> dict[str, Any]:
         "source": _pick(roll, _SIGNUP_SOURCES),
         "tags_count": len(tags),
         "tags": tags,
+        "marketing_permissions": permissions_of(identity, permissions, _given(identity, row.number, len(permissions))),
         "list_id": identity.list_key,
     }
     if row.status != "unsubscribed":

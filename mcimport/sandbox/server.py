@@ -129,6 +129,10 @@ class Sandbox:
         store.key = new
         self._world.ometria[new] = store
 
+    def add_ometria_key(self, known: str, another: str) -> None:
+        """Both keys lead to the same account from now on. What is asked with either is in the ledger under `known`."""
+        self._world.ometria[another] = self._world.ometria[known]
+
     def audience(self, list_key: str | None = None, mailchimp_key: str | None = None) -> Audience:
         """The members of one list, of the first account that has it, unless a key says whose. Raises KeyError."""
         name = list_key or self.list_key
@@ -140,6 +144,10 @@ class Sandbox:
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
         """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
         return self._world.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+
+    def mailable(self, ometria_key: str | None = None) -> set[str]:
+        """Whom the account may mail, by their address in lower case: an opted-out listing outweighs all others."""
+        return self._world.ometria[ometria_key or self.ometria_key].mailable()
 
     def take_out(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
         """Contacts leave Ometria behind every importer's back, by collection and id."""

@@ -15,6 +15,7 @@ Contact = dict[str, Any]
 ContactKey = tuple[str, str]
 
 _OPT_IN = "EXPLICITLY_OPTEDIN"
+_OPT_OUT = "EXPLICITLY_OPTEDOUT"
 _ERRORS = 100
 
 
@@ -80,6 +81,15 @@ class Store:
         with self._lock:
             self.settle(everything=settled)
             return {key: dict(contact) for key, contact in self._contacts.items()}
+
+    def mailable(self) -> set[str]:
+        """The addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
+        consents: dict[str, set[object]] = {}
+        for contact in self.contacts(settled=True).values():
+            address = str(contact.get("email") or "").strip().lower()
+            consents.setdefault(address, set()).add(contact.get("marketing_optin"))
+        consents.pop("", None)
+        return {address for address, said in consents.items() if _OPT_IN in said and _OPT_OUT not in said}
 
     def latest_errors(self) -> list[Complaint]:
         with self._lock:

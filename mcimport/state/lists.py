@@ -10,6 +10,8 @@ from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
+MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
+
 
 def find(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
     row = state.row(
@@ -109,7 +111,7 @@ def note_unchecked(state: State, list_id: int, moment: int | None) -> None:
 
 
 def note_sms(state: State, list_id: int) -> None:
-    """Somebody in Ometria has an SMS status."""
+    """Remembers that somebody on the list, or in Ometria, has an SMS status; never taken back."""
     with state.transaction():
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
@@ -146,8 +148,8 @@ def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
     if outcome.permissions:
         row = by_id(state, list_id)
         known = permissions(row)
-        if not known.issuperset(outcome.permissions):
-            both = json.dumps(sorted(known.union(outcome.permissions)), ensure_ascii=False)
+        if len(known) < MOST_PERMISSIONS and not known.issuperset(outcome.permissions):
+            both = json.dumps(sorted(known.union(outcome.permissions))[:MOST_PERMISSIONS], ensure_ascii=False)
             state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
 
 

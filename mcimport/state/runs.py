@@ -164,9 +164,10 @@ def find(state: State, run_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def has_pushed(state: State, list_id: int) -> bool:
-    """Whether anybody of this list was ever taken at its destination."""
-    return bool(state.value("SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 LIMIT 1", [list_id]))
+def has_pushed(state: State, list_id: int, *, but: int = 0) -> bool:
+    """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
+    query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
+    return bool(state.value(query, [list_id, but]))
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:

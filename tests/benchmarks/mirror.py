@@ -18,7 +18,8 @@ def hold_up(store: Store, audience: Audience) -> None:
     """From now on the store gives back what a sync of the list would have brought it to."""
     numbers = [number for number, row in audience.rows.items() if row.status != ARCHIVED]
     names = ListFields({tag: MergeField(tag, "text") for tag in ("FNAME", "LNAME")})
-    convert = make_converter(names, ContactRules(list_key=audience.list_key))
+    rules = ContactRules(list_key=audience.list_key)
+    convert = make_converter(names, rules)
     every = max(1, len(numbers) // OTHERWISE)
 
     def contact(place: int) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def hold_up(store: Store, audience: Audience) -> None:
         found = convert(member)
         own = {"@collection": "mailchimp", "id": f"{audience.list_key}-{person.get('contact_id') or person['web_id']}"}
         if not isinstance(found, Converted):
-            return {**own, "email": "", "marketing_optin": optin_of(member.status, {})}
+            return {**own, "email": "", "marketing_optin": optin_of(member, rules)}
         one = found.contact
         first = "Else" if place % every == 0 else one.firstname
         return {

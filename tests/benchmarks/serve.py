@@ -11,6 +11,7 @@ import gc
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -86,8 +87,8 @@ def _simplify(options: Options) -> None:
     """Everybody as before, but without a number, or with no more tags than a page lists."""
     invent = people.invent
 
-    def simplified(identity: ListIdentity, row: Row) -> dict[str, Any]:
-        member = invent(identity, row)
+    def simplified(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
+        member = invent(identity, row, permissions)
         if not options.has_phones:
             member["merge_fields"]["PHONE"] = ""
             member |= {"sms_phone_number": "", "sms_subscription_status": ""}

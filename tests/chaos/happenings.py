@@ -34,6 +34,8 @@ CHANGES: Mapping[str, Callable[[Audience, int], object]] = {
     "move": lambda audience, n: audience.move_address(n),
     "delete": lambda audience, n: audience.delete(n // 4 + 1),
     "tag": lambda audience, n: audience.tag(n),
+    "withdraw": lambda audience, n: audience.withdraw(n),
+    "permit": lambda audience, n: audience.permit(n),
 }
 ODD_ONES: Mapping[str, dict[str, Any]] = {
     "no address": {"email_address": ""},

@@ -26,7 +26,7 @@ Contacts = dict[tuple[str, str], dict[str, Any]]
 class Someone:
     """A member as they stand now: their second in the list's order, and what Ometria should say of them.
 
-    `subscribed`: their status is just that.
+    `subscribed`: their status is just that, and they gave the permission for e-mail.
     `fields` is None for a member who cannot be carried; `letter` then tells whether a dead letter may say so.
     """
 
@@ -168,18 +168,24 @@ def _covers(letter: Letter, one: Someone) -> bool:
 def _someone(person: Person, second: int) -> Someone:
     member = msgspec.convert({name: person.get(name) for name in Member.__struct_fields__}, Member)
     converted = _convert(member)
+    status = person["status"]
+    is_withheld = status == "subscribed" and not _is_permitted(person)
     fields = None
     if isinstance(converted, Converted) and not isinstance(encode_contact(converted.contact), Unsendable):
         contact = converted.contact
         names = {"firstname": contact.firstname, "lastname": contact.lastname}
         fields = {
             "email": person["email_address"].strip(),
-            "marketing_optin": CONSENT.get(person["status"], NEITHER),
+            "marketing_optin": NEITHER if is_withheld else CONSENT.get(person["status"], NEITHER),
             **{name: value for name, value in names.items() if value is not None},  # what is emptied stays in Ometria
         }
     letter = fields is None and not isinstance(converted, Skipped)
-    status = person["status"]
-    return Someone(person.number, second, status == ARCHIVED, status == "subscribed", member_id(member), fields, letter)
+    subscribed = status == "subscribed" and not is_withheld
+    return Someone(person.number, second, status == ARCHIVED, subscribed, member_id(member), fields, letter)
+
+
+def _is_permitted(person: Person) -> bool:
+    return any(one["text"] == "Email" and one["enabled"] for one in person["marketing_permissions"])
 
 
 _NAMES = ListFields({tag: MergeField(tag, "text") for tag in ("FNAME", "LNAME")})

@@ -162,6 +162,9 @@ def test_what_happens_to_a_member_moves_last_changed_to_now() -> None:
     (tagged,) = people.tag(name="new tag")
     assert (tagged["tags"][-1]["name"], tagged["tags_count"]) == ("new tag", len(tagged["tags"]))
     assert tagged["last_changed"] >= now
+    (texted,) = people.text_status(status="pending", number="+447911123456", language="de")
+    assert (texted["sms_subscription_status"], texted["sms_phone_number"]) == ("pending", "+447911123456")
+    assert (texted["language"], texted["last_changed"] >= now) == ("de", True)
 
 
 def test_a_tag_moves_nobody_if_the_knob_says_so() -> None:

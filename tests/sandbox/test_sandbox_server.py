@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import PLAIN
 
 from mcimport.sandbox.faults import FAULTS, INSTEAD, SPOILT
 from mcimport.sandbox.knobs import Knobs
@@ -38,12 +39,14 @@ def a_box() -> Iterator[Sandbox]:
 
 def members(box: Sandbox, **query: Any) -> httpx.Response:
     path = f"{box.mailchimp_url}/lists/{LIST_KEY}/members"
-    return httpx.get(path, params=query, auth=("x", box.mailchimp_key), trust_env=False, timeout=10)
+    return httpx.get(path, params=query, auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN, timeout=10)
 
 
 def push(box: Sandbox, timeout: float = 10) -> httpx.Response:
     headers = {"X-Ometria-Auth": box.ometria_key}
-    return httpx.post(f"{box.ometria_url}/push", json=[CONTACT], headers=headers, trust_env=False, timeout=timeout)
+    return httpx.post(
+        f"{box.ometria_url}/push", json=[CONTACT], headers=headers, trust_env=False, verify=PLAIN, timeout=timeout
+    )
 
 
 # -- limits
@@ -255,7 +258,10 @@ def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
 
     def story(seed: int) -> list[int]:
         knobs = Knobs(size=20, seed=seed, error_rate=0.2, throttle_rate=0.1)
-        with Sandbox(knobs) as box, httpx.Client(auth=("x", box.mailchimp_key), trust_env=False) as client:
+        with (
+            Sandbox(knobs) as box,
+            httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
+        ):
             return [client.get(f"{box.mailchimp_url}/lists").status_code for _ in range(150)]
 
     first = story(1)
@@ -344,7 +350,7 @@ def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> 
         lines = [process.stdout.readline().removeprefix("export ").strip() for _ in range(4)]
         values = dict(line.partition("=")[::2] for line in lines)
         url, key = values["MCIMPORT_MAILCHIMP_URL"], values["MCIMPORT_MAILCHIMP_API_KEY"]
-        assert httpx.get(f"{url}/ping", auth=("x", key), trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/ping", auth=("x", key), trust_env=False, verify=PLAIN).status_code == 200
         assert values["MCIMPORT_OMETRIA_URL"].endswith("/v2")
         assert len(values["MCIMPORT_OMETRIA_API_KEY"]) == 32
         os.kill(process.pid, signum)
@@ -356,7 +362,10 @@ def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> 
 
 def test_a_page_that_was_written_before_is_cheap_and_a_look_up_cheaper() -> None:
     """In processor time of this process, client included: each costs less than the one before."""
-    with Sandbox(Knobs(size=25_000)) as box, httpx.Client(auth=("x", box.mailchimp_key), trust_env=False) as client:
+    with (
+        Sandbox(Knobs(size=25_000)) as box,
+        httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
+    ):
         path = f"{box.mailchimp_url}/lists/{LIST_KEY}/members"
         fields = "members.email_address,members.status,members.merge_fields,members.last_changed,total_items"
         page = {"count": "1000", "sort_field": "last_changed", "fields": fields}

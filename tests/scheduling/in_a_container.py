@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from conftest import Importer, carried, expected
 from crontab_table import CRONTAB, ROOT, SETTINGS, Laid, entries, in_a_container, lay, replaced
-from privileges import FailedError, Results, attempt, command, need, prerequisite, say
+from privileges import FailedError, Results, attempt, command, make_debian, need, prerequisite, say
 
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
@@ -128,7 +128,7 @@ def make_base(dockerfile: Path, archive: Path) -> None:
     (release,) = re.findall(r"^ARG BASE=debian:(\w+)-slim$", dockerfile.read_text("utf-8"), re.MULTILINE)
     say(f"making a base of Debian {release}'s packages")
     with prerequisite():
-        command("mmdebstrap", "--variant=minbase", "--include=ca-certificates", release, archive)
+        make_debian(release, ["ca-certificates"], archive)
         command("podman", "import", "--quiet", archive, BASE)
 
 

@@ -1,4 +1,4 @@
-"""What the two trials that need root on Debian share: whether they can be made here, and what they need installed."""
+"""What the trials that need root on Debian share: whether they can be made here, and what they need installed."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def need(packages: Sequence[str]) -> None:
         with prerequisite():
             command("apt-get", "update")
             command("apt-get", "install", "--yes", "--no-install-recommends", *missing)
+
+
+def make_debian(release: str, packages: Sequence[str], target: Path) -> None:
+    """A system of Debian's packages, and of as few as can be: in a folder, or in an archive where one is named."""
+    command("mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", release, target)
 
 
 def is_installed(package: str) -> bool:

@@ -174,7 +174,7 @@ def test_the_log_tells_what_was_not_carried(stage: Stage, tmp_path: Path) -> Non
 
 def test_the_weekly_line_mends_what_differs_and_tells(stage: Stage, tmp_path: Path) -> None:
     """Whoever was deleted is opted out, in nothing but the table's environment; the log says how many, and no name."""
-    importer = stage(size=200, reads_per_second=100_000)
+    importer = stage(size=200, reads_per_second=100_000, settling=0)
     laid = laid_for(importer, tmp_path / "laid")
     laid.config.write_text(laid.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8")
     assert as_cron_does(laid) == Ended(0, "", "")

@@ -1,0 +1,67 @@
+"""Marketing permissions (GDPR fields): which a member has, and which of them they have given.
+
+A list's owner words them, in any language, so they are told apart by their text, compared without case and blanks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from mcimport.convert.text import label
+from mcimport.models import ContactRules, ListFields
+
+
+@lru_cache(maxsize=1024)
+def comparable(name: str) -> str:
+    """Returns a permission's name as it is compared, without case and blanks."""
+    return "".join(label(name).split()).casefold()
+
+
+def shows_some(value: Any) -> bool:
+    """Whether a member shows permissions, readable or not; a text or a number in their place shows nothing."""
+    return isinstance(value, list | dict) and bool(value)
+
+
+def needed(names: Iterable[str]) -> frozenset[str]:
+    """The names that count, as they are compared; blank ones are none."""
+    return frozenset(filter(None, map(comparable, names)))
+
+
+def permissions_of(value: Any) -> dict[str, bool]:
+    """Reads a member's permissions, whatever JSON stands there: text to whether it was given.
+
+    Only `true` is a yes. Of two with the same text both have to be given. (PHP writes some arrays as objects.)
+    """
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found: dict[str, bool] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and (text := label(entry.get("text"))):
+            found[text] = found.get(text, True) and entry.get("enabled") is True
+    return found
+
+
+def given_names(permissions: Mapping[str, bool]) -> frozenset[str]:
+    """The names of those given, as they are compared; of two that are the same then, both have to be given."""
+    refused = {comparable(text) for text, is_given in permissions.items() if not is_given}
+    return frozenset(name for text in permissions if (name := comparable(text)) not in refused)
+
+
+def missing_names(names: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """Those of the configured names that none of the list's permissions has."""
+    known = set(map(comparable, texts))
+    return [name for name in names if comparable(name) and comparable(name) not in known]
+
+
+def quoted(names: Iterable[str]) -> str:
+    """The names for a person, as they were configured: “Email” and “SMS”."""
+    return " and ".join(f"“{label(name)}”" for name in names if comparable(name))
+
+
+def has_permissions(fields: ListFields, rules: ContactRules) -> bool:
+    """Whether the list has permissions, so that a member who shows none has given none.
+
+    What was seen earlier counts where the list itself does not say: its owner may have switched them off since.
+    """
+    return bool(rules.permissions) if fields.has_permissions is None else fields.has_permissions
