@@ -26,7 +26,6 @@ MOST_PAGES = 100  # of contacts that are read where it does not answer for singl
 SYNCED_BEFORE = (
     "this list was synced before, by another state file or by one that was lost: Ometria holds contacts of it"
 )
-UNTOLD = "Ometria does not tell whether it holds contacts of this list from before"
 
 
 @contextmanager
@@ -75,11 +74,13 @@ def present(task: Task) -> Page:
 
 
 def _look_for_contacts(task: Task, page: Page) -> None:
-    """Remembers, and says, that those who were archived before are to be compared."""
+    """Remembers, and says, that those who were archived before are to be compared.
+
+    Where it cannot be told, they are, too: what cannot be done then is said when the run is through.
+    """
     try:
         ours = _found(task, page)
     except ServiceError:
-        task.warn(UNTOLD)
         lists.note_unchecked(task.state, task.row.id, page.at_most)
         return
     if ours:

@@ -85,10 +85,12 @@ def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> N
 
 
 def forget_first_try(state: State, list_id: int) -> None:
-    """The only runs so far surely sent nothing: nobody who is archived is known to Ometria."""
+    """The only runs so far surely sent nothing: the next one finds Ometria as they did, and looks again."""
     with state.transaction():
         state.write(
-            "UPDATE lists SET first_sync_at = NULL, new_since = NULL WHERE id = ? AND accepted_at IS NULL", [list_id]
+            "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL"
+            " WHERE id = ? AND accepted_at IS NULL",
+            [list_id],
         )
 
 
