@@ -109,7 +109,8 @@ class Store:
 
     def _store(self, record: Contact) -> None:
         key = (str(record.get("@collection")), str(record.get("id")))
-        complaint = complaint_of(record, known=key in self._contacts)
+        may_be_partial = key in self._contacts and self._knobs.without_address != "dropped"
+        complaint = complaint_of(record, known=may_be_partial)
         if complaint is not None:
             self.errors.append(complaint)
         elif record["@type"] == "contact":

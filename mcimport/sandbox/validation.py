@@ -52,6 +52,12 @@ def complaint_of(record: dict[str, Any], *, known: bool) -> Complaint | None:
     return None
 
 
+def has_address(record: dict[str, Any]) -> bool:
+    """Whether its `email` is a text with something in it."""
+    email = record.get("email")
+    return isinstance(email, str) and bool(email.strip())
+
+
 def _named(
     error: fastjsonschema.JsonSchemaValueException, record: dict[str, Any], needed: Collection[str]
 ) -> Complaint:

@@ -259,6 +259,22 @@ def test_a_record_can_be_rejected_without_a_word_about_which(box: Sandbox) -> No
     assert len(box.contacts()) == 9
 
 
+@pytest.mark.parametrize("email", [None, "", " "])
+def test_a_record_without_an_address_is_refused_or_dropped_where_that_is_set(box: Sandbox, email: str | None) -> None:
+    """Though its id is known: refused by the push, without a word about which, or accepted and never stored."""
+    push(box, [contact(n) for n in range(2)])
+    without = {**contact(0, email=email), "marketing_optin": "EXPLICITLY_OPTEDOUT"}
+    if email is None:
+        del without["email"]
+    for knob, accepted, errors in (("refused", 1, []), ("dropped", 2, ["root > email"])):
+        setattr(box.knobs, "without_address", knob)
+        answer = push(box, [without, contact(1, firstname=knob)]).json()
+        assert (answer["accepted"], answer["rejected"]) == (accepted, 2 - accepted)
+        assert [error["error_path"] for error in box.push_errors()] == errors
+        assert box.contacts()["mailchimp", "list-0"] == contact(0)
+        assert box.contacts()["mailchimp", "list-1"]["firstname"] == knob
+
+
 def test_a_full_queue_says_so_before_and_refuses_then(box: Sandbox) -> None:
     """The header tells what is left; what does not fit is a 429; it drains."""
     box.knobs.queue_limit, box.knobs.queue_drain = 150, 0
