@@ -16,15 +16,17 @@ from mcimport.models import Contact, HeldContact, OptIn
 NAMES = ("prefix", "firstname", "middlename", "lastname")
 FIELDS = ("consent", "email", *NAMES)
 
-Kind = Literal["missing", "stale", "gone"]
+Kind = Literal["missing", "stale", "gone", "opted_out"]
 
 WIDTH = 8  # bytes a field
 _NOTHING = bytes(WIDTH)
 _CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither", "": b""}
 _UNKNOWN = b"unknown"
+_CONSENT_BIT = 1 << FIELDS.index("consent")
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
-"""How a version of somebody who is opted in begins."""
+OPTED_OUT = _CONSENTS["EXPLICITLY_OPTEDOUT"].ljust(WIDTH, b"\0")
+"""How the versions of those who are opted in, and out, begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Due:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN}
+        return {"start": self.start, "horizon": self.horizon, "opted_in": OPTED_IN, "opted_out": OPTED_OUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,12 @@ def differing(ours: bytes, theirs: bytes) -> int:
         if ours[part] not in (_NOTHING, theirs[part]):
             bits |= 1 << place
     return bits
+
+
+def mendable(ours: bytes, theirs: bytes) -> int:
+    """As `differing`, but a no that Ometria holds stands: beside it, our yes or neither is nothing to mend."""
+    bits = differing(ours, theirs)
+    return bits & ~_CONSENT_BIT if theirs.startswith(OPTED_OUT) else bits
 
 
 def names_of(bits: int) -> list[str]:

@@ -31,13 +31,14 @@ class Afresh:
 class Look:
     """What one comparison looks with; safe to share between threads.
 
-    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now.
+    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now. It forces
+    nothing either: a sync that forces brings what is new, a comparison would overrule what was said since.
     """
 
     def __init__(self, task: Task) -> None:
         self.task = task
         fields = FieldsInTime(task.services.mailchimp, task.list_key)
-        self.rules: ContactRules = replace(task.rules, subscription_events="none")
+        self.rules: ContactRules = replace(task.rules, subscription_events="none", force_optin=False)
         tags = [tag for tag, route in routes(fields.read(), self.rules).items() if route.field in NAMES]
         self.mailchimp = task.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(task.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), task.warn)

@@ -224,13 +224,16 @@ def _reason(result: ListResult) -> str:
         return f"{result.dead_letters:,} dead letter{'' if result.dead_letters == 1 else 's'}"
     if _is_apart(result) and (found := result.comparison):
         kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-        return f"both sides differ: {kinds}; {found.mended:,} mended"
+        refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
+        return f"both sides differ: {kinds}; {found.mended:,} mended{refused}"
     return result.status
 
 
 def _next(result: ListResult) -> str:
     if result.error is not None:
         return result.error.hint or "`mcimport status` and `mcimport check` tell more."
+    if (found := result.comparison) is not None and found.not_taken.count:
+        return f"`mcimport reconcile {result.list_key} --mend` tries again, and shows Ometria's latest errors."
     if _is_apart(result):
         return f"`mcimport reconcile {result.list_key} --mend` mends it."
     return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""

@@ -42,6 +42,7 @@ class Survey:
         self.look = Look(task)
         self.due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
+        self.pages = 0  # what one pass over the collection takes
         self.is_whole = True  # everybody on the list was seen
         self._others = _other_lists(task)
         self._foreign: dict[str, None] = {}  # a few ids
@@ -89,7 +90,7 @@ class Survey:
         task = self.task
         task.reporter.planned(task.client.name, task.list_key, "reconcile", self._total, 1)
         listing = task.services.contacts.listing(self.look.rules.collection)
-        for page in listing:
+        for self.pages, page in enumerate(listing, 1):
             take(page)
             progress = Outcome(_LISTING, rest=_LISTING, members=len(page))
             task.reporter.moved(task.client.name, task.list_key, progress)
@@ -149,6 +150,7 @@ class Survey:
             missing=self._difference("missing"),
             stale=self._difference("stale"),
             gone=self._difference("gone"),
+            opted_out=self._difference("opted_out"),
             foreign=Difference(self.sides.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
             agree=tallies["agree"],

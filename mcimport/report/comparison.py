@@ -11,6 +11,7 @@ _MEANINGS = {
     "missing": "on the list, not in Ometria",
     "stale": "in Ometria otherwise than they would be sent",
     "gone": "deleted from Mailchimp, opted in in Ometria",
+    "opted_out": "opted out in Ometria, subscribed here; only --mend --opt-in opts them in",
     "foreign": "in the collection, under no id of ours; left alone",
 }
 _ASIDE = {
@@ -25,9 +26,12 @@ _ASIDE = {
 
 def verdict(found: Comparison) -> str:
     """In a few words."""
-    if not found.left:
-        return "mended" if found.mended else "both sides agree"
-    return "both sides differ"
+    if found.left:
+        return "both sides differ"
+    if found.mended:
+        return "mended"
+    stands = f", but for {found.opted_out.count:,} opted out in Ometria" if found.opted_out.count else ""
+    return f"both sides agree{stands}"
 
 
 def told(title: str, found: Comparison) -> list[str]:
@@ -36,7 +40,9 @@ def told(title: str, found: Comparison) -> list[str]:
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
     lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
     if found.mended:
-        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}")
+        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}, as seen in Ometria")
+    if found.not_taken.count:
+        lines.append(f"  {'not taken':<10}  {found.not_taken.count:,} did not take: {_ids(found.not_taken)}")
     if found.refusal:
         lines.append(f"  {found.refusal}")
     return lines
@@ -44,7 +50,7 @@ def told(title: str, found: Comparison) -> list[str]:
 
 def document(found: Comparison) -> dict[str, Any]:
     """For programs: counts, and a few ids by kind."""
-    ids = {kind: list(getattr(found, kind).ids) for kind in _MEANINGS}
+    ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     return {**numbers(found), "fields": dict(found.fields), "ids": ids, "refusal": found.refusal or None}
 
 
@@ -52,14 +58,18 @@ def numbers(found: Comparison) -> dict[str, int]:
     """The counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in _MEANINGS}
     asides = {name: getattr(found, name) for name in _ASIDE}
-    return {**kinds, "agree": found.agree, "mended": found.mended, **asides}
+    return {**kinds, "agree": found.agree, "mended": found.mended, "not_taken": found.not_taken.count, **asides}
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
     fields = ", ".join(f"{name} {many:,}" for name, many in found.fields.items()) if kind == "stale" else ""
-    more = ", …" if difference.count > len(difference.ids) else ""
     what = f" ({fields})" if fields else ""
-    return f"  {kind:<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {', '.join(difference.ids)}{more}"
+    return f"  {kind.replace('_', ' '):<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {_ids(difference)}"
+
+
+def _ids(difference: Difference) -> str:
+    more = ", …" if difference.count > len(difference.ids) else ""
+    return f"{', '.join(difference.ids)}{more}"
 
 
 def _asides(found: Comparison) -> Iterator[tuple[str, int]]:

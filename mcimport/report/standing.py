@@ -95,8 +95,10 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
 
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
-        return "both sides agreed"
-    kinds = [f"{counts[kind]:,} {kind}" for kind in ("missing", "stale", "gone", "unclear") if counts.get(kind)]
+        stands = f" ({counts['opted_out']:,} opted out in Ometria)" if counts.get("opted_out") else ""
+        return f"both sides agreed{stands}"
+    names = ("missing", "stale", "gone", "opted_out", "unclear", "not_taken")
+    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
     mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
     return f"both sides differed ({', '.join(kinds)}{mended})"
 

@@ -15,6 +15,9 @@ import fastjsonschema
 Complaint = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
+REFUSED: Complaint = {"error_message": "not a valid value", "error_path": "root > email"}
+"""Of a record with nothing wrong in it."""
+
 Validate = Callable[[dict[str, Any]], object]
 
 _NEEDED = ("@type", "@collection", "id", "email")
