@@ -1,4 +1,4 @@
-"""An Ometria that holds whoever is on the list, and keeps only whom a mend pushes: the others are made when asked for."""
+"""An Ometria that holds whoever is on the list, and keeps only whom a mend pushes: others are made when asked for."""
 
 from __future__ import annotations
 
