@@ -18,7 +18,7 @@ import msgspec
 from mcimport.compare import WIDTH, Kind, Whereabouts
 from mcimport.convert import is_contact_id, member_id, optin_of
 from mcimport.errors import InterruptedRunError, RetriableError
-from mcimport.held import HeldNow
+from mcimport.held_now import HeldNow
 from mcimport.job import Job
 from mcimport.look import Afresh, Look, check_list_is_there
 from mcimport.models import Conversion, Converted, HeldContact, Member, OptIn, Outcome, Page, Window

@@ -12,7 +12,7 @@ from itertools import groupby
 from mcimport.accounts import Services
 from mcimport.config import Client
 from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
-from mcimport.held import HeldNow
+from mcimport.held_now import HeldNow
 from mcimport.mend import Mend
 from mcimport.records import Comparison, Difference, ListResult
 from mcimport.sides import Sides

@@ -8,7 +8,7 @@ from typing import get_args
 
 from mcimport.compare import Kind
 from mcimport.errors import InterruptedRunError
-from mcimport.held import HeldNow
+from mcimport.held_now import HeldNow
 from mcimport.models import HeldContact
 from mcimport.ometria_reading import UnknownContactError
 from mcimport.sides import Sides
