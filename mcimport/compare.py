@@ -17,7 +17,7 @@ from mcimport.models import Contact, HeldContact, OptIn
 NAMES = ("prefix", "firstname", "middlename", "lastname")
 FIELDS = ("consent", "email", *NAMES, "phone", "sms")
 
-Kind = Literal["missing", "stale", "gone"]
+Kind = Literal["missing", "stale", "gone", "said_no"]
 
 WIDTH = 8  # bytes a field
 _NOTHING = bytes(WIDTH)
@@ -26,9 +26,11 @@ _UNKNOWN = b"unknown"
 _SMS_CONSENTS: dict[Any, bytes] = {True: b"yes", False: b"no", None: b""}
 _NO_STATUS = b"none".ljust(WIDTH, b"\0")  # nothing is sent of text messages
 _SMS = FIELDS.index("sms") * WIDTH
+_CONSENT_BIT = 1 << FIELDS.index("consent")
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
-"""How a version of somebody who is opted in begins."""
+OPTED_OUT = _CONSENTS["EXPLICITLY_OPTEDOUT"].ljust(WIDTH, b"\0")
+"""How the versions of those who are opted in, and out, begin."""
 
 SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
 """How a version of somebody who agreed to text messages ends."""
@@ -59,7 +61,7 @@ class Due:
     @property
     def parameters(self) -> dict[str, Any]:
         times = {"start": self.start, "horizon": self.horizon}
-        return {**times, "has_sms": self.has_sms, "opted_in": OPTED_IN}
+        return {**times, "has_sms": self.has_sms, "opted_in": OPTED_IN, "opted_out": OPTED_OUT, "texted": SMS_YES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,20 @@ def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
     return bits
 
 
+def mendable(ours: bytes, theirs: bytes, has_sms: int) -> int:
+    """As `differing`, but a no that Ometria holds stands: beside it, our yes or neither is nothing to mend."""
+    bits = differing(ours, theirs, has_sms)
+    return bits & ~_CONSENT_BIT if theirs.startswith(OPTED_OUT) else bits
+
+
 def names_of(bits: int) -> list[str]:
     """The fields that `differing` named."""
     return [name for place, name in enumerate(FIELDS) if bits >> place & 1]
+
+
+def is_texted(held: HeldContact) -> bool:
+    """Whether Ometria holds a yes to text messages."""
+    return _allowed_of(held) is True
 
 
 def _consent_of(optin: Any) -> bytes:

@@ -35,13 +35,14 @@ class Afresh:
 class Look:
     """What one comparison looks with; safe to share between threads.
 
-    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now.
+    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now. It forces
+    nothing either: a sync that forces brings what is new, a comparison would overrule what was said since.
     """
 
     def __init__(self, task: Task) -> None:
         self.task = task
         fields = task.new_fields()
-        self.rules: ContactRules = replace(task.rules, subscription_events="none")
+        self.rules: ContactRules = replace(task.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         known = routes(fields.read(), self.rules).items()
         tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]

@@ -227,7 +227,8 @@ def _reason(result: ListResult) -> str:
     if _is_apart(result) and (found := result.comparison):
         kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
         unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
-        return f"{verdict(found)}: {kinds}; {found.mended:,} mended{unread}"
+        refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
+        return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
     return result.status
 
 
@@ -236,6 +237,8 @@ def _next(result: ListResult) -> str:
         return result.error.hint or "`mcimport status` and `mcimport check` tell more."
     if _is_apart(result) and (found := result.comparison):
         command = f"mcimport reconcile {result.list_key}"
+        if found.not_taken.count:
+            return f"`{command} --mend` tries again, and shows Ometria's latest errors."
         return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
     return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
 

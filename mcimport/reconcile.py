@@ -14,12 +14,14 @@ from mcimport.accounts import Services
 from mcimport.config import Client
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
+from mcimport.held_now import HeldNow
 from mcimport.mend import Mend
-from mcimport.records import Comparison, ListResult
+from mcimport.records import Comparison, Difference, ListResult
 from mcimport.sides import Sides
 from mcimport.state import State, hold, lists, open_state, runs
-from mcimport.survey import Survey
+from mcimport.survey import SHOWN, Survey
 from mcimport.task import House, Task, check_nobody_elsewhere, recorded_end, remembered, result_of
+from mcimport.verify import Verification
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Wish:
 
     Attributes:
         mend: push the missing and the stale, opt out the gone.
-        is_forced: however many are gone.
+        opt_in: mend those, too, who are subscribed here and opted out in Ometria.
+        is_forced: however many are gone, or change their consent.
         agree: asked, with what was found, before anything is pushed; None: whoever typed it has agreed already.
     """
 
     mend: bool = False
+    opt_in: bool = False
     is_forced: bool = False
     agree: Callable[[Client, str, Comparison], bool] | None = None
 
@@ -59,12 +63,12 @@ def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
     task.begin(run_id)
     with first_sync.first_try(task), recorded_end(task, run_id), Sides(task.state.path.parent) as sides:
         survey = Survey(task, run_id, sides, house.clients)
-        found = survey.compare()
+        found = replace(survey.compare(), is_opting_in=wish.opt_in)
         if wish.mend and found.differing:
             found = _mended(survey, wish, found, house)
     runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
     _remember(task, found)
-    if wish.mend and not (found.refusal or found.unclear):
+    if wish.mend and not (found.refusal or found.unclear or found.unread or found.not_taken.count):
         lists.note_unchecked(task.state, task.row.id, None)
     return found
 
@@ -81,34 +85,48 @@ def _mended(survey: Survey, wish: Wish, found: Comparison, house: House) -> Comp
     task = survey.task
     if task.services.stop.asked.is_set():
         raise InterruptedRunError("stopped")
-    refusal = "" if wish.is_forced else _too_many_gone(task, found)
+    refusal = "" if wish.is_forced else _too_many(task, found)
     if not refusal and wish.agree is not None and not wish.agree(task.client, task.list_key, found):
         refusal = "nothing was mended: it was not agreed to"
     if refusal:
         return replace(found, refusal=refusal)
     if task.row.accepted_at is None:
         first_sync.begin(task, first_sync.present(task))
-    mend = Mend(survey)
+    held = HeldNow(task, survey.pages)
     with ElsewhereSubscribed(survey, house.accounts) as elsewhere:
-        mend.all(elsewhere)
-    return replace(found, mended=mend.mended)
+        mend = Mend(survey, held, elsewhere, is_opting_in=wish.opt_in)
+        mend.all()
+    Verification(survey, held).look(has_pushed=mend.has_pushed)
+    sides = survey.sides
+    return replace(
+        found,
+        mended=sides.count_seen(),
+        not_taken=Difference(sides.count_unseen(), sides.some_unseen(SHOWN)),
+    )
 
 
-def _too_many_gone(task: Task, found: Comparison) -> str:
-    """Likelier than so many deletions at once is a list that was emptied by mistake, a wrong one, or a wrong key."""
+def _too_many(task: Task, found: Comparison) -> str:
+    """Likelier than so many changes at once is a list that was emptied by mistake, a wrong one, or a wrong key."""
     limit = task.client.reconcile
-    if found.gone.count <= limit.most_gone * found.held:
+    if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
+    of_all = f" of {found.held:,}"
+    kinds = []
+    if found.gone.count:
+        kinds.append(f"{found.gone.count:,}{of_all} are gone")
+        of_all = ""
+    if found.consents:
+        kinds.append(f"the consent of {found.consents:,}{of_all} would change")
     return (
-        f"nothing was mended: {found.gone.count:,} of {found.held:,} are gone at once, more than {limit.most}. Is it"
-        " the right list, with the right key, and was it not emptied by mistake? If they were deleted on purpose,"
-        " --force-mend opts them out"
+        f"nothing was mended: {' and '.join(kinds)} at once, more than {limit.most}. Is it the right list, with the"
+        " right key, and was it not emptied by mistake? If all of that is meant, --force-mend does it"
     )
 
 
 def _remember(task: Task, found: Comparison) -> None:
     """Counts alone."""
-    kinds = {kind: getattr(found, kind).count for kind in ("missing", "stale", "gone", "foreign")}
+    names = ("missing", "stale", "gone", "said_no", "foreign", "not_taken")
+    kinds = {kind: getattr(found, kind).count for kind in names}
     aside = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
     counts = {**kinds, **aside, "mended": found.mended, "left": found.left}
     lists.note_reconciled(task.state, task.row.id, int(time.time()), counts)
@@ -164,8 +182,8 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
 
 
 def _hints(services: Services, found: Comparison | None) -> tuple[str, ...]:
-    """Who is missing may have been dropped by Ometria's validation, which says so to nobody in particular."""
-    if found is None or not found.missing.count or services.stop.asked.is_set():
+    """Who is missing, or did not take, may have been dropped by Ometria's validation, which names nobody."""
+    if found is None or not (found.missing.count or found.not_taken.count) or services.stop.asked.is_set():
         return ()
     with suppress(ServiceError, InterruptedRunError):
         return tuple(services.ometria.latest_errors())

@@ -200,6 +200,7 @@ class Comparison:
         missing: on the list, not in Ometria.
         stale: in Ometria otherwise than they would be sent; `fields` counts in what.
         gone: opted in in Ometria, deleted from Mailchimp.
+        said_no: subscribed here, opted out in Ometria: a no that stands, and nothing to mend.
         foreign: in the collection, under no id of ours.
         agree: members whom Ometria holds as they would be sent.
         later: members who differ, and changed after the sync point: the next sync's.
@@ -209,7 +210,9 @@ class Comparison:
         departed: deleted from Mailchimp, and not opted in in Ometria: as it should be.
         unclear: differences that could not be looked at again.
         held: contacts of this list in Ometria, whatever their consent.
-        mended: how many of the missing, stale and gone were pushed.
+        is_opting_in: the opted out are to be mended as well, for that was asked for by name.
+        mended: how many of those who are to be mended were seen in Ometria as they should be, after the pushes.
+        not_taken: who was pushed, and is not as pushed: refused, or not seen so in Ometria time after time.
         refusal: why nothing was mended though it was asked for.
         unread: what could not be read of the list; of whoever stands there nothing is said.
     """
@@ -217,6 +220,7 @@ class Comparison:
     missing: Difference = Difference()
     stale: Difference = Difference()
     gone: Difference = Difference()
+    said_no: Difference = Difference()
     foreign: Difference = Difference()
     fields: Mapping[str, int] = field(default_factory=dict)
     agree: int = 0
@@ -227,14 +231,23 @@ class Comparison:
     departed: int = 0
     unclear: int = 0
     held: int = 0
+    is_opting_in: bool = False
     mended: int = 0
+    not_taken: Difference = Difference()
     refusal: str = ""
     unread: tuple[Unread, ...] = ()
 
     @property
     def differing(self) -> int:
         """How many differ that should agree."""
-        return self.missing.count + self.stale.count + self.gone.count
+        said_no = self.said_no.count if self.is_opting_in else 0
+        return self.missing.count + self.stale.count + self.gone.count + said_no
+
+    @property
+    def consents(self) -> int:
+        """Of these, how many would be opted in or out, or neither any more."""
+        said_no = self.said_no.count if self.is_opting_in else 0
+        return self.fields.get("consent", 0) + said_no
 
     @property
     def left(self) -> int:

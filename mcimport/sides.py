@@ -9,7 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mcimport.compare import FIELDS, OPTED_IN, SMS_YES, WIDTH, Due, Kind, Seen, Twin, Whereabouts, differing
+from mcimport.compare import (
+    FIELDS,
+    OPTED_IN,
+    OPTED_OUT,
+    SMS_YES,
+    WIDTH,
+    Due,
+    Kind,
+    Seen,
+    Twin,
+    Whereabouts,
+    differing,
+    mendable,
+)
 from mcimport.scratch import Scratch
 
 _TABLES = """
@@ -28,31 +41,45 @@ _TABLES = """
     CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
     CREATE TABLE twins (id TEXT, twin TEXT, PRIMARY KEY (id, twin)) WITHOUT ROWID;
+    CREATE TABLE tried (
+        kind TEXT, id TEXT, version BLOB NOT NULL, is_refused INTEGER NOT NULL DEFAULT 0,
+        is_seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE held_now (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
 """
 _NOTHING = bytes(WIDTH)
 _CONSENT = f"substr({{}}, 1, {WIDTH})"
 _EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
 _SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
-_DIFFERING = "differing(version, held, :has_sms)"
+_MENDABLE = "mendable(version, held, :has_sms)"
 
 # `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
 _DUE = "(changed IS NULL OR changed <= :horizon)"
 _LACKING = "held IS NULL AND is_whole AND NOT is_archived"
 _IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id)"
 _WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
+_SAID_NO = f"{_CONSENT.format('version')} = :opted_in AND {_CONSENT.format('held')} = :opted_out"
 _WHERE: dict[Kind, str] = {
     "missing": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND NOT {_IS_ON_RECORD}",
-    "stale": f"held IS NOT NULL AND {_DUE} AND {_DIFFERING}",
-    "gone": f"{_CONSENT.format('held')} = :opted_in",
+    "stale": f"held IS NOT NULL AND {_DUE} AND {_MENDABLE}",
+    "gone": f"({_CONSENT.format('held')} = :opted_in OR {_SMS.format('held')} = :texted)",
+    "said_no": f"held IS NOT NULL AND {_DUE} AND {_SAID_NO}",
 }
-_TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans"}
+_TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans", "said_no": "members"}
+
+_IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
+# Whose consent alone is pushed: these are not on the list any more, or have no address there that can be used.
+_WITHOUT_ADDRESS = (
+    f"NOT {_IS_TRIED} AND (kind = 'gone' OR kind = 'stale'"
+    " AND EXISTS (SELECT 1 FROM members WHERE members.id = differences.id AND NOT is_whole))"
+)
 
 
 class Sides:
     """Belongs to the thread that opened it. `folder`: where the file lies. Raises StateError."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = Scratch(folder, _TABLES, {"differing": differing})
+        self._file = Scratch(folder, _TABLES, {"differing": differing, "mendable": mendable})
 
     def __enter__(self) -> Self:
         return self
@@ -139,8 +166,7 @@ class Sides:
 
     def suspects_among(self, ids: Sequence[str]) -> set[str]:
         """Of some hundred ids, those of suspects."""
-        places = ", ".join("?" * len(ids))
-        return {own for (own,) in self._file.rows(f"SELECT id FROM suspects WHERE id IN ({places})", ids)}
+        return {own for (own,) in self._file.rows(f"SELECT id FROM suspects WHERE id IN ({_places(ids)})", ids)}
 
     def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
         """Suspects under an id of this list at the second look."""
@@ -159,7 +185,7 @@ class Sides:
             " WHERE NOT EXISTS (SELECT 1 FROM members WHERE members.id = seen_again.id)"
         )
         for kind, where in _WHERE.items():
-            bits = _DIFFERING if kind == "stale" else "0"
+            bits = _MENDABLE if kind == "stale" else "0"
             self._file.write(
                 f"INSERT INTO differences SELECT '{kind}', suspects.id, {bits} FROM suspects"
                 f" JOIN {_TABLE[kind]} ON {_TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
@@ -224,16 +250,100 @@ class Sides:
 
     def texted(self, ids: Sequence[str]) -> set[str]:
         """Of some hundred ids, those of whom Ometria holds a yes to text messages."""
-        agreed = f"{_SMS.format('held')} = ? AND id IN ({', '.join('?' * len(ids))})"
+        agreed = f"{_SMS.format('held')} = ? AND id IN ({_places(ids)})"
         query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
         return {own for (own,) in self._file.rows(query, [SMS_YES, *ids] * 2)}
+
+    # ---- what is pushed, and seen
+
+    def without_address(self, size: int) -> Iterator[list[str]]:
+        """Of the gone and the stale: who can only be pushed with the address that Ometria holds."""
+        query = f"SELECT DISTINCT id FROM differences WHERE {_WITHOUT_ADDRESS} AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._file.batches(query, size):
+            yield [own for (own,) in rows]
+
+    def count_without_address(self) -> int:
+        return self._file.number(f"SELECT count(*) FROM differences WHERE {_WITHOUT_ADDRESS}")
+
+    def without_address_among(self, ids: Iterable[str]) -> dict[str, Kind]:
+        """Of some hundred ids, those of `without_address`, and how they differ."""
+        some = list(ids)
+        query = f"SELECT id, kind FROM differences WHERE {_WITHOUT_ADDRESS} AND id IN ({_places(some)})"
+        return dict(self._file.rows(query, some))
+
+    def opted_out_among(self, ids: Sequence[str]) -> frozenset[str]:
+        """Of some hundred ids, those of members who are opted out in Ometria."""
+        query = f"SELECT id FROM members WHERE {_CONSENT.format('held')} = ? AND id IN ({_places(ids)})"
+        return frozenset(own for (own,) in self._file.rows(query, [OPTED_OUT, *ids]))
+
+    def leave(self, kind: Kind, ids: Iterable[str]) -> None:
+        """These are not mended now: nothing that is said of others holds for them."""
+        self._file.write_all("DELETE FROM differences WHERE kind = ? AND id = ?", [(kind, own) for own in ids])
+
+    def note_tried(self, kind: Kind, versions: Iterable[tuple[str, bytes]]) -> None:
+        """What was pushed, by id."""
+        rows = [(kind, own, version) for own, version in versions]
+        self._file.write_all("INSERT OR REPLACE INTO tried (kind, id, version) VALUES (?, ?, ?)", rows)
+
+    def note_refused(self, kind: Kind, ids: Iterable[str]) -> None:
+        """Of those tried: whom Ometria refused at once."""
+        rows = [(kind, own) for own in ids]
+        self._file.write_all("UPDATE tried SET is_refused = 1 WHERE kind = ? AND id = ?", rows)
+
+    def note_nothing_left(self) -> None:
+        """All who are gone were looked for in Ometria: who was not tried was not there, or not opted in any more."""
+        self._file.write(
+            "INSERT INTO tried (kind, id, version, is_seen)"
+            f" SELECT kind, id, zeroblob(0), 1 FROM differences WHERE kind = 'gone' AND NOT {_IS_TRIED}"
+        )
+
+    def unseen(self, kind: Kind, size: int) -> Iterator[list[str]]:
+        """Ids of those tried of whom it was not seen that it took."""
+        query = "SELECT id FROM tried WHERE kind = ? AND NOT is_seen AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._file.batches(query, size, kind):
+            yield [own for (own,) in rows]
+
+    def unseen_among(self, ids: Iterable[str]) -> set[str]:
+        """Of some hundred ids, those of `unseen`, of whichever kind."""
+        some = list(ids)
+        query = f"SELECT id FROM tried WHERE NOT is_seen AND id IN ({_places(some)})"
+        return {own for (own,) in self._file.rows(query, some)}
+
+    def count_unseen(self, *, but_refused: bool = False) -> int:
+        query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
+        return self._file.number(query + " AND NOT is_refused" if but_refused else query)
+
+    def begin_look(self) -> None:
+        self._file.write("DELETE FROM held_now")
+
+    def note_held_now(self, held: Iterable[tuple[str, bytes]]) -> None:
+        """Of those tried: what Ometria holds after the push."""
+        self._file.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", list(held))
+
+    def end_look(self) -> None:
+        """All of `unseen` were looked for: whoever is as they were pushed is seen, whatever changed here meanwhile."""
+        held = "EXISTS (SELECT 1 FROM held_now WHERE held_now.id = tried.id AND {})"
+        is_opted_in = held.format(f"({_CONSENT.format('held')} = ? OR {_SMS.format('held')} = ?)")
+        seen = "UPDATE tried SET is_seen = 1 WHERE"
+        self._file.write(f"{seen} kind = 'gone' AND NOT {is_opted_in}", [OPTED_IN, SMS_YES])
+        self._file.write(f"{seen} kind = 'said_no' AND {held.format('NOT differing(version, held, 0)')}")
+        # Beside a no that was given to Ometria meanwhile, neither our yes nor neither is missing there.
+        self._file.write(f"{seen} kind IN ('stale', 'missing') AND {held.format('NOT mendable(version, held, 0)')}")
+
+    def count_seen(self) -> int:
+        return self._file.number("SELECT count(*) FROM tried WHERE is_seen")
+
+    def some_unseen(self, most: int) -> tuple[str, ...]:
+        """A few ids."""
+        query = "SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?"
+        return tuple(own for (own,) in self._file.rows(query, [most]))
 
     def tallies(self, due: Due) -> dict[str, int]:
         """How many agree, how many differ in ways that do not count, and how many Ometria holds of this list in all."""
         wheres = {
-            "agree": f"is_whole AND held IS NOT NULL AND NOT {_DIFFERING}",
+            "agree": f"is_whole AND held IS NOT NULL AND NOT {_MENDABLE} AND NOT ({_SAID_NO})",
             "unsendable": "NOT is_whole",
-            "later": f"NOT {_DUE} AND (held IS NOT NULL AND {_DIFFERING} OR {_LACKING})",
+            "later": f"NOT {_DUE} AND (held IS NOT NULL AND {_MENDABLE} OR {_LACKING})",
             "on_record": f"{_LACKING} AND {_DUE} AND NOT {_WAS_LEFT_OUT} AND {_IS_ON_RECORD}",
             "left_out": f"{_LACKING} AND {_DUE} AND {_WAS_LEFT_OUT}",
             "held": "held IS NOT NULL",
@@ -251,6 +361,10 @@ class Sides:
         """Somebody who is on the list for all we know, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
         return next((str(own) for (own,) in self._file.rows(query)), None)
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _opted_in(collection: str, held: Iterable[tuple[str, str, bytes]]) -> list[tuple[bytes, str, str, str]]:

@@ -45,6 +45,7 @@ class Survey:
         self.look = Look(task)
         self._due = Due(task.row.carried_since, (task.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
+        self.pages = 0  # what one pass over the collection takes
         self.known = account_lists(task.state, task.client, task.row, clients)
         self._others = by_key(self.known, task.row.collection)
         self.unread: dict[Unread, None] = {}  # each once: two walks overlap
@@ -103,7 +104,7 @@ class Survey:
         task = self.task
         task.reporter.planned(task.client.name, task.list_key, "reconcile", self._total, 1)
         listing = task.services.contacts.listing(self.look.rules.collection)
-        for page in listing:
+        for self.pages, page in enumerate(listing, 1):
             take(page)
             progress = Outcome(_LISTING, rest=_LISTING, members=len(page))
             task.reporter.moved(task.client.name, task.list_key, progress)
@@ -157,6 +158,7 @@ class Survey:
             missing=self._difference("missing"),
             stale=self._difference("stale"),
             gone=self._difference("gone"),
+            said_no=self._difference("said_no"),
             foreign=Difference(self.sides.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
             agree=tallies["agree"],

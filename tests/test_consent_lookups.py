@@ -507,7 +507,7 @@ def test_a_mend_sends_the_no_of_who_cannot_be_sent_whole_with_the_address(stage:
     assert importer("sync").code == 0
     in_ometria(importer, member, IN, email="former@example.com")
     importer.box.audience().edit_unseen(member, status="unsubscribed", **LARGE)
-    importer("reconcile", "--mend", "--yes")
+    importer("reconcile", "--force-mend", "--yes")
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["email"]) == (OUT, member["email_address"])
 
@@ -520,7 +520,7 @@ def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
     assert importer("sync").code == 0
     in_ometria(importer, member, OUT, firstname="Former")
     importer.box.audience().edit_unseen(member, status="pending", merge_fields={"FNAME": "Later"})
-    importer("reconcile", "--mend", "--yes")
+    importer("reconcile", "--force-mend", "--yes")
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["firstname"]) == (OUT, "Later")
 

@@ -250,7 +250,7 @@ def test_a_permission_that_is_withdrawn_takes_the_opt_in_back_and_one_that_is_gi
 
 
 RECONCILING = CONFIG.replace("[clients.acme]", "[reconcile]\nsettling = 0\n\n[clients.acme]")
-MEND = ("reconcile", "--mend", "--yes", "--json")
+MEND = ("reconcile", "--force-mend", "--yes", "--json")
 
 
 def test_reconcile_sees_a_withdrawal_that_moved_nothing_and_mends_it(stage: Stage) -> None:

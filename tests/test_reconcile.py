@@ -42,7 +42,7 @@ def whole(importer: Importer, status: str = "subscribed") -> list[Person]:
 
 def synced(stage: Stage, size: int, *, most: str = "5%", **knobs: Any) -> Importer:
     """On both sides nothing has to settle: what was pushed is stored at once, and so is not waited for."""
-    importer = stage(size=size, reads_per_second=100_000, settling=0, **knobs)
+    importer = stage(**{"size": size, "settling": 0.0, **knobs})
     importer.configure(RECONCILING, most=most)
     assert importer("sync").code == 0
     return importer
@@ -196,13 +196,15 @@ def with_a_tenth_broken(importer: Importer, apart: Apart) -> None:
     check_mended(importer, apart)
 
 
-def struck(importer: Importer, command: list[str], when: Callable[[Request], bool]) -> int:
+def struck(
+    importer: Importer, command: list[str], when: Callable[[Request], bool], by: signal.Signals = signal.SIGKILL
+) -> int:
     """The command in a process of its own, killed at the first request of which `when` says so; its exit code."""
     child: list[subprocess.Popen[str]] = []
 
     def strike(request: Request) -> None:
         if child and when(request):
-            os.kill(child.pop().pid, signal.SIGKILL)
+            os.kill(child.pop().pid, by)
 
     importer.box.knobs.fault = strike
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -29,9 +29,16 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     mend: Annotated[
         bool, typer.Option("--mend", help="Push who is missing or stale, opt out who was deleted. Asks first.")
     ] = False,
+    opt_in: Annotated[
+        bool,
+        typer.Option(
+            "--opt-in", help="--mend: also opt in those who are subscribed here and opted out in Ometria. Asks first."
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force_mend: Annotated[
-        bool, typer.Option("--force-mend", help="--mend, though more were deleted at once than [reconcile] most.")
+        bool,
+        typer.Option("--force-mend", help="--mend, though more people than [reconcile] most change consent at once."),
     ] = False,
     client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = DEFAULT_JOBS,
@@ -55,10 +62,12 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
         )
     if yes and not (mend or force_mend):
         raise ConfigError("--yes agrees to --mend, which is not asked for")
+    if opt_in and not (mend or force_mend):
+        raise ConfigError("--opt-in says whom --mend opts in, too, and --mend is not asked for")
     known = settings(context)
     pairs = known.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
-    wish = Wish(mend or force_mend, is_forced=force_mend, agree=_agreed if is_asking else None)
+    wish = Wish(mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_agreed if is_asking else None)
     return run_reconcile(known, pairs, wish, jobs, output)
 
 
@@ -67,12 +76,17 @@ def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
     with _wakeable():
         for line in told(f"{client.name} {list_key}", found):
             say(line)
-        sys.stderr.write(
-            f"Push {found.missing.count:,} missing and {found.stale.count:,} stale,"
-            f" and opt out {found.gone.count:,} that are gone, but for who is subscribed elsewhere? [y/N] "
-        )
+        sys.stderr.write(f"{_question(found)} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _question(found: Comparison) -> str:
+    push = f"Push {found.missing.count:,} missing and {found.stale.count:,} stale"
+    opt_out = f"opt out {found.gone.count:,} that are gone, but for who is subscribed elsewhere"
+    if not found.is_opting_in:
+        return f"{push}, and {opt_out}?"
+    return f"{push}, {opt_out}, and opt in {found.said_no.count:,} that are opted out in Ometria?"
 
 
 @contextmanager

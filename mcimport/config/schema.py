@@ -306,7 +306,7 @@ class Engine(Table):
 class Reconcile(Table):
     """How both sides are compared. `most`: the share of a list; `settling` in seconds."""
 
-    # Likelier than so many deletions at once are a wrong list, an emptied one, or a wrong key.
+    # Likelier than so many people who change consent at once are a wrong list, an emptied one, or a wrong key.
     most: Annotated[str, AfterValidator(_share), Field(description='a share of the list in quotes, like "5%"')] = "5%"
     # What was pushed is validated later: so long after the last push Ometria is not asked what it has come to.
     settling: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 60

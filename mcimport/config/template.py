@@ -69,8 +69,8 @@ kind = "threads"
 # broker = "env:MCIMPORT_BROKER"            # an amqp:// or amqps:// address: a secret
 
 [reconcile]               # `mcimport reconcile` compares both sides
-most = "5%"               # more of a list deleted at once is mended with --force-mend only: a wrong list is likelier
-settling = 60             # seconds after the last push before Ometria is believed to have taken it in
+most = "5%"               # more of a list changes consent with --force-mend only: a wrong list is likelier
+settling = 60             # seconds after the last push before Ometria is asked what it took
 
 [fields]                  # merge tag -> contact field; `mcimport preview LIST_KEY` shows where each goes
 FNAME = "firstname"

@@ -13,7 +13,8 @@ SPANS_SHOWN = 10
 _MEANINGS = {
     "missing": "on the list, not in Ometria",
     "stale": "in Ometria otherwise than they would be sent",
-    "gone": "deleted from Mailchimp, opted in in Ometria",
+    "gone": "deleted from Mailchimp, opted in in Ometria (to mails or text messages)",
+    "said_no": "opted out in Ometria, subscribed here; only --mend --opt-in opts them in",
     "foreign": "in the collection, under no id of ours; left alone",
 }
 _ASIDE = {
@@ -30,9 +31,12 @@ _FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are call
 
 def verdict(found: Comparison) -> str:
     """In a few words."""
-    if not found.left:
-        return "mended" if found.mended else "both sides agree"
-    return "not everything could be read" if found.is_only_unread else "both sides differ"
+    if found.left:
+        return "not everything could be read" if found.is_only_unread else "both sides differ"
+    if found.mended:
+        return "mended"
+    stands = f", but for {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
+    return f"both sides agree{stands}"
 
 
 def told(title: str, found: Comparison) -> list[str]:
@@ -43,7 +47,9 @@ def told(title: str, found: Comparison) -> list[str]:
     if found.unread:
         lines.append(_unread(found.unread))
     if found.mended:
-        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}")
+        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}, as seen in Ometria")
+    if found.not_taken.count:
+        lines.append(f"  {'not taken':<10}  {found.not_taken.count:,} did not take: {_ids(found.not_taken)}")
     if found.refusal:
         lines.append(f"  {found.refusal}")
     return lines
@@ -51,7 +57,7 @@ def told(title: str, found: Comparison) -> list[str]:
 
 def document(found: Comparison) -> dict[str, Any]:
     """For programs: counts, a few ids by kind, and a few of the spans that could not be read."""
-    ids = {kind: list(getattr(found, kind).ids) for kind in _MEANINGS}
+    ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
     return {**numbers(found), "fields": dict(found.fields), **more}
 
@@ -68,7 +74,8 @@ def numbers(found: Comparison) -> dict[str, int]:
     """The counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in _MEANINGS}
     asides = {name: getattr(found, name) for name in _ASIDE}
-    return {**kinds, "agree": found.agree, "mended": found.mended, **asides, "unread": len(found.unread)}
+    pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
+    return {**kinds, "agree": found.agree, **pushed, **asides, "unread": len(found.unread)}
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
@@ -77,9 +84,13 @@ def _line(kind: str, difference: Difference, found: Comparison) -> str:
         if kind == "stale"
         else ""
     )
-    more = ", …" if difference.count > len(difference.ids) else ""
     what = f" ({fields})" if fields else ""
-    return f"  {kind:<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {', '.join(difference.ids)}{more}"
+    return f"  {kind.replace('_', ' '):<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {_ids(difference)}"
+
+
+def _ids(difference: Difference) -> str:
+    more = ", …" if difference.count > len(difference.ids) else ""
+    return f"{', '.join(difference.ids)}{more}"
 
 
 def _unread(unread: tuple[Unread, ...]) -> str:

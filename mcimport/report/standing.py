@@ -100,11 +100,12 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
 
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
-        return "both sides agreed"
+        stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides agreed{stands}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
         return f"compared but for {counted(counts['unread'], 'unread span')}"
-    named = ("missing", "stale", "gone", "unclear", "unread")
-    kinds = [f"{counts[kind]:,} {kind}" for kind in named if counts.get(kind)]
+    names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
+    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
     mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
     return f"both sides differed ({', '.join(kinds)}{mended})"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # each imports this file
     from mcimport.sandbox.audience import Audience
@@ -68,6 +68,9 @@ class Knobs:
         pushes_per_second, reads_per_second: Ometria's limits, in any second.
         jitter: seconds by which that second is shortened: requests do not arrive as evenly as they were sent.
         rejects: ids of records that are refused: accepted by one less, without saying which.
+        drops: ids of records that are accepted, and dropped by validation whatever they hold.
+        without_address: what becomes of a contact's record that has no `email`, a text with something in it: taken
+            where its id is known; refused at once, as `rejects`; or accepted, and dropped by validation.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
         collection_ignored: contacts are read back without a look at the collection that was asked for.
         single_contacts: a contact is to be had by its collection and id; else that address is a 404 for everybody.
@@ -118,6 +121,8 @@ class Knobs:
     reads_per_second: int = 4
     jitter: float = 0.02
     rejects: set[str] = field(default_factory=set)
+    drops: set[str] = field(default_factory=set)
+    without_address: Literal["taken", "refused", "dropped"] = "taken"
     reject_batches: bool = False
     reject_status: int = 400
     collection_ignored: bool = False

@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from mcimport.sandbox.door import Admit, Call, Door, json
 from mcimport.sandbox.faults import html, refusal
+from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.store import Rate, Store
+from mcimport.sandbox.validation import has_address
 from mcimport.sandbox.world import World
 
 _RECORDS = 100
@@ -105,7 +107,7 @@ def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
     store, knobs = _store(call), call.world.knobs
     if store.queue_room() < len(records):
         return _with_queue(html(429, "Too Many Requests"), store, knobs.queue_limit)
-    kept = [record for record in records if record.get("id") not in knobs.rejects]
+    kept = [record for record in records if not _is_refused(record, knobs)]
     rejected = len(records) - len(kept)
     if rejected and knobs.reject_batches:
         return _refuse(knobs.reject_status, "A record of the push is not valid.")
@@ -113,6 +115,11 @@ def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
     request_id = str(uuid.UUID(int=call.world.chance.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
     return _with_queue(json(answer, 202), store, knobs.queue_limit)
+
+
+def _is_refused(record: dict[str, Any], knobs: Knobs) -> bool:
+    is_wanting = knobs.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
+    return is_wanting or record.get("id") in knobs.rejects
 
 
 def _with_queue(response: Response, store: Store, limit: int) -> Response:

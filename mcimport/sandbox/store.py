@@ -9,7 +9,7 @@ from threading import RLock
 from typing import Any
 
 from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.validation import Complaint, complaint_of
+from mcimport.sandbox.validation import REFUSED, Complaint, complaint_of
 
 Contact = dict[str, Any]
 ContactKey = tuple[str, str]
@@ -119,7 +119,9 @@ class Store:
 
     def _store(self, record: Contact) -> None:
         key = (str(record.get("@collection")), str(record.get("id")))
-        complaint = complaint_of(record, known=key in self._contacts)
+        may_be_partial = key in self._contacts and self._knobs.without_address != "dropped"
+        is_dropped = record.get("id") in self._knobs.drops
+        complaint = REFUSED if is_dropped else complaint_of(record, known=may_be_partial)
         if complaint is not None:
             self.errors.append(complaint)
         elif record["@type"] == "contact":

@@ -15,6 +15,9 @@ import fastjsonschema
 Complaint = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
+REFUSED: Complaint = {"error_message": "not a valid value", "error_path": "root > email"}
+"""Of a record with nothing wrong in it."""
+
 Validate = Callable[[dict[str, Any]], object]
 
 _NEEDED = ("@type", "@collection", "id", "email")
@@ -50,6 +53,12 @@ def complaint_of(record: dict[str, Any], *, known: bool) -> Complaint | None:
     except fastjsonschema.JsonSchemaValueException as error:
         return _named(error, record, _ALWAYS if known else _NEEDED)
     return None
+
+
+def has_address(record: dict[str, Any]) -> bool:
+    """Whether its `email` is a text with something in it."""
+    email = record.get("email")
+    return isinstance(email, str) and bool(email.strip())
 
 
 def _named(

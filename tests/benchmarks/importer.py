@@ -70,7 +70,7 @@ class Importer:
         shared = (
             f'[mailchimp]\nurl = "{mailchimp.place.mailchimp_url}"\n'
             f'[ometria]\nurl = "{ometria.place.ometria_url}"\nrequests_per_second = {per_second}\n'
-            f"reads_per_second = {reads}\n"
+            f"reads_per_second = {reads}\n[reconcile]\nsettling = 0\n"
         )
         clients = (CLIENT.format(**msgspec.structs.asdict(one)) for one in accounts)
         self.config.write_text("\n".join([shared, *clients]), encoding="utf-8")

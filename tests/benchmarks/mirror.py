@@ -1,4 +1,4 @@
-"""An Ometria that holds whoever is on the list, without keeping anybody: each contact is made when it is asked for."""
+"""An Ometria that holds whoever is on the list, and keeps only whom a mend pushes: others are made when asked for."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def hold_up(store: Store, audience: Audience) -> None:
         }
 
     def page(_collection: str | None, offset: int, limit: int) -> list[dict[str, Any]]:
-        return [contact(place) for place in range(offset, min(offset + limit, len(numbers)))]
+        pushed = store.contacts()
+        made = (contact(place) for place in range(offset, min(offset + limit, len(numbers))))
+        return [pushed.get((one["@collection"], one["id"]), one) for one in made]
 
     vars(store)["page"] = page

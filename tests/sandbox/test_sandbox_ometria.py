@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import ometria
@@ -286,6 +286,36 @@ def test_a_record_can_be_rejected_without_a_word_about_which(box: Sandbox) -> No
     box.knobs.reject_batches = True
     assert push(box, [contact(n) for n in range(3, 20)]).status_code == 400
     assert len(box.contacts()) == 9
+
+
+@pytest.mark.parametrize("email", [None, "", " "])
+def test_a_record_without_an_address_is_refused_or_dropped_where_that_is_set(box: Sandbox, email: str | None) -> None:
+    """Though its id is known: refused by the push, without a word about which, or accepted and never stored."""
+    push(box, [contact(n) for n in range(2)])
+    without = {**contact(0, email=email), "marketing_optin": "EXPLICITLY_OPTEDOUT"}
+    if email is None:
+        del without["email"]
+    cases: list[tuple[Literal["refused", "dropped"], int, list[str]]] = [
+        ("refused", 1, []),
+        ("dropped", 2, ["root > email"]),
+    ]
+    for knob, accepted, errors in cases:
+        box.knobs.without_address = knob
+        answer = push(box, [without, contact(1, firstname=knob)]).json()
+        assert (answer["accepted"], answer["rejected"]) == (accepted, 2 - accepted)
+        assert [error["error_path"] for error in box.push_errors()] == errors
+        assert box.contacts()["mailchimp", "list-0"] == contact(0)
+        assert box.contacts()["mailchimp", "list-1"]["firstname"] == knob
+
+
+def test_a_record_can_be_dropped_whatever_it_holds(box: Sandbox) -> None:
+    """It is accepted, and a contact that is there stays as it was."""
+    push(box, [contact(1)])
+    assert box.push_errors() == []  # validated
+    box.knobs.drops = {"list-1"}
+    assert push(box, [contact(1, firstname="Ada"), contact(2)]).json()["accepted"] == 2
+    assert list(box.contacts().values()) == [contact(1), contact(2)]
+    assert [error["error_path"] for error in box.push_errors()] == ["root > email"]
 
 
 def test_a_full_queue_says_so_before_and_refuses_then(box: Sandbox) -> None:
