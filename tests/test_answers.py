@@ -77,10 +77,11 @@ def test_page_count_1001_is_never_asked_for(stage: Stage) -> None:
 
 
 def test_page_member_count_the_plan_is_made_from_total_items(stage: Stage) -> None:
-    """`page-member-count`: the list's own count of subscribed people is not asked for at all."""
+    """`page-member-count`: of the list itself it is asked whether it has marketing permissions, and nothing else."""
     importer = stage(size=1_200)
     all_arrive(importer, importer("sync"))
-    assert [one for one in importer.box.requests if one.path.endswith(f"/lists/{importer.box.list_key}")] == []
+    asked = [one for one in importer.box.requests if one.path.endswith(f"/lists/{importer.box.list_key}")]
+    assert {one.query["fields"] for one in asked} == {"marketing_permissions"}
 
 
 def test_page_total_zero_is_nothing_to_do_and_moves_the_sync_point(stage: Stage) -> None:
