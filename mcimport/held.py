@@ -135,7 +135,8 @@ def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> Sett
 def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
     if contact.marketing_optin == "EXPLICITLY_OPTEDOUT":
         return bool(contact.email) or contact.id not in absent
-    return contact.marketing_optin is not None and contact.id not in absent
+    is_empty = contact.marketing_optin is None and contact.channels is None
+    return not is_empty and contact.id not in absent
 
 
 def _allowed(contact: Contact, sight: Sight) -> Contact:

@@ -158,11 +158,14 @@ class Mend:
             if member is None or not self._is_due(member) or isinstance(self._look.convert(member), Converted):
                 continue
             alone = consent_alone(member, self._look.rules)
-            if alone is None or (alone.marketing_optin != _OUT and one.marketing_optin == _OUT):
+            if alone is None:
                 continue
             is_known = one.marketing_optin == alone.marketing_optin
+            optin = None if one.marketing_optin == _OUT and not is_known else alone.marketing_optin
             left = None if is_known else alone.timestamp_unsubscribed
-            contacts[own] = self._contact_of(own, one, alone.marketing_optin, alone.channels, left)
+            if optin is None and alone.channels is None:
+                continue
+            contacts[own] = self._contact_of(own, one, optin, alone.channels, left)
         self._push("stale", contacts)
 
     # ---- how

@@ -13,7 +13,7 @@ from dataclasses import replace
 import msgspec
 
 from mcimport import windows
-from mcimport.convert import consent_alone, encode_contact, has_sms_status, is_contact_id, member_id
+from mcimport.convert import consent_alone, consent_part, encode_contact, has_sms_status, is_contact_id, member_id
 from mcimport.errors import MissingError, RetriableError, TooSlowError
 from mcimport.haul import Haul, Ready
 from mcimport.held import depends, settled_alone
@@ -24,6 +24,8 @@ from mcimport.ometria import Ometria
 from mcimport.reading import less_suspect, read, unread
 from mcimport.times import epoch
 from mcimport.windows import Settled
+
+_CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
 
 
 def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
@@ -218,6 +220,7 @@ def _push(haul: Haul, ometria: Ometria, ready: list[Ready]) -> None:
     _note_taken(haul, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         _set_aside_one(haul, ready[place].who, epoch(ready[place].changed), reason)
+        _keep_consent_of_record(haul, ready[place])
     if pushed.error:
         raise pushed.error
 
@@ -276,6 +279,13 @@ def _keep_consent(haul: Haul, member: Member) -> None:
     contact = consent_alone(member, rules) if rules is not None and haul.job.ometria is not None else None
     if contact is not None:
         haul.alone[contact.id] = _undated(haul, contact, member)
+
+
+def _keep_consent_of_record(haul: Haul, refused: Ready) -> None:
+    """Of a member whose record Ometria refuses: what it refuses may be anything but the consent."""
+    contact = consent_part(_CONTACT.decode(refused.record)) if haul.job.rules is not None else None
+    if contact is not None:
+        haul.alone[contact.id] = contact
 
 
 def _undated(haul: Haul, contact: Contact, member: Member) -> Contact:

@@ -486,6 +486,39 @@ def test_a_no_that_ometria_refuses_makes_no_second_letter(stage: Stage) -> None:
     assert "larger than 60,000 bytes" in letters_of(importer)[0]["reason"]
 
 
+def test_the_no_of_somebody_whose_record_ometria_refuses_arrives_and_the_letter_stays(stage: Stage) -> None:
+    """What it refuses is the name, say, and not the consent."""
+    importer, member = synced(stage)
+    importer.box.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    become(importer, member, "unsubscribed", merge_fields={"FNAME": "Refused"})
+    ended = importer("sync")
+    assert (ended.code, len(letters_of(importer))) == (3, 1), ended.err
+    assert "was opted out all the same" in ended.err
+    assert contact_of(importer, member)["marketing_optin"] == OUT
+
+
+def test_the_yes_of_somebody_whose_record_ometria_refuses_is_not_sent(stage: Stage) -> None:
+    """Nobody is opted in by a record without anything else."""
+    importer, member = synced(stage)
+    in_ometria(importer, member, OUT)
+    importer.box.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    become(importer, member, "subscribed", merge_fields={"FNAME": "Refused"})
+    assert importer("sync").code == 3
+    assert contact_of(importer, member)["marketing_optin"] == OUT
+
+
+def test_who_is_too_large_and_subscribed_to_mails_alone_gets_no_text_messages(stage: Stage) -> None:
+    """A no to text messages is a no, whatever is said of mails, which is left as Ometria has it."""
+    importer, member = synced(stage)
+    become(importer, member, "subscribed", sms_phone_number="+447700900123", sms_subscription_status="subscribed")
+    assert importer("sync").code == 0
+    assert contact_of(importer, member)["channels"] == {"sms": {"allow_marketing": True}}
+    become(importer, member, "subscribed", sms_subscription_status="unsubscribed", **LARGE)
+    assert importer("sync").code == 3
+    held = contact_of(importer, member)
+    assert (held["marketing_optin"], held["channels"]) == (IN, {"sms": {"allow_marketing": False}})
+
+
 def test_a_no_is_sent_again_when_ometria_was_away(stage: Stage) -> None:
     """As whatever else Ometria did not take: the span is read again."""
     importer, member = synced(stage)

@@ -6,7 +6,14 @@
 from __future__ import annotations
 
 from mcimport.convert.consent import MOST_AHEAD, SMS_NO, has_sms_status, optin_of
-from mcimport.convert.contact import RECORD_LIMIT, consent_alone, encode_contact, lacks_tags, make_converter
+from mcimport.convert.contact import (
+    RECORD_LIMIT,
+    consent_alone,
+    consent_part,
+    encode_contact,
+    lacks_tags,
+    make_converter,
+)
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.permissions import (
@@ -29,6 +36,7 @@ __all__ = [
     "SMS_NO",
     "Route",
     "consent_alone",
+    "consent_part",
     "contact_id",
     "encode_contact",
     "epoch",

@@ -65,24 +65,47 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
 
 
 def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
-    """What is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
+    """Returns what is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
 
-    None for a member who has no id, who said yes, or whose consent Ometria keeps as it is.
+    None for a member who has no id, or who said nothing but yes, or whose consent Ometria keeps as it is.
     """
     identity = contact_id(member, rules.list_key)
-    optin = consent.optin_of(member, rules, has_permissions=bool(rules.permissions))
-    if identity is None or optin is None or optin == "EXPLICITLY_OPTEDIN":
+    if identity is None:
         return None
+    optin = consent.optin_of(member, rules, has_permissions=bool(rules.permissions))
     email = trim(member.email_address) if isinstance(member.email_address, str) else ""
+    return consent_part(
+        Contact(
+            type_="contact",
+            collection=rules.collection,
+            id=identity,
+            email=email if email and usable(email) else None,
+            marketing_optin=optin,
+            force_optin=True if rules.force_optin and optin in consent.SAID else None,
+            timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
+            channels=consent.refused_sms(member),
+        )
+    )
+
+
+def consent_part(contact: Contact) -> Contact | None:
+    """Returns id, address and consent of a contact that Ometria does not take whole, but never a yes.
+
+    None where nothing is left.
+    """
+    is_yes = contact.marketing_optin in (None, "EXPLICITLY_OPTEDIN")
+    channels = contact.channels if contact.channels == consent.SMS_NO else None
+    if is_yes and channels is None:
+        return None
     return Contact(
-        type_="contact",
-        collection=rules.collection,
-        id=identity,
-        email=email if email and usable(email) else None,
-        marketing_optin=optin,
-        force_optin=True if rules.force_optin and optin in consent.SAID else None,
-        timestamp_unsubscribed=consent.unsubscribed_at(member, optin),
-        channels=consent.refused_sms(member),
+        type_=contact.type_,
+        collection=contact.collection,
+        id=contact.id,
+        email=contact.email,
+        marketing_optin=None if is_yes else contact.marketing_optin,
+        force_optin=None if is_yes else contact.force_optin,
+        timestamp_unsubscribed=contact.timestamp_unsubscribed,
+        channels=channels,
     )
 
 

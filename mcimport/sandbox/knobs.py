@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # each imports this file
     from mcimport.sandbox.audience import Audience
@@ -71,6 +71,7 @@ class Knobs:
         drops: ids of records that are accepted, and dropped by validation whatever they hold.
         without_address: what becomes of a contact's record that has no `email`, a text with something in it: taken
             where its id is known; refused at once, as `rejects`; or accepted, and dropped by validation.
+        rejects_record: decides for each record by itself whether it is refused so.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
         collection_ignored: contacts are read back without a look at the collection that was asked for.
         single_contacts: a contact is to be had by its collection and id; else that address is a 404 for everybody.
@@ -123,6 +124,7 @@ class Knobs:
     rejects: set[str] = field(default_factory=set)
     drops: set[str] = field(default_factory=set)
     without_address: Literal["taken", "refused", "dropped"] = "taken"
+    rejects_record: Callable[[dict[str, Any]], bool] | None = None
     reject_batches: bool = False
     reject_status: int = 400
     collection_ignored: bool = False

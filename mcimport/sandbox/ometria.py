@@ -119,7 +119,8 @@ def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
 
 def _is_refused(record: dict[str, Any], knobs: Knobs) -> bool:
     is_wanting = knobs.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
-    return is_wanting or record.get("id") in knobs.rejects
+    is_chosen = knobs.rejects_record is not None and knobs.rejects_record(record)
+    return is_wanting or is_chosen or record.get("id") in knobs.rejects
 
 
 def _with_queue(response: Response, store: Store, limit: int) -> Response:
