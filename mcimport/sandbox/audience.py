@@ -267,6 +267,10 @@ class Audience:
             [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
         )
 
+    def sign_up_again(self, n: int = 1, who: Who | None = None) -> People:
+        """Somebody who had unsubscribed is typed into a double opt-in form: `pending`, until they confirm."""
+        return self._each(self._whom(who, n, "unsubscribed"), lambda row: self._put(row, status="pending"))
+
     def text_status(
         self, n: int = 1, who: Who | None = None, *, status: Any, number: Any = "", **fields: Any
     ) -> People:

@@ -20,9 +20,14 @@ class Chronicle:
         contact_ids: everybody's id, as it stands behind the list's in Ometria's, by member number.
         barred: who was archived before the first sync and was not on the list since.
         begun: the service's second in which the first sync began; 0 before it.
+        left: who ever had a status that is a no, by member number.
+        said_no: contacts of whom Ometria was told a no itself, by collection and id.
     """
 
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience, collection: str = "mailchimp") -> None:
+        self.collection = collection
+        self.left: set[int] = set()
+        self.said_no: set[tuple[str, str]] = set()
         self.addresses: defaultdict[int, set[str]] = defaultdict(set)
         self.contact_ids: dict[int, str] = {}
         self.names: set[str] = set()
@@ -47,6 +52,10 @@ class Chronicle:
                 if row.status == ARCHIVED and second_of(row.key) < second - ARCHIVED_SURELY_BEFORE
             }
 
+    def key_of(self, number: int) -> tuple[str, str]:
+        """Collection and id of the contact that this member is, or was."""
+        return self.collection, f"{self._audience.list_key}-{self.contact_ids[number]}".lower()
+
     def secrets_in(self, text: str) -> int:
         """How many addresses and names of anybody, ever, stand in a text."""
         low = text.lower()
@@ -58,6 +67,8 @@ class Chronicle:
 
     def _note(self, number: int) -> None:
         person = self._audience.person(number)
+        if self._audience.rows[number].status in ("unsubscribed", "cleaned", ARCHIVED):
+            self.left.add(number)
         if self._audience.rows[number].status != ARCHIVED:
             self.barred.discard(number)
         self.contact_ids[number] = str(person.get("contact_id") or person.get("web_id") or "")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chronicle import Chronicle
 from hypothesis import strategies as st
 from promises import LATE
 from weather import MOST_PEOPLE
@@ -24,6 +25,7 @@ class Happening:
     ago: int = 0
 
 
+NUMBERS = ("+447700900123", "+447700900456")
 CHANGES: Mapping[str, Callable[[Audience, int], object]] = {
     "change": lambda audience, n: audience.change(n),
     "join": lambda audience, n: audience.join(n),
@@ -36,6 +38,11 @@ CHANGES: Mapping[str, Callable[[Audience, int], object]] = {
     "tag": lambda audience, n: audience.tag(n),
     "withdraw": lambda audience, n: audience.withdraw(n),
     "permit": lambda audience, n: audience.permit(n),
+    "sign up again": lambda audience, n: audience.sign_up_again(n),
+    "agree to texts": lambda audience, n: audience.text_status(n, status="subscribed", number=NUMBERS[n % 2]),
+    "refuse texts": lambda audience, n: audience.text_status(n, status="unsubscribed", number=""),
+    "be asked about texts": lambda audience, n: audience.text_status(n, status="pending", number=NUMBERS[n % 2]),
+    "leave the texts": lambda audience, n: audience.text_status(n, status="", number=""),
 }
 ODD_ONES: Mapping[str, dict[str, Any]] = {
     "no address": {"email_address": ""},
@@ -47,22 +54,27 @@ ODD_ONES: Mapping[str, dict[str, Any]] = {
     "far too large": {"email_address": "large@example.org", "merge_fields": {"MMERGE13": "x" * 70_000}},
 }
 FILE = "file"
+OTHER_LIST = "0123456789"  # of another client, with another Mailchimp account and the same one of Ometria's
+TWIN, TWIN_LEAVES, NO_IN_OMETRIA = "twin", "twin leaves", "no in Ometria"
 
 _odd = st.builds(Happening, st.sampled_from(sorted(ODD_ONES)))
 _few = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 3))
 _many = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 60))
+_elsewhere = st.builds(Happening, st.sampled_from([TWIN, TWIN, TWIN_LEAVES, NO_IN_OMETRIA]), st.integers(1, 4))
 _file = st.builds(Happening, st.just(FILE), st.integers(40, 160), st.integers(0, LATE - 10))
 
-HAPPENINGS = st.lists(_few | _odd, max_size=2) | st.lists(_many | _odd | _file, max_size=4)
+HAPPENINGS = st.lists(_few | _odd | _elsewhere, max_size=3) | st.lists(_many | _odd | _file | _elsewhere, max_size=4)
 """So few that one page holds them all, or so many that it does not: these are two ways through the importer."""
 
 
-def happen(what: Sequence[Happening], box: Sandbox) -> None:
+def happen(what: Sequence[Happening], box: Sandbox, chronicle: Chronicle) -> None:
     """One after another; a list that is large enough does not grow."""
     audience = box.audience()
     for one in what:
         full = len(audience.rows) >= MOST_PEOPLE
-        if one.kind in CHANGES:
+        if one.kind in ELSEWHERE:
+            ELSEWHERE[one.kind](box, chronicle, one.n)
+        elif one.kind in CHANGES:
             CHANGES[one.kind](audience, one.n if one.kind not in {"join", "come back"} or not full else 0)
         elif one.kind in ODD_ONES:
             audience.add(**ODD_ONES[one.kind])
@@ -75,3 +87,33 @@ def _import_a_file(box: Sandbox, one: Happening) -> None:
     at = box.clock.second() - one.ago
     box.audience().crowd(one.n, at)
     box.audience().crowd(one.n // 3, at - 1)
+
+
+def _twin(box: Sandbox, _: Chronicle, n: int) -> None:
+    """People of the list subscribe to the other client's, under the same address."""
+    other = box.audience(OTHER_LIST)
+    known = {one["email_address"] for one in other.members}
+    for one in list(box.audience().with_status("subscribed"))[:n]:
+        if one["email_address"] and one["email_address"] not in known:
+            other.add(email_address=one["email_address"])
+
+
+def _twin_leaves(box: Sandbox, _: Chronicle, n: int) -> None:
+    """By themselves, or deleted for good."""
+    other = box.audience(OTHER_LIST)
+    (other.delete if n % 2 else other.unsubscribe)(n)
+
+
+def _no_in_ometria(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+    """In a mail of Ometria's, say."""
+    front = (chronicle.collection, f"{box.list_key}-")
+    held = [key for key in box.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
+    box.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
+    chronicle.said_no.update(held)
+
+
+ELSEWHERE: Mapping[str, Callable[[Sandbox, Chronicle, int], None]] = {
+    TWIN: _twin,
+    TWIN_LEAVES: _twin_leaves,
+    NO_IN_OMETRIA: _no_in_ometria,
+}

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import pytest
 from chronicle import Chronicle
 from conftest import CONFIG, Ended, Importer
+from consents import breaches_of_consent
 from death import AWAY, MOMENTS, Moment, struck_down
-from happenings import HAPPENINGS, Happening, happen
+from happenings import HAPPENINGS, OTHER_LIST, Happening, happen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -26,7 +27,7 @@ from weather import CALM, WEATHERS, Weather, let_it_be
 from mcimport import limits
 from mcimport.convert import epoch
 from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.server import LIST_KEY, Sandbox
 
 MOST_OPEN = 10  # requests; also the pushes that ten workers may have on the way, so that some arrive together
 PATIENT, IMPATIENT = 60.0, 0.4  # seconds before an answer is given up
@@ -42,13 +43,30 @@ ometria.batch = {batch}
 mailchimp.timeout = {timeout}
 ometria.timeout = {timeout}
 reconcile.settling = 0
+
+[clients.globex]
+lists = ["{other_list}"]
+mailchimp_api_key = "{other_key}"
+ometria_api_key = "{ometria_key}"
+mailchimp.url = "{mailchimp_url}"
+ometria.url = "{ometria_url}"
+ometria.collection = "mc-{{list_key}}"
+ometria.requests_per_second = {pace}
+ometria.reads_per_second = 1000
+ometria.batch = {batch}
+reconcile.settling = 0
 """
 )
+OTHER_KEY = "f" * 32 + "-us6"
+OTHER_SIZE = 6
 
 SINCE = ("--since", "40m")
 REPLAY = ("dlq", "replay", "--json")
-RECONCILE = ("reconcile", "--json")
-MEND = (*RECONCILE, "--mend", "--force-mend", "--yes")  # forced: of a dozen people one is more than five in a hundred
+RECONCILE = ("reconcile", LIST_KEY, "--json")
+RECONCILE_OTHER = ("reconcile", OTHER_LIST, "--json")
+SYNC_OTHER = ("sync", OTHER_LIST, "--json")
+MENDING = ("--mend", "--force-mend", "--yes")  # forced: of a dozen people one is more than five in a hundred
+MEND = (*RECONCILE, *MENDING)
 
 manners = st.tuples(
     st.sampled_from([(), (), (), ("--full",), SINCE]),
@@ -77,6 +95,8 @@ class Nature:
     latency: float
     window: int
     pace: int
+    without_address: Literal["taken", "refused", "dropped"]
+    single_contacts: bool
 
 
 NATURES = st.builds(
@@ -90,6 +110,8 @@ NATURES = st.builds(
     latency=st.sampled_from([0.0, 0.0, 0.01]),
     window=st.sampled_from([50, 50, 80, 20, 20]),
     pace=st.sampled_from([1000, 1000, 1000, 1000, 1000, SLOW_PACE]),
+    without_address=st.sampled_from(["taken", "refused", "dropped"]),
+    single_contacts=st.sampled_from([True, True, False]),
 )
 
 
@@ -128,6 +150,7 @@ class Story(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.weather = CALM
         self.point = 0
+        self.is_lost = False  # a state file was, since which both sides were not compared
         self.steps: list[str] = []
 
     # ---- how it begins and ends
@@ -146,8 +169,11 @@ class Story(RuleBasedStateMachine):
             reads_per_second=100_000,
             settling=0.0,
             silence=2.0,
+            without_address=nature.without_address,
+            single_contacts=nature.single_contacts,
         )
         self.box = self.stack.enter_context(Sandbox(knobs))
+        self.box.add_account(OTHER_KEY, self.box.ometria_key, {OTHER_LIST: OTHER_SIZE})
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.importer = Importer(self.box, folder)
         batch = 8 if nature.pace == SLOW_PACE else 25
@@ -155,7 +181,10 @@ class Story(RuleBasedStateMachine):
         self.nature = nature
         self.audience = self.box.audience()
         self.chronicle = Chronicle(self.audience)
+        self.other = self.box.audience(OTHER_LIST)
+        self.chronicle_of_other = Chronicle(self.other, f"mc-{OTHER_LIST}")
         self._let_it_be(CALM)
+        self._sync_the_other()
 
     @noted
     def teardown(self) -> None:
@@ -166,12 +195,15 @@ class Story(RuleBasedStateMachine):
         with self.stack:
             if hasattr(self, "box"):
                 self._let_it_be(CALM)
-                for words in (self._sync(()), REPLAY, self._sync(()), MEND, RECONCILE):
+                syncs = (self._sync(()), SYNC_OTHER)
+                mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
+                for words in (*syncs, REPLAY, *syncs, *mends):
                     self.box.clock.advance(2 * LATE)
                     ended = self._command(*words)
                     self._judge(ended, words)
                 assert ended.code == 0, ended.err
                 self._look(finally_=True)
+                self._consents()
 
     # ---- what happens: people change, time passes, the weather turns, and then something is done
 
@@ -220,7 +252,34 @@ class Story(RuleBasedStateMachine):
             self._judge(ended, words)
         self._look()
 
+    @rule(turn=turns)
+    @noted
+    def the_other_client_is_synced(self, *, turn: Weather | None) -> None:
+        """Whose list goes to the same Ometria account; whatever comes of it in that weather."""
+        self.steps.append(f"the other client is synced in {turn}")
+        self._let_it_be(turn or self.weather)
+        self._keeps_secrets(self.importer(*SYNC_OTHER).err)
+
+    @rule(lost=st.sampled_from([True, False, False]))
+    @noted
+    def the_state_file_is_lost(self, *, lost: bool) -> None:
+        """And nobody has a copy. (The other client's list is synced again at once.)"""
+        if not (lost and self.point):
+            return
+        self.steps.append("the state file is lost")
+        for file in self.importer.folder.glob(f"{self.importer.db.name}*"):
+            file.unlink()
+        self.point, self.is_lost = 0, True
+        weather = self.weather
+        self._let_it_be(CALM)
+        self._sync_the_other()
+        self._let_it_be(weather)
+
     # ---- how
+
+    def _sync_the_other(self) -> None:
+        ended = self.importer(*SYNC_OTHER)
+        assert ended.code in {0, 3}, ended.err
 
     def _let_it_be(self, weather: Weather) -> None:
         """A server without a clock is read by ours, which then must not go before it.
@@ -235,7 +294,8 @@ class Story(RuleBasedStateMachine):
         rejects = {f"{self.box.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
         let_it_be(weather, self.box, rejects)
         timeout = IMPATIENT if weather.endless else PATIENT
-        self.importer.configure(SETTINGS, **self.settings, timeout=str(timeout))
+        others = {"other_list": OTHER_LIST, "other_key": OTHER_KEY}
+        self.importer.configure(SETTINGS, **self.settings, **others, timeout=str(timeout))
 
     def _prepared(
         self, what: Sequence[Happening], command: Sequence[str], turn: Weather | None, pause: int
@@ -244,7 +304,7 @@ class Story(RuleBasedStateMachine):
         is_sync = command not in (REPLAY, MEND) or (command == MEND and not self.point)
         words = self._sync(() if command == MEND else command) if is_sync else command
         self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
-        happen(what, self.box)
+        happen(what, self.box, self.chronicle)
         self.box.clock.advance(pause)
         self._let_it_be(turn or self.weather)
         return words
@@ -292,9 +352,10 @@ class Story(RuleBasedStateMachine):
             self.box.list_key,
             everybody(self.audience),
             self.box.contacts(),
-            self._lines("dlq", "list"),
+            [one for one in self._lines("dlq", "list") if one["list_key"] == self.box.list_key],
             None if finally_ else point - LATE,
             self.chronicle,
+            archived_due=finally_ or not self.is_lost,
         )
         if finally_:
             groundless = open_letters_without_cause(scene)
@@ -302,8 +363,14 @@ class Story(RuleBasedStateMachine):
         broken = breaches(scene)
         assert broken == [], broken[:SHOWN]
 
+    def _consents(self) -> None:
+        """By the account's rule, over all its lists."""
+        sides = [(self.audience, self.chronicle), (self.other, self.chronicle_of_other)]
+        broken = breaches_of_consent(self.box.mailable(), self.box.contacts(), sides)
+        assert broken == [], broken[:SHOWN]
+
     def _sync_point(self) -> int:
-        lines = self._lines("status")
+        lines = [one for one in self._lines("status") if one["list_key"] == self.box.list_key]
         return (epoch(lines[0]["sync_point"]) or 0) if lines else 0
 
     def _lines(self, *words: str) -> list[dict[str, Any]]:
@@ -318,6 +385,7 @@ class Story(RuleBasedStateMachine):
 
     def _keeps_secrets(self, text: str) -> None:
         assert self.chronicle.secrets_in(text) == 0
+        assert self.chronicle_of_other.secrets_in(text) == 0
         assert self.box.mailchimp_key not in text
         assert self.box.ometria_key not in text
 

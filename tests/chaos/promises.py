@@ -47,6 +47,7 @@ class Scene:
         people: everybody who is on the list or archived.
         settled: whoever changed up to this second is due in Ometria; None: everybody is.
         letters: the open dead letters, as `dlq list --json` shows them.
+        archived_due: whoever is archived is opted out; not once a state file was lost, until both sides are compared.
     """
 
     list_key: str
@@ -55,9 +56,14 @@ class Scene:
     letters: Sequence[Letter]
     settled: int | None
     chronicle: Chronicle
+    archived_due: bool = True
 
     def contact(self, one: Someone) -> dict[str, Any] | None:
         return self.contacts.get((COLLECTION, f"{self.list_key}-{one.who}".lower()))
+
+    def ours(self) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+        """The contacts of the list's own collection."""
+        return ((key, one) for key, one in self.contacts.items() if key[0] == COLLECTION)
 
     def due(self, one: Someone) -> bool:
         """Whether what Ometria says of them must be what is so today."""
@@ -104,8 +110,10 @@ def stale(scene: Scene) -> Iterator[str | None]:
     """Whoever is in Ometria and not deleted is there with today's address, names and consent, archived or not."""
     for one in scene.people:
         contact = scene.contact(one)
-        if contact and one.fields and scene.due(one):
+        if contact and one.fields and scene.due(one) and (scene.archived_due or not one.archived):
+            stands = contact.get("marketing_optin") == OUT and _may_stand(scene, one)
             wrong = [name for name, value in one.fields.items() if contact.get(name) != value]
+            wrong = [name for name in wrong if not (stands and name == "marketing_optin")]
             if wrong:
                 yield f"{one.who} ({', '.join(wrong)}; {one.second})"
 
@@ -113,7 +121,7 @@ def stale(scene: Scene) -> Iterator[str | None]:
 def invented(scene: Scene) -> Iterator[str | None]:
     """Ometria holds nobody who was never on the list."""
     ever = {f"{scene.list_key}-{who}".lower() for who in scene.chronicle.contact_ids.values()}
-    yield from (contact_id for where, contact_id in scene.contacts if where != COLLECTION or contact_id not in ever)
+    yield from (contact_id for where, contact_id in scene.contacts if where == COLLECTION and contact_id not in ever)
 
 
 def still_at_a_former_address(scene: Scene) -> Iterator[str | None]:
@@ -124,7 +132,7 @@ def still_at_a_former_address(scene: Scene) -> Iterator[str | None]:
     alive = {one.number for one in scene.people}
     former = {address for number in alive for address in scene.chronicle.addresses[number]} - today
     gone = {f"{scene.list_key}-{who}" for number, who in scene.chronicle.contact_ids.items() if number not in alive}
-    for (_, contact_id), contact in scene.contacts.items():
+    for (_, contact_id), contact in scene.ours():
         if contact["marketing_optin"] == IN and contact["email"] in former and contact_id not in gone:
             yield contact_id
 
@@ -138,7 +146,7 @@ def barred_yet_brought(scene: Scene) -> Iterator[str | None]:
 
 def welcomed_late(scene: Scene) -> Iterator[str | None]:
     """Who opted in before the first sync began is not announced as a new subscriber."""
-    for (_, contact_id), contact in scene.contacts.items():
+    for (_, contact_id), contact in scene.ours():
         opted = epoch(contact.get("timestamp_subscribed"))
         if opted is not None and opted < scene.chronicle.begun - LATE:
             yield contact_id
@@ -149,12 +157,18 @@ def opted_in_though_not_subscribed(scene: Scene) -> Iterator[str | None]:
     if scene.settled is not None:
         return  # until both sides were compared, those who were deleted are not known
     subscribed = {f"{scene.list_key}-{one.who}".lower() for one in scene.people if one.subscribed}
-    for (_, contact_id), contact in scene.contacts.items():
+    for (_, contact_id), contact in scene.ours():
         if contact["marketing_optin"] == IN and contact_id not in subscribed:
             yield contact_id
 
 
 # ---- how they are judged
+
+
+def _may_stand(scene: Scene, one: Someone) -> bool:
+    """Whether a no that Ometria holds of them is right: who is neither does not lift it, and one given there stands."""
+    is_neither = one.fields is not None and one.fields["marketing_optin"] == NEITHER
+    return is_neither or scene.chronicle.key_of(one.number) in scene.chronicle.said_no
 
 
 def _covers(letter: Letter, one: Someone) -> bool:
