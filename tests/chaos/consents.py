@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chronicle import Chronicle
-from promises import IN, OUT, Contacts
+from promises import IN, OUT, Contacts, number_of
 
 from mcimport.sandbox.audience import Audience, Person
 
@@ -36,7 +36,7 @@ def mailed_without_consent(mailable: set[str], contacts: Contacts, sides: Sequen
 def texted_without_consent(contacts: Contacts, sides: Sequence[Side]) -> Iterator[str]:
     """Whoever may be texted agreed to that, for the very number that Ometria has."""
     agreed = {
-        (chronicle.key_of(one.number), one.get("sms_phone_number"))
+        (chronicle.key_of(one.number), number_of(one))
         for audience, chronicle in sides
         for one in audience.listed()
         if one.get("sms_subscription_status") == "subscribed"
