@@ -26,7 +26,7 @@ _UNKNOWN = b"unknown"
 _SMS_CONSENTS: dict[Any, bytes] = {True: b"yes", False: b"no", None: b""}
 _NO_STATUS = b"none".ljust(WIDTH, b"\0")  # nothing is sent of text messages
 _SMS = FIELDS.index("sms") * WIDTH
-_CONSENT_BIT = 1 << FIELDS.index("consent")
+_CONSENT_BIT, _SMS_BIT = (1 << FIELDS.index(name) for name in ("consent", "sms"))
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
 OPTED_OUT = _CONSENTS["EXPLICITLY_OPTEDOUT"].ljust(WIDTH, b"\0")
@@ -102,9 +102,13 @@ class Versions:
         """As Ometria holds it."""
         return self._version(held, _sms_of(_allowed_of(held)))
 
-    def of_consent(self, optin: OptIn | None) -> bytes:
-        """Of somebody who cannot be sent whole: nothing else is compared."""
-        return _consent_of(optin) + _NOTHING * (len(FIELDS) - 1)
+    def of_consent(self, optin: OptIn | None, *, sms: Literal["yes", "no", "none", ""] = "") -> bytes:
+        """Of somebody who cannot be sent whole: nothing else is compared, and no yes to text messages.
+
+        `sms`: what the SMS status says; "none" where there is none, "" where it is not to be compared.
+        """
+        allowed = {"no": _sms_of(False), "none": _NO_STATUS}.get(sms, _NOTHING)  # noqa: FBT003 - a value, no switch
+        return _consent_of(optin) + _NOTHING * (len(FIELDS) - 2) + allowed
 
     def of_address(self, address: Any) -> bytes:
         """As the address stands in a version: in whichever case, without blanks around it."""
@@ -139,14 +143,21 @@ def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
         if ours[part] not in (_NOTHING, _NO_STATUS, theirs[part]):
             bits |= 1 << place
     if has_sms and ours[_SMS:] == _NO_STATUS and theirs[_SMS:] == SMS_YES:
-        bits |= 1 << FIELDS.index("sms")
+        bits |= _SMS_BIT
     return bits
 
 
-def mendable(ours: bytes, theirs: bytes, has_sms: int) -> int:
-    """As `differing`, but a no that Ometria holds stands: beside it, our yes or neither is nothing to mend."""
+def mendable(ours: bytes, theirs: bytes, has_sms: int, is_alone: int) -> int:
+    """As `differing`, but a no that Ometria holds stands: beside it, our yes or neither is nothing to mend.
+
+    `is_alone`: not 0 for a member who cannot be sent whole: only what takes a consent back can be mended.
+    """
     bits = differing(ours, theirs, has_sms)
-    return bits & ~_CONSENT_BIT if theirs.startswith(OPTED_OUT) else bits
+    if theirs.startswith(OPTED_OUT) or (is_alone and ours.startswith(OPTED_IN)):
+        bits &= ~_CONSENT_BIT
+    if not is_alone:
+        return bits
+    return bits & (_CONSENT_BIT | (0 if ours.endswith(SMS_YES) else _SMS_BIT))
 
 
 def names_of(bits: int) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from mcimport.compare import NAMES, Seen, Versions
-from mcimport.convert import has_permissions, is_contact_id, member_id, optin_of, routes
+from mcimport.convert import has_permissions, has_sms_status, is_contact_id, member_id, optin_of, routes
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.run_converter import RunConverter, Welcome
@@ -59,7 +60,7 @@ class Look:
         if isinstance(converted, Converted):
             version = self.versions.of_contact(converted.contact)
         else:
-            version = self.versions.of_consent(self.optin_of(member))
+            version = self.versions.of_consent(self.optin_of(member), sms=_sms_of(member))
         is_archived = member.status == "archived"
         return Seen(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
 
@@ -99,6 +100,12 @@ class Look:
             except RetriableError as error:
                 return error
         return None
+
+
+def _sms_of(member: Member) -> Literal["yes", "no", "none"]:
+    if not has_sms_status(member):
+        return "none"
+    return "yes" if member.sms_subscription_status == "subscribed" else "no"
 
 
 def check_list_is_there(task: Task, witness: str | None) -> None:

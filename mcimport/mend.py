@@ -15,7 +15,7 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.compare import Kind, Whereabouts, is_texted
-from mcimport.convert import SMS_NO, consent_alone, is_contact_id, member_id
+from mcimport.convert import SMS_NO, consent_alone, consent_part, is_contact_id, member_id
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.held import HeldLookups, allowance
@@ -107,8 +107,9 @@ class Mend:
         return changed is None or changed <= self._horizon
 
     def _note(self, kind: Kind, pushing: _Pushing, outcome: Outcome) -> None:
-        self._sides.note_tried(kind, pushing.versions.items())
-        refused = (letter.member_id for letter in outcome.letters if letter.kind == "contact")
+        refused = {letter.member_id for letter in outcome.letters if letter.kind == "contact"}
+        versions = {**pushing.versions, **{own: one for own, one in pushing.alone.items() if own in refused}}
+        self._sides.note_tried(kind, versions.items())
         self._sides.note_refused(kind, (own for own in refused if own is not None))
         self._record(outcome)
 
@@ -157,15 +158,12 @@ class Mend:
             member = looked.found.get(own)
             if member is None or not self._is_due(member) or isinstance(self._look.convert(member), Converted):
                 continue
+            no = SMS_NO if is_texted(one) and member.sms_subscription_status != "subscribed" else None
             alone = consent_alone(member, self._look.rules)
-            if alone is None:
-                continue
-            is_known = one.marketing_optin == alone.marketing_optin
-            optin = None if one.marketing_optin == _OUT and not is_known else alone.marketing_optin
-            left = None if is_known else alone.timestamp_unsubscribed
-            if optin is None and alone.channels is None:
-                continue
-            contacts[own] = self._contact_of(own, one, optin, alone.channels, left)
+            optin = alone.marketing_optin if alone is not None and one.marketing_optin != _OUT else None
+            left = alone.timestamp_unsubscribed if alone is not None and optin == _OUT else None
+            if optin is not None or no is not None:
+                contacts[own] = self._contact_of(own, one, optin, no, left)
         self._push("stale", contacts)
 
     # ---- how
@@ -196,7 +194,11 @@ class Mend:
             return
         pushed = self._task.services.ometria.push([_encode(one) for one in contacts.values()])
         of_consent = self._look.versions.of_consent
-        self._sides.note_tried(kind, ((own, of_consent(one.marketing_optin)) for own, one in contacts.items()))
+        versions = (
+            (own, of_consent(one.marketing_optin, sms="" if one.channels is None else "no"))
+            for own, one in contacts.items()
+        )
+        self._sides.note_tried(kind, versions)
         owns = list(contacts)
         self._sides.note_refused(kind, (owns[place] for place, _ in pushed.refused))
         self._record(
@@ -246,7 +248,8 @@ class _Pushing:
     """Converts what is pushed whole: without consent where that would lift a no that Ometria holds.
 
     `said_no`: ids of those whom Ometria holds as opted out. `texted`: of those of whom it holds a yes to text messages:
-    who has no SMS status any more is sent as a no. `versions`: of what was converted, by id.
+    who has no SMS status any more is sent as a no. `versions`: of what was converted, by id; `alone`: of the consent in
+    it, for those who turn out not to be sent whole.
     """
 
     def __init__(self, look: Look, said_no: frozenset[str], texted: set[str], *, is_opting_in: bool) -> None:
@@ -255,6 +258,7 @@ class _Pushing:
         self._texted = texted if look.convert.has_sms else set[str]()
         self._may_be_pushed = (_OUT, _IN) if is_opting_in else (_OUT,)
         self.versions: dict[str, bytes] = {}
+        self.alone: dict[str, bytes] = {}
 
     def convert(self, member: Member, new_since: int | None) -> Conversion:
         converted = self._look.convert(member, new_since)
@@ -262,7 +266,10 @@ class _Pushing:
         if own is None or not isinstance(converted, Converted):
             return converted
         contact = self._allowed(own, converted.contact)
-        self.versions[own] = self._look.versions.of_contact(contact)
+        versions, part = self._look.versions, consent_part(contact)
+        self.versions[own] = versions.of_contact(contact)
+        if part is not None:
+            self.alone[own] = versions.of_consent(part.marketing_optin, sms="" if part.channels is None else "no")
         return msgspec.structs.replace(converted, contact=contact)
 
     def _allowed(self, own: str, contact: Contact) -> Contact:

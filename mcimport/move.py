@@ -236,7 +236,7 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
         contact = _undated(haul, contact, member)
     record = encode_contact(contact)
     if isinstance(record, Unsendable):
-        _leave_out(haul, member, record)
+        _leave_out(haul, member, record, contact)
         return
     records[contact.id] = Ready(
         who=contact.id[len(haul.job.list_key) + 1 :],
@@ -265,20 +265,18 @@ def _new_since(haul: Haul, member: Member) -> int | None:
     return min(window.new_since, watched.get(member_id(member) or "", window.new_since))
 
 
-def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable) -> None:
+def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable, contact: Contact | None = None) -> None:
+    """`contact`: what the member became, where that is too large to be sent."""
     if isinstance(why, Skipped):
         haul.skipped += 1
-    else:
-        _set_aside_one(haul, member_id(member), epoch(member.last_changed), why.reason)
-        _keep_consent(haul, member)
-
-
-def _keep_consent(haul: Haul, member: Member) -> None:
-    """Of a member who cannot be sent whole, to be carried all the same."""
+        return
+    _set_aside_one(haul, member_id(member), epoch(member.last_changed), why.reason)
     rules = haul.job.rules
-    contact = consent_alone(member, rules) if rules is not None and haul.job.ometria is not None else None
-    if contact is not None:
-        haul.alone[contact.id] = _undated(haul, contact, member)
+    if rules is None or haul.job.ometria is None:
+        return
+    alone = consent_part(contact) if contact is not None else consent_alone(member, rules)
+    if alone is not None:  # of a member who cannot be sent whole, to be carried all the same
+        haul.alone[alone.id] = _undated(haul, alone, member)
 
 
 def _keep_consent_of_record(haul: Haul, refused: Ready) -> None:

@@ -51,12 +51,13 @@ _NOTHING = bytes(WIDTH)
 _CONSENT = f"substr({{}}, 1, {WIDTH})"
 _EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
 _SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
-_MENDABLE = "mendable(version, held, :has_sms)"
 
 # `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
 _DUE = "(changed IS NULL OR changed <= :horizon)"
 _LACKING = "held IS NULL AND is_whole AND NOT is_archived"
 _IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id)"
+# Whom a dead letter names cannot be sent whole, as far as is known.
+_MENDABLE = f"mendable(version, held, :has_sms, NOT is_whole OR {_IS_ON_RECORD})"
 _WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
 _SAID_NO = f"{_CONSENT.format('version')} = :opted_in AND {_CONSENT.format('held')} = :opted_out"
 _WHERE: dict[Kind, str] = {
@@ -328,7 +329,7 @@ class Sides:
         self._file.write(f"{seen} kind = 'gone' AND NOT {is_opted_in}", [OPTED_IN, SMS_YES])
         self._file.write(f"{seen} kind = 'said_no' AND {held.format('NOT differing(version, held, 0)')}")
         # Beside a no that was given to Ometria meanwhile, neither our yes nor neither is missing there.
-        self._file.write(f"{seen} kind IN ('stale', 'missing') AND {held.format('NOT mendable(version, held, 0)')}")
+        self._file.write(f"{seen} kind IN ('stale', 'missing') AND {held.format('NOT mendable(version, held, 0, 0)')}")
 
     def count_seen(self) -> int:
         return self._file.number("SELECT count(*) FROM tried WHERE is_seen")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chronicle import Chronicle
-from promises import IN, OUT, Contacts, number_of
+from promises import IN, OUT, Contacts
 
 from mcimport.sandbox.audience import Audience, Person
 
@@ -36,13 +36,14 @@ def mailed_without_consent(mailable: set[str], contacts: Contacts, sides: Sequen
 def texted_without_consent(contacts: Contacts, sides: Sequence[Side]) -> Iterator[str]:
     """Whoever may be texted agreed to that, for the very number that Ometria has."""
     agreed = {
-        (chronicle.key_of(one.number), number_of(one))
+        chronicle.key_of(one.number): _digits(one.get("sms_phone_number")).lstrip("0")
         for audience, chronicle in sides
         for one in audience.listed()
         if one.get("sms_subscription_status") == "subscribed"
     }
     for key, contact in contacts.items():
-        if _texts(contact) and (key, contact.get("phone_number")) not in agreed:
+        number = agreed.get(key)
+        if _texts(contact) and not (number and _digits(contact.get("phone_number")).endswith(number)):
             yield key[1]
 
 
@@ -76,3 +77,8 @@ def _texts(contact: dict[str, object]) -> bool:
     channels = contact.get("channels")
     sms = channels.get("sms") if isinstance(channels, dict) else None
     return isinstance(sms, dict) and sms.get("allow_marketing") is True
+
+
+def _digits(number: object) -> str:
+    """Of a number, with or without its country's code in front."""
+    return "".join(filter(str.isdigit, str(number)))

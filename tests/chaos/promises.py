@@ -198,13 +198,6 @@ def _someone(person: Person, second: int) -> Someone:
     return Someone(person.number, second, status == ARCHIVED, subscribed, member_id(member), fields, letter)
 
 
-def number_of(person: Person) -> str | None:
-    """The phone number as it is sent; its conversion is the project's own."""
-    member = msgspec.convert({name: person.get(name) for name in Member.__struct_fields__}, Member)
-    converted = _convert(member)
-    return converted.contact.phone_number if isinstance(converted, Converted) else None
-
-
 def _is_permitted(person: Person) -> bool:
     return any(one["text"] == "Email" and one["enabled"] for one in person["marketing_permissions"])
 
