@@ -26,6 +26,17 @@ def lines() -> list[str]:
     return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
 
 
+def test_each_line_about_consent_names_a_test_that_there_is() -> None:
+    """What a lawyer reads is held by something that fails when it is not so."""
+    page = TEXT[TEXT.index("## Consent: what is sent when") : TEXT.index("## The commands")]
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    rows = [row for row in page.splitlines() if re.match(r"\| \d+ \|", row)]
+    assert len(rows) == 10
+    assert all("::test_" in row for row in rows)
+    for file, name in named:
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("part", ["commands", "exits", "crontab"])
 def test_a_generated_part_is_what_the_code_produces(part: str) -> None:
     """Whoever changes the code runs `make readme`."""
