@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mcimport.compare import NAMES, Seen, Versions
-from mcimport.convert import has_permissions, has_sms_status, is_contact_id, member_id, optin_of, routes
+from mcimport.convert import (
+    agrees_to_texts,
+    has_permissions,
+    has_sms_status,
+    is_contact_id,
+    member_id,
+    optin_of,
+    routes,
+)
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.run_converter import RunConverter, Welcome
@@ -105,7 +113,7 @@ class Look:
 def _sms_of(member: Member) -> Literal["yes", "no", "none"]:
     if not has_sms_status(member):
         return "none"
-    return "yes" if member.sms_subscription_status == "subscribed" else "no"
+    return "yes" if agrees_to_texts(member) else "no"
 
 
 def check_list_is_there(task: Task, witness: str | None) -> None:

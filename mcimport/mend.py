@@ -15,7 +15,7 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.compare import Kind, Whereabouts, is_texted
-from mcimport.convert import SMS_NO, consent_alone, consent_part, is_contact_id, member_id
+from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.held import HeldLookups, allowance
@@ -158,7 +158,7 @@ class Mend:
             member = looked.found.get(own)
             if member is None or not self._is_due(member) or isinstance(self._look.convert(member), Converted):
                 continue
-            no = SMS_NO if is_texted(one) and member.sms_subscription_status != "subscribed" else None
+            no = SMS_NO if is_texted(one) and not agrees_to_texts(member) else None
             alone = consent_alone(member, self._look.rules)
             optin = alone.marketing_optin if alone is not None and one.marketing_optin != _OUT else None
             left = alone.timestamp_unsubscribed if alone is not None and optin == _OUT else None

@@ -235,6 +235,16 @@ def test_a_status_on_a_later_page_counts_from_there_on(stage: Stage) -> None:
     assert {one["properties"]["phone"] for one in after} == {C}
 
 
+def test_whoever_is_archived_is_texted_no_more(stage: Stage) -> None:
+    """Mailchimp leaves the SMS status as it was, and writes to nobody who is archived."""
+    importer, ada = synced(stage)
+    assert of_texts(importer, ada) == (A, YES)
+    importer.box.clock.advance(60)
+    importer.box.audience().leave(who=[ada])
+    assert importer("sync").code == 0
+    assert of_texts(importer, ada) == (A, NO)
+
+
 def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
     """As a sync would send it, also of a member beside whom no SMS status is seen: the list's is remembered."""
     importer, _ = synced(stage)

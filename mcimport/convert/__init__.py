@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mcimport.convert.consent import MOST_AHEAD, SMS_NO, has_sms_status, optin_of
+from mcimport.convert.consent import MOST_AHEAD, SMS_NO, agrees_to_texts, has_sms_status, optin_of
 from mcimport.convert.contact import (
     RECORD_LIMIT,
     consent_alone,
@@ -35,6 +35,7 @@ __all__ = [
     "RECORD_LIMIT",
     "SMS_NO",
     "Route",
+    "agrees_to_texts",
     "consent_alone",
     "consent_part",
     "contact_id",

@@ -117,7 +117,7 @@ def put_times(
 
 def refused_sms(member: Member) -> Channels | None:
     """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
-    return SMS_NO if has_sms_status(member) and member.sms_subscription_status != "subscribed" else None
+    return SMS_NO if has_sms_status(member) and not agrees_to_texts(member) else None
 
 
 def has_sms_status(member: Member) -> bool:
@@ -128,9 +128,14 @@ def has_sms_status(member: Member) -> bool:
     return bool(label(status)) if isinstance(status, str) else status not in ([], {})
 
 
-def sms(status: Any, number: str | None) -> Channels:
-    """Consent to text messages under an SMS status: a yes only for `subscribed`, exactly so spelt, and its number.
+def agrees_to_texts(member: Member) -> bool:
+    """Whether the SMS status is a yes: exactly so spelt, and of somebody who is not archived, whom nobody may text."""
+    return bool(member.sms_subscription_status == "subscribed" and member.status != "archived")
+
+
+def sms(member: Member, number: str | None) -> Channels:
+    """Consent to text messages under an SMS status: a yes needs the number that it was given for.
 
     Everything else is a no, also without a number: Ometria may hold a yes from before.
     """
-    return _SMS_YES if number and status == "subscribed" else SMS_NO
+    return _SMS_YES if number and agrees_to_texts(member) else SMS_NO

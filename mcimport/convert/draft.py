@@ -129,8 +129,8 @@ def _put_sms(draft: Draft, member: Member) -> None:
     elif typed:
         draft.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
         draft.properties["mailchimp_sms_phone_number"] = typed
-    channels = draft.contact["channels"] = consent.sms(member.sms_subscription_status, number)
-    if channels.sms and not channels.sms.allow_marketing and member.sms_subscription_status == "subscribed":
+    channels = draft.contact["channels"] = consent.sms(member, number)
+    if channels == consent.SMS_NO and consent.agrees_to_texts(member):
         draft.note("sms_subscription_status", "subscribed without a valid number: no text messages")
 
 
