@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
+
 from mcimport import windows
-from mcimport.convert import contact_id
+from mcimport.compare import is_texted
+from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import drive
 from mcimport.errors import ServiceError
 from mcimport.first_sync import is_sms_known
 from mcimport.job import Job
-from mcimport.models import Conversion, HeldContact, Member, Outcome, Page, Skipped, Window
+from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.ometria_reading import UnknownContactError
 from mcimport.planning import cut, first_page
 from mcimport.replaying import watched
@@ -101,9 +104,13 @@ class _Check:
     def _converted(self, member: Member, _new_since: int | None) -> Conversion:
         """In a worker's thread."""
         held = self._held(member)
-        if held is None or held.marketing_optin == "EXPLICITLY_OPTEDOUT":
+        if held is None or (held.marketing_optin == "EXPLICITLY_OPTEDOUT" and not is_texted(held)):
             return Skipped("not opted in in Ometria")
-        return self._convert(member)
+        converted = self._convert(member)
+        if not is_texted(held) or not isinstance(converted, Converted) or converted.contact.channels is not None:
+            return converted
+        contact = msgspec.structs.replace(converted.contact, channels=SMS_NO)
+        return msgspec.structs.replace(converted, contact=contact)
 
     def _held(self, member: Member) -> HeldContact | None:
         own = contact_id(member, self._task.list_key)

@@ -16,6 +16,7 @@ from mcimport.models import Contact, HeldContact, OptIn
 
 NAMES = ("prefix", "firstname", "middlename", "lastname")
 FIELDS = ("consent", "email", *NAMES, "phone", "sms")
+CONSENTS = frozenset({"consent", "sms"})
 
 Kind = Literal["missing", "stale", "gone", "said_no"]
 

@@ -21,6 +21,7 @@ from mcimport.planning import first_page
 from mcimport.state import lists
 from mcimport.task import Task
 
+NEWEST = 4  # of the listed and of the archived each, for the oldest may have been left out with `--since now`
 ASKED_FOR = 8  # members who are looked for in Ometria, one by one, where a page of its contacts does not tell
 MOST_PAGES = 100  # of contacts that are read where it does not answer for single ones
 SYNCED_BEFORE = (
@@ -104,9 +105,15 @@ def _found(task: Task, page: Page) -> list[HeldContact]:
     ours = _ours(task, oldest)
     if ours or len(oldest) < CONTACTS_A_PAGE:
         return ours
-    wanted = [own for one in page.members if (own := contact_id(one, task.list_key)) is not None]
+    mailchimp, key = task.services.mailchimp, task.list_key
+    some = (
+        page.members[:ASKED_FOR],
+        mailchimp.newest(key, "listed", NEWEST),
+        mailchimp.newest(key, "archived", NEWEST),
+    )
+    wanted = [own for members in some for one in members if (own := contact_id(one, key)) is not None]
     try:
-        found = (contacts.contact(collection, own) for own in wanted[:ASKED_FOR])
+        found = (contacts.contact(collection, own, is_twice=False) for own in wanted)
         return list(islice((one for one in found if one is not None), 1))
     except UnknownContactError:
         return _found_in_listing(task)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mcimport.costs import Meter
 from mcimport.held import HeldLookups
 from mcimport.mailchimp import Mailchimp
-from mcimport.models import ContactRules, Conversion, Member
+from mcimport.models import ContactRules, Conversion, Member, Unsent
 from mcimport.ometria import Ometria
 from mcimport.trace import Trace
 
@@ -27,6 +27,7 @@ class Job:
         rules: how members become contacts; None: nothing is sent of whoever cannot be sent whole.
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
+        never_sent: spans of open dead letters: who opted in there was announced by nobody.
         meter: what the client's requests cost.
         trace: where they belong.
     """
@@ -39,5 +40,6 @@ class Job:
     rules: ContactRules | None = None
     held: HeldLookups | None = None
     watched: Mapping[str, int] = field(default_factory=dict)
+    never_sent: tuple[Unsent, ...] = ()
     meter: Meter = field(default_factory=Meter)
     trace: Trace = field(default_factory=lambda: Trace(""))

@@ -109,6 +109,8 @@ class Mend:
     def _note(self, kind: Kind, pushing: _Pushing, outcome: Outcome) -> None:
         refused = {letter.member_id for letter in outcome.letters if letter.kind == "contact"}
         versions = {**pushing.versions, **{own: one for own, one in pushing.alone.items() if own in refused}}
+        pushing.versions.clear()
+        pushing.alone.clear()
         self._sides.note_tried(kind, versions.items())
         self._sides.note_refused(kind, (own for own in refused if own is not None))
         self._record(outcome)

@@ -296,6 +296,10 @@ class Page:
         object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
 
 
+Unsent = tuple[int | None, int, int]
+"""A span `(since, until]` that was not sent, and from when on an opt-in in it is new."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewLetter:
     """A dead letter to be: a span that could not be read, or a member who could not be sent."""

@@ -258,11 +258,18 @@ def _convert(haul: Haul, member: Member, records: dict[str, Ready]) -> None:
 
 
 def _new_since(haul: Haul, member: Member) -> int | None:
-    """Who has an open dead letter was never sent, and is as new as to the run that wrote it."""
-    window, watched = haul.window, haul.job.watched
-    if window.new_since is None or not watched:
-        return window.new_since
-    return min(window.new_since, watched.get(member_id(member) or "", window.new_since))
+    """Who has an open dead letter, or opted in in a span that has one, was never sent since.
+
+    They are as new as to the run that wrote it.
+    """
+    new_since, job = haul.window.new_since, haul.job
+    if new_since is None or not (job.watched or job.never_sent):
+        return new_since
+    opted = epoch(member.timestamp_opt) or epoch(member.timestamp_signup)
+    spans = [
+        new for since, until, new in job.never_sent if opted is not None and opted <= until and opted > (since or 0)
+    ]
+    return min([new_since, *spans, job.watched.get(member_id(member) or "", new_since)])
 
 
 def _leave_out(haul: Haul, member: Member, why: Skipped | Unsendable, contact: Contact | None = None) -> None:

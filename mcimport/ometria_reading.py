@@ -92,8 +92,8 @@ class Contacts:
         except RejectedError as error:
             raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
 
-    def contact(self, collection: str, contact_id: str) -> HeldContact | None:
-        """One contact by its id, read once, within the limit for reading; None where there is none.
+    def contact(self, collection: str, contact_id: str, *, is_twice: bool = True) -> HeldContact | None:
+        """One contact by its id, within the limit for reading; None where there is none, as was said twice.
 
         Whether Ometria answers for single contacts at all is not documented: the first 404 is only believed when
         another contact of the collection, one that was just listed, is found in the same way.
@@ -101,7 +101,9 @@ class Contacts:
         Raises UnknownContactError where that cannot be told; InterruptedRunError.
         """
         try:
-            return self._believed(collection, contact_id)
+            found = self._believed(collection, contact_id)
+            # A 404 has been seen, in passing, for everything at once.
+            return self._single(collection, contact_id) if found is None and is_twice else found
         except ServiceError as error:
             raise UnknownContactError(str(error), status=error.status) from None
 

@@ -68,7 +68,7 @@ def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
             found = _mended(survey, wish, found, house)
     runs.finish(task.state, run_id, "completed", costs=task.services.meter.take())
     _remember(task, found)
-    if wish.mend and not (found.refusal or found.unclear or found.unread or found.not_taken.count):
+    if wish.mend and not found.refusal and not found.left:
         lists.note_unchecked(task.state, task.row.id, None)
     return found
 

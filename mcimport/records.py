@@ -200,6 +200,7 @@ class Comparison:
         missing: on the list, not in Ometria.
         stale: in Ometria otherwise than they would be sent; `fields` counts in what.
         gone: opted in in Ometria, deleted from Mailchimp.
+        stale_consents: of the stale, how many differ in a consent.
         said_no: subscribed here, opted out in Ometria: a no that stands, and nothing to mend.
         foreign: in the collection, under no id of ours.
         agree: members whom Ometria holds as they would be sent.
@@ -221,6 +222,7 @@ class Comparison:
     stale: Difference = Difference()
     gone: Difference = Difference()
     said_no: Difference = Difference()
+    stale_consents: int = 0
     foreign: Difference = Difference()
     fields: Mapping[str, int] = field(default_factory=dict)
     agree: int = 0
@@ -245,9 +247,8 @@ class Comparison:
 
     @property
     def consents(self) -> int:
-        """Of these, how many would be opted in or out, or neither any more."""
-        said_no = self.said_no.count if self.is_opting_in else 0
-        return self.fields.get("consent", 0) + said_no
+        """Of these, of how many a consent would change, to mails or text messages, in whichever direction."""
+        return self.stale_consents + (self.said_no.count if self.is_opting_in else 0)
 
     @property
     def left(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mcimport.convert import is_contact_id
-from mcimport.models import Window
+from mcimport.models import Unsent, Window
 from mcimport.records import Letter, ListRow, Origin
 from mcimport.state import State, letters, runs
 from mcimport.windows import NEVER, NO_END, OVERLAP, carried_from
@@ -36,6 +36,17 @@ def watched(state: State, row: ListRow) -> dict[str, int]:
     theirs = [letter for letter in letters.open_of(state, row.id) if letter.member_id is not None]
     origins = _origins(state, theirs)
     return {letter.member_id or "": _new_since(row, origins[letter.first_run_id]) for letter in theirs}
+
+
+def never_sent(state: State, row: ListRow) -> tuple[Unsent, ...]:
+    """Finds the spans of open dead letters, and from when on an opt-in was new to the run that wrote each.
+
+    Who opted in there and changed since is in the letter's span no more, and was announced by nobody.
+    """
+    spans = [letter for letter in letters.open_of(state, row.id) if letter.member_id is None]
+    origins = _origins(state, spans)
+    found = ((one.since, one.until, _new_since(row, origins[one.first_run_id])) for one in spans)
+    return tuple((since, until, new) for since, until, new in found if until is not None and new != NEVER)
 
 
 def _origins(state: State, some: Iterable[Letter]) -> dict[int, Origin | None]:

@@ -207,7 +207,7 @@ class RunConverter:
         with self._lock:
             self._rules = replace(self._rules, has_sms=True)
             if self._convert is not None:
-                self._convert = make_converter(self._fields.read(), self._rules)
+                self._convert = self._made(self._fields.read())
 
     @property
     def has_sms(self) -> bool:

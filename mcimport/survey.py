@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from mcimport import windows
 from mcimport.account_lists import account_lists, by_key, listings_of
-from mcimport.compare import Due, Kind, names_of
+from mcimport.compare import CONSENTS, Due, Kind, names_of
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
@@ -151,14 +151,16 @@ class Survey:
 
     def _comparison(self) -> Comparison:
         fields: Counter[str] = Counter()
-        for bits, many in self.sides.stale_bits().items():
-            fields.update(dict.fromkeys(names_of(bits), many))
+        stale = {tuple(names_of(bits)): many for bits, many in self.sides.stale_bits().items()}
+        for names, many in stale.items():
+            fields.update(dict.fromkeys(names, many))
         tallies = self.sides.tallies(self.due)
         return Comparison(
             missing=self._difference("missing"),
             stale=self._difference("stale"),
             gone=self._difference("gone"),
             said_no=self._difference("said_no"),
+            stale_consents=sum(many for names, many in stale.items() if not CONSENTS.isdisjoint(names)),
             foreign=Difference(self.sides.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
             agree=tallies["agree"],

@@ -28,7 +28,7 @@ from mcimport.limits import Stop
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
 from mcimport.records import Letter, ListResult, ListRow, Permissions, Run
 from mcimport.remarks import NO_PERMISSION, words
-from mcimport.replaying import watched, windows_of
+from mcimport.replaying import never_sent, watched, windows_of
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Welcome, opted_in
 from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
@@ -286,6 +286,7 @@ def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Erra
         welcome=welcome,
         fields=task.fields(),
         watched=watched(task.state, task.row),
+        never_sent=never_sent(task.state, task.row),
         is_first=task.is_first_run(run),
         carried_until=task.row.sync_point,
         look_ups=allowance(),

@@ -460,3 +460,23 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     stop.at_once()
     assert reply.kind == "moved"
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", [(), ("--full",)], ids=["changes", "full"])
+def test_who_opted_in_in_the_span_of_a_letter_and_changed_since_is_announced(
+    stage: Stage, kind: tuple[str, ...]
+) -> None:
+    """They are in the letter's span no more; the run that finds them in its own sends the event that was never sent."""
+    importer = stage(size=60)
+    importer("sync")
+    importer.box.clock.advance(600)
+    new = joined(importer, "new")
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    assert importer("sync").code == 3
+    importer.box.clock.advance(600)
+    importer.box.audience().change(who=[new])
+    importer.box.clock.advance(600)
+    importer.box.knobs.fault = None
+    assert importer("sync", *kind).code == 0
+    assert is_announced(importer, new) == [True]
+    assert events(importer) == 1

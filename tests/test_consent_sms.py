@@ -316,6 +316,7 @@ def errand_of(client: Client, services: Services) -> Errand:
         welcome=Welcome(0, 0, ()),
         fields=FieldsInTime(services.mailchimp, key),
         watched={},
+        never_sent=(),
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),

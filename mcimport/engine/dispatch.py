@@ -276,6 +276,7 @@ class Dispatch:
             look_ups=self._look_ups_left,
             welcome_left=self._welcome_left,
             watched=dict(errand.watched),
+            never_sent=errand.never_sent,
             has_taken=errand.services.ometria.has_taken,
         )
 

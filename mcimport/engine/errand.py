@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.models import ContactRules, LookUps, Outcome, Page, Window
+from mcimport.models import ContactRules, LookUps, Outcome, Page, Unsent, Window
 from mcimport.run_converter import FieldsInTime, Welcome
 
 
@@ -19,7 +19,7 @@ class Errand:
 
     Attributes:
         services: this process's own.
-        watched: see `Job`.
+        watched, never_sent: see `Job`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
@@ -38,6 +38,7 @@ class Errand:
     welcome: Welcome
     fields: FieldsInTime
     watched: Mapping[str, int]
+    never_sent: tuple[Unsent, ...]
     is_first: bool
     carried_until: int | None
     look_ups: LookUps

@@ -42,6 +42,7 @@ class LocalEngine:
             rules=errand.rules,
             held=None if is_blind else HeldLookups(services.contacts, errand.carried_until, errand.look_ups),
             watched=errand.watched,
+            never_sent=errand.never_sent,
             meter=services.meter,
             trace=services.trace,
         )

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import Costs, LookUps, Outcome, SubscriptionEvents, Window
+from mcimport.models import Costs, LookUps, Outcome, SubscriptionEvents, Unsent, Window
 from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
@@ -51,7 +51,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         is_first, carried_until: see `Errand`.
         look_ups: how many members the run may still look up in Ometria.
         welcome_left: subscription events that the run may still cause.
-        watched: see `Job`.
+        watched, never_sent: see `Job`.
         has_taken: the account is known to take records.
     """
 
@@ -78,6 +78,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     look_ups: LookUps = LookUps()
     welcome_left: int = 0
     watched: dict[str, int] = {}
+    never_sent: tuple[Unsent, ...] = ()
     has_taken: bool = False
 
 

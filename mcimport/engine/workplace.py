@@ -236,6 +236,7 @@ class Workplace:
             rules=_rules(client, order),
             held=self._held(client, order, desk),
             watched=order.watched,
+            never_sent=order.never_sent,
             meter=services.meter,
             trace=services.trace,
         )

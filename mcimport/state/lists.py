@@ -205,6 +205,11 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
         "UPDATE lists SET new_since = ? WHERE id = ?",
         [text(_earliest("new_since", accepted or (old, known))), old.id],
     )
+    texts = permissions(old) | permissions(known)
+    state.write(
+        "UPDATE lists SET has_sms = ?, permissions = ? WHERE id = ?",
+        [max(old.has_sms, known.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
+    )
     if old.sync_point is not None and known.sync_point is not None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]

@@ -162,7 +162,7 @@ def span_of(request: Request) -> tuple[str, str] | None:
 
 
 def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
-    return [one for one in importer.box.requests if one.side == "ometria" and one.key == client["ometria_key"]]
+    return [one for one in importer.box.requests if one.path == "/push" and one.key == client["ometria_key"]]
 
 
 def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) -> bool:
