@@ -514,3 +514,45 @@ def test_an_sms_status_that_ometria_holds_is_remembered(stage: Stage) -> None:
     importer.box.overwrite([{"id": one, "email": "sms@example.com", "channels": {"sms": {"allow_marketing": True}}}])
     synced(importer)
     assert remembered(importer, "SELECT has_sms FROM lists") == [(1,)]
+
+
+def texted_but_out(importer: Importer, people: People) -> None:
+    """Ometria holds them as opted out of e-mail, and as agreed to text messages."""
+    importer.box.overwrite(
+        [
+            {
+                "id": contact_id(importer, one)[1],
+                "marketing_optin": OUT,
+                "phone_number": "+447911123456",
+                "channels": {"sms": {"allow_marketing": True}},
+            }
+            for one in people
+        ]
+    )
+
+
+def test_who_was_archived_since_is_texted_no_more(stage: Stage) -> None:
+    """Opted out of e-mail already is not enough, where Ometria still holds a yes to text messages."""
+    importer = stage(size=300)
+    gone = lost_after_a_sync(importer, 5)
+    texted_but_out(importer, gone)
+    synced(importer)
+    contacts = importer.box.contacts()
+    assert [contacts[contact_id(importer, one)]["channels"] for one in gone] == [
+        {"sms": {"allow_marketing": False}}
+    ] * 5
+
+
+def test_contacts_of_the_newest_are_found_where_the_oldest_were_left_out(stage: Stage) -> None:
+    """A list that was begun with `--since now` has only its newest in Ometria."""
+    importer = stage(size=300)
+    importer.box.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    synced(importer, "--since", "now")
+    later(importer)
+    new = importer.box.audience().add(email_address="new@example.com")
+    later(importer)
+    synced(importer)
+    assert importer.box.contacts()[contact_id(importer, new)]["marketing_optin"] == IN
+    lost(importer)
+    later(importer)
+    assert BEFORE in synced(importer).err

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import CONFIG, Importer, Stage
 
+from mcimport.http import Wire
+from mcimport.limits import Gate, Patience
+from mcimport.mailchimp import Mailchimp
+from mcimport.models import ContactRules, Converted, Member
+from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 from mcimport.sandbox.audience import Person
 from mcimport.sandbox.ledger import Request
 from mcimport.sandbox.people import ABSENT
@@ -542,3 +549,19 @@ def test_another_setting_is_noticed_and_a_full_sync_brings_everybody_up_to_date(
     assert "mapping changed" in importer("sync").err
     importer("sync", "--full")
     assert optin(importer, member) == (IN if line.endswith('""') else OUT)
+
+
+def test_the_first_sms_status_of_a_run_leaves_its_permissions_known(stage: Stage) -> None:
+    """What the members before showed counts for whoever comes after the one with the status, and for that one."""
+    box = stage(size=5).box
+    credentials = base64.b64encode(f"any:{box.mailchimp_key}".encode()).decode()
+    wire = Wire("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
+    mailchimp = Mailchimp(wire, Gate(10), Patience())
+    rules = ContactRules(box.list_key)
+    convert = RunConverter(mailchimp, FieldsInTime(mailchimp, box.list_key), rules, Welcome(0, 0, ()), print)
+    member = {"contact_id": "a1", "email_address": "ada@example.com", "status": "subscribed"}
+    given = {**member, "marketing_permissions": shown(Email=True)}
+    texted = {**member, "sms_subscription_status": "subscribed", "sms_phone_number": "+447911123456"}
+    made = [convert(msgspec.convert(one, Member)) for one in (given, texted, member)]
+    wire.close()
+    assert [one.contact.marketing_optin for one in made if isinstance(one, Converted)] == [IN, NEITHER, NEITHER]

@@ -510,3 +510,17 @@ def test_who_is_known_by_a_web_id_alone_is_mended_too(stage: Stage) -> None:
     assert named(importer) == {"sms": 1}
     check_mended(importer)
     assert of_texts(importer, ada) == (A, NO)
+
+
+def test_most_counts_the_consent_to_text_messages(stage: Stage) -> None:
+    """Whoever would be texted, or no more, is as many as somebody whose e-mail changes; their names are none."""
+    importer = stage(size=60)
+    people = [texted(importer, f"texted{number}") for number in range(20)]
+    settle(importer)
+    importer.configure(RECONCILING.replace("100%", "5%"))
+    for one in people:
+        overwrite(importer, one, channels=NO)
+    ended = importer(*MEND)
+    assert ended.code == 3
+    assert "the consent of 20 of" in ended.line["refusal"]
+    assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in people} == {False}

@@ -474,6 +474,18 @@ def test_of_two_keys_of_one_account_the_one_that_was_accepted_says_who_is_new(st
     assert lists.by_id(state, row.id).unchecked_at == T + 500
 
 
+def test_two_keys_of_one_account_remember_together_what_consent_depends_on(state: State, row: ListRow) -> None:
+    """Somebody has an SMS status under the new key alone, permissions were seen under both."""
+    renewed = lists.ensure(state, row.client, row.list_key, row.collection, "renewed")
+    lists.note_sms(state, renewed.id)
+    for one, texts in ((row, ("Email",)), (renewed, ("Direct mail", "Email"))):
+        runs.record(state, begin(state, one), Outcome(FIRST, pushed=1, permissions=texts))
+    lists.accept_key(state, row.client, "renewed")
+    joined = lists.by_id(state, row.id)
+    assert joined.has_sms
+    assert lists.permissions(joined) == {"Direct mail", "Email"}
+
+
 def test_a_renewed_key_takes_over_what_was_remembered_of_that_client_alone(state: State, row: ListRow) -> None:
     """Sync point and letters go on under the new key; another client's list stays where it is."""
     other = lists.ensure(state, "other", row.list_key, "mailchimp", row.destination)
