@@ -181,7 +181,7 @@ def test_a_worker_with_another_configuration_moves_nothing(crew: Crew, before: s
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 2
     assert words in ended.line["error"]
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    assert [one for one in importer.box.requests if one.path == "/push"] == []
 
 
 def with_broker(crew: Crew) -> None:
