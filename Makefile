@@ -36,7 +36,7 @@ test: lint
 	@$(MAKE) --no-print-directory --jobs=3 types advisories tests
 
 tests: $(VENV)/installed
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: lint types advisories
 

@@ -158,7 +158,7 @@ def test_a_dry_run_pushes_nothing_and_remembers_nothing(stage: Stage) -> None:
 
 def test_a_page_that_always_fails_is_named_in_a_dead_letter_and_all_others_arrive(stage: Stage) -> None:
     """A span that cannot be read ends with exit 3 and one letter, as small as could be found; the rest is in."""
-    importer = stage(size=8_000, broken=["5000-5002"])
+    importer = stage(size=4_000, broken=["2500-2502"])
     ended = importer("sync", importer.box.list_key, "--json")
     assert ended.code == 3
     assert ended.line["dead_letters"] >= 1
@@ -173,12 +173,12 @@ def test_a_page_that_always_fails_is_named_in_a_dead_letter_and_all_others_arriv
 
 def test_a_replay_brings_the_rest_also_when_the_list_has_moved(stage: Stage) -> None:
     """`dlq replay` delivers who is still in the span once the fault is gone; who left it comes with the next sync."""
-    importer = stage(size=8_000, broken=["5000-5002"])
+    importer = stage(size=4_000, broken=["2500-2502"])
     importer("sync", importer.box.list_key)
     lost = sorted(expected(importer) - carried(importer))
     importer.box.knobs.broken.clear()
     importer.box.audience().change(who=[lost[0]])
-    importer.box.audience().change(400)
+    importer.box.audience().change(200)
     ended = importer("dlq", "replay")
     assert ended.code == 0, ended.err
     assert set(lost[1:]) <= carried(importer)
