@@ -333,12 +333,8 @@ def taken_out(importer: Importer) -> None:
     importer.box.take_out(list(importer.box.contacts()))
 
 
-@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
-@pytest.mark.parametrize("kind", [(), ("--full",), ("--since", "3d")], ids=["changes", "full", "since"])
-def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
-    stage: Stage, kind: tuple[str, ...], command: tuple[str, ...]
-) -> None:
-    """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
+def failing(stage: Stage) -> tuple[Importer, Person, Person]:
+    """No push goes through, for somebody who was welcomed and changed since, and for somebody who is new."""
     importer = stage(size=60)
     importer("sync")
     importer.box.clock.advance(600)
@@ -349,6 +345,16 @@ def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
     late = joined(importer, "late")
     taken_out(importer)
     importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    return importer, early, late
+
+
+@pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
+@pytest.mark.parametrize("kind", [(), ("--full",), ("--since", "3d")], ids=["changes", "full", "since"])
+def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
+    stage: Stage, kind: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
+    importer, early, late = failing(stage)
     assert importer("sync", *kind).code == 3
     importer.box.knobs.fault = None
     assert carried(importer) == set()
@@ -360,16 +366,7 @@ def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
 
 def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(stage: Stage) -> None:
     """That version did not write down who was new: the beginning of the run says it."""
-    importer = stage(size=60)
-    importer("sync")
-    importer.box.clock.advance(600)
-    early = joined(importer, "early")
-    importer("sync")
-    importer.box.clock.advance(600)
-    importer.box.audience().change(who=[early])
-    late = joined(importer, "late")
-    taken_out(importer)
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    importer, early, late = failing(stage)
     assert importer("sync").code == 3
     importer.box.knobs.fault = None
     state(importer, "UPDATE windows SET new_since = NULL")

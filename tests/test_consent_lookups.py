@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 from conftest import CONFIG, Importer, Stage
+from test_engine import order
 
 from mcimport import held, ometria_reading
 from mcimport.config import load
-from mcimport.engine.orders import Order, sealed, settings_of
 from mcimport.engine.workplace import Workplace
 from mcimport.limits import Stop
-from mcimport.models import LookUps, Window
+from mcimport.models import LookUps
 from mcimport.sandbox.ledger import most_in_any_second
 from mcimport.times import iso
 
@@ -561,26 +560,6 @@ def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
 # ---- over workers elsewhere
 
 
-def page_order(importer: Importer, **changes: Any) -> Order:
-    """For the whole list of the importer's one client, as a coordinator would send it."""
-    client = load(config=importer.config, environ={}).clients["acme"]
-    made = Order(
-        kind="page",
-        id="one",
-        epoch=1,
-        memory="m",
-        reply_to="q",
-        client="acme",
-        list_key=importer.box.list_key,
-        run_id=1,
-        nonce="n",
-        seals=sealed(client, "n"),
-        settings=settings_of(client, importer.box.list_key, leader="acme"),
-        window=Window(number=0, sweep="listed", since=None, until=2_000_000_000),
-    )
-    return msgspec.structs.replace(made, **changes)
-
-
 def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
     """In all pages of a run together; what it has used goes back, and who could not be looked up is counted."""
     importer = stage(settling=0.0)
@@ -589,8 +568,8 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
         in_ometria(importer, one, OUT, email=one["email_address"])
     stop = Stop()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
-    order = page_order(importer, look_ups=LookUps(7, 0))
-    first, second = place.carry_out(order).outcome, place.carry_out(order).outcome
+    page = order(importer, look_ups=LookUps(7, 0))
+    first, second = place.carry_out(page).outcome, place.carry_out(page).outcome
     stop.at_once()
     assert first is not None
     assert second is not None
@@ -605,7 +584,7 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
     planted(importer, "pending")
     stop = Stop()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
-    reply = place.carry_out(page_order(importer, is_first=True, look_ups=LookUps(7, 7)))
+    reply = place.carry_out(order(importer, is_first=True, look_ups=LookUps(7, 7)))
     stop.at_once()
     assert reply.outcome is not None
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
@@ -617,7 +596,7 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(stage: Sta
     member = planted(importer, "unsubscribed")
     stop = Stop()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
-    place.carry_out(page_order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    place.carry_out(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.at_once()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

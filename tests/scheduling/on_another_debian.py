@@ -27,7 +27,7 @@ PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 OF_THIS_MACHINE = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs")
-CLONE = "/root/mcimport"
+CLONE = "/srv/mcimport"
 # First the folders of the kernel, then `$2` and so on: what of this machine is seen there, and cannot be written.
 ENTER = """\
 root=$1 command=$2; shift 2

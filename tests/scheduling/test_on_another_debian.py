@@ -8,7 +8,7 @@ from on_another_debian import make_room, paths_in, pip_here
 
 LISTED = """\
 :env:.find-links='{folder}/wheels'
-global.extra-index-url='file://{folder}/index/simple https://index.example/simple'
+global.extra-index-url='file://{folder}/packages/list https://packages.example/list'
 global.timeout='60'
 install.no-binary='one\\ntwo'
 """
@@ -16,7 +16,7 @@ install.no-binary='one\\ntwo'
 
 def test_pips_settings_go_in_with_the_folders_that_they_name(tmp_path: Path) -> None:
     """Wherever they come from: files become one file, variables stay such; of an index, what lies beside it, too."""
-    for name in ("wheels", "index/simple", "certificates"):
+    for name in ("wheels", "packages/list", "certificates"):
         (tmp_path / name).mkdir(parents=True)
     environment = {
         "PIP_FIND_LINKS": f"{tmp_path}/wheels",
@@ -28,12 +28,12 @@ def test_pips_settings_go_in_with_the_folders_that_they_name(tmp_path: Path) -> 
     assert found.settings["global"]["timeout"] == "60"
     assert found.settings["install"]["no-binary"] == "one\ntwo"
     assert sorted(found.variables) == ["PIP_FIND_LINKS", "SSL_CERT_DIR"]
-    assert found.paths == {tmp_path / "wheels", tmp_path / "index", tmp_path / "certificates"}
+    assert found.paths == {tmp_path / "wheels", tmp_path / "packages", tmp_path / "certificates"}
 
 
 def test_what_is_no_path_of_this_machine_is_left_alone(tmp_path: Path) -> None:
     """Addresses, words, what is not there; and never the whole disk."""
-    assert paths_in(f"https://index.example/simple on {tmp_path}/missing file:///simple relative/path /") == set()
+    assert paths_in(f"https://packages.example/list on {tmp_path}/missing file:///list relative/path /") == set()
 
 
 def test_a_mount_finds_a_folder_for_a_folder_and_a_file_for_a_file(tmp_path: Path) -> None:
