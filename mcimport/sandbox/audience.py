@@ -30,6 +30,7 @@ from mcimport.sandbox.people import (
     moved_address,
     permissions_of,
     unique_email_id,
+    with_own,
 )
 
 LISTED = "listed"
@@ -48,6 +49,7 @@ _CROWD = 3000
 _CROWD_SHARE = 0.15
 _UNKNOWN_OPT_IN = 0.01
 _SIGNED_UP_BY_FORM = 0.6
+_KEPT = 10_000  # inventions kept, some 60 MB: to invent somebody anew costs more than to write them
 
 
 class Person(dict[str, Any]):
@@ -139,6 +141,7 @@ class Audience:
         self._chance = random.Random(f"{knobs.seed}/{list_key}")
         self._aliases: dict[str, int] = {}
         self._hashes: dict[str, int] | None = None
+        self._invented: dict[int, tuple[Sequence[str], dict[str, Any]]] = {}
         self._moves = 0
         self._next = size
         self._settle(size)
@@ -192,7 +195,19 @@ class Audience:
     def person(self, number: int) -> Person:
         """Raises KeyError for somebody who was deleted."""
         with self.lock:
-            return Person(number, invent(self.identity, self.rows[number], self.knobs.permissions))
+            row = self.rows[number]
+            return Person(number, with_own(row, self._invention(row)))
+
+    def _invention(self, row: Row) -> dict[str, Any]:
+        """Nobody changes what is in it: it is handed out again until something happens to the member."""
+        texts = self.knobs.permissions
+        known = self._invented.get(row.number)
+        if known is not None and known[0] == texts:
+            return known[1]
+        invented = invent(self.identity, row, texts)
+        if len(self._invented) < _KEPT:
+            self._invented[row.number] = texts, invented
+        return invented
 
     def find(self, key: str) -> Person | None:
         """By MD5 of the lowercased address, by the address, or by contact_id, as the API finds a single member."""
@@ -382,6 +397,7 @@ class Audience:
         self._tell(row.number)
 
     def _tell(self, number: int) -> None:
+        self._invented.pop(number, None)
         for listener in self.when_changed:
             listener(number)
 

@@ -146,8 +146,7 @@ async def _contact(call: Call) -> Response:
     store = _store(call)
     if not call.world.knobs.single_contacts:
         return await _nothing(call)
-    store.settle()
-    contact = store.contacts().get((call.part("collection"), call.part("contact_id")))
+    contact = store.contact((call.part("collection"), call.part("contact_id")))
     return _refuse(404, "There is no such contact.") if contact is None else json(contact)
 
 

@@ -282,7 +282,7 @@ def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
 
 
 def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
-    """All that the real API tells of a member, but its `_links` (see `links`).
+    """All that the real API would tell of a member to whom nothing was done by hand, but its `_links` (see `writing`).
 
     A long function: one line a field, in the order in which the API writes them.
     """
@@ -325,10 +325,14 @@ def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) ->
         del member["unsubscribe_reason"]
     if _chance(roll, 0.02):  # an old account
         del member["contact_id"]
-    if row.own:
-        member.update(row.own)
-        member = {field: value for field, value in member.items() if value is not ABSENT}
     return member
+
+
+def with_own(row: Row, invented: dict[str, Any]) -> dict[str, Any]:
+    """The member with what was set by hand or by a change."""
+    if not row.own:
+        return invented
+    return {field: value for field, value in (invented | row.own).items() if value is not ABSENT}
 
 
 def unique_email_id(address: str) -> str:

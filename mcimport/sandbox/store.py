@@ -82,6 +82,11 @@ class Store:
             self.settle(everything=settled)
             return {key: dict(contact) for key, contact in self._contacts.items()}
 
+    def contact(self, key: ContactKey) -> Contact | None:
+        with self._lock:
+            self.settle()
+            return self._contacts.get(key)
+
     def mailable(self) -> set[str]:
         """The addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
         consents: dict[str, set[object]] = {}
