@@ -185,7 +185,7 @@ def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(stag
 @pytest.mark.parametrize("fault", ["401", "403"])
 def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str, side: str) -> None:
     """A key revoked in the middle of a run ends it with exit 1; the sync point stays, the next run goes on."""
-    importer = stage(size=4_000)
+    importer = stage(size=2_000)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
     ended = importer("sync", "--json")
@@ -200,7 +200,7 @@ def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str,
 
 def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     """A service that is down is not answered with a table full of letters: exit 1, resumable."""
-    importer = stage(size=8_000)
+    importer = stage(size=4_000)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
     ended = importer("sync", "--json")

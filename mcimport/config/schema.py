@@ -189,9 +189,12 @@ UrlSetting = Annotated[SecretStr | None, Field(description='"env:NAME", "file:PA
 
 
 class Table(BaseModel):
-    """`strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own words would show a key."""
+    """`strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own words would show a key.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    `defer_build`: only the whole configuration is built, when one is read, and not each table of it on import.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Mailchimp(Table):
