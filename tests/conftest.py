@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import passing
 import pytest
 import typer.main
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,8 @@ from mcimport.sandbox.server import Sandbox
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+passing.install()
 
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
@@ -112,7 +115,7 @@ class Importer:
 
     def command(self, *arguments: str) -> list[str]:
         """As a shell would start it."""
-        return [sys.executable, "-m", "mcimport", *self._options(), *arguments]
+        return passing.program([*self._options(), *arguments])
 
     def __call__(self, *arguments: str) -> Ended:
         """In this process: what `mcimport ARGUMENTS` does, says and answers."""
@@ -134,7 +137,7 @@ class Importer:
         `bare`: without the options that lead to this importer's settings and state.
         """
         ended = subprocess.run(
-            [sys.executable, "-m", "mcimport", *arguments] if bare else self.command(*arguments),
+            passing.program(arguments) if bare else self.command(*arguments),
             capture_output=True,
             text=True,
             check=False,
@@ -217,7 +220,10 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             importer.configure()
             return importer
 
-        yield make
+        try:
+            yield make
+        finally:
+            passing.reset()
 
 
 def somebody_elses_mistake(importer: Importer) -> None:
@@ -231,6 +237,18 @@ def somebody_elses_mistake(importer: Importer) -> None:
     )
     assert answer.is_success
     importer.box.push_errors()  # when it has been validated
+
+
+def takes_one_push_more(importer: Importer, *, ago: int = 1_100) -> None:
+    """Ometria takes one record, of somebody who changed so many seconds ago, and then breaks each connection.
+
+    Something got through, so what did not is a dead letter; a run of which nothing gets through fails instead.
+    """
+    importer.config.write_text(importer.config.read_text() + "ometria.batch = 1\n")
+    audience, pushes = importer.box.audience(), iter(range(1_000_000))
+    old = "2020-01-01T00:00:00+00:00"
+    audience.add(email_address="old@example.com", at=importer.box.clock.second() - ago, timestamp_opt=old)
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
 
 
 def carried(importer: Importer) -> set[str]:

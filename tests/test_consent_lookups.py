@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, Stage
+from passing import time_passes
 from test_engine import order
 
 from mcimport import held, ometria_reading
@@ -43,7 +44,7 @@ def last_change(importer: Importer, member: Any) -> str:
 
 def become(importer: Importer, member: Any, status: str, **fields: Any) -> None:
     """A later change, as Mailchimp dates it."""
-    importer.box.clock.advance(100)
+    time_passes(100)
     audience = importer.box.audience()
     audience.change(who=[member])
     audience.edit_unseen(member, status=status, **fields)
@@ -133,7 +134,7 @@ def test_a_former_yes_does_not_outlive_its_status(stage: Stage, status: str) -> 
 def test_who_is_not_in_ometria_comes_to_be_there_as_neither(stage: Stage) -> None:
     """A 404 is believed where another contact is found in the same way."""
     importer, _ = synced(stage)
-    importer.box.clock.advance(100)
+    time_passes(100)
     new = planted(importer, "pending")
     ended = importer("sync")
     assert (ended.code, contact_of(importer, new)["marketing_optin"]) == (0, NEITHER)
@@ -181,7 +182,7 @@ def test_so_many_are_looked_up_in_a_run_and_no_more(stage: Stage, monkeypatch: p
     for one in members:
         in_ometria(importer, one, OUT)
         become(importer, one, "pending")
-    importer.box.clock.advance(100)
+    time_passes(100)
     importer.box.clear_requests()
     ended = importer("sync")
     assert len(looked_up(importer)) == 7
@@ -221,7 +222,7 @@ def test_a_run_whose_changed_members_are_subscribed_asks_nothing(stage: Stage) -
     importer, member = synced(stage)
     for _ in range(2):  # the first of them reads once more what lies shortly before the sync point
         importer.box.clear_requests()
-        importer.box.clock.advance(1_000)
+        time_passes(1_000)
         assert importer("sync").code == 0
     assert {one.side for one in importer.box.requests} == {"mailchimp"}
     become(importer, member, "subscribed")
@@ -237,7 +238,7 @@ def test_look_ups_keep_the_limit_for_reading(stage: Stage) -> None:
     importer.configure(CONFIG.replace("reads_per_second = 1000", "reads_per_second = 5") + "mailchimp.window = 3\n")
     for one in members:
         become(importer, one, "pending")
-    importer.box.clock.advance(100)
+    time_passes(100)
     importer.box.clear_requests()
     assert importer("sync").code == 0
     reads = [one for one in importer.box.requests if one.side == "ometria" and one.method == "GET"]
@@ -322,7 +323,7 @@ def test_a_full_sync_does_not_date_anew_whoever_was_carried_before(stage: Stage)
     """Nobody has to be asked for that: what changed up to the sync point was carried with its time."""
     importer = stage(settling=0.0)
     member = planted(importer, "unsubscribed")
-    importer.box.clock.advance(1_000)
+    time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, OUT, timestamp_unsubscribed="2020-01-01T00:00:00+00:00", firstname="Former")
     importer.box.clear_requests()
@@ -365,7 +366,7 @@ def test_a_no_whose_first_delivery_failed_is_replayed_with_its_time(stage: Stage
     """The sync point has passed it by then, but nobody carried it."""
     importer, member = synced(stage)
     become(importer, member, "unsubscribed")
-    importer.box.clock.advance(1_000)
+    time_passes(1_000)
     importer.box.knobs.rejects = {key_of(importer, member)[1]}
     assert importer("sync").code == 3
     importer.box.knobs.rejects = set()
@@ -427,7 +428,7 @@ def test_who_is_too_large_and_neither_loses_a_yes_and_keeps_a_no(stage: Stage, b
 def test_who_is_too_large_and_neither_does_not_come_to_be_in_ometria(stage: Stage) -> None:
     """There is nothing to take back."""
     importer, _ = synced(stage)
-    importer.box.clock.advance(100)
+    time_passes(100)
     new = planted(importer, "pending", **LARGE)
     assert importer("sync").code == 3
     assert key_of(importer, new) not in importer.box.contacts()
@@ -458,7 +459,7 @@ def test_a_no_without_an_address_is_not_sent_of_whom_ometria_does_not_have(stage
     planted(importer)
     never = [planted(importer, "unsubscribed", email_address="nobody at all")]
     assert importer("sync").code == 3
-    importer.box.clock.advance(100)
+    time_passes(100)
     never.append(planted(importer, "unsubscribed", email_address="nobody either"))
     assert importer("sync").code == 3
     asked_for = {one for request in importer.box.requests for one in request.ids}
@@ -535,7 +536,7 @@ def test_a_mend_sends_the_no_of_who_cannot_be_sent_whole_with_the_address(stage:
     """As a sync does, for whom no sync meets again."""
     importer, member = synced(stage)
     importer.configure("[reconcile]\nsettling = 0\n\n" + CONFIG + f"ometria.force_optin = {force}\n")
-    importer.box.clock.advance(1_000)
+    time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, IN, email="former@example.com")
     importer.box.audience().edit_unseen(member, status="unsubscribed", **LARGE)
@@ -548,7 +549,7 @@ def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
     """Whoever is stale and neither is looked up before they are pushed."""
     importer, member = synced(stage)
     importer.configure("[reconcile]\nsettling = 0\n\n" + CONFIG)
-    importer.box.clock.advance(1_000)
+    time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, OUT, firstname="Former")
     importer.box.audience().edit_unseen(member, status="pending", merge_fields={"FNAME": "Later"})

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import CONFIG, Importer, Stage
+from passing import time_passes
 
 from mcimport.http import Wire
 from mcimport.limits import Gate, Patience
@@ -227,7 +228,7 @@ def test_permissions_that_were_switched_off_are_needed_no_more(stage: Stage) -> 
     importer("sync")
     assert optin(importer, member) == NEITHER
     importer.box.knobs.permissions = ()
-    importer.box.clock.advance(120)
+    time_passes(120)
     importer.box.audience().change(who=[member])
     importer.box.audience().edit_unseen(member, marketing_permissions=[])
     assert importer("sync").code == 0
@@ -241,16 +242,16 @@ def test_a_permission_that_is_withdrawn_takes_the_opt_in_back_and_one_that_is_gi
     """With the next sync, where it moves `last_changed`."""
     importer = stage(size=40, permissions=(EMAIL, POST))
     audience = importer.box.audience()
-    importer.box.clock.advance(300)
+    time_passes(300)
     member = plant(importer, "ada", shown(Email=True, Direct_Mail=True))
     importer("sync")
     assert optin(importer, member) == IN
-    importer.box.clock.advance(120)
+    time_passes(120)
     audience.withdraw(who=[member])
     importer("sync")
     assert optin(importer, member) == NEITHER
     assert held(importer, member)["properties"]["mailchimp_permissions"] == [POST]
-    importer.box.clock.advance(120)
+    time_passes(120)
     audience.permit(who=[member])
     importer("sync")
     assert optin(importer, member) == IN
@@ -267,7 +268,7 @@ def test_reconcile_sees_a_withdrawal_that_moved_nothing_and_mends_it(stage: Stag
     audience = importer.box.audience()
     member = plant(importer, "ada", shown(Email=True, Direct_Mail=True))
     plant(importer, "never", shown(Email=False, Direct_Mail=True))
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer("sync")
     assert importer("reconcile").code == 0
     audience.withdraw(who=[member])
@@ -285,7 +286,7 @@ def test_reconcile_opts_nobody_in_who_cannot_be_sent_and_gave_no_permission(stag
     importer.configure(RECONCILING)
     member = plant(importer, "ada", shown(Email=True))
     plant(importer, "other", shown(Email=True))
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer("sync")
     importer.box.audience().edit_unseen(member, email_address="no address", marketing_permissions=shown(Email=False))
     ended = importer(*MEND)
@@ -301,7 +302,7 @@ def test_another_listing_without_the_permission_keeps_no_opt_in_of_one_that_is_g
     twin = plant(importer, "ada2", shown(Email=True))
     for number in range(40):
         plant(importer, f"m{number}", shown(Email=True))
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer("sync")
     importer.box.audience().edit_unseen(twin, email_address="ada@example.com", marketing_permissions=shown(Email=False))
     importer.box.audience().delete(who=[gone])
@@ -363,7 +364,7 @@ def test_a_permission_that_was_renamed_is_noticed_by_the_next_sync(stage: Stage)
     assert importer("sync").code == 0
     for one in members:
         importer.box.audience().edit_unseen(one, marketing_permissions=shown(Newsletter=True))
-    importer.box.clock.advance(120)
+    time_passes(120)
     importer.box.audience().change(who=members[:1])
     ended = importer("sync")
     assert ended.code == 2
@@ -377,7 +378,7 @@ def test_one_member_with_other_permissions_is_no_misspelling(stage: Stage) -> No
     gave = plant(importer, "gave", shown(Email=True))
     importer("sync")
     before = census_requests(importer)
-    importer.box.clock.advance(120)
+    time_passes(120)
     odd = [plant(importer, f"odd{number}", shown(**{f"Text{number}": True})) for number in range(5)]
     assert importer("sync").code == 0
     assert {optin(importer, one) for one in odd} == {NEITHER}

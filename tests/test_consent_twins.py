@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from conftest import Importer, Stage
+from passing import time_passes
 from test_reconcile import IN, MEND, NEITHER, OUT, of_ours
 
 from mcimport.sandbox.audience import Audience, Person
@@ -96,7 +97,7 @@ class Account:
     def sync(self) -> None:
         """Until everybody who was added is beyond the sync point."""
         for _ in range(2):
-            self.importer.box.clock.advance(300)
+            time_passes(300)
             assert self.importer("sync").code == 0
 
     def deleted(self) -> None:

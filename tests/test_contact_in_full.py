@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
+from passing import time_passes
 
 from mcimport.convert import MAPPING, encode_contact, make_converter
 from mcimport.http import Wire
@@ -68,7 +69,7 @@ def test_tags_are_fetched_within_the_connection_limit(stage: Stage) -> None:
     for number in range(120):
         importer.box.audience().add(email_address=f"m{number}@example.com", **tagged(60))
     importer.configure(CONFIG + "mailchimp.window = 20\n")
-    importer.box.clock.advance(60)
+    time_passes(60)
     assert importer("sync").code == 0
     assert len(asked(importer, "/tags")) == 120
     assert importer.box.most_open() <= 10
@@ -180,7 +181,7 @@ def test_new_subscribers_are_welcomed_and_counted_in_the_summary(stage: Stage) -
     """Who opted in after the first sync began is sent with the time, once; the summary says how many there were."""
     importer = stage(size=300)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(12) if one["status"] == "subscribed" and one["email_address"]]
     ended = importer("sync", "--json")
     assert ended.line["subscription_events"] == len(new) > 0
@@ -192,7 +193,7 @@ def test_who_comes_back_from_the_archive_is_not_welcomed_afresh(stage: Stage) ->
     """Their `timestamp_opt` is as old as it was."""
     importer = stage(size=500)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     importer.box.audience().come_back(8)
     ended = importer("sync", "--json")
     assert ended.line["contacts_pushed"] >= 8
@@ -205,11 +206,11 @@ def test_more_events_than_the_welcome_limit_are_none(stage: Stage, limit: int, *
     importer = stage(size=300)
     importer.configure(CONFIG + f"ometria.welcome_limit = {limit}\nmailchimp.window = 20\n")
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     now = importer.box.clock.second()
     for number in range(60):
         importer.box.audience().add(email_address=f"m{number}@example.com", timestamp_opt=iso(now))
-    importer.box.clock.advance(60)
+    time_passes(60)
     ended = importer("sync", "--json")
     assert ended.code == 0
     assert importer.box.welcomes().total() == (60 if is_caused else 0)
@@ -225,7 +226,7 @@ def test_a_silenced_run_ends_together_with_what_it_keeps_from_being_announced_la
     importer = stage(size=20)
     importer.configure(CONFIG + "ometria.welcome_limit = 50\n")
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     imported(importer, 60)
     with closing(sqlite3.connect(importer.db)) as state:
         state.execute("CREATE TRIGGER dies BEFORE UPDATE OF new_since ON lists BEGIN SELECT RAISE(ABORT, 'died'); END")
@@ -243,7 +244,7 @@ def imported(importer: Importer, count: int, **fields: Any) -> None:
     for number in range(count):
         own = {"email_address": f"f{number}@example.com", "timestamp_opt": now, "timestamp_signup": now}
         importer.box.audience().add(**own | fields)
-    importer.box.clock.advance(3_600)
+    time_passes(3_600)
 
 
 AT_MOST_50 = CONFIG + "ometria.welcome_limit = 50\n"
@@ -253,10 +254,10 @@ def welcomed_of_a_file_left_out(importer: Importer, *later: str) -> int:
     """`--since now` leaves an imported file out on purpose; what does a later sync make of it?"""
     importer.configure(AT_MOST_50)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     imported(importer, 80)
     importer("sync", "--since", "now")
-    importer.box.clock.advance(86_400)
+    time_passes(86_400)
     assert importer("sync", *later).code == 0
     return importer.box.welcomes().total()
 
@@ -272,12 +273,12 @@ def test_letters_that_are_taken_along_are_counted_too(stage: Stage) -> None:
     importer = stage(size=200)
     importer.configure(AT_MOST_50 + "mailchimp.window = 30\n")
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     imported(importer, 80)
     importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
     assert importer("sync").code in (1, 3)
     importer.box.knobs.fault = None
-    importer.box.clock.advance(3_600)
+    time_passes(3_600)
     for _ in range(3):
         importer("sync")
     assert carried(importer) == expected(importer)
@@ -292,13 +293,13 @@ def test_what_a_run_did_not_announce_is_not_announced_by_its_letters_or_the_over
     importer = stage(size=200)
     importer.configure(AT_MOST_50 + "mailchimp.window = 30\n")
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     imported(importer, 80)
-    importer.box.clock.advance(-3_570)  # so that the next run's overlap holds some of them
+    time_passes(-3_570)  # so that the next run's overlap holds some of them
     importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
     importer("sync")
     importer.box.knobs.fault = None
-    importer.box.clock.advance(60)
+    time_passes(60)
     importer(*later)
     importer("sync")
     assert importer("sync").code == 0
@@ -315,16 +316,16 @@ def test_who_was_never_sent_is_still_new_when_they_are(stage: Stage, later: tupl
     """A new subscriber whom Ometria refused at first: welcomed when they are taken, though the sync point moved on."""
     importer = stage(size=100)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     new = importer.box.audience().add(email_address="new@example.com")
     refuses(importer, new)
-    importer.box.clock.advance(60)
+    time_passes(60)
     assert importer("sync").code == 3
     refuses(importer)
-    importer.box.clock.advance(7_200)
+    time_passes(7_200)
     importer("sync")
     importer.box.audience().change(who=[new])
-    importer.box.clock.advance(60)
+    time_passes(60)
     assert importer("sync", *later).code == 0
     assert importer.box.welcomes().total() == 1
     assert importer("dlq", "list", "--json").lines == []
@@ -336,14 +337,14 @@ def test_a_replay_of_one_new_subscriber_welcomes_them(stage: Stage) -> None:
     importer.configure(AT_MOST_50)
     importer("sync")
     for _ in range(3):
-        importer.box.clock.advance(600)
+        time_passes(600)
         imported(importer, 30)
         importer("sync")
     before = importer.box.welcomes().total()
     assert before == 90
     late = importer.box.audience().add(email_address="late@example.com")
     importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
-    importer.box.clock.advance(3_600)
+    time_passes(3_600)
     assert importer("sync").code == 3
     importer.box.knobs.rejects = set()
     assert importer("dlq", "replay").code == 0
@@ -356,7 +357,7 @@ def test_no_more_than_the_limit_are_welcomed_whatever_is_counted(stage: Stage, k
     importer = stage(size=200)
     importer.configure(AT_MOST_50)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     imported(importer, 80, **({} if knobs else {"timestamp_opt": ""}))
     for name, value in knobs.items():
         setattr(importer.box.knobs, name, value)
@@ -379,7 +380,7 @@ def test_a_small_run_is_not_counted(stage: Stage) -> None:
     """Fewer members than the limit cannot cause more events than it: no request for that."""
     importer = stage(size=300)
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     importer.box.audience().join(5)
     importer.box.clear_requests()
     importer("sync")
@@ -421,7 +422,7 @@ def test_the_lists_fields_are_read_once_a_run(stage: Stage) -> None:
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync")
     assert len(asked(importer, "/merge-fields")) == 1
-    importer.box.clock.advance(600)
+    time_passes(600)
     importer("sync")
     importer.box.clear_requests()
     importer("sync")
@@ -441,7 +442,7 @@ def test_an_interest_that_was_added_meanwhile_is_read_anew_once(stage: Stage) ->
         if request.path.endswith("/interests"):
             importer.box.knobs.more_interests = {"5e11": "Sales"} if len(asked(importer, "/merge-fields")) > 1 else {}
 
-    importer.box.clock.advance(60)
+    time_passes(60)
     importer.box.knobs.fault = adds_it
     ended = importer("sync")
     assert ended.code == 0
@@ -644,7 +645,7 @@ def test_preview_says_how_many_subscription_events_the_next_sync_would_cause(sta
     words = "Subscription events that the next sync would cause (each can start a welcome campaign): "
     assert f"{words}0\n" in importer("preview", importer.box.list_key).out
     importer("sync")
-    importer.box.clock.advance(600)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(12) if one["status"] == "subscribed"]
     assert f"{words}{len(new)}\n" in importer("preview", importer.box.list_key).out
     document = importer("preview", importer.box.list_key, "--json").lines[-1]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from conftest import CLIENT, Ear, Ended, Importer, Stage, several
+from passing import time_passes
 
 HOUR = 3_600
 
@@ -37,7 +38,7 @@ class Operator:
 
     def an_hour_passes(self) -> Ended:
         """What cron's line does."""
-        self.importer.box.clock.advance(HOUR)
+        time_passes(HOUR)
         return self.types("sync", "--quiet", "--log-format", "logfmt")
 
     def listed(self, name: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected, somebody_elses_mistake
+from passing import time_passes
 
 from mcimport.sandbox.audience import Person
 
@@ -63,7 +64,7 @@ def test_there_is_one_open_letter_a_member_and_it_moves_with_them(stage: Stage) 
     importer.box.knobs.rejects = {contact_of(importer, bad)}
     importer("sync")
     (before,) = open_letters(importer)
-    importer.box.clock.advance(120)
+    time_passes(120)
     importer.box.audience().change(who=[bad])
     assert importer("sync").code == 3
     (after,) = open_letters(importer)
@@ -105,7 +106,7 @@ def test_a_replay_finds_a_member_who_left_the_letters_second(stage: Stage, what:
     importer.box.knobs.rejects = {contact_of(importer, bad)}
     importer("sync")
     importer.box.knobs.rejects = set()
-    importer.box.clock.advance(60)
+    time_passes(60)
     audience = importer.box.audience()
     move = {"changed": audience.change, "was archived": audience.leave, "changed address": audience.move_address}[what]
     (moved,) = move(who=[bad])

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from conftest import Importer, Stage, carried, expected
+from passing import time_passes
 
 from mcimport.sandbox.audience import People
 
@@ -28,7 +29,7 @@ def pushed_ids(importer: Importer) -> list[str]:
 def quiet_hour(importer: Importer) -> None:
     """Time passes until the overlap does not repeat anybody any more."""
     importer("sync", "--quiet")
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer("sync", "--quiet")
     importer.box.clear_requests()
 
@@ -105,7 +106,7 @@ def test_since_now_on_a_list_with_a_sync_point_says_what_is_left_out(stage: Stag
 def test_since_now_imports_nobody_and_the_next_sync_only_what_changed(stage: Stage) -> None:
     """`--since now` moves the sync point alone; what changes afterwards is all that the next sync brings."""
     importer = stage(size=2_000)
-    importer.box.clock.advance(600)
+    time_passes(600)
     assert importer("sync", "--since", "now").code == 0
     assert carried(importer) == set()
     changed = ids(importer.box.audience().change(9))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import Importer, Stage, several
+from passing import time_passes
 
 from mcimport.sandbox.ledger import Request
 
@@ -137,7 +138,7 @@ def test_an_idle_list_starts_no_workers(stage: Stage, monkeypatch: pytest.Monkey
 
     importer = stage(size=3_000)
     importer("sync")
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer("sync")
     importer.box.clear_requests()
     started: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import CONFIG, Importer, Stage, carried
+from passing import time_passes
 
 from mcimport.sandbox.audience import Audience, Person
 from mcimport.sandbox.ledger import Request
@@ -49,7 +50,7 @@ def agree_once_quiet(importer: Importer) -> None:
     """After a last sync everybody on the list is in Ometria as they are today, and nobody is opted in who is not."""
     importer.box.knobs.on_page = importer.box.knobs.after_page = importer.box.knobs.fault = None
     importer.box.knobs.churn = 0
-    importer.box.clock.advance(10)
+    time_passes(10)
     assert importer("sync").code == 0
     held = {key[1].split("-", 1)[1]: contact for key, contact in importer.box.contacts().items()}
     for one in importer.box.audience().members:
@@ -187,7 +188,7 @@ def test_no_date_at_all_is_answered_with_this_machines_clock_and_a_warning(stage
     ended = importer("sync")
     assert ended.code == 0
     assert "no clock" in ended.err
-    importer.box.clock.advance(330)
+    time_passes(330)
     agree_once_quiet(importer)
 
 

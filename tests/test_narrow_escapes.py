@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conftest import CONFIG, Stage, carried, expected
+from passing import time_passes
 
 from mcimport.sandbox.audience import Audience
 from mcimport.sandbox.ledger import Request
@@ -12,9 +13,9 @@ def test_a_glance_that_counts_nobody_is_not_an_empty_sweep(stage: Stage) -> None
     """A first page that cannot be read, and a count that lies low: a letter, not "nothing changed"."""
     importer = stage(size=50)
     importer("sync")
-    importer.box.clock.advance(3_600)
+    time_passes(3_600)
     importer.box.audience().join(6)
-    importer.box.clock.advance(300)
+    time_passes(300)
     importer.box.knobs.broken = ["50"]
     importer.box.knobs.count_lies = -6
     assert importer("sync").code == 3
@@ -30,7 +31,7 @@ def test_a_member_who_changes_while_they_are_looked_up_does_not_end_the_window(s
     audience = importer.box.audience()
     start = importer.box.clock.second() - 86_400
     people = [audience.crowd(1, start + 10 * number)[0] for number in range(40)]
-    importer.box.clock.advance(5)
+    time_passes(5)
     importer.box.knobs.broken = ["0"]
 
     def change_once(_: Audience) -> None:
@@ -47,7 +48,7 @@ def test_a_member_who_changes_while_they_are_looked_up_does_not_end_the_window(s
     importer.box.knobs.fault = at_the_look_up
     assert importer("sync").code == 3
     importer.box.knobs.broken = []
-    importer.box.clock.advance(10)
+    time_passes(10)
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -65,7 +66,7 @@ def test_a_failed_full_sync_under_a_renewed_key_does_not_become_the_lists_memory
     importer = stage(size=50)
     importer("sync")
     leaver = importer.box.audience().with_status("subscribed")[0]
-    importer.box.clock.advance(30)
+    time_passes(30)
     importer.box.audience().leave(who=[leaver])
     importer.box.renew_ometria_key(importer.box.ometria_key, "f" * 32)
     importer.box.ometria_key = "f" * 32
@@ -84,7 +85,7 @@ def test_a_full_sync_that_fails_at_its_first_page_leaves_the_unfinished_run_pend
     importer = stage(size=600)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync", "--since", "now")
-    importer.box.clock.advance(5)
+    time_passes(5)
     importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth >= 2 else None
     assert importer("sync", "--since", "2000-01-01").code == 1
     importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/members") else None
@@ -99,7 +100,7 @@ def test_a_slow_ometria_in_a_crowded_second_is_not_taken_for_a_slow_page(stage: 
     importer = stage()
     second = importer.box.clock.second() - 86_400
     importer.box.audience().crowd(1_500, second)
-    importer.box.clock.advance(5)
+    time_passes(5)
     importer.box.knobs.fault = lambda one: "504" if one.path.endswith("/push") and one.nth >= 12 else None
     assert importer("sync").code == 3
     pages = [one for one in importer.box.requests if one.path.endswith("/members") and one.count > 1]
@@ -117,7 +118,7 @@ def test_a_member_who_cannot_be_looked_up_costs_the_replay_of_that_letter_alone(
     member = audience.crowd(1_200, importer.box.clock.second() - 86_400)[5]
     name = str(member.get("contact_id") or member["web_id"])
     importer.box.knobs.rejects = {f"{importer.box.list_key}-{name}"}
-    importer.box.clock.advance(5)
+    time_passes(5)
     assert importer("sync").code == 3
     importer.box.knobs.rejects = set()
     audience.change(who=[member])
@@ -169,7 +170,7 @@ def test_a_member_who_breaks_pages_is_not_hidden_by_an_order_that_changes(stage:
     importer = stage(unstable_order=True)
     importer.configure(CONFIG + "mailchimp.window = 10\n")
     importer.box.audience().crowd(60, importer.box.clock.second() - 86_400)
-    importer.box.clock.advance(5)
+    time_passes(5)
     importer.box.knobs.broken = ["30"]
     assert importer("sync").code == 3
     assert len(expected(importer) - carried(importer)) == 1

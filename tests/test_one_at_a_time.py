@@ -6,6 +6,7 @@ import os
 
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
+from passing import time_passes
 
 from mcimport.state import hold
 
@@ -183,7 +184,7 @@ def outage(importer: Importer, side: str, hours: int) -> list[int]:
         for key in importer.lists:
             importer.box.audience(key).change(4)
         codes.append(importer("sync", "--quiet").code)
-        importer.box.clock.advance(3_600)
+        time_passes(3_600)
     importer.box.knobs.fault = None
     return codes
 
@@ -197,7 +198,7 @@ def test_an_outage_of_three_hours_heals_itself(stage: Stage, side: str) -> None:
     importer.lists = [importer.box.list_key, *more]
     importer.configure(CONFIG.replace('["{list_key}"]', str(importer.lists).replace("'", '"')))
     assert importer("sync").code == 0
-    importer.box.clock.advance(3_600)
+    time_passes(3_600)
     codes = outage(importer, side, 3)
     assert 0 not in codes
     assert importer("sync").code == 0

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from conftest import CONFIG, PLAIN, Importer, Stage
+from passing import time_passes
 
 with warnings.catch_warnings():
     # Datasette tries out in memory what SQLite can do, as soon as it is imported, and does not close that connection.
@@ -50,7 +51,7 @@ def used(stage: Stage) -> Importer:
     """A state file with a dead letter, some runs and their windows."""
     importer = stage(size=300)
     importer.box.audience().add(email_address="not an address")
-    importer.box.clock.advance(60)
+    time_passes(60)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     assert importer("sync").code == 3
     importer("sync")

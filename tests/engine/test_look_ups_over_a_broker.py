@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from passing import time_passes
 
 from engine.conftest import SYNC, Crew
 from mcimport import held
@@ -23,10 +24,10 @@ def test_a_runs_look_ups_are_bounded_whoever_moves_its_pages(crew: Crew, monkeyp
     assert importer("sync").code == 0
     importer.config.write_text(importer.config.read_text() + "mailchimp.window = 4\nmailchimp.connections = 1\n")
     for one in people:
-        importer.box.clock.advance(10)
+        time_passes(10)
         audience.change(who=[one])
         audience.edit_unseen(one, status="pending")
-    importer.box.clock.advance(100)
+    time_passes(100)
     importer.box.clear_requests()
     (first,) = crew.hire_ready()
     leaving, pushes = threading.Event(), iter(range(PENDING))
