@@ -5,6 +5,8 @@
     ├── BusyError              another process holds the client: skip, or exit 4
     ├── ElsewhereError         workers may have pages of the client: let them, or wait; exit 1
     ├── StateError             the state file cannot be used; exit 1
+    ├── MachineError           this machine gives no more files, memory or threads, or lost a module; exit 1
+    ├── UnforeseenError        a mistake of ours, in one client's work; exit 1
     ├── InterruptedRunError    a signal asked us to leave; the rest stays pending
     └── ServiceError           one of the two services, or the way to it
         ├── RetriableError     try again, a few times
@@ -45,6 +47,19 @@ class ElsewhereError(McimportError):
 
 class StateError(McimportError):
     """The state file is missing, damaged, read-only, full, or no database of ours."""
+
+
+class MachineError(McimportError):
+    """A fault of the machine, or of what is installed on it: no member's, and no service's."""
+
+
+class UnforeseenError(McimportError):
+    """A mistake of ours, named by its type and place: its words may hold a person."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="Please report it, with `mcimport --version`. Nothing is lost: the next run goes on."
+        )
 
 
 class InterruptedRunError(McimportError):
@@ -96,4 +111,4 @@ class FatalError(ServiceError):
 
 
 class ServiceDownError(ServiceError):
-    """So many pages failed in a row, with nothing delivered in between, that the service must be down."""
+    """So much failed in a row, with nothing delivered in between, that the service, or the way to it, must be down."""

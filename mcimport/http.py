@@ -35,6 +35,7 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
+from mcimport.machine import check_files_left
 from mcimport.trace import Trace
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
@@ -151,10 +152,12 @@ class Wire:
             with self._flying():
                 return self._send(request)
         except httpx.ConnectTimeout:
+            check_files_left()
             raise UnreachableError(f"{self.service} does not answer") from None
         except httpx.TimeoutException:
             raise TooSlowError(f"{self.service} took too long to answer") from None
         except httpx.ConnectError as error:
+            check_files_left()
             if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
                 raise UnreachableError(
                     f"{self.service}'s certificate is not one that this machine trusts",
@@ -165,6 +168,7 @@ class Wire:
             ) from None
         except httpx.HTTPError as error:
             self._if_closed()
+            check_files_left()
             raise RetriableError(f"the connection to {self.service} broke ({type(error).__name__})") from None
         except RuntimeError:
             self._if_closed()

@@ -205,7 +205,7 @@ class Mailchimp:
         of the pass, when the rest of the second was handed over; a TooSlowError comes at once.
         """
         span = replace(window, since=second - 1, through=None, until=second)
-        crowd = windows.Crowd(second, self._counted(list_key, span))
+        crowd = windows.Crowd(second, self._look(list_key, span, 0).total_items)
         while crowd.passes < crowd.MOST_PASSES:
             crowd.begin_pass()
             failure: RetriableError | None = None
@@ -299,6 +299,19 @@ class Mailchimp:
         found = answer.marketing_permissions
         return found if isinstance(found, bool) else None
 
+    def subscribed(self, list_key: str) -> int | None:
+        """How many subscribed members the list itself counts; None where Mailchimp does not say.
+
+        Raises FatalError for an unknown list.
+        """
+        path, params = f"lists/{list_key}", {"fields": "stats.member_count"}
+        try:
+            answer = patiently(self._patience, lambda: decoded(self._once(path, params, first=True), LIST))
+        except MissingError:
+            return None
+        count = answer.stats.get("member_count") if isinstance(answer.stats, dict) else None
+        return count if isinstance(count, int) else None
+
     def permissions_shown(self, list_key: str, offset: int) -> tuple[list[Any], int]:
         """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
         params = {
@@ -315,9 +328,6 @@ class Mailchimp:
     def _some_tags(self, path: str, offset: int) -> Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
         return patiently(self._patience, lambda: decoded(self._once(path, params, first=True), TAGS))
-
-    def _counted(self, list_key: str, span: Window) -> int:
-        return self._look(list_key, span, 0).total_items
 
     def _pass(self, list_key: str, span: Window, crowd: windows.Crowd) -> Iterator[tuple[int, Page | RetriableError]]:
         """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.

@@ -19,6 +19,7 @@ from mcimport.models import Member, MergeField
 T = TypeVar("T")
 
 ABSURD_CLOCK = 3 * 366 * 86_400  # seconds; a clock that is years off would end all imports in silence
+MOST_LAG = 2 * 86_400  # seconds that syncs read again, and again, because this machine's clock is behind
 CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
 
 
@@ -52,6 +53,7 @@ class ListAnswer(msgspec.Struct):
     """`GET /lists/{list_id}`."""
 
     marketing_permissions: Any = None
+    stats: Any = None
 
 
 class MergeFieldAnswer(msgspec.Struct):
@@ -104,25 +106,42 @@ INTERESTS = msgspec.json.Decoder(Interests)
 def clock(answer: Answer) -> tuple[int, int, str]:
     """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
 
+    Of the server's `Date` and this machine's clock the earlier is believed: that costs some reading twice, while a
+    moment that is still to come would lose whoever changes until then.
+
     The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
     seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
     whoever is seen *at* that second then proves that the bound includes it.
 
-    Raises FatalError where the two clocks are years apart.
+    Raises FatalError where this machine's clock is more than `MOST_LAG` behind, or the two are years apart.
     """
     ours = time.time()
     if answer.date is None:
         oddity = "Mailchimp sent no clock: this machine's is used, less five minutes"
         return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
     theirs = math.floor(answer.date - answer.took)
-    apart = abs(answer.date - ours)
-    if apart > ABSURD_CLOCK:
+    apart = answer.date - ours
+    if abs(apart) > ABSURD_CLOCK:
         raise FatalError(
             "the clocks of Mailchimp and of this machine are years apart",
             hint="Set this machine's clock and try again.",
         )
-    warning = "the clocks of Mailchimp and of this machine differ by more than five minutes"
-    return theirs - 2, theirs, warning if apart > CLOCK_TOLERANCE else ""
+    vouched = min(theirs, math.floor(ours - answer.took))
+    if theirs - vouched > MOST_LAG:
+        raise FatalError(
+            f"this machine's clock is more than {MOST_LAG // 86_400} days behind Mailchimp's",
+            hint="Set this machine's clock and try again.",
+        )
+    return vouched - 2, theirs, _oddity(apart, theirs - vouched)
+
+
+def _oddity(apart: float, lag: int) -> str:
+    if abs(apart) <= CLOCK_TOLERANCE:
+        return ""
+    oddity = "the clocks of Mailchimp and of this machine differ by more than five minutes"
+    if lag <= CLOCK_TOLERANCE:
+        return oddity
+    return f"{oddity}: until they agree, each sync reads the last {-(-lag // 60):,} minutes again"
 
 
 def decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:

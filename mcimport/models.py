@@ -17,6 +17,7 @@ import msgspec
 from mcimport.times import epoch
 
 Sweep = Literal["listed", "archived"]
+SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 RunKind = Literal["full", "incremental", "replay", "reconcile"]
 RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"]
 WindowStatus = Literal["pending", "done", "dead"]
@@ -275,10 +276,10 @@ class Page:
 
     Attributes:
         asked: how many members were asked for.
-        settled: the last second that was surely over, by the server's clock, when the page was asked for.
-        at_most: that clock's second, at the latest, when the page was asked for: who opted in later is new.
+        settled: the last second that was surely over, by all clocks, when the page was asked for.
+        at_most: the server's second, at the latest, when the page was asked for: who opted in later is new.
         glanced: only counted, and nobody of it is here: a first page that could not be read.
-        clock_warning: what is odd about the server's clock; empty when nothing is.
+        clock_warning: what is odd about the clocks; empty when nothing is.
         moments: the members' `last_changed`, one by one; None where that is no time.
     """
 
@@ -296,13 +297,19 @@ class Page:
         object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
 
 
+CANNOT = "cannot be converted"
+"""How the reason of a dead letter begins that a mistake of ours left: an upgrade mends it."""
+
 Unsent = tuple[int | None, int, int]
 """A span `(since, until]` that was not sent, and from when on an opt-in in it is new."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewLetter:
-    """A dead letter to be: a span that could not be read, or a member who could not be sent."""
+    """A dead letter to be: a span that could not be read, or a member who could not be sent.
+
+    `is_no`: what was refused is an opt-out, which is tried again first.
+    """
 
     kind: LetterKind
     cause: Cause
@@ -311,6 +318,7 @@ class NewLetter:
     until: int | None
     reason: str
     member_id: str | None = None
+    is_no: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,8 @@ def _push(haul: Haul, ometria: Ometria, ready: list[Ready]) -> None:
     pushed = ometria.push([one.record for one in ready])
     _note_taken(haul, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
-        _set_aside_one(haul, ready[place].who, epoch(ready[place].changed), reason)
+        is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"
+        _set_aside_one(haul, ready[place].who, epoch(ready[place].changed), reason, is_no=is_no)
         _keep_consent_of_record(haul, ready[place])
     if pushed.error:
         raise pushed.error
@@ -319,9 +320,10 @@ def _note_taken(haul: Haul, taken: list[Ready]) -> None:
     haul.lacking.update(itertools.chain.from_iterable(one.lacks for one in taken))
 
 
-def _set_aside_one(haul: Haul, who: str | None, moment: int | None, reason: str) -> None:
+def _set_aside_one(haul: Haul, who: str | None, moment: int | None, reason: str, *, is_no: bool = False) -> None:
     """A member whom Ometria will not take becomes a letter of their own."""
     haul.rejected += 1
     haul.unsendable[reason] += 1
     since = None if moment is None else moment - 1
-    haul.letters.append(NewLetter("contact", "refusal", haul.window.sweep, since, moment, reason, member_id=who))
+    letter = NewLetter("contact", "refusal", haul.window.sweep, since, moment, reason, member_id=who, is_no=is_no)
+    haul.letters.append(letter)

@@ -20,6 +20,7 @@ from mcimport.errors import (
     MissingError,
     RejectedError,
     RetriableError,
+    ServiceDownError,
     ServiceError,
     ThrottledError,
     UnreachableError,
@@ -34,6 +35,7 @@ LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
+IN_VAIN = 20  # records in two batches or more, of which none was taken, after which it is not the records
 ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
 
 
@@ -91,6 +93,7 @@ class Ometria:
         self.batch = batch
         self.has_taken = False
         self.perhaps_taken = False
+        self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
 
     def close(self) -> None:
         self._wire.close()
@@ -109,8 +112,9 @@ class Ometria:
         refused: list[tuple[int, str]] = []
         try:
             for start in range(0, len(records), self.batch):
-                places = range(start, min(start + self.batch, len(records)))
+                places, before = range(start, min(start + self.batch, len(records))), len(taken)
                 self._push_places(records, list(places), taken, refused)
+                self._note_batch(len(places), is_in_vain=len(taken) == before)
         except RetriableError as error:
             return Pushed(tuple(taken), tuple(refused), error)
         return Pushed(tuple(taken), tuple(refused))
@@ -168,6 +172,24 @@ class Ometria:
             raise FatalError(
                 f"Ometria refused the first {refused} records, one by one ({reason})",
                 hint="That is hardly the records' fault: check the collection and the address in [ometria].",
+            )
+
+    def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
+        """A batch of which nobody is taken may be bad luck; so is the next one hardly: something refuses everything.
+
+        Of a record alone it says nothing: it may be one that was refused before.
+        """
+        if not is_in_vain:
+            self._in_vain = (0, 0)
+        if not is_in_vain or size == 1:
+            return
+        batches, records = self._in_vain
+        self._in_vain = (batches + 1, records + size)
+        if batches and records + size >= IN_VAIN:
+            raise ServiceDownError(
+                f"Ometria refused {records + size:,} records in a row, and took none",
+                hint="Ometria, or something in front of it, refuses everything. The next sync goes on where this one"
+                " stopped.",
             )
 
     def _push_batch(self, batch: Sequence[bytes]) -> str:

@@ -23,6 +23,8 @@ MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 def read(window: Window, job: Job, haul: Haul) -> tuple[Settled, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
     window, page, asked = _fetch(window, job)
+    if not page.members and not page.total:
+        window, page, asked = _fetch(window, job)  # nobody is believed when it was said twice
     settled = windows.settle(window, page, asked)
     for _ in range(MOST_DOUBTS):
         if settled.verdict != "short":

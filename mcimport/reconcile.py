@@ -13,8 +13,9 @@ from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
-from mcimport.errors import ConfigError, InterruptedRunError, McimportError, ServiceDownError, ServiceError
+from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, ServiceError
 from mcimport.held_now import HeldNow
+from mcimport.machine import as_ours
 from mcimport.mend import Mend
 from mcimport.records import Comparison, Difference, ListResult
 from mcimport.sides import Sides
@@ -160,7 +161,8 @@ def _reconcile_theirs(client: Client, list_keys: Sequence[str], wish: Wish, hous
             for key in list_keys:
                 results.append(_attempt(client, key, wish, house, services, state))
                 house.reporter.ended(results[-1])
-    except McimportError as error:
+    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
+        error = as_ours(raised)
         for key in list_keys[len(results) :]:
             results.append(result_of(client, key, None, error, 0.0))
             house.reporter.ended(results[-1])
@@ -173,8 +175,8 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     try:
         task = Task(client, list_key, services, state, house.reporter, remembered(state, client, list_key))
         found = reconcile_list(task, wish, house)
-    except McimportError as error:
-        failure = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
+        failure = as_ours(error)
         if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
             error.hint = f"`mcimport reconcile {list_key}` begins anew."
     result = result_of(client, list_key, task, failure, time.monotonic() - begun)

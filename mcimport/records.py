@@ -18,6 +18,7 @@ class ListRow:
     `has_sms`: somebody has, or had, an SMS status. `permissions`: the texts of its marketing permissions, as JSON.
     `accepted_at`: when the run began in which Ometria first accepted a contact.
     `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
+    `listed_from`, `archived_from`: from when on the sweep's answers have shown nobody; None: from the sync point on.
     """
 
     id: int
@@ -36,6 +37,19 @@ class ListRow:
     permissions: str | None
     accepted_at: int | None
     unchecked_at: int | None
+    listed_from: int | None
+    archived_from: int | None
+
+    def shown_until(self, sweep: Sweep) -> int | None:
+        """The last second of which an answer surely told all changes; None: there was no such answer yet."""
+        shown = self.listed_from if sweep == "listed" else self.archived_from
+        return self.sync_point if shown is None or self.sync_point is None else min(shown, self.sync_point)
+
+    @property
+    def carried_until(self) -> int | None:
+        """As `shown_until`, of both sweeps."""
+        shown = [self.shown_until("listed"), self.shown_until("archived")]
+        return min((moment for moment in shown if moment is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

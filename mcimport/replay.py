@@ -11,7 +11,8 @@ from itertools import groupby
 from mcimport import first_sync
 from mcimport.accounts import Services
 from mcimport.config import Client
-from mcimport.errors import ConfigError, McimportError
+from mcimport.errors import ConfigError
+from mcimport.machine import as_ours
 from mcimport.models import Window
 from mcimport.records import Letter, ListResult, ListRow
 from mcimport.state import State, hold, letters, lists, open_state, runs
@@ -76,7 +77,8 @@ def _replay_theirs(client: Client, theirs: Sequence[Letter], house: House, *, na
                 if result is not None:
                     results.append(result)
                     house.reporter.ended(result)
-    except McimportError as error:
+    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
+        error = as_ours(raised)
         for group in groups[len(results) :]:
             result = result_of(client, group[0].list_key, None, error, 0.0)
             results.append(result)
@@ -106,8 +108,8 @@ def _attempt(
     task, failure = _task(client, row, house, services, state), None
     try:
         _replay(task, group)
-    except McimportError as error:
-        failure = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
+        failure = as_ours(error)
     return result_of(client, row.list_key, task, failure, time.monotonic() - begun)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,10 +14,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
-from mcimport.errors import McimportError, RetriableError, ServiceError
+from mcimport.errors import McimportError, RetriableError, ServiceError, UnforeseenError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
-from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn
+from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
 from mcimport.permissions import check_names, look_at_members
 from mcimport.times import epoch
 from mcimport.windows import NEVER
@@ -24,6 +25,7 @@ from mcimport.windows import NEVER
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
 FAILURES = 3  # members in a row whose tags could not be read, after which nobody's are asked for during REST
 REST = 60.0  # seconds
+MOST_MISTAKES = 20  # members, of one kind, who cannot be converted in a run; or one in a hundred, if that is more
 AT_ONCE = 10  # members whose tags are asked for at a time; the account's gate lets as many through as it may
 
 MOST_MET = 1_000  # kinds of members, told apart by the texts of their permissions; a list has one, or a few
@@ -169,6 +171,8 @@ class RunConverter:
         self._events = itertools.count(1)
         self._failures = 0
         self._rests_until = 0.0
+        self._converted = 0
+        self._mistakes: Counter[str] = Counter()
 
     @contextmanager
     def aside(self, members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
@@ -220,7 +224,10 @@ class RunConverter:
             self.note_sms()
         convert = self._convert or self._begun()
         converted = convert(member)
+        self._converted += 1
         if not isinstance(converted, Converted):
+            if isinstance(converted, Unsendable) and converted.reason.startswith(CANNOT):
+                self._note_mistake(converted.reason)
             return converted
         if converted.permissions and converted.permissions not in self._met:
             convert = self._meet(converted.permissions)
@@ -231,6 +238,12 @@ class RunConverter:
         if isinstance(converted, Converted) and (subscribed := converted.contact.timestamp_subscribed) is not None:
             return self._counted(converted) if self._is_new(subscribed, new_since) else _silent(converted)
         return converted
+
+    def _note_mistake(self, reason: str) -> None:
+        """One member who trips a mistake of ours is a dead letter; so many are the mistake's, and it fails the run."""
+        self._mistakes[reason] += 1
+        if self._mistakes[reason] > max(MOST_MISTAKES, self._converted // 100):
+            raise UnforeseenError(f"too many members {reason}: that is a mistake of mcimport's, not theirs")
 
     def _is_new(self, subscribed: str, new_since: int | None) -> bool:
         if new_since is None or (self._rules.subscription_events == "all" and new_since != NEVER):

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 
-from mcimport import first_sync, windows
+from mcimport import few, first_sync, windows
 from mcimport.accounts import Services
 from mcimport.archive_check import compare_archived
 from mcimport.config import Client
@@ -21,8 +21,9 @@ from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import (
     ConfigError,
     InterruptedRunError,
-    McimportError,
+    ServiceDownError,
 )
+from mcimport.machine import as_ours
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
@@ -30,6 +31,8 @@ from mcimport.since import Since
 from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
+
+IN_VAIN = 2 * 3_600  # seconds during which a run of which nothing gets through is resumed, and leaves no dead letters
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class Wish:
     def by_name(self) -> bool:
         """Something was asked for that a busy client means was not done."""
         return self.full or self.since is not None
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """From where on each sweep is read, None: from its beginning; and what that is called."""
+
+    kind: RunKind
+    listed: int | None = None
+    archived: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,25 +96,52 @@ def sync_list(task: Task, wish: Wish) -> None:
 
 
 def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
-    since, kind = _beginning(task, wish)
-    if kind != "full":
+    beginning = _beginning(task, wish)
+    if beginning.kind != "full":
         _notice_mapping(task)
-    run_id = runs.begin(task.state, task.row, kind, since, moves_sync_point=_moves(task, since))
+    moves = _moves(task, beginning.listed)
+    run_id = runs.begin(task.state, task.row, beginning.kind, beginning.listed, moves_sync_point=moves)
     task.begin(run_id)
     with recorded_end(task, run_id):
-        plan = _planned(task, since, kind)
+        plan = _planned(task, beginning)
+        if wish.since is None and beginning.listed is not None and beginning.listed > plan.until:
+            plan = _planned(task, _earlier(task, run_id, plan.until))
         runs.plan(
             *(task.state, run_id, plan.until, plan.total, plan.windows),
             instead_of=instead_of,
-            mapping=_mapping(task, kind),
+            mapping=_mapping(task, beginning.kind),
         )
     _carry_out(task, run_id, plan.windows, plan.pages)
 
 
 def _carry_out(task: Task, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    run = carry_out(task, run_id, pending, pages, afterwards=lambda run_id: compare_archived(task, run_id))
+    run = carry_out(task, run_id, pending, pages, afterwards=lambda run_id: _check(task, run_id))
     if run.kind == "full":
         letters.close_covered(task.state, run)
+
+
+def _check(task: Task, run_id: int) -> None:
+    """The last of a run: did anything get through, was as much read as there is, and are the archived opted out?"""
+    run = runs.run(task.state, run_id)
+    if runs.is_in_vain(task.state, run) and not _is_old(task, run):
+        reason = runs.take_back(task.state, run)
+        raise ServiceDownError(
+            f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
+        )
+    try:
+        few.check_read(task, run)
+    except few.TooFewError:
+        runs.give_up(task.state, run_id)
+        raise
+    compare_archived(task, run_id)
+
+
+def _is_old(task: Task, run: Run) -> bool:
+    """What fails for hours may be a member's own fault: then it becomes a dead letter, and keeps nobody else waiting.
+
+    Never of a list that was not synced yet: there it is everybody.
+    """
+    return task.row.sync_point is not None and time.time() - run.started_at > IN_VAIN
 
 
 def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
@@ -122,13 +161,31 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
         _carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
 
 
-def _beginning(task: Task, wish: Wish) -> tuple[int | None, RunKind]:
-    """From where on, and what that is called."""
+def _beginning(task: Task, wish: Wish) -> _Beginning:
     if isinstance(wish.since, int):
-        return wish.since, "incremental"
+        return _Beginning("incremental", wish.since, wish.since)
     if wish.full or task.row.sync_point is None:
-        return None, "full"
-    return task.row.sync_point - windows.OVERLAP, "incremental"
+        return _Beginning("full")
+    return _Beginning("incremental", windows.begins(task.row, "listed"), windows.begins(task.row, "archived"))
+
+
+def _earlier(task: Task, run_id: int, until: int) -> _Beginning:
+    """The sync point has not come yet by today's clocks: whoever changed since it was set would never be read.
+
+    It goes back to the last moment that all clocks agree on; where no run tells, to where the list is carried from.
+    """
+    row = task.row
+    agreed = runs.agreed(task.state, row.id, until)
+    back = agreed if agreed is not None else min(row.carried_since or 0, until)
+    again = f"what changed since {iso(back)}" if back else "everything"
+    task.warn(
+        f"the sync point, {iso(row.sync_point or until)}, has not come yet: a clock was ahead; {again} is read again"
+    )
+    lists.step_back(task.state, row.id, back)
+    task.refresh()
+    since = max(0, back - windows.OVERLAP)
+    runs.begin_earlier(task.state, run_id, since)
+    return _Beginning("incremental", since, since)
 
 
 def _moves(task: Task, since: int | None) -> bool:
@@ -165,19 +222,22 @@ def _begin_now(task: Task) -> None:
     runs.finish(task.state, run_id, "completed", is_accepted=True)
 
 
-def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
+def _planned(task: Task, beginning: _Beginning) -> _Plan:
     """Both sweeps' first pages, the listed first; then the windows of both, and the letters taken along.
 
     For a member who is in both, the archived page was read later: its windows come later, too.
     """
     mailchimp, size = task.services.mailchimp, task.client.mailchimp.window
     begun_before = task.row.first_sync_at
-    listed = first_page(mailchimp, task.list_key, "listed", since, size)
+    if beginning.kind == "full":
+        listed = few.first_page_of_list(task, size)
+    else:
+        listed = first_page(mailchimp, task.list_key, "listed", beginning.listed, size)
     task.warn(listed.clock_warning)
-    firsts: list[tuple[Sweep, int | None, Page]] = [("listed", since, listed)]
+    firsts: list[tuple[Sweep, int | None, Page]] = [("listed", beginning.listed, listed)]
     first_sync.begin(task, listed)
     if begun_before is not None:
-        archived_since = max(begun_before - windows.OVERLAP - 1, since or 0)
+        archived_since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
         archived = first_page(mailchimp, task.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     _note_sms(task, [page for _, _, page in firsts])
@@ -193,7 +253,7 @@ def _planned(task: Task, since: int | None, kind: RunKind) -> _Plan:
             planned.append(numbered)
             if windows.fits_in_one(page, page.asked):
                 pages[numbered.number] = page
-    if kind == "incremental":
+    if beginning.kind == "incremental":
         taken_along = task.read_again(letters.to_take_along(task.state, task.row.id))
         planned.extend(replace(window, number=next(numbers)) for window in taken_along)
     return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
@@ -239,7 +299,8 @@ def _sync_client(client: Client, list_keys: Sequence[str], wish: Wish, house: Ho
                 result = _attempt(client, key, wish, house, services, state)
                 results.append(result)
                 house.reporter.ended(result)
-    except McimportError as error:
+    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
+        error = as_ours(raised)
         for key in list_keys[len(results) :]:
             result = ListResult(client.name, key, status_of(error), error=error, dry_run=wish.dry_run)
             results.append(result)
@@ -260,6 +321,6 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
         row = remembered(state, client, list_key, new_destination=wish.full)
         task = Task(client, list_key, services, state, house.reporter, row, house.engine, dry_run=wish.dry_run)
         sync_list(task, wish)
-    except McimportError as error:
-        failure = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
+        failure = as_ours(error)
     return result_of(client, list_key, task, failure, time.monotonic() - begun)

@@ -25,6 +25,7 @@ from mcimport.errors import (
 )
 from mcimport.held import allowance
 from mcimport.limits import Stop
+from mcimport.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
 from mcimport.records import Letter, ListResult, ListRow, Permissions, Run
 from mcimport.remarks import NO_PERMISSION, words
@@ -166,6 +167,7 @@ def check_nobody_elsewhere(state: State, client: Client) -> None:
 
     What one of them read before would follow what is read now.
     """
+    elsewhere.correct(state, client.name)
     if (until := elsewhere.until(state, client.name)) is not None:
         raise ElsewhereError(
             f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
@@ -259,11 +261,12 @@ def recorded_end(task: Task, run_id: int) -> Iterator[None]:
     except InterruptedRunError:
         runs.finish(task.state, run_id, "interrupted", costs=task.services.meter.take())
         raise
-    except McimportError as error:
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
+        error = as_ours(raised)
         # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
         with contextlib.suppress(StateError):
             runs.finish(task.state, run_id, "failed", str(error), costs=task.services.meter.take())
-        raise
+        raise error from None
 
 
 def _record(task: Task, run_id: int, outcome: Outcome) -> None:
@@ -288,7 +291,7 @@ def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Erra
         watched=watched(task.state, task.row),
         never_sent=never_sent(task.state, task.row),
         is_first=task.is_first_run(run),
-        carried_until=task.row.sync_point,
+        carried_until=task.row.carried_until,
         look_ups=allowance(),
         is_dry=task.dry_run,
         memory=task.state.name,

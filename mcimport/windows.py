@@ -58,15 +58,24 @@ def carried_from(row: ListRow, sweep: Sweep) -> int | None:
     return NO_END if row.first_sync_at is None else row.first_sync_at - OVERLAP - 1
 
 
+def begins(row: ListRow, sweep: Sweep) -> int | None:
+    """Names the last second whose changes the next run need not read; None: it reads everything.
+
+    A minute before the last moment of which all was shown. That is the sync point, unless the answers since showed
+    nobody: they are usually right, and cost nothing to ask for again.
+    """
+    shown = row.shown_until(sweep)
+    return None if shown is None else shown - OVERLAP
+
+
 def new_from(row: ListRow) -> int | None:
     """Says from when on an opt-in is new to a run from the sync point on; None: nobody's is.
 
     Who opted in before was sent with the time then, or on purpose without it: an imported file that was left out with
     `--since now`, say, is no crowd of new subscribers in a later full sync.
     """
-    if row.new_since is None or row.sync_point is None:
-        return row.new_since
-    return max(row.new_since, row.sync_point - OVERLAP)
+    begin = begins(row, "listed")
+    return row.new_since if row.new_since is None or begin is None else max(row.new_since, begin)
 
 
 def fits_in_one(page: Page, asked: int) -> bool:

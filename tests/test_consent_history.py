@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected
+from passing import time_passes
 from test_interrupted import nth, struck
 
 from mcimport import archive_check
@@ -51,10 +52,6 @@ def synced(importer: Importer, *words: str, code: int = 0) -> Ended:
 # ---- an opt-in in the future
 
 
-def later(importer: Importer, seconds: int = 600) -> None:
-    importer.box.clock.advance(seconds)
-
-
 def opts_in(importer: Importer, when: str, number: int = 0, **fields: Any) -> Any:
     address = f"m{number}@example.com"
     return importer.box.audience().add(email_address=address, timestamp_opt=when, timestamp_signup=when, **fields)
@@ -67,7 +64,7 @@ def test_an_opt_in_in_the_future_is_no_event(stage: Stage, when: str, events: st
     importer = stage()
     importer.configure(CONFIG + f'ometria.subscription_events = "{events}"\n')
     synced(importer)
-    later(importer)
+    time_passes(600)
     ahead = iso(importer.box.clock.second() + 9 * DAY)
     wrong = opts_in(importer, ahead if when == "nine days ahead" else when)
     right = opts_in(importer, iso(importer.box.clock.second()), 1)
@@ -85,12 +82,12 @@ def test_opt_ins_in_the_future_are_not_counted_against_the_welcome_limit(stage: 
     importer = stage()
     importer.configure(CONFIG + "ometria.welcome_limit = 100\nmailchimp.window = 200\n")
     synced(importer)
-    later(importer)
+    time_passes(600)
     now = importer.box.clock.second()
     for number in range(600):
         opts_in(importer, iso(now + 9 * DAY), number)
     importer.box.audience().join(20)
-    later(importer)
+    time_passes(600)
     ended = synced(importer, "--json")
     assert ended.line["subscription_events"] == welcomed(importer) == 20
     assert f"600 members {FUTURE}" in ended.err
@@ -101,7 +98,7 @@ def test_a_last_change_in_the_future_makes_no_event_of_an_opt_in_there(stage: St
     """Whoever opts in changes by it, so the one is believed for the other; but not where that has not come either."""
     importer = stage()
     synced(importer)
-    later(importer)
+    time_passes(600)
     ahead = iso(importer.box.clock.second() + 9 * DAY)
     opts_in(importer, ahead, last_changed=ahead)
     ended = synced(importer)
@@ -126,7 +123,7 @@ def test_times_without_an_offset_are_utc(stage: Stage, blank: str) -> None:
     """They are sent with the offset; a new opt-in is an event, and the change stands where it belongs."""
     importer = stage()
     synced(importer)
-    later(importer)
+    time_passes(600)
     now = iso(importer.box.clock.second())
     naive = now.removesuffix("+00:00").replace("T", blank)
     member = opts_in(importer, naive, last_changed=naive)
@@ -153,7 +150,7 @@ def test_preview_sends_no_opt_in_in_the_future_either(stage: Stage) -> None:
     """What it shows and counts is what a sync would do."""
     importer = stage()
     synced(importer)
-    later(importer)
+    time_passes(600)
     opts_in(importer, "2096-08-11T10:00:00+00:00")
     member, fields = importer("preview", importer.box.list_key, "--json").lines
     assert "timestamp_subscribed" not in member["contact"]
@@ -165,7 +162,7 @@ def test_a_replay_sends_no_opt_in_in_the_future(stage: Stage) -> None:
     """A dead letter has no end of its own to hold an opt-in to: it is the moment of the replay."""
     importer = stage()
     synced(importer)
-    later(importer)
+    time_passes(600)
     wrong, right = (
         opts_in(importer, "2096-08-11T10:00:00+00:00"),
         opts_in(importer, iso(importer.box.clock.second()), 1),
@@ -207,16 +204,16 @@ def test_who_opts_in_before_the_first_sync_that_works_is_history(stage: Stage, h
     """A first try that failed began nothing: nobody is welcomed for having waited. Whoever joins afterwards is."""
     importer = stage(size=60)
     fails_at_first(importer, how)
-    later(importer, DAY)
+    time_passes(DAY)
     importer.box.audience().join(12)
-    later(importer)
+    time_passes(600)
     importer("sync")
     importer("dlq", "replay")
     assert carried(importer) == expected(importer)
     assert welcomed(importer) == 0
-    later(importer)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(5) if one["email_address"]]
-    later(importer)
+    time_passes(600)
     synced(importer)
     assert welcomed(importer) == len(new) > 0
 
@@ -225,12 +222,12 @@ def test_while_ometria_cannot_be_reached_no_history_begins(stage: Stage) -> None
     """The address is wrong at first, so that nothing goes out."""
     importer = stage(size=60)
     importer.configure(ometria_url="http://127.0.0.1:9/v2")
-    synced(importer, code=3)
+    synced(importer, code=1)
     importer.configure()
-    later(importer, DAY)
+    time_passes(DAY)
     importer.box.audience().join(12)
     gone = importer.box.audience().leave(6)
-    later(importer)
+    time_passes(600)
     synced(importer)
     synced(importer)
     assert carried(importer) == expected(importer)
@@ -240,15 +237,15 @@ def test_while_ometria_cannot_be_reached_no_history_begins(stage: Stage) -> None
 
 def test_after_a_first_sync_of_dead_letters_alone_history_ends_with_the_replay(stage: Stage) -> None:
     """The run completed, and nobody was accepted: who opts in until the replay is history, who does after it is new."""
-    importer = stage(size=30)
+    importer = stage(size=9)
     fails_at_first(importer, "refused")
-    later(importer, DAY)
+    time_passes(DAY)
     importer.box.audience().join(6)
-    later(importer)
+    time_passes(600)
     assert importer("dlq", "replay").code == 0
-    later(importer)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(4) if one["email_address"]]
-    later(importer)
+    time_passes(600)
     synced(importer)
     assert carried(importer) == expected(importer)
     assert welcomed(importer) == len(new)
@@ -258,7 +255,7 @@ def test_an_empty_list_was_carried_whole_so_whoever_joins_is_welcomed(stage: Sta
     """Nobody was there to be accepted; the first who comes is no history."""
     importer = stage()
     synced(importer)
-    later(importer)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(4) if one["email_address"]]
     synced(importer)
     assert welcomed(importer) == len(new) > 0
@@ -266,10 +263,10 @@ def test_an_empty_list_was_carried_whole_so_whoever_joins_is_welcomed(stage: Sta
 
 def test_since_now_ends_the_history_too(stage: Stage) -> None:
     """Its operator said so: who opts in afterwards is new, though nobody was pushed before."""
-    importer = stage(size=40)
+    importer = stage(size=9)
     fails_at_first(importer, "refused")
     synced(importer, "--since", "now")
-    later(importer)
+    time_passes(600)
     new = [one for one in importer.box.audience().join(4) if one["email_address"]]
     synced(importer)
     assert welcomed(importer) == len(new) > 0
@@ -286,10 +283,10 @@ def test_who_may_have_been_pushed_in_a_try_that_failed_is_opted_out_when_archive
         struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 4))
     contacts = importer.box.contacts()
     held = [one for one in importer.box.audience().listed() if contact_id(importer, one) in contacts]
-    later(importer)
+    time_passes(600)
     gone = importer.box.audience().leave(who=held[:5])
     assert len(gone) == 5
-    later(importer)
+    time_passes(600)
     synced(importer)
     synced(importer)
     assert IN not in consents(importer, gone)
@@ -299,11 +296,11 @@ def test_who_was_archived_before_the_first_sync_that_works_is_not_brought_in(sta
     """Every push was refused, so Ometria holds nobody: the archived are as unknown to it as before the first try."""
     importer = stage(size=60)
     fails_at_first(importer, "403")
-    later(importer)
+    time_passes(600)
     gone = importer.box.audience().leave(6)
-    later(importer)
+    time_passes(600)
     synced(importer)
-    later(importer)
+    time_passes(600)
     synced(importer)
     assert carried(importer) == expected(importer)
     assert set(consents(importer, gone)) == {None}
@@ -313,7 +310,7 @@ def test_who_was_archived_well_before_the_first_sync_is_not_brought_in(stage: St
     """A minute before it is looked at again, for the clocks; nobody who left earlier."""
     importer = stage(size=60)
     gone = importer.box.audience().leave(6)
-    later(importer, 120)
+    time_passes(120)
     synced(importer)
     synced(importer)
     synced(importer, "--full")
@@ -327,9 +324,9 @@ def test_with_clocks_40_seconds_apart_all_who_are_archived_are_opted_out(stage: 
     importer.box.knobs.clock_skew = 40
     synced(importer)
     importer.box.knobs.clock_skew = 0
-    importer.box.clock.advance(5)
+    time_passes(5)
     gone = importer.box.audience().leave(20)
-    importer.box.clock.advance(120)
+    time_passes(120)
     synced(importer, *words)
     synced(importer)
     addressed = [one for one in gone if one["email_address"]]
@@ -348,12 +345,12 @@ def lost(importer: Importer) -> None:
 def lost_after_a_sync(importer: Importer, count: int = 20) -> People:
     """A list that was synced; then the state file is lost, and so many are archived, the latest of them last."""
     synced(importer)
-    later(importer)
+    time_passes(600)
     held = importer.box.contacts()
     known = [one for one in importer.box.audience().with_status("subscribed") if contact_id(importer, one) in held]
     lost(importer)
     gone = importer.box.audience().leave(who=known[:count])
-    later(importer, DAY)
+    time_passes(DAY)
     return gone
 
 
@@ -548,11 +545,11 @@ def test_contacts_of_the_newest_are_found_where_the_oldest_were_left_out(stage: 
     importer = stage(size=300)
     importer.box.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
     synced(importer, "--since", "now")
-    later(importer)
+    time_passes(600)
     new = importer.box.audience().add(email_address="new@example.com")
-    later(importer)
+    time_passes(600)
     synced(importer)
     assert importer.box.contacts()[contact_id(importer, new)]["marketing_optin"] == IN
     lost(importer)
-    later(importer)
+    time_passes(600)
     assert BEFORE in synced(importer).err

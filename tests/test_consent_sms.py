@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage
+from conftest import CONFIG, Importer, Stage, takes_one_push_more
 from hypothesis import given
 from hypothesis import strategies as st
+from passing import time_passes
 from pydantic import SecretStr
 from test_engine import order, workplace
 
@@ -64,7 +65,7 @@ def of_texts(importer: Importer, member: Person) -> tuple[Any, Any]:
 
 def change(importer: Importer, member: Person, status: Any, number: Any = "", **fields: Any) -> None:
     """Another SMS status, a minute later."""
-    importer.box.clock.advance(60)
+    time_passes(60)
     importer.box.audience().text_status(who=[member], status=status, number=number, **fields)
 
 
@@ -198,7 +199,7 @@ def test_a_text_field_that_is_sent_to_the_phone_number_is_no_way_round(stage: St
 def test_that_a_list_has_sms_statuses_is_remembered(stage: Stage) -> None:
     """By the next run, which meets nobody with a status."""
     importer, _ = synced(stage)
-    importer.box.clock.advance(600)
+    time_passes(600)
     late = invite(importer, "late", merge_fields={"PHONE": B})
     assert importer("sync").code == 0
     assert of_texts(importer, late) == (None, None)
@@ -207,10 +208,10 @@ def test_that_a_list_has_sms_statuses_is_remembered(stage: Stage) -> None:
 def test_a_replay_remembers_it_too(stage: Stage) -> None:
     """A dead letter that is read again on its own."""
     importer, _ = synced(stage)
-    importer.box.clock.advance(60)
+    time_passes(60)
     late = invite(importer, "late", merge_fields={"PHONE": B})
-    importer.box.clock.advance(60)
-    importer.box.knobs.fault = lambda one: "500" if one.path == "/push" else None
+    time_passes(60)
+    takes_one_push_more(importer, ago=110)
     assert importer("sync").code == 3
     importer.box.knobs.fault = None
     assert importer("dlq", "replay").code == 0
@@ -239,7 +240,7 @@ def test_whoever_is_archived_is_texted_no_more(stage: Stage) -> None:
     """Mailchimp leaves the SMS status as it was, and writes to nobody who is archived."""
     importer, ada = synced(stage)
     assert of_texts(importer, ada) == (A, YES)
-    importer.box.clock.advance(60)
+    time_passes(60)
     importer.box.audience().leave(who=[ada])
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, NO)
@@ -273,7 +274,7 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, sto
     members = []
     for name in ("first", "second", "third", "fourth"):
         members.append(invite(importer, name, merge_fields={"PHONE": C}))
-        importer.box.clock.advance(60)
+        time_passes(60)
     first, second, third, fourth = members
     importer.box.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
@@ -339,7 +340,7 @@ MEND = ("reconcile", "--mend", "--yes", "--json")
 def settle(importer: Importer) -> None:
     """Whatever was done is old enough to be compared, and what a sync would carry was carried."""
     importer.configure(RECONCILING)
-    importer.box.clock.advance(600)
+    time_passes(600)
     assert importer("sync").code == 0
 
 
@@ -431,7 +432,7 @@ def test_a_number_of_a_merge_field_is_compared_as_a_sync_would_send_it(stage: St
         invite(importer, "named", merge_fields={**typed, "COUNTRY": "Spain"}),
     ]
     importer.configure(RECONCILING + 'fields = {{ COUNTRY = "country_id" }}\n')
-    importer.box.clock.advance(600)
+    time_passes(600)
     assert importer("sync").code == 0
     assert {of_texts(importer, one) for one in members} == {(C, None)}
     assert named(importer) == {}

@@ -23,6 +23,7 @@ from mcimport.config import Client, Settings, exposed
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.limits import Stop
+from mcimport.machine import affordable, raise_file_limit
 from mcimport.reconcile import reconcile_all
 from mcimport.records import ListResult
 from mcimport.replay import replay_all
@@ -57,7 +58,7 @@ class Output:
 
 def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    return _run(lambda house: sync_all(pairs, wish, house, jobs), settings, output, by_name=wish.by_name)
+    return _run(lambda house: sync_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=wish.by_name)
 
 
 def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
@@ -69,7 +70,7 @@ def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) ->
 
 def run_reconcile(settings: Settings, pairs: Pairs, wish: reconcile.Wish, jobs: int, output: Output) -> int:
     """Returns the exit code. 0 says that both sides agree, so a list that was not compared is never 0."""
-    return _run(lambda house: reconcile_all(pairs, wish, house, jobs), settings, output, by_name=True)
+    return _run(lambda house: reconcile_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=True)
 
 
 def _run(
@@ -121,6 +122,7 @@ def _print(results: Sequence[ListResult], output: Output, *, nothing: str, by_na
 
 def prepared() -> None:
     """What suits a process in which many threads work; before the first of them."""
+    raise_file_limit()
     _share_memory()
     _tidy_rarely()
     sys.setswitchinterval(SWITCH)

@@ -18,7 +18,18 @@ from mcimport.convert.identity import contact_id
 from mcimport.convert.routes import Route, mapping_problems, route_unlisted, routes
 from mcimport.convert.text import label, number, text, trim
 from mcimport.errors import ConfigError
-from mcimport.models import Contact, ContactRules, Conversion, Converted, ListFields, Member, OptIn, Skipped, Unsendable
+from mcimport.models import (
+    CANNOT,
+    Contact,
+    ContactRules,
+    Conversion,
+    Converted,
+    ListFields,
+    Member,
+    OptIn,
+    Skipped,
+    Unsendable,
+)
 from mcimport.times import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
@@ -44,7 +55,8 @@ class _Plan:
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
     """What depends on the list and the rules alone is worked out here, once; the result may be shared by threads.
 
-    The result never raises, whatever JSON stands in whichever field. Looked at in this order: no address is Skipped;
+    The result never raises, whatever JSON stands in whichever field, but for what is this machine's fault (ImportError,
+    OSError, MemoryError). Looked at in this order: no address is Skipped;
     no id, then an address that cannot be used, is Unsendable. Its warnings `unknown merge field` and `unknown interest`
     say that the list has been changed since `fields` was read.
 
@@ -58,8 +70,10 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
     def convert(member: Member) -> Conversion:
         try:
             return _convert(member, plan)
+        except (ImportError, OSError, MemoryError):
+            raise  # of this machine, whoever the member is
         except Exception as error:  # noqa: BLE001 - one member who trips a mistake of ours must not stop all the others
-            return Unsendable(f"cannot be converted ({type(error).__name__})")
+            return Unsendable(f"{CANNOT} ({type(error).__name__})")
 
     return convert
 

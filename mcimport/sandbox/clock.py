@@ -28,7 +28,8 @@ class Clock:
         self._ahead += seconds
 
     def http_date(self) -> str:
-        return formatdate(self.second(), usegmt=True)
+        """What an answer says, which may be another clock than the one that dates changes."""
+        return formatdate(int(self.now() + self._knobs.edge_skew), usegmt=True)
 
 
 def iso(seconds: int) -> str:

@@ -83,6 +83,7 @@ INSTEAD: dict[str, Callable[[Side], Response]] = {
     "empty": _ok(""),
     "html": _ok("<html><body>We will be back soon</body></html>", _HTML),
     "error-object": _ok('{"error":"Something went wrong","code":200}'),
+    "nobody": _ok('{"members":[],"total_items":0}'),
     "wrong-shape": _ok('{"members":{"0":"nobody"},"total_items":"many","accepted":null}'),
 }
 """Answers in place of the real one; the service has not done what it was asked."""

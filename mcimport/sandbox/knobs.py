@@ -36,6 +36,7 @@ class Knobs:
         after_page: called when a page is written, before it is sent, in the server's thread.
 
         clock_skew: seconds by which the services' clock is ahead of this machine's.
+        edge_skew: seconds by which their `Date` is ahead of that clock, which dates changes.
         gzip: compress Mailchimp's answers for whoever accepts that.
         no_date: leave out the `Date` header.
         since_includes, before_includes: whether the bounds include the second that they name.
@@ -91,6 +92,7 @@ class Knobs:
     after_page: Callable[[Audience], object] | None = None
 
     clock_skew: float = 0.0
+    edge_skew: float = 0.0
     gzip: bool = False
     no_date: bool = False
     since_includes: bool = False

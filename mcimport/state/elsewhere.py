@@ -14,14 +14,24 @@ HOUR = 3_600
 
 
 def until(state: State, client: str) -> int | None:
-    """Until when workers may have pages of the client; None: they have none."""
-    begun = since(state, client)
-    return None if begun is None or time.time() - begun > HOUR else begun + HOUR
+    """Until when workers may have pages of the client; None: they have none.
+
+    A note of a time that has not come yet is of a clock that was ahead: see `correct`.
+    """
+    begun, now = since(state, client), int(time.time())
+    return None if begun is None or now - begun > HOUR else min(begun, now) + HOUR
 
 
 def since(state: State, client: str) -> int | None:
     """When pages were last sent out that nobody has seen the end of; None: all of them are accounted for."""
     return epoch(state.value("SELECT since FROM elsewhere WHERE client = ?", [client]))
+
+
+def correct(state: State, client: str) -> None:
+    """A note of a time that has not come yet counts from now on, lest the client wait for as long."""
+    begun = since(state, client)
+    if begun is not None and begun > time.time():
+        begin(state, client)
 
 
 def begin(state: State, client: str) -> None:

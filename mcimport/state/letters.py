@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 
-from mcimport.models import NewLetter, Outcome
+from mcimport.models import CANNOT, NewLetter, Outcome
 from mcimport.records import Letter, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
+REFUSED_AGAIN = 3_000  # seconds until a refused member is tried again; each time twice as long: an hourly sync fits in
+MOST_DOUBLED = 7  # times; then once in four days and a half
+MOST_REFUSED = 100  # members who were refused, in one sync
 MOST_TAKEN_ALONG = 10  # syncs in which a letter may fail again, though others got through, before a person must look
 
 
@@ -42,13 +46,28 @@ def count_open(state: State, list_id: int) -> int:
 
 
 def to_take_along(state: State, list_id: int) -> list[Letter]:
-    """Open window letters whose cause was an outage: the next sync mends them by itself."""
-    rows = state.rows(
+    """Open letters that the next sync may mend by itself: spans that an outage left, and members who were refused.
+
+    Of these the opt-outs first, each ever more seldom, for most refusals are of what the record holds; those whom a
+    mistake of ours left every time, for an upgrade mends it.
+    """
+    spans = state.rows(
         "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'window' AND cause = 'transport'"
         " AND taken_along < ? ORDER BY id",
         [list_id, MOST_TAKEN_ALONG],
     )
-    return [read(Letter, row) for row in rows]
+    members = state.rows(
+        "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'contact'"
+        " AND (reason LIKE 'Ometria %' OR reason LIKE ?) ORDER BY is_no DESC, updated_at, id",
+        [list_id, f"{CANNOT}%"],
+    )
+    due = (letter for row in members if _is_due(letter := read(Letter, row)))
+    return [*(read(Letter, row) for row in spans), *islice(due, MOST_REFUSED)]
+
+
+def _is_due(letter: Letter) -> bool:
+    wait = REFUSED_AGAIN * 2 ** min(letter.attempts - 1, MOST_DOUBLED)
+    return letter.reason.startswith(CANNOT) or time.time() >= letter.updated_at + wait
 
 
 def watched(state: State, list_id: int) -> frozenset[str]:
@@ -85,6 +104,14 @@ def take(state: State, run: Run, outcome: Outcome) -> None:
         _close(state, "replayed", "list_id = ? AND member_id = ?", [run.list_id, member_id])
     if outcome.window.letter_id is not None and outcome.rest is None:
         _end_replay(state, run, outcome, outcome.window.letter_id)
+
+
+def take_back(state: State, run: Run) -> None:
+    """Inside a transaction: what this run wrote of its own windows is to be tried again instead."""
+    state.write(
+        "DELETE FROM dead_letters WHERE first_run_id = ? AND kind = 'window' AND status = 'open' AND replay_of IS NULL",
+        [run.id],
+    )
 
 
 def close_covered(state: State, run: Run) -> None:
@@ -156,8 +183,8 @@ def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> No
     old = replayed if new.kind == "window" else None
     state.write(
         "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
-        " member_id, reason, attempts, created_at, updated_at, replay_of)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " member_id, reason, attempts, created_at, updated_at, replay_of, is_no)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run.list_id,
             run.id,
@@ -175,6 +202,7 @@ def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> No
             text(old.created_at) if old else _now(),
             _now(),
             old.id if old else None,
+            int(new.is_no),
         ],
     )
 

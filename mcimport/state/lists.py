@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from mcimport.models import Outcome
+from mcimport.models import Outcome, Sweep
 from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
+_FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
 
 
@@ -121,12 +122,36 @@ def no_longer_new(state: State, list_id: int, moment: int) -> None:
     state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
+def note_silence(state: State, list_id: int, sweep: Sweep) -> None:
+    """Inside a transaction, before the sync point moves: this sweep's answer showed nobody after the last moment."""
+    column = _FROM[sweep]
+    state.write(
+        f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
+        [list_id],
+    )
+
+
+def note_shown(state: State, list_id: int, sweep: Sweep) -> None:
+    """Inside a transaction: this sweep's answer showed somebody, so it is read up to the sync point."""
+    state.write(f"UPDATE lists SET {_FROM[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
+
+
 def advance(state: State, list_id: int, moment: int) -> None:
     """Inside a transaction: moves the sync point to `moment`, never backwards. (ISO texts in UTC sort as times do.)"""
     state.write(
         "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
         [text(moment), list_id, text(moment)],
     )
+
+
+def step_back(state: State, list_id: int, moment: int) -> None:
+    """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was."""
+    with state.transaction():
+        for column in ("sync_point", "first_sync_at", "carried_since", "listed_from", "archived_from"):
+            state.write(
+                f"UPDATE lists SET {column} = ? WHERE id = ? AND {column} > ?",  # noqa: S608 - fixed names
+                [text(moment), list_id, text(moment)],
+            )
 
 
 def note_carried(state: State, run: Run) -> None:
@@ -210,6 +235,9 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
         "UPDATE lists SET has_sms = ?, permissions = ? WHERE id = ?",
         [max(old.has_sms, known.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
     )
+    for sweep, column in _FROM.items():
+        shown = [moment for one in (old, known) if (moment := one.shown_until(sweep)) is not None]
+        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(min(shown, default=None)), old.id])  # noqa: S608 - fixed names
     if old.sync_point is not None and known.sync_point is not None:
         state.write(
             "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]

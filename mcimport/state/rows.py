@@ -22,6 +22,8 @@ _TIMES = frozenset(
         "carried_since",
         "accepted_at",
         "unchecked_at",
+        "listed_from",
+        "archived_from",
         "reconciled_at",
         "started_at",
         "finished_at",

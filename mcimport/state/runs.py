@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from mcimport.models import Costs, Outcome, RunKind, RunStatus, Window
+from mcimport.models import SWEEPS, Costs, Outcome, RunKind, RunStatus, Sweep, Window
 from mcimport.records import ListRow, Origin, Run, WindowRow
 from mcimport.state import letters, lists
 from mcimport.state.file import State
@@ -121,13 +121,62 @@ def finish(
         if is_silenced and done.until is not None:
             lists.no_longer_new(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
+            silent = _silent(state, done)
+            for sweep in SWEEPS:
+                (lists.note_silence if sweep in silent else lists.note_shown)(state, done.list_id, sweep)
             lists.advance(state, done.list_id, done.until)
     return done
+
+
+def _silent(state: State, done: Run) -> list[Sweep]:
+    """The sweeps of whom the run was shown nobody; one that skipped everything on purpose has none of them."""
+    if done.kind == "incremental" and done.since is None:
+        return []
+    rows = state.rows("SELECT DISTINCT sweep FROM windows WHERE run_id = ? AND letter_id IS NULL", [done.id])
+    seen = {row["sweep"] for row in rows}
+    return [sweep for sweep in SWEEPS if sweep not in seen]
 
 
 def _had_nobody(state: State, done: Run) -> bool:
     """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
     return bool(done.moves_sync_point) and not letters.count_open(state, done.list_id)
+
+
+def give_up(state: State, run_id: int) -> None:
+    """Nothing of this run is believed: it is not resumed."""
+    with state.transaction():
+        state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
+
+
+def is_in_vain(state: State, run: Run) -> bool:
+    """Whether nothing at all of it got through: each window failed as a whole, and Ometria took and refused nobody.
+
+    A span that was narrowed shows that the services answered: it fails for what stands in it.
+    """
+    if run.contacts_pushed or run.contacts_rejected or not run.windows_dead:
+        return False
+    row = state.row(
+        "SELECT count(*) AS own, total(status = 'dead' AND EXISTS"
+        " (SELECT 1 FROM dead_letters AS letter WHERE letter.run_id = windows.run_id AND letter.sweep = windows.sweep"
+        " AND letter.until = windows.until AND letter.since IS windows.since)) AS failed"
+        " FROM windows WHERE run_id = ? AND letter_id IS NULL",
+        [run.id],
+    )
+    return row is not None and 0 < row["own"] == row["failed"]
+
+
+def take_back(state: State, run: Run) -> str:
+    """Its windows are pending again, and their dead letters were none; returns why they failed."""
+    with state.transaction():
+        reason = str(state.value("SELECT error FROM windows WHERE run_id = ? AND error IS NOT NULL", [run.id]))
+        letters.take_back(state, run)
+        state.write(
+            "UPDATE windows SET status = 'pending', through = NULL, error = NULL, finished_at = NULL"
+            " WHERE run_id = ? AND letter_id IS NULL",
+            [run.id],
+        )
+        state.write("UPDATE runs SET windows_dead = 0 WHERE id = ?", [run.id])
+    return reason
 
 
 def reopen(state: State, run_id: int) -> None:
@@ -192,6 +241,23 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
     rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, most])  # noqa: S608 - fixed text and marks
     return [read(Run, row) for row in rows]
+
+
+def agreed(state: State, list_id: int, latest: int) -> int | None:
+    """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
+    return epoch(
+        state.value(
+            "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
+            " AND moves_sync_point AND moment <= ? ORDER BY id DESC LIMIT 1",
+            [list_id, text(latest)],
+        )
+    )
+
+
+def begin_earlier(state: State, run_id: int, since: int) -> None:
+    """A run that was begun and not planned yet begins there instead."""
+    with state.transaction():
+        state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
 
 
 def first_began(state: State, list_id: int) -> int | None:

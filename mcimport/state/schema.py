@@ -188,3 +188,21 @@ def m008_remember_what_consent_depends_on(db: Database) -> None:
     db.conn.execute("""
         UPDATE lists SET accepted_at = first_sync_at WHERE sync_point IS NOT NULL
             OR EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)""")
+
+
+@migrations()
+def m009_remember_what_was_shown(db: Database) -> None:
+    """Of each sweep: from when on its answers have shown nobody, so that one that was wrong is made good by the next.
+
+    NULL: from the sync point on. Until now a sync point was Mailchimp's `Date` alone, which may have been ahead: it
+    goes back to when its run began by this machine's clock, where that is earlier. Of a dead letter: whether what was
+    refused is an opt-out.
+    """
+    db.conn.execute("ALTER TABLE lists ADD COLUMN listed_from TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN archived_from TEXT")
+    db.conn.execute("ALTER TABLE dead_letters ADD COLUMN is_no INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("""
+        UPDATE lists SET sync_point = min(sync_point, coalesce(
+            (SELECT started_at FROM runs WHERE list_id = lists.id AND status = 'completed' AND moves_sync_point
+                AND until >= lists.sync_point ORDER BY id DESC LIMIT 1), sync_point))
+        WHERE sync_point IS NOT NULL""")

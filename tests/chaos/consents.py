@@ -29,7 +29,7 @@ def mailed_without_consent(mailable: set[str], contacts: Contacts, sides: Sequen
     """Whoever may be mailed is subscribed and permitted today, under that address, on one of the lists."""
     agreed = {_address(one) for audience, _ in sides for one in audience.listed() if may_be_mailed(one)}
     for (_, contact_id), contact in contacts.items():
-        if _address(contact) in mailable - agreed and contact["marketing_optin"] == IN:
+        if _address(contact) in mailable - agreed and contact.get("marketing_optin") == IN:
             yield contact_id
 
 

@@ -21,6 +21,7 @@ from happenings import HAPPENINGS, OTHER_LIST, Happening, happen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from passing import time_passes
 from promises import LATE, Scene, breaches, everybody, open_letters_without_cause
 from weather import CALM, WEATHERS, Weather, let_it_be
 
@@ -198,7 +199,7 @@ class Story(RuleBasedStateMachine):
                 syncs = (self._sync(()), SYNC_OTHER)
                 mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
                 for words in (*syncs, REPLAY, *syncs, *mends):
-                    self.box.clock.advance(2 * LATE)
+                    time_passes(2 * LATE)
                     ended = self._command(*words)
                     self._judge(ended, words)
                 assert ended.code == 0, ended.err
@@ -305,7 +306,7 @@ class Story(RuleBasedStateMachine):
         words = self._sync(() if command == MEND else command) if is_sync else command
         self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
         happen(what, self.box, self.chronicle)
-        self.box.clock.advance(pause)
+        time_passes(pause)
         self._let_it_be(turn or self.weather)
         return words
 

@@ -133,7 +133,7 @@ def still_at_a_former_address(scene: Scene) -> Iterator[str | None]:
     former = {address for number in alive for address in scene.chronicle.addresses[number]} - today
     gone = {f"{scene.list_key}-{who}" for number, who in scene.chronicle.contact_ids.items() if number not in alive}
     for (_, contact_id), contact in scene.ours():
-        if contact["marketing_optin"] == IN and contact["email"] in former and contact_id not in gone:
+        if contact.get("marketing_optin") == IN and contact["email"] in former and contact_id not in gone:
             yield contact_id
 
 
@@ -158,7 +158,7 @@ def opted_in_though_not_subscribed(scene: Scene) -> Iterator[str | None]:
         return  # until both sides were compared, those who were deleted are not known
     subscribed = {f"{scene.list_key}-{one.who}".lower() for one in scene.people if one.subscribed}
     for (_, contact_id), contact in scene.ours():
-        if contact["marketing_optin"] == IN and contact_id not in subscribed:
+        if contact.get("marketing_optin") == IN and contact_id not in subscribed:
             yield contact_id
 
 

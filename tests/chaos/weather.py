@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
+from passing import time_passes
 from promises import LATE
 
 from mcimport.sandbox.audience import LISTED, Audience, Person, number_of, second_of
@@ -113,7 +114,7 @@ def _fault(weather: Weather, box: Sandbox) -> Callable[[Request], str | None] | 
     def decide(request: Request) -> str | None:
         if weather.pause and _is_first_page(request):
             box.audience().join()
-            box.clock.advance(weather.pause)
+            time_passes(weather.pause)
         return outage.fault if request.side == outage.side and next(asked) > outage.after else None
 
     return decide

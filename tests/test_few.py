@@ -1,0 +1,145 @@
+"""An answer that holds nobody is a whole and proper answer: it is believed where nothing speaks against it."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import CONFIG, Importer, Stage, carried, expected
+from passing import time_passes
+
+from mcimport.sandbox.ledger import Request
+
+SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
+
+
+def members_asked(importer: Importer) -> int:
+    return len([one for one in importer.box.requests if one.path.endswith("/members")])
+
+
+def empty(importer: Importer, *, status: str | None = None) -> None:
+    """From now on Mailchimp says that there is nobody; of the archived alone with `status`."""
+
+    def fault(request: Request) -> str | None:
+        is_meant = request.path.endswith("/members") and (status is None or request.query.get("status") == status)
+        return "nobody" if is_meant else None
+
+    importer.box.knobs.fault = fault
+
+
+def opted_out_stay_mailed(importer: Importer) -> set[str]:
+    people = importer.box.audience().members
+    noes = {str(one["email_address"]).lower() for one in people if one["status"] != "subscribed"}
+    return noes & importer.box.mailable()
+
+
+def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybody(stage: Stage) -> None:
+    """The list counts its members: exit 1 in words, no sync point, and nothing to forget or to repair."""
+    importer = stage(size=1_500)
+    empty(importer)
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["status"]) == (1, "failed")
+    assert "Mailchimp showed 0 members of the list, and counts" in ended.err
+    assert importer("status", "--json").line["sync_point"] is None
+    importer.box.knobs.fault = None
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+
+
+def test_one_wrong_answer_to_a_first_sync_is_asked_for_again(stage: Stage) -> None:
+    """The second answer is right, and the sync goes on with it."""
+    importer = stage(size=300)
+    importer.box.knobs.fault = lambda one: "nobody" if one.path.endswith("/members") and one.nth == 1 else None
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+
+
+def test_a_full_sync_that_is_shown_nobody_of_a_list_that_was_synced_fails(stage: Stage) -> None:
+    """The sync point stays where it was."""
+    importer = stage(size=100)
+    importer("sync")
+    before = importer("status", "--json").line["sync_point"]
+    empty(importer)
+    assert importer("sync", "--full").code == 1
+    assert importer("status", "--json").line["sync_point"] == before
+
+
+def test_a_list_with_nobody_on_it_is_synced(stage: Stage) -> None:
+    """It counts nobody, too: whoever joins later is new."""
+    importer = stage(size=0)
+    assert importer("sync").code == 0
+    importer.box.audience().join(3)
+    time_passes(100)
+    assert importer("sync").code == 0
+    assert len(carried(importer)) == len(expected(importer)) > 0
+
+
+def test_a_window_in_which_nobody_is_shown_any_more_is_looked_at_twice(stage: Stage) -> None:
+    """Pages that turn empty for a moment in the middle of a first sync lose nobody."""
+    importer = stage(size=2_000)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = lambda one: (
+        "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and one.nth % 7 == 0 else None
+    )
+    assert importer("sync").code == 0
+    importer.box.knobs.fault = None
+    assert carried(importer) == expected(importer)
+
+
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+def test_a_run_whose_pages_turn_empty_for_good_is_not_believed(stage: Stage, kind: str) -> None:
+    """It began with hundreds and read a few: exit 1, nothing of it counts, and the next run reads them all."""
+    importer = stage(size=2_000)
+    importer.configure(SMALL_PAGES)
+    if kind == "incremental":
+        importer("sync")
+        time_passes(600)
+        importer.box.audience().unsubscribe(900)
+        time_passes(5)
+    pages = iter(range(10_000))
+    importer.box.knobs.fault = lambda one: (
+        "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and next(pages) > 1 else None
+    )
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["status"]) == (1, "failed")
+    importer.box.knobs.fault = None
+    assert importer("sync", "--json").code == 0
+    assert carried(importer) == expected(importer)
+    assert not opted_out_stay_mailed(importer)
+
+
+@pytest.mark.parametrize("hours", [1, 3])
+@pytest.mark.parametrize("status", [None, "archived"], ids=["all", "the archived alone"])
+def test_an_hourly_sync_that_was_shown_nobody_by_mistake_is_made_good_by_the_next(
+    stage: Stage, status: str | None, hours: int
+) -> None:
+    """Twenty opt-outs and five archived, hidden by empty answers for hours: opted out by the first right one."""
+    importer = stage(size=300)
+    importer("sync")
+    time_passes(3_600)
+    importer.box.audience().change(3)
+    importer("sync")
+    time_passes(1_800)
+    importer.box.audience().unsubscribe(20)
+    importer.box.audience().leave(5)
+    empty(importer, status=status)
+    for _ in range(hours):
+        time_passes(3_600)
+        assert importer("sync").code == 0
+    importer.box.knobs.fault = None
+    time_passes(3_600)
+    assert importer("sync").code == 0
+    assert not opted_out_stay_mailed(importer)
+
+
+def test_an_idle_list_costs_two_requests_and_no_push_however_long_it_is_idle(stage: Stage) -> None:
+    """Each time again, from the last moment on at which somebody was shown."""
+    importer = stage(size=200)
+    importer("sync")
+    importer.box.audience().change(5)
+    importer("sync")
+    time_passes(70)
+    importer("sync")
+    for _ in range(4):
+        importer.box.clear_requests()
+        assert importer("sync").code == 0
+        assert [(one.side, one.path[-8:]) for one in importer.box.requests] == [("mailchimp", "/members")] * 2
+        time_passes(50)
