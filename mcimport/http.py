@@ -7,7 +7,6 @@ says. Retrying and limiting are the callers' business (see `limits`).
 from __future__ import annotations
 
 import contextlib
-import functools
 import html
 import re
 import socket
@@ -24,6 +23,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from mcimport.environment import client
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -98,13 +98,12 @@ class Wire:
         self._in_flight = 0
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._client = httpx.Client(
+        self._client = client(
+            url,
             base_url=url,
             headers={"User-Agent": self.trace.agent, "Accept": "application/json", **headers},
             timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            verify=_tls() if url.startswith("https:") else _no_tls(),
-            follow_redirects=False,
         )
         self._headers_with_body = httpx.Headers({**self._client.headers, "Content-Type": "application/json"})
         self._urls: dict[str, httpx.URL] = {}  # by path, for those that are asked for again and again
@@ -276,18 +275,6 @@ def _first_cause(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """One for all clients: building it reads every root certificate, which takes longer than an idle sync."""
-    return httpx.create_ssl_context()
-
-
-@functools.cache
-def _no_tls() -> ssl.SSLContext:
-    """For plain http: a context that trusts nobody and is never asked."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _http_date(text: str | None) -> int | None:

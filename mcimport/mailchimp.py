@@ -300,14 +300,11 @@ class Mailchimp:
         return found if isinstance(found, bool) else None
 
     def subscribed(self, list_key: str) -> int | None:
-        """How many subscribed members the list itself counts; None where Mailchimp does not say.
-
-        Raises FatalError for an unknown list.
-        """
+        """How many subscribed members the list itself counts; None where Mailchimp does not say. One try."""
         path, params = f"lists/{list_key}", {"fields": "stats.member_count"}
         try:
-            answer = patiently(self._patience, lambda: decoded(self._once(path, params, first=True), LIST))
-        except MissingError:
+            answer = patiently(self._patience.none(), lambda: decoded(self._once(path, params, first=True), LIST))
+        except (MissingError, FatalError, RetriableError):
             return None
         count = answer.stats.get("member_count") if isinstance(answer.stats, dict) else None
         return count if isinstance(count, int) else None

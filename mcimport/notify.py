@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mcimport.config import Client, NoticeSource
-from mcimport.errors import BusyError, InterruptedRunError, McimportError, StateError
+from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, StateError
 from mcimport.limits import Stop
 from mcimport.posting import Mail
 from mcimport.records import ListResult
@@ -184,6 +184,9 @@ class Notifier:
                 if self._stop.asked.is_set():
                     break
                 continue
+            except ConfigError as error:
+                words = f"cannot be reached: {error}"
+                break
             if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
                 return
             words = f"answered {status}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from mcimport.environment import client
 from mcimport.version import __version__
 
 WITHIN = 5.0  # seconds for one message and its answer, however it trickles
@@ -27,15 +28,16 @@ class Mail:
         """The status of the answer. `what`: `content` or `json`, as httpx has them.
 
         Redirects are not followed, for the address may be a secret, and so may be what is sent there. Raises
-        httpx.TimeoutException when it took too long, httpx.HTTPError or httpx.InvalidURL for all else.
+        httpx.TimeoutException when it took too long, httpx.HTTPError or httpx.InvalidURL for all else; ConfigError for
+        a proxy, or certificates, that cannot be used.
         """
         watch = _Watch(self)
         headers = {"User-Agent": f"mcimport/{__version__}"}
         try:
             with (
                 watch.within(WITHIN),
-                httpx.Client(timeout=WITHIN, headers=headers) as client,
-                client.stream("POST", url, extensions={"trace": watch.trace}, **what) as answer,
+                client(url, timeout=WITHIN, headers=headers) as line,
+                line.stream("POST", url, extensions={"trace": watch.trace}, **what) as answer,
             ):
                 return answer.status_code  # leaving closes the connection: nobody waits for the rest of the answer
         except httpx.TransportError:

@@ -11,22 +11,27 @@ from mcimport.errors import ConfigError
 
 Since = int | Literal["now"]
 
-_AGE = re.compile(r"(\d{1,6})\s*([smhdw])", re.IGNORECASE)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_EXAMPLES = "Try 2026-11-24, 2026-11-24T08:00:00+00:00, 36h, 7d, or now."
+_AGE = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)", re.IGNORECASE)
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_EXAMPLES = "Try 2026-11-24, 2026-11-24T08:00:00+00:00, 90min, 36h, 7d, or now."
 _AS_GOOD_AS_NOW = 60  # seconds; so that `run(key, datetime.now())` means what it says
+_AHEAD = 300  # seconds; a time that is further ahead was typed by mistake
 
 
 def parse(text: str, now: datetime | None = None) -> Since:
     """Seconds since the epoch, or "now". A time without an offset is local time, a date is its local midnight.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError for anything else, and for a bare `m`: some mean minutes, some months.
     """
     words = text.strip()
     if words.lower() == "now":
         return "now"
     now = now or datetime.now().astimezone()
     age = _AGE.fullmatch(words)
+    if age and age[2].lower() == "m":
+        raise ConfigError(
+            f"--since: {words} may mean minutes or months", hint=f"Write {age[1]}min for minutes, or a date."
+        )
     try:
         if age:
             return moment(now - timedelta(seconds=int(age[1]) * _SECONDS[age[2].lower()]), now)
@@ -36,13 +41,15 @@ def parse(text: str, now: datetime | None = None) -> Since:
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:
-    """A time in the future, or less than a minute ago, is now. A naive `when` is local time.
+    """Less than a minute ago is now, and so is what is a few minutes ahead. A naive `when` is local time.
 
-    Raises ConfigError for a time that this machine cannot reckon with, such as one in the year 1.
+    Raises ConfigError for a time that is further ahead, or that this machine cannot reckon with, such as the year 1.
     """
     now = now or datetime.now().astimezone()
     try:
         seconds = when.timestamp()
     except (ValueError, OverflowError, OSError):
         raise ConfigError("--since: that time is too far away to reckon with", hint=_EXAMPLES) from None
+    if seconds > now.timestamp() + _AHEAD:
+        raise ConfigError("--since: that time has not come yet", hint=_EXAMPLES)
     return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else math.floor(seconds)

@@ -124,7 +124,7 @@ def test_since_an_age_imports_from_there_on_and_the_next_sync_goes_on(stage: Sta
         for one in audience.listed()
         if one["email_address"] and one["last_changed"] > start.isoformat()
     }
-    assert importer("sync", importer.box.list_key, "--since", "10m").code == 0
+    assert importer("sync", importer.box.list_key, "--since", "10min").code == 0
     assert recent == carried(importer) < expected(importer)
     changed = ids(audience.change(5))
     assert importer("sync", importer.box.list_key).code == 0

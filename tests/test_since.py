@@ -39,7 +39,8 @@ def _in_auckland() -> Iterator[None]:
         ("7d", EPOCH - 7 * 86_400),
         ("7 D", EPOCH - 7 * 86_400),
         ("2w", EPOCH - 14 * 86_400),
-        ("90m", EPOCH - 90 * 60),
+        ("90min", EPOCH - 90 * 60),
+        ("90 MIN", EPOCH - 90 * 60),
         ("3600s", EPOCH - 3_600),
     ],
 )
@@ -49,11 +50,26 @@ def test_a_time_with_an_offset_and_an_age_become_seconds(text: str, seconds: int
 
 
 @pytest.mark.parametrize(
-    "text", ["now", "NOW", " now ", "0s", "59s", "0d", "2026-11-24T08:00:00Z", "2031-01-01T00:00:00Z"]
+    "text", ["now", "NOW", " now ", "0s", "59s", "0d", "2026-11-24T08:00:00Z", "2026-11-24T08:05:00Z"]
 )
-def test_what_lies_in_the_future_or_less_than_a_minute_back_is_now(text: str) -> None:
-    """Also an age of nothing, and a year that has not come."""
+def test_what_lies_a_few_minutes_ahead_or_less_than_a_minute_back_is_now(text: str) -> None:
+    """Also an age of nothing; clocks differ."""
     assert parse(text, NOW) == "now"
+
+
+@pytest.mark.parametrize("text", ["2026-11-24T08:05:01Z", "2026-11-25", "2031-01-01T00:00:00Z"])
+def test_what_lies_more_than_minutes_ahead_is_refused(text: str) -> None:
+    """It was typed by mistake, and taken for now it would leave out everybody."""
+    with pytest.raises(ConfigError, match="has not come yet"):
+        parse(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["3m", "3M", "3 m"])
+def test_a_bare_m_is_refused_for_it_may_be_minutes_or_months(text: str) -> None:
+    """The words say what to write instead."""
+    with pytest.raises(ConfigError, match="minutes or months") as refused:
+        parse(text, NOW)
+    assert "3min" in refused.value.hint
 
 
 @pytest.mark.usefixtures("_in_auckland")

@@ -20,7 +20,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     *,
     since: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="From WHEN on: 2026-11-24, 36h, 7d. `now`: nobody, only what changes later."),
+        typer.Option(
+            metavar="WHEN",
+            help="From WHEN on: a date, or an age in s, min, h, d, w. `now`: nobody, only what changes later.",
+        ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Everything, whatever is remembered.")] = False,
     client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,

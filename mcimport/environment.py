@@ -1,0 +1,123 @@
+"""What the HTTP library would read of the environment by itself, proxies and certificates: its mistakes, in words.
+
+The rules are those of curl and of Python's own urllib: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either
+case. A service on this machine is never asked through a proxy: no key in plain http leaves it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import ipaddress
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # documented nowhere, in every Python
+
+import httpx
+
+from mcimport.errors import ConfigError
+
+_KINDS = ("http://", "https://", "socks5://", "socks5h://")
+
+
+def client(url: str, **options: Any) -> httpx.Client:
+    """One that asks this address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
+    verify = tls() if url.startswith("https:") else _no_tls()
+    return httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, follow_redirects=False, **options)
+
+
+def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Proxy | None:
+    """The proxy through which this address is asked; None: directly.
+
+    Raises ConfigError, by the variable's name and never with what it holds, for one that cannot be used.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    named = _named((f"{parts.scheme}_proxy", "all_proxy"), environment)
+    if named is None or is_loopback(host) or _is_left_out(host, environment):
+        return None
+    name, value = named
+    return _proxy(name, value)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """Whom this machine trusts. One for all clients: it reads every root certificate, longer than an idle sync takes.
+
+    Raises ConfigError where `SSL_CERT_FILE` or `SSL_CERT_DIR` names no certificates.
+    """
+    try:
+        found = httpx.create_ssl_context()
+    except (OSError, ssl.SSLError):
+        found = None
+    name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+    if found is not None and (name is None or name == "SSL_CERT_DIR" or found.cert_store_stats()["x509_ca"]):
+        return found
+    raise ConfigError(
+        f"{name or 'this machine'} names no file with certificates that can be read",
+        hint="Name one, such as /etc/ssl/certs/ca-certificates.crt, or unset the variable.",
+    )
+
+
+@functools.cache
+def _no_tls() -> ssl.SSLContext:
+    """For plain http: a context that trusts nobody and is never asked."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first of these variables that holds something, the lower-case one before the other, as curl has it."""
+    for name in names:
+        for spelling in (name, name.upper()):
+            if value := environment.get(spelling, "").strip():
+                return spelling, value
+    return None
+
+
+def _is_left_out(host: str, environment: Mapping[str, str]) -> bool:
+    """By NO_PROXY: names and what they end in, addresses, and ranges of them; what is none of these is passed over."""
+    named = _named(("no_proxy",), environment)
+    if named is None:
+        return False
+    entries = [entry.strip().strip("[]") for entry in named[1].split(",")]
+    if proxy_bypass_environment(host, {"no": ",".join(entry for entry in entries if "/" not in entry)}):
+        return True
+    return any(_holds(entry, host) for entry in entries)
+
+
+def _holds(network: str, host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _proxy(name: str, value: str) -> httpx.Proxy:
+    url = value if "://" in value else f"http://{value}"
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0 and url.startswith(_KINDS)
+        has_rest = parts.path not in ("", "/") or parts.query or parts.fragment
+        found = httpx.Proxy(url) if is_whole and not has_rest else None
+    except (ValueError, httpx.InvalidURL):
+        found = None
+    if found is None:
+        raise ConfigError(
+            f"{name} is no address of a proxy that can be used",
+            hint="It is like http://proxy.example:3128; in a password, #, ?, / and [ are percent-encoded.",
+        )
+    if url.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ConfigError(f"{name} names a SOCKS proxy", hint="`pip install 'httpx[socks]'` adds what that takes.")
+    return found

@@ -1,0 +1,117 @@
+"""What libraries read of the environment: its mistakes are named by the variable, and nothing of a secret is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Importer, Stage, carried, expected
+
+from mcimport.environment import proxy_for
+from mcimport.errors import ConfigError
+
+SERVICE = "https://us6.api.mailchimp.example/3.0"
+FAR_AWAY = """\
+[clients.acme]
+lists = ["1a2d7ebf82"]
+mailchimp_api_key = "0123456789abcdef0123456789abcdef-us6"
+ometria_api_key = "0123456789abcdef0123456789abcdef"
+mailchimp.url = "https://mailchimp.example/3.0"
+ometria.url = "https://ometria.example/v2"
+"""
+
+
+def far_away(stage: Stage) -> Importer:
+    importer = stage()
+    importer.config.write_text(FAR_AWAY)
+    return importer
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "http://svc:hunter2#x9@proxy.example:3128"),
+        ("HTTPS_PROXY", "http://svc:hunter2/x9@proxy.example:3128"),
+        ("https_proxy", "http://svc:hunter2@proxy.example:port"),
+        ("ALL_PROXY", "ftp://svc:hunter2@proxy.example"),
+        ("HTTPS_PROXY", "http://svc:hunter2@:3128"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sync", "check"])
+def test_a_proxy_that_cannot_be_is_named_by_its_variable_alone(
+    stage: Stage, variable: str, value: str, command: str
+) -> None:
+    """In words and with the right exit code; neither its password nor a traceback is printed."""
+    ended = far_away(stage).in_a_process(command, environment={variable: value})
+    assert ended.code == (2 if command == "sync" else 1)
+    assert f"{variable} is no address of a proxy" in ended.err + ended.out
+    assert "hunter2" not in ended.err + ended.out
+    assert "Traceback" not in ended.err
+
+
+def test_a_socks_proxy_says_what_it_takes(stage: Stage) -> None:
+    """It is an extra of the HTTP library's."""
+    ended = far_away(stage).in_a_process("sync", environment={"ALL_PROXY": "socks5://127.0.0.1:9"})
+    assert ended.code == 2
+    assert "ALL_PROXY names a SOCKS proxy" in ended.err
+    assert "httpx[socks]" in ended.err
+
+
+@pytest.mark.parametrize("kind", ["gone", "empty", "folder"])
+def test_certificates_that_are_not_there_are_named_by_their_variable(stage: Stage, tmp_path: Path, kind: str) -> None:
+    """A file of an environment that exists no longer, an empty one, a folder."""
+    path = tmp_path / "cacert.pem"
+    if kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    ended = far_away(stage).in_a_process("sync", environment={"SSL_CERT_FILE": str(path)})
+    assert ended.code == 2
+    assert "SSL_CERT_FILE names no file with certificates" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_services_on_this_machine_are_asked_directly_whatever_the_proxy(stage: Stage) -> None:
+    """A key in plain http stays here; the demo works behind a company's proxy."""
+    importer = stage(size=40)
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    ended = importer.in_a_process("--config", str(importer.config), "--db", str(importer.db), "sync", bare=True)
+    assert ended.code == 0
+    importer.box.audience().join(3)
+    assert importer.in_a_process("sync", environment=proxies).code == 0
+    assert carried(importer) == expected(importer)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "is_direct"),
+    [
+        ("localhost,127.0.0.1,.svc,10.0.0.0/8,fd00::/8", "us6.api.mailchimp.example", False),
+        ("fd00::/8", "[fd00::5]", True),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("[::1], .mailchimp.example", "us6.api.mailchimp.example", True),
+        ("mailchimp.example", "us6.api.mailchimp.example", True),
+        ("*", "us6.api.mailchimp.example", True),
+        ("", "us6.api.mailchimp.example", False),
+        ("", "127.0.0.1", True),
+        ("", "[::1]", True),
+        ("", "sandbox.localhost", True),
+    ],
+)
+def test_no_proxy_takes_names_addresses_and_ranges_and_passes_over_the_rest(
+    no_proxy: str, host: str, *, is_direct: bool
+) -> None:
+    """As a container platform sets it."""
+    environment = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": no_proxy}
+    assert (proxy_for(f"https://{host}/3.0", environment) is None) is is_direct
+
+
+def test_a_proxy_is_taken_as_it_is_written() -> None:
+    """The scheme's own before the one for all, and a bare host and port is one, too."""
+    both = {"HTTPS_PROXY": "proxy.example:3128", "ALL_PROXY": "http://other.example:1"}
+    found = proxy_for(SERVICE, both)
+    assert found is not None
+    assert str(found.url) == "http://proxy.example:3128"
+    assert proxy_for("http://ometria.example/v2", {"https_proxy": "http://proxy.example"}) is None
+    with pytest.raises(ConfigError, match="HTTPS_PROXY"):
+        proxy_for(SERVICE, {"HTTPS_PROXY": "http://proxy.example:0"})
