@@ -54,7 +54,8 @@ def begin(task: Task, page: Page) -> None:
         return
     if not (task.perhaps_held or task.dry_run):
         _look_for_contacts(task, page)
-    lists.note_first_try(task.state, task.row.id, page.settled + 2, page.at_most)
+    earliest = min(page.settled + 2, int(time.time()))  # of two clocks: whoever is archived later must not be missed
+    lists.note_first_try(task.state, task.row.id, earliest, page.at_most)
     task.refresh()
 
 

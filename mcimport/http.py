@@ -6,6 +6,7 @@ says. Retrying and limiting are the callers' business (see `limits`).
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import html
 import re
@@ -106,6 +107,7 @@ class Wire:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
         self._headers_with_body = httpx.Headers({**self._client.headers, "Content-Type": "application/json"})
+        self._is_accepted = False  # the key was, in the last answer that spoke of it
         self._urls: dict[str, httpx.URL] = {}  # by path, for those that are asked for again and again
 
     def send(
@@ -172,6 +174,21 @@ class Wire:
         except RuntimeError:
             self._if_closed()
             raise
+
+    def checked(self, answer: Answer) -> Answer:
+        """The answer, if it is a success; else raises what to do about it, as `check`.
+
+        A key that was accepted a moment ago and is not now is tried once more: single refusals in passing were seen.
+        """
+        try:
+            check(self.service, answer)
+        except FatalError as error:
+            if answer.status == 401 and self._is_accepted:  # noqa: PLR2004 - unauthorized
+                self._is_accepted = False
+                raise RetriableError(f"{error}, in the middle of a run", status=answer.status) from None
+            raise
+        self._is_accepted = True
+        return answer
 
     def close(self) -> None:
         """Breaks the connections, under the feet of requests in flight if need be.
@@ -242,7 +259,7 @@ class Wire:
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=content,
+            body=_in_utf8(content, response.charset_encoding),
             date=_http_date(response.headers.get("date")),
             took=took,
         )
@@ -275,6 +292,20 @@ def _first_cause(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
+
+
+def _in_utf8(body: bytes, charset: str | None) -> bytes:
+    """Without a byte order mark, which JSON may begin with (RFC 8259); from the charset that the answer names.
+
+    One that nobody knows, or that the body is not in, leaves the body as it is: what reads it says what is wrong.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if charset is None or charset.lower().replace("_", "-") in ("utf-8", "utf8", "us-ascii", "ascii"):
+        return body
+    try:
+        return body.decode(charset).encode()
+    except (LookupError, ValueError):
+        return body
 
 
 def _http_date(text: str | None) -> int | None:

@@ -28,7 +28,7 @@ from mcimport.errors import (
     ThrottledError,
     TooSlowError,
 )
-from mcimport.http import Answer, Wire, check
+from mcimport.http import Answer, Wire
 from mcimport.limits import DESK, Gate, Patience, patiently
 from mcimport.mailchimp_answers import (
     CATEGORIES,
@@ -426,7 +426,7 @@ class Mailchimp:
         with self._meter.timed("waited_mailchimp"), self._gate.place(self._patience.stop):
             self._meter.count("mailchimp_requests")
             try:
-                return check("Mailchimp", self._wire.send("GET", path, params=params))
+                return self._wire.checked(self._wire.send("GET", path, params=params))
             except ThrottledError:
                 self._meter.count("mailchimp_throttled")
                 raise

@@ -106,8 +106,8 @@ INTERESTS = msgspec.json.Decoder(Interests)
 def clock(answer: Answer) -> tuple[int, int, str]:
     """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
 
-    Of the server's `Date` and this machine's clock the earlier is believed: that costs some reading twice, while a
-    moment that is still to come would lose whoever changes until then.
+    Both by the server's clock. What is read up to it is not believed to be complete where this machine's clock has not
+    come as far: see `state.runs.finish`.
 
     The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
     seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
@@ -126,22 +126,20 @@ def clock(answer: Answer) -> tuple[int, int, str]:
             "the clocks of Mailchimp and of this machine are years apart",
             hint="Set this machine's clock and try again.",
         )
-    vouched = min(theirs, math.floor(ours - answer.took))
-    if theirs - vouched > MOST_LAG:
+    if apart > MOST_LAG:
         raise FatalError(
             f"this machine's clock is more than {MOST_LAG // 86_400} days behind Mailchimp's",
             hint="Set this machine's clock and try again.",
         )
-    return vouched - 2, theirs, _oddity(apart, theirs - vouched)
+    return theirs - 2, theirs, _oddity(apart)
 
 
-def _oddity(apart: float, lag: int) -> str:
+def _oddity(apart: float) -> str:
+    """`apart`: how many seconds the server's clock is ahead."""
     if abs(apart) <= CLOCK_TOLERANCE:
         return ""
     oddity = "the clocks of Mailchimp and of this machine differ by more than five minutes"
-    if lag <= CLOCK_TOLERANCE:
-        return oddity
-    return f"{oddity}: until they agree, each sync reads the last {-(-lag // 60):,} minutes again"
+    return oddity if apart < 0 else f"{oddity}: each sync reads the last {round(apart / 60):,} minutes again"
 
 
 def decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:

@@ -276,7 +276,7 @@ class Page:
 
     Attributes:
         asked: how many members were asked for.
-        settled: the last second that was surely over, by all clocks, when the page was asked for.
+        settled: the last second that was surely over, by the server's clock, when the page was asked for.
         at_most: the server's second, at the latest, when the page was asked for: who opted in later is new.
         glanced: only counted, and nobody of it is here: a first page that could not be read.
         clock_warning: what is odd about the clocks; empty when nothing is.

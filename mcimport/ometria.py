@@ -25,7 +25,7 @@ from mcimport.errors import (
     ThrottledError,
     UnreachableError,
 )
-from mcimport.http import Answer, Wire, check
+from mcimport.http import Answer, Wire
 from mcimport.limits import DESK, Pacer, Patience, Turn, patiently
 
 MAX_RECORD = 60_000  # bytes of one record as sent
@@ -218,7 +218,7 @@ class Ometria:
         self._meter.count("ometria_requests")
         try:
             with self._meter.timed("waited_ometria"):
-                answer = check("Ometria", self._wire.send("POST", "push", body=body, on_sent=turn.sent))
+                answer = self._wire.checked(self._wire.send("POST", "push", body=body, on_sent=turn.sent))
         except ThrottledError:
             self._meter.count("ometria_throttled")
             self._pacer.refused(turn)
@@ -243,7 +243,7 @@ class Ometria:
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         self._meter.count("ometria_requests")
         with self._meter.timed("waited_ometria"):
-            return check("Ometria", self._wire.send("GET", path, params=params))
+            return self._wire.checked(self._wire.send("GET", path, params=params))
 
 
 def _is_refusal(error: McimportError) -> bool:

@@ -27,7 +27,7 @@ from mcimport.errors import (
     ServiceError,
     ThrottledError,
 )
-from mcimport.http import Answer, Wire, check
+from mcimport.http import Answer, Wire
 from mcimport.limits import DESK, Pacer, Patience, patiently
 from mcimport.models import HeldContact
 
@@ -152,7 +152,7 @@ class Contacts:
         self._meter.count("ometria_requests")
         try:
             with self._meter.timed("waited_ometria"):
-                answer = check("Ometria", self._wire.send("GET", path, params=params, on_sent=turn.sent))
+                answer = self._wire.checked(self._wire.send("GET", path, params=params, on_sent=turn.sent))
         except ThrottledError:
             self._meter.count("ometria_throttled")
             self._pacer.refused(turn)

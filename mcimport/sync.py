@@ -104,8 +104,9 @@ def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
     task.begin(run_id)
     with recorded_end(task, run_id):
         plan = _planned(task, beginning)
-        if wish.since is None and beginning.listed is not None and beginning.listed > plan.until:
-            plan = _planned(task, _earlier(task, run_id, plan.until))
+        today = min(plan.until, int(time.time()))
+        if wish.since is None and beginning.listed is not None and beginning.listed > today:
+            plan = _planned(task, _earlier(task, run_id, today))
         runs.plan(
             *(task.state, run_id, plan.until, plan.total, plan.windows),
             instead_of=instead_of,

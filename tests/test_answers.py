@@ -79,6 +79,18 @@ def test_page_count_1001_is_never_asked_for(stage: Stage) -> None:
     assert max(int(query["count"]) for query in queries(importer)) == 1000
 
 
+def test_one_401_in_the_middle_is_tried_again(stage: Stage) -> None:
+    """`one-401-in-the-middle`: a key that was accepted a moment ago is not called wrong for one answer."""
+    importer = stage(size=900)
+    importer.configure(SMALL_PAGES)
+    importer.box.knobs.fault = members("401", 5)
+    all_arrive(importer, importer("sync"))
+    importer.box.audience().change(5)
+    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
+    time_passes(60)
+    all_arrive(importer, importer("sync"))
+
+
 def test_page_member_count_the_plan_is_made_from_total_items(stage: Stage) -> None:
     """`page-member-count`: what the list itself counts only speaks against an answer that holds hardly anybody."""
     importer = stage(size=1_200)

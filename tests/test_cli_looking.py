@@ -654,3 +654,21 @@ def test_a_shell_completes_commands_and_options(stage: Stage, shell: str) -> Non
     )
     assert "sync" in ended.stdout
     assert "status" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("dlq", "list"), ("dlq", "list", "--json"), ("runs", "list", "--json")], ids=" ".join
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(stage: Stage, command: tuple[str, ...]) -> None:
+    """`| head -1` under pipefail: 0, as for a sync."""
+    importer = stage(size=5)
+    for number in range(3):
+        importer.box.audience().add(email_address=f"bad{number}@@example.com")
+    importer("sync")
+    ended = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", '"$@" | true', "bash", *importer.command(*command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Importer, Stage, carried, expected
 
+from mcimport.config.load import check_owner
 from mcimport.environment import proxy_for
 from mcimport.errors import ConfigError
 
@@ -80,6 +84,53 @@ def test_services_on_this_machine_are_asked_directly_whatever_the_proxy(stage: S
     importer.box.audience().join(3)
     assert importer.in_a_process("sync", environment=proxies).code == 0
     assert carried(importer) == expected(importer)
+
+
+@pytest.mark.parametrize("value", ['"{}"', "'{}'", "{}\r", "{}\n"])
+@pytest.mark.parametrize("variable", ["MCIMPORT_DB", "MCIMPORT_CONFIG"])
+def test_a_path_with_marks_around_it_is_refused_by_its_variable(stage: Stage, variable: str, value: str) -> None:
+    """A file of variables keeps what a shell takes off; no file of that name is made."""
+    importer = stage(size=3)
+    paths = {"MCIMPORT_DB": str(importer.db), "MCIMPORT_CONFIG": str(importer.config)}
+    paths[variable] = value.format(paths[variable])
+    ended = importer.in_a_process("sync", environment=paths, bare=True)
+    assert (ended.code, variable in ended.err) == (2, True)
+    assert "quotation marks or a line end" in ended.err
+    assert not importer.db.exists()
+
+
+def test_a_key_with_marks_around_it_is_named_as_such(stage: Stage) -> None:
+    """And not repeated."""
+    importer = stage(size=3)
+    importer.config.write_text(importer.config.read_text().replace(f'"{importer.box.ometria_key}"', '"env:THE_KEY"'))
+    ended = importer.in_a_process("sync", environment={"THE_KEY": f'"{importer.box.ometria_key}"'})
+    assert ended.code == 2
+    assert "THE_KEY has quotation marks around it" in ended.err
+    assert importer.box.ometria_key not in ended.err
+
+
+def test_a_folder_that_is_gone_matters_only_to_paths_that_begin_there(stage: Stage, tmp_path: Path) -> None:
+    """A deployment replaced it under a shell: absolute paths work, for the others there are words."""
+    importer = stage(size=3)
+    gone = tmp_path / "gone"
+    there = 'mkdir "$1"; cd "$1"; rmdir "$1"; shift; exec "$@"'
+    for arguments, code in ((importer.command("status"), 0), ([sys.executable, "-m", "mcimport", "status"], 2)):
+        gone.rmdir() if gone.exists() else None
+        ended = subprocess.run(
+            ["/bin/sh", "-c", there, "sh", str(gone), *arguments], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == code, ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert "current folder is not there any more" in ended.stderr
+
+
+def test_a_configuration_that_was_only_found_must_be_this_users_or_roots() -> None:
+    """Anybody's file in a shared folder would say where keys go."""
+    check_owner("mcimport.toml", 0)
+    check_owner("mcimport.toml", os.geteuid())
+    with pytest.raises(ConfigError, match="belongs neither to this user nor to root") as refused:
+        check_owner("mcimport.toml", 12_345)
+    assert "--config" in refused.value.hint
 
 
 @pytest.mark.parametrize(

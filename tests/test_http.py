@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import struct
 import threading
@@ -30,7 +31,7 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.http import Answer, Wire, check
+from mcimport.http import Answer, Wire, _in_utf8, check
 
 KEY = "0123456789abcdef0123456789abcdef-us6"
 ADDRESS = "ada.moreno@example.com"
@@ -575,3 +576,24 @@ def sockets() -> set[str]:
         with suppress(OSError):
             found.add(f"{one.name} {one.readlink()}")
     return {one for one in found if "socket" in one}
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        ('{"name": "José Müller"}'.encode(), None),
+        ('{"name": "José Müller"}'.encode(), "utf-8"),
+        ('\ufeff{"name": "José Müller"}'.encode(), None),
+        ('{"name": "José Müller"}'.encode("latin-1"), "iso-8859-1"),
+        ('{"name": "José Müller"}'.encode("utf-16"), "utf-16"),
+    ],
+)
+def test_an_answer_is_read_in_the_charset_that_it_names_and_without_a_mark(body: bytes, charset: str | None) -> None:
+    """`json-bom`, `latin1-answer`: what something in between did to the bytes harms no name."""
+    assert json.loads(_in_utf8(body, charset)) == {"name": "José Müller"}
+
+
+@pytest.mark.parametrize("charset", ["no-such-charset", "utf-16"])
+def test_a_charset_that_does_not_fit_leaves_the_body_as_it_is(charset: str) -> None:
+    """Whoever reads it says what is wrong."""
+    assert _in_utf8(b'{"a":1}', charset) == b'{"a":1}'

@@ -244,15 +244,14 @@ def test_settled_is_over_when_the_page_is_asked_for_however_long_it_takes(make: 
 
 
 @pytest.mark.parametrize("skew", [-900, 900])
-def test_of_two_clocks_a_quarter_of_an_hour_apart_the_earlier_is_believed_with_a_warning(
+def test_a_server_whose_clock_is_a_quarter_of_an_hour_off_is_read_by_its_own_with_a_warning(
     make: Maker, skew: int
 ) -> None:
-    """Whichever is wrong: the other way whoever changes in between would be read by no run."""
+    """`last_changed` is by its clock, too; where this machine's is behind, the words say what that costs."""
     _, audience, mailchimp = make(clock_skew=skew)
     people(audience, [T])
     page = mailchimp.first_page(LIST_KEY, "listed", None, 100)
-    assert page.settled - time.time() == pytest.approx(min(skew, 0), abs=60)
-    assert page.at_most - time.time() == pytest.approx(skew, abs=60)
+    assert page.settled - time.time() == pytest.approx(skew, abs=60)
     assert "five minutes" in page.clock_warning
     assert ("the last 15 minutes again" in page.clock_warning) is (skew > 0)
 

@@ -69,10 +69,15 @@ app.command("ui")(_exiting(ui.ui))
 app.command("worker")(_exiting(worker.worker))
 app.command("demo")(_exiting(sandbox.demo))
 app.command("sandbox")(_exiting(sandbox.sandbox))
-dlq.app.command("replay")(_exiting(replay.replay))
+dlq.app.command("replay")(replay.replay)
 app.add_typer(runs.app, name="runs")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
+
+
+for group in (runs.app, dlq.app, keys.app):
+    for info in group.registered_commands:
+        info.callback = _exiting(info.callback) if info.callback else None
 
 
 def _version(*, wanted: bool) -> None:

@@ -94,6 +94,8 @@ class KeySource:
     def _checked(self, key: str, source: str) -> SecretStr:
         if not key:
             raise self._error(f"{source} is empty")
+        if key[0] in "\"'" or key[-1] in "\"'":
+            raise self._error(f"{source} has quotation marks around it", "write it without")
         if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):
             raise self._error(f"{source} holds blanks, line breaks or other characters that no key has")
         return SecretStr(key)

@@ -81,8 +81,11 @@ def load(
     Raises ConfigError, with what to type next in its hint, for whatever is wrong with the file as a whole. A key
     that is not there is no such thing: its client raises when it is asked for it.
     """
-    here = (cwd or Path()).absolute()
-    path, document = _find(config or _path(environ, "MCIMPORT_CONFIG"), here)
+    config, db = config or _path(environ, "MCIMPORT_CONFIG"), db or _path(environ, "MCIMPORT_DB")
+    _check_unquoted(config, "--config, or MCIMPORT_CONFIG")
+    _check_unquoted(db, "--db, or MCIMPORT_DB")
+    here = _here(cwd, config, db)
+    path, document = _find(config, here)
     around = _Surroundings(
         environ=environ,
         folder=path.parent if path else here,
@@ -93,7 +96,7 @@ def load(
     file = _checked(document, around)
     return Settings(
         config_path=path,
-        db_path=here / (db or _path(environ, "MCIMPORT_DB") or _default_db()),
+        db_path=here / (db or _default_db()),
         clients=MappingProxyType({client.name: client for client in _clients(file, around)}),
         keep=seconds(file.state.keep),
         metrics_path=around.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
@@ -107,6 +110,26 @@ def load(
 def _path(environ: Mapping[str, str], variable: str) -> Path | None:
     value = environ.get(variable)
     return Path(value) if value else None
+
+
+def _check_unquoted(path: Path | None, name: str) -> None:
+    """Files of variables, as for `docker run --env-file`, keep what a shell would take off."""
+    text = str(path or "")
+    if text != text.strip("\"'\r\n"):
+        raise ConfigError(f"{name}: the path has quotation marks or a line end around it", hint="Write it without.")
+
+
+def _here(cwd: Path | None, *named: Path | None) -> Path:
+    """The current folder, which may be gone; then every path has to be absolute."""
+    try:
+        return (cwd or Path()).absolute()
+    except FileNotFoundError:
+        if all(path is not None and path.is_absolute() for path in named):
+            return Path("/")
+        raise ConfigError(
+            "the current folder is not there any more",
+            hint="Go to another one, or give absolute paths: --config, --db.",
+        ) from None
 
 
 def _address(environ: Mapping[str, str], variable: str) -> str | None:
@@ -138,11 +161,21 @@ def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any
         return here / named, _read(here / named, _shown_path(here / named, here))
     for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
         with suppress(OSError):  # not there, or in a folder where we cannot look: the environment may be enough
-            path.lstat()  # not `stat`: a link that leads nowhere is a mistake to be told
+            owner = path.lstat().st_uid  # not `stat`: a link that leads nowhere is a mistake to be told
             break
     else:
         return None, {}
+    check_owner(_shown_path(path, here), owner)
     return path, _read(path, _shown_path(path, here))
+
+
+def check_owner(name: str, owner: int) -> None:
+    """Of a file that was only found: it says where keys go. As ssh and git have it."""
+    if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
+        raise ConfigError(
+            f"{name}: belongs neither to this user nor to root, and is not read",
+            hint=f"If it is the right one: `chown $(id -un) {name}`, or name it with --config.",
+        )
 
 
 def _read(path: Path, name: str) -> Mapping[str, Any]:

@@ -38,6 +38,9 @@ _INVISIBLE = "".join(
     for code in range(low, high + 1)
 )
 
+REPLACED = "\ufffd"
+"""Stands for what could not be read; a text that holds it is nothing to put in place of a good one."""
+
 _entity = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
 _breaks = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 _unwanted = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -54,10 +57,12 @@ def trim(text: str) -> str:
 def clean(text: str) -> str:
     """The text by this module's one rule; "" where nothing is left that can be seen."""
     if text.isprintable() and "&" not in text:  # nearly everybody: nothing to remove from within
-        return text.strip() if text.isascii() else trim(unicodedata.normalize("NFC", text))
+        if text.isascii():
+            return text.strip()
+        return "" if REPLACED in text else trim(unicodedata.normalize("NFC", text))
     text = _entity.sub(lambda found: html.unescape(found[0]), text)
     text = _unwanted.sub("", _breaks.sub(" ", text))
-    return trim(unicodedata.normalize("NFC", text))
+    return "" if REPLACED in text else trim(unicodedata.normalize("NFC", text))
 
 
 # What `clean` made of the labels met last. A plain look costs a fifth of what `lru_cache` and a look at the type do.

@@ -44,6 +44,7 @@ def json_line(result: ListResult) -> str:
             "opted_in": sum(run.opt_ins for run in runs),
             "opted_out": sum(run.opt_outs for run in runs),
             "subscription_events": sum(run.subscription_events for run in runs),
+            "warnings": list(result.warnings),
             **(document(result.comparison) if result.comparison else {}),
             **(_dry(result) if result.dry_run else {}),
         }

@@ -156,7 +156,7 @@ def step_back(state: State, list_id: int, moment: int) -> None:
 
 def note_carried(state: State, run: Run) -> None:
     """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
-    start = text(run.since if run.since is not None else run.until)
+    start = text(run.since if run.since is not None or run.until is None else min(run.until, run.started_at))
     if run.kind == "full":
         state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
     elif run.kind == "incremental":

@@ -103,6 +103,9 @@ def finish(
 ) -> Run:
     """Ends a run; a completed one moves the sync point, if it is one that may.
 
+    Not beyond the moment at which it began by this machine's clock: the service's may be ahead of the one that dates
+    changes, and of two clocks the earlier only costs some reading twice.
+
     `costs`: as in `record`.
     `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
     letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
@@ -124,7 +127,7 @@ def finish(
             silent = _silent(state, done)
             for sweep in SWEEPS:
                 (lists.note_silence if sweep in silent else lists.note_shown)(state, done.list_id, sweep)
-            lists.advance(state, done.list_id, done.until)
+            lists.advance(state, done.list_id, min(done.until, done.started_at))
     return done
 
 

@@ -52,6 +52,7 @@ class Weather:
         late: newcomers for each page that is written are dated so many seconds ago: Mailchimp commits them late.
         pause: seconds that pass before each first page, after some joined: the two sweeps then begin far apart.
         dice: what decides about them.
+        empty: the share of Mailchimp's answers that hold nobody, whole and proper.
         rejected: how many of the first listed have a record that Ometria refuses.
     """
 
@@ -60,6 +61,8 @@ class Weather:
     count_lies: int = 0
     count_lies_share: float = 1.0
     no_date: bool = False
+    edge_skew: float = 0.0
+    empty: float = 0.0
     max_page: int | None = None
     broken: tuple[str, ...] = ()
     broken_lookups: bool = False
@@ -79,7 +82,8 @@ class Weather:
     @property
     def rough(self) -> bool:
         """A run may fail, and members may become dead letters."""
-        return bool(self.faults or self.outage or self.max_page or self.broken or self.rejected or self.count_lies)
+        services = self.faults or self.outage or self.max_page or self.empty
+        return bool(services or self.broken or self.rejected or self.count_lies)
 
     @property
     def endless(self) -> bool:
@@ -93,10 +97,10 @@ CALM = Weather()
 def let_it_be(weather: Weather, box: Sandbox, rejects: set[str]) -> None:
     """Turns all knobs at once. `rejects`: ids of the records that are refused."""
     knobs = box.knobs
-    knobs.faults = dict(weather.faults)
+    knobs.faults = {**weather.faults, **({"mailchimp:nobody": weather.empty} if weather.empty else {})}
     knobs.fault = _fault(weather, box)
     for name in (
-        *("count_lies", "count_lies_share", "no_date", "max_page", "broken_lookups"),
+        *("count_lies", "count_lies_share", "no_date", "edge_skew", "max_page", "broken_lookups"),
         *("connections", "over_limit", "latency", "churn", "reject_batches"),
     ):
         setattr(knobs, name, getattr(weather, name))
@@ -175,6 +179,8 @@ ODDITIES = st.builds(
     count_lies=st.sampled_from([0, 0, -40, -3, 3, 40]),
     count_lies_share=st.sampled_from([0.3, 1.0]),
     no_date=st.booleans(),
+    edge_skew=st.sampled_from([0.0, 0.0, 130.0, 7_200.0, -130.0]),
+    empty=st.sampled_from([0.0, 0.0, 0.03]),
 )
 LIMITS = st.builds(
     Weather,
