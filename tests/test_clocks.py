@@ -79,7 +79,8 @@ def test_an_old_state_file_takes_no_sync_point_for_granted_that_its_own_run_had_
     with closing(sqlite3.connect(path)) as old:
         old.executescript(LAST_OLD.read_text(encoding="utf-8"))
         (started,) = old.execute("SELECT started_at FROM runs WHERE status = 'completed'").fetchone()
-        ahead = started.replace("09:00:00", "09:02:10")
+        ahead = started.replace("T09:00:", "T09:02:")
+        assert ahead > started
         old.execute("UPDATE runs SET until = ? WHERE status = 'completed'", [ahead])
         old.execute("UPDATE lists SET sync_point = ?", [ahead])
         old.commit()

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Importer, Stage, carried, expected
+from pydantic import SecretStr
 
+from mcimport.config.engine import EngineSettings
+from mcimport.config.keys import KeySource
 from mcimport.config.load import check_owner
 from mcimport.environment import proxy_for
 from mcimport.errors import ConfigError
@@ -166,3 +169,29 @@ def test_a_proxy_is_taken_as_it_is_written() -> None:
     assert proxy_for("http://ometria.example/v2", {"https_proxy": "http://proxy.example"}) is None
     with pytest.raises(ConfigError, match="HTTPS_PROXY"):
         proxy_for(SERVICE, {"HTTPS_PROXY": "http://proxy.example:0"})
+
+
+BROKERS = ["s3cr#word9", "s3cr?word9", "s3cr[word9", "s3cr]word9", "s3cr/word9", "s3cr@word9", "s3%word9"]
+
+
+@pytest.mark.parametrize("password", BROKERS)
+def test_a_brokers_password_that_has_to_be_encoded_is_refused_before_anything_is_asked(
+    stage: Stage, password: str
+) -> None:
+    """In words that say how, with nothing of it."""
+    importer = stage(size=3)
+    text = '[engine]\nkind = "celery"\nbroker = "env:BROKER"\n\n' + importer.config.read_text()
+    importer.config.write_text(text)
+    ended = importer.in_a_process("sync", environment={"BROKER": f"amqp://mc:{password}@127.0.0.1:5672/"})
+    assert ended.code == 2, ended.err
+    assert "percent-encoded" in ended.err
+    assert "word9" not in ended.err
+    assert importer.box.requests == []
+
+
+@pytest.mark.parametrize("password", ["s3cr%23word9", "a-b_c.d~e!f*g", "pass:word"])
+def test_a_brokers_password_that_is_written_as_it_should_is_taken(password: str) -> None:
+    """Percent-encoded, or of letters, digits and marks that mean nothing in an address."""
+    text = f"amqp://mc:{password}@broker.example:5672/vhost"
+    source = KeySource("", "[engine] broker", SecretStr("env:BROKER"), Path(), {"BROKER": text})
+    assert EngineSettings("celery", source).broker().get_secret_value() == text

@@ -12,7 +12,10 @@ from mcimport.config.keys import KeySource
 from mcimport.errors import ConfigError
 
 EngineKind = Literal["threads", "celery"]
-_ADDRESS = re.compile(r"amqps?://(?:[^\s/@]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-~]*)?")
+# In a password whatever has a meaning of its own in an address is percent-encoded: else libraries cut it there.
+_ADDRESS = re.compile(
+    r"amqps?://(?:(?:[^\s/@#?\[\]%]|%[0-9A-Fa-f]{2})+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-~]*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,5 +29,8 @@ class EngineSettings:
         """ConfigError, which does not repeat it, where there is none or it is no address."""
         secret = self.source.read()
         if not _ADDRESS.fullmatch(secret.get_secret_value()):
-            raise ConfigError("[engine] broker: that is no address like amqp://user:password@host:5672/")
+            raise ConfigError(
+                "[engine] broker: that is no address like amqp://user:password@host:5672/",
+                hint="In the password, whatever is no letter or digit is percent-encoded: # is %23, / is %2F.",
+            )
         return secret
