@@ -185,7 +185,7 @@ class Wire:
         except FatalError as error:
             if answer.status == 401 and self._is_accepted:  # noqa: PLR2004 - unauthorized
                 self._is_accepted = False
-                raise RetriableError(f"{error}, in the middle of a run", status=answer.status) from None
+                raise RetriableError(f"{error}, though it was before", hint=error.hint, status=answer.status) from None
             raise
         self._is_accepted = True
         return answer
