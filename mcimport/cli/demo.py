@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
+from mcimport.sandbox.clock import epoch
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
 
@@ -89,9 +90,8 @@ def _break_somebody(box: Sandbox) -> None:
     audience = box.audience()
     audience.change(17)
     box.clock.advance(2)
-    now = box.clock.now()
-    audience.change(3)
-    box.knobs.broken.append((now - 1, now + 1))
+    seconds = [epoch(one["last_changed"]) for one in audience.change(3)]
+    box.knobs.broken.append((min(seconds) - 1, max(seconds)))
 
 
 def _say(text: str) -> None:
