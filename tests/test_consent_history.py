@@ -440,6 +440,27 @@ def test_where_ometria_does_not_answer_for_single_contacts_they_are_left_to_reco
     assert_left_until_mended(importer, lost_after_a_sync(importer))
 
 
+@pytest.mark.parametrize("why", ["too many", "refused by Ometria"])
+def test_a_mend_that_left_some_leaves_the_note(stage: Stage, why: str) -> None:
+    """More consents at once than `most` allows, or records that did not take: the archived are not compared yet."""
+    importer = stage(size=300, single_contacts=False)
+    unhurried(importer)
+    gone = lost_after_a_sync(importer)
+    synced(importer)
+    if why == "too many":
+        importer.config.write_text(importer.config.read_text().replace('"100%"', '"0.1%"'))
+    else:
+        importer.box.knobs.rejects = {contact_id(importer, gone[0])[1]}
+    ended = importer("reconcile", "--mend", "--yes")
+    assert ended.code == 3, ended.err
+    assert unchecked(importer) != [None]
+    importer.box.knobs.rejects = set()
+    unhurried(importer)
+    assert importer("reconcile", "--mend", "--yes").code == 0
+    assert unchecked(importer) == [None]
+    assert set(consents(importer, gone)) == {OUT}
+
+
 def test_a_death_among_the_archived_leaves_the_note(stage: Stage) -> None:
     """The next sync finds it, and does the rest."""
     importer = stage(size=300)
