@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.load import check_owner
+from mcimport.config.load import check_owner, load
 from mcimport.environment import proxy_for
 from mcimport.errors import ConfigError
 
@@ -46,19 +46,21 @@ def far_away(stage: Stage) -> Importer:
 )
 @pytest.mark.parametrize("command", ["sync", "check"])
 def test_a_proxy_that_cannot_be_is_named_by_its_variable_alone(
-    stage: Stage, variable: str, value: str, command: str
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, command: str
 ) -> None:
     """In words and with the right exit code; neither its password nor a traceback is printed."""
-    ended = far_away(stage).in_a_process(command, environment={variable: value})
+    monkeypatch.setenv(variable, value)
+    ended = far_away(stage)(command)
     assert ended.code == (2 if command == "sync" else 1)
     assert f"{variable} is no address of a proxy" in ended.err + ended.out
     assert "hunter2" not in ended.err + ended.out
     assert "Traceback" not in ended.err
 
 
-def test_a_socks_proxy_says_what_it_takes(stage: Stage) -> None:
+def test_a_socks_proxy_says_what_it_takes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra of the HTTP library's."""
-    ended = far_away(stage).in_a_process("sync", environment={"ALL_PROXY": "socks5://127.0.0.1:9"})
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    ended = far_away(stage)("sync")
     assert ended.code == 2
     assert "ALL_PROXY names a SOCKS proxy" in ended.err
     assert "httpx[socks]" in ended.err
@@ -90,23 +92,31 @@ def test_services_on_this_machine_are_asked_directly_whatever_the_proxy(stage: S
 
 
 @pytest.mark.parametrize("value", ['"{}"', "'{}'", "{}\r", "{}\n"])
-@pytest.mark.parametrize("variable", ["MCIMPORT_DB", "MCIMPORT_CONFIG"])
-def test_a_path_with_marks_around_it_is_refused_by_its_variable(stage: Stage, variable: str, value: str) -> None:
-    """A file of variables keeps what a shell takes off; no file of that name is made."""
+@pytest.mark.parametrize("name", ["config", "db"])
+def test_a_path_with_marks_around_it_is_refused_by_its_name(stage: Stage, name: str, value: str) -> None:
+    """A file of variables keeps what a shell takes off."""
+    importer = stage(size=0)
+    paths = {"config": importer.config, "db": importer.db}
+    paths[name] = Path(value.format(paths[name]))
+    with pytest.raises(ConfigError, match=f"MCIMPORT_{name.upper()}: the path has quotation marks or a line end"):
+        load(config=paths["config"], db=paths["db"])
+
+
+def test_a_state_file_that_a_variable_names_in_marks_is_not_made(stage: Stage) -> None:
+    """Exit 2, and no file of such a name."""
     importer = stage(size=3)
-    paths = {"MCIMPORT_DB": str(importer.db), "MCIMPORT_CONFIG": str(importer.config)}
-    paths[variable] = value.format(paths[variable])
+    paths = {"MCIMPORT_DB": f'"{importer.db}"', "MCIMPORT_CONFIG": str(importer.config)}
     ended = importer.in_a_process("sync", environment=paths, bare=True)
-    assert (ended.code, variable in ended.err) == (2, True)
-    assert "quotation marks or a line end" in ended.err
-    assert not importer.db.exists()
+    assert (ended.code, "MCIMPORT_DB" in ended.err) == (2, True)
+    assert [path.name for path in importer.folder.iterdir()] == [importer.config.name]
 
 
-def test_a_key_with_marks_around_it_is_named_as_such(stage: Stage) -> None:
+def test_a_key_with_marks_around_it_is_named_as_such(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not repeated."""
     importer = stage(size=3)
     importer.config.write_text(importer.config.read_text().replace(f'"{importer.box.ometria_key}"', '"env:THE_KEY"'))
-    ended = importer.in_a_process("sync", environment={"THE_KEY": f'"{importer.box.ometria_key}"'})
+    monkeypatch.setenv("THE_KEY", f'"{importer.box.ometria_key}"')
+    ended = importer("sync")
     assert ended.code == 2
     assert "THE_KEY has quotation marks around it" in ended.err
     assert importer.box.ometria_key not in ended.err
@@ -176,13 +186,14 @@ BROKERS = ["s3cr#word9", "s3cr?word9", "s3cr[word9", "s3cr]word9", "s3cr/word9",
 
 @pytest.mark.parametrize("password", BROKERS)
 def test_a_brokers_password_that_has_to_be_encoded_is_refused_before_anything_is_asked(
-    stage: Stage, password: str
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
     """In words that say how, with nothing of it."""
     importer = stage(size=3)
     text = '[engine]\nkind = "celery"\nbroker = "env:BROKER"\n\n' + importer.config.read_text()
     importer.config.write_text(text)
-    ended = importer.in_a_process("sync", environment={"BROKER": f"amqp://mc:{password}@127.0.0.1:5672/"})
+    monkeypatch.setenv("BROKER", f"amqp://mc:{password}@127.0.0.1:5672/")
+    ended = importer("sync")
     assert ended.code == 2, ended.err
     assert "percent-encoded" in ended.err
     assert "word9" not in ended.err
