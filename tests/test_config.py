@@ -731,7 +731,7 @@ def test_data_centre_follows_the_last_dash_of_the_key(here: Path, key: str, host
     assert acme(here, environ={"ACME_MAILCHIMP_KEY": key}).mailchimp_url() == f"https://{host}.api.mailchimp.com/3.0"
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(derandomize=True, max_examples=100, deadline=None)
 @given(end=st.text(st.sampled_from("us6-.:/@#?%\\x0"), max_size=8))
 def test_no_key_makes_another_host_than_a_data_centre(tmp_path_factory: pytest.TempPathFactory, end: str) -> None:
     """The key is sent there: what looks like a host, a port or a path is never part of it."""

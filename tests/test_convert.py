@@ -533,7 +533,7 @@ def is_fit(value: Any) -> bool:
 
 
 @given(MEMBERS, ALL_RULES)
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=150)
 def test_any_member_whatever_becomes_a_contact_a_skip_or_a_named_reason(member: Member, rules: ContactRules) -> None:
     """Never an exception; and what is sent is JSON that the sandbox's Ometria finds nothing wrong with."""
     found = make_converter(FIELDS, rules)(member)
@@ -560,7 +560,7 @@ NOT_TEXT = ("properties", "channels", "@force_optin")
 
 
 @given(MEMBERS, ALL_RULES)
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=150)
 def test_consent_is_never_invented(member: Member, rules: ContactRules) -> None:
     """For no member whatever does anything but exactly `subscribed` yield an opt-in or its time."""
     found = make_converter(FIELDS, rules)(member)

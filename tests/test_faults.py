@@ -58,7 +58,7 @@ def mid_run(fault: str, side: str) -> object:
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_fault_in_15_percent_of_all_answers_loses_nobody(stage: Stage, fault: str) -> None:
     """However often both sides answer wrongly, everybody arrives, and within the limits."""
-    importer = stage(size=1_500, faults={fault: 0.15})
+    importer = stage(size=1_000, faults={fault: 0.15})
     importer.configure(SMALL_PAGES)
     arrives(importer)
     assert importer.box.most_open() <= 10
@@ -74,7 +74,7 @@ def test_a_server_that_never_ends_its_answer_is_given_up_and_asked_again(stage: 
 
 def test_all_faults_mixed_lose_nobody(stage: Stage) -> None:
     """All of them at once, at 15 % together."""
-    importer = stage(size=1_500, faults=dict.fromkeys(PASSING, 0.01))
+    importer = stage(size=1_000, faults=dict.fromkeys(PASSING, 0.01))
     importer.configure(SMALL_PAGES)
     arrives(importer)
 
@@ -83,7 +83,7 @@ def test_compressed_answers_are_taken_and_cost_a_fraction(stage: Stage) -> None:
     """Whole or spoilt on the way: everybody arrives, and fewer bytes are sent for it."""
     sizes = []
     for is_compressed in (False, True):
-        importer = stage(size=1_500, gzip=is_compressed)
+        importer = stage(size=1_000, gzip=is_compressed)
         importer.configure(SMALL_PAGES)
         arrives(importer)
         sizes.append(sum(one.bytes for one in importer.box.requests if one.side == "mailchimp"))

@@ -82,7 +82,7 @@ MOVES: dict[str, Callable[[Audience, int], object]] = {
 @pytest.mark.parametrize("moment", ["between choice and writing", "between two pages", "between read and push"])
 def test_people_move_at_every_moment_of_a_run(stage: Stage, moment: str, kind: str) -> None:
     """Whatever members do, and whenever they do it, those who stay arrive and the others follow."""
-    importer = stage(size=1_500)
+    importer = stage(size=1_000)
     importer.configure(SMALL_PAGES)
     move = some_of(2, MOVES[kind])
     if moment == "between choice and writing":

@@ -135,7 +135,7 @@ NEARLY_USUAL = st.tuples(
 
 
 @given(NEARLY_USUAL)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_day_that_was_seen_before_is_read_as_the_calendar_reads_it(text: str) -> None:
     """The short way to read a time says what the long way says, of whatever looks nearly like a usual one."""
     epoch("2026-11-24T00:00:00+00:00")

@@ -24,7 +24,7 @@ MOST_DOUBTS = 5
 INSISTED = 4
 RETRIES = 5
 
-moderate = settings(derandomize=True, deadline=None, max_examples=250)
+moderate = settings(derandomize=True, deadline=None, max_examples=120)
 few = settings(derandomize=True, deadline=None, max_examples=60)
 
 

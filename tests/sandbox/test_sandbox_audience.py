@@ -264,7 +264,7 @@ SECONDS = st.integers(0, 12)
 BASE = 1_700_000_000
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     seconds=st.lists(SECONDS, max_size=25),
     since=st.none() | SECONDS,
@@ -316,7 +316,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(value=st.dictionaries(st.sampled_from("abc"), VALUES), paths=PATHS)
 def test_what_fields_keeps_and_what_exclude_fields_drops_never_meet(value: dict[str, Any], paths: list[str]) -> None:
     """No leaf is lost, and none is in both."""
