@@ -25,7 +25,7 @@ def read(window: Window, job: Job, haul: Haul) -> tuple[Settled, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
     window, page, asked = _fetch(window, job)
     for _ in range(MORE_LOOKS):
-        if page.members or page.total:
+        if page.members or page.total or window.only is not None:  # one member is asked for by id before they are gone
             break
         window, page, asked = _fetch(window, job)
     settled = windows.settle(window, page, asked)

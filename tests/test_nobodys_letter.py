@@ -139,6 +139,23 @@ def test_a_few_who_were_refused_are_tried_again_by_syncs_ever_more_seldom_an_opt
     assert not still_mailed(importer, left)
 
 
+def test_a_refused_member_of_a_large_second_is_tried_again_without_reading_that_second(stage: Stage) -> None:
+    """An import gives thousands the same second; each letter costs a few requests, not all of their pages."""
+    importer = stage(size=0, reject_batches=True)
+    importer.configure(SMALL_PAGES)
+    people = importer.box.audience().crowd(600, importer.box.clock.second() - 300)
+    refused = next(one for one in people if one["email_address"] and one.get("contact_id"))
+    importer.box.knobs.rejects = {f"{importer.box.list_key}-{refused['contact_id']}"}
+    assert importer("sync").code == 3
+    importer.box.knobs.rejects = set()
+    time_passes(3_600)
+    importer.box.clear_requests()
+    assert importer("sync").code == 0
+    assert no_letters(importer)
+    assert carried(importer) == expected(importer)
+    assert len([one for one in importer.box.requests if "/members" in one.path]) <= 4
+
+
 # ---- this machine
 
 
