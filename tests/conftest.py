@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import io
 import json
 import os
@@ -25,6 +26,8 @@ import typer.main
 from hypothesis import HealthCheck, settings
 
 from mcimport.cli import app
+from mcimport.sandbox import audience as audiences
+from mcimport.sandbox import people
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
 
@@ -36,6 +39,16 @@ passing.install()
 
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+# Nor are the sandbox's members invented anew for every test: the same list and seed invent the same ones.
+pytest.MonkeyPatch().setattr(audiences, "ListIdentity", functools.cache(people.ListIdentity))
+pytest.MonkeyPatch().setattr(people, "likeness", functools.lru_cache(3_000)(people.likeness))
+
+
+def pytest_collection_finish() -> None:
+    """Takes what was loaded out of the sight of the garbage collector, which would look through it all over again."""
+    gc.collect()
+    gc.freeze()
+
 
 # For clients of the sandbox, which speaks plain http: to load whom this machine trusts takes a tenth of a second each.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -281,36 +281,35 @@ def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
     return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
 
 
-def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
-    """All that the real API would tell of a member to whom nothing was done by hand, but its `_links` (see `writing`).
+def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
+    """All that the real API would tell of a member but its `_links` (see `writing`), with nothing yet of its row.
 
     A long function: one line a field, in the order in which the API writes them.
     """
-    roll = rolls(identity, row.number)
-    person = _person(row.number, roll)
-    merge_fields, tags = _merge_fields(person, row.number, roll), _tags(roll)
-    ip = f"203.0.113.{row.number % 254 + 1}"
+    roll = rolls(identity, number)
+    person = _person(number, roll)
+    merge_fields, tags = _merge_fields(person, number, roll), _tags(roll)
     member: dict[str, Any] = {
         "id": md5(person.address),
         "email_address": person.address,
         "unique_email_id": unique_email_id(person.address),
-        "contact_id": identity.contact_id(row.number),
+        "contact_id": identity.contact_id(number),
         "full_name": f"{merge_fields['FNAME']} {merge_fields['LNAME']}".strip(),
-        "web_id": identity.web_base + row.number,
+        "web_id": identity.web_base + number,
         "email_type": _pick(roll, ("html", "html", "html", "text")),
-        "status": row.status,
+        "status": "",
         "unsubscribe_reason": _pick(roll, _REASONS),
         "consents_to_one_to_one_messaging": True,
         **_sms(person, roll),
         "merge_fields": merge_fields,
         "interests": _interests(identity, roll),
         "stats": _stats(roll),
-        "ip_signup": ip if row.signup else "",
-        "timestamp_signup": iso(row.signup),
-        "ip_opt": ip if row.opt else "",
-        "timestamp_opt": iso(row.opt),
+        "ip_signup": "",
+        "timestamp_signup": "",
+        "ip_opt": "",
+        "timestamp_opt": "",
         "member_rating": 1 + roll() % 5,
-        "last_changed": iso(row.changed),
+        "last_changed": "",
         "language": _maybe(roll, 0.8, person.country.language),
         "vip": _chance(roll, 0.01),
         "email_client": _pick(roll, _CLIENTS),
@@ -318,13 +317,27 @@ def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) ->
         "source": _pick(roll, _SIGNUP_SOURCES),
         "tags_count": len(tags),
         "tags": tags,
-        "marketing_permissions": permissions_of(identity, permissions, _given(identity, row.number, len(permissions))),
+        "marketing_permissions": permissions_of(identity, permissions, _given(identity, number, len(permissions))),
         "list_id": identity.list_key,
+    }
+    if _chance(roll, 0.02):  # an old account
+        del member["contact_id"]
+    return member
+
+
+def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
+    """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
+    ip = f"203.0.113.{row.number % 254 + 1}"
+    member = likeness(identity, row.number, tuple(permissions)) | {
+        "status": row.status,
+        "ip_signup": ip if row.signup else "",
+        "timestamp_signup": iso(row.signup),
+        "ip_opt": ip if row.opt else "",
+        "timestamp_opt": iso(row.opt),
+        "last_changed": iso(row.changed),
     }
     if row.status != "unsubscribed":
         del member["unsubscribe_reason"]
-    if _chance(roll, 0.02):  # an old account
-        del member["contact_id"]
     return member
 
 
