@@ -23,10 +23,16 @@ from mcimport.errors import ConfigError
 _KINDS = ("http://", "https://", "socks5://", "socks5h://")
 
 
-def client(url: str, **options: Any) -> httpx.Client:
-    """One that asks this address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
+def transport(url: str, limits: httpx.Limits) -> httpx.HTTPTransport:
+    """What carries requests to this address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
     verify = tls() if url.startswith("https:") else _no_tls()
-    return httpx.Client(verify=verify, proxy=proxy_for(url), trust_env=False, follow_redirects=False, **options)
+    return httpx.HTTPTransport(verify=verify, proxy=proxy_for(url), trust_env=False, limits=limits)
+
+
+def client(url: str, **options: Any) -> httpx.Client:
+    """The same for a request now and then, as httpx offers it. Redirects are not followed."""
+    way = transport(url, httpx.Limits(max_connections=1))
+    return httpx.Client(transport=way, trust_env=False, follow_redirects=False, **options)
 
 
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Proxy | None:

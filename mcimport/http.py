@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
 
-from mcimport.environment import client
+from mcimport.environment import transport
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -41,7 +42,6 @@ from mcimport.trace import Trace
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
-MOST_URLS = 16  # addresses remembered; those of single members are not
 CONNECT_TIMEOUT = 10.0  # seconds
 _PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
 _EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a-f]{1,16}){1,5})", re.IGNORECASE)
@@ -69,6 +69,9 @@ class Answer:
 
 class Wire:
     """Connections to one base address, kept open and shared by threads. Redirects are never followed with a key.
+
+    Requests go to httpx's transport itself, below its `Client`: redirects, cookies and authentication are not wanted
+    here, and with a `httpx.URL` put together for each request they cost as much as the sending.
 
     Args:
         service: "Mailchimp" or "Ometria", for messages.
@@ -99,16 +102,23 @@ class Wire:
         self._in_flight = 0
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._client = client(
-            url,
-            base_url=url,
-            headers={"User-Agent": self.trace.agent, "Accept": "application/json", **headers},
-            timeout=httpx.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout), pool=None),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        )
-        self._headers_with_body = httpx.Headers({**self._client.headers, "Content-Type": "application/json"})
+        self._url = httpx.URL(url)
+        self._base = self._url.raw_path.decode().rstrip("/")
+        self._timeouts = {
+            "connect": min(CONNECT_TIMEOUT, timeout),
+            "read": timeout,
+            "write": timeout,
+            "pool": None,
+        }
+        self._given = {
+            "Host": self._url.netloc.decode(),
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+        }
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._transport = transport(url, limits)
         self._is_accepted = False  # the key was, in the last answer that spoke of it
-        self._urls: dict[str, httpx.URL] = {}  # by path, for those that are asked for again and again
 
     def send(
         self,
@@ -139,15 +149,16 @@ class Wire:
         body: bytes | None,
         on_sent: Callable[[], None] | None,
     ) -> Answer:
-        if self._client.headers["User-Agent"] != self.trace.agent:
-            self._client.headers["User-Agent"] = self._headers_with_body["User-Agent"] = self.trace.agent
         request = httpx.Request(
             method,
-            self._url_of(path),
-            params=params,
+            self._url,
             content=body,
-            headers=self._client.headers if body is None else self._headers_with_body,
-            extensions={"trace": self._tracer(on_sent), "timeout": self._client.timeout.as_dict()},
+            headers=self._headers(has_body=body is not None),
+            extensions={
+                "target": self._target(path, params),
+                "timeout": self._timeouts,
+                "trace": self._tracer(on_sent),
+            },
         )
         try:
             with self._flying():
@@ -203,7 +214,7 @@ class Wire:
         for connection in connections:
             _shut(connection)
         if is_idle:
-            self._client.close()
+            self._transport.close()
 
     @contextlib.contextmanager
     def _flying(self) -> Iterator[None]:
@@ -217,7 +228,7 @@ class Wire:
                 self._in_flight -= 1
                 is_last = self._closed and not self._in_flight
             if is_last:
-                self._client.close()
+                self._transport.close()
 
     def _connected(self, connection: socket.socket) -> None:
         """One that comes to be while the others are closed is not closed with them: its request would hang."""
@@ -227,14 +238,15 @@ class Wire:
         if is_late:
             _shut(connection)
 
-    def _url_of(self, path: str) -> httpx.URL:
-        """Below the base address. Putting an address together costs as much as sending a small request."""
-        url = self._urls.get(path)
-        if url is None:
-            url = self._client.build_request("GET", path).url
-            if len(self._urls) < MOST_URLS:
-                self._urls[path] = url
-        return url
+    def _headers(self, *, has_body: bool) -> dict[str, str]:
+        """Those of every request, and under which name it is made."""
+        kind = {"Content-Type": "application/json"} if has_body else {}
+        return {**self._given, "User-Agent": self.trace.agent, **kind}
+
+    def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
+        """What stands in the request's first line; an escaped part of the path stays as it is."""
+        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
+        return f"{self._base}/{quote(path, safe='/%')}{query}".encode()
 
     def _tracer(self, on_sent: Callable[[], None] | None) -> Callable[[str, Mapping[str, Any]], None]:
         """Listens to what happens below: which sockets there are, and when a request has left."""
@@ -250,7 +262,7 @@ class Wire:
     def _send(self, request: httpx.Request) -> Answer:
         self._may_send()
         begun = time.monotonic()
-        response = self._client.send(request, stream=True)
+        response = self._transport.handle_request(request)
         took = time.monotonic() - begun
         try:
             content = self._read(response, begun + self._timeout)

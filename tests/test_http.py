@@ -199,6 +199,31 @@ def test_a_request_that_never_left_does_not_count_as_sent() -> None:
     assert sent == []
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("contacts/a%2Fb/1-2", b"GET /3.0/contacts/a%2Fb/1-2 "),
+        ("interests/no path?x=1#y", b"GET /3.0/interests/no%20path%3Fx%3D1%23y "),
+        ("interests/\r\nX-Other: 1", b"GET /3.0/interests/%0D%0AX-Other%3A%201 "),
+        ("interests/\u00e9", b"GET /3.0/interests/%C3%A9 "),
+    ],
+)
+def test_a_path_asks_for_nothing_but_what_it_names(path: str, line: bytes) -> None:
+    """What is escaped stays so; an id of an answer cannot end the path, the line, or the request."""
+    with serving(saying(answer())) as server, wired(server.url) as wire:
+        wire.send("GET", path)
+    assert server.requests[0].startswith(line)
+
+
+def test_a_cookie_of_an_edge_is_not_sent_back() -> None:
+    """Each request stands alone, whatever came before it."""
+    with serving(saying(answer(set_cookie="edge=1; Path=/"))) as server, wired(server.url) as wire:
+        wire.send("GET", "ping")
+        wire.send("GET", "ping")
+    assert len(server.requests) == 2
+    assert not [one for one in server.requests if b"cookie" in one.lower()]
+
+
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
 def test_every_status_from_200_to_299_is_a_success(status: int) -> None:
     """Also the 202 of a queue, and an answer without a body."""
