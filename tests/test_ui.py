@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import signal
 import socket
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,12 +15,7 @@ import pytest
 from conftest import CONFIG, PLAIN, Importer, Stage
 from passing import time_passes
 
-with warnings.catch_warnings():
-    # Datasette tries out in memory what SQLite can do, as soon as it is imported, and does not close that connection.
-    warnings.simplefilter("ignore", ResourceWarning)
-    from mcimport.ui.pages import DATABASE, dashboards
-
-    gc.collect()  # here, and not in the middle of any other test
+from mcimport.ui.pages import DATABASE, dashboards
 
 PAGES = dashboards()
 

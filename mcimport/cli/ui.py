@@ -23,7 +23,7 @@ def ui(
     if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
         raise ConfigError("the pages need an extra", hint="pip install 'mcimport[ui]'")
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
-    from mcimport.ui import serve  # noqa: PLC0415 - an extra
+    from mcimport.ui.server import serve  # noqa: PLC0415 - an extra
 
     open_state(known.db_path, create=False).close()  # brought up to date, or told in words
     serve(known.db_path, port, _tell)

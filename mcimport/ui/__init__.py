@@ -1,5 +1,1 @@
 """The state file in the browser: prepared pages over what is recorded, read-only, on loopback, through Datasette."""
-
-from mcimport.ui.server import serve
-
-__all__ = ["serve"]
