@@ -11,7 +11,7 @@ import typer
 from mcimport.errors import ConfigError
 
 _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
-_NEEDS = ("starlette", "uvicorn", "httptools", "fastjsonschema")
+_NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
 
 
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs

@@ -6,19 +6,17 @@ The schema is a file of the package, `contact.schema.json`: the one thing that t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from importlib.resources import files
 from typing import Any
 
-import fastjsonschema
+import jsonschema_rs
 
 Complaint = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
 REFUSED: Complaint = {"error_message": "not a valid value", "error_path": "root > email"}
 """Of a record with nothing wrong in it."""
-
-Validate = Callable[[dict[str, Any]], object]
 
 _NEEDED = ("@type", "@collection", "id", "email")
 _ALWAYS = ("@type", "id")
@@ -30,9 +28,8 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def _demanding(required: Collection[str]) -> Validate:
-    validate: Validate = fastjsonschema.compile({**schema(), "required": list(required)}, use_default=False)
-    return validate
+def _demanding(required: Collection[str]) -> jsonschema_rs.Draft7Validator:
+    return jsonschema_rs.Draft7Validator({**schema(), "required": list(required)}, validate_formats=True)
 
 
 _whole, _partial = _demanding(_NEEDED), _demanding(_ALWAYS)
@@ -48,11 +45,10 @@ def complaint_of(record: dict[str, Any], *, known: bool) -> Complaint | None:
     if record.get("@type") != "contact":
         missing = next((name for name in _ALWAYS if name not in record), None)
         return None if missing is None else _complaint("required", missing)
-    try:
-        (_partial if known else _whole)(record)
-    except fastjsonschema.JsonSchemaValueException as error:
-        return _named(error, record, _ALWAYS if known else _NEEDED)
-    return None
+    validator = _partial if known else _whole
+    if validator.is_valid(record):
+        return None
+    return _named(next(validator.iter_errors(record)), record, _ALWAYS if known else _NEEDED)
 
 
 def has_address(record: dict[str, Any]) -> bool:
@@ -61,16 +57,14 @@ def has_address(record: dict[str, Any]) -> bool:
     return isinstance(email, str) and bool(email.strip())
 
 
-def _named(
-    error: fastjsonschema.JsonSchemaValueException, record: dict[str, Any], needed: Collection[str]
-) -> Complaint:
+def _named(error: jsonschema_rs.ValidationError, record: dict[str, Any], needed: Collection[str]) -> Complaint:
     missing = next((name for name in needed if name not in record), None)
     if missing is not None:
         return _complaint("required", missing)
     stranger = next((name for name in record if name not in schema()["properties"]), None)
     if stranger is not None:
         return _complaint("unknown field", stranger)
-    return _complaint("not a valid value", *error.path[1:2])
+    return _complaint("not a valid value", *map(str, error.instance_path[:1]))
 
 
 def _complaint(message: str, *names: str) -> Complaint:
