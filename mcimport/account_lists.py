@@ -107,7 +107,7 @@ def _marks(state: State, client: Client) -> set[str]:
     """What tells that two clients share an account: the same key, or the same `account` in the settings."""
     marks = {_NAMED + client.ometria.account} if client.ometria.account else set()
     with suppress(ConfigError):  # raised again, for that client alone, when the key is needed
-        marks.add(state.destination(client.ometria_key().get_secret_value()))
+        marks.add(state.destination(*client.ometria_access()))
     return marks
 
 

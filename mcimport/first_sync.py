@@ -7,23 +7,17 @@ Ometria holds contacts of it, under ids with the list in front.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 
-from mcimport.convert import contact_id, own_part
+from mcimport.contacts_held import ASKED_FOR, contacts_held
 from mcimport.errors import RetriableError, ServiceError, StateError
 from mcimport.mailchimp_answers import CLOCK_TOLERANCE
 from mcimport.models import HeldContact, Page
-from mcimport.ometria_reading import PAGE as CONTACTS_A_PAGE
-from mcimport.ometria_reading import UnknownContactError
 from mcimport.planning import first_page
 from mcimport.state import lists
 from mcimport.task import Task
 
-NEWEST = 4  # of the listed and of the archived each, for the oldest may have been left out with `--since now`
-ASKED_FOR = 8  # members who are looked for in Ometria, one by one, where a page of its contacts does not tell
-MOST_PAGES = 100  # of contacts that are read where it does not answer for single ones
 SYNCED_BEFORE = (
     "this list was synced before, by another state file or by one that was lost: Ometria holds contacts of it"
 )
@@ -81,7 +75,9 @@ def _look_for_contacts(task: Task, page: Page) -> None:
     Where it cannot be told, they are, too: what cannot be done then is said when the run is through.
     """
     try:
-        ours = _found(task, page)
+        ours = contacts_held(
+            task.services.mailchimp, task.services.contacts, task.list_key, task.row.collection, page.members
+        )
     except ServiceError:
         lists.note_unchecked(task.state, task.row.id, page.at_most)
         return
@@ -94,43 +90,3 @@ def _look_for_contacts(task: Task, page: Page) -> None:
 
 def is_sms_known(one: HeldContact) -> bool:
     return isinstance(one.channels, dict) and "sms" in one.channels
-
-
-def _found(task: Task, page: Page) -> list[HeldContact]:
-    """Contacts of this list, if there are any: first among the oldest of the collection, then one by one.
-
-    Raises ServiceError where that cannot be told.
-    """
-    contacts, collection = task.services.contacts, task.row.collection
-    oldest = contacts.page(collection, 0)
-    ours = _ours(task, oldest)
-    if ours or len(oldest) < CONTACTS_A_PAGE:
-        return ours
-    mailchimp, key = task.services.mailchimp, task.list_key
-    some = (
-        page.members[:ASKED_FOR],
-        mailchimp.newest(key, "listed", NEWEST),
-        mailchimp.newest(key, "archived", NEWEST),
-    )
-    wanted = [own for members in some for one in members if (own := contact_id(one, key)) is not None]
-    try:
-        found = (contacts.contact(collection, own, is_twice=False) for own in wanted)
-        return list(islice((one for one in found if one is not None), 1))
-    except UnknownContactError:
-        return _found_in_listing(task)
-
-
-def _found_in_listing(task: Task) -> list[HeldContact]:
-    """Raises RetriableError where there are too many contacts to tell."""
-    listing = task.services.contacts.listing(task.row.collection)
-    for number, page in enumerate(listing):
-        if ours := _ours(task, page):
-            return ours
-        if number >= MOST_PAGES:
-            raise RetriableError("there are too many contacts in the collection to look for those of one list")
-    return []
-
-
-def _ours(task: Task, page: Iterable[HeldContact]) -> list[HeldContact]:
-    collection, key = task.row.collection, task.list_key
-    return [one for one in page if one.collection == collection and own_part(one.id, key) is not None]

@@ -14,8 +14,9 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError
 from mcimport.machine import as_ours
 from mcimport.models import Window
+from mcimport.moved_lists import place_of
 from mcimport.records import Letter, ListResult, ListRow
-from mcimport.state import State, hold, letters, lists, open_state, runs
+from mcimport.state import State, destinations, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, result_of
 
 
@@ -96,8 +97,8 @@ def _attempt(
     """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
     begun = time.monotonic()
     row = lists.by_id(state, group[0].list_id)
-    here = (client.collection(row.list_key), state.destination(client.ometria_key().get_secret_value()))
-    if (row.collection, row.destination) != here:
+    here = destinations.current(state, place_of(state, client, row.list_key))
+    if here is None or here.id != row.id:
         if not named:
             return None
         raise ConfigError(

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 
-from mcimport import few, first_sync, windows
+from mcimport import contacts_held, few, first_sync, windows
 from mcimport.accounts import Services
 from mcimport.archive_check import compare_archived
 from mcimport.config import Client
@@ -28,7 +28,7 @@ from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
-from mcimport.state import State, dry_copy, hold, letters, lists, open_state, runs
+from mcimport.state import State, destinations, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
 
@@ -82,6 +82,9 @@ def sync_list(task: Task, wish: Wish) -> None:
     """
     runs.sweep_up(task.state, task.row.id)
     unfinished = runs.unfinished(task.state, task.row.id)
+    if unfinished is not None and wish.since is not None and _is_first_try(task):
+        runs.give_up(task.state, unfinished.id)  # it sent nobody, and without it a plain sync reads everything
+        unfinished = None
     if unfinished is not None and not (wish.full or wish.dry_run):
         _finish(task, wish, unfinished)
         unfinished = None
@@ -93,6 +96,11 @@ def sync_list(task: Task, wish: Wish) -> None:
         return
     with first_sync.first_try(task):
         _begin(task, wish, unfinished)
+
+
+def _is_first_try(task: Task) -> bool:
+    """Whether nobody of the list was ever accepted, and no sync point stands for what was left out."""
+    return task.row.sync_point is None and not destinations.is_bound(task.state, task.row)
 
 
 def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
@@ -216,7 +224,7 @@ def _begin_now(task: Task) -> None:
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.begin(run_id)
     with recorded_end(task, run_id):
-        page = first_page(task.services.mailchimp, task.list_key, "listed", None, first_sync.ASKED_FOR)
+        page = first_page(task.services.mailchimp, task.list_key, "listed", None, contacts_held.ASKED_FOR)
         task.warn(page.clock_warning)
         first_sync.begin(task, page)
         runs.plan(task.state, run_id, page.settled, 0, [], mapping=_mapping(task, "incremental"))

@@ -27,12 +27,13 @@ from mcimport.held import allowance
 from mcimport.limits import Stop
 from mcimport.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
+from mcimport.moved_lists import moved, place_of, ways_on
 from mcimport.records import Letter, ListResult, ListRow, Permissions, Run
 from mcimport.remarks import NO_PERMISSION, words
 from mcimport.replaying import never_sent, watched, windows_of
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Welcome, opted_in
-from mcimport.state import State, elsewhere, hold, is_ours, letters, lists, runs
+from mcimport.state import State, destinations, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
 from mcimport.windows import NEVER, new_from
 
@@ -181,27 +182,21 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
     A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
     that do that at once are refused when the settings are read.)
 
-    Raises ConfigError when the list was only ever sent to another one: sync point and first sync would be wrong there;
-    BusyError while a process that began under the former name is still at work, ElsewhereError while workers may be.
+    Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
+    be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
+    under the former name is still at work, ElsewhereError while workers may be.
     `new_destination`: the operator knows, and everything is sent.
     """
-    collection = client.collection(list_key)
-    destination = state.destination(client.ometria_key().get_secret_value())
-    place = (client.name, list_key, collection, destination)
-    known = lists.find(state, *place)
-    is_moved = known is None and lists.has_other_destination(state, *place)
-    if known is None and not is_moved and (former := lists.under_another_name(state, *place)):
-        known = _adopted(state, former, client.name)
-    if is_moved and not new_destination:
-        raise ConfigError(
-            f"{client.name}: the Ometria key is not the one that list {list_key} was sent with",
-            hint=f"Another account: `mcimport sync --full {list_key}` sends everybody there.  "
-            f"The same account, a renewed key: `mcimport keys accept {client.name}`.",
-        )
-    return known or lists.ensure(state, *place)
+    place = place_of(state, client, list_key)
+    known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
+    if known is None and former is None and (other := destinations.under_another_name(state, place)):
+        _adopt(state, other, client.name)
+    if known is None and former is not None and not new_destination:
+        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
+    return destinations.ensure(state, place)
 
 
-def _adopted(state: State, former: ListRow, client: str) -> ListRow:
+def _adopt(state: State, former: ListRow, client: str) -> None:
     """The list goes on under another client's name; nobody may be at work on it under the former one.
 
     This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
@@ -213,8 +208,7 @@ def _adopted(state: State, former: ListRow, client: str) -> ListRow:
                 f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
                 hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
             )
-        lists.rename(state, former.id, client)
-    return lists.by_id(state, former.id)
+        destinations.rename(state, former.id, client)
 
 
 def carry_out(

@@ -493,6 +493,7 @@ def test_the_same_member_in_a_former_collection_is_no_twin(account: Account) -> 
     account.sync()
     account.acme.more = ""
     account.configure()
+    assert account.importer("sync", "--full").code == 0
     account.sync()
     account.deleted()
     assert account.mended() == OUT

@@ -13,7 +13,8 @@ from passing import time_passes
 
 from mcimport.models import NewLetter, Outcome, Window
 from mcimport.records import ListRow
-from mcimport.state import State, hold, letters, lists, open_state, retention, runs
+from mcimport.state import State, destinations, hold, letters, lists, open_state, retention, runs
+from mcimport.state.destinations import Place
 from mcimport.state.schema import migrations
 from mcimport.times import iso
 
@@ -46,7 +47,7 @@ def a_state(tmp_path: Path) -> Iterator[State]:
 
 
 def a_list(state: State, name: str = "acme") -> ListRow:
-    return lists.ensure(state, name, "1a2d7ebf82", "mailchimp", "d")
+    return destinations.ensure(state, Place(name, "1a2d7ebf82", "mailchimp", "d"))
 
 
 def hourly(state: State, row: ListRow, hours: int) -> None:
@@ -123,7 +124,7 @@ def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     assert runs.unfinished(state, row.id) is not None
     assert letters.count_open(state, row.id) == 1
     assert runs.windows(state, dead)
-    assert lists.find(state, "acme", "1a2d7ebf82", "mailchimp", "d") is not None
+    assert destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")) is not None
 
 
 def test_closed_dead_letters_go_with_their_time(state: State) -> None:

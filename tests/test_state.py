@@ -21,10 +21,12 @@ from sqlite_utils import Database, Migrations
 from mcimport.errors import StateError
 from mcimport.models import Bounds, NewLetter, Outcome, RunKind, Window
 from mcimport.records import Letter, ListRow, Run
-from mcimport.state import State, dry_copy, file, letters, lists, open_state, runs
+from mcimport.state import State, destinations, dry_copy, file, letters, lists, open_state, runs
+from mcimport.state.destinations import Place
 
 T = 1_700_000_000
 KEY = "0123456789abcdef-ometria"
+URL = "https://api.ometria.example/v2"
 FIRST = Window(0, "listed", None, T - 50)
 SECOND = Window(1, "listed", T - 50, T)
 
@@ -42,7 +44,7 @@ def a_state(path: Path) -> Iterator[State]:
 
 @pytest.fixture(name="row")
 def a_list(state: State) -> ListRow:
-    return lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", state.destination(KEY))
+    return destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
 
 
 def begin(state: State, row: ListRow, *windows: Window, kind: RunKind = "incremental", moves: bool = True) -> int:
@@ -94,7 +96,7 @@ def test_a_new_state_file_is_its_owners_alone(tmp_path: Path) -> None:
     try:
         path = tmp_path / "new" / "mcimport.db"
         with open_state(path) as state:
-            lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
             modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
     finally:
         os.umask(before)
@@ -113,7 +115,7 @@ def test_a_state_file_that_does_not_exist_is_only_made_when_asked_for(path: Path
 def test_what_was_remembered_is_there_when_the_file_is_opened_again(path: Path) -> None:
     """Opening migrates once, whoever opens it next."""
     with open_state(path) as state:
-        row = lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", state.destination(KEY))
+        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
     for _ in range(2):
         with open_state(path, create=False) as state:
             assert lists.overview(state) == [row]
@@ -127,7 +129,7 @@ def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
         together.wait()
         try:
             with open_state(path) as state:
-                lists.ensure(state, name, "1a2d7ebf82", "mailchimp", "d")
+                destinations.ensure(state, Place(name, "1a2d7ebf82", "mailchimp", "d"))
         except StateError as error:
             failed.append(error)
 
@@ -203,7 +205,7 @@ def test_a_folder_in_the_place_of_the_file_is_said_in_words(tmp_path: Path) -> N
 def test_a_damaged_file_is_said_to_be_damaged(path: Path) -> None:
     """Whatever the disk did to it: in words, when it is opened or when it is first read."""
     with open_state(path) as state:
-        lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+        destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
     with pytest.raises(StateError, match="damaged"):
@@ -214,13 +216,14 @@ UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from mcimport.errors import StateError
-from mcimport.state import lists, open_state
+from mcimport.state import destinations, open_state
+from mcimport.state.destinations import Place
 
 if os.getuid() == 0:  # to whom every file is writable
     os.setuid(65534)
 try:
     with open_state(Path(sys.argv[1])) as state:
-        lists.ensure(state, "acme", "2b3e8fc093", "mailchimp", "d")
+        destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", "d"))
 except StateError as error:
     sys.exit(f"StateError: {error}")
 """
@@ -232,7 +235,7 @@ def test_a_read_only_file_is_an_error_in_words_and_stays_as_it_was() -> None:
         Path(folder).chmod(0o755)  # somebody without rights must be able to look
         path = Path(folder) / "mcimport.db"
         with open_state(path) as state:
-            lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
         path.chmod(0o444)
         Path(folder).chmod(0o555)
         before = path.read_bytes()
@@ -251,10 +254,10 @@ def test_a_file_that_another_program_locks_is_said_to_be_locked(path: Path, monk
     with open_state(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked by another program"):
-            lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
         other.execute("ROLLBACK")
         assert lists.overview(state) == []
-        assert lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d").id
+        assert destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")).id
 
 
 def test_a_transaction_does_not_begin_while_somebody_else_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,10 +331,11 @@ KILLED = """
 import sys, threading
 from pathlib import Path
 from mcimport.models import Window
-from mcimport.state import lists, open_state, runs
+from mcimport.state import destinations, lists, open_state, runs
+from mcimport.state.destinations import Place
 
 with open_state(Path(sys.argv[1])) as state:
-    row = lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+    row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
     run_id = runs.begin(state, row, "full", None, moves_sync_point=True)
     runs.plan(state, run_id, 1700000000, 9, [Window(0, "listed", None, 1700000000)])
     with state.transaction():
@@ -374,7 +378,7 @@ def test_a_file_from_the_middle_of_a_write_opens_with_all_that_was_committed(pat
     """A torn page at the end of the log is as if it had never been begun."""
     copy = tmp_path / "copy.db"
     with open_state(path) as state:
-        row = lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
         log = path.with_name(path.name + "-wal").read_bytes()
         copy.write_bytes(path.read_bytes())
         copy.with_name("copy.db-wal").write_bytes(log + log[32:1_500])
@@ -385,13 +389,13 @@ def test_a_file_from_the_middle_of_a_write_opens_with_all_that_was_committed(pat
 def test_a_dry_copy_knows_everything_and_remembers_nothing(path: Path) -> None:
     """What a dry run writes is gone with it; where there is no file, none appears."""
     with dry_copy(path) as state:
-        lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", "d")
+        destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
     assert files(path.parent) == {}
     with open_state(path) as state:
-        row = lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", state.destination(KEY))
+        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
         with dry_copy(path) as copy:
             assert lists.overview(copy) == [row]
-            assert copy.destination(KEY) == row.destination
+            assert copy.destination(KEY, URL) == row.destination
             begin(copy, row)
         assert runs.latest(state) == []
 
@@ -399,33 +403,74 @@ def test_a_dry_copy_knows_everything_and_remembers_nothing(path: Path) -> None:
 def test_an_account_is_known_by_a_fingerprint_that_is_of_use_in_this_file_alone(tmp_path: Path) -> None:
     """The same key, the same account; but neither the key is in the file, nor the same fingerprint in another one."""
     with open_state(tmp_path / "a.db") as one, open_state(tmp_path / "b.db") as two:
-        assert one.destination(KEY) == one.destination(KEY)
-        assert len({one.destination(KEY), one.destination(KEY + "x"), two.destination(KEY)}) == 3
-        lists.ensure(one, "acme", "1a2d7ebf82", "mailchimp", one.destination(KEY))
+        assert one.destination(KEY, URL) == one.destination(KEY, URL)
+        assert len({one.destination(KEY, URL), one.destination(KEY + "x", URL), two.destination(KEY, URL)}) == 3
+        destinations.ensure(one, Place("acme", "1a2d7ebf82", "mailchimp", one.destination(KEY, URL)))
     assert KEY.encode() not in b"".join(files(tmp_path).values())
 
 
 # ---- lists
 
 
+def accept_somebody(state: State, row: ListRow) -> None:
+    """Ometria has taken a contact of the list there."""
+    runs.record(state, begin(state, row), Outcome(FIRST, pushed=1))
+
+
 def test_what_is_remembered_belongs_to_client_list_collection_and_account(state: State, row: ListRow) -> None:
     """Another of any of them is another row; the same of all four is the same row."""
     place = (row.client, row.list_key, row.collection, row.destination)
-    assert lists.ensure(state, *place) == row
+    assert destinations.ensure(state, Place(*place)) == row
+    accept_somebody(state, row)
     for number in range(4):
         other = [*place]
-        other[number] += "x"
-        assert lists.find(state, *other) is None
-        assert lists.ensure(state, *other).id != row.id
+        other[number] = f"x{other[number]}"
+        assert destinations.find(state, Place(*other)) is None
+        made = destinations.ensure(state, Place(*other))
+        assert made.id != row.id
+        accept_somebody(state, made)
     assert len(lists.overview(state)) == 5
 
 
-def test_another_account_for_the_same_collection_is_noticed(state: State, row: ListRow) -> None:
-    """Another list or another collection is no reason to ask."""
-    assert lists.has_other_destination(state, "acme", row.list_key, "mailchimp", "another")
-    assert not lists.has_other_destination(state, "acme", row.list_key, "mailchimp", row.destination)
-    assert not lists.has_other_destination(state, "acme", row.list_key, "else", "another")
-    assert not lists.has_other_destination(state, "acme", "2b3e8fc093", "mailchimp", "another")
+def test_what_was_tried_elsewhere_is_taken_over_until_somebody_is_accepted(state: State, row: ListRow) -> None:
+    """A wrong key leaves no trap; from the first accepted push on the list is bound to where it went."""
+    place = Place("acme", row.list_key, "mailchimp", "another")
+    assert destinations.bound_elsewhere(state, place) is None
+    lists.note_first_try(state, row.id, T, T + 300)
+    lists.note_unchecked(state, row.id, T)
+    taken = destinations.ensure(state, place)
+    assert (taken.id, taken.destination) == (row.id, "another")
+    assert (taken.first_sync_at, taken.new_since, taken.unchecked_at) == (None, None, None)
+    accept_somebody(state, taken)
+    for key, collection, destination in (("1a2d7ebf82", "mailchimp", "a third"), ("1a2d7ebf82", "else", "another")):
+        found = destinations.bound_elsewhere(state, Place("acme", key, collection, destination))
+        assert found is not None
+        assert found.id == row.id
+    assert destinations.bound_elsewhere(state, place) is None
+    assert destinations.bound_elsewhere(state, Place("acme", "2b3e8fc093", "mailchimp", "a third")) is None
+
+
+def test_an_address_is_a_part_of_a_destination_and_its_spelling_is_not(state: State) -> None:
+    """A slash at its end and capitals in its host make no difference; the path, the port and the host do."""
+    assert state.destination(KEY, URL) == state.destination(KEY, "https://API.Ometria.example/v2/")
+    others = (URL + "/x", "https://api.ometria.example:8443/v2", "https://test.ometria.example/v2")
+    assert len({state.destination(KEY, one) for one in (URL, *others)}) == 4
+
+
+def test_a_destination_of_an_earlier_version_is_known_by_its_key_and_takes_the_address(state: State) -> None:
+    """Such a file says nothing of the address: that of the first sync is taken."""
+    whole = state.destination(KEY, URL)
+    old = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", whole.partition("@")[0]))
+    accept_somebody(state, old)
+    place = Place("acme", "1a2d7ebf82", "mailchimp", whole)
+    found = destinations.find(state, place)
+    assert found is not None
+    assert found.id == old.id
+    assert destinations.bound_elsewhere(state, place) is None
+    assert destinations.ensure(state, place).destination == whole
+    elsewhere = place._replace(destination=state.destination(KEY, "https://test.example/v2"))
+    assert destinations.find(state, elsewhere) is None
+    assert destinations.bound_elsewhere(state, elsewhere) is not None
 
 
 def test_the_sync_point_never_moves_backwards(state: State, row: ListRow) -> None:
@@ -465,22 +510,27 @@ def test_a_try_that_sent_nothing_is_forgotten(state: State, row: ListRow) -> Non
 def test_of_two_keys_of_one_account_the_one_that_was_accepted_says_who_is_new(state: State, row: ListRow) -> None:
     """What is said of the archived is the earlier of both."""
     lists.note_first_try(state, row.id, T, T + 300)
-    renewed = lists.ensure(state, row.client, row.list_key, row.collection, "renewed")
+    place = Place(row.client, row.list_key, row.collection, "renewed")
+    with state.transaction():  # as an earlier version did
+        state.write("INSERT INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)", place)
+    renewed = destinations.find(state, place)
+    assert renewed is not None
     lists.note_first_try(state, renewed.id, T + 500, T + 800)
     lists.note_unchecked(state, renewed.id, T + 500)
     runs.record(state, begin(state, renewed), Outcome(FIRST, pushed=1))
-    lists.accept_key(state, row.client, "renewed")
+    destinations.accept_key(state, row.client, "renewed")
     assert first_sync(state, row) == (T, T + 800, T + 800)
     assert lists.by_id(state, row.id).unchecked_at == T + 500
 
 
 def test_two_keys_of_one_account_remember_together_what_consent_depends_on(state: State, row: ListRow) -> None:
     """Somebody has an SMS status under the new key alone, permissions were seen under both."""
-    renewed = lists.ensure(state, row.client, row.list_key, row.collection, "renewed")
+    accept_somebody(state, row)
+    renewed = destinations.ensure(state, Place(row.client, row.list_key, row.collection, "renewed"))
     lists.note_sms(state, renewed.id)
     for one, texts in ((row, ("Email",)), (renewed, ("Direct mail", "Email"))):
         runs.record(state, begin(state, one), Outcome(FIRST, pushed=1, permissions=texts))
-    lists.accept_key(state, row.client, "renewed")
+    destinations.accept_key(state, row.client, "renewed")
     joined = lists.by_id(state, row.id)
     assert joined.has_sms
     assert lists.permissions(joined) == {"Direct mail", "Email"}
@@ -488,21 +538,26 @@ def test_two_keys_of_one_account_remember_together_what_consent_depends_on(state
 
 def test_a_renewed_key_takes_over_what_was_remembered_of_that_client_alone(state: State, row: ListRow) -> None:
     """Sync point and letters go on under the new key; another client's list stays where it is."""
-    other = lists.ensure(state, "other", row.list_key, "mailchimp", row.destination)
-    assert lists.accept_key(state, "acme", "renewed") == 1
-    assert lists.find(state, "acme", row.list_key, "mailchimp", "renewed") == replace(row, destination="renewed")
+    other = destinations.ensure(state, Place("other", row.list_key, "mailchimp", row.destination))
+    assert destinations.accept_key(state, "acme", "renewed") == 1
+    renewed = destinations.find(state, Place("acme", row.list_key, "mailchimp", "renewed"))
+    assert renewed == replace(row, destination="renewed")
     assert lists.by_id(state, other.id) == other
-    assert lists.accept_key(state, "acme", "renewed") == 0
+    assert destinations.accept_key(state, "acme", "renewed") == 0
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
 def test_of_two_older_accounts_the_one_of_the_newest_run_is_renewed(state: State, names: tuple[str, str]) -> None:
     """First a test account, then the real one, whose key is renewed: its unfinished run must be found again."""
-    test, real = (lists.ensure(state, "acme", "1a2d7ebf82", "mailchimp", name) for name in names)
+    made = []
+    for name in names:
+        made.append(destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", name)))
+        accept_somebody(state, made[-1])
+    test, real = made
     runs.finish(state, begin(state, test, kind="full"), "completed")
     unfinished = begin(state, real, kind="full")
-    lists.accept_key(state, "acme", "renewed")
-    found = lists.find(state, "acme", "1a2d7ebf82", "mailchimp", "renewed")
+    destinations.accept_key(state, "acme", "renewed")
+    found = destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "renewed"))
     assert found is not None
     assert found.id == real.id
     run = runs.unfinished(state, found.id)
@@ -538,7 +593,7 @@ def test_of_an_older_file_the_runs_tell_from_when_on_a_list_is_carried(path: Pat
     """A full run that completed brought everything; else the first run that did tells."""
     with open_state(path) as state:
         whole, now, later, never = (
-            lists.ensure(state, "acme", f"{number:010x}", "mailchimp", "d") for number in range(4)
+            destinations.ensure(state, Place("acme", f"{number:010x}", "mailchimp", "d")) for number in range(4)
         )
         completed(state, whole, "full", None, T)
         completed(state, now, "incremental", None, T)
@@ -673,7 +728,7 @@ def test_a_run_without_a_plan_an_abandoned_one_and_a_replay_are_not_resumed(stat
 
 def test_another_lists_runs_are_none_of_this_lists_business(state: State, row: ListRow) -> None:
     """Neither to resume, nor to sweep up, nor to list."""
-    other = lists.ensure(state, "acme", "2b3e8fc093", "mailchimp", row.destination)
+    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     run_id = begin(state, other)
     runs.sweep_up(state, row.id)
     assert runs.unfinished(state, row.id) is None
@@ -846,7 +901,7 @@ def test_a_letter_that_was_taken_along_and_got_through_is_closed(state: State, r
 
 def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row: ListRow) -> None:
     """Only spans, only of this list, and only where the way there was the cause."""
-    other = lists.ensure(state, "acme", "2b3e8fc093", "mailchimp", row.destination)
+    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, refusal("c1"), replace(span_letter(), cause="refusal"))
     assert letters.to_take_along(state, row.id) == []
@@ -855,7 +910,7 @@ def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row:
 
 def test_a_full_run_closes_older_spans_of_its_list_and_no_members(state: State, row: ListRow) -> None:
     """It has read everything anew up to its `until`; what lies beyond that, it has not."""
-    other = lists.ensure(state, "acme", "2b3e8fc093", "mailchimp", row.destination)
+    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, span_letter(), refusal("c1"), span_letter(T - 5, T + 5))
     run_id = begin(state, row, kind="full")

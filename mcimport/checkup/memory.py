@@ -9,13 +9,15 @@ from typing import Literal
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
-from mcimport.state import State, elsewhere, lists, open_state
+from mcimport.moved_lists import moved, place_of, ways_on
+from mcimport.state import State, destinations, elsewhere, lists, open_state
+from mcimport.state.destinations import Place
 
-# "moved": it was only ever sent with another Ometria key. "unknown": no key, or no state file that can be read.
-Memory = Literal["synced", "nothing", "moved", "unknown"]
+# "unknown": no key, or no state file that can be read.
+Memory = Literal["synced", "nothing", "unknown"]
 
 
-def remembered(db_path: Path | None, clients: Sequence[Client]) -> list[Mapping[str, Memory]]:
+def remembered(db_path: Path | None, clients: Sequence[Client]) -> list[Mapping[str, Memory | ConfigError]]:
     """For each client what is known of its lists; of one that takes any list, those that it ever synced.
 
     `db_path`: None where the state file cannot be read.
@@ -48,18 +50,19 @@ def unchecked(db_path: Path | None, clients: Sequence[Client]) -> list[frozenset
     return [frozenset()] * len(clients)
 
 
-def _of(client: Client, state: State) -> Mapping[str, Memory]:
+def _of(client: Client, state: State) -> Mapping[str, Memory | ConfigError]:
+    """A ConfigError is what a sync of the list would refuse it with."""
     try:
-        destination = state.destination(client.ometria_key().get_secret_value())
+        client.ometria_key()
     except ConfigError:
         return dict.fromkeys(client.lists, "unknown")
     keys = client.lists or [row.list_key for row in lists.overview(state) if row.client == client.name]
-    return {key: _memory(state, (client.name, key, client.collection(key), destination)) for key in keys}
+    return {key: _memory(state, place_of(state, client, key)) for key in keys}
 
 
-def _memory(state: State, place: tuple[str, str, str, str]) -> Memory:
-    known = lists.find(state, *place)
-    if known is None and lists.has_other_destination(state, *place):
-        return "moved"
-    known = known or lists.under_another_name(state, *place)
+def _memory(state: State, place: Place) -> Memory | ConfigError:
+    known, former = destinations.current(state, place), destinations.bound_elsewhere(state, place)
+    if known is None and former is not None:
+        return ConfigError(moved(place, former), hint=ways_on(place, former))
+    known = known or destinations.under_another_name(state, place)
     return "nothing" if known is None or known.sync_point is None else "synced"

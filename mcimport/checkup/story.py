@@ -46,7 +46,7 @@ class _Place:
 
     client: Client
     wrong: Mapping[str, ConfigError]
-    lists: Mapping[str, Memory]
+    lists: Mapping[str, Memory | ConfigError]
     elsewhere: int | None
     unchecked: frozenset[str]
 
@@ -88,7 +88,7 @@ def look(
 
 def _place(
     client: Client,
-    lists: Mapping[str, Memory],
+    lists: Mapping[str, Memory | ConfigError],
     elsewhere: int | None,
     unchecked: frozenset[str],
     accounts: Accounts,
@@ -153,14 +153,8 @@ def _lists(place: _Place, answer: Answered) -> Iterator[Finding]:
     name = place.client.name
     for key, memory in place.lists.items():
         size = answer.sizes.get(key)
-        if memory == "moved":
-            yield Finding(
-                name,
-                f"list {key}",
-                "bad",
-                "it was sent with another Ometria key than the present one",
-                _moved(name, key),
-            )
+        if isinstance(memory, ConfigError):
+            yield bad(name, f"list {key}", memory)
         elif isinstance(size, int):
             yield Finding(name, f"list {key}", "good", f"{size:,} members")
             yield from _permissions(place.client, key, answer.permissions.get(key))
@@ -181,13 +175,6 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
     elif shown is not None:
         words = f"whether it has marketing permissions (GDPR fields) could not be found out: {shown}"
         yield Finding(client.name, subject, "note", words)
-
-
-def _moved(client: str, list_key: str) -> str:
-    return (
-        f"Another account: `mcimport sync --full {list_key}` sends everybody there.  "
-        f"The same account, a renewed key: `mcimport keys accept {client}`."
-    )
 
 
 # ---- all clients

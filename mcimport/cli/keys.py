@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from mcimport.cli.context import say, settings
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.report.words import counted
+
+if TYPE_CHECKING:  # loads SQLite's helpers
+    from mcimport.records import ListRow
 
 app = typer.Typer(help="Keys that have changed.", no_args_is_help=True)
 
@@ -20,23 +24,48 @@ def keys() -> None:
 
 
 @app.command("accept")
-def accept(context: typer.Context, client: Annotated[str, typer.Argument(metavar="CLIENT")]) -> None:
-    """Says that the client's present Ometria key is the same account's, renewed: its lists go on under it."""
+def accept(
+    context: typer.Context,
+    client: Annotated[str, typer.Argument(metavar="CLIENT")],
+    *,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Only try the key: the account is known to have been emptied.")
+    ] = False,
+) -> None:
+    """Finds out whether the client's changed Ometria key, or address, is the same account's, and goes on under it.
+
+    It is where the account holds contacts of each list that was sent; else nothing is changed.
+    """
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite
-    from mcimport.state import hold, lists  # noqa: PLC0415 - as above
+    from mcimport.state import destinations, hold  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen = _named(known, client)
-    key = chosen.ometria_key().get_secret_value()
+    chosen.ometria_key()
     with looking.remembered(known) as state:
         if state is None:
             return
+        destination = state.destination(*chosen.ometria_access())
         with hold(known.db_path, chosen.name):
-            moved = lists.accept_key(state, chosen.name, state.destination(key))
+            moving = destinations.to_accept(state, chosen.name, destination)
+            if moving:
+                bound = [row for row in moving if destinations.is_bound(state, row)]
+                _try(chosen, [] if unseen else bound)
+            moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
         say(f"{chosen.name}: {counted(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
     else:
         say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
+
+
+def _try(client: Client, bound: Sequence[ListRow]) -> None:
+    """Raises what is wrong with the key, or that it is another account's."""
+    from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.limits import Stop  # noqa: PLC0415 - as above
+    from mcimport.renewed_key import check_same_account  # noqa: PLC0415 - as above
+
+    with Accounts(Stop()).open(client) as services:
+        check_same_account(services, bound, client.name)
 
 
 def _named(known: Settings, name: str) -> Client:

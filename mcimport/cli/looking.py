@@ -15,9 +15,11 @@ from typing import Any
 from mcimport.cli.context import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
+from mcimport.moved_lists import note, place_of
 from mcimport.records import ListRow, Run
 from mcimport.report import tables
-from mcimport.state import State, holder, is_there, lists, open_state, runs
+from mcimport.state import State, destinations, holder, is_there, lists, open_state, runs
+from mcimport.state.destinations import Place
 
 HERE = ""
 NOT_CONFIGURED = "not configured"
@@ -52,7 +54,8 @@ def standing(settings: Settings, state: State, row: ListRow) -> str:
     place = destination(client, row.list_key, state)
     if place is None:
         return UNKNOWN
-    return HERE if place == (row.collection, row.destination) else OTHER_DESTINATION
+    here = destinations.current(state, place)
+    return HERE if here is not None and here.id == row.id else OTHER_DESTINATION
 
 
 def standings(settings: Settings, state: State) -> Mapping[int, str]:
@@ -60,20 +63,19 @@ def standings(settings: Settings, state: State) -> Mapping[int, str]:
     return {row.id: standing(settings, state, row) for row in lists.overview(state)}
 
 
-def destination(client: Client, list_key: str, state: State) -> tuple[str, str] | None:
-    """Collection and fingerprint of the key that a list goes to now; None while its client has no usable key."""
+def destination(client: Client, list_key: str, state: State) -> Place | None:
+    """Where a list goes now; None while its client has no usable key."""
     try:
-        return client.collection(list_key), state.destination(client.ometria_key().get_secret_value())
+        return place_of(state, client, list_key)
     except ConfigError:
         return None
 
 
-def changed_key(client: Client, list_key: str, state: State) -> str:
-    """For a list that was not synced to where it goes now: says so if it was, under another Ometria key."""
+def moved_away(client: Client, list_key: str, state: State) -> str:
+    """For a list that was not sent to where it goes now: says so if it was sent elsewhere, and what to do."""
     place = destination(client, list_key, state)
-    if place is None or not lists.has_other_destination(state, client.name, list_key, *place):
-        return ""
-    return f"its Ometria key has changed: `mcimport keys accept {client.name}`, or `mcimport sync --full {list_key}`"
+    former = None if place is None else destinations.bound_elsewhere(state, place)
+    return "" if place is None or former is None else note(place, former)
 
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:

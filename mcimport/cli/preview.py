@@ -101,7 +101,7 @@ def _whole(mailchimp: Mailchimp, list_key: str, one: Member) -> Member:
 def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | None:
     """What is remembered of the list at its destination; None before its first sync."""
     from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
-    from mcimport.state import lists, open_state  # noqa: PLC0415 - as above
+    from mcimport.state import destinations, open_state  # noqa: PLC0415 - as above
 
     if not known.db_path.exists():
         return None
@@ -109,8 +109,7 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         place = looking.destination(client, list_key, state)
         if place is None:
             return None
-        whole = (client.name, list_key, *place)
-        return lists.find(state, *whole) or lists.under_another_name(state, *whole)
+        return destinations.current(state, place) or destinations.under_another_name(state, place)
 
 
 def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:

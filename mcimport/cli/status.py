@@ -78,7 +78,7 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
     for client, key in configured:
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
-            note = looking.changed_key(client, key, state)
+            note = looking.moved_away(client, key, state)
             points = [one.sync_point for one in rest if (one.client, one.list_key) == (client.name, key)]
             # A sync refuses such a list, hour by hour: somebody has to say what the new key means.
             latest = max((point for point in points if point is not None), default=now) if note else now

@@ -90,6 +90,10 @@ class Client:
         """The base address up to the version, without a slash at its end."""
         return self.ometria.url or OMETRIA_URL
 
+    def ometria_access(self) -> tuple[str, str]:
+        """Key and base address, which together make a destination (`State.destination`). Raises as `ometria_key`."""
+        return self.ometria_key().get_secret_value(), self.ometria_url()
+
     def collection(self, list_key: str) -> str:
         """With everything filled in. ConfigError where that makes a collection that sends text messages."""
         name = filled(self.ometria.collection, client=self.name, list_key=list_key)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from sqlite_utils import Database
@@ -85,11 +86,19 @@ class State:
     @property
     def name(self) -> str:
         """What this file is called where others hear it: the same for good, and no other file's."""
-        return self.destination("its own name")
+        return self._mark("its own name")
 
-    def destination(self, ometria_key: str) -> str:
-        """What this file knows an Ometria account by: a fingerprint of its key, of use in this file alone."""
-        return hmac.new(self._salt.encode(), ometria_key.encode(), hashlib.sha256).hexdigest()[:16]
+    def destination(self, ometria_key: str, url: str) -> str:
+        """What this file knows an Ometria account by: fingerprints of its key and of the address at which it is asked.
+
+        Of use in this file alone. A slash at the end of the address makes no difference, nor does the case of its host.
+        """
+        parts = urlsplit(url)
+        address = f"{parts.scheme}://{(parts.hostname or '').lower()}:{parts.port or ''}{parts.path.rstrip('/')}"
+        return f"{self._mark(ometria_key)}@{self._mark(address)[:8]}"
+
+    def _mark(self, text: str) -> str:
+        return hmac.new(self._salt.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def open_state(path: Path, *, create: bool = True) -> State:

@@ -1,64 +1,17 @@
-"""What is remembered of a list: for each destination its sync point, its first sync, its mapping."""
+"""What is remembered of a list at one destination: its sync point, its first sync, its mapping (see `destinations`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mcimport.models import Outcome, Sweep
 from mcimport.records import ListRow, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
 
-_FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
+FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
-
-
-def find(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
-    row = state.row(
-        "SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination = ?",
-        [client, list_key, collection, destination],
-    )
-    return read(ListRow, row) if row else None
-
-
-def has_other_destination(state: State, client: str, list_key: str, collection: str, destination: str) -> bool:
-    """Whether this list was synced to the same collection under another Ometria key."""
-    return bool(
-        state.value(
-            "SELECT 1 FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination != ?",
-            [client, list_key, collection, destination],
-        )
-    )
-
-
-def under_another_name(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow | None:
-    """The same list, sent to the same collection of the same account by a client called otherwise; the newest."""
-    row = state.row(
-        "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination = ?"
-        " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
-        [client, list_key, collection, destination],
-    )
-    return read(ListRow, row) if row else None
-
-
-def rename(state: State, list_id: int, client: str) -> None:
-    """What is remembered of this list goes on under the client's new name, its runs and dead letters, too."""
-    with state.transaction():
-        state.write("UPDATE lists SET client = ? WHERE id = ?", [client, list_id])
-        state.write("UPDATE runs SET client = ? WHERE list_id = ?", [client, list_id])
-        state.write("UPDATE dead_letters SET client = ? WHERE list_id = ?", [client, list_id])
-
-
-def ensure(state: State, client: str, list_key: str, collection: str, destination: str) -> ListRow:
-    with state.transaction():
-        state.write(
-            "INSERT OR IGNORE INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)",
-            [client, list_key, collection, destination],
-        )
-    row = find(state, client, list_key, collection, destination)
-    assert row is not None  # noqa: S101 - inserted a moment ago under this client's lock
-    return row
 
 
 def overview(state: State) -> list[ListRow]:
@@ -124,7 +77,7 @@ def no_longer_new(state: State, list_id: int, moment: int) -> None:
 
 def note_silence(state: State, list_id: int, sweep: Sweep) -> None:
     """Inside a transaction, before the sync point moves: this sweep's answer showed nobody after the last moment."""
-    column = _FROM[sweep]
+    column = FROM[sweep]
     state.write(
         f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
         [list_id],
@@ -133,7 +86,7 @@ def note_silence(state: State, list_id: int, sweep: Sweep) -> None:
 
 def note_shown(state: State, list_id: int, sweep: Sweep) -> None:
     """Inside a transaction: this sweep's answer showed somebody, so it is read up to the sync point."""
-    state.write(f"UPDATE lists SET {_FROM[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
+    state.write(f"UPDATE lists SET {FROM[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
 
 
 def advance(state: State, list_id: int, moment: int) -> None:
@@ -196,59 +149,3 @@ def reconciled(row: ListRow) -> dict[str, int]:
     """What the last comparison counted; empty where there was none."""
     counts: dict[str, int] = json.loads(row.reconciled) if row.reconciled else {}
     return counts
-
-
-def accept_key(state: State, client: str, destination: str) -> int:
-    """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
-
-    Returns how many lists that concerns. Of several older destinations, it is the one of the newest run whose key was
-    renewed. What was done under the new key meanwhile is joined to it, with the earlier of the two sync points and
-    first syncs: going back only repeats.
-    """
-    with state.transaction():
-        rows = state.rows(
-            "SELECT * FROM lists WHERE client = ? AND destination != ?"
-            " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
-            [client, destination],
-        )
-        newest = {(row["list_key"], row["collection"]): read(ListRow, row) for row in reversed(rows)}
-        for old in newest.values():
-            known = find(state, client, old.list_key, old.collection, destination)
-            if known is not None:
-                _join(state, old, known)
-            state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, old.id])
-    return len(newest)
-
-
-def _join(state: State, old: ListRow, known: ListRow) -> None:
-    """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
-    for column in ("first_sync_at", "accepted_at", "unchecked_at"):
-        began = _earliest(column, (old, known))
-        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
-    accepted = [one for one in (old, known) if one.accepted_at is not None]
-    state.write(
-        "UPDATE lists SET new_since = ? WHERE id = ?",
-        [text(_earliest("new_since", accepted or (old, known))), old.id],
-    )
-    texts = permissions(old) | permissions(known)
-    state.write(
-        "UPDATE lists SET has_sms = ?, permissions = ? WHERE id = ?",
-        [max(old.has_sms, known.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
-    )
-    for sweep, column in _FROM.items():
-        shown = [moment for one in (old, known) if (moment := one.shown_until(sweep)) is not None]
-        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(min(shown, default=None)), old.id])  # noqa: S608 - fixed names
-    if old.sync_point is not None and known.sync_point is not None:
-        state.write(
-            "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
-        )
-    if known.sync_point is not None and known.carried_since is None:
-        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
-    state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
-    state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
-    state.write("DELETE FROM lists WHERE id = ?", [known.id])
-
-
-def _earliest(column: str, rows: Sequence[ListRow]) -> int | None:
-    moments = (getattr(one, column) for one in rows)
-    return min((moment for moment in moments if moment is not None), default=None)

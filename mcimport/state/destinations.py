@@ -1,0 +1,194 @@
+"""Which memory of a list is that of where it goes now: bound to a destination from the first accepted push on.
+
+A destination is an Ometria account, known by its key and the address at which it is asked, and a collection there.
+Until Ometria has accepted somebody, nothing stands there that a sync point could be wrong about: what was tried under a
+wrong key is taken over by the right one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mcimport.records import ListRow
+from mcimport.state import lists
+from mcimport.state.file import State
+from mcimport.state.lists import FROM
+from mcimport.state.rows import read, text
+
+_IS_BOUND = "EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)"
+
+
+class Place(NamedTuple):
+    """Where a list goes. `destination`: what `State.destination` makes of key and address."""
+
+    client: str
+    list_key: str
+    collection: str
+    destination: str
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The destination, and how a state file of an earlier version has it: by the key alone."""
+        return self.destination, self.destination.partition("@")[0]
+
+
+def find(state: State, place: Place) -> ListRow | None:
+    row = state.row(
+        "SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
+        " ORDER BY length(destination) DESC",
+        [place.client, place.list_key, place.collection, *place.account],
+    )
+    return read(ListRow, row) if row else None
+
+
+def current(state: State, place: Place) -> ListRow | None:
+    """What is remembered of the list where it goes now: done there, or tried elsewhere without anybody accepted."""
+    found = find(state, place)
+    if found is None and bound_elsewhere(state, place) is None:
+        return _tried(state, place)
+    return found
+
+
+def bound_elsewhere(state: State, place: Place) -> ListRow | None:
+    """Where Ometria has accepted contacts of this client's list last, if that is not `place`."""
+    row = state.row(
+        f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
+        " AND NOT (collection = ? AND destination IN (?, ?))"
+        " ORDER BY (SELECT max(id) FROM runs WHERE list_id = lists.id) DESC LIMIT 1",
+        [place.client, place.list_key, place.collection, *place.account],
+    )
+    return read(ListRow, row) if row else None
+
+
+def change_of(place: Place, former: ListRow) -> str:
+    """What is different of a list that was sent to `former`: its collection, the address, or the key."""
+    if former.destination in place.account:
+        return "collection"
+    is_same_key = former.destination.partition("@")[0] == place.account[1]
+    return "address" if is_same_key else "key"
+
+
+def ensure(state: State, place: Place) -> ListRow:
+    """The memory of this place, made where there is none; what was tried elsewhere without success becomes it."""
+    known = find(state, place) or _tried(state, place)
+    with state.transaction():
+        if known is None:
+            state.write(
+                "INSERT OR IGNORE INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)", place
+            )
+        elif (known.collection, known.destination) != (place.collection, place.destination):
+            _go_on_at(state, known, place)
+    row = find(state, place)
+    assert row is not None  # noqa: S101 - written a moment ago under this client's lock
+    return row
+
+
+def _tried(state: State, place: Place) -> ListRow | None:
+    """The latest place at which the list was tried, and Ometria accepted nobody."""
+    row = state.row(
+        f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND NOT {_IS_BOUND}"  # noqa: S608 - fixed text
+        " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC LIMIT 1",
+        [place.client, place.list_key],
+    )
+    return read(ListRow, row) if row else None
+
+
+def _go_on_at(state: State, known: ListRow, place: Place) -> None:
+    """Inside a transaction. What was found out about another account is forgotten; when history began there, too."""
+    if known.destination not in place.account and known.accepted_at is None:
+        state.write(
+            "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL WHERE id = ?", [known.id]
+        )
+    state.write(
+        "UPDATE lists SET collection = ?, destination = ? WHERE id = ?", [place.collection, place.destination, known.id]
+    )
+
+
+def under_another_name(state: State, place: Place) -> ListRow | None:
+    """The same list, sent to the same collection of the same account by a client called otherwise; the newest."""
+    row = state.row(
+        "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
+        " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
+        [place.client, place.list_key, place.collection, *place.account],
+    )
+    return read(ListRow, row) if row else None
+
+
+def rename(state: State, list_id: int, client: str) -> None:
+    """What is remembered of this list goes on under the client's new name, its runs and dead letters, too."""
+    with state.transaction():
+        state.write("UPDATE lists SET client = ? WHERE id = ?", [client, list_id])
+        state.write("UPDATE runs SET client = ? WHERE list_id = ?", [client, list_id])
+        state.write("UPDATE dead_letters SET client = ? WHERE list_id = ?", [client, list_id])
+
+
+def to_accept(state: State, client: str, destination: str) -> list[ListRow]:
+    """What a renewed key or a changed address concerns: of each list and collection the latest at another destination.
+
+    Those at which Ometria accepted somebody before those at which it was only tried.
+    """
+    here = Place(client, "", "", destination).account
+    rows = state.rows(
+        f"SELECT * FROM lists WHERE client = ? AND destination NOT IN (?, ?) ORDER BY {_IS_BOUND} DESC,"  # noqa: S608 - fixed text
+        " coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
+        [client, *here],
+    )
+    latest = {(row["list_key"], row["collection"]): read(ListRow, row) for row in reversed(rows)}
+    return list(latest.values())
+
+
+def is_bound(state: State, row: ListRow) -> bool:
+    """Whether Ometria has accepted a contact of the list there."""
+    return bool(state.value(f"SELECT {_IS_BOUND} FROM lists WHERE id = ?", [row.id]))  # noqa: S608 - fixed text
+
+
+def accept_key(state: State, client: str, destination: str) -> int:
+    """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
+
+    Returns how many lists that concerns: those of `to_accept`. What was done under the new key meanwhile is joined to
+    it, with the earlier of the two sync points and first syncs: going back only repeats.
+    """
+    with state.transaction():
+        moving = to_accept(state, client, destination)
+        for old in moving:
+            known = find(state, Place(client, old.list_key, old.collection, destination))
+            if known is not None:
+                _join(state, old, known)
+            state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, old.id])
+    return len(moving)
+
+
+def _join(state: State, old: ListRow, known: ListRow) -> None:
+    """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
+    for column in ("first_sync_at", "accepted_at", "unchecked_at"):
+        began = _earliest(column, (old, known))
+        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
+    accepted = [one for one in (old, known) if one.accepted_at is not None]
+    state.write(
+        "UPDATE lists SET new_since = ? WHERE id = ?",
+        [text(_earliest("new_since", accepted or (old, known))), old.id],
+    )
+    texts = lists.permissions(old) | lists.permissions(known)
+    state.write(
+        "UPDATE lists SET has_sms = ?, permissions = ? WHERE id = ?",
+        [max(old.has_sms, known.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
+    )
+    for sweep, column in FROM.items():
+        shown = [moment for one in (old, known) if (moment := one.shown_until(sweep)) is not None]
+        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(min(shown, default=None)), old.id])  # noqa: S608 - fixed names
+    if old.sync_point is not None and known.sync_point is not None:
+        state.write(
+            "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, known.sync_point)), old.id]
+        )
+    if known.sync_point is not None and known.carried_since is None:
+        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
+    state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
+    state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
+    state.write("DELETE FROM lists WHERE id = ?", [known.id])
+
+
+def _earliest(column: str, rows: Sequence[ListRow]) -> int | None:
+    moments = (getattr(one, column) for one in rows)
+    return min((moment for moment in moments if moment is not None), default=None)

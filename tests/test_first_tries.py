@@ -1,0 +1,185 @@
+"""A first try leaves no trap: where a list goes is settled by the first contact that Ometria accepts, not by a slip."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import CONFIG, Importer, Stage, carried, expected
+from passing import time_passes
+
+WRONG = "d" * 32
+OTHER = "e" * 32
+COMMANDS = (["sync"], ["sync", "--dry-run"], ["sync", "--since", "2d"], ["reconcile", "1a2d7ebf82"], ["check"])
+
+
+def with_another_account(stage: Stage, *, size: int = 20) -> Importer:
+    """A second Ometria account, with a list of its own."""
+    importer = stage(size=size)
+    importer.box.add_account("0" * 32 + "-us7", OTHER, {"bbbbbbbbbb": 3})
+    return importer
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "slip", [{"ometria_key": WRONG}, {"mailchimp_key": "c" * 32 + "-us6"}], ids=["Ometria", "Mailchimp"]
+)
+def test_a_wrong_key_at_first_is_no_trap(stage: Stage, slip: dict[str, str], command: list[str]) -> None:
+    """With the right keys everything works, as if there had been no first try."""
+    importer = stage(size=20)
+    importer.configure(**slip)
+    assert importer("sync").code == 1
+    importer.configure()
+    if command[0] == "reconcile":
+        assert importer("sync").code == 0
+    assert importer(*command).code == 0
+
+
+def test_a_mailchimp_key_of_another_client_is_no_trap(stage: Stage) -> None:
+    """It does not know the list; beside the right Ometria key nobody was sent."""
+    importer = with_another_account(stage)
+    importer.configure(mailchimp_key="0" * 32 + "-us7", ometria_key=OTHER)
+    assert importer("sync").code == 1
+    importer.configure()
+    assert importer("sync", "--json").line["kind"] == "full"
+    assert carried(importer) == expected(importer)
+
+
+def test_what_since_now_settled_under_a_wrong_key_holds_under_the_right_one(stage: Stage) -> None:
+    """Nobody was sent under it, and the history of the list is not brought after all."""
+    importer = with_another_account(stage)
+    importer.configure(ometria_key=OTHER)
+    assert importer("sync", "--since", "now").code == 0
+    importer.configure()
+    time_passes(300)
+    importer.box.audience().join(2)
+    time_passes(60)
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["kind"], ended.line["contacts_pushed"]) == (0, "incremental", 2)
+
+
+def test_from_the_first_accepted_contact_on_another_key_is_refused(stage: Stage) -> None:
+    """However little got through: what was sent there cannot be taken back by a sync."""
+    importer = with_another_account(stage, size=120)
+    importer.configure(CONFIG + "ometria.batch = 5\n", ometria_key=OTHER)
+    pushes = iter(range(1_000))
+    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer("sync")
+    importer.box.knobs.fault = lambda _: None
+    importer.configure()
+    importer.box.clear_requests()
+    ended = importer("sync")
+    assert ended.code == 2
+    assert "the Ometria key is not the one" in ended.err
+    assert importer.box.requests == []
+
+
+def other_address(importer: Importer) -> str:
+    """The same service by another name of this machine's."""
+    return importer.box.ometria_url.replace("127.0.0.1", "localhost")
+
+
+def test_the_address_is_a_part_of_the_destination(stage: Stage) -> None:
+    """Synced to a test address with the real key, the real one is no place where "nothing changed"."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(ometria_url=other_address(importer))
+    importer.box.clear_requests()
+    for command in (["sync"], ["reconcile", "1a2d7ebf82"]):
+        ended = importer(*command)
+        assert ended.code == 2
+        assert "the address of Ometria is not the one" in ended.err
+        assert "mcimport keys accept acme" in ended.err
+    assert importer.box.requests == []
+    assert "the address of Ometria is not the one" in importer("check", "--offline").out
+    assert "its Ometria address has changed" in importer("status").out
+    ended = importer("sync", "--full", "1a2d7ebf82", "--json")
+    assert (ended.code, ended.line["contacts_pushed"]) == (0, len(expected(importer)))
+
+
+def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(stage: Stage) -> None:
+    """A company's gateway in front of it: what was sent is found there."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(ometria_url=other_address(importer))
+    assert importer("keys", "accept", "acme").code == 0
+    assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_slash_at_the_end_of_the_address_is_no_other_address(stage: Stage) -> None:
+    """The same place, spelled otherwise."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(ometria_url=importer.box.ometria_url + "/")
+    assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_changed_collection_is_refused_as_a_changed_key_is(stage: Stage) -> None:
+    """Nobody is sent a second time by a slip of the name; put back, the sync goes on."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(CONFIG + 'ometria.collection = "elsewhere"\n')
+    importer.box.clear_requests()
+    ended = importer("sync")
+    assert ended.code == 2
+    assert 'the collection is not "mailchimp"' in ended.err
+    assert "sync --full" in ended.err
+    assert importer.box.requests == []
+    importer.configure()
+    assert importer("sync", "--json").line["kind"] == "incremental"
+    importer.configure(CONFIG + 'ometria.collection = "elsewhere"\n')
+    assert importer("sync", "--full").code == 0
+    assert {collection for collection, _ in importer.box.contacts()} == {"mailchimp", "elsewhere"}
+
+
+def refused(importer: Importer, *options: str) -> str:
+    """What `keys accept` says; nothing has changed by it."""
+    before = sync_points(importer)
+    ended = importer("keys", "accept", "acme", *options)
+    assert ended.code in {1, 2}
+    assert sync_points(importer) == before
+    assert importer("sync").code == 2
+    return ended.err
+
+
+def sync_points(importer: Importer) -> list[object]:
+    return [one["sync_point"] for one in importer("status", "--json").lines]
+
+
+def test_a_dead_key_is_not_accepted(stage: Stage) -> None:
+    """It is tried before it is believed, also where the account was emptied."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.configure(ometria_key=WRONG)
+    assert "the key may not do this" in refused(importer)
+    assert "the key may not do this" in refused(importer, "--unseen")
+
+
+def test_another_accounts_key_is_not_accepted(stage: Stage) -> None:
+    """It holds no contact of the list: both ways on are named."""
+    importer = with_another_account(stage)
+    importer("sync")
+    importer.configure(ometria_key=OTHER)
+    said = refused(importer)
+    assert "holds no contact of list 1a2d7ebf82" in said
+    assert "sync --full 1a2d7ebf82" in said
+    assert "keys accept acme --unseen" in said
+
+
+def test_an_emptied_account_is_accepted_unseen(stage: Stage) -> None:
+    """Somebody knows that it is the same."""
+    importer = with_another_account(stage)
+    importer("sync")
+    importer.configure(ometria_key=OTHER)
+    assert importer("keys", "accept", "acme", "--unseen").code == 0
+    assert importer("sync", "--json").line["kind"] == "incremental"
+
+
+def test_a_key_is_not_accepted_where_it_cannot_be_tried(stage: Stage) -> None:
+    """Ometria away says nothing of whose key it is."""
+    importer = stage(size=10)
+    importer("sync")
+    importer.box.renew_ometria_key(importer.box.ometria_key, OTHER)
+    importer.configure(ometria_key=OTHER)
+    with importer.box.away():
+        assert importer("keys", "accept", "acme").code == 1
+    assert importer("sync").code == 2
+    assert importer("keys", "accept", "acme").code == 0
