@@ -130,11 +130,14 @@ class Importer:
         """As a shell would start it."""
         return passing.program([*self._options(), *arguments])
 
-    def __call__(self, *arguments: str) -> Ended:
-        """In this process: what `mcimport ARGUMENTS` does, says and answers."""
+    def __call__(self, *arguments: str, bare: bool = False) -> Ended:
+        """In this process: what `mcimport ARGUMENTS` does, says and answers.
+
+        `bare`: without the options that lead to this importer's settings and state.
+        """
         out, err = io.StringIO(), io.StringIO()
         before = sys.argv
-        sys.argv = ["mcimport", *self._options(), *arguments]
+        sys.argv = ["mcimport", *([] if bare else self._options()), *arguments]
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 app.main()

@@ -17,7 +17,7 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 
 from mcimport.state import file
 
-SMALL_PAGES = CONFIG + "mailchimp.window = 50\n"
+SMALL_PAGES = CONFIG + "mailchimp.window = 20\n"
 
 
 def in_words(code: int, err: str) -> None:
@@ -37,7 +37,7 @@ def nothing_is_half_done(importer: Importer) -> None:
 @pytest.mark.parametrize("room", [90_000, 110_000, 150_000])
 def test_a_disk_that_fills_up_while_a_list_is_synced_ends_it_with_1(stage: Stage, room: int) -> None:
     """The state file cannot grow any more in the middle of a run: exit 1 in words; with room again, everybody comes."""
-    importer = stage(size=3_000)
+    importer = stage(size=1_200)
     importer.configure(SMALL_PAGES)
     importer("status")
     ended = subprocess.run(

@@ -74,12 +74,12 @@ def test_whoever_was_deleted_is_opted_out_whatever_becomes_of_records_without_an
 ) -> None:
     """The address goes along, as Ometria holds it; whether it is read one by one or by the listing."""
     importer = synced(
-        stage, 400, most="20%", without_address=without_address, single_contacts=single_contacts, reads_per_second=900
+        stage, 120, most="20%", without_address=without_address, single_contacts=single_contacts, reads_per_second=900
     )
-    people = deleted(importer, 37)
+    people = deleted(importer, 12)
     before = {own: one["email"] for own, one in held(importer).items()}
     ended = importer(*MEND)
-    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 37, 37), ended.err
+    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 12, 12), ended.err
     assert consents(importer, people) == {OUT}
     assert ended.line["not_taken"] == 0
     assert {own: one["email"] for own, one in held(importer).items()} == before

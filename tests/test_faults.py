@@ -9,7 +9,7 @@ from passing import time_passes
 from mcimport.sandbox.ledger import Request
 from mcimport.times import epoch
 
-SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
+SMALL_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 10\n"
 IMPATIENT = SMALL_PAGES + "mailchimp.timeout = 0.4\nometria.timeout = 0.4\n"
 
 PASSING = [
@@ -58,7 +58,7 @@ def mid_run(fault: str, side: str) -> object:
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_fault_in_15_percent_of_all_answers_loses_nobody(stage: Stage, fault: str) -> None:
     """However often both sides answer wrongly, everybody arrives, and within the limits."""
-    importer = stage(size=1_000, faults={fault: 0.15})
+    importer = stage(size=250, faults={fault: 0.15})
     importer.configure(SMALL_PAGES)
     arrives(importer)
     assert importer.box.most_open() <= 10
@@ -67,14 +67,14 @@ def test_a_fault_in_15_percent_of_all_answers_loses_nobody(stage: Stage, fault: 
 @pytest.mark.parametrize("fault", ["silent", "endless"])
 def test_a_server_that_never_ends_its_answer_is_given_up_and_asked_again(stage: Stage, fault: str) -> None:
     """A time-out ends what the server does not, and the next try brings the page."""
-    importer = stage(size=600, faults={fault: 0.1}, silence=5.0)
+    importer = stage(size=150, faults={fault: 0.1}, silence=5.0)
     importer.configure(IMPATIENT)
     arrives(importer)
 
 
 def test_all_faults_mixed_lose_nobody(stage: Stage) -> None:
     """All of them at once, at 15 % together."""
-    importer = stage(size=1_000, faults=dict.fromkeys(PASSING, 0.01))
+    importer = stage(size=250, faults=dict.fromkeys(PASSING, 0.01))
     importer.configure(SMALL_PAGES)
     arrives(importer)
 
@@ -83,12 +83,12 @@ def test_compressed_answers_are_taken_and_cost_a_fraction(stage: Stage) -> None:
     """Whole or spoilt on the way: everybody arrives, and fewer bytes are sent for it."""
     sizes = []
     for is_compressed in (False, True):
-        importer = stage(size=1_000, gzip=is_compressed)
+        importer = stage(size=250, gzip=is_compressed)
         importer.configure(SMALL_PAGES)
         arrives(importer)
         sizes.append(sum(one.bytes for one in importer.box.requests if one.side == "mailchimp"))
         importer.box.knobs.faults = {"reset-body": 0.1, "truncated": 0.1}
-        importer.box.audience().change(300)
+        importer.box.audience().change(75)
         time_passes(60)
         arrives(importer)
     assert sizes[1] < 0.4 * sizes[0]
@@ -96,7 +96,7 @@ def test_compressed_answers_are_taken_and_cost_a_fraction(stage: Stage) -> None:
 
 def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) -> None:
     """A 404 in the middle of a run is retried: the list was there a moment ago."""
-    importer = stage(size=1_500)
+    importer = stage(size=400)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/members") and one.nth in {3, 5, 6, 9} else None
     arrives(importer)
@@ -104,7 +104,7 @@ def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) ->
 
 def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(stage: Stage) -> None:
     """A 404 of Ometria's once it has taken pushes is an incident, and retried like one."""
-    importer = stage(size=1_500)
+    importer = stage(size=400)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
     ended = importer("sync", "--json")
@@ -133,7 +133,7 @@ def test_a_page_that_only_answers_at_a_smaller_size_is_read_at_that_size(stage: 
 
 def test_a_page_that_fails_for_good_is_narrowed_to_the_smallest_span(stage: Stage) -> None:
     """One member breaks every page that holds them: one letter, of their second alone, and everybody else arrives."""
-    importer = stage(size=1_200, broken=["700"])
+    importer = stage(size=300, broken=["175"])
     importer.configure(SMALL_PAGES)
     assert importer("sync").code == 3
     (letter,) = importer("dlq", "list", "--json").lines
@@ -186,7 +186,7 @@ def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(stag
 @pytest.mark.parametrize("fault", ["401", "403"])
 def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str, side: str) -> None:
     """A key revoked in the middle of a run ends it with exit 1; the sync point stays, the next run goes on."""
-    importer = stage(size=2_000)
+    importer = stage(size=500)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
     ended = importer("sync", "--json")
@@ -201,7 +201,7 @@ def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str,
 
 def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: Stage) -> None:
     """A service that is down is not answered with a table full of letters: exit 1, resumable."""
-    importer = stage(size=4_000)
+    importer = stage(size=2_000)
     importer.configure(SMALL_PAGES)
     importer.box.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
     ended = importer("sync", "--json")
@@ -214,7 +214,7 @@ def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: St
 
 def test_a_push_that_was_stored_though_its_answer_was_lost_is_harmless(stage: Stage) -> None:
     """The same records come again under the same ids: nobody twice, nobody missing."""
-    importer = stage(size=1_000, faults={"ometria:lost": 0.3})
+    importer = stage(size=250, faults={"ometria:lost": 0.3})
     importer.configure(SMALL_PAGES)
     arrives(importer)
     assert len(importer.box.contacts()) == len(expected(importer))

@@ -16,8 +16,8 @@ from passing import time_passes
 
 from mcimport.sandbox.ledger import Request
 
-SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 50\n"
-PAGE, WORKERS = 200, 10
+SMALL_PAGES = CONFIG + "mailchimp.window = 60\nometria.batch = 15\n"
+PAGE, WORKERS = 60, 10
 
 # A server that hangs must not make a test wait for the 25 seconds that pages in flight have.
 HASTY = "import sys; from mcimport import limits; limits.LEAVE_WITHIN = 0.5; from mcimport.cli.app import main; main()"
@@ -59,7 +59,7 @@ def remembered(importer: Importer, sql: str) -> list[tuple[Any, ...]]:
 )
 def test_a_killed_run_is_finished_by_the_next_sync(stage: Stage, path: str, number: int) -> None:
     """SIGKILL at any moment: the next sync brings everybody, repeats a page a worker at most, and then what changed."""
-    importer = stage(size=3_000)
+    importer = stage(size=900)
     importer.configure(SMALL_PAGES)
     killed = struck(importer, importer.command("sync"), signal.SIGKILL, nth(path, number))
     assert killed.code == -signal.SIGKILL
@@ -85,7 +85,7 @@ def test_a_killed_run_is_finished_by_the_next_sync(stage: Stage, path: str, numb
 
 def test_what_a_killed_run_had_pushed_but_not_recorded_is_a_page_a_worker_at_most(stage: Stage) -> None:
     """Only pages in flight are pushed twice."""
-    importer = stage(size=3_000)
+    importer = stage(size=900)
     importer.configure(SMALL_PAGES)
     struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 30))
     recorded = remembered(importer, "SELECT sum(contacts_pushed) FROM runs")[0][0]
@@ -134,7 +134,7 @@ def assert_consents_agree(importer: Importer) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
 def test_a_stopped_run_is_interrupted_and_the_next_one_goes_on(stage: Stage, number: int, code: int) -> None:
     """Pages in flight are finished and recorded; the exit code names the signal; the rest is the next run's."""
-    importer = stage(size=3_000, latency=0.05)
+    importer = stage(size=900, latency=0.05)
     importer.configure(SMALL_PAGES)
     ended = struck(importer, importer.command("sync", "--json"), number, nth("/push", 12))
     assert ended.code == code, ended.err
@@ -165,7 +165,7 @@ def test_a_stop_wakes_a_retry_that_waits(stage: Stage) -> None:
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
 def test_a_server_that_hangs_does_not_keep_a_stopped_process(stage: Stage, side: str) -> None:
     """After the time that pages in flight have, the process leaves though the server says nothing for ten minutes."""
-    importer = stage(size=3_000, silence=600.0)
+    importer = stage(size=900, silence=600.0)
     importer.configure(SMALL_PAGES)
     path = "/members" if side == "mailchimp" else "/push"
     child = subprocess.Popen(
@@ -191,7 +191,7 @@ def test_a_server_that_hangs_does_not_keep_a_stopped_process(stage: Stage, side:
 
 def test_a_second_ctrl_c_stops_now_and_loses_nothing(stage: Stage) -> None:
     """Two signals while the server hangs: out at once, and the next run brings everybody."""
-    importer = stage(size=3_000, silence=600.0)
+    importer = stage(size=900, silence=600.0)
     importer.configure(SMALL_PAGES)
     child = subprocess.Popen(importer.command("sync"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

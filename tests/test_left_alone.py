@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from conftest import CLIENT, Ear, Ended, Importer, Stage, several
 from passing import time_passes
 
@@ -12,9 +13,12 @@ HOUR = 3_600
 
 
 class Operator:
-    """Two clients of one agency, set up as the README says; keys come from the environment, as under cron."""
+    """Two clients of one agency, set up as the README says; keys come from the environment, as under cron.
 
-    def __init__(self, importer: Importer, ear: Ear) -> None:
+    What cron does is a process of its own; what is typed to look or to mend is not.
+    """
+
+    def __init__(self, importer: Importer, ear: Ear, environment: pytest.MonkeyPatch) -> None:
         self.importer = importer
         self.clients = several(importer, ["acme", "globex"], size=40)
         importer.config.unlink()
@@ -28,9 +32,11 @@ class Operator:
         for name, client in self.clients.items():
             importer.environment[f"{name.upper()}_MAILCHIMP_KEY"] = client["mailchimp_key"]
             importer.environment[f"{name.upper()}_OMETRIA_KEY"] = client["ometria_key"]
+        for name, value in importer.environment.items():
+            environment.setenv(name, value)
 
     def types(self, *arguments: str) -> Ended:
-        return self.importer.in_a_process(*arguments, bare=True)
+        return self.importer(*arguments, bare=True)
 
     def lines(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """A line of JSON a client."""
@@ -39,7 +45,7 @@ class Operator:
     def an_hour_passes(self) -> Ended:
         """What cron's line does."""
         time_passes(HOUR)
-        return self.types("sync", "--quiet", "--log-format", "logfmt")
+        return self.importer.in_a_process("sync", "--quiet", "--log-format", "logfmt", bare=True)
 
     def listed(self, name: str) -> Any:
         client = self.clients[name]
@@ -51,11 +57,13 @@ class Operator:
         return {one["email"] for one in contacts if one["marketing_optin"] == "EXPLICITLY_OPTEDIN"}
 
 
-def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(stage: Stage, ear: Ear) -> None:
+def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(
+    stage: Stage, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From an empty folder to a healthy schedule, through a revoked key and a refused contact, and back."""
     importer = stage()
     importer.configure(CLIENT)
-    one = Operator(importer, ear)
+    one = Operator(importer, ear, monkeypatch)
 
     # Set up: init for the first client, its block once more for the second, and who is to be told.
     list_key = one.clients["acme"]["list_key"]

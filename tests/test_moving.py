@@ -13,6 +13,7 @@ from mcimport.sandbox.audience import Audience, Person
 from mcimport.sandbox.ledger import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\n"
+TINY_PAGES = CONFIG + "mailchimp.window = 50\n"
 Move = Callable[[Audience], object]
 
 
@@ -82,8 +83,8 @@ MOVES: dict[str, Callable[[Audience, int], object]] = {
 @pytest.mark.parametrize("moment", ["between choice and writing", "between two pages", "between read and push"])
 def test_people_move_at_every_moment_of_a_run(stage: Stage, moment: str, kind: str) -> None:
     """Whatever members do, and whenever they do it, those who stay arrive and the others follow."""
-    importer = stage(size=1_000)
-    importer.configure(SMALL_PAGES)
+    importer = stage(size=250)
+    importer.configure(TINY_PAGES)
     move = some_of(2, MOVES[kind])
     if moment == "between choice and writing":
         importer.box.knobs.on_page = move
@@ -105,23 +106,24 @@ def test_people_move_at_every_moment_of_a_run(stage: Stage, moment: str, kind: s
 @pytest.mark.parametrize("since", [True, False], ids=["since includes", "since excludes"])
 def test_all_bounds_are_right(stage: Stage, *, since: bool, before: bool) -> None:
     """Whichever of the bounds include their second, in a crowd and out of it, nobody is lost and nobody comes twice."""
-    importer = stage(size=2_000, since_includes=since, before_includes=before, churn=40)
-    importer.configure(SMALL_PAGES)
+    importer = stage(size=500, since_includes=since, before_includes=before, churn=10)
+    importer.configure(TINY_PAGES)
     now = int(importer.box.clock.now())
     for second in range(5):
-        importer.box.audience().crowd(450, now - 900 + second)
+        importer.box.audience().crowd(112, now - 900 + second)
     sync_while_it_moves(importer)
     agree_once_quiet(importer)
 
 
 @pytest.mark.parametrize(
     ("members", "unstable"),
-    [(4_000, False), (3_500, True)],
-    ids=["4,000 in a stable order", "3,500 in an order that changes with every answer"],
+    [(1_000, False), (875, True)],
+    ids=["1,000 in a stable order", "875 in an order that changes with every answer"],
 )
-def test_thousands_of_one_second_while_some_of_them_leave(stage: Stage, members: int, *, unstable: bool) -> None:
+def test_many_pages_of_one_second_while_some_of_them_leave(stage: Stage, members: int, *, unstable: bool) -> None:
     """A second of many pages is read in passes; who stays arrives, who leaves comes with the next run."""
-    importer = stage(size=500, unstable_order=unstable)
+    importer = stage(size=125, unstable_order=unstable)
+    importer.configure(CONFIG + "mailchimp.window = 250\n")
     second = int(importer.box.clock.now()) - 4_000
     crowd = [of_ours(one) for one in importer.box.audience().crowd(members, second)]
     chance = random.Random(3)  # noqa: S311 - repeatable, not secret
@@ -137,11 +139,11 @@ def test_thousands_of_one_second_while_some_of_them_leave(stage: Stage, members:
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3], ids=["always", "now and then"])
-@pytest.mark.parametrize("lie", [7, -7, 400, -400])
+@pytest.mark.parametrize("lie", [2, -2, 100, -100])
 def test_counts_that_lie_lose_nobody(stage: Stage, lie: int, share: float) -> None:
     """`total_items` above or below what is delivered changes neither who arrives nor that the run ends."""
-    importer = stage(size=1_500, count_lies=lie, count_lies_share=share)
-    importer.configure(SMALL_PAGES)
+    importer = stage(size=375, count_lies=lie, count_lies_share=share)
+    importer.configure(TINY_PAGES)
     sync_while_it_moves(importer)
     importer.box.audience().change(3)
     importer.box.knobs.count_lies = 0

@@ -42,7 +42,7 @@ def changed(option: str, value: str) -> list[str]:
 # ---- init
 
 
-def test_init_with_every_answer_given_writes_settings_that_load(stage: Stage) -> None:
+def test_init_with_every_answer_given_writes_settings_that_load(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written is the sandbox's client, valid as it stands, for its owner alone, and three commands follow."""
     importer = stage()
     importer.config.unlink()
@@ -57,7 +57,8 @@ def test_init_with_every_answer_given_writes_settings_that_load(stage: Stage) ->
     assert importer("check", "--offline").code == 1  # the keys are not there yet; the settings are right
     importer.folder.joinpath("b").write_text("0123456789abcdef0123456789abcdef\n")
     importer.folder.joinpath("b").chmod(0o600)
-    assert importer.in_a_process("check", "--offline", environment={"A": f"{'0' * 32}-us6"}).code == 0
+    monkeypatch.setenv("A", f"{'0' * 32}-us6")
+    assert importer("check", "--offline").code == 0
 
 
 def test_init_never_overwrites(stage: Stage) -> None:
@@ -232,11 +233,11 @@ def test_check_finds_a_folder_in_which_no_file_can_be_made(stage: Stage) -> None
     assert "state file" in bad(ended)
 
 
-def test_check_names_variables_that_replace_what_the_file_says(stage: Stage) -> None:
+def test_check_names_variables_that_replace_what_the_file_says(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forgotten variable would send everything elsewhere."""
     importer = stage(size=10)
-    ended = importer.in_a_process("check", "--offline", environment={"MCIMPORT_OMETRIA_URL": importer.box.ometria_url})
-    assert "MCIMPORT_OMETRIA_URL is set" in ended.out
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", importer.box.ometria_url)
+    assert "MCIMPORT_OMETRIA_URL is set" in importer("check", "--offline").out
 
 
 def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
@@ -244,7 +245,7 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
     importer = stage(size=10)
     importer("sync")
     with hold(importer.db, "acme"):
-        ended = importer.in_a_process("check", "--json")
+        ended = importer("check", "--json")
     assert ended.code == 0
     (found,) = [one for one in ended.lines if one["subject"] == "lock"]
     assert found["verdict"] == "note"
@@ -256,7 +257,7 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
 
     threading.Thread(target=look_on).start()
     try:
-        lines = [importer.in_a_process("sync", "--json").line for _ in range(3)]
+        lines = [importer("sync", "--json").line for _ in range(3)]
     finally:
         over.set()
     assert [line["status"] for line in lines] == ["completed"] * 3
@@ -288,7 +289,7 @@ def test_check_finds_a_list_that_the_next_sync_would_refuse(stage: Stage) -> Non
     assert importer("check").code == 0
 
 
-def test_check_of_a_client_without_a_file_says_what_can_run(stage: Stage) -> None:
+def test_check_of_a_client_without_a_file_says_what_can_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its keys are in the environment, it has no list of its own, and the first sync is still ahead."""
     importer = stage(size=10)
     box = importer.box
@@ -299,21 +300,25 @@ def test_check_of_a_client_without_a_file_says_what_can_run(stage: Stage) -> Non
         "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
         "MCIMPORT_DB": str(importer.db),
     }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(importer.folder)
     importer.config.unlink()
-    ended = importer.in_a_process("check", environment=environment, bare=True)
+    ended = importer("check", bare=True)
     assert ended.code == 0
     assert "`mcimport sync LIST_KEY` can run" in ended.out
     assert "switch off Ometria's own Mailchimp synchronisation" in ended.out
     assert "MCIMPORT_MAILCHIMP_API_KEY is set: it is the client's key" in ended.out
-    importer.in_a_process("sync", box.list_key, environment=environment, bare=True)
-    assert f"list {box.list_key}: " in importer.in_a_process("check", environment=environment, bare=True).out
+    importer("sync", box.list_key, bare=True)
+    assert f"list {box.list_key}: " in importer("check", bare=True).out
 
 
-def test_check_says_which_variables_are_set_in_vain(stage: Stage) -> None:
+def test_check_says_which_variables_are_set_in_vain(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag goes before its variable, and a file that names clients before the keys of the one client without."""
     importer = stage(size=10)
-    environment = {"MCIMPORT_DB": "elsewhere.db", "MCIMPORT_OMETRIA_API_KEY": "0" * 32}
-    ended = importer.in_a_process("check", "--offline", environment=environment)
+    monkeypatch.setenv("MCIMPORT_DB", "elsewhere.db")
+    monkeypatch.setenv("MCIMPORT_OMETRIA_API_KEY", "0" * 32)
+    ended = importer("check", "--offline")
     assert "MCIMPORT_DB is set: it is not used" in ended.out
     assert "MCIMPORT_OMETRIA_API_KEY is set: it is not used" in ended.out
 

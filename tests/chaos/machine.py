@@ -77,7 +77,7 @@ manners = st.tuples(
 # Weighted by repetition inside `sampled_from`: of equal branches of `one_of` Hypothesis keeps one.
 commands = st.sampled_from([manners] * 6 + [st.just(REPLAY), st.just(MEND)]).flatmap(lambda some: some)
 turns = st.sampled_from([st.none(), st.just(CALM), WEATHERS, WEATHERS, WEATHERS]).flatmap(lambda some: some)
-pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000])
+pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000, 3_600])
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         self.weather = CALM
+        self.weather_began = 0.0  # by the services' clock
         self.point = 0
         self.is_lost = False  # a state file was, since which both sides were not compared
         self.steps: list[str] = []
@@ -287,13 +288,15 @@ class Story(RuleBasedStateMachine):
 
         Nor begins a first sync without one here: who is new is counted from then on, and ours may be far behind.
         """
+        if weather is not self.weather:
+            self.weather_began = self.box.clock.now()
         behind = self.box.clock.now() < time.time() - CLOCK_TOLERANCE
         if weather.no_date and (behind or not self.point):
             weather = replace(weather, no_date=False)
         self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
         first = list(self.audience.listed()[: weather.rejected])
         rejects = {f"{self.box.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
-        let_it_be(weather, self.box, rejects)
+        let_it_be(weather, self.box, rejects, self.weather_began)
         timeout = IMPATIENT if weather.endless else PATIENT
         others = {"other_list": OTHER_LIST, "other_key": OTHER_KEY}
         self.importer.configure(SETTINGS, **self.settings, **others, timeout=str(timeout))

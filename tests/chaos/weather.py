@@ -54,6 +54,7 @@ class Weather:
         dice: what decides about them.
         empty: the share of Mailchimp's answers that hold nobody, whole and proper.
         rejected: how many of the first listed have a record that Ometria refuses.
+        refused_for: seconds from its beginning in which Ometria answers 400 to every push.
     """
 
     faults: Mapping[str, float] = field(default_factory=dict)
@@ -78,12 +79,13 @@ class Weather:
     dice: int = 0
     rejected: int = 0
     reject_batches: bool = False
+    refused_for: int = 0
 
     @property
     def rough(self) -> bool:
         """A run may fail, and members may become dead letters."""
         services = self.faults or self.outage or self.max_page or self.empty
-        return bool(services or self.broken or self.rejected or self.count_lies)
+        return bool(services or self.broken or self.rejected or self.count_lies or self.refused_for)
 
     @property
     def endless(self) -> bool:
@@ -94,18 +96,21 @@ class Weather:
 CALM = Weather()
 
 
-def let_it_be(weather: Weather, box: Sandbox, rejects: set[str]) -> None:
-    """Turns all knobs at once. `rejects`: ids of the records that are refused."""
+def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], began: float) -> None:
+    """Turns all knobs at once. `rejects`: ids of the records that are refused; `began`: by the services' clock."""
     knobs = box.knobs
     knobs.faults = {**weather.faults, **({"mailchimp:nobody": weather.empty} if weather.empty else {})}
     knobs.fault = _fault(weather, box)
     for name in (
         *("count_lies", "count_lies_share", "no_date", "edge_skew", "max_page", "broken_lookups"),
-        *("connections", "over_limit", "latency", "churn", "reject_batches"),
+        *("connections", "over_limit", "latency", "churn"),
     ):
         setattr(knobs, name, getattr(weather, name))
     knobs.broken = list(weather.broken)
     knobs.rejects = rejects
+    refused_until = began + weather.refused_for
+    knobs.rejects_record = (lambda _: box.clock.now() < refused_until) if weather.refused_for else None
+    knobs.reject_batches = weather.reject_batches or box.clock.now() < refused_until
     knobs.on_page = _stirring(weather, weather.stirred, box.clock)
     knobs.after_page = _stirring(replace(weather, dice=weather.dice + 1), weather.stirred_after, box.clock, after=True)
 
@@ -216,7 +221,8 @@ def both(one: Weather, other: Weather) -> Weather:
 
 
 SLOW_START = st.just(Weather(pause=2 * LATE))
-_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START)
+REFUSALS = st.just(Weather(refused_for=3_600))
+_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START, REFUSALS)
 WEATHERS = st.one_of(
     _kinds, st.builds(both, _kinds, RESTLESS), st.builds(both, FAULTS, st.builds(both, _kinds, _kinds))
 )
