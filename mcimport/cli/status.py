@@ -30,7 +30,8 @@ def status(
 ) -> int:
     """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 with one overdue or dead.
 
-    Lists that are no longer configured, and other destinations, are marked, and do not count.
+    Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
+    discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
     """
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
@@ -96,6 +97,7 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
 def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
     """`overdue`: seconds; None for a list that is not to be synced any more."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.records import affected  # noqa: PLC0415 - as above
     from mcimport.state import letters, lists, runs  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
@@ -108,6 +110,7 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         sync_point=row.sync_point,
         runs=latest,
         open_letters=letters.count_open(state, row.id),
+        discarded=affected(letters.lost(state, row.id)),
         note=note,
         is_overdue=overdue is not None and now - since > overdue,
         is_well_known=overdue is not None,
