@@ -10,6 +10,7 @@ import typer
 
 from mcimport.cli.context import CLIENTS, LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
+from mcimport.records import HANDFUL, affected
 from mcimport.report.letters import HEADS, document, facts, row
 from mcimport.report.words import counted, dead_letters
 
@@ -82,7 +83,9 @@ def discard_letters(
     context: typer.Context,
     letter_ids: LetterIds,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for more than 20 members with --members.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Do not ask; of more than {HANDFUL} members with --members.")
+    ] = False,
     members: Annotated[
         str | None,
         typer.Option(metavar="N", help="How many members the letters are about, to confirm it; or `unknown`."),
@@ -90,7 +93,6 @@ def discard_letters(
 ) -> None:
     """Closes dead letters for good: what they name is not carried, unless it changes in Mailchimp."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.records import affected  # noqa: PLC0415 - as above
     from mcimport.state import letters  # noqa: PLC0415 - as above
 
     with looking.remembered(settings(context)) as state:

@@ -12,6 +12,7 @@ import typer
 from mcimport.cli.context import CLIENTS, complain, say, settings
 from mcimport.cli.exits import DEAD_LETTERS, OK
 from mcimport.errors import McimportError
+from mcimport.records import affected
 from mcimport.report.standing import HEADS, Standing, document, row
 
 if TYPE_CHECKING:  # loads SQLite's helpers
@@ -97,7 +98,6 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
 def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
     """`overdue`: seconds; None for a list that is not to be synced any more."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.records import affected  # noqa: PLC0415 - as above
     from mcimport.state import letters, lists, runs  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)

@@ -13,7 +13,7 @@ from mcimport.report.words import consents, counted, dead_letters, duration, mem
 _MOST_HINTS = 5
 _CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
 _DONE = {
-    "full": "everything imported",  # "imported" where many were not
+    "full": "everything imported",  # see `_ending` for where that would be too much
     "incremental": "what changed imported",
     "replay": "dead letters replayed",
     "reconcile": "both sides compared",
