@@ -93,8 +93,12 @@ class Haul:
         self.remark("consent_unknown", found.unknown)
 
     def left_of(self, read: int) -> int:
-        """How many of so many members who were read have been neither sent nor skipped nor named in a letter."""
-        return max(0, read - self.pushed - self.skipped - self.rejected)
+        """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
+
+        Where that is nobody, the consent of those named in letters is what was not sent.
+        """
+        left = read - self.pushed - self.skipped - self.rejected
+        return left if left > 0 else max(1, self.rejected)
 
     def bury(
         self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"

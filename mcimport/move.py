@@ -107,9 +107,9 @@ def _bury_crowd(haul: Haul, second: int, error: RetriableError) -> None:
     span = (second - 1, second)
     many = counted(haul, span)
     if many is None:
-        haul.bury(*span, error, haul.left_of(haul.members) or None, "at least")
+        haul.bury(*span, error, haul.left_of(haul.members), "at least")
     else:
-        haul.bury(*span, error, max(1, haul.left_of(many)))
+        haul.bury(*span, error, haul.left_of(many))
 
 
 def _deliver_all(haul: Haul, batches: Iterable[list[Member]]) -> RetriableError | None:

@@ -114,6 +114,20 @@ def test_a_crowded_second_is_about_as_many_as_mailchimp_counts_less_those_who_we
     assert 200 < missing <= letter["members"] <= 400 - len(carried(importer))
 
 
+def test_a_span_of_which_only_a_consent_was_not_sent_is_about_its_members(stage: Stage) -> None:
+    """A letter is never about nobody: who cannot be sent whole is missing in Ometria with their opt-out alone."""
+    importer = stage(size=5)
+    importer("sync")
+    time_passes(600)
+    large = {"MMERGE13": "x" * 70_000}
+    importer.box.audience().add(email_address="large@example.com", status="unsubscribed", merge_fields=large)
+    time_passes(5)
+    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
+    assert importer("sync").code == 3
+    found = importer("dlq", "list", "--json").lines
+    assert {one["kind"]: one["members"] for one in found} == {"contact": 1, "window": 1}
+
+
 def test_one_broken_member_is_about_as_many_as_mailchimp_counts_in_their_second(stage: Stage) -> None:
     """The others of that second are counted, too: they are carried by the replay alone."""
     importer = stage(size=50, broken=["10-10"])
