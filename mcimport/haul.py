@@ -9,7 +9,7 @@ import msgspec
 
 from mcimport.held import Settled
 from mcimport.job import Job
-from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Window
+from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Precision, Window
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -92,5 +92,19 @@ class Haul:
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
 
-    def bury(self, since: int | None, until: int, error: Exception) -> None:
-        self.letters.append(NewLetter("window", "transport", self.window.sweep, since, until, str(error)))
+    def left_of(self, read: int) -> int:
+        """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
+
+        Where that is nobody, the consent of those named in letters is what was not sent.
+        """
+        left = read - self.pushed - self.skipped - self.rejected
+        return left if left > 0 else max(1, self.rejected)
+
+    def bury(
+        self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
+    ) -> None:
+        """`members`: how many in the span were not sent; None where nothing was seen of it."""
+        sweep, reason = self.window.sweep, str(error)
+        self.letters.append(
+            NewLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+        )

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -170,6 +171,12 @@ class Mailchimp:
         if moment is None and (answer.members or answer.total_items > offset):
             raise RetriableError("Mailchimp does not say when a member changed last")
         return moment
+
+    def count(self, list_key: str, window: Window) -> int | None:
+        """How many are in what is left of the window, or a few more; None where Mailchimp does not say. One try."""
+        with suppress(RetriableError):
+            return self._look(list_key, window, 0, quick=True).total_items
+        return None
 
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
         """The first `count` members of what is left of the window. `quick`: without a second try.

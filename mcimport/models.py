@@ -23,6 +23,7 @@ RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"
 WindowStatus = Literal["pending", "done", "dead"]
 LetterKind = Literal["window", "contact"]
 Cause = Literal["transport", "refusal"]
+Precision = Literal["exactly", "about", "at least"]
 OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
 WithoutPermission = Literal["out", "unspecified"]
@@ -309,6 +310,7 @@ class NewLetter:
     """A dead letter to be: a span that could not be read, or a member who could not be sent.
 
     `is_no`: what was refused is an opt-out, which is tried again first.
+    `members`: how many it is about; None: nothing was seen of them.
     """
 
     kind: LetterKind
@@ -319,6 +321,8 @@ class NewLetter:
     reason: str
     member_id: str | None = None
     is_no: bool = False
+    members: int | None = None
+    precision: Precision = "about"
 
 
 @dataclass(frozen=True, slots=True)

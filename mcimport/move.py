@@ -19,9 +19,9 @@ from mcimport.haul import Haul, Ready
 from mcimport.held import depends, settled_alone
 from mcimport.job import Job
 from mcimport.limits import DESK
-from mcimport.models import Contact, Converted, Member, NewLetter, Outcome, Page, Skipped, Unsendable, Window
+from mcimport.models import Contact, Converted, Member, NewLetter, Outcome, Page, Precision, Skipped, Unsendable, Window
 from mcimport.ometria import Ometria
-from mcimport.reading import less_suspect, read, unread
+from mcimport.reading import counted, less_suspect, read, unread
 from mcimport.times import epoch
 from mcimport.windows import Settled
 
@@ -46,7 +46,8 @@ def move(window: Window, job: Job, page: Page | None = None) -> Outcome:
 def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
     haul = Haul(window, job)
     if page is not None:
-        return _carry(haul, list(windows.settle_whole(window, page)), None)
+        is_all = all(moment is None or moment <= window.until for moment in page.moments)
+        return _carry(haul, list(windows.settle_whole(window, page)), None, "exactly" if is_all else "about")
     if window.only is not None and _is_empty(window):
         return _carry_missing(haul)
     try:
@@ -61,16 +62,19 @@ def _moved(window: Window, job: Job, page: Page | None) -> Outcome:
     return _carry(haul, kept, rest)
 
 
-def _carry(haul: Haul, members: list[Member], rest: Window | None) -> Outcome:
-    """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span."""
-    window = haul.window
+def _carry(haul: Haul, members: list[Member], rest: Window | None, precision: Precision = "exactly") -> Outcome:
+    """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span.
+
+    `precision`: of their number, as one of the span's members.
+    """
+    window, many = haul.window, len(members)
     try:
         _deliver(haul, members)
         if rest is None and window.only is not None and not haul.seen_only:
             return _carry_missing(haul)
     except RetriableError as error:
         end = window.until if rest is None or rest.through is None else rest.through
-        haul.bury(window.start, end, error)
+        haul.bury(window.start, end, error, 1 if window.only is not None else haul.left_of(many), precision)
         return haul.outcome(rest, failed=True)
     return haul.outcome(rest)
 
@@ -93,9 +97,19 @@ def _carry_crowd(haul: Haul, settled: Settled, asked: int) -> Outcome:
     if failure is None and second >= window.until and window.only is not None and not haul.seen_only:
         return _carry_missing(haul)
     if failure is not None:
-        haul.bury(second - 1, second, failure)
+        _bury_crowd(haul, second, failure)
     rest = less_suspect(replace(rest, through=second), haul.members, asked)
     return haul.outcome(rest, failed=failure is not None)
+
+
+def _bury_crowd(haul: Haul, second: int, error: RetriableError) -> None:
+    """As many of the second as Mailchimp counts, less those who were sent; else at least those who were read."""
+    span = (second - 1, second)
+    many = counted(haul, span)
+    if many is None:
+        haul.bury(*span, error, haul.left_of(haul.members), "at least")
+    else:
+        haul.bury(*span, error, haul.left_of(many))
 
 
 def _deliver_all(haul: Haul, batches: Iterable[list[Member]]) -> RetriableError | None:
@@ -125,7 +139,7 @@ def _carry_missing(haul: Haul) -> Outcome:
     except MissingError:
         return haul.outcome(None, gone=True)
     except RetriableError as error:
-        haul.bury(window.since, window.until, error)
+        haul.bury(window.since, window.until, error, 1, "exactly")
         return haul.outcome(None, failed=True)
     return haul.outcome(None)
 
@@ -325,5 +339,11 @@ def _set_aside_one(haul: Haul, who: str | None, moment: int | None, reason: str,
     haul.rejected += 1
     haul.unsendable[reason] += 1
     since = None if moment is None else moment - 1
-    letter = NewLetter("contact", "refusal", haul.window.sweep, since, moment, reason, member_id=who, is_no=is_no)
-    haul.letters.append(letter)
+    haul.letters.append(
+        NewLetter(
+            *("contact", "refusal", haul.window.sweep, since, moment, reason, who),
+            is_no=is_no,
+            members=1,
+            precision="exactly",
+        )
+    )

@@ -23,6 +23,7 @@ from mcimport.limits import Stop
 from mcimport.posting import Mail
 from mcimport.records import ListResult
 from mcimport.report.comparison import verdict
+from mcimport.report.summary import in_words
 from mcimport.report.words import counted
 from mcimport.state import State, letters, lists, open_state, troubles
 from mcimport.times import iso
@@ -226,7 +227,7 @@ def _reason(result: ListResult) -> str:
     if result.error is not None:
         return str(result.error)
     if result.dead_letters:
-        return f"{result.dead_letters:,} dead letter{'' if result.dead_letters == 1 else 's'}"
+        return in_words(result)
     if _is_apart(result) and (found := result.comparison):
         kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
         unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
@@ -256,6 +257,7 @@ def _document(event: str, result: ListResult, since: int) -> dict[str, Any]:
         "reason": _reason(result),
         "next": _next(result),
         "dead_letters": result.dead_letters,
+        "dead_letter_members": result.affected.known_members,
         "since": iso(since),
         "at": iso(int(time.time())),
     }

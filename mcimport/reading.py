@@ -87,7 +87,8 @@ def unread(haul: Haul, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
     window = haul.window
     if isinstance(error, UnreachableError | NobodyError):
-        haul.bury(window.start, window.until, error)
+        counted = error.page.total if isinstance(error, NobodyError) else None
+        haul.bury(window.start, window.until, error, counted)
         return haul.outcome(None, failed=True)
     asked = max(1, window.suspect // 2) if window.suspect else window.page
     if isinstance(error, TooSlowError):
@@ -102,8 +103,15 @@ def _set_aside(haul: Haul, rows: int, error: RetriableError) -> Outcome:
     span = _smallest_span(haul.window, haul.job, rows)
     if span is None:
         return haul.outcome(None)
-    haul.bury(*span, error)
+    haul.bury(*span, error, counted(haul, span))
     return haul.outcome(replace(haul.window, through=span[1], suspect=0), failed=True)
+
+
+def counted(haul: Haul, span: tuple[int | None, int]) -> int | None:
+    """How many members Mailchimp counts in a span of the window; None where it does not say, or says nobody."""
+    since, until = span
+    window = replace(haul.window, since=since, through=None, until=until)
+    return haul.job.mailchimp.count(haul.job.list_key, window) or None
 
 
 def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int] | None:

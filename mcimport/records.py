@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
-from mcimport.models import Bounds, Cause, LetterKind, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.models import Bounds, Cause, LetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+
+HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,11 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it."""
+    """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it.
+
+    `members`: how many it is about, as known when it was written or failed last; None: not known. `list_members`: how
+    many the list had when it was last read whole, before that.
+    """
 
     id: int
     list_id: int
@@ -170,6 +176,54 @@ class Letter:
     status: str
     created_at: int
     updated_at: int
+    members: int | None
+    precision: Precision
+    list_members: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """How many members some dead letters are about, all in all.
+
+    Attributes:
+        letters: how many letters; `spans` of them are about a span of time.
+        members: as far as it is known; a member with several letters counts once.
+        unknown: letters of which it is not known.
+        list_members: how many the list had; None where that is not known, or where there are several lists.
+    """
+
+    letters: int = 0
+    spans: int = 0
+    members: int = 0
+    precision: Precision = "exactly"
+    unknown: int = 0
+    list_members: int | None = None
+
+    @property
+    def is_many(self) -> bool:
+        return self.unknown > 0 or self.members > HANDFUL
+
+    @property
+    def known_members(self) -> int | None:
+        """None where there is a letter of which the number is not known."""
+        return None if self.unknown else self.members
+
+
+def affected(some: Iterable[Letter]) -> Affected:
+    found = list(some)
+    one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
+    spans = [letter for letter in found if letter.kind == "window"]
+    known = [letter for letter in spans if letter.members is not None]
+    precise = {letter.precision for letter in known}
+    sizes = {letter.list_id: letter.list_members for letter in found}
+    return Affected(
+        letters=len(found),
+        spans=len(spans),
+        members=len(one_each) + sum(letter.members or 0 for letter in known),
+        precision="about" if "about" in precise else "at least" if "at least" in precise else "exactly",
+        unknown=len(spans) - len(known),
+        list_members=next(iter(sizes.values())) if len(sizes) == 1 else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +355,7 @@ class ListResult:
     Attributes:
         status: "completed", "skipped" (another process is at it), "interrupted" or "failed".
         runs: the finished runs, in order: a resumed one first. Empty when it ended before there was one.
-        dead_letters: letters that these runs wrote, or that failed again in them.
+        dead_letters: letters that these runs wrote, or that failed again in them; `affected`: whom they are about.
         error: why it did not complete; None when it did.
         ceiling: contacts a second that the client's Ometria account takes at most.
         warnings: words for a person, each once.
@@ -318,6 +372,7 @@ class ListResult:
     runs: tuple[Run, ...] = ()
     windows_done: int = 0
     dead_letters: int = 0
+    affected: Affected = field(default_factory=Affected)
     seconds: float = 0.0
     error: McimportError | None = None
     ceiling: float = 0.0

@@ -28,7 +28,7 @@ from mcimport.limits import Stop
 from mcimport.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
 from mcimport.moved_lists import moved, place_of, ways_on
-from mcimport.records import Letter, ListResult, ListRow, Permissions, Run
+from mcimport.records import Letter, ListResult, ListRow, Permissions, Run, affected
 from mcimport.remarks import NO_PERMISSION, words
 from mcimport.replaying import never_sent, watched, windows_of
 from mcimport.report.reporter import Reporter
@@ -327,11 +327,13 @@ def result_of(
     if task is None:
         return blank
     done = tuple(runs.run(task.state, run_id) for run_id in task.run_ids)
+    written = [letter for run in done for letter in letters.written_by(task.state, run.id)]
     return replace(
         blank,
         runs=done,
         windows_done=sum(runs.windows_done(runs.windows(task.state, run.id)) for run in done),
-        dead_letters=sum(letters.written_by(task.state, run.id) for run in done),
+        dead_letters=len(written),
+        affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
         dry_run=task.dry_run,
         warnings=(*task.warnings, *(words(key, number) for key, number in task.remarks.items())),

@@ -307,7 +307,7 @@ FIELDS = [
     *("client", "list_key", "run_id", "kind", "status", "since", "until", "members_total", "members_read"),
     *("members_skipped", "contacts_pushed", "contacts_rejected", "windows_total", "windows_done", "windows_dead"),
     *("dead_letters", "seconds", "error"),
-    *("opted_in", "opted_out", "subscription_events", "warnings"),
+    *("opted_in", "opted_out", "subscription_events", "warnings", "dead_letter_members"),
 ]
 
 

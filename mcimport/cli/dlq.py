@@ -10,11 +10,12 @@ import typer
 
 from mcimport.cli.context import CLIENTS, LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
+from mcimport.records import HANDFUL, affected
 from mcimport.report.letters import HEADS, document, facts, row
-from mcimport.report.words import counted
+from mcimport.report.words import counted, dead_letters
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.records import Letter
+    from mcimport.records import Affected, Letter
     from mcimport.state import State
 
 MOST_LISTED = 1000
@@ -82,7 +83,13 @@ def discard_letters(
     context: typer.Context,
     letter_ids: LetterIds,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Do not ask; of more than {HANDFUL} members with --members.")
+    ] = False,
+    members: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="How many members the letters are about, to confirm it; or `unknown`."),
+    ] = None,
 ) -> None:
     """Closes dead letters for good: what they name is not carried, unless it changes in Mailchimp."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
@@ -93,12 +100,13 @@ def discard_letters(
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is closed already: {letter.status}")
-        still_open = [letter.id for letter in chosen if letter.status == "open"]
-        if state is None or not still_open or not (yes or _agreed(len(still_open))):
+        still_open = [letter for letter in chosen if letter.status == "open"]
+        found = affected(still_open)
+        if state is None or not still_open or not is_agreed(found, yes=yes, members=members):
             say("nothing was discarded")
             return
-        letters.discard(state, still_open)
-    say(f"{counted(len(still_open), 'dead letter')} discarded")
+        letters.discard(state, [letter.id for letter in still_open])
+    say(f"{dead_letters(found)} discarded")
 
 
 def named(state: State | None, letter_ids: Sequence[int]) -> list[Letter]:
@@ -113,10 +121,35 @@ def named(state: State | None, letter_ids: Sequence[int]) -> list[Letter]:
     return [letter for letter in known.values() if letter is not None]
 
 
-def _agreed(number: int) -> bool:
-    """Asks the person at the terminal. Raises ConfigError where there is none."""
+def is_agreed(found: Affected, *, yes: bool, members: str | None) -> bool:
+    """Whether somebody wants these letters discarded, and knows how many members that is.
+
+    Asks the person at the terminal. Raises ConfigError where there is none, and for a number that is not the letters'.
+    """
+    number = "unknown" if found.unknown else str(found.members)
+    if members is not None and _plain(members) != number:
+        raise ConfigError(f"--members {members}: this is {dead_letters(found)}", hint=_how(found, number))
+    if yes and (members is not None or not found.is_many):
+        return True
+    if yes:
+        raise ConfigError(f"this is {dead_letters(found)}: --yes alone is not enough", hint=_how(found, number))
     if not sys.stdin.isatty():
-        raise ConfigError("nobody is there to be asked", hint="`mcimport dlq discard --yes` does not ask.")
-    sys.stderr.write(f"Discard {counted(number, 'dead letter')} for good? [y/N] ")
+        raise ConfigError(f"nobody is there to be asked: this is {dead_letters(found)}", hint=_how(found, number))
+    return _answer(found, number)
+
+
+def _how(found: Affected, number: str) -> str:
+    confirmed = f"--yes --members {number}" if found.is_many else "--yes"
+    return f"`mcimport dlq discard {confirmed}` with the ids discards without asking."
+
+
+def _answer(found: Affected, number: str) -> bool:
+    how = f"Type {number} to discard: " if found.is_many else "[y/N] "
+    sys.stderr.write(f"Discard {dead_letters(found)} for good? {how}")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = _plain(sys.stdin.readline())
+    return answer == number if found.is_many else answer in ("y", "yes")
+
+
+def _plain(typed: str) -> str:
+    return typed.strip().lower().replace(",", "")

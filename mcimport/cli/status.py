@@ -12,6 +12,7 @@ import typer
 from mcimport.cli.context import CLIENTS, complain, say, settings
 from mcimport.cli.exits import DEAD_LETTERS, OK
 from mcimport.errors import McimportError
+from mcimport.records import affected
 from mcimport.report.standing import HEADS, Standing, document, row
 
 if TYPE_CHECKING:  # loads SQLite's helpers
@@ -30,7 +31,8 @@ def status(
 ) -> int:
     """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 with one overdue or dead.
 
-    Lists that are no longer configured, and other destinations, are marked, and do not count.
+    Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
+    discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
     """
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
@@ -108,6 +110,7 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         sync_point=row.sync_point,
         runs=latest,
         open_letters=letters.count_open(state, row.id),
+        discarded=affected(letters.lost(state, row.id)),
         note=note,
         is_overdue=overdue is not None and now - since > overdue,
         is_well_known=overdue is not None,

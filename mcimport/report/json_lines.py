@@ -15,6 +15,7 @@ def json_line(result: ListResult) -> str:
     """One JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
 
     `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
+    `dead_letter_members` is null where one of the dead letters is about an unknown number.
     A dry run has no `run_id`: nothing in the log bears it. It has what no other has: `without` (how many contacts have
     no country, phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions`
     (those of the list, and how many of the members read lack one that counts; null where it has none).
@@ -45,6 +46,7 @@ def json_line(result: ListResult) -> str:
             "opted_out": sum(run.opt_outs for run in runs),
             "subscription_events": sum(run.subscription_events for run in runs),
             "warnings": list(result.warnings),
+            "dead_letter_members": result.affected.known_members,
             **(document(result.comparison) if result.comparison else {}),
             **(_dry(result) if result.dry_run else {}),
         }

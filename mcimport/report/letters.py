@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mcimport.records import Letter
-from mcimport.report.words import counted, moment, moment_iso, moment_utc, span
+from mcimport.records import Letter, affected
+from mcimport.report.words import about, counted, members, moment, moment_iso, moment_utc, span
 
 HEADS = (
     *("id", "client", "list", "kind", "cause", "after (UTC)", "up to (UTC)", "member"),
-    *("tries", "written (UTC)", "status", "reason"),
+    *("members", "tries", "written (UTC)", "status", "reason"),
 )
 
 _TIMES = ("since", "until", "created_at", "updated_at")
@@ -21,6 +21,7 @@ def row(letter: Letter, standing: str) -> tuple[str, ...]:
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
+        *("unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),),
         *(f"{letter.attempts:,}", moment(letter.created_at), letter.status + (f", {standing}" if standing else "")),
         letter.reason,
     )
@@ -39,6 +40,7 @@ def facts(letter: Letter, standing: str) -> list[tuple[str, str]]:
         ("list", f"{letter.list_key} of {letter.client}" + (f" ({standing})" if standing else "")),
         ("what", _what(letter)),
         ("changed" if letter.kind == "contact" else "span", span(letter.since, letter.until)),
+        ("about", members(affected([letter]))),
         ("why", letter.reason),
         ("tried", f"{counted(letter.attempts, 'time')}, last in run {letter.run_id}"),
         ("written", moment_utc(letter.created_at)),

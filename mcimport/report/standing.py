@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcimport.records import Run
-from mcimport.report.words import ARCHIVED_LEFT, age, counted, mend, moment, moment_iso, spark
+from mcimport.records import Affected, Run
+from mcimport.report.words import ARCHIVED_LEFT, about, age, counted, mend, moment, moment_iso, spark
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
@@ -19,6 +19,7 @@ class Standing:
     Attributes:
         collection: empty while it cannot be told.
         runs: the latest, the newest first.
+        discarded: whom the dead letters are about that were discarded since the last full sync that completed.
         note: what is different with it; empty when nothing is.
         is_overdue: its sync point, or its first run while it has none, is older than it may be.
         reconciled_at, reconciled: when both sides were last compared, and what was counted.
@@ -32,6 +33,7 @@ class Standing:
     sync_point: int | None = None
     runs: tuple[Run, ...] = ()
     open_letters: int = 0
+    discarded: Affected = field(default_factory=Affected)
     note: str = ""
     is_overdue: bool = False
     is_well_known: bool = True
@@ -60,7 +62,10 @@ def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
 
 
 def document(standing: Standing, now: int) -> dict[str, Any]:
-    """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last."""
+    """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last.
+
+    `discarded_members` is null where one of the discarded letters is about an unknown number.
+    """
     last = standing.runs[0] if standing.runs else None
     point = standing.sync_point
     return {
@@ -77,6 +82,8 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "overdue": standing.is_overdue,
         "dead_letters": standing.open_letters,
         "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
+        "discarded_members": standing.discarded.known_members,
+        "discarded_letters": standing.discarded.letters,
         "note": standing.note or None,
         "reconciled_at": moment_iso(standing.reconciled_at),
         "reconciled": dict(standing.reconciled) or None,
@@ -90,12 +97,19 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
         yield "OVERDUE"
     if standing.note:
         yield standing.note
+    if standing.discarded.letters:
+        yield f"{_discarded(standing.discarded)} discarded"
     if last and last.status == "failed" and last.error:
         yield last.error
     if standing.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
     if standing.reconciled_at is not None:
         yield f"{_compared(standing.reconciled)} {age(now - standing.reconciled_at)} ago"
+
+
+def _discarded(found: Affected) -> str:
+    known = [about(found)] if found.members else []
+    return " and ".join([*known, *(["an unknown number"] if found.unknown else [])])
 
 
 def _compared(counts: Mapping[str, int]) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.records import ListResult, Run
 from mcimport.report.comparison import told
-from mcimport.report.words import consents, counted, duration, moment_utc
+from mcimport.report.words import consents, counted, dead_letters, duration, members, moment_utc
 
 _MOST_HINTS = 5
 _CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
 _DONE = {
-    "full": "everything imported",
+    "full": "everything imported",  # see `_ending` for where that would be too much
     "incremental": "what changed imported",
     "replay": "dead letters replayed",
     "reconcile": "both sides compared",
@@ -167,6 +167,8 @@ def _ending(result: ListResult) -> str:
     if word in ("nothing changed", "not begun"):
         return word
     done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
+    if result.affected.is_many:
+        done = done.removeprefix("everything ")
     return f"{done}{_but(result)}, in {took}"
 
 
@@ -175,7 +177,8 @@ def _but(result: ListResult) -> str:
         return ""
     if result.runs[0].kind == "replay":
         return f", of which {result.dead_letters:,} failed again"
-    return f", but for {counted(result.dead_letters, 'dead letter')}"
+    many = counted(result.dead_letters, "dead letter")
+    return f", but for {members(result.affected)} ({many})" if result.affected.is_many else f", but for {many}"
 
 
 def _at(run: Run) -> str:
@@ -224,10 +227,15 @@ def _sync_point(result: ListResult) -> str:
 def _letters(result: ListResult) -> list[str]:
     if not result.dead_letters:
         return []
-    many = counted(result.dead_letters, "dead letter")
+    many = in_words(result)
     if result.dry_run:
         return [f"{many} would be written"]
     return [f"{many}: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"]
+
+
+def in_words(result: ListResult) -> str:
+    """How many dead letters, and, of more than a handful, how many members these are about."""
+    return dead_letters(result.affected) if result.affected.is_many else counted(result.dead_letters, "dead letter")
 
 
 def _failure(result: ListResult) -> list[str]:

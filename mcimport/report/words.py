@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mcimport.records import Affected
 from mcimport.times import iso
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -20,6 +21,28 @@ def mend(list_key: str) -> str:
 def counted(number: int, thing: str) -> str:
     """`1 window`, `25,000 members`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def about(found: Affected, thing: str = "") -> str:
+    """How many, as exactly as that is known: `766`, `about 766 members`."""
+    precisely = "" if found.precision == "exactly" else f"{found.precision} "
+    return precisely + (counted(found.members, thing) if thing else f"{found.members:,}")
+
+
+def members(found: Affected) -> str:
+    """Whom dead letters are about: `about 766 members, 99 % of the list`; a share below one percent is left out."""
+    known = [about(found, "member")] if found.members else []
+    share = 100 * found.members // found.list_members if found.list_members else 0
+    if 0 < share <= 100:  # noqa: PLR2004 - a list that has grown since says nothing of the share
+        known.append(f"{share} % of the list")
+    more = " more" if known else " of members"
+    return ", ".join(known) + ((" and " if known else "") + f"an unknown number{more}" if found.unknown else "")
+
+
+def dead_letters(found: Affected) -> str:
+    """`1 dead letter of about 766 members, 99 % of the list`; of members one by one, their number says it."""
+    many = counted(found.letters, "dead letter")
+    return f"{many} of {members(found)}" if found.spans or found.is_many else many
 
 
 def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:

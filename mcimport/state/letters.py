@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from mcimport.models import CANNOT, NewLetter, Outcome
+from mcimport.models import CANNOT, NewLetter, Outcome, Precision
 from mcimport.records import Letter, Run
 from mcimport.state.file import State
 from mcimport.state.rows import read, text
@@ -14,7 +14,13 @@ from mcimport.state.rows import read, text
 REFUSED_AGAIN = 3_000  # seconds until a refused member is tried again; each time twice as long: an hourly sync fits in
 MOST_DOUBLED = 7  # times; then once in four days and a half
 MOST_REFUSED = 100  # members who were refused, in one sync
+LOST = (
+    "status = 'discarded' AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.list_id = dead_letters.list_id"
+    " AND later.kind = 'full' AND later.status = 'completed' AND later.id > dead_letters.run_id)"
+)  # discarded, and not read again since by a full run that completed
 MOST_TAKEN_ALONG = 10  # syncs in which a letter may fail again, though others got through, before a person must look
+
+_TAKEN_OVER = ("since", "until", "reason", "attempts", "members", "precision", "list_members")
 
 
 def find(state: State, letter_id: int) -> Letter | None:
@@ -78,9 +84,16 @@ def watched(state: State, list_id: int) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
-def written_by(state: State, run_id: int) -> int:
-    """How many letters are open because of this run: new ones, and those that failed again in it."""
-    return int(state.value("SELECT count(*) FROM dead_letters WHERE run_id = ? AND status = 'open'", [run_id]))
+def written_by(state: State, run_id: int) -> list[Letter]:
+    """The letters that are open because of this run: new ones, and those that failed again in it."""
+    rows = state.rows("SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id", [run_id])
+    return [read(Letter, row) for row in rows]
+
+
+def lost(state: State, list_id: int) -> list[Letter]:
+    """Letters of a list that were discarded, and that no full run has made good since."""
+    rows = state.rows(f"SELECT * FROM dead_letters WHERE list_id = ? AND {LOST}", [list_id])  # noqa: S608 - fixed texts
+    return [read(Letter, row) for row in rows]
 
 
 def discard(state: State, letter_ids: Sequence[int]) -> None:
@@ -146,7 +159,7 @@ def _take_new(state: State, run: Run, outcome: Outcome, new: NewLetter) -> None:
         where, parameters = _contact_key(run.list_id, new)
         _fail_again(state, run, new, where, parameters, moved=True)
     else:
-        _insert(state, run, new, replayed)
+        _insert(state, run, outcome, new)
 
 
 def _same_span(state: State, letter_id: int, new: NewLetter) -> bool:
@@ -170,21 +183,47 @@ def _open_letter_of(state: State, list_id: int, new: NewLetter) -> bool:
 def _fail_again(
     state: State, run: Run, new: NewLetter, where: str, parameters: Sequence[object], *, moved: bool = False
 ) -> None:
-    span = ", since = ?, until = ?, sweep = ?" if moved else ""
-    values = [text(new.since), text(new.until), new.sweep] if moved else []
+    also = ", since = ?, until = ?, sweep = ?" if moved else ""
+    values: list[object] = [text(new.since), text(new.until), new.sweep] if moved else []
+    if new.members is not None:
+        also += ", members = ?, precision = ?"
+        values += [new.members, new.precision]
     state.write(
-        f"UPDATE dead_letters SET attempts = attempts + 1, reason = ?, run_id = ?, updated_at = ?{span} WHERE {where}",  # noqa: S608 - fixed texts
+        f"UPDATE dead_letters SET attempts = attempts + 1, reason = ?, run_id = ?, updated_at = ?{also} WHERE {where}",  # noqa: S608 - fixed texts
         [new.reason, run.id, _now(), *values, *parameters],
     )
 
 
-def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> None:
+def _members(state: State, run: Run, outcome: Outcome, new: NewLetter) -> tuple[int | None, Precision]:
+    """How many a letter is about. Where nothing of it was seen: as many as its window held by the plan."""
+    window = outcome.window
+    is_whole_rest = (new.since, new.until) == (window.start, window.until)
+    if new.members is not None or window.letter_id is not None or not is_whole_rest:
+        return new.members, new.precision
+    left = state.value(
+        "SELECT count - members FROM windows WHERE run_id = ? AND number = ?", [run.id, outcome.window.number]
+    )
+    return (left if left is not None and left > 0 else None), "about"
+
+
+def _list_members(state: State, list_id: int) -> int | None:
+    """How many members the list had when a full run last counted them."""
+    members: int | None = state.value(
+        "SELECT members_total FROM runs WHERE list_id = ? AND kind = 'full' AND until IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        [list_id],
+    )
+    return members or None
+
+
+def _insert(state: State, run: Run, outcome: Outcome, new: NewLetter) -> None:
+    replay_of = outcome.window.letter_id
     replayed = find(state, replay_of) if replay_of is not None else None
     old = replayed if new.kind == "window" else None
     state.write(
         "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
-        " member_id, reason, attempts, created_at, updated_at, replay_of, is_no)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " member_id, reason, attempts, created_at, updated_at, replay_of, is_no, members, precision, list_members)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run.list_id,
             run.id,
@@ -203,6 +242,8 @@ def _insert(state: State, run: Run, new: NewLetter, replay_of: int | None) -> No
             _now(),
             old.id if old else None,
             int(new.is_no),
+            *_members(state, run, outcome, new),
+            _list_members(state, run.list_id),
         ],
     )
 
@@ -225,9 +266,9 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
     if narrower is not None:
         state.write("DELETE FROM dead_letters WHERE id = ?", [narrower["id"]])
         state.write(
-            "UPDATE dead_letters SET since = ?, until = ?, reason = ?, attempts = ?, run_id = ?, updated_at = ?"
-            " WHERE id = ?",
-            [*(narrower[name] for name in ("since", "until", "reason", "attempts")), run.id, _now(), letter_id],
+            "UPDATE dead_letters SET since = ?, until = ?, reason = ?, attempts = ?, members = ?, precision = ?,"
+            " list_members = ?, run_id = ?, updated_at = ? WHERE id = ?",
+            [*(narrower[name] for name in _TAKEN_OVER), run.id, _now(), letter_id],
         )
     elif letter.run_id != run.id:
         _close(state, "replayed", "id = ?", [letter_id])

@@ -1,8 +1,9 @@
 """What is forgotten with time: old runs, their windows and closed dead letters; and one client's whole memory.
 
-Kept whatever its age: the memory of a list, an unfinished run, a run with an open dead letter, and of each list the
-latest runs, the latest of each kind, and the latest that pushed anybody. Routine runs (hourly ones that went well) are
-thinned after a week to one a day without its windows, for nobody looks at the thousandth of them.
+Kept whatever its age: the memory of a list, an unfinished run, a run with an open dead letter or a discarded one that
+no full run has made good, and of each list the latest runs, the latest of each kind, and the latest that pushed
+anybody. Routine runs (hourly ones that went well) are thinned after a week to one a day without its windows, for nobody
+looks at the thousandth of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from mcimport.errors import StateError
 from mcimport.state.file import State
+from mcimport.state.letters import LOST
 from mcimport.state.rows import text
 from mcimport.times import epoch
 
@@ -111,7 +113,7 @@ def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, mo
     )
     with state.transaction():
         state.write(
-            "DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ?",
+            f"DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ? AND NOT ({LOST})",  # noqa: S608 - fixed texts
             [list_id, text(cutoff)],
         )
     if floor is None:

@@ -206,3 +206,15 @@ def m009_remember_what_was_shown(db: Database) -> None:
             (SELECT started_at FROM runs WHERE list_id = lists.id AND status = 'completed' AND moves_sync_point
                 AND until >= lists.sync_point ORDER BY id DESC LIMIT 1), sync_point))
         WHERE sync_point IS NOT NULL""")
+
+
+@migrations()
+def m010_remember_how_many_a_letter_is_about(db: Database) -> None:
+    """Of a dead letter: how many members it is about, as known when it was written, and how exact that is.
+
+    NULL: not known, as of all spans until now. `list_members`: how many the list held when it was last read whole.
+    """
+    db.conn.execute("ALTER TABLE dead_letters ADD COLUMN members INTEGER")
+    db.conn.execute("ALTER TABLE dead_letters ADD COLUMN precision TEXT NOT NULL DEFAULT 'about'")
+    db.conn.execute("ALTER TABLE dead_letters ADD COLUMN list_members INTEGER")
+    db.conn.execute("UPDATE dead_letters SET members = 1, precision = 'exactly' WHERE kind = 'contact'")

@@ -73,11 +73,12 @@ _WINDOW_TABLE = f"""
 _REASONS = "SELECT reason, client, count(*) AS letters FROM dead_letters WHERE status = 'open' GROUP BY reason, client"
 _LETTERS = """
     SELECT id, client, list_key AS list, kind, reason, coalesce(member_id, '') AS member,
-        coalesce(replace(substr(until, 1, 19), 'T', ' '), '-') AS "up to (UTC)", attempts AS tries,
-        replace(substr(created_at, 1, 19), 'T', ' ') AS "written (UTC)",
+        coalesce(replace(substr(until, 1, 19), 'T', ' '), '-') AS "up to (UTC)",
+        coalesce(CASE precision WHEN 'exactly' THEN '' ELSE precision || ' ' END || members, 'unknown') AS members,
+        attempts AS tries, replace(substr(created_at, 1, 19), 'T', ' ') AS "written (UTC)",
         '<a href="run?run=' || run_id || '">' || run_id || '</a>' AS "last run"
     FROM dead_letters WHERE status = 'open'
-    UNION ALL SELECT '-', 'none is open', '', '', '', '', '', '', '', ''
+    UNION ALL SELECT '-', 'none is open', '', '', '', '', '', '', '', '', ''
     WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE status = 'open') LIMIT 500
 """
 
