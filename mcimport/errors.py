@@ -110,5 +110,9 @@ class FatalError(ServiceError):
     """A refusal that no further try can mend: a wrong key, a list that is not there, a right that is missing."""
 
 
+class UnknownListError(FatalError):
+    """Mailchimp knows no list of this id under this key."""
+
+
 class ServiceDownError(ServiceError):
     """So much failed in a row, with nothing delivered in between, that the service, or the way to it, must be down."""

@@ -28,6 +28,7 @@ from mcimport.errors import (
     RetriableError,
     ThrottledError,
     TooSlowError,
+    UnknownListError,
 )
 from mcimport.http import Answer, Wire
 from mcimport.limits import DESK, Gate, Patience, patiently
@@ -454,8 +455,8 @@ def _plain(address: str) -> str:
     return address.strip().lower()
 
 
-def _unknown_list(list_key: str) -> FatalError:
-    return FatalError(
+def _unknown_list(list_key: str) -> UnknownListError:
+    return UnknownListError(
         f"Mailchimp knows no list {list_key} under this key",
         hint="The list's id stands in Mailchimp under Audience, Settings.",
         status=404,

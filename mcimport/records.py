@@ -58,7 +58,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Costs` says.
+    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON.
     """
 
     id: int
@@ -93,6 +93,7 @@ class Run:
     waited_ometria: float = 0.0
     waited_limiter: float = 0.0
     converting: float = 0.0
+    warnings: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +360,7 @@ class ListResult:
         error: why it did not complete; None when it did.
         ceiling: contacts a second that the client's Ometria account takes at most.
         warnings: words for a person, each once.
+        news: those of them that none of the list's latest runs gave, whatever the numbers in them.
         lacking: of a dry run's contacts, how many have no country, phone, name.
         unsendable: how many members could not be sent, by reason, the most frequent first.
         permissions: the list's marketing permissions, in a dry run; None where it has none.
@@ -378,6 +380,7 @@ class ListResult:
     ceiling: float = 0.0
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
+    news: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     lacking: Mapping[str, int] = field(default_factory=dict)
     unsendable: Mapping[str, int] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from mcimport.errors import (
     ConfigError,
     InterruptedRunError,
     ServiceDownError,
+    UnknownListError,
 )
 from mcimport.machine import as_ours
 from mcimport.models import Page, RunKind, Sweep, Window
@@ -179,7 +180,7 @@ def _beginning(task: Task, wish: Wish) -> _Beginning:
 
 
 def _earlier(task: Task, run_id: int, until: int) -> _Beginning:
-    """The sync point has not come yet by today's clocks: whoever changed since it was set would never be read.
+    """The sync point lies after what this run can read up to: whoever changed since it was set might never be read.
 
     It goes back to the last moment that all clocks agree on; where no run tells, to where the list is carried from.
     """
@@ -188,7 +189,8 @@ def _earlier(task: Task, run_id: int, until: int) -> _Beginning:
     back = agreed if agreed is not None else min(row.carried_since or 0, until)
     again = f"what changed since {iso(back)}" if back else "everything"
     task.warn(
-        f"the sync point, {iso(row.sync_point or until)}, has not come yet: a clock was ahead; {again} is read again"
+        f"the sync point, {iso(row.sync_point or until)}, is later than this run can read up to: a clock was ahead, or"
+        f" Mailchimp sends none now; {again} is read again"
     )
     lists.step_back(task.state, row.id, back)
     task.refresh()
@@ -338,4 +340,7 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
         sync_list(task, wish)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
         failure = as_ours(error)
-    return result_of(client, list_key, task, failure, time.monotonic() - begun)
+    result = result_of(client, list_key, task, failure, time.monotonic() - begun)
+    if task is not None and client.any_list and isinstance(failure, UnknownListError):
+        lists.forget_unknown(state, task.row.id)  # whatever is typed is such a client's list; a configured one is shown
+    return result

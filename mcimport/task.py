@@ -326,6 +326,10 @@ def result_of(
     blank = ListResult(client.name, list_key, status_of(failure), seconds=seconds, error=failure)
     if task is None:
         return blank
+    warned = (*task.warnings, *(words(key, number) for key, number in task.remarks.items()))
+    news = runs.news(warned, _before(task))
+    if task.run_ids:
+        runs.note_warnings(task.state, task.run_ids[-1], warned)
     done = tuple(runs.run(task.state, run_id) for run_id in task.run_ids)
     written = [letter for run in done for letter in letters.written_by(task.state, run.id)]
     return replace(
@@ -336,12 +340,19 @@ def result_of(
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
         dry_run=task.dry_run,
-        warnings=(*task.warnings, *(words(key, number) for key, number in task.remarks.items())),
+        warnings=warned,
+        news=news,
         lacking=dict(task.lacking),
         unsendable=dict(task.unsendable.most_common()),
         permissions=_permissions(task) if task.dry_run else None,
         hints=_hints(task, done),
     )
+
+
+def _before(task: Task) -> list[Run]:
+    """The latest runs of the list but for those of this call."""
+    found = runs.latest(task.state, list_id=task.row.id, most=runs.WARNED_BY + len(task.run_ids))
+    return [one for one in found if one.id not in task.run_ids]
 
 
 def _permissions(task: Task) -> Permissions | None:

@@ -30,6 +30,7 @@ from mcimport.sandbox import audience as audiences
 from mcimport.sandbox import people
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.state import open_state
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
@@ -125,6 +126,10 @@ class Importer:
         }
         self.config.write_text(text.format(**(values | more)), encoding="utf-8")
         self.config.chmod(0o600)
+
+    def begun(self) -> None:
+        """Its state file is there, as after any first call: that one is made anew is no news."""
+        open_state(self.db).close()
 
     def command(self, *arguments: str) -> list[str]:
         """As a shell would start it."""

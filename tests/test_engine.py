@@ -88,6 +88,7 @@ def workplace(importer: Importer, stop: Stop) -> Workplace:
 def test_a_sync_without_it_loads_nothing_of_celery(stage: Stage) -> None:
     """Who does not have the extra misses nothing."""
     importer = stage(size=10)
+    importer.begun()
     program = (
         "import sys\nfrom mcimport.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"

@@ -21,6 +21,7 @@ def events(ended: Ended) -> list[dict[str, Any]]:
 def wild(stage: Stage) -> Importer:
     """A list whose services fail now and then, with a page that cannot be read and somebody who cannot be sent."""
     importer = stage(size=600, broken=["100-101"], faults={"500": 0.05, "429": 0.05})
+    importer.begun()
     importer.box.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
     importer.box.audience().add(email_address="m@example.com", tags=[{"id": n, "name": f"t{n}"} for n in range(60)])
     importer.configure(CONFIG + "mailchimp.window = 100\n")
@@ -100,6 +101,7 @@ def test_the_services_learn_which_run_asks(stage: Stage) -> None:
 def test_runs_of_several_clients_are_told_apart(stage: Stage) -> None:
     """Each event bears the run of its own list."""
     importer = stage()
+    importer.begun()
     several(importer, ["one", "two", "three"], size=30)
     told = events(importer("sync", "-v", "--log-format", "json"))
     runs = {(one["client"], one.get("run")) for one in told}
@@ -110,6 +112,7 @@ def test_runs_of_several_clients_are_told_apart(stage: Stage) -> None:
 def test_quiet_tells_machines_of_trouble_alone(stage: Stage) -> None:
     """As it does people; a broken configuration, too, is an event."""
     importer = stage(size=10)
+    importer.begun()
     assert importer("sync", "--quiet", "--log-format", "json").err == ""
     importer.box.knobs.fault = lambda _: "401"
     (event,) = events(importer("sync", "--quiet", "--log-format", "json"))

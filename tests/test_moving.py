@@ -13,7 +13,7 @@ from mcimport.sandbox.audience import Audience, Person
 from mcimport.sandbox.ledger import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\n"
-TINY_PAGES = CONFIG + "mailchimp.window = 50\n"
+TINY_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 25\n"
 Move = Callable[[Audience], object]
 
 

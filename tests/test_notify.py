@@ -94,6 +94,7 @@ def test_a_dry_run_tells_nobody(stage: Stage, ear: Ear) -> None:
 def test_what_cannot_be_told_fails_nothing_and_is_said_in_a_line(stage: Stage, ear: Ear, answers: list[int]) -> None:
     """Neither the run nor its exit code; the address, a secret, is not repeated, and no redirect is followed."""
     importer = telling(stage(size=10), healthcheck_url=f"{ear.url}/secret-uuid")
+    importer.begun()
     ear.answers = answers
     ended = importer("sync", "--quiet")
     assert ended.code == 0
@@ -105,6 +106,7 @@ def test_what_cannot_be_told_fails_nothing_and_is_said_in_a_line(stage: Stage, e
 def test_one_failed_try_is_followed_by_another(stage: Stage, ear: Ear) -> None:
     """A hiccup is not worth a word."""
     importer = telling(stage(size=10), healthcheck_url=ear.url)
+    importer.begun()
     ear.answers = [502]
     assert importer("sync", "--quiet").err == ""
     assert ear.paths == ["/start", "/start", "/"]
@@ -142,7 +144,9 @@ def test_an_answer_that_comes_in_drops_holds_nobody_up(stage: Stage, monkeypatch
             one.sendall(b"X-Drop: 1\r\n")
 
     with listener(drip) as (url, heard):
-        ended = telling(stage(size=10), healthcheck_url=url)("sync", "--quiet")
+        importer = telling(stage(size=10), healthcheck_url=url)
+        importer.begun()
+        ended = importer("sync", "--quiet")
         leave.set()
     assert ended.code == 0
     assert ended.err.splitlines() == ["mcimport: healthcheck_url took too long to answer: it was not told"] * 2
@@ -159,7 +163,9 @@ def test_of_an_answer_only_the_status_is_read(stage: Stage) -> None:
             sent.append(one.send(b"x" * 65_536))
 
     with listener(pour) as (url, heard):
-        ended = telling(stage(size=10), healthcheck_url=url)("sync", "--quiet")
+        importer = telling(stage(size=10), healthcheck_url=url)
+        importer.begun()
+        ended = importer("sync", "--quiet")
     assert (ended.code, ended.err, len(heard)) == (0, "", 2)
     assert sum(sent) < 100_000_000
 

@@ -668,8 +668,14 @@ def test_status_tells_when_both_sides_were_compared_and_with_what_result(stage: 
     assert re.search(r"both sides agreed \d+ s ago", importer("status").out)
 
 
+READY = os.open(os.devnull, os.O_RDONLY)  # somebody has typed something
+
+
 class Terminal(io.StringIO):
     """Somebody types there."""
+
+    def fileno(self) -> int:
+        return READY
 
     def isatty(self) -> bool:
         return True

@@ -23,6 +23,7 @@ def refused(importer: Importer, ended: Ended, code: int, *words: str) -> None:
 def test_a_wrong_mailchimp_key_fails_with_1(stage: Stage) -> None:
     """A key that Mailchimp does not accept ends the run, in words that name the side."""
     importer = stage(size=200)
+    importer.begun()
     importer.configure(mailchimp_key="0" * 32 + "-us6")
     refused(importer, importer("sync"), 1, "Mailchimp", "key")
 
@@ -30,6 +31,7 @@ def test_a_wrong_mailchimp_key_fails_with_1(stage: Stage) -> None:
 def test_a_wrong_ometria_key_fails_with_1(stage: Stage) -> None:
     """A key that Ometria does not accept ends the run, in words that name the side."""
     importer = stage(size=200)
+    importer.begun()
     importer.configure(ometria_key="f" * 32)
     refused(importer, importer("sync"), 1, "Ometria", "key")
 
@@ -37,6 +39,7 @@ def test_a_wrong_ometria_key_fails_with_1(stage: Stage) -> None:
 def test_an_unset_key_is_2_and_names_the_variable(stage: Stage) -> None:
     """A key that comes from a variable that is not set is a configuration error that names the variable."""
     importer = stage(size=200)
+    importer.begun()
     importer.configure(CONFIG.replace("{mailchimp_key}", "env:ACME_KEY_THAT_NOBODY_SET"))
     refused(importer, importer("sync"), 2, "ACME_KEY_THAT_NOBODY_SET")
 
@@ -45,6 +48,7 @@ def test_an_unset_key_is_2_and_names_the_variable(stage: Stage) -> None:
 def test_a_key_whose_data_centre_is_none_is_2(stage: Stage, *, with_url: bool) -> None:
     """What stands behind the key's last dash never becomes part of a host name unless it is a data centre."""
     importer = stage(size=200)
+    importer.begun()
     text = CONFIG if with_url else CONFIG.replace('mailchimp.url = "{mailchimp_url}"\n', "")
     importer.configure(text, mailchimp_key="0" * 32 + "-evil.example/")
     refused(importer, importer("sync"), 2, "data centre")
@@ -53,6 +57,7 @@ def test_a_key_whose_data_centre_is_none_is_2(stage: Stage, *, with_url: bool) -
 def test_a_list_that_mailchimp_does_not_know_fails_with_1(stage: Stage) -> None:
     """A configured list that is not there ends its run and says which list."""
     importer = stage(size=200)
+    importer.begun()
     importer.configure(list_key="ffffffffff")
     refused(importer, importer("sync"), 1, "ffffffffff")
 
@@ -60,6 +65,7 @@ def test_a_list_that_mailchimp_does_not_know_fails_with_1(stage: Stage) -> None:
 def test_a_list_that_no_client_has_is_2(stage: Stage) -> None:
     """A list that is typed and not configured is refused before any request."""
     importer = stage(size=200)
+    importer.begun()
     refused(importer, importer("sync", "eeeeeeeeee"), 2, "eeeeeeeeee")
 
 
@@ -81,6 +87,7 @@ def test_a_list_that_no_client_has_is_2(stage: Stage) -> None:
 def test_a_wrong_option_is_2_and_names_the_option(stage: Stage, arguments: list[str], words: list[str]) -> None:
     """What was typed wrong is named, with what is possible instead."""
     importer = stage(size=200)
+    importer.begun()
     refused(importer, importer("sync", *arguments), 2, *words)
 
 
@@ -99,6 +106,7 @@ def test_a_wrong_option_is_2_and_names_the_option(stage: Stage, arguments: list[
 def test_a_wrong_setting_is_2_and_named(stage: Stage, line: str, words: list[str]) -> None:
     """A mistake in the file is named by its place in it; no request is made."""
     importer = stage(size=200)
+    importer.begun()
     importer.configure(line + "\n" + CONFIG)
     refused(importer, importer("sync"), 2, "mcimport.toml", *words)
 
@@ -106,6 +114,7 @@ def test_a_wrong_setting_is_2_and_named(stage: Stage, line: str, words: list[str
 def test_no_configuration_at_all_is_2_and_says_what_to_type(stage: Stage) -> None:
     """Without a file and without keys in the environment the program says how to begin."""
     importer = stage(size=200)
+    importer.begun()
     importer.config.unlink()
     refused(importer, importer.in_a_process("sync", bare=True), 2, "mcimport init", "MCIMPORT_MAILCHIMP_API_KEY")
 
@@ -113,6 +122,7 @@ def test_no_configuration_at_all_is_2_and_says_what_to_type(stage: Stage) -> Non
 def test_a_state_file_that_is_no_database_is_1_and_left_as_it_was(stage: Stage) -> None:
     """A file that is not ours is not touched."""
     importer = stage(size=200)
+    importer.begun()
     importer.db.write_text("shopping list: bread, ink\n" * 50, encoding="utf-8")
     before = importer.db.read_bytes()
     refused(importer, importer("sync"), 1, "state")

@@ -12,6 +12,7 @@ from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
 from mcimport.sandbox.clock import epoch
 from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.state import open_state
 
 CONFIG = """\
 [retry]
@@ -58,6 +59,7 @@ def tell(size: int) -> int:
             encoding="utf-8",
         )
         (stage.folder / "mcimport.toml").chmod(0o600)  # as `mcimport init` makes it
+        open_state(stage.folder / "state.db").close()  # that there is none yet is no news here
         _say(f"A Mailchimp with {size:,} invented members and an Ometria are running on this machine's loopback.")
         return _story(stage)
 

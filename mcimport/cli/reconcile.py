@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -73,11 +75,12 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 
 def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
     """Asks the person at the terminal, who sees first what was found."""
-    with _wakeable():
+    with _wakeable() as woken:
         for line in told(f"{client.name} {list_key}", found):
             say(line)
         sys.stderr.write(f"{_question(found)} [y/N] ")
         sys.stderr.flush()
+        select.select([sys.stdin, woken], [], [])  # a signal just before a bare read would wake nobody
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -90,10 +93,10 @@ def _question(found: Comparison) -> str:
 
 
 @contextmanager
-def _wakeable() -> Iterator[None]:
+def _wakeable() -> Iterator[int]:
     """Whoever waits for an answer is woken by the signals that otherwise only ask work to end, after these were heard.
 
-    Raises InterruptedRunError.
+    Yields what can be read from when a signal has come. Raises InterruptedRunError.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -103,10 +106,16 @@ def _wakeable() -> Iterator[None]:
             heard(number, frame)
         raise InterruptedRunError("stopped")
 
+    woken, told_here = os.pipe()
+    os.set_blocking(told_here, False)
+    formerly = signal.set_wakeup_fd(told_here)
     for number in before:
         signal.signal(number, wake)
     try:
-        yield
+        yield woken
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(formerly)
+        os.close(woken)
+        os.close(told_here)

@@ -29,7 +29,9 @@ def status(
     client: CLIENTS = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a list.")] = False,
 ) -> int:
-    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 with one overdue or dead.
+    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 where somebody has to look.
+
+    That is a list that is overdue, whose last run failed, or that has dead letters.
 
     Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
     discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
@@ -82,17 +84,23 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
         if not present:
             note = looking.moved_away(client, key, state)
             points = [one.sync_point for one in rest if (one.client, one.list_key) == (client.name, key)]
-            # A sync refuses such a list, hour by hour: somebody has to say what the new key means.
-            latest = max((point for point in points if point is not None), default=now) if note else now
+            # A sync refuses a list that has moved, hour by hour: somebody has to say what that means.
+            latest = max((point for point in points if point is not None), default=_known_since(known, state, now))
             yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
         yield from (_standing(known, state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
     for one in rest:
         owner = known.clients.get(one.client)
         is_here = owner is not None and notes[one.id] in here
-        shown = _standing(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
-        if not _was_a_slip(shown):
-            yield shown
+        yield _standing(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
+
+
+def _known_since(known: Settings, state: State, now: int) -> int:
+    """Since when a list may have been configured without ever being run: the settings or the log are no older."""
+    from mcimport.state import runs  # noqa: PLC0415 - other commands start without SQLite
+
+    written = known.config_path.stat().st_mtime if known.config_path and known.config_path.exists() else 0
+    return max(runs.first_began(state) or now, int(written))
 
 
 def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
@@ -117,9 +125,5 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         reconciled_at=row.reconciled_at,
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,
+        warnings=tuple(runs.warnings(noted)),
     )
-
-
-def _was_a_slip(standing: Standing) -> bool:
-    """A list key that was typed once and found nothing: no list that anybody waits for."""
-    return standing.sync_point is None and not standing.open_letters and not any(run.until for run in standing.runs)

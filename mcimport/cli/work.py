@@ -29,6 +29,7 @@ from mcimport.records import ListResult
 from mcimport.replay import replay_all
 from mcimport.report import json_line, reporter
 from mcimport.report.journal import Journal, request_line, told
+from mcimport.state import is_there
 from mcimport.sync import Wish, sync_all
 from mcimport.task import House
 from mcimport.trace import Tell
@@ -58,6 +59,9 @@ class Output:
 
 def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
     """Returns the exit code."""
+    if not (wish.dry_run or is_there(settings.db_path)):
+        words = "there is no state file at {}: a new one is made, and each list is read whole. {}"
+        say("mcimport: " + words.format(settings.db_path, "Was there one before? See --db and MCIMPORT_DB."))
     return _run(lambda house: sync_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=wish.by_name)
 
 

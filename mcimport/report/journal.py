@@ -95,7 +95,7 @@ class Journalist:
 
     def ended(self, result: ListResult) -> None:
         where = self._where(result.client, result.list_key)
-        for words in () if self._quiet else result.warnings:
+        for words in result.news if self._quiet else result.warnings:
             self._log.warning("warning", **where, words=words)
         tell = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -42,6 +43,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("windows", f"{done:,} of {run.windows_total:,} done, {run.windows_dead:,} dead"),
+        *(("warning", words) for words in _warnings(run)),
         ("requests", timeline.requests(run)),
         ("time went", timeline.time_spent(run)),
     ]
@@ -50,13 +52,18 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
 def run_document(run: Run) -> dict[str, Any]:
     """The log's own names; times as ISO 8601 in UTC or null."""
     times = {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
-    document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point)}
+    document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point), "warnings": _warnings(run)}
     return {"run_id": document.pop("id"), **document}
 
 
 def window_document(window: WindowRow) -> dict[str, Any]:
     """As `run_document`."""
     return {**asdict(window), **{name: moment_iso(getattr(window, name)) for name in _WINDOW_TIMES}}
+
+
+def _warnings(run: Run) -> list[str]:
+    found: list[str] = json.loads(run.warnings) if run.warnings else []
+    return found
 
 
 def _took(run: Run) -> str:

@@ -21,6 +21,7 @@ class Standing:
         runs: the latest, the newest first.
         discarded: whom the dead letters are about that were discarded since the last full sync that completed.
         note: what is different with it; empty when nothing is.
+        warnings: what these runs warned of, the newest first, but for numbers each once.
         is_overdue: its sync point, or its first run while it has none, is older than it may be.
         reconciled_at, reconciled: when both sides were last compared, and what was counted.
         unchecked_at: since when those who were archived before are still to be compared.
@@ -36,6 +37,7 @@ class Standing:
     discarded: Affected = field(default_factory=Affected)
     note: str = ""
     is_overdue: bool = False
+    warnings: tuple[str, ...] = ()
     is_well_known: bool = True
     reconciled_at: int | None = None
     reconciled: Mapping[str, int] = field(default_factory=dict)
@@ -43,7 +45,12 @@ class Standing:
 
     @property
     def needs_somebody(self) -> bool:
-        return self.is_well_known and (self.is_overdue or self.open_letters > 0)
+        return self.is_well_known and (self.is_overdue or self.open_letters > 0 or self.has_failed)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last run did not end well, so that the next one has to; a dry or stopped one says nothing."""
+        return bool(self.runs) and self.runs[0].status == "failed"
 
 
 def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
@@ -81,6 +88,7 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "last_run_error": last.error if last else None,
         "overdue": standing.is_overdue,
         "dead_letters": standing.open_letters,
+        "warnings": list(standing.warnings),
         "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
         "discarded_members": standing.discarded.known_members,
         "discarded_letters": standing.discarded.letters,
@@ -101,6 +109,9 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
         yield f"{_discarded(standing.discarded)} discarded"
     if last and last.status == "failed" and last.error:
         yield last.error
+    if standing.warnings:
+        run = next(run.id for run in standing.runs if run.warnings)
+        yield f"{counted(len(standing.warnings), 'warning')}: `mcimport runs show {run}`"
     if standing.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
     if standing.reconciled_at is not None:

@@ -127,17 +127,22 @@ def troubles(result: ListResult) -> list[str]:
 
 
 def complaint(result: ListResult) -> list[str]:
-    """What has to be said even when only errors are: one or two lines, or nothing.
+    """What has to be said even when only errors are: one or two lines and each new warning, or nothing.
 
     A list that another process is busy with is none: it is being imported. Neither is one that was not begun when the
     call was stopped: whoever stopped it knows.
     """
     if result.error is None or isinstance(result.error, BusyError):
-        return [*_differing(result), *(f"{title(result)}: {words}" for words in _letters(result))]
+        return [*_differing(result), *(f"{title(result)}: {words}" for words in (*_letters(result), *_news(result)))]
     if isinstance(result.error, InterruptedRunError):
         return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
     advice = " ".join(_next(result))
-    return [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+    said = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+    return [*said, *(f"{title(result)}: {words}" for words in _news(result))]
+
+
+def _news(result: ListResult) -> list[str]:
+    return [f"warning: {words}" for words in result.news]
 
 
 def _differences(result: ListResult) -> list[str]:

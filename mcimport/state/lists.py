@@ -48,6 +48,19 @@ def forget_first_try(state: State, list_id: int) -> None:
         )
 
 
+def forget_unknown(state: State, list_id: int) -> None:
+    """A list that Mailchimp never knew, with the runs that found that out; one that was ever read stays."""
+    with state.transaction():
+        if state.value(
+            "SELECT 1 FROM lists WHERE id = ? AND sync_point IS NULL AND accepted_at IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM runs WHERE list_id = lists.id AND until IS NOT NULL)"
+            " AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE list_id = lists.id)",
+            [list_id],
+        ):
+            state.write("DELETE FROM runs WHERE list_id = ?", [list_id])
+            state.write("DELETE FROM lists WHERE id = ?", [list_id])
+
+
 def note_accepted(state: State, run: Run) -> None:
     """Inside a transaction: whoever opts in from the beginning of this run on is new; said once."""
     began = text(run.started_at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -14,6 +16,9 @@ from mcimport.state.rows import bounds_text, read, text
 from mcimport.times import epoch
 
 NOTHING = Costs()
+WARNED_BY = 24  # of a list's latest runs: what one of them has warned of is not said again where only news are
+# What differs between two texts that say the same of one member and of several.
+_VARYING = re.compile(r"\d[\d,.:T+-]*|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
@@ -246,6 +251,24 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
     return [read(Run, row) for row in rows]
 
 
+def note_warnings(state: State, run_id: int, words: Sequence[str]) -> None:
+    if words:
+        with state.transaction():
+            state.write("UPDATE runs SET warnings = ? WHERE id = ?", [json.dumps(words, ensure_ascii=False), run_id])
+
+
+def warnings(found: Iterable[Run]) -> list[str]:
+    """What these runs warned of, in their order; of texts that differ in numbers alone the first."""
+    texts = (text for one in found if one.warnings for text in json.loads(one.warnings))
+    return list({_VARYING.sub("", text): text for text in reversed(list(texts))}.values())[::-1]
+
+
+def news(words: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
+    """Those of the words that none of these runs gave, whatever the numbers in them."""
+    known = {_VARYING.sub("", text) for text in warnings(before)}
+    return tuple(text for text in words if _VARYING.sub("", text) not in known)
+
+
 def agreed(state: State, list_id: int, latest: int) -> int | None:
     """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
     return epoch(
@@ -263,9 +286,10 @@ def begin_earlier(state: State, run_id: int, since: int) -> None:
         state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
 
 
-def first_began(state: State, list_id: int) -> int | None:
-    """When the oldest run of the list that is still in the log began."""
-    return epoch(state.value("SELECT started_at FROM runs WHERE list_id = ? ORDER BY id LIMIT 1", [list_id]))
+def first_began(state: State, list_id: int | None = None) -> int | None:
+    """When the oldest run of the list, or of any, that is still in the log began."""
+    where, parameters = ("", []) if list_id is None else ("WHERE list_id = ?", [list_id])
+    return epoch(state.value(f"SELECT started_at FROM runs {where} ORDER BY id LIMIT 1", parameters))  # noqa: S608 - fixed text
 
 
 def last_success(state: State, list_id: int) -> int | None:

@@ -218,3 +218,21 @@ def m010_remember_how_many_a_letter_is_about(db: Database) -> None:
     db.conn.execute("ALTER TABLE dead_letters ADD COLUMN precision TEXT NOT NULL DEFAULT 'about'")
     db.conn.execute("ALTER TABLE dead_letters ADD COLUMN list_members INTEGER")
     db.conn.execute("UPDATE dead_letters SET members = 1, precision = 'exactly' WHERE kind = 'contact'")
+
+
+@migrations()
+def m011_remember_what_was_warned_of(db: Database) -> None:
+    """Of a run: its warnings, as a JSON array of texts; NULL where there were none, and of runs until now.
+
+    A list that Mailchimp never knew is not remembered any more: those that were typed once go.
+    """
+    db.conn.execute("ALTER TABLE runs ADD COLUMN warnings TEXT")
+    never = """
+        sync_point IS NULL AND id IN (SELECT list_id FROM runs)
+        AND id NOT IN (SELECT list_id FROM dead_letters) AND id NOT IN (SELECT list_id FROM runs WHERE until IS NOT NULL
+            OR contacts_pushed OR error IS NULL OR error NOT LIKE 'Mailchimp knows no list %')"""
+    db.conn.execute(f"DELETE FROM runs WHERE list_id IN (SELECT id FROM lists WHERE {never})")  # noqa: S608 - fixed text
+    db.conn.execute(
+        "DELETE FROM lists WHERE sync_point IS NULL AND first_sync_at IS NULL AND id NOT IN (SELECT list_id FROM runs)"
+        " AND id NOT IN (SELECT list_id FROM dead_letters)"
+    )

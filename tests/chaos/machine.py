@@ -349,7 +349,8 @@ class Story(RuleBasedStateMachine):
 
     def _look(self, *, finally_: bool = False) -> None:
         point = self._sync_point()
-        assert point >= self.point, "the sync point moved backwards"
+        # Without a clock in the answers a run reads up to some minutes ago, and goes back to what is vouched for.
+        assert point >= self.point or self.weather.no_date, "the sync point moved backwards"
         self.point = point
         self._keeps_secrets(self._state())
         scene = Scene(
