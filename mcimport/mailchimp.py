@@ -59,6 +59,7 @@ AT_ONCE = 4  # requests for a list's fields at a time
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
 MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
+MORE_LOOKS = 3  # at an answer that holds nobody and counts nobody, before that is believed
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
 
 
@@ -182,9 +183,17 @@ class Mailchimp:
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
         """The first `count` members of what is left of the window. `quick`: without a second try.
 
+        An answer that holds nobody and counts nobody is believed after `MORE_LOOKS`; where one member alone is sought,
+        at once: they are asked for by id before they are gone.
+
         Raises TooSlowError at once when fewer might be answered.
         """
-        return self._page(list_key, window, count, offset=offset, quick=quick)
+        page = self._page(list_key, window, count, offset=offset, quick=quick)
+        for _ in range(0 if window.only else MORE_LOOKS):
+            if page.members or page.total:
+                break
+            page = self._page(list_key, window, count, offset=offset, quick=quick)
+        return page
 
     def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
@@ -376,7 +385,12 @@ class Mailchimp:
             return error
 
     def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> Members:
+        """One member, and how many the window counts; that it counts nobody is believed after `MORE_LOOKS`."""
         params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
+        for _ in range(MORE_LOOKS):
+            answer = self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
+            if answer.members or answer.total_items:
+                return answer
         return self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
     def _insisted(self, list_key: str, window: Window, count: int) -> Page:

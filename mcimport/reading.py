@@ -17,17 +17,12 @@ from mcimport.mailchimp import NobodyError
 from mcimport.models import Outcome, Page, Window
 from mcimport.windows import Settled
 
-MORE_LOOKS = 3  # at a page that holds nobody and counts nobody, before that is believed
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 
 
 def read(window: Window, job: Job, haul: Haul) -> tuple[Settled, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
     window, page, asked = _fetch(window, job)
-    for _ in range(MORE_LOOKS):
-        if page.members or page.total or window.only is not None:  # one member is asked for by id before they are gone
-            break
-        window, page, asked = _fetch(window, job)
     settled = windows.settle(window, page, asked)
     for _ in range(MOST_DOUBTS):
         if settled.verdict != "short":
