@@ -13,6 +13,7 @@ from mcimport.errors import ConfigError
 from mcimport.models import ContactRules, HeldContact
 from mcimport.records import ListRow
 from mcimport.state import State, lists
+from mcimport.state.destinations import key_of
 
 Listing = tuple[str, str, bytes]
 """List, id without it, version. An empty list: nobody's id of ours."""
@@ -44,8 +45,10 @@ class AccountList:
 def account_lists(state: State, own: Client, row: ListRow, clients: Sequence[Client]) -> list[AccountList]:
     """Of the account that `row`, a list of the client `own`, goes to. No request is made."""
     all_rows = lists.overview(state)
-    sharing, destinations = _sharing(state, own, row, clients, all_rows)
-    rows = {_place(one.list_key, one.collection): one for one in all_rows if one.destination in destinations}
+    sharing, keys = _sharing(state, own, row, clients, all_rows)
+    ours = [one for one in all_rows if key_of(one.destination) in keys]
+    ours.sort(key=lambda one: one.destination == row.destination)  # of several memories of a list this account's own
+    rows = {_place(one.list_key, one.collection): one for one in ours}
     found = {
         _place(key, client.collection(key)): AccountList(key, client.collection(key), client, is_carried=True)
         for client in reversed(sharing.values())  # of two that have the same list, this one
@@ -90,9 +93,12 @@ def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
 def _sharing(
     state: State, own: Client, row: ListRow, clients: Sequence[Client], rows: Sequence[ListRow]
 ) -> tuple[dict[str, Client], set[str]]:
-    """The clients of the account, by name, and what the state file knows the account by: one fingerprint a key."""
+    """The clients of the account, by name, and what the state file knows its keys by.
+
+    The key alone tells who shares an account, at whichever address each client asks it.
+    """
     sharing = {own.name: own}
-    marks = _marks(state, own) | {row.destination}
+    marks = _marks(state, own) | {key_of(row.destination)}
     while near := [one for one in clients if one.name not in sharing and marks & _all_marks(state, one, rows)]:
         for one in near:
             sharing[one.name] = one
@@ -107,7 +113,7 @@ def _marks(state: State, client: Client) -> set[str]:
     """What tells that two clients share an account: the same key, or the same `account` in the settings."""
     marks = {_NAMED + client.ometria.account} if client.ometria.account else set()
     with suppress(ConfigError):  # raised again, for that client alone, when the key is needed
-        marks.add(state.destination(*client.ometria_access()))
+        marks.add(key_of(state.destination(*client.ometria_access())))
     return marks
 
 
@@ -116,5 +122,5 @@ def _all_marks(state: State, client: Client, rows: Sequence[ListRow]) -> set[str
     try:
         client.ometria_key()
     except ConfigError:
-        return _marks(state, client) | {one.destination for one in rows if one.client == client.name}
+        return _marks(state, client) | {key_of(one.destination) for one in rows if one.client == client.name}
     return _marks(state, client)

@@ -97,7 +97,8 @@ def _attempt(
     """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
     begun = time.monotonic()
     row = lists.by_id(state, group[0].list_id)
-    here = destinations.current(state, place_of(state, client, row.list_key))
+    place = place_of(state, client, row.list_key)
+    here = destinations.current(state, place)
     if here is None or here.id != row.id:
         if not named:
             return None
@@ -106,6 +107,7 @@ def _attempt(
             f"{row.list_key} goes to now",
             hint=f"The same account, a renewed key? `mcimport keys accept {client.name}`.",
         )
+    row = destinations.ensure(state, place)  # what was tried elsewhere goes on here
     task, failure = _task(client, row, house, services, state), None
     try:
         _replay(task, group)

@@ -6,6 +6,10 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
+from mcimport.account_lists import account_lists
+from mcimport.config.load import load
+from mcimport.state import lists, open_state
+
 WRONG = "d" * 32
 OTHER = "e" * 32
 COMMANDS = (["sync"], ["sync", "--dry-run"], ["sync", "--since", "2d"], ["reconcile", "1a2d7ebf82"], ["check"])
@@ -183,3 +187,72 @@ def test_a_key_is_not_accepted_where_it_cannot_be_tried(stage: Stage) -> None:
         assert importer("keys", "accept", "acme").code == 1
     assert importer("sync").code == 2
     assert importer("keys", "accept", "acme").code == 0
+
+
+def test_a_replay_goes_where_the_list_goes_now(stage: Stage) -> None:
+    """A letter of a try under a wrong key: who is sent by its replay binds the list to the right account."""
+    importer = with_another_account(stage)
+    importer.configure(ometria_key=OTHER)
+    assert importer("sync", "--since", "now").code == 0
+    time_passes(300)
+    importer.box.audience().join(1)
+    time_passes(60)
+    importer.box.knobs.rejects_record = lambda _: True
+    importer("sync")
+    importer.box.knobs.rejects_record = None
+    importer.configure()
+    assert importer("dlq", "replay").code == 0
+    assert importer("sync").code == 0
+    importer.configure(ometria_key=OTHER)
+    assert importer("sync").code == 2
+
+
+def test_of_two_accounts_that_a_list_was_sent_to_the_accepted_one_misses_nobody(stage: Stage) -> None:
+    """To the real one, then to a test account; the real one's key is renewed: who said no meanwhile is opted out."""
+    importer = with_another_account(stage)
+    assert importer("sync").code == 0
+    time_passes(300)
+    importer.box.audience().unsubscribe(2)
+    time_passes(300)
+    importer.configure(ometria_key=OTHER)
+    assert importer("sync", "--full").code == 0
+    time_passes(7_200)
+    renewed = "f" * 32
+    importer.box.renew_ometria_key(importer.box.ometria_key, renewed)
+    importer.configure(ometria_key=renewed)
+    assert importer("keys", "accept", "acme").code == 0
+    assert importer("sync", "--json").line["opted_out"] >= 2
+
+
+def test_who_was_archived_before_is_compared_with_the_right_account_after_a_slip(stage: Stage) -> None:
+    """The state file is lost, and `--since now` runs under another key first: nobody stays opted in for it."""
+    importer = with_another_account(stage)
+    assert importer("sync").code == 0
+    time_passes(300)
+    importer.db.unlink()
+    leaving = importer.box.audience().leave(2, who=importer.box.audience().with_status("subscribed")[:2])
+    time_passes(300)
+    importer.configure(ometria_key=OTHER)
+    assert importer("sync", "--since", "now").code == 0
+    importer.configure()
+    time_passes(300)
+    assert importer("sync").code == 0
+    assert not {str(one["email_address"]).lower() for one in leaving} & importer.box.mailable()
+
+
+def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(stage: Stage) -> None:
+    """One was synced since an upgrade, the other not yet: they are listings of one account all the same."""
+    importer = stage(size=5)
+    importer.box.add_account(importer.box.mailchimp_key, importer.box.ometria_key, {"bbbbbbbbbb": 3})
+    importer.configure(CONFIG.replace('lists = ["{list_key}"]', 'lists = ["{list_key}", "bbbbbbbbbb"]'))
+    assert importer("sync").code == 0
+    client = load(config=importer.config, db=importer.db).clients["acme"]
+    with open_state(importer.db) as state:
+        with state.transaction():  # as an earlier version left it
+            state.write(
+                "UPDATE lists SET destination = substr(destination, 1, 16), has_sms = 1 WHERE list_key = 'bbbbbbbbbb'"
+            )
+        row = next(one for one in lists.overview(state) if one.list_key == importer.box.list_key)
+        found = {one.list_key: one for one in account_lists(state, client, row, [client])}
+    assert found["bbbbbbbbbb"].row is not None
+    assert found["bbbbbbbbbb"].rules(client).has_sms

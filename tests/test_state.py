@@ -451,8 +451,8 @@ def test_what_was_tried_elsewhere_is_taken_over_until_somebody_is_accepted(state
 
 
 def test_an_address_is_a_part_of_a_destination_and_its_spelling_is_not(state: State) -> None:
-    """A slash at its end and capitals in its host make no difference; the path, the port and the host do."""
-    assert state.destination(KEY, URL) == state.destination(KEY, "https://API.Ometria.example/v2/")
+    """A slash at its end, capitals in its host and the usual port make no difference; the path and another host do."""
+    assert state.destination(KEY, URL) == state.destination(KEY, "https://API.Ometria.example:443/v2/")
     others = (URL + "/x", "https://api.ometria.example:8443/v2", "https://test.ometria.example/v2")
     assert len({state.destination(KEY, one) for one in (URL, *others)}) == 4
 

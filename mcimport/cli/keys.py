@@ -50,12 +50,18 @@ def accept(
             moving = destinations.to_accept(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
-                _try(chosen, [] if unseen else bound)
+                present = [row for row in bound if _is_present(chosen, row)]
+                _try(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
         say(f"{chosen.name}: {counted(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
     else:
         say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
+
+
+def _is_present(client: Client, row: ListRow) -> bool:
+    """Whether the list is still sent to that collection: one that is long gone need not hold anybody any more."""
+    return bool(client.among([row.list_key])) and row.collection == client.collection(row.list_key)
 
 
 def _try(client: Client, bound: Sequence[ListRow]) -> None:

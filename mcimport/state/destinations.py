@@ -31,7 +31,12 @@ class Place(NamedTuple):
     @property
     def account(self) -> tuple[str, str]:
         """The destination, and how a state file of an earlier version has it: by the key alone."""
-        return self.destination, self.destination.partition("@")[0]
+        return self.destination, key_of(self.destination)
+
+
+def key_of(destination: str) -> str:
+    """What a destination knows the key by, whatever the address."""
+    return destination.partition("@")[0]
 
 
 def find(state: State, place: Place) -> ListRow | None:
@@ -66,13 +71,13 @@ def change_of(place: Place, former: ListRow) -> str:
     """What is different of a list that was sent to `former`: its collection, the address, or the key."""
     if former.destination in place.account:
         return "collection"
-    is_same_key = former.destination.partition("@")[0] == place.account[1]
+    is_same_key = key_of(former.destination) == place.account[1]
     return "address" if is_same_key else "key"
 
 
 def ensure(state: State, place: Place) -> ListRow:
     """The memory of this place, made where there is none; what was tried elsewhere without success becomes it."""
-    known = find(state, place) or _tried(state, place)
+    known = current(state, place)
     with state.transaction():
         if known is None:
             state.write(
@@ -96,11 +101,18 @@ def _tried(state: State, place: Place) -> ListRow | None:
 
 
 def _go_on_at(state: State, known: ListRow, place: Place) -> None:
-    """Inside a transaction. What was found out about another account is forgotten; when history began there, too."""
-    if known.destination not in place.account and known.accepted_at is None:
+    """Inside a transaction. What was found out about another account, or collection, is forgotten.
+
+    When history began is, too, unless somebody set it: then whether the list had been synced to this one before is not
+    known, and those who were archived before are still to be compared.
+    """
+    is_elsewhere = known.destination not in place.account or known.collection != place.collection
+    if is_elsewhere and known.accepted_at is None:
         state.write(
             "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL WHERE id = ?", [known.id]
         )
+    elif is_elsewhere:
+        state.write("UPDATE lists SET unchecked_at = coalesce(unchecked_at, new_since) WHERE id = ?", [known.id])
     state.write(
         "UPDATE lists SET collection = ?, destination = ? WHERE id = ?", [place.collection, place.destination, known.id]
     )
@@ -156,8 +168,30 @@ def accept_key(state: State, client: str, destination: str) -> int:
             known = find(state, Place(client, old.list_key, old.collection, destination))
             if known is not None:
                 _join(state, old, known)
+            _go_back(state, old)
             state.write("UPDATE lists SET destination = ? WHERE id = ?", [destination, old.id])
     return len(moving)
+
+
+def _go_back(state: State, row: ListRow) -> None:
+    """Inside a transaction: to the earliest sync point of all accounts that the list was sent to.
+
+    Which of them it is whose key was renewed, nobody can tell: their contacts have the same ids. Going back repeats.
+    """
+    points = [
+        found["sync_point"]
+        for found in state.rows(
+            f"SELECT sync_point FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND {_IS_BOUND}",  # noqa: S608 - fixed text
+            [row.client, row.list_key, row.collection],
+        )
+    ]
+    earliest = None if None in points else min(points, default=None)
+    if row.sync_point is not None and len(points) > 1 and (earliest or "") < str(text(row.sync_point)):
+        state.write(
+            "UPDATE lists SET sync_point = ?, listed_from = NULL, archived_from = NULL WHERE id = ?",
+            [earliest, row.id],
+        )
+        state.write("UPDATE runs SET until = NULL WHERE list_id = ? AND status IN ('failed', 'interrupted')", [row.id])
 
 
 def _join(state: State, old: ListRow, known: ListRow) -> None:

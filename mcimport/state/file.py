@@ -91,10 +91,12 @@ class State:
     def destination(self, ometria_key: str, url: str) -> str:
         """What this file knows an Ometria account by: fingerprints of its key and of the address at which it is asked.
 
-        Of use in this file alone. A slash at the end of the address makes no difference, nor does the case of its host.
+        Of use in this file alone. A slash at the end of the address makes no difference, nor do the case of its host
+        and a port that goes without saying.
         """
         parts = urlsplit(url)
-        address = f"{parts.scheme}://{(parts.hostname or '').lower()}:{parts.port or ''}{parts.path.rstrip('/')}"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        address = f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{parts.path.rstrip('/')}"
         return f"{self._mark(ometria_key)}@{self._mark(address)[:8]}"
 
     def _mark(self, text: str) -> str:
