@@ -217,7 +217,7 @@ def test_a_path_asks_for_nothing_but_what_it_names(path: str, line: bytes) -> No
 
 def test_a_cookie_of_an_edge_is_not_sent_back() -> None:
     """Each request stands alone, whatever came before it."""
-    with serving(saying(answer(set_cookie="edge=1; Path=/"))) as server, wired(server.url) as wire:
+    with serving(saying(answer(set_cookie="edge=1; Path=/", connection="close"))) as server, wired(server.url) as wire:
         wire.send("GET", "ping")
         wire.send("GET", "ping")
     assert len(server.requests) == 2
