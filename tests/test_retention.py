@@ -15,6 +15,7 @@ from mcimport.models import NewLetter, Outcome, Window
 from mcimport.records import ListRow
 from mcimport.state import State, destinations, hold, letters, lists, open_state, retention, runs
 from mcimport.state.destinations import Place
+from mcimport.state.file import NEWEST
 from mcimport.state.schema import migrations
 from mcimport.times import iso
 
@@ -284,6 +285,7 @@ def test_there_is_a_file_of_every_version() -> None:
 
         names = [migration.name for migration in migrations.pending(Database(empty))]
     assert [path.stem for path in FILES] == names
+    assert (names[-1], len(names)) == (NEWEST, int(NEWEST[1:4]))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
