@@ -29,6 +29,7 @@ from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
+from mcimport.spot_check import check_some_pushed
 from mcimport.state import State, destinations, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
@@ -112,6 +113,7 @@ def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
     run_id = runs.begin(task.state, task.row, beginning.kind, beginning.listed, moves_sync_point=moves)
     task.begin(run_id)
     with recorded_end(task, run_id):
+        check_some_pushed(task, run_id)
         plan = _planned(task, beginning)
         today = min(plan.until, int(time.time()))
         if wish.since is None and beginning.listed is not None and beginning.listed > today:
@@ -164,6 +166,8 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
         )
     runs.reopen(task.state, unfinished.id)
     task.begin(unfinished.id)
+    with recorded_end(task, unfinished.id):
+        check_some_pushed(task, unfinished.id)
     with first_sync.first_try(task):
         if task.row.accepted_at is None:
             with recorded_end(task, unfinished.id):
