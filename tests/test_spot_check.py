@@ -197,11 +197,11 @@ def test_a_look_that_cannot_tell_leaves_what_the_last_one_said(stage: Stage) -> 
     assert importer("status", "--json").line["spot_check"]["missing"] == 3
 
 
-@pytest.mark.parametrize("fault", ["401", "403", "404", "429", "500", "html", "reset", "empty", "wrong-shape"])
+@pytest.mark.parametrize("fault", ["401", "403", "404", "429", "500", "html", "reset", "silent", "wrong-shape"])
 def test_a_spot_check_that_fails_fails_no_sync(stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Whatever is answered to a read: everybody new is pushed, and nobody is said to be missing."""
     monkeypatch.setattr("mcimport.ometria_reading.BUSY_FOR", 0.0)
-    importer = imported(stage, drops=3)
+    importer = imported(stage, drops=3, config=CONFIG + "ometria.timeout = 0.5\n")
     new = joining(importer, 1)
     importer.box.knobs.fault = lambda one: fault if one.path.startswith("/contacts") else None
     ended = importer("sync", "--json")
