@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mcimport.errors import InterruptedRunError
 from mcimport.machine import as_ours
-from mcimport.ometria_reading import Contacts
+from mcimport.ometria_reading import Contacts, UnknownContactError
 from mcimport.report.spot_check import not_held
 from mcimport.sample import SampledContact, SpotCheck
 from mcimport.state import spot_checks
@@ -51,20 +51,20 @@ def _look(task: Task, sample: Sequence[SampledContact], now: int) -> SpotCheck:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, no sync fails for a look
         reason = str(as_ours(error))
-    if missing is None and not reason:
-        reason = "none of them is found"
     return SpotCheck(now, len(ids), min(moments), max(moments), missing, reason)
 
 
-def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int | None:
-    """How many are not found, as was said twice; None where nobody is, which tells nothing: perhaps nobody can be.
+def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
+    """How many are not found, as was said twice.
 
     A 404 has been seen, in passing, for everything at once: so one that was found has to be found again at the end.
+    Raises UnknownContactError where nobody is found, which tells nothing: perhaps nobody can be; and ServiceError.
     """
     held = {one: contacts.holds(collection, one) for one in ids}
     witness = next((one for one, is_held in held.items() if is_held), None)
-    absent = [one for one, is_held in held.items() if not is_held]
     if witness is None:
-        return None
-    missing = sum(not contacts.holds(collection, one) for one in absent)
-    return missing if not missing or contacts.holds(collection, witness) else None
+        raise UnknownContactError("none of them is found")
+    missing = sum(not contacts.holds(collection, one) for one, is_held in held.items() if not is_held)
+    if missing and not contacts.holds(collection, witness):
+        raise UnknownContactError("one that was found is not found any more")
+    return missing

@@ -231,7 +231,7 @@ def test_where_nothing_is_found_any_more_at_the_end_nobody_is_said_to_be_missing
     asked = iter(range(1_000))
     importer.box.knobs.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
     assert "spot_check" not in importer("sync", "--json").line
-    assert "could not be checked" in importer("runs", "show", "2").out
+    assert "could not be checked: one that was found is not found any more" in importer("runs", "show", "2").out
 
 
 # ---- when, how often, how many
