@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -58,6 +61,7 @@ class Haul:
     seen_only: bool = False
     has_sms: bool = False
     looked_up: LookUps = field(default_factory=LookUps)
+    sample: list[tuple[float, str]] = field(default_factory=list)
 
     def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
         over = rest is not None and rest.through is not None and rest.through >= rest.until
@@ -82,6 +86,7 @@ class Haul:
             has_sms=self.has_sms,
             permissions=tuple(sorted(self.permissions)),
             looked_up=self.looked_up,
+            sample=tuple(self.sample),
         )
 
     def remark(self, key: str, members: int) -> None:
@@ -91,6 +96,12 @@ class Haul:
     def note_settled(self, found: Settled) -> None:
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
+
+    def draw_sample(self, pushed: Iterable[str]) -> None:
+        """A few of all who were pushed, each as likely as any other: those of the lowest random numbers."""
+        if self.job.sample_size:
+            drawn = ((random.random(), own) for own in pushed)  # noqa: S311 - nothing is kept secret by it
+            self.sample = heapq.nsmallest(self.job.sample_size, [*self.sample, *drawn])
 
     def left_of(self, read: int) -> int:
         """How many of so many members who were read have been neither sent nor skipped nor named in a letter.

@@ -372,6 +372,10 @@ class LookUps:
         return LookUps(max(0, self.consents - used.consents), max(0, self.dates - used.dates))
 
 
+Sample = tuple[tuple[float, str], ...]
+"""A few of those who were pushed: a random number (the lowest are kept), and the id of ours without the list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one page of a window. The thread that owns the state file writes it down.
@@ -390,6 +394,7 @@ class Outcome:
         has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
         looked_up: how many members were looked up in Ometria.
+        sample: a few of those who were pushed, by chance, for a spot check.
         began: when the work on this page began; seconds since the epoch, UTC.
         seconds: how long it took.
         costs: what of that was spent on what, in the thread that did it.
@@ -415,6 +420,7 @@ class Outcome:
     has_sms: bool = False
     permissions: tuple[str, ...] = ()
     looked_up: LookUps = LookUps()
+    sample: Sample = ()
     began: int = 0
     seconds: float = 0.0
     costs: Costs = Costs()

@@ -332,6 +332,7 @@ def _note_taken(haul: Haul, taken: list[Ready]) -> None:
     if haul.job.watched:
         haul.delivered.extend(one.who for one in taken if one.who in haul.job.watched)
     haul.lacking.update(itertools.chain.from_iterable(one.lacks for one in taken))
+    haul.draw_sample(one.who for one in taken)
 
 
 def _set_aside_one(haul: Haul, who: str | None, moment: int | None, reason: str, *, is_no: bool = False) -> None:

@@ -23,9 +23,10 @@ from mcimport.limits import Stop
 from mcimport.posting import Mail
 from mcimport.records import ListResult
 from mcimport.report.comparison import verdict
+from mcimport.report.spot_check import accusation, names_all
 from mcimport.report.summary import in_words
 from mcimport.report.words import counted
-from mcimport.state import State, letters, lists, open_state, troubles
+from mcimport.state import State, letters, lists, open_state, spot_checks, troubles
 from mcimport.times import iso
 
 TRIES = 2
@@ -128,7 +129,7 @@ class Notifier:
                 while untold:
                     self._tell_of_one(state, source, untold)
         except StateError:
-            for result in filter(_is_trouble, untold):
+            for result in filter(_is_news, untold):
                 self._post_event(source, "failure", result, int(time.time()))
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
@@ -213,14 +214,24 @@ def _is_apart(result: ListResult) -> bool:
     return result.comparison is not None and result.comparison.left > 0
 
 
+def _is_news(result: ListResult) -> bool:
+    """For a webhook; contacts that Ometria dropped are no fault of the call, which a health check is about."""
+    return _is_trouble(result) or _has_missing(result)
+
+
+def _has_missing(result: ListResult) -> bool:
+    """A spot check found that Ometria does not hold what it accepted."""
+    return result.spot_check is not None and bool(result.spot_check.missing)
+
+
 def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None:
-    if _is_trouble(result):
+    if _is_news(result):
         return None if has_trouble else "failure"
     if not has_trouble or result.error is not None or not result.runs:
         return None
-    list_id = result.runs[-1].list_id
-    is_apart = lists.reconciled(lists.by_id(state, list_id)).get("left", 0) > 0
-    return None if is_apart or letters.count_open(state, list_id) else "recovery"
+    row = lists.by_id(state, result.runs[-1].list_id)
+    is_apart = lists.reconciled(row).get("left", 0) > 0 or spot_checks.missing(row) is not None
+    return None if is_apart or letters.count_open(state, row.id) else "recovery"
 
 
 def _reason(result: ListResult) -> str:
@@ -233,6 +244,8 @@ def _reason(result: ListResult) -> str:
         unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
         refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
         return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
+    if _has_missing(result) and result.spot_check:
+        return accusation(result.spot_check, int(time.time()))
     return result.status
 
 
@@ -244,7 +257,9 @@ def _next(result: ListResult) -> str:
         if found.not_taken.count:
             return f"`{command} --mend` tries again, and shows Ometria's latest errors."
         return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
-    return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
+    if result.dead_letters:
+        return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
+    return f"{names_all(result.list_key)}." if _has_missing(result) else ""
 
 
 def _document(event: str, result: ListResult, since: int) -> dict[str, Any]:

@@ -107,6 +107,16 @@ class Contacts:
         except ServiceError as error:
             raise UnknownContactError(str(error), status=error.status) from None
 
+    def holds(self, collection: str, contact_id: str) -> bool:
+        """Whether a contact is found by its id, asked once: a no may pass, or say that none is found in that way.
+
+        Raises ServiceError and InterruptedRunError.
+        """
+        is_found = self._single(collection, contact_id) is not None
+        if is_found:
+            self._answered.add(collection)
+        return is_found
+
     def _believed(self, collection: str, contact_id: str) -> HeldContact | None:
         found = None if collection in self._unanswered else self._single(collection, contact_id)
         if found is not None:

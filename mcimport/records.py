@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
 from mcimport.models import Bounds, Cause, LetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.sample import SpotCheck
 
 HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
 
@@ -21,6 +22,7 @@ class ListRow:
     `accepted_at`: when the run began in which Ometria first accepted a contact.
     `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
     `listed_from`, `archived_from`: from when on the sweep's answers have shown nobody; None: from the sync point on.
+    `spot_checked_at`: when a spot check was last tried; `spot_check`: what the last one that could tell found, as JSON.
     """
 
     id: int
@@ -41,6 +43,8 @@ class ListRow:
     unchecked_at: int | None
     listed_from: int | None
     archived_from: int | None
+    spot_checked_at: int | None
+    spot_check: str | None
 
     def shown_until(self, sweep: Sweep) -> int | None:
         """The last second of which an answer surely told all changes; None: there was no such answer yet."""
@@ -58,7 +62,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON.
+    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
     """
 
     id: int
@@ -94,6 +98,7 @@ class Run:
     waited_limiter: float = 0.0
     converting: float = 0.0
     warnings: str | None = None
+    spot_check: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +370,7 @@ class ListResult:
         unsendable: how many members could not be sent, by reason, the most frequent first.
         permissions: the list's marketing permissions, in a dry run; None where it has none.
         comparison: what `reconcile` found; None for everything else, and where it did not come that far.
+        spot_check: what a look at some contacts pushed earlier found; None where there was none.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
 
@@ -386,3 +392,4 @@ class ListResult:
     unsendable: Mapping[str, int] = field(default_factory=dict)
     permissions: Permissions | None = None
     comparison: Comparison | None = None
+    spot_check: SpotCheck | None = None

@@ -29,6 +29,7 @@ from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
 from mcimport.since import Since
+from mcimport.spot_check import check_some_pushed
 from mcimport.state import State, destinations, dry_copy, hold, letters, lists, open_state, runs
 from mcimport.task import House, Task, carry_out, check_nobody_elsewhere, recorded_end, remembered, result_of, status_of
 from mcimport.times import iso
@@ -125,6 +126,8 @@ def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
 
 
 def _carry_out(task: Task, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
+    with recorded_end(task, run_id):
+        check_some_pushed(task, run_id)
     run = carry_out(task, run_id, pending, pages, afterwards=lambda run_id: _check(task, run_id))
     if run.kind == "full":
         letters.close_covered(task.state, run)

@@ -33,6 +33,7 @@ from mcimport.remarks import NO_PERMISSION, words
 from mcimport.replaying import never_sent, watched, windows_of
 from mcimport.report.reporter import Reporter
 from mcimport.run_converter import FieldsInTime, Welcome, opted_in
+from mcimport.sample import SpotCheck
 from mcimport.state import State, destinations, elsewhere, hold, is_ours, letters, lists, runs
 from mcimport.times import iso
 from mcimport.windows import NEVER, new_from
@@ -87,6 +88,7 @@ class Task:
         remarks: on how many members a remark was made, by its key.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed somebody.
+        spot_check: what was found of contacts that were pushed before; None where they were not looked at.
     """
 
     client: Client
@@ -104,6 +106,7 @@ class Task:
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
+    spot_check: SpotCheck | None = None
     _fields: FieldsInTime | None = None
 
     def begin(self, run_id: int) -> None:
@@ -264,7 +267,8 @@ def recorded_end(task: Task, run_id: int) -> Iterator[None]:
 
 
 def _record(task: Task, run_id: int, outcome: Outcome) -> None:
-    runs.record(task.state, run_id, outcome, task.services.meter.take())
+    sample_size = task.client.ometria.spot_check
+    runs.record(task.state, run_id, outcome, task.services.meter.take(), sample_size=sample_size)
     task.warn(*outcome.warnings)
     task.lacking.update(dict(outcome.lacking))
     task.unsendable.update(dict(outcome.unsendable))
@@ -346,6 +350,7 @@ def result_of(
         unsendable=dict(task.unsendable.most_common()),
         permissions=_permissions(task) if task.dry_run else None,
         hints=_hints(task, done),
+        spot_check=task.spot_check,
     )
 
 

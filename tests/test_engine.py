@@ -28,7 +28,7 @@ from mcimport.engine import broker
 from mcimport.engine import lease as engine_lease
 from mcimport.engine import room as engine_room
 from mcimport.engine import workplace as engine_workplace
-from mcimport.engine.orders import Order, Seals, encoded, order_of, sealed, settings_of
+from mcimport.engine.orders import Order, Seals, encoded, order_of, reply_of, sealed, settings_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.workplace import Workplace
 from mcimport.errors import InterruptedRunError, UnreachableError
@@ -131,6 +131,16 @@ def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) ->
     assert reply.outcome.pushed == len(expected(importer)) == len(carried(importer))
     assert reply.costs.ometria_requests == 1
     assert not importer.db.exists()
+
+
+def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: Stop) -> None:
+    """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
+    importer = stage(size=50)
+    reply = reply_of(encoded(workplace(importer, stop).carry_out(order(importer))))
+    assert reply.outcome is not None
+    chosen = {own for _, own in reply.outcome.sample}
+    assert len(chosen) == 10
+    assert chosen < carried(importer)
 
 
 def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, stop: Stop) -> None:

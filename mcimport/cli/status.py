@@ -106,7 +106,7 @@ def _known_since(known: Settings, state: State, now: int) -> int:
 def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
     """`overdue`: seconds; None for a list that is not to be synced any more."""
     from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import letters, lists, runs  # noqa: PLC0415 - as above
+    from mcimport.state import letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
     latest = tuple(looking.as_it_is(known, state, run) for run in noted)
@@ -125,5 +125,6 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         reconciled_at=row.reconciled_at,
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,
+        spot_check=spot_checks.missing(row),
         warnings=tuple(runs.warnings(noted)),
     )

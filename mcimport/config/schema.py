@@ -226,6 +226,7 @@ class Ometria(Table):
     subscription_events: Annotated[SubscriptionEvents, Field(description='"new", "all" or "none"')] = "new"
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
     force_optin: Annotated[bool, Field(description="true or false")] = False
+    spot_check: Annotated[int, _whole(0, 100)] = 10
     account: Account = None
     allow_http: AllowHttp = False  # before the address that it is about
     url: Url = None

@@ -35,6 +35,7 @@ timeout = 60              # seconds
 collection = {collection}  # one for each source of contacts; may hold {{list_key}} and {{client}}
 subscription_events = "new"   # who may start a welcome campaign: "new" opt-ins, "all", "none"
 welcome_limit = 1000      # a run that would start more than this starts none, and says so
+spot_check = 10           # once a day and list, so many contacts that Ometria accepted are read back; 0: none
 force_optin = false       # true overrides what every other source says of a person's consent
 # account = "acme"        # clients that name the same account share its requests
 # url = "https://proxy.example/v2"

@@ -43,6 +43,7 @@ class LocalEngine:
             held=None if is_blind else HeldLookups(services.contacts, errand.carried_until, errand.look_ups),
             watched=errand.watched,
             never_sent=errand.never_sent,
+            sample_size=0 if errand.is_dry else errand.client.ometria.spot_check,
             meter=services.meter,
             trace=services.trace,
         )

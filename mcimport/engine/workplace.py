@@ -237,6 +237,7 @@ class Workplace:
             held=self._held(client, order, desk),
             watched=order.watched,
             never_sent=order.never_sent,
+            sample_size=client.ometria.spot_check,
             meter=services.meter,
             trace=services.trace,
         )

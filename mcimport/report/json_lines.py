@@ -15,7 +15,8 @@ def json_line(result: ListResult) -> str:
     """One JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
 
     `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
-    `dead_letter_members` is null where one of the dead letters is about an unknown number.
+    `dead_letter_members` is null where one of the dead letters is about an unknown number. `spot_check` stands there
+    only where a look at contacts pushed before could tell whether Ometria holds them.
     A dry run has no `run_id`: nothing in the log bears it. It has what no other has: `without` (how many contacts have
     no country, phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions`
     (those of the list, and how many of the members read lack one that counts; null where it has none).
@@ -48,9 +49,15 @@ def json_line(result: ListResult) -> str:
             "warnings": list(result.warnings),
             "dead_letter_members": result.affected.known_members,
             **(document(result.comparison) if result.comparison else {}),
+            **_spot_check(result),
             **(_dry(result) if result.dry_run else {}),
         }
     )
+
+
+def _spot_check(result: ListResult) -> dict[str, Any]:
+    found = result.spot_check
+    return {} if found is None or found.missing is None else {"spot_check": found.document}
 
 
 def _dry(result: ListResult) -> dict[str, Any]:

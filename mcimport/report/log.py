@@ -9,7 +9,9 @@ from typing import Any
 
 from mcimport.records import Run, WindowRow
 from mcimport.report import timeline
+from mcimport.report.spot_check import outcome
 from mcimport.report.words import consents, counted, duration, moment, moment_iso, moment_utc, span
+from mcimport.sample import SpotCheck
 
 RUN_HEADS = (
     *("run", "client", "list", "kind", "status", "began (UTC)", "took"),
@@ -44,6 +46,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
         ("windows", f"{done:,} of {run.windows_total:,} done, {run.windows_dead:,} dead"),
         *(("warning", words) for words in _warnings(run)),
+        ("spot check", outcome(SpotCheck.read(run.spot_check))),
         ("requests", timeline.requests(run)),
         ("time went", timeline.time_spent(run)),
     ]
@@ -53,7 +56,8 @@ def run_document(run: Run) -> dict[str, Any]:
     """The log's own names; times as ISO 8601 in UTC or null."""
     times = {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
     document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point), "warnings": _warnings(run)}
-    return {"run_id": document.pop("id"), **document}
+    found = SpotCheck.read(run.spot_check)
+    return {"run_id": document.pop("id"), **document, "spot_check": found.document if found else None}
 
 
 def window_document(window: WindowRow) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.records import Affected, Run
+from mcimport.report import spot_check
 from mcimport.report.words import ARCHIVED_LEFT, about, age, counted, mend, moment, moment_iso, spark
+from mcimport.sample import SpotCheck
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
@@ -25,6 +27,7 @@ class Standing:
         is_overdue: its sync point, or its first run while it has none, is older than it may be.
         reconciled_at, reconciled: when both sides were last compared, and what was counted.
         unchecked_at: since when those who were archived before are still to be compared.
+        spot_check: the last one in which contacts were missing, if both sides were not compared since.
         is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
     """
 
@@ -42,6 +45,7 @@ class Standing:
     reconciled_at: int | None = None
     reconciled: Mapping[str, int] = field(default_factory=dict)
     unchecked_at: int | None = None
+    spot_check: SpotCheck | None = None
 
     @property
     def needs_somebody(self) -> bool:
@@ -96,6 +100,7 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "reconciled_at": moment_iso(standing.reconciled_at),
         "reconciled": dict(standing.reconciled) or None,
         "unchecked_at": moment_iso(standing.unchecked_at),
+        "spot_check": standing.spot_check.document if standing.spot_check else None,
     }
 
 
@@ -112,6 +117,8 @@ def _notes(standing: Standing, now: int) -> Iterator[str]:
     if standing.warnings:
         run = next(run.id for run in standing.runs if run.warnings)
         yield f"{counted(len(standing.warnings), 'warning')}: `mcimport runs show {run}`"
+    if standing.spot_check is not None:
+        yield spot_check.note(standing.spot_check, standing.list_key, now)
     if standing.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
     if standing.reconciled_at is not None:

@@ -220,6 +220,7 @@ def _join(state: State, old: ListRow, known: ListRow) -> None:
         state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, known.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, known.id])
+    state.write("DELETE FROM pushed_sample WHERE list_id = ?", [known.id])
     state.write("DELETE FROM lists WHERE id = ?", [known.id])
 
 

@@ -99,6 +99,7 @@ def forget(state: State, client: str) -> Forgotten:
             int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
             for table in ("lists", "runs", "dead_letters")
         ]
+        state.write("DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE client = ?)", [client])
         state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
         for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
             state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above

@@ -25,6 +25,8 @@ _TIMES = frozenset(
         "listed_from",
         "archived_from",
         "reconciled_at",
+        "spot_checked_at",
+        "pushed_at",
         "started_at",
         "finished_at",
         "begun_at",

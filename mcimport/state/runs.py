@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from mcimport.models import SWEEPS, Costs, Outcome, RunKind, RunStatus, Sweep, Window
 from mcimport.records import ListRow, Origin, Run, WindowRow
-from mcimport.state import letters, lists
+from mcimport.state import letters, lists, spot_checks
 from mcimport.state.file import State
 from mcimport.state.rows import bounds_text, read, text
 from mcimport.times import epoch
@@ -61,11 +61,20 @@ def plan(
             _insert_window(state, run_id, window)
 
 
-def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING, *, keeps_letters: bool = True) -> None:
+def record(
+    state: State,
+    run_id: int,
+    outcome: Outcome,
+    costs: Costs = NOTHING,
+    *,
+    keeps_letters: bool = True,
+    sample_size: int = 0,
+) -> None:
     """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
 
     `costs`: what the run has cost since the last time that it was told.
     `keeps_letters`: False where the dead letters are only the reason why a window is dead.
+    `sample_size`: how many of those who were pushed are remembered for a spot check.
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
@@ -92,6 +101,7 @@ def record(state: State, run_id: int, outcome: Outcome, costs: Costs = NOTHING, 
         if keeps_letters:
             letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
+        spot_checks.note_pushed(state, done, outcome.sample, sample_size)
         if outcome.pushed:
             lists.note_accepted(state, done)
 

@@ -236,3 +236,24 @@ def m011_remember_what_was_warned_of(db: Database) -> None:
         "DELETE FROM lists WHERE sync_point IS NULL AND first_sync_at IS NULL AND id NOT IN (SELECT list_id FROM runs)"
         " AND id NOT IN (SELECT list_id FROM dead_letters)"
     )
+
+
+@migrations()
+def m012_remember_what_to_spot_check(db: Database) -> None:
+    """Of each list a few of the contacts that Ometria accepted last, by their ids of ours without the list.
+
+    `run_id`: of the run that pushed it; `rank`: a random number, of which the lowest are kept. Of a list: when a spot
+    check was last tried, and as JSON what the last one that could tell found. Of a run: what its own found, as JSON.
+    """
+    db.conn.execute("""
+        CREATE TABLE pushed_sample (
+            list_id INTEGER NOT NULL REFERENCES lists (id),
+            member_id TEXT NOT NULL,
+            run_id INTEGER NOT NULL,
+            rank REAL NOT NULL,
+            pushed_at TEXT NOT NULL,
+            PRIMARY KEY (list_id, member_id)
+        ) WITHOUT ROWID""")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN spot_checked_at TEXT")
+    db.conn.execute("ALTER TABLE lists ADD COLUMN spot_check TEXT")
+    db.conn.execute("ALTER TABLE runs ADD COLUMN spot_check TEXT")

@@ -1,0 +1,51 @@
+"""What a look at a few of the contacts pushed before has found, in words."""
+
+from __future__ import annotations
+
+from mcimport.report.words import age, counted
+from mcimport.sample import SpotCheck
+from mcimport.times import iso
+
+_DAY = 86_400
+
+
+def accusation(found: SpotCheck, now: int) -> str:
+    """`Ometria accepted 10 contacts yesterday and does not hold 3 of them`. `now`: seconds, UTC."""
+    contacts = counted(found.accepted, "contact")
+    return f"Ometria accepted {contacts} {_when(found, now)} and does not hold {found.missing:,} of them"
+
+
+def names_all(list_key: str) -> str:
+    """What to type."""
+    return f"`mcimport reconcile {list_key}` names all"
+
+
+def not_held(found: SpotCheck, list_key: str, now: int) -> str:
+    """Both in one line."""
+    return f"{accusation(found, now)}; {names_all(list_key)}"
+
+
+def note(found: SpotCheck, list_key: str, now: int) -> str:
+    """For a table."""
+    contacts = f"{found.missing:,} of {counted(found.accepted, 'contact')}"
+    looked = f"looked {age(now - found.at)} ago"
+    return f"Ometria does not hold {contacts} that it accepted ({looked}): `mcimport reconcile {list_key}`"
+
+
+def outcome(found: SpotCheck | None) -> str:
+    """For the log of runs; empty where there was none."""
+    if found is None:
+        return ""
+    contacts = f"{counted(found.accepted, 'contact')} of earlier runs"
+    if found.missing is None:
+        return f"{contacts} could not be checked: {found.reason}"
+    return f"{contacts} read back, {found.missing:,} missing"
+
+
+def _when(found: SpotCheck, now: int) -> str:
+    """`today`, `yesterday`, `on 2026-11-27`; of several days `since` the first of them. Days in UTC."""
+    first, last = found.first_at // _DAY, found.last_at // _DAY
+    day = {0: "today", 1: "yesterday"}.get(now // _DAY - first, iso(found.first_at)[:10])
+    if first != last:
+        return f"since {day}"
+    return day if day.isalpha() else f"on {day}"

@@ -1,0 +1,76 @@
+"""Of each list a few of the contacts that Ometria accepted last; when a look at them is due, and what it found."""
+
+from __future__ import annotations
+
+import time
+
+from mcimport.models import Sample
+from mcimport.records import ListRow, Run
+from mcimport.sample import SampledContact, SpotCheck
+from mcimport.state.file import State
+from mcimport.state.rows import read, text
+from mcimport.times import epoch
+
+ONCE_A = 86_400 - 600  # seconds: a daily job does not begin at the very second
+
+
+def is_due(last: int | None, now: int) -> bool:
+    """`last`: when a spot check was tried; a time that has not come yet is of a clock that was ahead."""
+    return last is None or not 0 <= now - last < ONCE_A
+
+
+def sample(state: State, list_id: int) -> list[SampledContact]:
+    """Of those who were pushed since the last spot check; those of the last run first."""
+    rows = state.rows(
+        "SELECT member_id, pushed_at FROM pushed_sample WHERE list_id = ? ORDER BY run_id DESC, rank", [list_id]
+    )
+    return [read(SampledContact, row) for row in rows]
+
+
+def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
+    """Inside the transaction that records an outcome: keeps `size` of those of this run, and of earlier ones.
+
+    A sample that is due, and only has to settle, stays as it is: else it would never be looked at where runs follow
+    each other quickly.
+    """
+    now = int(time.time())
+    if not pushed or not size or _is_waiting(state, run, now):
+        return
+    for rank, member_id in pushed:
+        state.write(
+            "INSERT OR REPLACE INTO pushed_sample (list_id, member_id, run_id, rank, pushed_at) VALUES (?, ?, ?, ?, ?)",
+            [run.list_id, member_id, run.id, rank, text(now)],
+        )
+    state.write(
+        "DELETE FROM pushed_sample WHERE list_id = ?1 AND member_id NOT IN (SELECT member_id FROM pushed_sample"
+        " WHERE list_id = ?1 ORDER BY run_id DESC, rank LIMIT ?2)",
+        [run.list_id, size],
+    )
+
+
+def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
+    """What a look has found, in its run; and in its list, unless it could not tell. The sample is used up."""
+    with state.transaction():
+        state.write("UPDATE runs SET spot_check = ? WHERE id = ?", [found.text, run_id])
+        state.write("UPDATE lists SET spot_checked_at = ? WHERE id = ?", [text(found.at), row.id])
+        if found.missing is not None:
+            state.write("UPDATE lists SET spot_check = ? WHERE id = ?", [found.text, row.id])
+        state.write("DELETE FROM pushed_sample WHERE list_id = ?", [row.id])
+
+
+def missing(row: ListRow) -> SpotCheck | None:
+    """The last spot check of a list, where contacts were missing and both sides were not compared since."""
+    found = SpotCheck.read(row.spot_check)
+    if found is None or not found.missing or (row.reconciled_at is not None and row.reconciled_at >= found.at):
+        return None
+    return found
+
+
+def _is_waiting(state: State, run: Run, now: int) -> bool:
+    """There is a sample of other runs, and a look at it is due."""
+    row = state.row(
+        "SELECT spot_checked_at FROM lists WHERE id = ? AND EXISTS (SELECT 1 FROM pushed_sample"
+        " WHERE list_id = lists.id AND run_id != ? AND pushed_at <= ?)",
+        [run.list_id, run.id, text(now)],
+    )
+    return row is not None and is_due(epoch(row["spot_checked_at"]), now)

@@ -1,0 +1,396 @@
+"""Once a day and list, a few of the contacts that Ometria accepted are read back: who is not there is said."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from conftest import CONFIG, Ear, Importer, Stage, carried, several
+from passing import time_passes
+
+from mcimport.models import Outcome, Sample, Window
+from mcimport.sandbox.ledger import Request
+from mcimport.state import State, destinations, lists, open_state, runs, spot_checks
+from mcimport.state.destinations import Place
+from mcimport.times import iso
+
+DAY, HOUR = 86_400, 3_600
+
+
+def joining(importer: Importer, number: int, *, status: str = "subscribed") -> list[str]:
+    """So many more on the list, who changed a moment before now; their ids in Ometria."""
+    audience, before = importer.box.audience(), len(importer.box.audience().members)
+    people = [
+        audience.add(email_address=f"m{before + one}@example.com", status=status, merge_fields={})
+        for one in range(number)
+    ]
+    time_passes(120)
+    return [f"{importer.box.list_key}-{one.get('contact_id') or one['web_id']}".lower() for one in people]
+
+
+def imported(stage: Stage, number: int = 10, *, config: str = CONFIG, drops: int = 0) -> Importer:
+    """After a first sync of so many, of whom Ometria's validation drops some; an hour later."""
+    importer = stage()
+    importer.configure(config)
+    importer.box.knobs.drops = set(joining(importer, number)[:drops])
+    assert importer("sync").code == 0
+    time_passes(HOUR)
+    importer.box.clear_requests()
+    return importer
+
+
+def reads(importer: Importer) -> list[Request]:
+    """Single contacts that were asked for."""
+    return [one for one in importer.box.requests if one.path.startswith("/contacts/")]
+
+
+def accusation(importer: Importer, accepted: int, missing: int) -> list[str]:
+    """What is said of them, whether midnight has passed since or not."""
+    key = importer.box.list_key
+    return [
+        f"Ometria accepted {accepted} contacts {day} and does not hold {missing} of them;"
+        f" `mcimport reconcile {key}` names all"
+        for day in ("today", "yesterday")
+    ]
+
+
+def is_said(text: str, words: list[str]) -> bool:
+    return any(one in " ".join(text.split()) for one in words)
+
+
+def sampled(importer: Importer) -> set[str]:
+    """Ids (without the list) that the next spot check asks for."""
+    with open_state(importer.db) as state:
+        return {one.member_id for one in spot_checks.sample(state, 1)}
+
+
+# ---- what is said
+
+
+def test_contacts_that_ometria_dropped_after_accepting_them_are_said_by_the_next_sync(stage: Stage) -> None:
+    """With the number, and what names them all; the sync has done its work, so it is 0."""
+    importer = imported(stage, drops=3)
+    ended = importer("sync", "--json")
+    assert ended.code == 0
+    assert (ended.line["spot_check"]["accepted"], ended.line["spot_check"]["missing"]) == (10, 3)
+    assert [is_said(words, accusation(importer, 10, 3)) for words in ended.line["warnings"]] == [True]
+
+
+def test_the_summary_says_who_is_missing_and_passes_quiet_once(stage: Stage) -> None:
+    """As cron runs it, too; and the run keeps it."""
+    importer = imported(stage, drops=2)
+    assert is_said(importer("sync", "--quiet").err, accusation(importer, 10, 2))
+    shown = importer("runs", "show", "2")
+    assert is_said(shown.out, accusation(importer, 10, 2))
+    assert "10 contacts of earlier runs read back, 2 missing" in shown.out
+    assert importer("runs", "show", "2", "--json").line["spot_check"]["missing"] == 2
+    time_passes(HOUR)
+    assert importer("sync", "--quiet").err == ""
+
+
+def test_contacts_that_are_all_there_are_worth_no_word(stage: Stage) -> None:
+    """Opted out, opted in or neither: whoever was pushed counts alike. The run's record says that it was looked."""
+    importer = stage()
+    for status in ("subscribed", "unsubscribed", "pending"):
+        joining(importer, 3, status=status)
+    importer("sync")
+    time_passes(HOUR)
+    importer.box.clear_requests()
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["warnings"], ended.line["spot_check"]["missing"]) == (0, [], 0)
+    assert len({one.path for one in reads(importer)}) == len(reads(importer)) == 9
+    assert "9 contacts of earlier runs read back, 0 missing" in importer("runs", "show", "2").out
+    assert importer("status", "--json").line["spot_check"] is None
+
+
+def test_status_says_who_is_missing_until_both_sides_were_compared(stage: Stage) -> None:
+    """In the row's note and for programs; a comparison of all knows better than a look at some."""
+    importer = imported(stage, drops=3)
+    key = importer.box.list_key
+    importer("sync")
+    time_passes(2 * HOUR)
+    importer("sync")
+    words = f"Ometria does not hold 3 of 10 contacts that it accepted (looked 2 h ago): `mcimport reconcile {key}`"
+    assert words in " ".join(importer("status").out.split())
+    shown = importer("status", "--json").line["spot_check"]
+    assert (shown["accepted"], shown["missing"]) == (10, 3)
+    importer.box.knobs.drops = set()
+    importer.configure(CONFIG + "reconcile.settling = 0\n")
+    assert importer("reconcile", "--mend", "--yes").code == 0
+    assert importer("status", "--json").line["spot_check"] is None
+    assert "does not hold" not in importer("status").out
+
+
+def test_a_later_spot_check_that_finds_everybody_ends_it(stage: Stage) -> None:
+    """What the last look that could tell has found is what `status` says."""
+    importer = imported(stage, drops=3)
+    importer("sync")
+    importer.box.knobs.drops = set()
+    for _ in range(2):
+        joining(importer, 2)
+        time_passes(DAY)
+        importer("sync")
+    assert importer("status", "--json").line["spot_check"] is None
+
+
+def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear: Ear) -> None:
+    """A sync that goes well mends nothing of it; `reconcile --mend` does. A health check is about the call alone."""
+    notify = f'[notify]\nwebhook_url = "{ear.url}/hook"\nhealthcheck_url = "{ear.url}/ping"\n\n'
+    importer = imported(stage, drops=3, config=f"{notify}{CONFIG}reconcile.settling = 0\n")
+    for _ in range(2):
+        importer("sync")
+        time_passes(HOUR)
+    (failure,) = ear.documents
+    key = importer.box.list_key
+    assert failure["event"] == "failure"
+    assert is_said(failure["reason"], [words.partition(";")[0] for words in accusation(importer, 10, 3)])
+    assert failure["next"] == f"`mcimport reconcile {key}` names all."
+    assert "/ping/fail" not in ear.paths
+    importer.box.knobs.drops = set()
+    assert importer("reconcile", "--mend", "--yes").code == 0
+    assert ear.events == ["failure", "recovery"]
+
+
+def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Stage) -> None:
+    """A look that had to wait is about those who were pushed before and after midnight."""
+    importer = imported(stage, config=f"{CONFIG}reconcile.settling = 0\n")
+    importer("sync")  # looks, so that the next look is due in a day
+    importer.box.knobs.drops = set(joining(importer, 2)[:1])
+    importer("sync")
+    time_passes(DAY / 2)
+    joining(importer, 2)
+    importer("sync")
+    time_passes(DAY / 2)
+    said = importer("sync").err
+    assert "does not hold 1 of them" in said
+    assert "Ometria accepted 4 contacts since " in said or "Ometria accepted 4 contacts yesterday " in said
+
+
+# ---- what is not said
+
+
+def test_where_none_is_found_nobody_is_said_to_be_missing(stage: Stage) -> None:
+    """Perhaps single contacts are not to be had: only the run's record says that it could not be checked."""
+    importer = imported(stage)
+    importer.box.knobs.single_contacts = False
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["warnings"], "spot_check" in ended.line) == (0, [], False)
+    assert (
+        "10 contacts of earlier runs could not be checked: none of them is found" in importer("runs", "show", "2").out
+    )
+    assert importer("runs", "show", "2", "--json").line["spot_check"]["missing"] is None
+    assert importer("status", "--json").line["spot_check"] is None
+
+
+def test_a_look_that_cannot_tell_leaves_what_the_last_one_said(stage: Stage) -> None:
+    """It has not found that anybody is there."""
+    importer = imported(stage, drops=3)
+    importer("sync")
+    joining(importer, 2)
+    importer("sync")
+    time_passes(DAY)
+    importer.box.knobs.single_contacts = False
+    importer("sync")
+    assert importer("status", "--json").line["spot_check"]["missing"] == 3
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "404", "429", "500", "html", "reset", "silent", "wrong-shape"])
+def test_a_spot_check_that_fails_fails_no_sync(stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Whatever is answered to a read: everybody new is pushed, and nobody is said to be missing."""
+    monkeypatch.setattr("mcimport.ometria_reading.BUSY_FOR", 0.0)
+    importer = imported(stage, drops=3, config=CONFIG + "ometria.timeout = 0.5\n")
+    new = joining(importer, 1)
+    importer.box.knobs.fault = lambda one: fault if one.path.startswith("/contacts") else None
+    ended = importer("sync", "--json")
+    assert (ended.code, ended.line["warnings"]) == (0, [])
+    assert {f"{importer.box.list_key}-{own}" for own in carried(importer)} >= set(new)
+    assert "could not be checked" in importer("runs", "show", "2").out
+
+
+def test_who_is_found_at_the_second_look_is_not_missing(stage: Stage) -> None:
+    """A 404 has been seen in passing."""
+    importer = imported(stage)
+    seen: set[str] = set()
+
+    def fault(one: Request) -> str | None:
+        if not one.path.startswith("/contacts/") or one.path in seen:
+            return None
+        seen.add(one.path)
+        return "404" if len(seen) in (3, 4) else None
+
+    importer.box.knobs.fault = fault
+    assert importer("sync", "--json").line["spot_check"]["missing"] == 0
+
+
+def test_where_nothing_is_found_any_more_at_the_end_nobody_is_said_to_be_missing(stage: Stage) -> None:
+    """An incident that answers 404 to everything may begin in the middle of a look."""
+    importer = imported(stage)
+    asked = iter(range(1_000))
+    importer.box.knobs.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
+    assert "spot_check" not in importer("sync", "--json").line
+    assert "could not be checked: one that was found is not found any more" in importer("runs", "show", "2").out
+
+
+# ---- when, how often, how many
+
+
+def test_a_list_is_looked_at_once_a_day_and_only_where_somebody_was_pushed_since(stage: Stage) -> None:
+    """Hour by hour an idle list costs two Mailchimp requests and nothing at Ometria; so it does after days."""
+    importer = imported(stage)
+    importer("sync")
+    assert len(reads(importer)) == 10
+    for hours in (1, 1, 24, 48):
+        time_passes(hours * HOUR)
+        importer.box.clear_requests()
+        importer("sync")
+        assert [one.side for one in importer.box.requests] == ["mailchimp", "mailchimp"]
+
+
+def test_an_hourly_list_is_looked_at_once_in_24_hours(stage: Stage) -> None:
+    """However often somebody is pushed; a daily one each day, though cron is never exact."""
+    importer = imported(stage)
+    for _ in range(24):
+        joining(importer, 1)
+        importer("sync")
+        time_passes(HOUR - 60)
+    assert len(reads(importer)) == 10
+    for _ in range(2):
+        joining(importer, 1)
+        importer("sync")
+        importer.box.clear_requests()
+        time_passes(DAY - 120)
+        importer("sync")
+        assert reads(importer) != []
+
+
+def test_nobody_is_asked_for_before_ometria_had_time_to_settle(stage: Stage) -> None:
+    """Validation takes a while: what was accepted a moment ago is not missing yet."""
+    importer = imported(stage, drops=3, config=CONFIG + "reconcile.settling = 3600\n")
+    assert sampled(importer) != set()
+    time_passes(-60)
+    importer("sync")
+    assert reads(importer) == []
+    time_passes(120)
+    assert importer("sync", "--json").line["spot_check"]["missing"] == 3
+
+
+def test_a_list_that_is_synced_more_often_than_ometria_settles_is_looked_at_all_the_same(stage: Stage) -> None:
+    """The sample that is due is kept until it can be looked at, whoever is pushed meanwhile."""
+    importer = stage()
+    importer.configure(CONFIG + "reconcile.settling = 1800\n")
+    importer.box.knobs.drops = set(joining(importer, 10)[:3])
+    importer("sync")
+    for _ in range(5):
+        time_passes(600)
+        joining(importer, 10)
+        importer("sync")
+    found = importer("runs", "show", "4", "--json").line["spot_check"]
+    assert (found["accepted"], found["missing"]) == (10, 3)
+
+
+@pytest.mark.parametrize(("setting", "asked"), [(0, 0), (3, 3), (100, 20)])
+def test_the_setting_says_how_many_are_asked_for(stage: Stage, setting: int, asked: int) -> None:
+    """0: none. Where fewer were pushed, all of them."""
+    importer = imported(stage, 20, config=CONFIG + f"ometria.spot_check = {setting}\n")
+    importer("sync")
+    assert len(reads(importer)) == asked
+    assert len(sampled(importer)) == 0
+
+
+def test_the_same_number_is_chosen_by_chance_of_all_pages(stage: Stage) -> None:
+    """Not the first or the last of a list: of 600 members in windows of 50, twice the same ten are never chosen."""
+    chosen = []
+    for _ in range(2):
+        importer = stage(size=600)
+        importer.configure(CONFIG + "mailchimp.window = 50\n")
+        importer("sync")
+        chosen.append(sampled(importer))
+        assert len(chosen[-1]) == 10
+        assert chosen[-1] <= carried(importer)
+    assert chosen[0] != chosen[1]
+
+
+def test_a_dry_run_asks_for_nobody_and_leaves_the_sample(stage: Stage) -> None:
+    """It only reads Mailchimp."""
+    importer = imported(stage, drops=3)
+    assert importer("sync", "--dry-run").code == 0
+    assert reads(importer) == []
+    assert importer("sync", "--json").line["spot_check"]["missing"] == 3
+
+
+def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(stage: Stage) -> None:
+    """Pushed is pushed; the look is a part of the run that goes on."""
+    importer = stage()
+    importer.configure(CONFIG + "mailchimp.window = 5\n")
+    joining(importer, 5)
+    joining(importer, 5)
+    pushes = iter(range(1_000))
+    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" and next(pushes) else None
+    assert importer("sync", "--workers", "1").code == 1
+    importer.box.knobs.fault = None
+    importer.box.take_out(list(importer.box.contacts())[:1])
+    time_passes(HOUR)
+    assert importer("sync").code == 0
+    found = importer("runs", "show", "1", "--json").line["spot_check"]
+    assert (found["accepted"], found["missing"]) == (5, 1)
+
+
+def test_the_limit_for_reading_is_kept(stage: Stage) -> None:
+    """A look waits for its turn as every other read does."""
+    importer = imported(stage, config=CONFIG.replace("1000", "20"))
+    importer.box.knobs.reads_per_second = 20
+    importer("sync")
+    assert [one.status for one in reads(importer)] == [200] * 10
+    first, *_, last = [one.at for one in reads(importer)]
+    assert last - first > 8 / 20
+
+
+# ---- what is kept
+
+
+def test_a_client_that_is_forgotten_is_dropped_from_the_sample(stage: Stage) -> None:
+    """Their ids are overwritten, and another client's stay."""
+    importer = stage()
+    several(importer, ["one", "two"], size=5)
+    importer("sync")
+    with open_state(importer.db) as state:
+        ids = {row.client: row.id for row in lists.overview(state)}
+        theirs = [one.member_id for one in spot_checks.sample(state, ids["one"])]
+        others = spot_checks.sample(state, ids["two"])
+    assert theirs
+    assert importer("forget", "one", "--yes").code == 0
+    with closing(sqlite3.connect(importer.db)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    rests = importer.db.read_bytes()
+    assert [own for own in theirs if own.encode() in rests] == []
+    with open_state(importer.db) as state:
+        assert spot_checks.sample(state, ids["two"]) == others
+
+
+def a_run(state: State) -> int:
+    row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+    run_id = runs.begin(state, row, "full", None, moves_sync_point=True)
+    runs.plan(state, run_id, 100, 3, [Window(0, "listed", None, 100)])
+    return run_id
+
+
+def kept(state: State, run_id: int, sample: Sample) -> list[str]:
+    """What is remembered, three at most, after a page of this run was recorded."""
+    window = Window(0, "listed", None, 100)
+    runs.record(state, run_id, Outcome(window, replace(window, through=1), sample=sample), sample_size=3)
+    return [one.member_id for one in spot_checks.sample(state, 1)]
+
+
+def test_the_lowest_of_all_pages_are_kept_and_those_of_the_last_run_before_others(stage: Stage) -> None:
+    """In whatever order pages are recorded; earlier runs fill up what the last one leaves, if no look is due."""
+    with open_state(stage().db) as state:
+        first = a_run(state)
+        assert kept(state, first, ((0.5, "e"), (0.7, "g"))) == ["e", "g"]
+        assert kept(state, first, ((0.1, "a"), (0.6, "f"))) == ["a", "e", "f"]
+        assert kept(state, a_run(state), ((0.9, "i"),)) == ["a", "e", "f"]
+        with state.transaction():
+            state.write("UPDATE lists SET spot_checked_at = ?", [iso(int(time.time()))])
+        assert kept(state, a_run(state), ((0.9, "i"),)) == ["i", "a", "e"]
