@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from mcimport.errors import StateError
 
 # A file with all migrations up to this one is opened without loading what migrates it, which takes a tenth of a start.
-NEWEST = "m011_remember_what_was_warned_of"
+NEWEST = "m012_remember_what_to_spot_check"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
 LOOK_TIMEOUT = 3.0  # the same, where a person waits
 
