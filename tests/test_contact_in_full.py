@@ -169,7 +169,7 @@ def test_a_member_deleted_before_their_tags_were_read_is_no_failure(stage: Stage
 
 def test_a_first_sync_causes_no_subscription_event(stage: Stage) -> None:
     """Years of history, brought in at once, welcome nobody; and nothing has to be counted for that."""
-    importer = stage(size=3_000)
+    importer = stage(size=600)
     ended = importer("sync", "--json")
     assert ended.line["subscription_events"] == 0
     assert importer.box.welcomes().total() == 0
@@ -418,8 +418,8 @@ def test_a_number_of_events_that_cannot_be_had_is_no_welcome(stage: Stage) -> No
 
 def test_the_lists_fields_are_read_once_a_run(stage: Stage) -> None:
     """However many pages and workers there are, and not at all where there is nobody to convert."""
-    importer = stage(size=2_000)
-    importer.configure(CONFIG + "mailchimp.window = 100\n")
+    importer = stage(size=400)
+    importer.configure(CONFIG + "mailchimp.window = 20\n")
     importer("sync")
     assert len(asked(importer, "/merge-fields")) == 1
     time_passes(600)

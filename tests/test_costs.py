@@ -248,7 +248,9 @@ def test_status_tells_why_the_last_run_failed(stage: Stage) -> None:
     assert "the key is not accepted" in importer("status", "--json").line["last_run_error"]
 
 
-def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(stage: Stage) -> None:
+def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was no list: nothing of it is remembered, nor does `check` know it."""
     importer = stage(size=10)
     box = importer.box
@@ -259,11 +261,12 @@ def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(stage: Stage)
         "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
         "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
     }
-    importer.environment.update(environment)
-    assert importer.in_a_process("sync", "ffffffffff").code == 1
-    assert importer.in_a_process("status", "--json").lines == []
-    assert importer.in_a_process("runs", "list", "--json").lines == []
-    assert "ffffffffff" not in importer.in_a_process("check").out
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert importer("sync", "ffffffffff").code == 1
+    assert importer("status", "--json").lines == []
+    assert importer("runs", "list", "--json").lines == []
+    assert "ffffffffff" not in importer("check").out
 
 
 def test_status_of_chosen_clients_alone(stage: Stage) -> None:

@@ -136,7 +136,7 @@ def test_an_idle_list_starts_no_workers(stage: Stage, monkeypatch: pytest.Monkey
     """One request a sweep, in the thread of its client."""
     import threading  # noqa: PLC0415 - to listen to what is started
 
-    importer = stage(size=3_000)
+    importer = stage(size=600)
     importer("sync")
     time_passes(300)
     importer("sync")

@@ -174,7 +174,7 @@ def test_a_part_that_is_gone_in_the_middle_of_a_run_fails_it_in_words(stage: Sta
 
 def test_too_few_open_files_fail_the_run_in_words_and_leave_no_dead_letters(stage: Stage) -> None:
     """`ulimit -n 20`: exit 1, everything pending; with more of them the next sync brings everybody."""
-    importer = stage(size=3_000, latency=0.05)
+    importer = stage(size=1_500, latency=0.05)
     importer.configure(SMALL_PAGES)
     limited = ["sh", "-c", 'ulimit -n 18; exec "$@"', "sh", *importer.command("sync")]
     ended = subprocess.run(limited, capture_output=True, text=True, check=False)

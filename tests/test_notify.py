@@ -74,7 +74,7 @@ def test_a_run_that_was_skipped_reports_no_success(stage: Stage, ear: Ear) -> No
 
 def test_a_stopped_run_reports_neither(stage: Stage, ear: Ear) -> None:
     """It is no failure: the next one goes on with it; and nothing holds it up."""
-    importer = telling(stage(size=3_000, pushes_per_second=8), healthcheck_url=ear.url)
+    importer = telling(stage(size=1_500, pushes_per_second=8), healthcheck_url=ear.url)
     process = subprocess.Popen(importer.command("sync"), stderr=subprocess.DEVNULL)
     while not any(one.side == "ometria" for one in importer.box.requests):
         assert process.poll() is None

@@ -42,10 +42,10 @@ def served(importer: Importer) -> Iterator[httpx.Client]:
 
 def used(stage: Stage) -> Importer:
     """A state file with a dead letter, some runs and their windows."""
-    importer = stage(size=300)
+    importer = stage(size=120)
     importer.box.audience().add(email_address="not an address")
     time_passes(60)
-    importer.configure(CONFIG + "mailchimp.window = 100\n")
+    importer.configure(CONFIG + "mailchimp.window = 40\n")
     assert importer("sync").code == 3
     importer("sync")
     return importer
