@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import passing
 import pytest
-from conftest import CONFIG, PLAIN, Importer, Stage
+from conftest import CONFIG, OUT_OF_THE_WAY, PLAIN, Importer, Stage
 from passing import time_passes
 
+from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.server import Sandbox
 from mcimport.ui.pages import DATABASE, dashboards
 
 PAGES = dashboards()
@@ -40,9 +43,8 @@ def served(importer: Importer) -> Iterator[httpx.Client]:
             process.stderr.close()
 
 
-def used(stage: Stage) -> Importer:
+def used(importer: Importer) -> Importer:
     """A state file with a dead letter, some runs and their windows."""
-    importer = stage(size=120)
     importer.box.audience().add(email_address="not an address")
     time_passes(60)
     importer.configure(CONFIG + "mailchimp.window = 40\n")
@@ -51,15 +53,24 @@ def used(stage: Stage) -> Importer:
     return importer
 
 
-def test_every_page_opens_and_every_table_and_chart_has_something_to_show(stage: Stage) -> None:
-    """Each query runs, of a used state file, and of one in which nothing was synced yet none breaks."""
-    importer = used(stage)
-    with served(importer) as browser:
-        for name, page in PAGES.items():
-            answer = browser.get(f"/-/dashboards/{name}")
-            assert (answer.status_code, page["title"] in answer.text) == (200, True)
-            for chart in page["charts"].values():
-                assert rows(browser, chart["query"]), chart["title"]
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Of a state file that is used no more, for all tests that only look: a start of the server takes two seconds."""
+    with Sandbox(Knobs(**{**OUT_OF_THE_WAY, "size": 120})) as box:
+        importer = Importer(box, tmp_path_factory.mktemp("ui"))
+        importer.configure()
+        with served(used(importer)) as opened:
+            yield opened
+        passing.reset()
+
+
+def test_every_page_opens_and_every_table_and_chart_has_something_to_show(browser: httpx.Client) -> None:
+    """Each query runs on a used state file, and finds rows."""
+    for name, page in PAGES.items():
+        answer = browser.get(f"/-/dashboards/{name}")
+        assert (answer.status_code, page["title"] in answer.text) == (200, True)
+        for chart in page["charts"].values():
+            assert rows(browser, chart["query"]), chart["title"]
 
 
 def rows(browser: httpx.Client, query: str, **parameters: str) -> list[dict[str, object]]:
@@ -73,7 +84,7 @@ def rows(browser: httpx.Client, query: str, **parameters: str) -> list[dict[str,
 
 def test_a_run_is_shown_by_its_number_and_the_newest_without_one(stage: Stage) -> None:
     """Its windows are those of the log."""
-    importer = used(stage)
+    importer = used(stage(size=120))
     logged = importer("runs", "show", "1", "--json").line
     with served(importer) as browser:
         (run,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="1")
@@ -84,21 +95,17 @@ def test_a_run_is_shown_by_its_number_and_the_newest_without_one(stage: Stage) -
     assert newest["run"] == 2
 
 
-def test_nobody_without_the_link_sees_anything(stage: Stage) -> None:
+def test_nobody_without_the_link_sees_anything(browser: httpx.Client) -> None:
     """Other users of the machine reach its loopback, too; and the link opens it once."""
-    importer = used(stage)
-    with served(importer) as browser:
-        for path in ("/", f"/{DATABASE}.json", f"/{DATABASE}/runs.json", "/-/dashboards/overview", f"/{DATABASE}.db"):
-            assert httpx.get(browser.base_url.join(path), verify=PLAIN).status_code == 403, path
-        assert (
-            httpx.get(browser.base_url.join("/-/auth-token"), params={"token": "guessed"}, verify=PLAIN).status_code
-            == 403
-        )
+    for path in ("/", f"/{DATABASE}.json", f"/{DATABASE}/runs.json", "/-/dashboards/overview", f"/{DATABASE}.db"):
+        assert httpx.get(browser.base_url.join(path), verify=PLAIN).status_code == 403, path
+    guessed = httpx.get(browser.base_url.join("/-/auth-token"), params={"token": "guessed"}, verify=PLAIN)
+    assert guessed.status_code == 403
 
 
 def test_nothing_can_be_written_while_a_sync_can(stage: Stage) -> None:
     """The pages read; the file goes on being written by whoever it belongs to."""
-    importer = used(stage)
+    importer = used(stage(size=120))
     with served(importer) as browser:
         answer = browser.get(f"/{DATABASE}.json", params={"sql": "DELETE FROM runs"})
         assert answer.status_code in (400, 403)
@@ -106,14 +113,12 @@ def test_nothing_can_be_written_while_a_sync_can(stage: Stage) -> None:
         assert rows(browser, "SELECT count(*) AS n FROM runs") == [{"n": 3}]
 
 
-def test_it_asks_nobody_else_for_anything(stage: Stage) -> None:
+def test_it_asks_nobody_else_for_anything(browser: httpx.Client) -> None:
     """No page loads a script, a style or a picture from another host."""
-    importer = used(stage)
-    with served(importer) as browser:
-        for name in PAGES:
-            loaded = re.findall(r'(?:src|<link[^>]*href)="([^"]+)"', browser.get(f"/-/dashboards/{name}").text)
-            assert loaded
-            assert [one for one in loaded if one.startswith(("http", "//"))] == []
+    for name in PAGES:
+        loaded = re.findall(r'(?:src|<link[^>]*href)="([^"]+)"', browser.get(f"/-/dashboards/{name}").text)
+        assert loaded
+        assert [one for one in loaded if one.startswith(("http", "//"))] == []
 
 
 def test_a_port_that_is_taken_is_a_mistake_and_a_missing_file_is_told(stage: Stage) -> None:

@@ -221,7 +221,8 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
         with _migrating(path):
             _let_shrink(connection)
             database.enable_wal()
-            migrations.apply(database)
+            with database.atomic():  # all of them or none, and the disk is waited for once
+                migrations.apply(database)
     except Timeout:
         raise StateError(f"the state file {path} is being brought up to date by another process for too long") from None
     except OSError as error:
