@@ -28,7 +28,8 @@ from mcimport.engine import broker
 from mcimport.engine import lease as engine_lease
 from mcimport.engine import room as engine_room
 from mcimport.engine import workplace as engine_workplace
-from mcimport.engine.orders import Order, Seals, encoded, order_of, sealed, settings_of
+from mcimport.engine.orders import Order, settings_of
+from mcimport.engine.seal import Sealed, SealError, open_reply, reason_words, seal, sealed_of
 from mcimport.engine.shares import leaders
 from mcimport.engine.workplace import Workplace
 from mcimport.errors import InterruptedRunError, UnreachableError
@@ -54,12 +55,15 @@ def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: 
         client="acme",
         list_key=importer.box.list_key,
         run_id=1,
-        nonce="n",
-        seals=sealed(client, "n"),
         settings=settings_of(client, importer.box.list_key, leader="acme"),
         window=window if kind == "page" else None,
     )
     return msgspec.structs.replace(made, kind=kind, **changes)
+
+
+def sent(importer: Importer, message: Order) -> Sealed:
+    """As the broker has it."""
+    return sealed_of(seal(load(config=importer.config, environ={}).clients["acme"], message))
 
 
 @pytest.fixture
@@ -112,14 +116,103 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: S
     assert found == {"a": "a", "b": "a", "c": "a", "alone": "alone"}
 
 
-def test_an_order_holds_no_key_and_nobody(stage: Stage) -> None:
+def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: Stop) -> None:
     """What is sent is read by whoever can read the broker's disk."""
     importer = stage(size=10)
-    text = encoded(order(importer, watched={"abc": 5})).decode()
-    assert order_of(text) == order(importer, watched={"abc": 5})
+    one = sent(importer, order(importer, watched={"abc": 5}))
+    assert workplace(importer, stop).opened(one) == order(importer, watched={"abc": 5})
+    text = msgspec.json.encode(one).decode()
     assert importer.box.ometria_key not in text
     assert importer.box.mailchimp_key.partition("-")[0] not in text
     assert "@" not in text
+
+
+CHANGED = {
+    "another window": ('"until":2000000000', '"until":1000000000'),
+    "another list": ('"list_key":"', '"list_key":"x'),
+    "another run": ('"run_id":1', '"run_id":2'),
+    "another reply queue": ('"reply_to":"q"', '"reply_to":"other"'),
+    "a later epoch": ('"epoch":1', '"epoch":9'),
+    "every event allowed": ('"subscription_events":"none"', '"subscription_events":"all"'),
+    "more events": ('"welcome_left":0', '"welcome_left":9'),
+    "texts allowed": ('"has_sms":true', '"has_sms":false'),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
+    stage: Stage, stop: Stop, name: str
+) -> None:
+    """The seal is over the whole of it: nothing else than what its coordinator sent is carried out."""
+    importer = stage(size=10)
+    seen = sent(importer, order(importer, has_sms=True))
+    text = seen.text.replace(*CHANGED[name])
+    assert text != seen.text
+    with pytest.raises(SealError) as dropped:
+        workplace(importer, stop).opened(msgspec.structs.replace(seen, text=text))
+    assert dropped.value.reason == "both"
+
+
+def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: Stage, stop: Stop) -> None:
+    """Also where that client has the same keys, and where the seal is one that was seen on a reply."""
+    importer = stage(size=10)
+    importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
+    place = workplace(importer, stop)
+    ours = order(importer)
+    seen = sent(importer, ours)
+    back = sealed_of(place.sealed(ours, place.reply(ours, "returned")))
+    forged = [
+        msgspec.structs.replace(seen, client="twin"),
+        msgspec.structs.replace(seen, mailchimp="", ometria=""),
+        msgspec.structs.replace(seen, mailchimp="é" * 64),
+        msgspec.structs.replace(seen, mailchimp=seen.ometria, ometria=seen.mailchimp),
+        msgspec.structs.replace(back, text=seen.text),
+        back,
+    ]
+    for one in forged:
+        with pytest.raises(SealError):
+            place.opened(one)
+    assert place.opened(seen) == ours
+
+
+def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: Stop) -> None:
+    """Nobody who has not the client's keys tells a coordinator what became of its members."""
+    importer = stage(size=10)
+    client = load(config=importer.config, environ={}).clients["acme"]
+    place = workplace(importer, stop)
+    ours = order(importer)
+    reply = place.reply(ours, "returned")
+    back = sealed_of(place.sealed(ours, reply))
+    assert open_reply(client, back) == reply
+    changed = back.text.replace('"kind":"returned"', '"kind":"clear"')
+    assert changed != back.text
+    for forged in (msgspec.structs.replace(back, text=changed), sent(importer, ours)):
+        with pytest.raises(SealError):
+            open_reply(client, forged)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("[clients.acme]", "[clients.other]", "has no client acme"),
+        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "the Mailchimp key of client acme is not"),
+        ('ometria_api_key = "', 'ometria_api_key = "another', "the Ometria key of client acme is not"),
+        ('api_key = "', 'api_key = "another', "was not sealed with the keys of client acme"),
+        ('ometria_api_key = "', 'ometria_api_key = "env:NOWHERE', "cannot read the keys of client acme"),
+    ],
+)
+def test_a_worker_says_why_it_does_not_open_an_order(
+    stage: Stage, stop: Stop, before: str, after: str, words: str
+) -> None:
+    """Which client and which of the keys is to be looked at."""
+    importer = stage(size=10)
+    seen = sent(importer, order(importer))
+    text = importer.config.read_text()
+    assert before in text
+    importer.config.write_text(text.replace(before, after))
+    with pytest.raises(SealError) as dropped:
+        workplace(importer, stop).opened(seen)
+    assert words in reason_words(dropped.value.reason, "acme")
 
 
 def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) -> None:
@@ -417,11 +510,10 @@ def test_a_broker_that_cannot_prove_its_name_hears_nothing(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"client": "nobody"}, "has no client nobody"),
-        ({"seals": Seals("x", "x")}, "Mailchimp key of client acme"),
+        ({"list_key": "another"}, "client acme has no list another"),
         ({"settings": "x"}, "settings of client acme"),
     ],
-    ids=["unknown client", "other keys", "other settings"],
+    ids=["another list", "other settings"],
 )
 def test_what_is_not_alike_is_refused_before_any_request(
     stage: Stage, stop: Stop, changes: dict[str, Any], words: str
@@ -448,8 +540,6 @@ def test_what_is_not_alike_is_refused_before_any_request(
         ("requests_per_second = 500", "requests_per_second = 8"),
         ("reads_per_second = 1000", "reads_per_second = 4"),
         ("127.0.0.1", "localhost"),
-        ('mailchimp_api_key = "', 'mailchimp_api_key = "another'),
-        ('ometria_api_key = "', 'ometria_api_key = "another'),
     ],
 )
 def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
