@@ -588,7 +588,14 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, comma
 
 
 @pytest.mark.parametrize(
-    "address", ["redis://127.0.0.1", "amqp://host name", "http://u:secret@host/", "amqp://u:p@h:5672/ x"]
+    "address",
+    [
+        "redis://127.0.0.1",
+        "amqp://host name",
+        "http://u:secret@host/",
+        "amqp://u:p@h:5672/ x",
+        "amqp://127.0.0.1/;amqp://h/",
+    ],
 )
 def test_an_address_of_no_broker_is_refused_without_being_repeated(stage: Stage, address: str) -> None:
     """Before any request, with exit code 2."""
@@ -607,3 +614,40 @@ def test_a_broker_that_is_not_set_is_said_so(stage: Stage) -> None:
     ended = importer.in_a_process("sync", "--engine", "celery")
     assert ended.code == 2
     assert "the variable MCIMPORT_BROKER is not set" in ended.err
+
+
+PLAIN = ["amqp://u:secret@broker.example:5672/", "amqp://rabbitmq", "amqp://u:secret@10.0.0.5//", "amqp://[fd00::5]/"]
+
+
+@pytest.mark.parametrize("address", PLAIN)
+@pytest.mark.parametrize("command", [("sync",), ("worker",), ("check", "--offline")], ids=" ".join)
+def test_a_broker_that_is_not_this_machine_is_not_spoken_to_in_the_open(
+    stage: Stage, command: tuple[str, ...], address: str
+) -> None:
+    """Before any request, in words that say both ways out and repeat nothing of the address."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nkind = "celery"\nbroker = "{address}"\n{CONFIG}')
+    ended = importer(*command)
+    assert ended.code == (1 if command[0] == "check" else 2)
+    said = ended.out + ended.err
+    assert "amqps://" in said
+    assert "allow_plain = true" in said
+    assert "secret" not in said
+    assert importer.box.requests == []
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        *((one, "allow_plain = true\n") for one in PLAIN),
+        *((one.replace("amqp:", "amqps:"), "") for one in PLAIN),
+        *((f"amqp://u:p@{host}:5672//", "") for host in ("localhost", "127.0.0.1", "127.3.2.1", "[::1]")),
+    ],
+)
+def test_a_broker_over_tls_or_on_this_machine_or_allowed_by_name_is_taken(
+    stage: Stage, address: str, more: str
+) -> None:
+    """Nothing of a working configuration is refused."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nbroker = "{address}"\n{more}{CONFIG}')
+    assert load(config=importer.config, environ={}).engine.broker().get_secret_value() == address
