@@ -82,6 +82,8 @@ class Dispatch:
         self._epoch = 0
         self._fence: _Fence | None = None
         self._is_clear = False  # the last fence stands
+        self._session = ""  # of the worker that said so
+        self._is_unfenced = False  # another worker has taken over, who did not
         self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
         self._looked_up = LookUps()
@@ -161,7 +163,7 @@ class Dispatch:
     def _put_fence(self, after: int = 0) -> None:
         """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
-        self._is_clear = False
+        self._is_clear = self._is_unfenced = False
         self._backlog.recall()
         order = self._order("fence", uuid.uuid4().hex, None)
         self._fence = _Fence(order.id)
@@ -206,7 +208,9 @@ class Dispatch:
     def _fill(self) -> None:
         if self._fence and self._fence.again and time.monotonic() > self._fence.again:
             self._put_fence()
-        if self._fence or time.monotonic() < self._not_before:
+        if self._is_unfenced and not self._fence and not self._backlog.is_under_way:
+            self._put_fence()
+        if self._fence or self._is_unfenced or time.monotonic() < self._not_before:
             return
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
@@ -259,6 +263,7 @@ class Dispatch:
             list_key=errand.list_key,
             run_id=errand.run_id,
             settings=self._settings,
+            session=self._session if kind == "page" else "",
             is_suspect=window is not None and self._backlog.is_suspect(window),
             window=window,
             subscription_events=self._rules.subscription_events,
@@ -317,7 +322,7 @@ class Dispatch:
 
     def _take_fence(self, said: Reply) -> None:
         if said.kind == "clear":
-            self._fence, self._is_clear = None, True
+            self._fence, self._is_clear, self._session = None, True, said.session
         elif said.kind in ("refused", "failed"):
             self._fail(said)
         elif said.kind == "outdated":
@@ -349,6 +354,11 @@ class Dispatch:
                 self._bury(window, f"{self._backlog.losses(window)} workers died while they had this page")
         elif said.kind == "late":
             self._backlog.late(window)
+        elif (
+            said.kind == "unfenced"
+        ):  # the others that are under way are answered first: one may be what its worker died of
+            self._backlog.again(window)
+            self._is_unfenced = True
         else:
             self._take_given_back(said, window)
 

@@ -170,7 +170,7 @@ def _escaped(reply: Reply) -> Reply:
     outcome = reply.outcome
     if outcome is not None:
         letters = tuple(replace(letter, reason=shown(letter.reason)) for letter in outcome.letters)
-        outcome = replace(outcome, letters=letters)
+        outcome = replace(outcome, letters=letters, warnings=tuple(map(shown, outcome.warnings)))
     return msgspec.structs.replace(
         reply,
         words=shown(reply.words),

@@ -19,7 +19,7 @@ from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
 ReplyKind = Literal[
-    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "refused", "failed"
+    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "unfenced", "refused", "failed"
 ]
 
 NOBODY = ""  # the worker of a reply to an order that no worker took
@@ -34,6 +34,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         epoch: of one client, the later one counts.
         memory: the state file that it comes from.
         reply_to: the queue for the answer.
+        session: of the worker that answered the last fence; empty in a fence.
         settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run; a window may know better.
@@ -55,6 +56,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     list_key: str
     run_id: int
     settings: str
+    session: str = ""
     is_suspect: bool = False
     window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
@@ -79,9 +81,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             of it. "lost": it had been given to somebody who did not come back. "returned": not begun or not
             ended, and to be sent again: the worker leaves, or cannot begin it at present. "broken_off": it was under
             way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
-            "outdated": a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`.
-            "failed": nobody can, see `words`.
+            "outdated": a later epoch is known, which `epoch` names. "unfenced": another worker answered the fence, so
+            this one cannot tell the order from an old one that is repeated. "refused": the worker cannot do it, see
+            `words`. "failed": nobody can, see `words`.
         id, memory: the order's.
+        session: in "clear", a name that this worker process has chosen at random.
         costs: what the client's requests have cost there since the last reply.
         is_silenced: a subscription event was kept back.
     """
@@ -92,6 +96,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     memory: str
     run_id: int
     worker: str
+    session: str = ""
     window: Window | None = None
     outcome: Outcome | None = None
     costs: Costs = Costs()

@@ -116,7 +116,8 @@ def _register(app: Celery, workplace: Workplace, log: Log) -> None:
         order = _opened(replies, workplace, task, text, log)
         if order is not None:
             reply = _carried_out(workplace, order, task, lambda: _begin(replies, workplace, order), log)
-            _send(replies, order, workplace.sealed(order, reply))
+            if reply is not None:
+                _send(replies, order, workplace.sealed(order, reply))
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
@@ -137,9 +138,15 @@ def _opened(replies: Any, workplace: Workplace, task: Any, text: str, log: Log) 
         return None
 
 
-def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply:
+def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
+    """None: it is dropped."""
     if _is_redelivered(task) and order.kind == "page":
         return workplace.lost(order)
+    if not workplace.has_fenced(order):
+        return workplace.reply(order, "unfenced")
+    if workplace.is_repeated(order):
+        log("error", f"an order was dropped: worker {workplace.name} had it for client {order.client} before")
+        return None
     try:
         reply = workplace.carry_out(order, task.request.term, begun)
     except Reject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +52,7 @@ class Workplace:
 
     def __init__(self, name: str, clients: Mapping[str, Client], stop: Stop, tell: Tell | None = None) -> None:
         self.name = name
+        self._session = secrets.token_hex(16)
         self._clients = clients
         self._stop = stop
         self._term = self.term_of_line = 0
@@ -86,6 +88,14 @@ class Workplace:
     def sealed(self, order: Order, reply: Reply) -> bytes:
         """`reply` as it is sent; `order`: one that was opened here."""
         return seal(self._clients[order.client], reply)
+
+    def has_fenced(self, order: Order) -> bool:
+        """Whether the fence before this page was answered here; else the page may be an old one that is repeated."""
+        return order.kind == "fence" or order.session == self._session
+
+    def is_repeated(self, order: Order) -> bool:
+        """Whether this very page was brought here before, and by somebody else than the broker: no id is sent twice."""
+        return order.kind == "page" and not self._room(self._clients[order.client]).note(order.id)
 
     def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
         """Never raises what `errors` knows: it is in the reply.
@@ -188,7 +198,7 @@ class Workplace:
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:
         self._room(client).begin(order.epoch, self._in_term(term))
-        return self.reply(order, "clear")
+        return msgspec.structs.replace(self.reply(order, "clear"), session=self._session)
 
     def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without
