@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import msgspec
 import pytest
 from conftest import CONFIG, Stage
@@ -127,7 +129,7 @@ PLAIN = ["amqp://u:secret@broker.example:5672/", "amqp://rabbitmq", "amqp://u:se
 
 
 @pytest.mark.parametrize("address", PLAIN)
-@pytest.mark.parametrize("command", [("sync",), ("worker",), ("check", "--offline")], ids=" ".join)
+@pytest.mark.parametrize("command", [("sync",), ("check", "--offline")], ids=" ".join)
 def test_a_broker_that_is_not_this_machine_is_not_spoken_to_in_the_open(
     stage: Stage, command: tuple[str, ...], address: str
 ) -> None:
@@ -141,6 +143,16 @@ def test_a_broker_that_is_not_this_machine_is_not_spoken_to_in_the_open(
     assert "allow_plain = true" in said
     assert "secret" not in said
     assert importer.box.requests == []
+
+
+def test_a_worker_does_not_begin_with_a_broker_that_others_could_hear(stage: Stage) -> None:
+    """It ends at once, rather than waiting for that broker."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nbroker = "{PLAIN[0]}"\n{CONFIG}')
+    ended = subprocess.run(importer.command("worker"), capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert "allow_plain = true" in ended.stderr
+    assert "secret" not in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,30 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(crew: Crew) -> N
     everybody_is_in(importer, found)
 
 
+def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody(crew: Crew) -> None:
+    """What it cannot open says nothing of the page: no dead letter, and with the right keys the next run goes on."""
+    importer = crew.importer
+    found = clients(crew, 1, size=600)
+    importer.box.knobs.pushes_per_second = 8
+    (first,) = crew.hire_ready()
+    whole = importer.config.read_text()
+    importer.config.write_text(whole.replace('ometria_api_key = "', 'ometria_api_key = "another'))
+    (second,) = crew.hire_ready()  # stands by
+    importer.config.write_text(whole)
+    coordinator = crew.coordinator()
+    while len(pushes(importer, found["c0"])) < 2:
+        assert coordinator.poll() is None
+    first.leave()
+    out, err = coordinator.communicate(timeout=100)
+    assert coordinator.returncode == 2, err
+    assert "the Ometria key of client c0 is not the coordinator's" in json.loads(out.splitlines()[0])["error"]
+    assert importer("dlq", "list", "--json").lines == []
+    second.leave()
+    crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    everybody_is_in(importer, found)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [("[clients.c0]", "[clients.other]"), ("[retry]", '[ometria]\ncollection = "people"\n[retry]')],
