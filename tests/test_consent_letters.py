@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected, takes_one_push_more
 from passing import time_passes
-from test_engine import LATER, order, workplace
+from test_engine import LATER, order, sent, workplace
 
-from mcimport.engine.orders import encoded, order_of
 from mcimport.limits import Stop
 from mcimport.models import Window
 from mcimport.sandbox.audience import Person
@@ -452,9 +451,10 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
     rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
-    sent = order(importer, window=window, watched=watched, **rules)
+    message = order(importer, window=window, watched=watched, **rules)
     stop = Stop()
-    reply = workplace(importer, stop).carry_out(order_of(encoded(sent)))
+    place = workplace(importer, stop)
+    reply = place.carry_out(place.opened(sent(importer, message)))
     stop.at_once()
     assert reply.kind == "moved"
     assert is_announced(importer, early, never_sent, late) == [False, True, True]

@@ -295,7 +295,7 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
             errand_of(client, services),
             client.rules(importer.box.list_key, None),
             "acme",
-            Line(application(SecretStr("amqp://localhost")), 0, "m", "acme"),
+            Line(application(SecretStr("amqp://localhost")), 0, "m", client, print),
             Backlog([], 1),
             Tally(lambda _: None),
             LocalEngine(),

@@ -9,28 +9,40 @@ from typing import Literal
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource
+from mcimport.config.schema import is_loopback
 from mcimport.errors import ConfigError
 
 EngineKind = Literal["threads", "celery"]
 # In a password whatever has a meaning of its own in an address is percent-encoded: else libraries cut it there.
 _ADDRESS = re.compile(
-    r"amqps?://(?:(?:[^\s/@#?\[\]%]|%[0-9A-Fa-f]{2})+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-~]*)?"
+    r"(?P<scheme>amqps?)://(?:(?:[^\s/@#?\[\]%;]|%[0-9A-Fa-f]{2})+@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-:<-~]*)?"  # no ";": libraries read two there
 )
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`source`: where the broker's address comes from; it is read by those alone who need one."""
+    """`source`: where the broker's address comes from; it is read by those alone who need one.
+
+    `allow_plain`: other machines are spoken to in the open, too.
+    """
 
     kind: EngineKind
     source: KeySource
+    allow_plain: bool = False
 
     def broker(self) -> SecretStr:
-        """ConfigError, which does not repeat it, where there is none or it is no address."""
+        """ConfigError, which does not repeat it, where there is none, it is no address, or others could hear it."""
         secret = self.source.read()
-        if not _ADDRESS.fullmatch(secret.get_secret_value()):
+        parts = _ADDRESS.fullmatch(secret.get_secret_value())
+        if parts is None:
             raise ConfigError(
-                "[engine] broker: that is no address like amqp://user:password@host:5672/",
+                "[engine] broker: that is no address like amqps://user:password@host:5671/",
                 hint="In the password, whatever is no letter or digit is percent-encoded: # is %23, / is %2F.",
+            )
+        if parts["scheme"] == "amqp" and not is_loopback(parts["host"]) and not self.allow_plain:
+            raise ConfigError(
+                "[engine] broker: plain amqp:// shows the password and every order on the way to another machine",
+                hint="Begin it with amqps://; or set allow_plain = true in [engine], where nobody else hears it.",
             )
         return secret

@@ -102,7 +102,9 @@ def load(
         metrics_path=around.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
         healthcheck_source=_notice_source("", "healthcheck_url", file.notify, around),
         engine=EngineSettings(
-            file.engine.kind, KeySource("", "[engine] broker", file.engine.broker, around.folder, environ)
+            file.engine.kind,
+            KeySource("", "[engine] broker", file.engine.broker, around.folder, environ),
+            file.engine.allow_plain,
         ),
     )
 

@@ -70,7 +70,7 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     ip = _ip(host)
     return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
 
@@ -95,7 +95,7 @@ def check_not_overheard(url: str | None, *, allow_http: bool) -> None:
     Raises ValueError, in words that do not repeat the address.
     """
     parts = _ADDRESS.match(url or "")
-    if parts and parts["scheme"].lower() == "http" and not _is_loopback(parts["host"]) and not allow_http:
+    if parts and parts["scheme"].lower() == "http" and not is_loopback(parts["host"]) and not allow_http:
         raise ValueError(
             "must begin with https: plain http, which shows the key, is for localhost alone (allow_http = true if"
             " nobody else hears it)"
@@ -299,12 +299,16 @@ class StateFile(Table):
 
 
 class Engine(Table):
-    """Where windows are worked off. `broker` is a secret: the address holds a password."""
+    """Where windows are worked off. `broker` is a secret: the address holds a password.
+
+    `allow_plain`: it may be sent in the open, to another machine.
+    """
 
     kind: Annotated[Literal["threads", "celery"], Field(description='"threads" or "celery"')] = "threads"
     broker: Annotated[
         SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
     ] = SecretStr("env:MCIMPORT_BROKER")
+    allow_plain: Annotated[bool, Field(description="true or false")] = False
 
 
 class Reconcile(Table):

@@ -67,7 +67,8 @@ keep = "90d"              # how long the log of runs is kept
 
 [engine]                  # where windows are worked off: "threads" of this very process, or "celery" workers elsewhere
 kind = "threads"
-# broker = "env:MCIMPORT_BROKER"            # an amqp:// or amqps:// address: a secret
+# broker = "env:MCIMPORT_BROKER"            # an amqps:// address, or amqp:// on this machine: a secret
+# allow_plain = true      # amqp:// to another machine: everybody on the way can read the password and every order
 
 [reconcile]               # `mcimport reconcile` compares both sides
 most = "5%"               # more of a list changes consent with --force-mend only: a wrong list is likelier

@@ -58,6 +58,10 @@ class Backlog:
         """A worker has something of it, or may have."""
         return bool(self._flying)
 
+    def has(self, order_id: str) -> bool:
+        """It is under way, and was not answered yet."""
+        return order_id in self._flying
+
     # ---- out
 
     def begin(self, order_id: str) -> Window | None:

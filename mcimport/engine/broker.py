@@ -28,6 +28,7 @@ from mcimport.report.words import counted
 from mcimport.state import is_there, open_state
 
 TASK = "mcimport.page"
+UNOPENED = "mcimport-unopened"  # header of an order that comes back: which worker could not open it, and why
 SHARDS = 64
 HEARTBEAT = 10  # seconds; a peer that is silent for about twice as long is taken to be gone
 CONNECT_TIMEOUT = 5.0  # seconds

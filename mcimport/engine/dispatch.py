@@ -5,7 +5,6 @@ An outcome is recorded, and only then acknowledged to the broker.
 
 from __future__ import annotations
 
-import secrets
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from mcimport.engine.backlog import Backlog, Flight
 from mcimport.engine.errand import Errand
 from mcimport.engine.line import Heard, Line
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.orders import NOBODY, Order, OrderKind, Reply, sealed, settings_of
+from mcimport.engine.orders import NOBODY, Order, OrderKind, Reply, settings_of
 from mcimport.engine.tally import Tally
 from mcimport.engine.workplace import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.errors import (
@@ -79,12 +78,12 @@ class Dispatch:
         self._tally = tally
         self._here = here
         self._stop = errand.services.stop
-        self._nonce = secrets.token_hex(8)
-        self._seals = sealed(errand.client, self._nonce)
         self._settings = settings_of(errand.client, errand.list_key, leader)
         self._epoch = 0
         self._fence: _Fence | None = None
         self._is_clear = False  # the last fence stands
+        self._session = ""  # of the worker that said so
+        self._is_unfenced = False  # another worker has taken over, who did not
         self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
         self._looked_up = LookUps()
@@ -164,7 +163,7 @@ class Dispatch:
     def _put_fence(self, after: int = 0) -> None:
         """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
-        self._is_clear = False
+        self._is_clear = self._is_unfenced = False
         self._backlog.recall()
         order = self._order("fence", uuid.uuid4().hex, None)
         self._fence = _Fence(order.id)
@@ -209,7 +208,9 @@ class Dispatch:
     def _fill(self) -> None:
         if self._fence and self._fence.again and time.monotonic() > self._fence.again:
             self._put_fence()
-        if self._fence or time.monotonic() < self._not_before:
+        if self._is_unfenced and not self._fence and not self._backlog.is_under_way:
+            self._put_fence()
+        if self._fence or self._is_unfenced or time.monotonic() < self._not_before:
             return
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
@@ -261,9 +262,8 @@ class Dispatch:
             client=errand.client.name,
             list_key=errand.list_key,
             run_id=errand.run_id,
-            nonce=self._nonce,
-            seals=self._seals,
             settings=self._settings,
+            session=self._session if kind == "page" else "",
             is_suspect=window is not None and self._backlog.is_suspect(window),
             window=window,
             subscription_events=self._rules.subscription_events,
@@ -286,20 +286,27 @@ class Dispatch:
         heard = self._line.hear(seconds)
         if heard is None:
             return
-        if isinstance(heard.said, Order) or heard.said.worker != NOBODY:
+        if self._is_awaited(heard.said.id) and (isinstance(heard.said, Order) or heard.said.worker != NOBODY):
             self._heard = time.monotonic()
-        if heard.said.run_id == self._errand.run_id:  # of another run: nobody waits for it
-            self._take(heard.said)
+        if (heard.said.run_id, heard.said.memory) == (self._errand.run_id, self._errand.memory):
+            self._take(heard)  # of another run: nobody waits for it
         self._done(heard)
+
+    def _is_awaited(self, order_id: str) -> bool:
+        return self._is_fence(order_id) or self._backlog.has(order_id)
+
+    def _is_fence(self, order_id: str) -> bool:
+        return self._fence is not None and self._fence.order_id == order_id
 
     def _done(self, heard: Heard) -> None:
         if not isinstance(self._failure, StateError):  # else it is not on record: the next one is to hear it again
             heard.done()
 
-    def _take(self, said: Reply | Order) -> None:
+    def _take(self, heard: Heard) -> None:
+        said = heard.said
         if isinstance(said, Order):
-            self._take_dead(said)
-        elif self._fence is not None and said.id == self._fence.order_id:
+            self._take_dead(said, heard.unopened)
+        elif self._is_fence(said.id):
             self._take_fence(said)
         else:
             self._was_silent = self._was_silent and said.worker == NOBODY
@@ -315,7 +322,7 @@ class Dispatch:
 
     def _take_fence(self, said: Reply) -> None:
         if said.kind == "clear":
-            self._fence, self._is_clear = None, True
+            self._fence, self._is_clear, self._session = None, True, said.session
         elif said.kind in ("refused", "failed"):
             self._fail(said)
         elif said.kind == "outdated":
@@ -347,6 +354,11 @@ class Dispatch:
                 self._bury(window, f"{self._backlog.losses(window)} workers died while they had this page")
         elif said.kind == "late":
             self._backlog.late(window)
+        elif (
+            said.kind == "unfenced"
+        ):  # the others that are under way are answered first: one may be what its worker died of
+            self._backlog.again(window)
+            self._is_unfenced = True
         else:
             self._take_given_back(said, window)
 
@@ -359,13 +371,15 @@ class Dispatch:
         if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
             self._put_fence(said.epoch)
 
-    def _take_dead(self, order: Order) -> None:
-        if self._fence is not None and order.id == self._fence.order_id:
-            self._failure = self._failure or FatalError(
-                "a worker does not understand what it is sent",
-                hint="Another version of mcimport? Start workers and coordinator with the same.",
-            )
-        if (flight := self._backlog.land(order.id)) is not None:
+    def _take_dead(self, order: Order, unopened: str) -> None:
+        """`unopened`: see `Heard`. That says nothing of the page, and only a fence tells what the worker is."""
+        if self._is_fence(order.id):
+            self._failure = self._failure or _not_opened(unopened)
+        flight = self._backlog.land(order.id)
+        if flight is not None and unopened:
+            self._backlog.broken_off(flight.window)
+            self._put_fence()
+        elif flight is not None:
             self._bury(flight.window, "a worker rejected the page: a fault of mcimport's own")
 
     def _bury(self, window: Window, reason: str) -> None:
@@ -381,3 +395,14 @@ class Dispatch:
     def _fail(self, said: Reply) -> None:
         kind = ConfigError if said.kind == "refused" else FatalError
         self._failure = self._failure or kind(said.words, hint=said.hint)
+
+
+def _not_opened(unopened: str) -> McimportError:
+    if unopened:
+        return ConfigError(
+            unopened, hint="Give workers and coordinator the same configuration and keys, then start the workers anew."
+        )
+    return FatalError(
+        "a worker does not understand what it is sent",
+        hint="Another version of mcimport? Start workers and coordinator with the same.",
+    )

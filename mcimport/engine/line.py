@@ -7,37 +7,50 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from celery import Celery
 from kombu import Consumer
 
+from mcimport.config import Client
 from mcimport.engine import broker
-from mcimport.engine.orders import NOBODY, Order, Reply, encoded, order_of, reply_of
+from mcimport.engine.orders import NOBODY, Order, Reply
+from mcimport.engine.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
+from mcimport.report.words import shown
 
 AHEAD = 50  # messages that may lie here unread
+LONGEST_NAME = 100  # characters of a worker's name
 ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker has taken
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """`said`: a reply, or an order that was rejected. `done`: it is on record, and need not be said again."""
+    """`said`: a reply, or an order that was rejected. `done`: it is on record, and need not be said again.
+
+    `unopened`: who could not open that order, and why; empty where the broker says only that it was rejected.
+    """
 
     said: Reply | Order
     done: Callable[[], None]
+    unopened: str = ""
 
 
 class Line:
-    """Belongs to one thread. What is heard and not yet `done` is heard again after `open`."""
+    """Belongs to one thread. What is heard and not yet `done` is heard again after `open`.
 
-    def __init__(self, app: Celery, shard: int, memory: str, client: str) -> None:
+    What is not sealed with the client's keys is never heard: `warn` takes words for a person instead.
+    """
+
+    def __init__(self, app: Celery, shard: int, memory: str, client: Client, warn: Callable[[str], None]) -> None:
         self._app = app
-        self._key = broker.routing_key(shard, memory, client)
+        self._client = client
+        self._warn = warn
+        self._key = broker.routing_key(shard, memory, client.name)
         self._orders = broker.orders_queue(shard)
-        self._outcomes = broker.outcomes_queue(memory, client)
-        self._dead = broker.dead_queue(memory, client)
+        self._outcomes = broker.outcomes_queue(memory, client.name)
+        self._dead = broker.dead_queue(memory, client.name)
         self._heard: deque[Heard] = deque()
         self._connection: Any = None
         self.reply_to = self._outcomes.name
@@ -73,7 +86,7 @@ class Line:
         with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
-                args=(encoded(order).decode(),),
+                args=(seal(self._client, order).decode(),),
                 task_id=order.id,
                 producer=self._producer,
                 exchange=broker.ORDERS.name,
@@ -104,10 +117,17 @@ class Line:
             self._connection.heartbeat_check()
 
     def _hear(self, message: Any) -> None:
-        with suppress(msgspec.MsgspecError, ValueError, LookupError, TypeError):
-            self._heard.append(Heard(_said(message), lambda: _acknowledge(message)))
+        try:
+            said, unopened = _said(self._client, message)
+        except SealError:
+            name = self._client.name
+            self._warn(f"a message from the broker was dropped: it is not sealed with the keys of client {name}")
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
+            pass  # from another version, or not from us: what it was about stays pending
+        else:
+            self._heard.append(Heard(said, lambda: _acknowledge(message), unopened))
             return
-        message.ack()  # from another version, or not from us: what it was about stays pending
+        message.ack()
 
 
 def _acknowledge(message: Any) -> None:
@@ -115,17 +135,47 @@ def _acknowledge(message: Any) -> None:
         message.ack()
 
 
-def _said(message: Any) -> Reply | Order:
-    """An order that was rejected comes as Celery sent it: arguments, named arguments, and more.
+def _said(client: Client, message: Any) -> tuple[Reply | Order, str]:
+    """Beside an order of ours that was rejected: `Heard.unopened`.
 
-    One that nobody took in time comes by the same exchange, and is as good as given back.
+    It comes as Celery sent it: arguments, named arguments, and more. One that nobody took in time comes by the same
+    exchange, and is as good as given back.
     """
     headers = message.headers or {}
     if headers.get("task") != broker.TASK:
-        return reply_of(message.body)
-    order = order_of(json.loads(message.body)[0][0])
+        return _escaped(open_reply(client, sealed_of(message.body))), ""
+    order = open_order(client, sealed_of(json.loads(message.body)[0][0]))
     if headers.get("x-first-death-reason") != "expired":
-        return order
-    return Reply(
-        kind="returned", id=order.id, epoch=order.epoch, run_id=order.run_id, worker=NOBODY, window=order.window
+        return order, _unopened(client, headers.get(broker.UNOPENED))
+    given_back = Reply(
+        kind="returned",
+        id=order.id,
+        epoch=order.epoch,
+        memory=order.memory,
+        run_id=order.run_id,
+        worker=NOBODY,
+        window=order.window,
+    )
+    return given_back, ""
+
+
+def _unopened(client: Client, why: Any) -> str:
+    """Of what whoever returned it says, only a name and one of our own reasons are repeated."""
+    words = reason_words(str(why.get("reason")), client.name) if isinstance(why, dict) else ""
+    return f"worker {shown(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
+
+
+def _escaped(reply: Reply) -> Reply:
+    """Its texts as they can be shown: they may quote somebody who is neither the worker nor we."""
+    outcome = reply.outcome
+    if outcome is not None:
+        letters = tuple(replace(letter, reason=shown(letter.reason)) for letter in outcome.letters)
+        outcome = replace(outcome, letters=letters, warnings=tuple(map(shown, outcome.warnings)))
+    return msgspec.structs.replace(
+        reply,
+        words=shown(reply.words),
+        hint=shown(reply.hint),
+        worker=shown(reply.worker),
+        warnings=tuple(map(shown, reply.warnings)),
+        outcome=outcome,
     )

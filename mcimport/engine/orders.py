@@ -1,18 +1,16 @@
 """What coordinator and workers send each other: one page of a window, and what became of it.
 
-No key and nobody's data: ids, times, counts and our own words. A worker takes the keys from its own configuration; a
-seal, which only who has the same key can make, tells whether that is the same account's.
+No key and nobody's data: ids, times, counts and our own words. A worker takes the keys from its own configuration, and
+each message is sealed with them (see `seal`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 from typing import Literal
 
 import msgspec
-from pydantic import SecretStr
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
@@ -21,17 +19,10 @@ from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
 ReplyKind = Literal[
-    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "refused", "failed"
+    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "unfenced", "refused", "failed"
 ]
 
 NOBODY = ""  # the worker of a reply to an order that no worker took
-
-
-class Seals(msgspec.Struct, frozen=True):
-    """One a key."""
-
-    mailchimp: str
-    ometria: str
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +34,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         epoch: of one client, the later one counts.
         memory: the state file that it comes from.
         reply_to: the queue for the answer.
-        nonce, seals: see `sealed`. settings: see `settings_of`.
+        session: of the worker that answered the last fence; empty in a fence.
+        settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run; a window may know better.
         until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
@@ -63,9 +55,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     list_key: str
     run_id: int
-    nonce: str
-    seals: Seals
     settings: str
+    session: str = ""
     is_suspect: bool = False
     window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
@@ -90,9 +81,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             of it. "lost": it had been given to somebody who did not come back. "returned": not begun or not
             ended, and to be sent again: the worker leaves, or cannot begin it at present. "broken_off": it was under
             way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
-            "outdated": a later epoch is known, which `epoch` names. "refused": the worker cannot do it, see `words`.
-            "failed": nobody can, see `words`.
-        id: the order's.
+            "outdated": a later epoch is known, which `epoch` names. "unfenced": another worker answered the fence, so
+            this one cannot tell the order from an old one that is repeated. "refused": the worker cannot do it, see
+            `words`. "failed": nobody can, see `words`.
+        id, memory: the order's.
+        session: in "clear", a name that this worker process has chosen at random.
         costs: what the client's requests have cost there since the last reply.
         is_silenced: a subscription event was kept back.
     """
@@ -100,8 +93,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     kind: ReplyKind
     id: str
     epoch: int
+    memory: str
     run_id: int
     worker: str
+    session: str = ""
     window: Window | None = None
     outcome: Outcome | None = None
     costs: Costs = Costs()
@@ -129,18 +124,6 @@ def order_of(text: str | bytes) -> Order:
 def reply_of(text: str | bytes) -> Reply:
     """Raises msgspec.MsgspecError for what is none."""
     return _replies.decode(text)
-
-
-def sealed(client: Client, nonce: str) -> Seals:
-    """Made with the client's keys. Raises ConfigError where one of them is not there."""
-    return Seals(
-        mailchimp=_seal(client.mailchimp_key(), client, nonce), ometria=_seal(client.ometria_key(), client, nonce)
-    )
-
-
-def _seal(key: SecretStr, client: Client, nonce: str) -> str:
-    text = f"mcimport {client.name} {nonce}"
-    return hmac.new(key.get_secret_value().encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def settings_of(client: Client, list_key: str, leader: str) -> str:

@@ -59,7 +59,7 @@ class RemoteEngine:
         if not rest:
             return False
         leader = self._leader(errand.client)
-        line = Line(self._app, broker.shard_of(leader), errand.memory, errand.client.name)
+        line = Line(self._app, broker.shard_of(leader), errand.memory, errand.client, errand.warn)
         rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
         backlog = Backlog(rest, errand.client.mailchimp.connections)
         dispatch = Dispatch(errand, rules, leader, line, backlog, Tally(record), self._here)

@@ -73,6 +73,7 @@ class Room:
         self.used = 0.0
         self._desk: Desk | None = None
         self._sittings: set[Sitting] = set()
+        self._order_ids: set[str] = set()
 
     @property
     def is_busy(self) -> bool:
@@ -83,6 +84,13 @@ class Room:
         """Its connections are open, and nobody needs them at present."""
         return self._desk is not None and not self._sittings
 
+    def note(self, order_id: str) -> bool:
+        """Whether this order of the present epoch comes for the first time."""
+        with self.change:
+            is_new = order_id not in self._order_ids
+            self._order_ids.add(order_id)
+            return is_new
+
     def begin(self, epoch: int, check: Callable[[], None]) -> None:
         """Returns when nobody of an earlier one is at work any more.
 
@@ -91,6 +99,7 @@ class Room:
         with self.change:
             if epoch > self.epoch:
                 self.epoch = epoch
+                self._order_ids.clear()  # whatever is older is refused as such
                 self._close()
             while any(one.epoch < epoch for one in self._sittings) and self.epoch == epoch:
                 self.change.wait()

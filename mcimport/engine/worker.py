@@ -1,11 +1,13 @@
 """A Celery worker with threads: takes orders, has them carried out, and sends back what became of them.
 
-An order is acknowledged when its reply is with the broker. One that was delivered before, to a worker that did not come
-back, is not tried again here, for it may be what that worker died of: it is sent back as lost.
+An order is acknowledged when its reply is with the broker. One that was not sealed with our keys is dropped, and its
+coordinator finds it, with the reason, among its dead letters. One that was delivered before, to a worker that did not
+come back, is not tried again here, for it may be what that worker died of: it is sent back as lost.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -31,10 +33,12 @@ from pydantic import SecretStr
 from mcimport import limits
 from mcimport.config import Client
 from mcimport.engine import broker
-from mcimport.engine.orders import Order, Reply, encoded, order_of
+from mcimport.engine.orders import Order, Reply
+from mcimport.engine.seal import SealError, reason_words, sealed_of
 from mcimport.engine.workplace import Workplace
 from mcimport.errors import UnreachableError
 from mcimport.limits import Stop
+from mcimport.report.words import shown
 from mcimport.trace import Tell
 
 SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
@@ -43,11 +47,12 @@ STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterw
 LOOK_UP = 0.1  # seconds between two looks at whether the pages in hand have ended
 CONFIRMED_WITHIN = 30.0  # seconds, for one reply
 LAST_WORDS = 5.0  # seconds in which threads may end once everything is over; those that hang are left behind
+LONGEST_NAME = 64  # letters of a client's name that are told
 SPARE = 2  # orders that lie ready for each thread, counting the one in its hand
 QUIET = ("celery", "kombu", "amqp", "vine")  # libraries' loggers, told on through ours
 
 Log = Callable[[str, str], None]
-"""Takes a level, "info" or "warning", and a line."""
+"""Takes a level, "info", "warning" or "error", and a line."""
 
 
 def run_worker(
@@ -57,7 +62,7 @@ def run_worker(
 
     A broker that is away is waited for. Raises ConfigError where it does not let us in.
     """
-    name, stop = f"{socket.gethostname()}.{os.getpid()}", Stop()
+    name, stop, log = f"{socket.gethostname()}.{os.getpid()}", Stop(), _escaping(log)
     _listen_to_libraries(stop, log)
     app = broker.application(address)
     with suppress(UnreachableError), broker.in_words(), broker.connection(app) as line:
@@ -90,6 +95,11 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
+def _escaping(log: Log) -> Log:
+    """Names and errors may be somebody else's who can write to the broker."""
+    return lambda level, line: log(level, shown(line))
+
+
 def _noted_term(workplace: Workplace) -> Callable[..., None]:
     """Each order carries the term of the connection that it came over."""
 
@@ -103,20 +113,40 @@ def _register(app: Celery, workplace: Workplace, log: Log) -> None:
     replies = broker.connection(app)  # without heartbeats: nobody would send them between two replies
 
     def page(task: Any, text: str) -> None:
-        try:
-            order = order_of(text)
-        except msgspec.MsgspecError:
-            log("warning", "a message was rejected: it is no order of this version of mcimport")
-            raise Reject("no order", requeue=False) from None
-        _send(replies, order, _carried_out(workplace, order, task, lambda: _begin(replies, workplace, order), log))
+        order = _opened(replies, workplace, task, text, log)
+        if order is not None:
+            reply = _carried_out(workplace, order, task, lambda: _begin(replies, workplace, order), log)
+            if reply is not None:
+                _send(replies, order, workplace.sealed(order, reply))
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
 
 
-def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply:
+def _opened(replies: Any, workplace: Workplace, task: Any, text: str, log: Log) -> Order | None:
+    """None: it is dropped, and its coordinator can know. Raises Reject for what is no order at all."""
+    try:
+        sealed = sealed_of(text)
+        return workplace.opened(sealed)
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        log("error", "a message was rejected: it is no order of this version of mcimport")
+        raise Reject("no order", requeue=False) from None
+    except SealError as error:
+        words = reason_words(error.reason, sealed.client[:LONGEST_NAME])
+        log("error", f"an order was dropped: worker {workplace.name} {words}")
+        _return(replies, task, text, {"worker": workplace.name, "reason": error.reason})
+        return None
+
+
+def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
+    """None: it is dropped."""
     if _is_redelivered(task) and order.kind == "page":
         return workplace.lost(order)
+    if not workplace.has_fenced(order):
+        return workplace.reply(order, "unfenced")
+    if workplace.is_repeated(order):
+        log("error", f"an order was dropped: worker {workplace.name} had it for client {order.client} before")
+        return None
     try:
         reply = workplace.carry_out(order, task.request.term, begun)
     except Reject:
@@ -130,26 +160,43 @@ def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[
 
 
 def _begin(replies: Any, workplace: Workplace, order: Order) -> None:
-    _send(replies, order, workplace.reply(order, "begun"))
+    _send(replies, order, workplace.sealed(order, workplace.reply(order, "begun")))
 
 
 def _is_redelivered(task: Any) -> bool:
     return bool((task.request.delivery_info or {}).get("redelivered"))
 
 
-def _send(replies: Any, order: Order, reply: Reply) -> None:
+def _send(replies: Any, order: Order, reply: bytes) -> None:
+    """`reply`: sealed. Raises Reject, as `_publish`."""
+    _publish(replies, reply, routing_key=order.reply_to)
+
+
+def _return(replies: Any, task: Any, text: str, why: dict[str, str]) -> None:
+    """To the dead letters of whoever sent it, unopened, as the broker sends there what is rejected: with the reason."""
+    _publish(
+        replies,
+        json.dumps([[text], {}, {}]),
+        exchange=broker.DEAD,
+        declare=[broker.DEAD],
+        routing_key=task.request.delivery_info["routing_key"],
+        headers={"task": broker.TASK, broker.UNOPENED: why},
+    )
+
+
+def _publish(replies: Any, body: bytes | str, **options: Any) -> None:
     """Raises Reject, to be delivered anew, where the broker does not take it."""
     try:
         with producers[replies].acquire(block=True) as producer:
             producer.publish(
-                encoded(reply),
-                routing_key=order.reply_to,
+                body,
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=2,
                 confirm_timeout=CONFIRMED_WITHIN,
                 retry=True,
                 retry_policy=RETRIES,
+                **options,
             )
     except broker.BROKEN as error:
         raise Reject(type(error).__name__, requeue=True) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +14,9 @@ import msgspec
 from mcimport.accounts import Accounts
 from mcimport.config import Client
 from mcimport.engine.lease import Lease
-from mcimport.engine.orders import Order, Reply, ReplyKind, sealed, settings_of
+from mcimport.engine.orders import Order, Reply, ReplyKind, settings_of
 from mcimport.engine.room import Desk, OutdatedError, Room, Sitting
+from mcimport.engine.seal import Sealed, SealError, open_order, seal
 from mcimport.engine.shares import leaders
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.held import HeldLookups
@@ -41,15 +43,16 @@ class Workplace:
     """Safe to use from many threads.
 
     Args:
-        name: this worker's, as coordinators hear it.
         stop: ends everything.
 
     Attributes:
+        name: this worker's, as coordinators hear it.
         term_of_line: what orders of the present connection to the broker come with.
     """
 
     def __init__(self, name: str, clients: Mapping[str, Client], stop: Stop, tell: Tell | None = None) -> None:
-        self._name = name
+        self.name = name
+        self._session = secrets.token_hex(16)
         self._clients = clients
         self._stop = stop
         self._term = self.term_of_line = 0
@@ -75,11 +78,30 @@ class Workplace:
         self._received = received
         self.term_of_line = self._term
 
+    def opened(self, sealed: Sealed) -> Order:
+        """Raises SealError, and msgspec.MsgspecError for what is sealed well and no order of this version."""
+        client = self._clients.get(sealed.client)
+        if client is None:
+            raise SealError("no client")
+        return open_order(client, sealed)
+
+    def sealed(self, order: Order, reply: Reply) -> bytes:
+        """`reply` as it is sent; `order`: one that was opened here."""
+        return seal(self._clients[order.client], reply)
+
+    def has_fenced(self, order: Order) -> bool:
+        """Whether the fence before this page was answered here; else the page may be an old one that is repeated."""
+        return order.kind == "fence" or order.session == self._session
+
+    def is_repeated(self, order: Order) -> bool:
+        """Whether this very page was brought here before, and by somebody else than the broker: no id is sent twice."""
+        return order.kind == "page" and not self._room(self._clients[order.client]).note(order.id)
+
     def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
         """Never raises what `errors` knows: it is in the reply.
 
         Args:
-            order: of a page, or a fence.
+            order: of a page, or a fence; one that was opened here.
             term: of the connection over which the order came; None: the present one's.
             begun: is called before a suspect is begun, which is then the only one here.
         """
@@ -98,19 +120,12 @@ class Workplace:
 
     def lost(self, order: Order) -> Reply:
         """For an order that was given to a worker before who did not come back: it may have pushed until now."""
-        client = self._clients.get(order.client)
-        if client is not None:
-            with suppress(ConfigError):  # no key, no pushes
-                self._accounts.rest(client, TAKEN_OVER)
+        with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
+            self._accounts.rest(self._clients[order.client], TAKEN_OVER)
         return self.reply(order, "lost")
 
     def _carried_out(self, order: Order, term: int) -> Reply:
-        client = self._clients.get(order.client)
-        if client is None:
-            words = f"worker {self._name} has no client {order.client}"
-            return self.reply(
-                order, "refused", words=words, hint="Give workers and coordinator the same configuration."
-            )
+        client = self._clients[order.client]
         try:
             self._check_alike(client, order)
             return self._page(client, order, term) if order.kind == "page" else self._fence(client, order, term)
@@ -119,7 +134,7 @@ class Workplace:
         except (InterruptedRunError, _BrokenOffError):
             return self._not_ended(order)
         except ConfigError as error:
-            return self.reply(order, "refused", words=f"worker {self._name}: {error}", hint=error.hint)
+            return self.reply(order, "refused", words=f"worker {self.name}: {error}", hint=error.hint)
         except ServiceError as error:
             return self.reply(order, "failed", words=str(error), hint=error.hint, status=error.status)
 
@@ -157,8 +172,9 @@ class Workplace:
             kind=kind,
             id=order.id,
             epoch=order.epoch if epoch is None else epoch,
+            memory=order.memory,
             run_id=order.run_id,
-            worker=self._name,
+            worker=self.name,
             window=order.window,
             words=words,
             hint=hint,
@@ -168,17 +184,12 @@ class Workplace:
     # ---- one order
 
     def _check_alike(self, client: Client, order: Order) -> None:
-        """Another key leads to another account, and other settings make another contact, or more of them a second."""
-        ours = sealed(client, order.nonce)
-        for side, seal, theirs in (
-            ("Mailchimp", ours.mailchimp, order.seals.mailchimp),
-            ("Ometria", ours.ometria, order.seals.ometria),
-        ):
-            if seal != theirs:
-                raise ConfigError(
-                    f"the {side} key of client {client.name} is not the coordinator's",
-                    hint="A renewed key? Start the workers anew, once they have it, too.",
-                )
+        """A list that is not in our file is not ours to move; other settings make another contact, or more a second."""
+        if not client.any_list and order.list_key.lower() not in map(str.lower, client.lists):
+            raise ConfigError(
+                f"client {client.name} has no list {order.list_key}",
+                hint="Give workers and coordinator the same configuration.",
+            )
         if settings_of(client, order.list_key, self._leaders.get(client.name, "")) != order.settings:
             raise ConfigError(
                 f"the settings of client {client.name} are not the coordinator's",
@@ -187,7 +198,7 @@ class Workplace:
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:
         self._room(client).begin(order.epoch, self._in_term(term))
-        return self.reply(order, "clear")
+        return msgspec.structs.replace(self.reply(order, "clear"), session=self._session)
 
     def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without

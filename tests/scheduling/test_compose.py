@@ -167,6 +167,16 @@ def test_every_secret_is_somebodys() -> None:
     assert service("worker")["secrets"] == service("scheduler")["secrets"]
 
 
+def is_taken(address: str, folder: Path) -> bool:
+    """By the settings of the example, wherever its secret lies."""
+    found = folder / "broker-url"
+    found.write_text(address, encoding="utf-8")
+    settings = (FOLDER / "mcimport.toml").read_text(encoding="utf-8").replace("/run/secrets/broker-url", str(found))
+    (folder / "tried.toml").write_text(settings, encoding="utf-8")
+    known = load(config=folder / "tried.toml", environ={"MCIMPORT_DB": str(folder / "state.db")}, cwd=folder)
+    return known.engine.broker().get_secret_value() == address.rstrip("\n")
+
+
 def header() -> str:
     """The commands that its header has somebody type, the first time."""
     first, *_ = re.split(r"^#\n(?!#   )", TEXT.partition("#\n")[2], maxsplit=1, flags=re.MULTILINE)
@@ -191,6 +201,7 @@ def test_the_header_makes_every_secret(tmp_path: Path) -> None:
     user, password = re.findall(r"^default_(?:user|pass) = (\S+)$", conf, re.MULTILINE)
     address = (tmp_path / "secrets" / "broker-url").read_text(encoding="utf-8")
     assert address == f"amqp://{user}:{password}@{service('rabbitmq')['hostname']}:5672/\n"
+    assert is_taken(address, tmp_path)
     said = (tmp_path / "said").read_text(encoding="utf-8").splitlines()
     (reader,) = re.findall(r"^USER (\S+)$", CRONTAB.with_name("Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     handed = [line for line in said if line.startswith("sudo chown ")]
