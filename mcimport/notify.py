@@ -1,32 +1,27 @@
-"""Who is told how it went: a health check of every call, a webhook of trouble and of its end.
+"""Who is told how it went: a health check of every call, a webhook of each kind of trouble and of its end.
 
 Nobody is held up by it, and nothing fails for it: what cannot be told is one line, and tried again with the next call.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from mcimport.config import Client, NoticeSource
-from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, StateError
+from mcimport.config import Client, NoticeSource, Settings
+from mcimport.errors import ConfigError, McimportError
 from mcimport.limits import Stop
 from mcimport.posting import Mail
 from mcimport.records import ListResult
-from mcimport.report.comparison import verdict
-from mcimport.report.summary import in_words
-from mcimport.report.words import counted
-from mcimport.state import State, letters, lists, open_state, troubles
-from mcimport.times import iso
+from mcimport.trouble import of_result
+from mcimport.webhook import Webhook
 
 TRIES = 2
 AT_ONCE = 8
@@ -53,14 +48,13 @@ class Notifier:
     """Tells of one call. Safe to use from the threads of several clients.
 
     Args:
-        whole: the health check of the whole call, if there is one.
         stop: once it was asked for, nothing is waited for.
     """
 
-    def __init__(self, db_path: Path, whole: NoticeSource | None, stop: Stop) -> None:
-        self._db_path = db_path
-        self._whole = whole
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings = settings
         self._stop = stop
+        self._webhook = Webhook(settings, self._post_document)
         self._mail = Mail()
         self._told: list[Future[None]] = []
         self._lines: list[str] = []
@@ -68,7 +62,7 @@ class Notifier:
         self._lock = Lock()
         self._failures = 0
         self._begun: dict[str, Future[None]] = {}
-        self._begin("", whole)
+        self._begin("", settings.healthcheck_source)
 
     def begun(self, client: Client) -> None:
         """The client's lists are about to be worked on."""
@@ -78,12 +72,14 @@ class Notifier:
         """The client is through with this call."""
         self._end(client.name, client.healthcheck_source, results)
         if client.webhook_source is not None and results:
-            source = client.webhook_source
-            self._submit(lambda: self._tell_of_troubles(source, results))
+            self._submit(partial(self._webhook.tell_of_results, client.webhook_source, results))
 
     def close(self, results: Sequence[ListResult]) -> list[str]:
         """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines."""
-        self._end("", self._whole, results)
+        self._end("", self._settings.healthcheck_source, results)
+        for client in self._settings.clients.values():
+            if client.webhook_source is not None:
+                self._submit(partial(self._tell_of_ages, client.webhook_source, client, results, list(self._told)))
         while not self._stop.asked.is_set() and wait(self._told, LOOK_UP).not_done:
             pass
         lines = list(self._lines)
@@ -117,36 +113,14 @@ class Notifier:
 
     # ---- webhooks
 
-    def _tell_of_troubles(self, source: NoticeSource, results: Sequence[ListResult]) -> None:
-        """Once when it begins and once when it is over; what could not be told is news with the next call, too.
+    def _tell_of_ages(
+        self, source: NoticeSource, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]
+    ) -> None:
+        wait(before)  # what came of the lists is told first; it was begun first, too, so somebody is at it
+        self._webhook.tell_of_ages(source, client, results)
 
-        Where the state file cannot say what was told before, trouble is told again with every call.
-        """
-        untold = deque(results)
-        try:
-            with open_state(self._db_path) as state:
-                while untold:
-                    self._tell_of_one(state, source, untold)
-        except StateError:
-            for result in filter(_is_trouble, untold):
-                self._post_event(source, "failure", result, int(time.time()))
-
-    def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
-        result = untold[0]
-        known = troubles.since(state, result.client, result.list_key)
-        event = _event(state, result, has_trouble=known is not None)
-        untold.popleft()
-        if event is None:
-            return
-        now = int(time.time())
-        self._post_event(source, event, result, known or now)
-        if event == "failure":
-            troubles.begin(state, result.client, result.list_key, now)
-        else:
-            troubles.end(state, result.client, result.list_key)
-
-    def _post_event(self, source: NoticeSource, event: str, result: ListResult, since: int) -> None:
-        self._post(source, source.read().get_secret_value(), json=_document(event, result, since))
+    def _post_document(self, source: NoticeSource, document: dict[str, Any]) -> None:
+        self._post(source, source.read().get_secret_value(), json=document)
 
     # ---- telling
 
@@ -196,68 +170,11 @@ class Notifier:
 
 def _verdict(results: Sequence[ListResult]) -> _Verdict:
     """Bad as soon as one list is; good only when every one was really done."""
-    bad = [result for result in results if _is_trouble(result)]
+    bad = [result for result in results if of_result(result)]
     text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
     is_whole = all(result.status == "completed" for result in results)
     return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:LONGEST_TEXT])
 
 
-def _is_trouble(result: ListResult) -> bool:
-    """Not when another process is at it, nor when somebody stopped it: the next call goes on."""
-    failed = result.error is not None and not isinstance(result.error, BusyError | InterruptedRunError)
-    return failed or result.dead_letters > 0 or _is_apart(result)
-
-
-def _is_apart(result: ListResult) -> bool:
-    """Both sides were compared, and differ."""
-    return result.comparison is not None and result.comparison.left > 0
-
-
-def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None:
-    if _is_trouble(result):
-        return None if has_trouble else "failure"
-    if not has_trouble or result.error is not None or not result.runs:
-        return None
-    list_id = result.runs[-1].list_id
-    is_apart = lists.reconciled(lists.by_id(state, list_id)).get("left", 0) > 0
-    return None if is_apart or letters.count_open(state, list_id) else "recovery"
-
-
 def _reason(result: ListResult) -> str:
-    if result.error is not None:
-        return str(result.error)
-    if result.dead_letters:
-        return in_words(result)
-    if _is_apart(result) and (found := result.comparison):
-        kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-        unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
-        refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
-        return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
-    return result.status
-
-
-def _next(result: ListResult) -> str:
-    if result.error is not None:
-        return result.error.hint or "`mcimport status` and `mcimport check` tell more."
-    if _is_apart(result) and (found := result.comparison):
-        command = f"mcimport reconcile {result.list_key}"
-        if found.not_taken.count:
-            return f"`{command} --mend` tries again, and shows Ometria's latest errors."
-        return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
-    return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again." if result.dead_letters else ""
-
-
-def _document(event: str, result: ListResult, since: int) -> dict[str, Any]:
-    return {
-        "event": event,
-        "client": result.client,
-        "list_key": result.list_key,
-        "run_id": result.runs[-1].id if result.runs else None,
-        "status": result.status,
-        "reason": _reason(result),
-        "next": _next(result),
-        "dead_letters": result.dead_letters,
-        "dead_letter_members": result.affected.known_members,
-        "since": iso(since),
-        "at": iso(int(time.time())),
-    }
+    return "; ".join(one.words for one in of_result(result)) or result.status

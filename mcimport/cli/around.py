@@ -50,7 +50,7 @@ def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
         return None
     from mcimport.notify import Notifier  # noqa: PLC0415 - see above
 
-    return Notifier(settings.db_path, settings.healthcheck_source, stop)
+    return Notifier(settings, stop)
 
 
 def _prune(settings: Settings) -> None:
