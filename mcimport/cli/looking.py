@@ -14,7 +14,7 @@ from typing import Any
 
 from mcimport.cli.context import say
 from mcimport.config import Client, Settings
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, McimportError
 from mcimport.moved_lists import note, place_of
 from mcimport.records import ListRow, Run
 from mcimport.report import tables
@@ -39,8 +39,14 @@ def remembered(settings: Settings) -> Iterator[State | None]:
 
 
 def as_it_is(settings: Settings, state: State, run: Run) -> Run:
-    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes."""
-    if run.status != "running" or holder(settings.db_path, run.client) is not None:
+    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes.
+
+    Where the lock cannot be looked at, nothing contradicts the note.
+    """
+    try:
+        if run.status != "running" or holder(settings.db_path, run.client) is not None:
+            return run
+    except McimportError:
         return run
     latest = runs.run(state, run.id)  # it may have ended just now
     return replace(latest, status="interrupted") if latest.status == "running" else latest
