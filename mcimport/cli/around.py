@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -31,16 +31,16 @@ class Around:
     def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
-        if settings.metrics_path is not None and not dry_run and find_spec("prometheus_client") is None:
-            raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+        self._write_metrics = None if dry_run else _metrics_writer(settings)
         self.watch = None if dry_run else _notifier(settings, stop)
 
     def after(self, results: Sequence[ListResult]) -> None:
         if self.watch is not None:
             for line in self.watch.close(results):
                 say(f"mcimport: {line}")
+        if self._write_metrics is not None:
+            self._write_metrics()
         if not self._is_dry:
-            _write_metrics(self._settings)
             _prune(self._settings)
 
 
@@ -58,12 +58,18 @@ def _prune(settings: Settings) -> None:
         retention.prune(state, settings.keep)
 
 
-def _write_metrics(settings: Settings) -> None:
-    if settings.metrics_path is None:
-        return
-    from mcimport import metrics  # noqa: PLC0415 - an extra
+def _metrics_writer(settings: Settings) -> Callable[[], None] | None:
+    path = settings.metrics_path
+    if path is None:
+        return None
+    if find_spec("prometheus_client") is None:
+        raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+    from mcimport import metrics  # noqa: PLC0415 - see above
 
-    try:
-        metrics.write(settings, settings.metrics_path)
-    except StateError as error:
-        complain(error)
+    def write() -> None:
+        try:
+            metrics.write(settings, path)
+        except StateError as error:
+            complain(error)
+
+    return write
