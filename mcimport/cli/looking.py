@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mcimport.cli.context import say
+from mcimport.cli.context import say, while_read
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.moved_lists import note, place_of
@@ -86,14 +86,16 @@ def moved_away(client: Client, list_key: str, state: State) -> str:
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
     """A line each, on standard output; nothing but ASCII, so that no encoding stands in the way."""
-    for document in documents:
-        sys.stdout.write(json.dumps(document) + "\n")
+    with while_read():
+        for document in documents:
+            sys.stdout.write(json.dumps(document) + "\n")
 
 
 def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
     """On standard output; nothing at all where there is no row. `prose`: the head of the column that may wrap."""
     if rows:
-        tables.show(sys.stdout, heads, rows, prose=prose)
+        with while_read():
+            tables.show(sys.stdout, heads, rows, prose=prose)
 
 
 def write_facts(facts: Iterable[tuple[str, str]]) -> None:
