@@ -18,6 +18,7 @@ import httpx
 from mcimport.config import Client, NoticeSource, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.limits import Stop
+from mcimport.machine import submit
 from mcimport.posting import Mail
 from mcimport.records import ListResult
 from mcimport.trouble import of_result
@@ -86,7 +87,7 @@ class Notifier:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._stop.asked.is_set():
             self._mail.cut()
-            wait([one for one in self._told if not one.cancelled()], LEAVE_WITHIN)
+            wait([one for one in self._told if not one.cancel()], LEAVE_WITHIN)
         return lines
 
     # ---- health checks
@@ -136,7 +137,7 @@ class Notifier:
             except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
                 self._failed(f"a notification failed ({type(error).__name__})")
 
-        future = self._pool.submit(told)
+        future = submit(self._pool, told)
         self._told.append(future)
         return future
 

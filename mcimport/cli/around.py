@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mcimport.cli.context import complain, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.limits import Stop
+from mcimport.machine import as_ours
 from mcimport.records import ListResult
 from mcimport.state import open_state, retention
 
@@ -31,17 +33,26 @@ class Around:
     def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
-        self._write_metrics = None if dry_run else _metrics_writer(settings)
+        self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
         self.watch = None if dry_run else _notifier(settings, stop)
 
     def after(self, results: Sequence[ListResult]) -> None:
+        steps: tuple[Callable[[], None], ...] = (partial(self._close, results), self._write_metrics, self._prune)
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lists are done
+                complain(as_ours(error))
+
+    def _close(self, results: Sequence[ListResult]) -> None:
         if self.watch is not None:
             for line in self.watch.close(results):
                 say(f"mcimport: {line}")
-        if self._write_metrics is not None:
-            self._write_metrics()
+
+    def _prune(self) -> None:
         if not self._is_dry:
-            _prune(self._settings)
+            with suppress(StateError), open_state(self._settings.db_path) as state:
+                retention.prune(state, self._settings.keep)
 
 
 def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
@@ -53,23 +64,12 @@ def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
     return Notifier(settings, stop)
 
 
-def _prune(settings: Settings) -> None:
-    with suppress(StateError), open_state(settings.db_path) as state:
-        retention.prune(state, settings.keep)
-
-
-def _metrics_writer(settings: Settings) -> Callable[[], None] | None:
+def _metrics_writer(settings: Settings) -> Callable[[], None]:
     path = settings.metrics_path
     if path is None:
-        return None
+        return lambda: None
     if find_spec("prometheus_client") is None:
         raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
     from mcimport import metrics  # noqa: PLC0415 - see above
 
-    def write() -> None:
-        try:
-            metrics.write(settings, path)
-        except StateError as error:
-            complain(error)
-
-    return write
+    return partial(metrics.write, settings, path)
