@@ -78,9 +78,8 @@ class Notifier:
     def close(self, results: Sequence[ListResult]) -> list[str]:
         """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines."""
         self._end("", self._settings.healthcheck_source, results)
-        for client in self._settings.clients.values():
-            if client.webhook_source is not None:
-                self._submit(partial(self._tell_of_ages, client.webhook_source, client, results, list(self._told)))
+        for client in self._to_tell_of_ages():
+            self._submit(partial(self._tell_of_ages, client, results, list(self._told)))
         while not self._stop.asked.is_set() and wait(self._told, LOOK_UP).not_done:
             pass
         lines = list(self._lines)
@@ -114,11 +113,17 @@ class Notifier:
 
     # ---- webhooks
 
-    def _tell_of_ages(
-        self, source: NoticeSource, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]
-    ) -> None:
+    def _to_tell_of_ages(self) -> list[Client]:
+        try:
+            return self._webhook.to_tell_of_ages()
+        except Exception as error:  # noqa: BLE001 - as in `_submit`
+            self._failed(_in_words(error))
+            return []
+
+    def _tell_of_ages(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
         wait(before)  # what came of the lists is told first; it was begun first, too, so somebody is at it
-        self._webhook.tell_of_ages(source, client, results)
+        if client.webhook_source is not None:
+            self._webhook.tell_of_ages(client.webhook_source, client, results)
 
     def _post_document(self, source: NoticeSource, document: dict[str, Any]) -> None:
         self._post(source, source.read().get_secret_value(), json=document)
@@ -135,7 +140,7 @@ class Notifier:
             except McimportError as error:
                 self._failed(str(error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
-                self._failed(f"a notification failed ({type(error).__name__})")
+                self._failed(_in_words(error))
 
         future = submit(self._pool, told)
         self._told.append(future)
@@ -167,6 +172,10 @@ class Notifier:
                 return
             words = f"answered {status}"
         raise NoticeError(f"{source.name} {words}: it was not told")
+
+
+def _in_words(error: Exception) -> str:
+    return f"a notification failed ({type(error).__name__})"
 
 
 def _verdict(results: Sequence[ListResult]) -> _Verdict:

@@ -9,7 +9,7 @@ from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.moved_lists import place_of
 from mcimport.records import ListRow
-from mcimport.state import State, destinations, lists, runs
+from mcimport.state import State, destinations, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,8 @@ class Age:
     is_overdue: bool
 
 
-def ages(settings: Settings, state: State, client: Client, now: int) -> Iterator[Age]:
-    """Of each list of a client; of one that takes any list, of those that are remembered."""
-    known = [row for row in lists.overview(state) if row.client == client.name]
+def ages(settings: Settings, state: State, client: Client, known: Sequence[ListRow], now: int) -> Iterator[Age]:
+    """Of each list of a client, of whose lists `known` is remembered; of one that takes any list, of these."""
     for key in client.lists or sorted({row.list_key for row in known}):
         rows = [row for row in known if row.list_key == key]
         here = _here(state, client, key, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -41,11 +41,26 @@ class Webhook:
                 for one in trouble.of_result(result):
                     self._post(source, _document("failure", result, one, int(time.time()), []))
 
+    def to_tell_of_ages(self) -> list[Client]:
+        """The clients of whose lists one has become overdue, or is so no longer: few, of perhaps thousands."""
+        now, found = int(time.time()), []
+        with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
+            told = troubles.lists_with(state, "overdue")
+            known = defaultdict(list)
+            for row in lists.overview(state):
+                known[row.client].append(row)
+            for client in self._settings.clients.values():
+                ages = overdue.ages(self._settings, state, client, known[client.name], now)
+                if client.webhook_source and any(_is_news(client, age, told) for age in ages):
+                    found.append(client)
+        return found
+
     def tell_of_ages(self, source: NoticeSource, client: Client, results: Sequence[ListResult]) -> None:
         """Which lists of the client are overdue, whichever of them this call was about."""
         done = {result.list_key: result for result in results if result.client == client.name}
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
-            for age in overdue.ages(self._settings, state, client, int(time.time())):
+            known = lists.of_client(state, client.name)
+            for age in overdue.ages(self._settings, state, client, known, int(time.time())):
                 result = done.get(age.list_key)
                 found = trouble.of_age(age, client, result)
                 over = Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())
@@ -76,6 +91,10 @@ class Webhook:
                 since = told.since if told else one.since or int(time.time())
                 self._post(source, _document("failure", result, one, since, lasting))
                 troubles.begin(state, *place, one.kind, one.reasons, since)
+
+
+def _is_news(client: Client, age: overdue.Age, told: Container[tuple[str, str]]) -> bool:
+    return age.is_overdue != ((client.name, age.list_key) in told)
 
 
 def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:

@@ -36,6 +36,11 @@ def told(state: State, client: str, list_key: str) -> dict[str, Told]:
     return found
 
 
+def lists_with(state: State, kind: str) -> set[tuple[str, str]]:
+    """Client and list of each trouble of a kind that lasts."""
+    return {(client, key) for client, key in state.rows("SELECT client, list_key FROM troubles WHERE kind = ?", [kind])}
+
+
 def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable[str], moment: int) -> None:
     """It was told for these reasons; one that lasts already is told for these, too."""
     with state.transaction():
