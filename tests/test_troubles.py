@@ -134,7 +134,7 @@ def test_a_list_that_another_process_keeps_for_hours_is_told_as_overdue(stage: S
     with hold(importer.db, "acme"):
         for _ in range(5):
             time_passes(HOUR)
-            assert importer.in_a_process("sync").code == 0
+            assert importer("sync").code == 0
     assert heard(ear) == [("failure", "overdue")]
     (told,) = ear.documents
     assert "another process is at work on this client (process " in told["reason"]
