@@ -11,15 +11,15 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us: what is said there goes nowhere
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
-    if sys.argv[1:] == ["--version"]:
-        from mcimport.version import __version__  # noqa: PLC0415 - each command loads what it needs when it needs it
-
-        sys.stdout.write(f"mcimport {__version__}\n")
-        return
-    from mcimport.cli.app import main as run_command_line  # noqa: PLC0415 - as above
-
     try:
-        run_command_line()
+        if sys.argv[1:] == ["--version"]:
+            from mcimport.version import __version__  # noqa: PLC0415 - each command loads what it needs when needed
+
+            sys.stdout.write(f"mcimport {__version__}\n")
+        else:
+            from mcimport.cli.app import main as run_command_line  # noqa: PLC0415 - as above
+
+            run_command_line()
     finally:
         _let_go_of_what_cannot_be_written()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from mcimport.config import Client, data_centre
+from mcimport.convert import load_libraries
 from mcimport.costs import Meter
 from mcimport.errors import ConfigError
 from mcimport.http import Wire
@@ -80,7 +81,8 @@ class Accounts:
 
     @contextmanager
     def open(self, client: Client) -> Iterator[Services]:
-        """Raises ConfigError when a key is unset or cannot be one; no request is made."""
+        """For a run. Raises ConfigError when a key is unset or cannot be one, MachineError; no request is made."""
+        load_libraries()
         with self._following() as stop:
             meter, trace = Meter(), Trace(client.name, self._tell)
             mailchimp = self._mailchimp(client, stop, meter, trace)

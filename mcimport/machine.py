@@ -9,10 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 from mcimport.errors import MachineError, McimportError, UnforeseenError
+
+T = TypeVar("T")
 
 FILES_A_CLIENT = 30  # descriptors that one client holds at most: ten connections a service, the state file, locks
 FILES_OF_OURS = 32  # of the process itself
@@ -72,6 +78,28 @@ def affordable(jobs: int) -> int:
         if soft != resource.RLIM_INFINITY:
             return max(1, min(jobs, (soft - FILES_OF_OURS) // FILES_A_CLIENT))
     return jobs
+
+
+def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
+    """In a thread of the pool or, where this machine gives no more threads, here and now.
+
+    A pool that gets no thread keeps the work all the same, and may come to it after all: it is done once.
+    """
+    future, taken = Future[T](), Lock()
+
+    def once() -> None:
+        if not taken.acquire(blocking=False) or not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    try:
+        pool.submit(once)
+    except RuntimeError:
+        once()
+    return future
 
 
 def _place(error: Exception) -> str:

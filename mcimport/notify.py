@@ -1,33 +1,28 @@
-"""Who is told how it went: a health check of every call, a webhook of trouble and of its end.
+"""Who is told how it went: a health check of every call, a webhook of each kind of trouble and of its end.
 
 Nobody is held up by it, and nothing fails for it: what cannot be told is one line, and tried again with the next call.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from mcimport.config import Client, NoticeSource
-from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError, StateError
+from mcimport.config import Client, NoticeSource, Settings
+from mcimport.errors import ConfigError, McimportError
 from mcimport.limits import Stop
+from mcimport.machine import submit
 from mcimport.posting import Mail
 from mcimport.records import ListResult
-from mcimport.report.comparison import verdict
-from mcimport.report.spot_check import accusation, names_all
-from mcimport.report.summary import in_words
-from mcimport.report.words import counted
-from mcimport.state import State, letters, lists, open_state, spot_checks, troubles
-from mcimport.times import iso
+from mcimport.trouble import of_result
+from mcimport.webhook import Webhook
 
 TRIES = 2
 AT_ONCE = 8
@@ -54,14 +49,13 @@ class Notifier:
     """Tells of one call. Safe to use from the threads of several clients.
 
     Args:
-        whole: the health check of the whole call, if there is one.
         stop: once it was asked for, nothing is waited for.
     """
 
-    def __init__(self, db_path: Path, whole: NoticeSource | None, stop: Stop) -> None:
-        self._db_path = db_path
-        self._whole = whole
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings = settings
         self._stop = stop
+        self._webhook = Webhook(settings, self._post_document)
         self._mail = Mail()
         self._told: list[Future[None]] = []
         self._lines: list[str] = []
@@ -69,7 +63,7 @@ class Notifier:
         self._lock = Lock()
         self._failures = 0
         self._begun: dict[str, Future[None]] = {}
-        self._begin("", whole)
+        self._begin("", settings.healthcheck_source)
 
     def begun(self, client: Client) -> None:
         """The client's lists are about to be worked on."""
@@ -79,19 +73,20 @@ class Notifier:
         """The client is through with this call."""
         self._end(client.name, client.healthcheck_source, results)
         if client.webhook_source is not None and results:
-            source = client.webhook_source
-            self._submit(lambda: self._tell_of_troubles(source, results))
+            self._submit(partial(self._webhook.tell_of_results, client.webhook_source, results))
 
     def close(self, results: Sequence[ListResult]) -> list[str]:
         """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines."""
-        self._end("", self._whole, results)
+        self._end("", self._settings.healthcheck_source, results)
+        for client in self._to_tell_of_ages():
+            self._submit(partial(self._tell_of_ages, client, results, list(self._told)))
         while not self._stop.asked.is_set() and wait(self._told, LOOK_UP).not_done:
             pass
         lines = list(self._lines)
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._stop.asked.is_set():
             self._mail.cut()
-            wait([one for one in self._told if not one.cancelled()], LEAVE_WITHIN)
+            wait([one for one in self._told if not one.cancel()], LEAVE_WITHIN)
         return lines
 
     # ---- health checks
@@ -118,36 +113,20 @@ class Notifier:
 
     # ---- webhooks
 
-    def _tell_of_troubles(self, source: NoticeSource, results: Sequence[ListResult]) -> None:
-        """Once when it begins and once when it is over; what could not be told is news with the next call, too.
-
-        Where the state file cannot say what was told before, trouble is told again with every call.
-        """
-        untold = deque(results)
+    def _to_tell_of_ages(self) -> list[Client]:
         try:
-            with open_state(self._db_path) as state:
-                while untold:
-                    self._tell_of_one(state, source, untold)
-        except StateError:
-            for result in filter(_is_news, untold):
-                self._post_event(source, "failure", result, int(time.time()))
+            return self._webhook.to_tell_of_ages()
+        except Exception as error:  # noqa: BLE001 - as in `_submit`
+            self._failed(_in_words(error))
+            return []
 
-    def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
-        result = untold[0]
-        known = troubles.since(state, result.client, result.list_key)
-        event = _event(state, result, has_trouble=known is not None)
-        untold.popleft()
-        if event is None:
-            return
-        now = int(time.time())
-        self._post_event(source, event, result, known or now)
-        if event == "failure":
-            troubles.begin(state, result.client, result.list_key, now)
-        else:
-            troubles.end(state, result.client, result.list_key)
+    def _tell_of_ages(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
+        wait(before)  # what came of the lists is told first; it was begun first, too, so somebody is at it
+        if client.webhook_source is not None:
+            self._webhook.tell_of_ages(client.webhook_source, client, results)
 
-    def _post_event(self, source: NoticeSource, event: str, result: ListResult, since: int) -> None:
-        self._post(source, source.read().get_secret_value(), json=_document(event, result, since))
+    def _post_document(self, source: NoticeSource, document: dict[str, Any]) -> None:
+        self._post(source, source.read().get_secret_value(), json=document)
 
     # ---- telling
 
@@ -161,9 +140,9 @@ class Notifier:
             except McimportError as error:
                 self._failed(str(error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
-                self._failed(f"a notification failed ({type(error).__name__})")
+                self._failed(_in_words(error))
 
-        future = self._pool.submit(told)
+        future = submit(self._pool, told)
         self._told.append(future)
         return future
 
@@ -195,84 +174,20 @@ class Notifier:
         raise NoticeError(f"{source.name} {words}: it was not told")
 
 
+def _in_words(error: Exception) -> str:
+    return f"a notification failed ({type(error).__name__})"
+
+
 def _verdict(results: Sequence[ListResult]) -> _Verdict:
-    """Bad as soon as one list is; good only when every one was really done."""
-    bad = [result for result in results if _is_trouble(result)]
+    """Bad as soon as one list is; good only when every one was really done.
+
+    That Ometria does not hold what it once accepted is no fault of this call.
+    """
+    bad = [result for result in results if any(one.kind != "spot_check" for one in of_result(result))]
     text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
     is_whole = all(result.status == "completed" for result in results)
     return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:LONGEST_TEXT])
 
 
-def _is_trouble(result: ListResult) -> bool:
-    """Not when another process is at it, nor when somebody stopped it: the next call goes on."""
-    failed = result.error is not None and not isinstance(result.error, BusyError | InterruptedRunError)
-    return failed or result.dead_letters > 0 or _is_apart(result)
-
-
-def _is_apart(result: ListResult) -> bool:
-    """Both sides were compared, and differ."""
-    return result.comparison is not None and result.comparison.left > 0
-
-
-def _is_news(result: ListResult) -> bool:
-    """For a webhook; contacts that Ometria dropped are no fault of the call, which a health check is about."""
-    return _is_trouble(result) or _has_missing(result)
-
-
-def _has_missing(result: ListResult) -> bool:
-    """A spot check found that Ometria does not hold what it accepted."""
-    return result.spot_check is not None and bool(result.spot_check.missing)
-
-
-def _event(state: State, result: ListResult, *, has_trouble: bool) -> str | None:
-    if _is_news(result):
-        return None if has_trouble else "failure"
-    if not has_trouble or result.error is not None or not result.runs:
-        return None
-    row = lists.by_id(state, result.runs[-1].list_id)
-    is_apart = lists.reconciled(row).get("left", 0) > 0 or spot_checks.missing(row) is not None
-    return None if is_apart or letters.count_open(state, row.id) else "recovery"
-
-
 def _reason(result: ListResult) -> str:
-    if result.error is not None:
-        return str(result.error)
-    if result.dead_letters:
-        return in_words(result)
-    if _is_apart(result) and (found := result.comparison):
-        kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-        unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
-        refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
-        return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
-    if _has_missing(result) and result.spot_check:
-        return accusation(result.spot_check, int(time.time()))
-    return result.status
-
-
-def _next(result: ListResult) -> str:
-    if result.error is not None:
-        return result.error.hint or "`mcimport status` and `mcimport check` tell more."
-    if _is_apart(result) and (found := result.comparison):
-        command = f"mcimport reconcile {result.list_key}"
-        if found.not_taken.count:
-            return f"`{command} --mend` tries again, and shows Ometria's latest errors."
-        return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
-    if result.dead_letters:
-        return "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
-    return f"{names_all(result.list_key)}." if _has_missing(result) else ""
-
-
-def _document(event: str, result: ListResult, since: int) -> dict[str, Any]:
-    return {
-        "event": event,
-        "client": result.client,
-        "list_key": result.list_key,
-        "run_id": result.runs[-1].id if result.runs else None,
-        "status": result.status,
-        "reason": _reason(result),
-        "next": _next(result),
-        "dead_letters": result.dead_letters,
-        "dead_letter_members": result.affected.known_members,
-        "since": iso(since),
-        "at": iso(int(time.time())),
-    }
+    return "; ".join(one.words for one in of_result(result)) or result.status

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from mcimport import first_sync
@@ -15,7 +16,7 @@ from mcimport.config import Client
 from mcimport.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, ServiceError
 from mcimport.held_now import HeldNow
-from mcimport.machine import as_ours
+from mcimport.machine import as_ours, submit
 from mcimport.mend import Mend
 from mcimport.records import Comparison, Difference, ListResult
 from mcimport.sides import Sides
@@ -142,7 +143,7 @@ def reconcile_all(pairs: Iterable[tuple[Client, str]], wish: Wish, house: House,
     if wish.agree is not None or len(clients) == 1:  # who is asked answers one question at a time
         return [result for client, keys in clients for result in _reconcile_client(client, keys, wish, house)]
     with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
-        futures = [pool.submit(_reconcile_client, client, keys, wish, house) for client, keys in clients]
+        futures = [submit(pool, partial(_reconcile_client, client, keys, wish, house)) for client, keys in clients]
         return [result for future in as_completed(futures) for result in future.result()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -196,6 +197,7 @@ class Affected:
         members: as far as it is known; a member with several letters counts once.
         unknown: letters of which it is not known.
         list_members: how many the list had; None where that is not known, or where there are several lists.
+        reasons: why, each once, the most frequent first.
     """
 
     letters: int = 0
@@ -204,6 +206,7 @@ class Affected:
     precision: Precision = "exactly"
     unknown: int = 0
     list_members: int | None = None
+    reasons: tuple[str, ...] = ()
 
     @property
     def is_many(self) -> bool:
@@ -229,6 +232,7 @@ def affected(some: Iterable[Letter]) -> Affected:
         precision="about" if "about" in precise else "at least" if "at least" in precise else "exactly",
         unknown=len(spans) - len(known),
         list_members=next(iter(sizes.values())) if len(sizes) == 1 else None,
+        reasons=tuple(reason for reason, _ in Counter(letter.reason for letter in found).most_common()),
     )
 
 

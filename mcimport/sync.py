@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, groupby
 
 from mcimport import contacts_held, few, first_sync, windows
@@ -24,7 +25,7 @@ from mcimport.errors import (
     ServiceDownError,
     UnknownListError,
 )
-from mcimport.machine import as_ours
+from mcimport.machine import as_ours, submit
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.planning import cut, first_page
 from mcimport.records import ListResult, Run
@@ -295,7 +296,7 @@ def sync_all(pairs: Iterable[tuple[Client, str]], wish: Wish, house: House, jobs
     if len(clients) == 1:
         return sync_client(*clients[0], wish, house)
     with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
-        futures = [pool.submit(sync_client, client, keys, wish, house) for client, keys in clients]
+        futures = [submit(pool, partial(sync_client, client, keys, wish, house)) for client, keys in clients]
         return [result for future in as_completed(futures) for result in future.result()]
 
 

@@ -654,10 +654,22 @@ def test_a_shell_completes_commands_and_options(stage: Stage, shell: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "command", [("dlq", "list"), ("dlq", "list", "--json"), ("runs", "list", "--json")], ids=" ".join
+    "command",
+    [
+        ("runs", "list"),
+        ("runs", "list", "--json"),
+        ("runs", "show", "1"),
+        ("dlq", "list"),
+        ("dlq", "list", "--json"),
+        ("check", "--offline"),
+        ("--version",),
+        ("--help",),
+        ("sync", "--help"),
+    ],
+    ids=" ".join,
 )
 def test_a_reader_that_has_seen_enough_is_no_failure(stage: Stage, command: tuple[str, ...]) -> None:
-    """`| head -1` under pipefail: 0, as for a sync."""
+    """`| head -1` under pipefail: 0, as for a sync, also when it left before the first word."""
     importer = stage(size=5)
     for number in range(3):
         importer.box.audience().add(email_address=f"bad{number}@@example.com")
@@ -669,3 +681,20 @@ def test_a_reader_that_has_seen_enough_is_no_failure(stage: Stage, command: tupl
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("command", "code"), [("status --json", 3), ("check --offline --json", 1)])
+def test_a_reader_that_has_left_does_not_hide_what_is_wrong(stage: Stage, command: str, code: int) -> None:
+    """However much there still was to be written: the exit code is not that of the first lines."""
+    importer = stage()
+    several(importer, [f"client-{number}" for number in range(40)], size=1)
+    importer.box.audience("0000000000").add(email_address="bad@@example.com")
+    assert importer("sync", "--quiet").code == 3
+    lock = importer.db.with_name("state.db.client-39.lock")
+    lock.unlink()
+    lock.mkdir()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(importer.command(*command.split()), stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (code, b"")

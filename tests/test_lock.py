@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
+from conftest import Importer, Stage
 
 from mcimport.errors import BusyError, McimportError, StateError
-from mcimport.state import hold
+from mcimport.state import hold, open_state
 
 HOLDER = """
 import sys, time
@@ -105,6 +109,93 @@ def test_the_lock_file_stands_beside_the_state_file_for_its_owner_alone(tmp_path
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
         assert stat.S_IMODE(db.parent.stat().st_mode) == 0o700
     assert not db.exists()
+
+
+# ---- locks that cannot be had
+
+
+UNPRIVILEGED = """
+import contextlib, os, sys
+from mcimport.cli import app
+config, rehearsal, db = sys.argv[1:]
+
+def run(db, *command):
+    sys.argv = ["mcimport", "--config", config, "--db", db, *command]
+    try:
+        app.main()
+    except SystemExit as left:
+        return left.code
+
+COMMANDS = (["check", "--offline"], ["status"], ["sync"])
+with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    for command in COMMANDS:
+        run(rehearsal, *command)  # loads what is loaded late: whoever has no rights may not be able to read it later
+if os.getuid() == 0:
+    os.setuid(65534)
+for command in COMMANDS:
+    print("exit", run(db, *command), flush=True)
+"""
+
+
+def by_another_user(importer: Importer, db: Path) -> str:
+    """What `check`, `status` and `sync` say to somebody to whom the state file belongs, but nothing beside it."""
+    config = db.with_name("mcimport.toml")
+    config.write_bytes(importer.config.read_bytes())
+    command = [sys.executable, "-c", UNPRIVILEGED, str(config), str(importer.folder / "rehearsal.db"), str(db)]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
+
+
+def test_locks_that_another_user_left_are_named_by_check_and_sync(stage: Stage) -> None:
+    """Root tried it once: both say who has to be made the owner, and of nobody that they are at work on the client."""
+    importer = stage(size=10)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        db = Path(folder) / "state.db"
+        assert importer("--db", str(db), "sync").code == 0
+        lock = db.with_name("state.db.acme.lock")
+        if os.getuid() == 0:
+            os.chown(db, 65534, 65534)
+        else:  # nobody else is to be had: a file that its owner may not open has to do
+            lock.chmod(0)
+        said = by_another_user(importer, db)
+    mend = f"`chown nobody {lock}` as root" if os.getuid() == 0 else f"`chmod 600 {lock}`"
+    assert [line for line in said.splitlines() if line.startswith("exit")] == ["exit 1", "exit 0", "exit 1"]
+    assert f"acme: lock: the lock {lock} " in said
+    assert said.count(mend) == 2
+    assert "another process" not in said
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_an_error_in_words(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of `check`, too: a mere file in place of a lock would outlive whoever made it."""
+    importer = stage(size=10)
+    importer("sync")
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    ended = importer("sync")
+    assert (ended.code, f"gives no locks: {os.strerror(number)}" in ended.err) == (1, True)
+    assert "--db" in ended.err
+    checked = importer("check", "--offline")
+    assert (checked.code, f"gives no locks: {os.strerror(number)}" in checked.out) == (1, True)
+    assert sorted(path.name for path in importer.folder.iterdir() if path.name.startswith(".")) == []
+
+
+def test_status_takes_no_run_for_interrupted_whose_lock_it_cannot_look_at(stage: Stage) -> None:
+    """Another user's process may be at work on it."""
+    importer = stage(size=10)
+    importer("sync")
+    with open_state(importer.db) as state, state.transaction():
+        state.write("UPDATE runs SET status = 'running', finished_at = NULL")
+    assert importer("status", "--json").line["last_run_status"] == "interrupted"
+    lock = importer.db.with_name("state.db.acme.lock")
+    lock.unlink()
+    lock.mkdir()
+    assert importer("status", "--json").line["last_run_status"] == "running"
 
 
 def test_a_lock_that_cannot_be_made_is_an_error_of_the_state_file(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mcimport.checkup.finding import Finding, bad
 from mcimport.config import Settings
 from mcimport.errors import StateError
 from mcimport.report.words import counted
-from mcimport.state import examine
+from mcimport.state import check_folder, examine
 
 ADDRESSES: Mapping[str, str] = {
     "MCIMPORT_MAILCHIMP_URL": "replaces Mailchimp's address for every client",
@@ -67,26 +66,15 @@ def state_file(path: Path) -> Finding:
 
 def _examined(path: Path) -> Finding:
     examine(path)
-    if not _takes_files(path.parent):  # the lock of a client is a file beside it
-        return Finding("", "state file", "bad", f"no file can be made in {path.parent}", "Check its owner and mode.")
+    check_folder(path.parent)  # the lock of a client is a file beside it
     size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
     return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
 
 
 def _room_for(path: Path) -> Finding:
     folder = next(one for one in path.parents if one.exists())
-    if folder.is_dir() and _takes_files(folder):
-        return Finding("", "state file", "good", f"{path} will be made by the first sync")
-    return Finding("", "state file", "bad", f"{path} cannot be made: no file can be made in {folder}", ANOTHER)
-
-
-def _takes_files(folder: Path) -> bool:
-    """Tried, with a file that has no name: rights on paper are not all that counts."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    check_folder(folder)
+    return Finding("", "state file", "good", f"{path} will be made by the first sync")
 
 
 def _size(size: int) -> str:

@@ -128,9 +128,7 @@ def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Findi
     name, answers = place.client.name, _answers(place, doors)
     for service in ("Mailchimp", "Ometria"):
         yield _key(place, service, answers.get(service))
-    busy = holder(db_path, name)
-    if busy is not None:
-        yield Finding(name, "lock", "note", f"another process is at work on this client{busy}")
+    yield from _lock(db_path, name)
     if place.elsewhere is not None:
         words = "workers may have pages of it in their hands, from a run over the broker that was cut off"
         hint = f"`mcimport sync --engine celery` waits for them. By {iso(place.elsewhere)} none can be left."
@@ -139,6 +137,17 @@ def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Findi
     if place.is_new and answers.get("Ometria", Answered()).others:
         words = "Ometria holds contacts in another collection whose name says Mailchimp"
         yield Finding(name, "first sync", "note", words, ANOTHER_AT_WORK)
+
+
+def _lock(db_path: Path, client: str) -> Iterator[Finding]:
+    """It is taken for a moment where it is there; where it is not, the state file's folder was tried."""
+    try:
+        busy = holder(db_path, client)
+    except McimportError as error:
+        yield bad(client, "lock", error)
+        return
+    if busy is not None:
+        yield Finding(client, "lock", "note", f"another process is at work on this client{busy}")
 
 
 def _key(place: _Place, service: str, answer: Answered | None) -> Finding:

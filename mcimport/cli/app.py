@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +26,10 @@ from mcimport.cli import (
     ui,
     worker,
 )
-from mcimport.cli.context import LogFormat, Options, complain, speak
+from mcimport.cli.context import LogFormat, Options, complain, speak, while_read
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
+from mcimport.machine import as_ours
 from mcimport.version import __version__
 
 app = typer.Typer(
@@ -47,12 +47,9 @@ def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*arguments: object, **options: object) -> None:
         code = None
-        try:
+        with while_read():
             code = command(*arguments, **options)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read standard output (`head`, say) has seen enough. What is still to be written goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(code or OK)
 
     return run
@@ -100,12 +97,24 @@ def before(
 
 def main() -> None:
     """Runs the command and exits; errors become one line or two and an exit code, never a traceback."""
+    output = sys.stdout
     try:
         app()
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        # It was put in another's place because its reader has left (of `--help`, say), and the code speaks of that.
+        sys.stdout = output
+        with while_read():
+            sys.stdout.flush()
+        sys.exit(OK)
     except McimportError as error:
         complain(error)
         sys.exit(of_error(error))
     except OSError as error:
         # Standard output on a full disk, say; what was done is recorded all the same.
         complain(McimportError(f"the output cannot be written: {error.strerror}"))
+        sys.exit(FAILED)
+    except Exception as error:  # noqa: BLE001 - whatever it is, no traceback reaches a user
+        complain(as_ours(error))
         sys.exit(FAILED)

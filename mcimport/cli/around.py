@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mcimport.cli.context import complain, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.limits import Stop
+from mcimport.machine import as_ours
 from mcimport.records import ListResult
 from mcimport.state import open_state, retention
 
@@ -31,17 +33,26 @@ class Around:
     def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
-        if settings.metrics_path is not None and not dry_run and find_spec("prometheus_client") is None:
-            raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+        self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
         self.watch = None if dry_run else _notifier(settings, stop)
 
     def after(self, results: Sequence[ListResult]) -> None:
+        steps: tuple[Callable[[], None], ...] = (partial(self._close, results), self._write_metrics, self._prune)
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lists are done
+                complain(as_ours(error))
+
+    def _close(self, results: Sequence[ListResult]) -> None:
         if self.watch is not None:
             for line in self.watch.close(results):
                 say(f"mcimport: {line}")
+
+    def _prune(self) -> None:
         if not self._is_dry:
-            _write_metrics(self._settings)
-            _prune(self._settings)
+            with suppress(StateError), open_state(self._settings.db_path) as state:
+                retention.prune(state, self._settings.keep)
 
 
 def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
@@ -50,20 +61,15 @@ def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
         return None
     from mcimport.notify import Notifier  # noqa: PLC0415 - see above
 
-    return Notifier(settings.db_path, settings.healthcheck_source, stop)
+    return Notifier(settings, stop)
 
 
-def _prune(settings: Settings) -> None:
-    with suppress(StateError), open_state(settings.db_path) as state:
-        retention.prune(state, settings.keep)
+def _metrics_writer(settings: Settings) -> Callable[[], None]:
+    path = settings.metrics_path
+    if path is None:
+        return lambda: None
+    if find_spec("prometheus_client") is None:
+        raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+    from mcimport import metrics  # noqa: PLC0415 - see above
 
-
-def _write_metrics(settings: Settings) -> None:
-    if settings.metrics_path is None:
-        return
-    from mcimport import metrics  # noqa: PLC0415 - an extra
-
-    try:
-        metrics.write(settings, settings.metrics_path)
-    except StateError as error:
-        complain(error)
+    return partial(metrics.write, settings, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcimport.cli.context import CLIENTS, settings
+from mcimport.cli.context import CLIENTS, settings, while_read
 from mcimport.cli.exits import FAILED, OK
 
 if TYPE_CHECKING:  # loads the HTTP client
@@ -36,11 +36,12 @@ def check(
     clients = known.chosen(client or [])
     for finding in checkup.look(known, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
-        if json:
-            looking.write_json([_document(finding)])
-        else:
-            _tell(finding, signs[finding.verdict])
-        sys.stdout.flush()  # each as it is known
+        with while_read():
+            if json:
+                looking.write_json([_document(finding)])
+            else:
+                _tell(finding, signs[finding.verdict])
+            sys.stdout.flush()  # each as it is known
     if not json:
         typer.echo(_verdict(bad, any_list=any(one.any_list for one in clients), offline=offline))
     return FAILED if bad else OK

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -92,6 +94,15 @@ def say(text: str) -> None:
         return
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)  # noqa: T201 - this is the place where the program speaks
+
+
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """Ends quietly when whoever reads standard output (`head`, say) has left; from then on it goes nowhere."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def complain(error: McimportError) -> None:

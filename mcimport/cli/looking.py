@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mcimport.cli.context import say
+from mcimport.cli.context import say, while_read
 from mcimport.config import Client, Settings
-from mcimport.errors import ConfigError
+from mcimport.errors import ConfigError, McimportError
 from mcimport.moved_lists import note, place_of
 from mcimport.records import ListRow, Run
 from mcimport.report import tables
@@ -39,8 +39,14 @@ def remembered(settings: Settings) -> Iterator[State | None]:
 
 
 def as_it_is(settings: Settings, state: State, run: Run) -> Run:
-    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes."""
-    if run.status != "running" or holder(settings.db_path, run.client) is not None:
+    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes.
+
+    Where the lock cannot be looked at, nothing contradicts the note.
+    """
+    try:
+        if run.status != "running" or holder(settings.db_path, run.client) is not None:
+            return run
+    except McimportError:
         return run
     latest = runs.run(state, run.id)  # it may have ended just now
     return replace(latest, status="interrupted") if latest.status == "running" else latest
@@ -80,14 +86,16 @@ def moved_away(client: Client, list_key: str, state: State) -> str:
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
     """A line each, on standard output; nothing but ASCII, so that no encoding stands in the way."""
-    for document in documents:
-        sys.stdout.write(json.dumps(document) + "\n")
+    with while_read():
+        for document in documents:
+            sys.stdout.write(json.dumps(document) + "\n")
 
 
 def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
     """On standard output; nothing at all where there is no row. `prose`: the head of the column that may wrap."""
     if rows:
-        tables.show(sys.stdout, heads, rows, prose=prose)
+        with while_read():
+            tables.show(sys.stdout, heads, rows, prose=prose)
 
 
 def write_facts(facts: Iterable[tuple[str, str]]) -> None:

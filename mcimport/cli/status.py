@@ -73,7 +73,8 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
     if state is None:
         yield from (Standing(client.name, key) for client, key in configured)
         return
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import looking  # noqa: PLC0415 - as above
     from mcimport.state import lists  # noqa: PLC0415 - as above
 
     here = (looking.HERE, looking.UNKNOWN)  # can be replayed, or nobody can say that it cannot
@@ -83,9 +84,8 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
             note = looking.moved_away(client, key, state)
-            points = [one.sync_point for one in rest if (one.client, one.list_key) == (client.name, key)]
-            # A sync refuses a list that has moved, hour by hour: somebody has to say what that means.
-            latest = max((point for point in points if point is not None), default=_known_since(known, state, now))
+            moved = [one for one in rest if (one.client, one.list_key) == (client.name, key)]
+            latest = overdue.waiting_since(known, state, moved, now)
             yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
         yield from (_standing(known, state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
@@ -95,22 +95,15 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
         yield _standing(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
 
 
-def _known_since(known: Settings, state: State, now: int) -> int:
-    """Since when a list may have been configured without ever being run: the settings or the log are no older."""
-    from mcimport.state import runs  # noqa: PLC0415 - other commands start without SQLite
-
-    written = known.config_path.stat().st_mtime if known.config_path and known.config_path.exists() else 0
-    return max(runs.first_began(state) or now, int(written))
-
-
-def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: int | None, now: int) -> Standing:
-    """`overdue`: seconds; None for a list that is not to be synced any more."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+def _standing(known: Settings, state: State, row: ListRow, note: str, at_most: int | None, now: int) -> Standing:
+    """`at_most`: seconds after which the list is overdue; None for one that is not to be synced any more."""
+    from mcimport import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import looking  # noqa: PLC0415 - as above
     from mcimport.state import letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
     latest = tuple(looking.as_it_is(known, state, run) for run in noted)
-    since = row.sync_point if row.sync_point is not None else runs.first_began(state, row.id) or now
+    since = overdue.begun(state, row, now)
     return Standing(
         client=row.client,
         list_key=row.list_key,
@@ -120,8 +113,8 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, overdue: i
         open_letters=letters.count_open(state, row.id),
         discarded=affected(letters.lost(state, row.id)),
         note=note,
-        is_overdue=overdue is not None and now - since > overdue,
-        is_well_known=overdue is not None,
+        is_overdue=at_most is not None and now - since > at_most,
+        is_well_known=at_most is not None,
         reconciled_at=row.reconciled_at,
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,

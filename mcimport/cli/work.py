@@ -103,7 +103,7 @@ def _run(
             results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
         around.after(results)
-    signalled = exits.SIGTERM if caught == [signal.SIGTERM] else exits.CTRL_C
+    signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.now.is_set():
         _leave_at_once(code)
@@ -164,17 +164,19 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
     """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came.
 
     A handler runs in the middle of whatever the main thread does, perhaps with a lock in its hand: so it takes none
-    itself, but leaves the work to a thread.
+    itself, but leaves the work to a thread. Where this machine gives none, the process ends as if it was killed.
     """
     caught: list[int] = []
     is_over = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
-        if caught:
-            threading.Thread(target=stop.at_once, daemon=True).start()
-        else:
-            caught.append(number)
-            threading.Thread(target=stop.ask, daemon=True).start()
+        leave = stop.at_once if caught else stop.ask
+        caught.append(number)
+        try:
+            threading.Thread(target=leave, daemon=True).start()
+        except RuntimeError:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def watch() -> None:
         """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
@@ -185,7 +187,8 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
             accounts.give_up()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    threading.Thread(target=watch, name="leaving", daemon=True).start()
+    with suppress(RuntimeError):  # no thread is to be had: whoever is asked to leave takes as long as it takes
+        threading.Thread(target=watch, name="leaving", daemon=True).start()
     try:
         yield caught
     finally:

@@ -57,7 +57,7 @@ wait = 5                  # seconds
 overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older
 # healthcheck_url = "env:HEALTHCHECK_URL"   # told of start, success and failure, as healthchecks.io takes it
 # allow_http = true       # as above, for these two addresses
-# webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when a list fails, and when it works again
+# webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when trouble with a list begins, and when it ends
 
 [metrics]
 # textfile = "/var/lib/node_exporter/textfile/mcimport.prom"   # for Prometheus' node_exporter

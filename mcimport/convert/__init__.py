@@ -16,6 +16,7 @@ from mcimport.convert.contact import (
 )
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
+from mcimport.convert.libraries import load_libraries
 from mcimport.convert.permissions import (
     given_names,
     has_permissions,
@@ -48,6 +49,7 @@ __all__ = [
     "is_contact_id",
     "iso",
     "lacks_tags",
+    "load_libraries",
     "make_converter",
     "mapping_problems",
     "member_id",

@@ -16,10 +16,14 @@ _LONGEST_NAME = 100  # characters as typed; the longest of a country's has 59
 _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
 
 
+def load() -> None:
+    """The library and its table."""
+    _table()
+
+
 @cache
 def _table() -> Mapping[str, str]:
-    # Here, because reading its data takes 30 ms, which `--help` and an idle sync need not pay.
-    import pycountry  # noqa: PLC0415 - see above
+    import pycountry  # noqa: PLC0415 - takes 10 ms, which a command that converts nobody need not pay
 
     return {
         clean(name).casefold(): country.alpha_2

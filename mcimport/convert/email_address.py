@@ -42,9 +42,13 @@ def usable(address: str) -> bool:
     return len(address) <= _LONGEST and (_is_plain(address) is not None or _judged(address))
 
 
+def load() -> None:
+    """The judge, and its tables for domains in other scripts, which it would load by itself when one is met."""
+    _judged("é@é.example")
+
+
 def _judged(address: str) -> bool:
-    # Here, because it pulls in a resolver, and most runs meet no address that needs it.
-    import email_validator  # noqa: PLC0415 - see above
+    import email_validator  # noqa: PLC0415 - takes 30 ms, which a command that converts nobody need not pay
 
     try:
         email_validator.validate_email(address, check_deliverability=False, test_environment=True)

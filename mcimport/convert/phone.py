@@ -41,10 +41,16 @@ def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | Non
     return _parsed(typed, country, is_held and is_whole) if is_whole or country else None
 
 
+def load() -> None:
+    """The library with what it knows of each country, which it would load by itself when a number is met."""
+    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts nobody need not pay
+
+    phonenumbers.PhoneMetadata.load_all()
+
+
 @lru_cache(maxsize=4096)
 def _parsed(typed: str, country: str | None, is_possible_enough: bool) -> str | None:  # noqa: FBT001 - a cache's key
-    # Here, because it takes 20 ms and some megabytes, for nothing on a list without phone numbers.
-    import phonenumbers  # noqa: PLC0415 - see above
+    import phonenumbers  # noqa: PLC0415 - as above
 
     try:
         number = phonenumbers.parse(typed, country)

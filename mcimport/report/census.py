@@ -8,6 +8,7 @@ from typing import TextIO
 from mcimport.records import ListResult
 from mcimport.report.permissions import told
 from mcimport.report.summary import Totals, title, totals
+from mcimport.report.tables import show
 from mcimport.report.words import counted
 
 HEADS = (
@@ -21,8 +22,6 @@ def census(results: Sequence[ListResult], stream: TextIO) -> None:
 
     Nothing where nobody was read.
     """
-    from mcimport.report.tables import show  # noqa: PLC0415 - loads rich, which a plain line does without
-
     counted_ones = [result for result in results if totals(result).read]
     if not counted_ones:
         return

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from mcimport.records import ListResult
 from mcimport.report.summary import totals, verdict
+from mcimport.report.tables import show
 from mcimport.report.words import counted, duration
 
 _WORST_FIRST = (
@@ -27,8 +28,6 @@ _MOST_ROWS = 20  # beyond it, lists of which there is nothing to say but one wor
 
 def overview(results: Sequence[ListResult], stream: TextIO) -> None:
     """Writes the table, and a line that adds it up."""
-    from mcimport.report.tables import show  # noqa: PLC0415 - loads rich, which a single plain line does without
-
     pushed = "contacts made" if any(result.dry_run for result in results) else "contacts pushed"
     show(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
     stream.write(f"{total(results)}\n")

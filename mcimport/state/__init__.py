@@ -6,5 +6,6 @@ UTC, so that a person can read them with any SQLite browser; here they are whole
 
 from mcimport.state.file import State, dry_copy, examine, is_there, open_state
 from mcimport.state.lock import hold, holder, is_ours
+from mcimport.state.locking import check_folder
 
-__all__ = ["State", "dry_copy", "examine", "hold", "holder", "is_ours", "is_there", "open_state"]
+__all__ = ["State", "check_folder", "dry_copy", "examine", "hold", "holder", "is_ours", "is_there", "open_state"]

@@ -129,8 +129,13 @@ def under_another_name(state: State, place: Place) -> ListRow | None:
 
 
 def rename(state: State, list_id: int, client: str) -> None:
-    """What is remembered of this list goes on under the client's new name, its runs and dead letters, too."""
+    """What is remembered of this list goes on under the new name of its client: runs, dead letters, troubles."""
     with state.transaction():
+        state.write(
+            "UPDATE OR IGNORE troubles SET client = ?"
+            " WHERE (client, list_key) = (SELECT client, list_key FROM lists WHERE id = ?)",
+            [client, list_id],
+        )
         state.write("UPDATE lists SET client = ? WHERE id = ?", [client, list_id])
         state.write("UPDATE runs SET client = ? WHERE list_id = ?", [client, list_id])
         state.write("UPDATE dead_letters SET client = ? WHERE list_id = ?", [client, list_id])

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mcimport.errors import StateError
+from mcimport.state.locking import cannot_lock, lock_on
 
 # A file with all migrations up to this one is opened without loading what migrates it, which takes a tenth of a start.
-NEWEST = "m012_remember_what_to_spot_check"
+NEWEST = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
 LOOK_TIMEOUT = 3.0  # the same, where a person waits
 
@@ -139,7 +140,7 @@ def dry_copy(path: Path) -> State:
 
 
 def examine(path: Path) -> None:
-    """Raises StateError unless the file is one of ours, is sound and can be written. It is left as it is.
+    """Raises StateError unless the file is one of ours, is sound, can be written and locked. It is left as it is.
 
     Written to in earnest, and taken back: for a file that is read-only, SQLite begins a transaction all the same.
     """
@@ -150,6 +151,9 @@ def examine(path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE examined (at)")
         connection.execute("ROLLBACK")
+    if _beside(path).exists():
+        with _migrating(path, LOOK_TIMEOUT):
+            pass
 
 
 def is_there(path: Path) -> bool:
@@ -180,17 +184,32 @@ def _create(path: Path) -> None:
         with _migrating(path):
             if not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    except Timeout:
-        raise StateError(f"the state file {path} is being made by another process for too long") from None
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
         ) from None
 
 
-def _migrating(path: Path) -> FileLock:
-    # Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything.
-    return FileLock(path.with_name(f"{path.name}.migrating"), timeout=BUSY_TIMEOUT, mode=0o600)
+@contextmanager
+def _migrating(path: Path, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
+    """Of several openers at once, one makes the file or brings it up to date. Raises StateError."""
+    beside = _beside(path)
+    lock = lock_on(beside, patience)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StateError(f"the state file {path} is being made, or brought up to date, for too long") from None
+    except OSError as error:
+        raise cannot_lock(beside, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _beside(path: Path) -> Path:
+    """Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything."""
+    return path.with_name(f"{path.name}.migrating")
 
 
 def _let_shrink(connection: sqlite3.Connection) -> None:
@@ -204,7 +223,7 @@ def _let_shrink(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True) -> None:
-    """Brings the tables up to date; of several openers at once, one does it and the others wait."""
+    """Brings the tables up to date. `shared`: others may open the file at the same time."""
     if len(_refuse_strangers(connection, path)) == int(NEWEST[1:4]):
         return
     from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST
@@ -217,16 +236,11 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
     if not shared:
         migrations.apply(database)
         return
-    try:
-        with _migrating(path):
-            _let_shrink(connection)
-            database.enable_wal()
-            with database.atomic():  # all of them or none, and the disk is waited for once
-                migrations.apply(database)
-    except Timeout:
-        raise StateError(f"the state file {path} is being brought up to date by another process for too long") from None
-    except OSError as error:
-        raise StateError(f"the folder of the state file {path} cannot be written: {error.strerror}") from None
+    with _migrating(path):
+        _let_shrink(connection)
+        database.enable_wal()
+        with database.atomic():  # all of them or none, and the disk is waited for once
+            migrations.apply(database)
 
 
 def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:

@@ -18,6 +18,10 @@ def overview(state: State) -> list[ListRow]:
     return [read(ListRow, row) for row in state.rows("SELECT * FROM lists ORDER BY client, list_key, id")]
 
 
+def of_client(state: State, client: str) -> list[ListRow]:
+    return [read(ListRow, row) for row in state.rows("SELECT * FROM lists WHERE client = ? ORDER BY id", [client])]
+
+
 def by_id(state: State, list_id: int) -> ListRow:
     (row,) = state.rows("SELECT * FROM lists WHERE id = ?", [list_id])
     return read(ListRow, row)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from mcimport.errors import BusyError, StateError
+from mcimport.errors import BusyError
+from mcimport.state.locking import cannot_lock, lock_on
 from mcimport.times import iso
 
 PATIENCE = 0.2  # seconds: somebody may only look whether it is free
@@ -26,16 +27,19 @@ def is_ours(db_path: Path, client: str) -> bool:
 
 @contextmanager
 def hold(db_path: Path, client: str) -> Iterator[None]:
-    """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when."""
+    """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when.
+
+    Raises StateError where it cannot be had at all: that is nobody's work, and passes with nobody's end.
+    """
     path = _lock_path(db_path, client)
-    lock = FileLock(path, timeout=PATIENCE, mode=0o600, thread_local=False)
+    lock = lock_on(path, PATIENCE)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise BusyError(f"{client}: another process is at work on this client{_holder(path)}") from None
     except OSError as error:
-        raise StateError(f"the lock {path} cannot be made: {error.strerror}") from None
+        raise cannot_lock(path, error) from None
     try:
         # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
         with contextlib.suppress(OSError):
@@ -50,7 +54,7 @@ def hold(db_path: Path, client: str) -> Iterator[None]:
 def holder(db_path: Path, client: str) -> str | None:
     """None while nobody works on the client; else who does and since when, in brackets, or "" where that is not known.
 
-    A look takes the lock for a moment, for which `hold` has the patience.
+    A look takes the lock for a moment, for which `hold` has the patience. Raises StateError where it cannot be taken.
     """
     path = _lock_path(db_path, client)
     if path in _held:
@@ -58,12 +62,12 @@ def holder(db_path: Path, client: str) -> str | None:
     try:
         if not path.exists():
             return None
-        with FileLock(path, timeout=0, mode=0o600, thread_local=False):
+        with lock_on(path, 0):
             return None
     except Timeout:
         return _holder(path)
-    except OSError:
-        return None
+    except OSError as error:
+        raise cannot_lock(path, error) from None
 
 
 def _lock_path(db_path: Path, client: str) -> Path:

@@ -270,13 +270,18 @@ def note_warnings(state: State, run_id: int, words: Sequence[str]) -> None:
 def warnings(found: Iterable[Run]) -> list[str]:
     """What these runs warned of, in their order; of texts that differ in numbers alone the first."""
     texts = (text for one in found if one.warnings for text in json.loads(one.warnings))
-    return list({_VARYING.sub("", text): text for text in reversed(list(texts))}.values())[::-1]
+    return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
 
 
 def news(words: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
     """Those of the words that none of these runs gave, whatever the numbers in them."""
-    known = {_VARYING.sub("", text) for text in warnings(before)}
-    return tuple(text for text in words if _VARYING.sub("", text) not in known)
+    known = {without_numbers(text) for text in warnings(before)}
+    return tuple(text for text in words if without_numbers(text) not in known)
+
+
+def without_numbers(text: str) -> str:
+    """What is left of it for a comparison: texts that say the same of one member and of several are equal there."""
+    return _VARYING.sub("", text)
 
 
 def agreed(state: State, list_id: int, latest: int) -> int | None:

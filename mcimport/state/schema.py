@@ -257,3 +257,36 @@ def m012_remember_what_to_spot_check(db: Database) -> None:
     db.conn.execute("ALTER TABLE lists ADD COLUMN spot_checked_at TEXT")
     db.conn.execute("ALTER TABLE lists ADD COLUMN spot_check TEXT")
     db.conn.execute("ALTER TABLE runs ADD COLUMN spot_check TEXT")
+
+
+@migrations()
+def m013_remember_troubles_by_kind(db: Database) -> None:
+    """One kind of trouble does not silence another, and each ends by itself.
+
+    What was told until now had no kind: it gets those that the state shows. Why it was told is not known.
+    """
+    db.conn.execute("ALTER TABLE troubles RENAME TO troubles_of_any_kind")
+    db.conn.execute("""
+        CREATE TABLE troubles (
+            client TEXT NOT NULL,
+            list_key TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            reason TEXT NOT NULL, -- as it was told; but for its numbers, it is not told again
+            since TEXT NOT NULL,
+            PRIMARY KEY (client, list_key, kind, reason)
+        ) WITHOUT ROWID""")
+    db.conn.execute("""
+        INSERT INTO troubles SELECT client, list_key, 'dead_letters', '', since FROM troubles_of_any_kind AS told
+        WHERE EXISTS (SELECT 1 FROM dead_letters AS letter WHERE letter.client = told.client
+            AND letter.list_key = told.list_key AND letter.status = 'open')""")
+    db.conn.execute("""
+        INSERT INTO troubles SELECT client, list_key, 'differ', '', since FROM troubles_of_any_kind AS told
+        WHERE EXISTS (SELECT 1 FROM lists WHERE lists.client = told.client AND lists.list_key = told.list_key
+            AND json_extract(reconciled, '$.left') > 0)""")
+    db.conn.execute("""
+        INSERT INTO troubles SELECT client, list_key, 'failed', '', since FROM troubles_of_any_kind AS told
+        WHERE NOT EXISTS (SELECT 1 FROM troubles WHERE troubles.client = told.client
+            AND troubles.list_key = told.list_key)
+        OR 'failed' = (SELECT status FROM runs WHERE runs.client = told.client AND runs.list_key = told.list_key
+            ORDER BY id DESC LIMIT 1)""")
+    db.conn.execute("DROP TABLE troubles_of_any_kind")

@@ -1,22 +1,56 @@
-"""Which lists are in trouble that somebody was told of: so that they are told once, and once when it is over."""
+"""Which troubles somebody was told of, by list and kind: so that each is told once, and once when it is over."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
 from mcimport.state.file import State
 from mcimport.state.rows import text
+from mcimport.state.runs import without_numbers
 from mcimport.times import epoch
 
 
-def since(state: State, client: str, list_key: str) -> int | None:
-    """When the trouble began; None for a list of which no trouble was told."""
-    return epoch(state.value("SELECT since FROM troubles WHERE client = ? AND list_key = ?", [client, list_key]))
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One kind of trouble that lasts. `since`: when it began, seconds, UTC. `reasons`: those that were told of it."""
+
+    since: int
+    reasons: frozenset[str]
+
+    def is_news(self, reasons: Iterable[str]) -> bool:
+        """Whether one of the reasons was not told yet, whatever the numbers in it."""
+        told = {without_numbers(reason) for reason in self.reasons}
+        return any(without_numbers(reason) not in told for reason in reasons)
 
 
-def begin(state: State, client: str, list_key: str, moment: int) -> None:
+def told(state: State, client: str, list_key: str) -> dict[str, Told]:
+    """By kind, of one list."""
+    rows = state.rows(
+        "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
+    )
+    found: dict[str, Told] = {}
+    for kind, since, reason in rows:
+        known = found.get(kind, Told(epoch(since) or 0, frozenset()))
+        found[kind] = replace(known, reasons=known.reasons | {reason})
+    return found
+
+
+def lists_with(state: State, kind: str) -> set[tuple[str, str]]:
+    """Client and list of each trouble of a kind that lasts."""
+    return {(client, key) for client, key in state.rows("SELECT client, list_key FROM troubles WHERE kind = ?", [kind])}
+
+
+def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable[str], moment: int) -> None:
+    """It was told for these reasons; one that lasts already is told for these, too."""
     with state.transaction():
-        state.write("INSERT OR IGNORE INTO troubles VALUES (?, ?, ?)", [client, list_key, text(moment)])
+        for reason in reasons:
+            state.write(
+                "INSERT OR IGNORE INTO troubles VALUES (?, ?, ?, ?, ?)",
+                [client, list_key, kind, reason, text(moment)],
+            )
 
 
-def end(state: State, client: str, list_key: str) -> None:
+def end(state: State, client: str, list_key: str, kind: str) -> None:
     with state.transaction():
-        state.write("DELETE FROM troubles WHERE client = ? AND list_key = ?", [client, list_key])
+        state.write("DELETE FROM troubles WHERE client = ? AND list_key = ? AND kind = ?", [client, list_key, kind])

@@ -1,0 +1,137 @@
+"""What a webhook is told: each kind of trouble with a list once when it begins, and once when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mcimport import overdue, trouble
+from mcimport.config import Client, NoticeSource, Settings
+from mcimport.errors import StateError
+from mcimport.records import ListResult
+from mcimport.report.words import moment_utc
+from mcimport.state import State, letters, lists, open_state, runs, spot_checks, troubles
+from mcimport.times import iso
+from mcimport.trouble import Kind, Trouble
+
+
+class Webhook:
+    """Of one call. What could not be told is news with the next call, too.
+
+    Args:
+        post: gives a document to somebody, or raises.
+    """
+
+    def __init__(self, settings: Settings, post: Callable[[NoticeSource, dict[str, Any]], None]) -> None:
+        self._settings = settings
+        self._post = post
+
+    def tell_of_results(self, source: NoticeSource, results: Sequence[ListResult]) -> None:
+        """Where the state file cannot say what was told before, trouble is told again with every call."""
+        untold = deque(results)
+        try:
+            with open_state(self._settings.db_path) as state:
+                while untold:
+                    self._tell_of_one(state, source, untold)
+        except StateError:
+            for result in untold:
+                for one in trouble.of_result(result):
+                    self._post(source, _document("failure", result, one, int(time.time()), []))
+
+    def to_tell_of_ages(self) -> list[Client]:
+        """The clients of whose lists one has become overdue, or is so no longer: few, of perhaps thousands."""
+        now, found = int(time.time()), []
+        with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
+            told = troubles.lists_with(state, "overdue")
+            known = defaultdict(list)
+            for row in lists.overview(state):
+                known[row.client].append(row)
+            for client in self._settings.clients.values():
+                ages = overdue.ages(self._settings, state, client, known[client.name], now)
+                if client.webhook_source and any(_is_news(client, age, told) for age in ages):
+                    found.append(client)
+        return found
+
+    def tell_of_ages(self, source: NoticeSource, client: Client, results: Sequence[ListResult]) -> None:
+        """Which lists of the client are overdue, whichever of them this call was about."""
+        done = {result.list_key: result for result in results if result.client == client.name}
+        with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
+            known = lists.of_client(state, client.name)
+            for age in overdue.ages(self._settings, state, client, known, int(time.time())):
+                result = done.get(age.list_key)
+                found = trouble.of_age(age, client, result)
+                over = Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())
+                result = result or _not_worked_on(state, client, age)
+                self._tell(state, source, result, [found] if found else [], [] if found else [over])
+
+    def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
+        result = untold[0]
+        known = troubles.told(state, result.client, result.list_key)
+        over = list(_over(state, result, known)) if result.runs else []
+        untold.popleft()
+        self._tell(state, source, result, trouble.of_result(result), over)
+
+    def _tell(
+        self, state: State, source: NoticeSource, result: ListResult, now: Sequence[Trouble], over: Sequence[Trouble]
+    ) -> None:
+        """Ends first: a list that is in trouble is not left with the word that something is over."""
+        place = (result.client, result.list_key)
+        known = troubles.told(state, *place)
+        lasting = {*known, *(one.kind for one in now)} - {one.kind for one in over}
+        for one in over:
+            if one.kind in known:
+                self._post(source, _document("recovery", result, one, known[one.kind].since, lasting))
+                troubles.end(state, *place, one.kind)
+        for one in now:
+            told = known.get(one.kind)
+            if told is None or told.is_news(one.reasons):
+                since = told.since if told else one.since or int(time.time())
+                self._post(source, _document("failure", result, one, since, lasting))
+                troubles.begin(state, *place, one.kind, one.reasons, since)
+
+
+def _is_news(client: Client, age: overdue.Age, told: Container[tuple[str, str]]) -> bool:
+    return age.is_overdue != ((client.name, age.list_key) in told)
+
+
+def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:
+    """What the list does not have any more after this call, as far as the call has seen."""
+    run = result.runs[-1]
+    kind: Kind = trouble.failing_kind(run)
+    if kind in known and result.error is None and run.kind != "replay":  # which shows nothing of a sync
+        yield Trouble(kind, result.status, ())
+    if "dead_letters" in known and not letters.count_open(state, run.list_id):
+        yield Trouble("dead_letters", "no dead letter is open", ())
+    row = lists.by_id(state, run.list_id)
+    if "differ" in known and not lists.reconciled(row).get("left", 0):
+        yield Trouble("differ", "both sides agree", ())
+    if "spot_check" in known and not spot_checks.missing(row):
+        yield Trouble("spot_check", "Ometria holds what was looked for", ())
+
+
+def _not_worked_on(state: State, client: Client, age: overdue.Age) -> ListResult:
+    """What stands for a result where this call was not about the list."""
+    last = () if age.list_id is None else tuple(runs.latest(state, list_id=age.list_id, most=1))
+    return ListResult(client.name, age.list_key, "not begun", runs=last)
+
+
+def _document(event: str, result: ListResult, one: Trouble, since: int, lasting: Iterable[str]) -> dict[str, Any]:
+    return {
+        "event": event,
+        "kind": one.kind,
+        "client": result.client,
+        "list_key": result.list_key,
+        "run_id": result.runs[-1].id if result.runs else None,
+        "status": result.status,
+        "reason": one.words,
+        "reasons": list(one.reasons),
+        "next": one.next,
+        "dead_letters": result.dead_letters,
+        "dead_letter_members": result.affected.known_members,
+        "other_kinds": sorted({*lasting} - {one.kind}),
+        "since": iso(since),
+        "at": iso(int(time.time())),
+    }
