@@ -23,6 +23,7 @@ from mcimport.mailchimp import Mailchimp
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
 
+HANGS = 30  # seconds after which a process is taken to hang
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"
 
 # As a package that is upgraded while a sync runs: what is loaded when it is first needed is not there any more.
@@ -37,6 +38,21 @@ sys.meta_path.insert(0, Gone())
 import runpy
 sys.argv[0] = "mcimport"
 runpy.run_module("mcimport", run_name="__main__")
+"""
+
+TWO_NUMBERS = """\
+import sys
+from mcimport.convert.phone import e164
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name == "phonenumbers.data.region_FR":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Gone())
+for number in ("+33 6 12 34 56 78", "+33 6 12 34 56 79"):
+    try:
+        e164(number, None)
+    except ModuleNotFoundError as error:
+        print(error.name)
 """
 
 
@@ -170,6 +186,14 @@ def test_a_part_that_is_gone_in_the_middle_of_a_run_fails_it_in_words(stage: Sta
     assert no_letters(importer)
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
+
+
+def test_a_country_that_cannot_be_loaded_keeps_no_other_number_waiting() -> None:
+    """The first worker that needs it fails, and so do those who come after: no process waits for ever."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TWO_NUMBERS], capture_output=True, text=True, check=False, timeout=HANGS
+    )
+    assert ended.stdout.splitlines() == ["phonenumbers.data.region_FR"] * 2, ended.stderr
 
 
 def test_too_few_open_files_fail_the_run_in_words_and_leave_no_dead_letters(stage: Stage) -> None:

@@ -7,7 +7,9 @@ have, and remembers its last answers: the same placeholder stands in many member
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from threading import Lock
+from types import ModuleType
 from typing import Any
 
 from mcimport.convert.country import country_code
@@ -43,9 +45,7 @@ def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | Non
 
 @lru_cache(maxsize=4096)
 def _parsed(typed: str, country: str | None, is_possible_enough: bool) -> str | None:  # noqa: FBT001 - a cache's key
-    # Here, because it takes 20 ms and some megabytes, for nothing on a list without phone numbers.
-    import phonenumbers  # noqa: PLC0415 - see above
-
+    phonenumbers = _with_all_countries()
     try:
         number = phonenumbers.parse(typed, country)
     except phonenumbers.NumberParseException:
@@ -55,3 +55,21 @@ def _parsed(typed: str, country: str | None, is_possible_enough: bool) -> str | 
         return None
     whole: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return whole if len(whole) <= _LONGEST_E164 else None
+
+
+@cache
+def _with_all_countries() -> ModuleType:
+    """The library, loaded as a whole; raises what cannot be loaded raises, and tries again when it is called again.
+
+    By itself it loads each country when it is first met, under a lock that it keeps for ever when that fails: every
+    other thread would wait without end.
+    """
+    # Here, because it takes 100 ms and some megabytes, for nothing on a list without phone numbers.
+    import phonenumbers  # noqa: PLC0415 - see above
+
+    with _loading:
+        phonenumbers.PhoneMetadata.load_all()
+    return phonenumbers
+
+
+_loading = Lock()
