@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
-from mcimport.errors import McimportError, RetriableError, ServiceError, UnforeseenError
+from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.limits import DESK
 from mcimport.mailchimp import Mailchimp
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
@@ -113,7 +113,7 @@ class FieldsInTime:
         """Returns at once. Whoever needs the fields waits for them, or tries anew if this failed."""
 
         def read() -> None:
-            with suppress(McimportError):
+            with suppress(Exception):  # told by whoever needs them, if it happens to them, too
                 self.read()
 
         threading.Thread(target=read, name="fields", daemon=True).start()

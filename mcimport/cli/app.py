@@ -30,6 +30,7 @@ from mcimport.cli import (
 from mcimport.cli.context import LogFormat, Options, complain, speak
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.errors import McimportError
+from mcimport.machine import as_ours
 from mcimport.version import __version__
 
 app = typer.Typer(
@@ -108,4 +109,7 @@ def main() -> None:
     except OSError as error:
         # Standard output on a full disk, say; what was done is recorded all the same.
         complain(McimportError(f"the output cannot be written: {error.strerror}"))
+        sys.exit(FAILED)
+    except Exception as error:  # noqa: BLE001 - no thread to be had, say; whatever it is, a traceback helps no user
+        complain(as_ours(error))
         sys.exit(FAILED)

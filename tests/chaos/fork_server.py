@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -20,21 +21,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-HANGS = 120  # seconds after which a child is taken to hang
+HANGS = 60  # seconds after which a child is taken to hang
 A_THREAD = 4 << 30  # bytes of address space, so that few threads fit where everything else does
 ALL_ELSE = 3 << 30
 SILENT = os.devnull
 
 
 @dataclass(frozen=True)
-class Scarce:
+class Limits:
     """How many open files this machine gives a child, or threads beside its first; None: as many as it likes."""
 
     files: int | None = None
     threads: int | None = None
 
 
-PLENTY = Scarce()
+PLENTY = Limits()
 
 
 class Child:
@@ -48,6 +49,8 @@ class Child:
         """Its exit code, or what signal it died of, below 0. Raises TimeoutError when it hangs."""
         assert self._server.stdout is not None
         if not select.select([self._server.stdout], [], [], HANGS)[0]:
+            os.killpg(self.number, signal.SIGKILL)
+            self._server.stdout.readline()
             raise TimeoutError("the child hangs")
         return int(self._server.stdout.readline())
 
@@ -58,12 +61,12 @@ class ForkServer:
     def __init__(self, server: subprocess.Popen[str]) -> None:
         self._server = server
 
-    def start(self, arguments: Sequence[str], folder: Path, scarce: Scarce) -> Child:
+    def start(self, arguments: Sequence[str], folder: Path, limits: Limits) -> Child:
         """`mcimport ARGUMENTS` at the time that it is now; what it says is in `folder`, in `out` and `err`."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         ahead = time.time() - time.time_ns() / 1e9  # see `passing`: the second one is true
-        order = {"arguments": list(arguments), "folder": str(folder), "ahead": ahead, **asdict(scarce)}
+        order = {"arguments": list(arguments), "folder": str(folder), "ahead": ahead, **asdict(limits)}
         self._server.stdin.write(f"{json.dumps(order)}\n")
         self._server.stdin.flush()
         return Child(self._server, int(self._server.stdout.readline()))
@@ -117,7 +120,7 @@ def _become(order: dict[str, Any]) -> None:
 
 
 def _limit(files: int | None, threads: int | None) -> None:
-    """Hard limits: no process raises its own again, whoever's it is. (How many threads a user has does not bind root.)"""
+    """Hard limits, which no process raises again. (That of a user's threads does not bind root.)"""
     if files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if threads is not None:
