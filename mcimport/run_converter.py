@@ -113,7 +113,7 @@ class FieldsInTime:
         """Returns at once. Whoever needs the fields waits for them, or tries anew if this failed."""
 
         def read() -> None:
-            with suppress(Exception):
+            with suppress(Exception):  # told by whoever needs them, if it happens to them, too
                 self.read()
 
         with suppress(RuntimeError):  # no thread is to be had

@@ -39,6 +39,16 @@ sys.argv[0] = "mcimport"
 runpy.run_module("mcimport", run_name="__main__")
 """
 
+# A limit of address space that few stacks fit into: that of a user's threads does not bind root.
+FEW_THREADS = """\
+import resource, runpy, sys, threading
+threading.stack_size(4 << 30)
+most = ({threads} * 4 + 3) << 30
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+sys.argv[0] = "mcimport"
+runpy.run_module("mcimport", run_name="__main__")
+"""
+
 
 def still_mailed(importer: Importer, people: Any) -> set[str]:
     return {str(one["email_address"]).lower() for one in people} & importer.box.mailable()
@@ -179,6 +189,22 @@ def test_too_few_open_files_fail_the_run_in_words_and_leave_no_dead_letters(stag
     limited = ["sh", "-c", 'ulimit -n 18; exec "$@"', "sh", *importer.command("sync")]
     ended = subprocess.run(limited, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert no_letters(importer)
+    assert importer("sync").code == 0
+    assert carried(importer) == expected(importer)
+
+
+@pytest.mark.parametrize("threads", [0, 2, 12])
+def test_too_few_threads_fail_the_run_in_words_and_leave_no_dead_letters(stage: Stage, threads: int) -> None:
+    """Whoever asks for the one that is not to be had: exit 1, no traceback, and the next sync brings everybody."""
+    importer = stage(size=300, latency=0.02)
+    importer.configure(SMALL_PAGES.replace("100", "20"))
+    program = FEW_THREADS.format(threads=threads)
+    words = importer.command("sync")[3:]
+    ended = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "this machine allows mcimport no more threads" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert no_letters(importer)
     assert importer("sync").code == 0

@@ -90,10 +90,10 @@ def breaches(scene: Scene) -> list[str]:
     ]
 
 
-def open_letters_without_cause(scene: Scene) -> list[Letter]:
-    """In the end only members who cannot be converted may have a letter."""
-    hopeless = {one.who for one in scene.people if one.letter}
-    return [letter for letter in scene.letters if letter["kind"] != "contact" or letter["member_id"] not in hopeless]
+def open_letters_without_cause(letters: Sequence[Letter], people: Sequence[Someone]) -> list[Letter]:
+    """Where nothing goes wrong only members who cannot be converted may have a letter."""
+    hopeless = {one.who for one in people if one.letter}
+    return [letter for letter in letters if letter["kind"] != "contact" or letter["member_id"] not in hopeless]
 
 
 # ---- the promises

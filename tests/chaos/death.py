@@ -1,4 +1,4 @@
-"""A child process that is killed from within the sandbox, at the nth time that something happens there."""
+"""A child process that is killed from within the sandbox, at the nth time that something happens there; or limited."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Literal, get_args
 
 from conftest import Ended, Importer
+from fork_server import PLENTY, Child, ForkServer, Limits
 
 from mcimport.sandbox.audience import Audience
 from mcimport.sandbox.knobs import Knobs
@@ -23,39 +24,42 @@ MOMENTS: tuple[Moment, ...] = get_args(Moment)
 AWAY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}
 """How a process ends that a signal reached: as the system says it, or as the contract does."""
 
-HANGS = 120  # seconds after which a child is taken to hang
 STILL_ANSWERING = 30  # seconds after which the sandbox is
 
 
-def struck_down(importer: Importer, words: Sequence[str], number: signal.Signals, moment: Moment, nth: int) -> Ended:
-    """The command in a process group of its own, which gets the signal at the nth such moment, if that comes.
+def struck_down(
+    server: ForkServer, importer: Importer, words: Sequence[str], number: signal.Signals, moment: Moment, nth: int
+) -> Ended:
+    """The command, which gets the signal at the nth such moment, if that comes. Ends as `limited` does."""
+    child: Future[Child] = Future()
+    with _striking(importer.box.knobs, moment, _nth_time(nth, lambda: _signal(child.result().number, number))):
+        child.set_result(_started(server, importer, words, PLENTY))
+        return _end(child.result(), importer)
 
-    Raises subprocess.TimeoutExpired when the child hangs. When this returns no request of the child's is open.
+
+def limited(server: ForkServer, importer: Importer, words: Sequence[str], limits: Limits) -> Ended:
+    """The command on a machine that gives it no more than that.
+
+    Raises TimeoutError when the child hangs. When this returns no request of the child's is open.
     """
-    with (
-        subprocess.Popen(
-            importer.command(*words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=importer.folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(importer.folder)},
-            start_new_session=True,
-        ) as child,
-        _striking(importer.box.knobs, moment, _nth_time(nth, lambda: _signal(child, number))),
-    ):
-        try:
-            out, err = child.communicate(timeout=HANGS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
+    return _end(_started(server, importer, words, limits), importer)
+
+
+def _started(server: ForkServer, importer: Importer, words: Sequence[str], limits: Limits) -> Child:
+    options = ("--config", str(importer.config), "--db", str(importer.db))
+    return server.start([*options, *words], importer.folder, limits)
+
+
+def _end(child: Child, importer: Importer) -> Ended:
+    code = child.ended()
     _answers_end(importer)
-    return Ended(child.returncode, out, err)
+    out, err = ((importer.folder / name).read_text(encoding="utf-8") for name in ("out", "err"))
+    return Ended(code, out, err)
 
 
-def _signal(child: subprocess.Popen[str], number: signal.Signals) -> None:
+def _signal(group: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):  # it gave up the request, and was over before this was answered
-        os.killpg(child.pid, number)
+        os.killpg(group, number)
 
 
 def _nth_time(nth: int, strike: Callable[[], None]) -> Callable[[], None]:
