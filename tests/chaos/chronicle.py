@@ -21,12 +21,14 @@ class Chronicle:
         barred: who was archived before the first sync and was not on the list since.
         begun: the service's second in which the first sync began; 0 before it.
         left: who ever had a status that is a no, by member number.
+        dropped: contacts that Ometria lost, or whose record it accepted and may have dropped, by collection and id.
         said_no: contacts of whom Ometria was told a no itself, by collection and id.
     """
 
     def __init__(self, audience: Audience, collection: str = "mailchimp") -> None:
         self.collection = collection
         self.left: set[int] = set()
+        self.dropped: set[tuple[str, str]] = set()
         self.said_no: set[tuple[str, str]] = set()
         self.addresses: defaultdict[int, set[str]] = defaultdict(set)
         self.contact_ids: dict[int, str] = {}

@@ -7,6 +7,7 @@ of processor that loading takes.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -131,7 +132,9 @@ def _limit(files: int | None, threads: int | None) -> None:
 
 if __name__ == "__main__":
     from mcimport import __main__ as program
-    from mcimport.cli import app as _loaded  # noqa: F401 - so that no child has to
+    from mcimport.cli import app as _app  # noqa: F401 - loaded so that no child has to, as is the next one
+    from mcimport.cli import work as _work  # noqa: F401
 
+    gc.freeze()
     _serve()
     program.main()

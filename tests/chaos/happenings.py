@@ -55,12 +55,14 @@ ODD_ONES: Mapping[str, dict[str, Any]] = {
 }
 FILE = "file"
 OTHER_LIST = "0123456789"  # of another client, with another Mailchimp account and the same one of Ometria's
-TWIN, TWIN_LEAVES, NO_IN_OMETRIA = "twin", "twin leaves", "no in Ometria"
+TWIN, TWIN_LEAVES, NO_IN_OMETRIA, TAKEN_OUT = "twin", "twin leaves", "no in Ometria", "taken out of Ometria"
 
 _odd = st.builds(Happening, st.sampled_from(sorted(ODD_ONES)))
 _few = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 3))
 _many = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 60))
-_elsewhere = st.builds(Happening, st.sampled_from([TWIN, TWIN, TWIN_LEAVES, NO_IN_OMETRIA]), st.integers(1, 4))
+_elsewhere = st.builds(
+    Happening, st.sampled_from([TWIN, TWIN, TWIN_LEAVES, NO_IN_OMETRIA, TAKEN_OUT]), st.integers(1, 4)
+)
 _file = st.builds(Happening, st.just(FILE), st.integers(40, 160), st.integers(0, LATE - 10))
 
 HAPPENINGS = st.lists(_few | _odd | _elsewhere, max_size=3) | st.lists(_many | _odd | _file | _elsewhere, max_size=4)
@@ -106,14 +108,26 @@ def _twin_leaves(box: Sandbox, _: Chronicle, n: int) -> None:
 
 def _no_in_ometria(box: Sandbox, chronicle: Chronicle, n: int) -> None:
     """In a mail of Ometria's, say."""
-    front = (chronicle.collection, f"{box.list_key}-")
-    held = [key for key in box.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
+    held = _held(box, chronicle, n)
     box.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
     chronicle.said_no.update(held)
+
+
+def _taken_out(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+    """Nobody is told, not even by `GET /push/_errors`."""
+    lost = _held(box, chronicle, n)
+    box.take_out(lost)
+    chronicle.dropped.update(lost)
+
+
+def _held(box: Sandbox, chronicle: Chronicle, n: int) -> list[tuple[str, str]]:
+    front = (chronicle.collection, f"{box.list_key}-")
+    return [key for key in box.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
 
 
 ELSEWHERE: Mapping[str, Callable[[Sandbox, Chronicle, int], None]] = {
     TWIN: _twin,
     TWIN_LEAVES: _twin_leaves,
     NO_IN_OMETRIA: _no_in_ometria,
+    TAKEN_OUT: _taken_out,
 }

@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, ParamSpec
+from typing import Any, ParamSpec
 
 import pytest
 from chronicle import Chronicle
-from conftest import CONFIG, Ended, Importer
+from claims import NOBODY, Wrong, keys_of, too_few_missing, untold
+from conftest import Ended, Importer
 from consents import breaches_of_consent
 from death import AWAY, MOMENTS, Moment, limited, struck_down
 from fork_server import ForkServer, Limits, fork_server
@@ -23,6 +24,7 @@ from happenings import HAPPENINGS, OTHER_LIST, Happening, happen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from nature import NATURES, OTHER_KEY, OTHER_SIZE, SETTINGS, SLOW_PACE, Nature
 from passing import time_passes
 from promises import LATE, Letter, Scene, breaches, everybody, open_letters_without_cause
 from weather import CALM, WEATHERS, Weather, let_it_be
@@ -36,32 +38,6 @@ MOST_OPEN = 10  # requests; also the pushes that ten workers may have on the way
 PATIENT, IMPATIENT = 60.0, 0.4  # seconds before an answer is given up
 CLOCK_TOLERANCE = 240  # seconds: a server without a clock of its own is only believed to go right within five minutes
 BUSY_FIRST = 0.01  # seconds, instead of one, before an account that is busy is asked again: in this process
-SLOW_PACE = 25  # pushes a second, each of eight records: a list of some hundreds feels it
-
-SETTINGS = (
-    CONFIG.replace("= 500", "= {pace}")
-    + """\
-mailchimp.window = {window}
-ometria.batch = {batch}
-mailchimp.timeout = {timeout}
-ometria.timeout = {timeout}
-reconcile.settling = 0
-
-[clients.globex]
-lists = ["{other_list}"]
-mailchimp_api_key = "{other_key}"
-ometria_api_key = "{ometria_key}"
-mailchimp.url = "{mailchimp_url}"
-ometria.url = "{ometria_url}"
-ometria.collection = "mc-{{list_key}}"
-ometria.requests_per_second = {pace}
-ometria.reads_per_second = 1000
-ometria.batch = {batch}
-reconcile.settling = 0
-"""
-)
-OTHER_KEY = "f" * 32 + "-us6"
-OTHER_SIZE = 6
 
 SINCE = ("--since", "40m")
 REPLAY = ("dlq", "replay", "--json")
@@ -77,48 +53,14 @@ manners = st.tuples(
     st.sampled_from([(), ("--workers", "1"), ("--workers", "2"), ("--workers", "5"), ("--workers", "10")]),
 ).map(lambda parts: tuple(word for part in parts for word in part))
 # Weighted by repetition inside `sampled_from`: of equal branches of `one_of` Hypothesis keeps one.
-commands = st.sampled_from([manners] * 6 + [st.just(REPLAY), st.just(MEND)]).flatmap(lambda some: some)
+commands = st.sampled_from([manners] * 6 + [st.just(REPLAY), st.just(MEND), st.just(RECONCILE)]).flatmap(
+    lambda some: some
+)
 turns = st.sampled_from([st.none(), st.just(CALM), WEATHERS, WEATHERS, WEATHERS]).flatmap(lambda some: some)
-pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000, 3_600])
+pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000, 3_600, 86_400])
 # With more open files a run that needs more still waits, in vain, for those of others.
 LIMITS = st.builds(Limits, files=st.integers(4, 24)) | st.builds(Limits, threads=st.integers(0, 16))
 THIS_MACHINE = re.compile("this machine|the state file")
-
-
-@dataclass(frozen=True)
-class Nature:
-    """What does not change in a story: the first people, the ways of Mailchimp that nobody documents, the settings.
-
-    `ahead`: seconds by which the services' clock is before this machine's. The rest is named as knob or setting.
-    """
-
-    size: int
-    seed: int
-    ahead: int
-    since_includes: bool
-    before_includes: bool
-    unstable_order: bool
-    latency: float
-    window: int
-    pace: int
-    without_address: Literal["taken", "refused", "dropped"]
-    single_contacts: bool
-
-
-NATURES = st.builds(
-    Nature,
-    size=st.integers(0, 300),
-    seed=st.integers(0, 2**16),
-    ahead=st.sampled_from([0, 0, 900, -900]),
-    since_includes=st.booleans(),
-    before_includes=st.booleans(),
-    unstable_order=st.booleans(),
-    latency=st.sampled_from([0.0, 0.0, 0.01]),
-    window=st.sampled_from([50, 50, 80, 20, 20]),
-    pace=st.sampled_from([1000, 1000, 1000, 1000, 1000, SLOW_PACE]),
-    without_address=st.sampled_from(["taken", "refused", "dropped"]),
-    single_contacts=st.sampled_from([True, True, False]),
-)
 
 
 SHOWN = 3  # of those with whom a promise is broken
@@ -159,9 +101,13 @@ class Story(RuleBasedStateMachine):
         self.weather = CALM
         self.weather_began = 0.0  # by the services' clock
         self.point = 0
+        self.has_wandered = False  # an edge's clock did
         self.is_lost = False  # a state file was, since which both sides were not compared
         self.steps: list[str] = []
         self.letters: list[Letter] = []  # open ones of the list, at the last look
+        self.wrong = NOBODY  # before a comparison
+        self.held: set[tuple[str, str]] = set()  # in Ometria, before a command
+        self.is_over = False  # nothing happens any more
 
     # ---- how it begins and ends
 
@@ -205,6 +151,7 @@ class Story(RuleBasedStateMachine):
         with self.stack:
             if hasattr(self, "box"):
                 self._let_it_be(CALM)
+                self.is_over = True
                 syncs = (self._sync(()), SYNC_OTHER)
                 mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
                 for words in (*syncs, REPLAY, *syncs, *mends):
@@ -253,7 +200,7 @@ class Story(RuleBasedStateMachine):
         """At the nth request that arrives, or page that is chosen or written: wherever its ten workers are then."""
         words = self._prepared(what, command, turn, pause)
         self.steps.append(f"which gets {number.name} when {moment}, for the {nth}. time")
-        self._begin()
+        self._begin(words)
         ended = struck_down(self.server, self.importer, words, number, moment, nth)
         self._limits()
         if ended.code == AWAY[number]:
@@ -276,7 +223,7 @@ class Story(RuleBasedStateMachine):
         """The run fails in words, and nobody has a dead letter for it."""
         words = self._prepared(what, command, turn, pause)
         self.steps.append(f"with {limits}")
-        self._begin()
+        self._begin(words)
         ended = limited(self.server, self.importer, words, limits)
         self._limits()
         self._judge(ended, words, may_fail=True)
@@ -328,19 +275,29 @@ class Story(RuleBasedStateMachine):
         if weather.no_date and (behind or not self.point):
             weather = replace(weather, no_date=False)
         self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
+        self.has_wandered |= weather.edge_skew != 0
         first = list(self.audience.listed()[: weather.rejected])
         rejects = {f"{self.box.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
-        let_it_be(weather, self.box, rejects, self.weather_began)
+        let_it_be(weather, self.box, rejects, self._dropped(weather.dropped), self.weather_began)
         timeout = IMPATIENT if weather.endless else PATIENT
         others = {"other_list": OTHER_LIST, "other_key": OTHER_KEY}
         self.importer.configure(SETTINGS, **self.settings, **others, timeout=str(timeout))
+
+    def _dropped(self, number: int) -> set[str]:
+        """Ids of some who change seldom, and of some who just did: they are the next to be pushed."""
+        people = self.audience.listed()
+        some = [*people[: number // 2], *people[max(0, len(people) - number) :]] if number else []
+        keys = {self.chronicle.key_of(one.number) for one in some}
+        self.chronicle.dropped.update(keys)
+        return {own for _, own in keys}
 
     def _prepared(
         self, what: Sequence[Happening], command: Sequence[str], turn: Weather | None, pause: int
     ) -> Sequence[str]:
         """A list that was never synced cannot be compared yet."""
-        is_sync = command not in (REPLAY, MEND) or (command == MEND and not self.point)
-        words = self._sync(() if command == MEND else command) if is_sync else command
+        is_comparison = command in (MEND, RECONCILE)
+        is_sync = not self.point if is_comparison else command != REPLAY
+        words = self._sync(() if is_comparison else command) if is_sync else command
         self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
         happen(what, self.box, self.chronicle)
         time_passes(pause)
@@ -352,12 +309,14 @@ class Story(RuleBasedStateMachine):
         refused = () if self.point else SINCE
         return ["sync", self.box.list_key, "--json", *(word for word in manner if word not in refused)]
 
-    def _begin(self) -> None:
+    def _begin(self, words: Sequence[str]) -> None:
         self.chronicle.begin(self.box.clock.second())
         self.box.clear_requests()
+        self.held = keys_of(self.box.contacts())
+        self.wrong = Wrong.of(self._scene()) if words[:2] == RECONCILE[:2] else NOBODY
 
     def _command(self, *words: str) -> Ended:
-        self._begin()
+        self._begin(words)
         ended = self.importer(*words)
         self._limits()
         return ended
@@ -375,28 +334,42 @@ class Story(RuleBasedStateMachine):
         self._keeps_secrets(ended.out + ended.err)
         done = [line["status"] for line in ended.lines] if ended.code != 2 else []
         assert set(done) <= ({"failed"} if ended.code == 1 else {"completed"}), ended.out
+        self._claims(ended, words)
+
+    def _claims(self, ended: Ended, words: Sequence[str]) -> None:
+        if words[:2] == RECONCILE[:2]:
+            unsaid = untold(ended, self.wrong, Wrong.of(self._scene()), quiet=self.is_over)
+            assert unsaid == [], unsaid[:SHOWN]
+        elif words[:2] == ("sync", LIST_KEY):
+            unsaid = list(too_few_missing(ended, self.box.requests, self.held))
+            assert unsaid == [], unsaid
 
     def _limits(self) -> None:
         if not self.weather.endless:
             assert self.box.most_open() <= MOST_OPEN
         assert self.box.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
 
-    def _look(self, *, finally_: bool = False) -> None:
-        point = self._sync_point()
-        # Without a clock in the answers a run reads up to some minutes ago, and goes back to what is vouched for.
-        assert point >= self.point or self.weather.no_date, "the sync point moved backwards"
-        self.point = point
-        self._keeps_secrets(self._state())
-        self.letters = [one for one in self._lines("dlq", "list") if one["list_key"] == self.box.list_key]
-        scene = Scene(
+    def _scene(self, *, finally_: bool = False) -> Scene:
+        """By the letters and the sync point of the last look."""
+        return Scene(
             self.box.list_key,
             everybody(self.audience),
             self.box.contacts(),
             self.letters,
-            None if finally_ else point - LATE,
+            None if finally_ or self.is_over else self.point - LATE,
             self.chronicle,
             archived_due=finally_ or not self.is_lost,
         )
+
+    def _look(self, *, finally_: bool = False) -> None:
+        point = self._sync_point()
+        # Without a clock in the answers a run reads up to some minutes ago, and goes back to what is vouched for; as it
+        # does when the clock of an edge was ahead before.
+        assert point >= self.point or self.weather.no_date or self.has_wandered, "the sync point moved backwards"
+        self.point = point
+        self._keeps_secrets(self._state())
+        self.letters = [one for one in self._lines("dlq", "list") if one["list_key"] == self.box.list_key]
+        scene = replace(self._scene(finally_=finally_), drops_told=finally_)
         if finally_:
             groundless = open_letters_without_cause(self.letters, scene.people)
             assert groundless == [], groundless[:SHOWN]

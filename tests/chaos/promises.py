@@ -46,6 +46,7 @@ class Scene:
     Attributes:
         people: everybody who is on the list or archived.
         settled: whoever changed up to this second is due in Ometria; None: everybody is.
+        drops_told: nobody is excused whom Ometria dropped, for both sides were compared, or are about to be.
         letters: the open dead letters, as `dlq list --json` shows them.
         archived_due: whoever is archived is opted out; not once a state file was lost, until both sides are compared.
     """
@@ -57,6 +58,7 @@ class Scene:
     settled: int | None
     chronicle: Chronicle
     archived_due: bool = True
+    drops_told: bool = True
 
     def contact(self, one: Someone) -> dict[str, Any] | None:
         return self.contacts.get((COLLECTION, f"{self.list_key}-{one.who}".lower()))
@@ -67,6 +69,8 @@ class Scene:
 
     def due(self, one: Someone) -> bool:
         """Whether what Ometria says of them must be what is so today."""
+        if not self.drops_told and self.chronicle.key_of(one.number) in self.chronicle.dropped:
+            return False
         return (self.settled is None or one.second <= self.settled) and not any(
             _covers(letter, one) for letter in self.letters
         )
@@ -120,7 +124,7 @@ def stale(scene: Scene) -> Iterator[str | None]:
 
 def invented(scene: Scene) -> Iterator[str | None]:
     """Ometria holds nobody who was never on the list."""
-    ever = {f"{scene.list_key}-{who}".lower() for who in scene.chronicle.contact_ids.values()}
+    ever = {f"{scene.list_key}-{who}".lower() for who in list(scene.chronicle.contact_ids.values())}
     yield from (contact_id for where, contact_id in scene.contacts if where == COLLECTION and contact_id not in ever)
 
 
@@ -166,9 +170,13 @@ def opted_in_though_not_subscribed(scene: Scene) -> Iterator[str | None]:
 
 
 def _may_stand(scene: Scene, one: Someone) -> bool:
-    """Whether a no that Ometria holds of them is right: who is neither does not lift it, and one given there stands."""
+    """Whether a no that Ometria holds of them is right: who is neither does not lift it, and one given there stands.
+
+    As does one that was to be lifted by a record that Ometria dropped: nobody can tell it from one given there.
+    """
     is_neither = one.fields is not None and one.fields["marketing_optin"] == NEITHER
-    return is_neither or scene.chronicle.key_of(one.number) in scene.chronicle.said_no
+    chronicle = scene.chronicle
+    return is_neither or chronicle.key_of(one.number) in chronicle.said_no | chronicle.dropped
 
 
 def _covers(letter: Letter, one: Someone) -> bool:

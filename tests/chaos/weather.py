@@ -54,6 +54,8 @@ class Weather:
         dice: what decides about them.
         empty: the share of Mailchimp's answers that hold nobody, whole and proper.
         rejected: how many of the first listed have a record that Ometria refuses.
+        dropped: how many of those who changed last have a record that Ometria accepts, and drops; and half as many of
+            the first listed.
         refused_for: seconds from its beginning in which Ometria answers 400 to every push.
     """
 
@@ -79,6 +81,7 @@ class Weather:
     dice: int = 0
     rejected: int = 0
     reject_batches: bool = False
+    dropped: int = 0
     refused_for: int = 0
 
     @property
@@ -96,8 +99,8 @@ class Weather:
 CALM = Weather()
 
 
-def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], began: float) -> None:
-    """Turns all knobs at once. `rejects`: ids of the records that are refused; `began`: by the services' clock."""
+def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
+    """Turns all knobs at once. `rejects`, `drops`: ids of records; `began`: by the services' clock."""
     knobs = box.knobs
     knobs.faults = {**weather.faults, **({"mailchimp:nobody": weather.empty} if weather.empty else {})}
     knobs.fault = _fault(weather, box)
@@ -107,7 +110,7 @@ def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], began: float) -
     ):
         setattr(knobs, name, getattr(weather, name))
     knobs.broken = list(weather.broken)
-    knobs.rejects = rejects
+    knobs.rejects, knobs.drops = rejects, drops
     refused_until = began + weather.refused_for
     knobs.rejects_record = (lambda _: box.clock.now() < refused_until) if weather.refused_for else None
     knobs.reject_batches = weather.reject_batches or box.clock.now() < refused_until
@@ -222,7 +225,8 @@ def both(one: Weather, other: Weather) -> Weather:
 
 SLOW_START = st.just(Weather(pause=2 * LATE))
 REFUSALS = st.just(Weather(refused_for=3_600))
-_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START, REFUSALS)
+DROPS = st.builds(Weather, dropped=st.integers(1, 20))
+_kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START, REFUSALS, DROPS)
 WEATHERS = st.one_of(
     _kinds, st.builds(both, _kinds, RESTLESS), st.builds(both, FAULTS, st.builds(both, _kinds, _kinds))
 )
