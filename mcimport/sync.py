@@ -196,7 +196,8 @@ def _earlier(task: Task, run_id: int, until: int) -> _Beginning:
         f"the sync point, {iso(row.sync_point or until)}, is later than this run can read up to: a clock was ahead, or"
         f" Mailchimp sends none now; {again} is read again"
     )
-    lists.step_back(task.state, row.id, back)
+    now = int(time.time())
+    lists.step_back(task.state, row.id, back, min(runs.first_began(task.state, row.id) or now, now))
     task.refresh()
     since = max(0, back - windows.OVERLAP)
     runs.begin_earlier(task.state, run_id, since)

@@ -114,3 +114,24 @@ def test_a_note_that_pages_are_out_in_the_future_waits_an_hour_at_most(tmp_path:
         assert (elsewhere.until(state, "acme") or 0) <= time.time() + elsewhere.HOUR
         elsewhere.correct(state, "acme")
         assert (elsewhere.since(state, "acme") or 0) <= time.time()
+
+
+def test_an_answer_without_a_clock_right_after_the_first_sync_brings_in_nobody_who_was_archived_before_it(
+    stage: Stage,
+) -> None:
+    """Everything is read again, but for the archived of before; who is archived meanwhile is opted out all the same."""
+    importer = stage(size=120)
+    before = expected(importer, archived=True)
+    assert importer("sync").code == 0
+    left = importer.box.audience().leave(5)
+    time_passes(20)
+    importer.box.knobs.no_date = True
+    ended = importer("sync")
+    assert ended.code == 0
+    assert "everything is read again" in ended.err
+    assert not carried(importer) & before
+    importer.box.knobs.no_date = False
+    time_passes(3_600)
+    assert importer("sync").code == 0
+    assert not carried(importer) & before
+    assert not importer.box.mailable() & {str(one["email_address"]).lower() for one in left}

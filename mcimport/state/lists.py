@@ -114,13 +114,18 @@ def advance(state: State, list_id: int, moment: int) -> None:
     )
 
 
-def step_back(state: State, list_id: int, moment: int) -> None:
-    """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was."""
+def step_back(state: State, list_id: int, moment: int, began: int) -> None:
+    """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was.
+
+    `began`: when its first run began, by this machine's clock. Its history does not begin earlier than that: those who
+    were archived before are not brought in, however much is read again.
+    """
     with state.transaction():
         for column in ("sync_point", "first_sync_at", "carried_since", "listed_from", "archived_from"):
+            back = text(max(moment, began) if column == "first_sync_at" else moment)
             state.write(
                 f"UPDATE lists SET {column} = ? WHERE id = ? AND {column} > ?",  # noqa: S608 - fixed names
-                [text(moment), list_id, text(moment)],
+                [back, list_id, back],
             )
 
 
