@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import CONFIG as DEFAULTS
-from conftest import Importer, Stage
+from conftest import CONFIG, Importer, Stage
 from passing import time_passes
 from test_engine import order
 
@@ -18,20 +17,7 @@ from mcimport.models import LookUps
 from mcimport.sandbox.ledger import most_in_any_second
 from mcimport.times import iso
 
-CONFIG = DEFAULTS + "ometria.spot_check = 0\n"  # so that whoever is asked for is looked up
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
-
-
-@pytest.fixture(name="stage")
-def a_stage(stage: Stage) -> Stage:
-    """As everywhere, but for spot checks."""
-
-    def make(**knobs: Any) -> Importer:
-        importer = stage(**knobs)
-        importer.configure(CONFIG)
-        return importer
-
-    return make
 
 
 def planted(importer: Importer, status: str = "subscribed", **fields: Any) -> Any:

@@ -141,6 +141,7 @@ def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) ->
 def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: Stop) -> None:
     """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
     importer = stage(size=50)
+    importer.configure(CONFIG.replace("spot_check = 0", "spot_check = 10"))
     reply = reply_of(encoded(workplace(importer, stop).carry_out(order(importer))))
     assert reply.outcome is not None
     chosen = {own for _, own in reply.outcome.sample}

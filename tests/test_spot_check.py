@@ -6,9 +6,11 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from conftest import CONFIG, Ear, Importer, Stage, carried, several
+from conftest import CONFIG as ALL_BUT_SPOT_CHECKS
+from conftest import Ear, Importer, Stage, carried, several
 from passing import time_passes
 
 from mcimport.models import Outcome, Sample, Window
@@ -18,6 +20,19 @@ from mcimport.state.destinations import Place
 from mcimport.times import iso
 
 DAY, HOUR = 86_400, 3_600
+CONFIG = ALL_BUT_SPOT_CHECKS.replace("ometria.spot_check = 0\n", "")  # ten, as where nothing is said
+
+
+@pytest.fixture(name="stage")
+def a_stage(stage: Stage) -> Stage:
+    """As everywhere, but with spot checks."""
+
+    def make(**knobs: Any) -> Importer:
+        importer = stage(**knobs)
+        importer.configure(CONFIG)
+        return importer
+
+    return make
 
 
 def joining(importer: Importer, number: int, *, status: str = "subscribed") -> list[str]:
@@ -355,6 +370,7 @@ def test_a_client_that_is_forgotten_is_dropped_from_the_sample(stage: Stage) -> 
     """Their ids are overwritten, and another client's stay."""
     importer = stage()
     several(importer, ["one", "two"], size=5)
+    importer.config.write_text(importer.config.read_text().replace("ometria.spot_check = 0\n", ""))
     importer("sync")
     with open_state(importer.db) as state:
         ids = {row.client: row.id for row in lists.overview(state)}

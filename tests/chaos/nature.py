@@ -13,7 +13,7 @@ OTHER_SIZE = 6
 SLOW_PACE = 25  # pushes a second, each of eight records: a list of some hundreds feels it
 
 SETTINGS = (
-    CONFIG.replace("= 500", "= {pace}")
+    CONFIG.replace("= 500", "= {pace}").replace("ometria.spot_check = 0\n", "")
     + """\
 mailchimp.window = {window}
 ometria.batch = {batch}

@@ -22,9 +22,7 @@ def test_a_runs_look_ups_are_bounded_whoever_moves_its_pages(crew: Crew, monkeyp
     audience = importer.box.audience()
     people = [audience.add(email_address=f"m{number}@example.com") for number in range(PENDING)]
     assert importer("sync").code == 0
-    importer.config.write_text(
-        importer.config.read_text() + "mailchimp.window = 4\nmailchimp.connections = 1\nometria.spot_check = 0\n"
-    )
+    importer.config.write_text(importer.config.read_text() + "mailchimp.window = 4\nmailchimp.connections = 1\n")
     for one in people:
         time_passes(10)
         audience.change(who=[one])
