@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mcimport.errors import InterruptedRunError
+from mcimport.errors import InterruptedRunError, TooSlowError
 from mcimport.machine import as_ours
 from mcimport.ometria_reading import Contacts, UnknownContactError
 from mcimport.report.spot_check import not_held
@@ -16,11 +16,14 @@ from mcimport.sample import SampledContact, SpotCheck
 from mcimport.state import spot_checks
 from mcimport.task import Task
 
+WITHIN = 60.0  # seconds for the whole look, which the run waits for; the one read that is under way is waited for
+
 
 def check_some_pushed(task: Task, run_id: int) -> None:
-    """A part of this run, before it pushes anybody itself. Where nobody was pushed since the last look, there is none.
+    """A part of this run, before it reads anybody: who says no while this look goes on is seen to have said so.
 
-    Whatever fails, fails no run for it. Raises InterruptedRunError and StateError.
+    Where nobody was pushed since the last look, there is none. Whatever fails, fails no run for it.
+    Raises InterruptedRunError and StateError.
     """
     now = int(time.time())
     sample = [] if task.dry_run or not spot_checks.is_due(task.row.spot_checked_at, now) else _settled(task, now)
@@ -58,13 +61,21 @@ def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
     """How many are not found, as was said twice.
 
     A 404 has been seen, in passing, for everything at once: so one that was found has to be found again at the end.
-    Raises UnknownContactError where nobody is found, which tells nothing: perhaps nobody can be; and ServiceError.
+    Raises UnknownContactError where nobody is found, which tells nothing: perhaps nobody can be; and ServiceError, also
+    where it takes longer than `WITHIN`.
     """
-    held = {one: contacts.holds(collection, one) for one in ids}
-    witness = next((one for one, is_held in held.items() if is_held), None)
+    end = time.monotonic() + WITHIN
+
+    def is_held(one: str) -> bool:
+        if time.monotonic() > end:
+            raise TooSlowError("it took too long")
+        return contacts.holds(collection, one)
+
+    held = {one: is_held(one) for one in ids}
+    witness = next((one for one, is_there in held.items() if is_there), None)
     if witness is None:
         raise UnknownContactError("none of them is found")
-    missing = sum(not contacts.holds(collection, one) for one, is_held in held.items() if not is_held)
-    if missing and not contacts.holds(collection, witness):
+    missing = sum(not is_held(one) for one, is_there in held.items() if not is_there)
+    if missing and not is_held(witness):
         raise UnknownContactError("one that was found is not found any more")
     return missing

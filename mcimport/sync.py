@@ -114,6 +114,7 @@ def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
     run_id = runs.begin(task.state, task.row, beginning.kind, beginning.listed, moves_sync_point=moves)
     task.begin(run_id)
     with recorded_end(task, run_id):
+        check_some_pushed(task, run_id)
         plan = _planned(task, beginning)
         today = min(plan.until, int(time.time()))
         if wish.since is None and beginning.listed is not None and beginning.listed > today:
@@ -127,8 +128,6 @@ def _begin(task: Task, wish: Wish, instead_of: Run | None) -> None:
 
 
 def _carry_out(task: Task, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    with recorded_end(task, run_id):
-        check_some_pushed(task, run_id)
     run = carry_out(task, run_id, pending, pages, afterwards=lambda run_id: _check(task, run_id))
     if run.kind == "full":
         letters.close_covered(task.state, run)
@@ -172,6 +171,8 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
         if task.row.accepted_at is None:
             with recorded_end(task, unfinished.id):
                 first_sync.begin(task, first_sync.present(task))
+        with recorded_end(task, unfinished.id):
+            check_some_pushed(task, unfinished.id)
         _carry_out(task, unfinished.id, runs.pending(task.state, unfinished.id), {})
 
 

@@ -13,6 +13,7 @@ from conftest import CONFIG as ALL_BUT_SPOT_CHECKS
 from conftest import Ear, Importer, Stage, carried, several
 from passing import time_passes
 
+from mcimport import spot_check
 from mcimport.models import Outcome, Sample, Window
 from mcimport.sandbox.ledger import Request
 from mcimport.state import State, destinations, lists, open_state, runs, spot_checks
@@ -210,6 +211,36 @@ def test_a_look_that_cannot_tell_leaves_what_the_last_one_said(stage: Stage) -> 
     importer.box.knobs.single_contacts = False
     importer("sync")
     assert importer("status", "--json").line["spot_check"]["missing"] == 3
+
+
+def test_a_no_that_is_given_while_contacts_are_looked_at_is_sent_by_the_same_run(stage: Stage) -> None:
+    """The look comes before the members are read, so that nothing that was read waits for it."""
+    importer = imported(stage)
+    (own,) = joining(importer, 1)
+    new = importer.box.audience().members[-1]
+
+    def leaves(one: Request) -> None:
+        if one.path.startswith("/contacts/") and one.nth == 0:
+            importer.box.audience().unsubscribe(who=[new])
+
+    importer.box.knobs.fault = leaves
+    time_passes(5)
+    ended = importer("sync", "--json")
+    assert ended.line["spot_check"]["missing"] == 0
+    assert own not in {
+        key[1] for key, held in importer.box.contacts().items() if held["marketing_optin"].endswith("IN")
+    }
+    assert ended.line["subscription_events"] == 0
+
+
+def test_a_look_that_takes_too_long_ends_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync does not wait for a reading API that crawls."""
+    importer = imported(stage, drops=3)
+    monkeypatch.setattr(spot_check, "WITHIN", -1.0)
+    assert importer("sync").code == 0
+    shown = importer("runs", "show", "2").out
+    assert "could not be checked: it took too long" in " ".join(shown.split())
+    assert reads(importer) == []
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "404", "429", "500", "html", "reset", "silent", "wrong-shape"])

@@ -949,3 +949,27 @@ def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: List
     letters.discard(state, [first.id, second.id])
     assert [one.status for one in letters.everything(state, status=None)] == ["replayed", "discarded"]
     assert letters.everything(state) == []
+
+
+def test_an_upgrade_waits_for_whoever_is_writing_to_the_old_file(tmp_path: Path) -> None:
+    """The former version may be in the middle of a sync: the new one waits as long as for any other transaction."""
+    path, former = tmp_path / "old.db", min((Path(__file__).parent / "state_files").glob("*.sql"))
+    opened: list[State] = []
+
+    def open_and_close() -> None:
+        with open_state(path) as state:
+            opened.append(state)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.executescript(former.read_text(encoding="utf-8"))
+        old.execute("BEGIN IMMEDIATE")
+        opener = threading.Thread(target=open_and_close)
+        opener.start()
+        while not path.with_name("old.db.migrating").exists():
+            assert opener.is_alive()
+        for _ in range(2_000):  # long enough for one that would not wait to have failed
+            old.execute("SELECT count(*) FROM runs").fetchall()
+        old.execute("COMMIT")
+        opener.join()
+    assert len(opened) == 1

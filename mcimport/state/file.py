@@ -239,8 +239,15 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
     with _migrating(path):
         _let_shrink(connection)
         database.enable_wal()
-        with database.atomic():  # all of them or none, and the disk is waited for once
+        # All of them or none, and the disk is waited for once. IMMEDIATE, for it waits for whoever is writing.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
             migrations.apply(database)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
