@@ -267,13 +267,16 @@ class Story(RuleBasedStateMachine):
     def _let_it_be(self, weather: Weather) -> None:
         """A server without a clock is read by ours, which then must not go before it.
 
-        Nor begins a first sync without one here: who is new is counted from then on, and ours may be far behind.
+        Nor begins a first sync without one here: who is new is counted from then on, and ours may be far behind. Nor is
+        an edge's clock before the one that dates changes where ours is: not both at once, which is taken on trust.
         """
         if weather is not self.weather:
             self.weather_began = self.box.clock.now()
         behind = self.box.clock.now() < time.time() - CLOCK_TOLERANCE
         if weather.no_date and (behind or not self.point):
             weather = replace(weather, no_date=False)
+        if behind:
+            weather = replace(weather, edge_skew=min(0.0, weather.edge_skew))
         self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
         self.has_wandered |= weather.edge_skew != 0
         first = list(self.audience.listed()[: weather.rejected])
