@@ -152,6 +152,7 @@ class Story(RuleBasedStateMachine):
             if hasattr(self, "box"):
                 self._let_it_be(CALM)
                 self.is_over = True
+                time_passes(max(0, self.nature.ahead))  # so that no change lies in what is the future here
                 syncs = (self._sync(()), SYNC_OTHER)
                 mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
                 for words in (*syncs, REPLAY, *syncs, *mends):
