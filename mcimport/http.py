@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, it needs a file that may not be there
 import html
 import re
 import socket
