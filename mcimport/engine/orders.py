@@ -22,8 +22,6 @@ ReplyKind = Literal[
     "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "unfenced", "refused", "failed"
 ]
 
-NOBODY = ""  # the worker of a reply to an order that no worker took
-
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One message to a worker.
