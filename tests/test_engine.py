@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import queue
 import signal
 import socket
@@ -19,6 +21,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import tenacity
 import trustme
 from conftest import CONFIG, Importer, Stage, carried, expected
 from pydantic import SecretStr
@@ -485,6 +488,63 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stag
     reply = workplace(importer, stop).carry_out(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
     assert "key is not accepted" in reply.words
+
+
+NO_LIBRARY = """
+import errno
+import runpy
+
+from mcimport.convert import phone
+
+
+def load():
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+phone.load = load
+runpy.run_module("mcimport", run_name="__main__")
+"""
+
+
+def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(stage: Stage) -> None:
+    """With exit code 1 and the reason, so that it is started anew; its broker, which is away, is not waited for."""
+    importer = stage(size=10)
+    command = [sys.executable, "-c", NO_LIBRARY, *importer.command("worker")[3:]]
+    environment = {**os.environ, "MCIMPORT_BROKER": "amqp://127.0.0.1:1/"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=20)
+    assert (ended.returncode, ended.stderr.strip()) == (
+        1,
+        "mcimport: this machine refused something: Too many open files",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            OSError(errno.EMFILE, "/home/ada@example.com"),
+            "worker w: this machine refused something: Too many open files",
+        ),
+        (TypeError("ada@example.com"), "worker w: an unforeseen fault of mcimport's: TypeError"),
+    ],
+    ids=["machine", "mistake"],
+)
+def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
+    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
+) -> None:
+    """The run fails as it would in one process, nobody is to blame, and the same worker does the page the next time."""
+    importer = stage(size=10)
+    place = workplace(importer, stop)
+
+    def broken(*_: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tenacity.Retrying, "__call__", broken)
+        reply = place.carry_out(order(importer))
+    assert (reply.kind, reply.words.startswith(words), "@" in reply.words) == ("failed", True, False), reply.words
+    assert place.carry_out(order(importer, epoch=2)).kind == "moved"
+    assert carried(importer) == expected(importer)
 
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay"), ("reconcile", "--mend", "--yes")], ids=" ".join)

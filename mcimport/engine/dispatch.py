@@ -14,7 +14,7 @@ from mcimport.engine.backlog import Backlog, Flight
 from mcimport.engine.errand import Errand
 from mcimport.engine.line import Heard, Line
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.orders import NOBODY, Order, OrderKind, Reply, settings_of
+from mcimport.engine.orders import Order, OrderKind, Reply, settings_of
 from mcimport.engine.tally import Tally
 from mcimport.engine.workplace import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.errors import (
@@ -286,7 +286,7 @@ class Dispatch:
         heard = self._line.hear(seconds)
         if heard is None:
             return
-        if self._is_awaited(heard.said.id) and (isinstance(heard.said, Order) or heard.said.worker != NOBODY):
+        if self._is_awaited(heard.said.id) and not heard.is_expired:
             self._heard = time.monotonic()
         if (heard.said.run_id, heard.said.memory) == (self._errand.run_id, self._errand.memory):
             self._take(heard)  # of another run: nobody waits for it
@@ -305,11 +305,11 @@ class Dispatch:
     def _take(self, heard: Heard) -> None:
         said = heard.said
         if isinstance(said, Order):
-            self._take_dead(said, heard.unopened)
+            self._take_back(said, heard)
         elif self._is_fence(said.id):
             self._take_fence(said)
         else:
-            self._was_silent = self._was_silent and said.worker == NOBODY
+            self._was_silent = False
             self._take_page(said)
 
     def _take_page(self, said: Reply) -> None:
@@ -371,16 +371,24 @@ class Dispatch:
         if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
             self._put_fence(said.epoch)
 
-    def _take_dead(self, order: Order, unopened: str) -> None:
-        """`unopened`: see `Heard`. That says nothing of the page, and only a fence tells what the worker is."""
-        if self._is_fence(order.id):
-            self._failure = self._failure or _not_opened(unopened)
-        flight = self._backlog.land(order.id)
-        if flight is not None and unopened:
+    def _take_back(self, order: Order, heard: Heard) -> None:
+        """Why it comes back is anybody's word (see `Heard`), and says nothing of the page: nobody is buried for it.
+
+        A fence tells what the worker is, and ends first what it may still have of the page.
+        """
+        if not self._is_fence(order.id):
+            self._take_page_back(order)
+        elif heard.is_expired:
+            self._fence = _Fence("", again=time.monotonic() + PAUSE)
+        else:
+            self._failure = self._failure or _not_opened(heard.unopened)
+
+    def _take_page_back(self, order: Order) -> None:
+        if not self._backlog.has(order.id):
+            return
+        if (flight := self._backlog.land(order.id)) is not None:
             self._backlog.broken_off(flight.window)
-            self._put_fence()
-        elif flight is not None:
-            self._bury(flight.window, "a worker rejected the page: a fault of mcimport's own")
+        self._put_fence()
 
     def _bury(self, window: Window, reason: str) -> None:
         letter = NewLetter("window", "transport", window.sweep, window.start, window.until, reason)

@@ -16,7 +16,7 @@ from kombu import Consumer
 
 from mcimport.config import Client
 from mcimport.engine import broker
-from mcimport.engine.orders import NOBODY, Order, Reply
+from mcimport.engine.orders import Order, Reply
 from mcimport.engine.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
 from mcimport.report.words import shown
 
@@ -27,14 +27,17 @@ ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """`said`: a reply, or an order that was rejected. `done`: it is on record, and need not be said again.
+    """`said`: a reply, or an order that comes back. `done`: it is on record, and need not be said again.
 
     `unopened`: who could not open that order, and why; empty where the broker says only that it was rejected.
+    `is_expired`: the broker says that nobody took it in time. None of this is sealed: whoever can write to the broker
+    may have sent a copy, of an order that somebody is at work on.
     """
 
     said: Reply | Order
     done: Callable[[], None]
     unopened: str = ""
+    is_expired: bool = False
 
 
 class Line:
@@ -118,14 +121,14 @@ class Line:
 
     def _hear(self, message: Any) -> None:
         try:
-            said, unopened = _said(self._client, message)
+            heard = _heard(self._client, message)
         except SealError:
             name = self._client.name
             self._warn(f"a message from the broker was dropped: it is not sealed with the keys of client {name}")
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
             pass  # from another version, or not from us: what it was about stays pending
         else:
-            self._heard.append(Heard(said, lambda: _acknowledge(message), unopened))
+            self._heard.append(heard)
             return
         message.ack()
 
@@ -135,28 +138,18 @@ def _acknowledge(message: Any) -> None:
         message.ack()
 
 
-def _said(client: Client, message: Any) -> tuple[Reply | Order, str]:
-    """Beside an order of ours that was rejected: `Heard.unopened`.
+def _heard(client: Client, message: Any) -> Heard:
+    """An order comes back as Celery sent it: arguments, named arguments, and more."""
 
-    It comes as Celery sent it: arguments, named arguments, and more. One that nobody took in time comes by the same
-    exchange, and is as good as given back.
-    """
+    def done() -> None:
+        _acknowledge(message)
+
     headers = message.headers or {}
     if headers.get("task") != broker.TASK:
-        return _escaped(open_reply(client, sealed_of(message.body))), ""
+        return Heard(_escaped(open_reply(client, sealed_of(message.body))), done)
     order = open_order(client, sealed_of(json.loads(message.body)[0][0]))
-    if headers.get("x-first-death-reason") != "expired":
-        return order, _unopened(client, headers.get(broker.UNOPENED))
-    given_back = Reply(
-        kind="returned",
-        id=order.id,
-        epoch=order.epoch,
-        memory=order.memory,
-        run_id=order.run_id,
-        worker=NOBODY,
-        window=order.window,
-    )
-    return given_back, ""
+    is_expired = headers.get("x-first-death-reason") == "expired"
+    return Heard(order, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
 
 
 def _unopened(client: Client, why: Any) -> str:

@@ -22,8 +22,6 @@ ReplyKind = Literal[
     "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "unfenced", "refused", "failed"
 ]
 
-NOBODY = ""  # the worker of a reply to an order that no worker took
-
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One message to a worker.
@@ -83,7 +81,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
             "outdated": a later epoch is known, which `epoch` names. "unfenced": another worker answered the fence, so
             this one cannot tell the order from an old one that is repeated. "refused": the worker cannot do it, see
-            `words`. "failed": nobody can, see `words`.
+            `words`. "failed": nobody can, or the
+            machine or the program failed the worker, see `words`.
         id, memory: the order's.
         session: in "clear", a name that this worker process has chosen at random.
         costs: what the client's requests have cost there since the last reply.

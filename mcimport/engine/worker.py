@@ -32,6 +32,7 @@ from pydantic import SecretStr
 
 from mcimport import limits
 from mcimport.config import Client
+from mcimport.convert import load_libraries
 from mcimport.engine import broker
 from mcimport.engine.orders import Order, Reply
 from mcimport.engine.seal import SealError, reason_words, sealed_of
@@ -60,8 +61,10 @@ def run_worker(
 ) -> int:
     """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code.
 
-    A broker that is away is waited for. Raises ConfigError where it does not let us in.
+    A broker that is away is waited for. Raises ConfigError where it does not let us in, and MachineError, before any
+    order is taken, where a library cannot be loaded: that is not tried again in this process.
     """
+    load_libraries()
     name, stop, log = f"{socket.gethostname()}.{os.getpid()}", Stop(), _escaping(log)
     _listen_to_libraries(stop, log)
     app = broker.application(address)
@@ -147,15 +150,9 @@ def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[
     if workplace.is_repeated(order):
         log("error", f"an order was dropped: worker {workplace.name} had it for client {order.client} before")
         return None
-    try:
-        reply = workplace.carry_out(order, task.request.term, begun)
-    except Reject:
-        raise
-    except Exception as error:  # noqa: BLE001 - a mistake of ours: the dead-letter exchange is for these; no traceback, which may hold a person
-        log("warning", f"a page of client {order.client} was rejected ({type(error).__name__})")
-        raise Reject(type(error).__name__, requeue=False) from None
-    if reply.kind == "refused":
-        log("warning", f"an order was refused: {reply.words}")
+    reply = workplace.carry_out(order, task.request.term, begun)
+    if reply.kind in ("refused", "failed"):
+        log("warning", f"an order of client {order.client} was answered as {reply.kind}: {reply.words}")
     return reply
 
 

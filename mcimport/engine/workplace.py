@@ -22,6 +22,7 @@ from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.held import HeldLookups
 from mcimport.job import Job
 from mcimport.limits import Stop
+from mcimport.machine import as_ours
 from mcimport.models import ContactRules
 from mcimport.move import move
 from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
@@ -98,7 +99,7 @@ class Workplace:
         return order.kind == "page" and not self._room(self._clients[order.client]).note(order.id)
 
     def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
-        """Never raises what `errors` knows: it is in the reply.
+        """Raises nothing but what `begun` raises: every other failure is in the reply.
 
         Args:
             order: of a page, or a fence; one that was opened here.
@@ -137,6 +138,9 @@ class Workplace:
             return self.reply(order, "refused", words=f"worker {self.name}: {error}", hint=error.hint)
         except ServiceError as error:
             return self.reply(order, "failed", words=str(error), hint=error.hint, status=error.status)
+        except Exception as error:  # noqa: BLE001 - a fault of this machine or of ours ends the run, as in one process
+            ours = as_ours(error)
+            return self.reply(order, "failed", words=f"worker {self.name}: {ours}", hint=ours.hint)
 
     @property
     def is_busy(self) -> bool:

@@ -7,6 +7,8 @@ import sqlite3
 import threading
 from contextlib import closing
 
+import pytest
+
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes, span_of
 from mcimport.engine.backlog import BREAKS
 from mcimport.sandbox.ledger import Request
@@ -83,21 +85,29 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
     everybody_is_in(importer, found)
 
 
-def test_a_worker_that_rejects_every_page_fails_the_run_by_way_of_the_brokers_dead_letters(crew: Crew) -> None:
-    """A library of that worker's is broken, which is no member's fault: with another worker the next sync goes on."""
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("TypeError('person@example.com')", "an unforeseen fault of mcimport's: TypeError"),
+        ("OSError(errno.EMFILE, 'person@example.com')", "this machine refused something: Too many open files"),
+    ],
+    ids=["mistake", "machine"],
+)
+def test_a_worker_that_fails_at_every_page_ends_the_run_in_its_words(crew: Crew, fault: str, words: str) -> None:
+    """That is no member's fault, so nobody's dead letter: with another worker the next sync goes on."""
     importer = crew.importer
     found = clients(crew, 1, size=40, window=100)
     before = (
-        "import tenacity\n\ndef broken(*_):\n    raise TypeError('person@example.com')\n\n"
+        f"import errno\n\nimport tenacity\n\ndef broken(*_):\n    raise {fault}\n\n"
         "tenacity.Retrying.__call__ = broken\n"
     )
     (worker,) = crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert (ended.code, ended.line["status"]) == (1, "failed"), ended.err
-    assert "a worker rejected the page" in ended.err
+    assert words in ended.err
     assert importer("dlq", "list", "--json").lines == []
-    assert any("rejected (TypeError)" in line for line in worker.lines)
-    assert not any("example.com" in line or "Traceback" in line for line in worker.lines)
+    assert any("was answered as failed: worker" in line and words in line for line in worker.lines), worker.lines
+    assert not any("example.com" in line or "Traceback" in line for line in (*worker.lines, ended.err))
     worker.leave()
     crew.hire_ready()
     assert importer.in_a_process(*SYNC).code == 0

@@ -15,10 +15,11 @@ from passing import time_passes
 from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, Worker, clients, everybody_is_in, pushes
-from mcimport.engine.broker import ORDERS, application, connection, look
+from mcimport.engine.broker import DEAD, ORDERS, application, connection, look
 from mcimport.engine.orders import Order, Reply, encoded
 from mcimport.engine.seal import Sealed, sealed_of
 from mcimport.models import Outcome
+from mcimport.sandbox.ledger import Request
 
 STEERING = "\x1b[2J[red]"
 SHOWN = "\\x1b[2J[red]"
@@ -55,6 +56,17 @@ class Stranger:
             content_type="application/json",
             content_encoding="utf-8",
             correlation_id=order.properties["correlation_id"],
+        )
+
+    def return_copy(self, order: Any, reason: str) -> None:
+        """As the broker sends back what was rejected, or what nobody took in time."""
+        self._producer.publish(
+            order.body,
+            exchange=DEAD,
+            routing_key=order.delivery_info["routing_key"],
+            headers={**order.headers, "x-first-death-reason": reason},
+            content_type="application/json",
+            content_encoding="utf-8",
         )
 
     def answer(self, order: Any, seals: str) -> None:
@@ -198,3 +210,29 @@ def test_a_workers_name_is_shown_escaped(crew: Crew, before: str, after: str) ->
     assert ended.code == 2
     assert f"worker w{SHOWN}" in ended.err
     assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize("reason", ["rejected", "expired"])
+def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(crew: Crew, reason: str) -> None:
+    """A page under way is said to be dead: it is done to its end, once, and nobody becomes a dead letter."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    crew.hire_ready()
+    copied: list[Request] = []
+    with stranger(crew) as one:
+
+        def return_copy(request: Request) -> str | None:
+            """Of every page that was sent so far, at the first push."""
+            if request.path == "/push" and not copied:
+                copied.append(request)
+                for order in one.all():
+                    one.return_copy(order, reason)
+            return None
+
+        importer.box.knobs.fault = return_copy
+        ended = importer.in_a_process(*SYNC, "--json")
+        later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["kind"] for order in one.all()]
+    assert copied
+    assert "fence" in later  # before a page goes out again: whoever has it is ended first
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
+    everybody_is_in(importer, found)
