@@ -109,7 +109,7 @@ def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[T
     if "differ" in known and not lists.reconciled(row).get("left", 0):
         yield Trouble("differ", "both sides agree", ())
     if "spot_check" in known and not spot_checks.missing(row):
-        yield Trouble("spot_check", "Ometria holds what was looked for", ())
+        yield Trouble("spot_check", "both sides were compared", ())
 
 
 def _not_worked_on(state: State, client: Client, age: overdue.Age) -> ListResult:
