@@ -55,11 +55,18 @@ def of_age(age: Age, client: Client, result: ListResult | None) -> Trouble | Non
     why = f": {result.error}" if result is not None and result.error is not None else ""
     return Trouble(
         "overdue",
-        f"nothing was carried since {moment_utc(age.since)}{why}",
+        f"{_how_old(age)}{why}",
         ("overdue",),
         f"Does cron still run it? `mcimport status` tells more, `mcimport sync {age.list_key}` carries it.",
         age.since + client.overdue,
     )
+
+
+def _how_old(age: Age) -> str:
+    """Pages may have been pushed all the same: a run moves the sync point at its end."""
+    if age.sync_point is None:
+        return "the list was never synced to the end where it goes now"
+    return f"the sync point has not moved since {moment_utc(age.sync_point)}"
 
 
 def _failure(result: ListResult) -> Iterator[Trouble]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,13 +59,13 @@ class Webhook:
         """Which lists of the client are overdue, whichever of them this call was about."""
         done = {result.list_key: result for result in results if result.client == client.name}
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
-            known = lists.of_client(state, client.name)
+            told, known = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
             for age in overdue.ages(self._settings, state, client, known, int(time.time())):
                 result = done.get(age.list_key)
                 found = trouble.of_age(age, client, result)
-                over = Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())
+                over = [Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())]
                 result = result or _not_worked_on(state, client, age)
-                self._tell(state, source, result, [found] if found else [], [] if found else [over])
+                self._tell(state, source, result, [found] if found else [], over if _is_over(client, age, told) else [])
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
         result = untold[0]
@@ -93,8 +93,20 @@ class Webhook:
                 troubles.begin(state, *place, one.kind, one.reasons, since)
 
 
-def _is_news(client: Client, age: overdue.Age, told: Container[tuple[str, str]]) -> bool:
-    return age.is_overdue != ((client.name, age.list_key) in told)
+def _is_news(client: Client, age: overdue.Age, told: Mapping[tuple[str, str], int]) -> bool:
+    is_told = (client.name, age.list_key) in told
+    return _is_over(client, age, told) if is_told else age.is_overdue
+
+
+def _is_over(client: Client, age: overdue.Age, told: Mapping[tuple[str, str], int]) -> bool:
+    """Whether the list was told to be overdue, and its sync point has moved since.
+
+    A first run that began, newer settings or a clock that was set back make it younger, too, and bring nobody.
+    """
+    began = told.get((client.name, age.list_key))
+    if began is None or age.is_overdue or age.sync_point is None:
+        return False
+    return age.sync_point + client.overdue != began
 
 
 def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -137,6 +139,7 @@ def test_a_list_that_another_process_keeps_for_hours_is_told_as_overdue(stage: S
             assert importer("sync").code == 0
     assert heard(ear) == [("failure", "overdue")]
     (told,) = ear.documents
+    assert told["reason"].startswith("the sync point has not moved since ")
     assert "another process is at work on this client (process " in told["reason"]
     assert f"mcimport sync {importer.box.list_key}" in told["next"]
     assert importer("sync").code == 0
@@ -157,6 +160,56 @@ def test_a_list_that_no_call_is_about_any_more_is_told_as_overdue(stage: Stage, 
     assert importer("status", "--client", "two").code == 3
     assert importer("sync", "--client", "two").code == 0
     assert heard(ear)[1:] == [("recovery", "overdue")]
+
+
+def never_synced(stage: Stage, ear: Ear) -> tuple[Importer, str]:
+    """An importer whose second client was never run and is told as overdue by the first one's call; that one's list."""
+    importer = stage()
+    keys = {name: one["list_key"] for name, one in several(importer, ["one", "two"], size=5).items()}
+    importer.config.write_text(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n' + importer.config.read_text())
+    for _ in range(2):
+        assert importer("sync", keys["one"]).code == 0
+        time_passes(4 * HOUR)
+    assert importer("sync", keys["one"]).code == 0
+    assert [(one["client"], one["kind"]) for one in ear.documents] == [("two", "overdue")]
+    assert ear.documents[0]["reason"] == "the list was never synced to the end where it goes now"
+    return importer, keys["two"]
+
+
+def test_a_first_run_that_fails_does_not_end_that_a_list_is_overdue(stage: Stage, ear: Ear) -> None:
+    """It has carried nobody; the run that completes does."""
+    importer, key = never_synced(stage, ear)
+    importer.box.knobs.fault = lambda _: "401"
+    assert importer("sync", key).code == 1
+    assert heard(ear)[1:] == [("failure", "failed")]
+    assert ear.documents[1]["other_kinds"] == ["overdue"]
+    importer.box.knobs.fault = None
+    assert importer("sync", key).code == 0
+    assert heard(ear)[2:] == [("recovery", "failed"), ("recovery", "overdue")]
+    assert ear.documents[3]["since"] == ear.documents[0]["since"]
+
+
+def test_settings_that_were_written_again_do_not_end_that_a_list_is_overdue(stage: Stage, ear: Ear) -> None:
+    """A list that was never run counts from then on, and is not carried by it."""
+    importer, _ = never_synced(stage, ear)
+    os.utime(importer.config, (time.time(), time.time()))
+    assert importer("sync", "--client", "one").code == 0
+    assert importer("status", "--client", "two").code == 0
+    assert heard(ear) == [("failure", "overdue")]
+
+
+def test_a_list_of_which_much_was_pushed_is_not_said_to_have_carried_nothing(stage: Stage, ear: Ear) -> None:
+    """A first sync that fails again and again at some page gets on, and has no sync point: that is what is said."""
+    importer = stage(size=40)
+    importer.configure(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{CONFIG}mailchimp.window = 5\n')
+    for _ in range(4):
+        pushes = iter(range(1_000))
+        importer.box.knobs.fault = lambda one, pushes=pushes: "401" if one.path == "/push" and next(pushes) else None
+        ended = importer("sync", "--json", "--workers", "1")
+        assert ended.line["contacts_pushed"] > 0
+        time_passes(1.2 * HOUR)
+    assert heard(ear) == [("failure", "failed"), ("failure", "overdue")]
+    assert "the list was never synced to the end where it goes now: " in ear.documents[1]["reason"]
 
 
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:
