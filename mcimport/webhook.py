@@ -6,16 +6,20 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mcimport import overdue, trouble
 from mcimport.config import Client, NoticeSource, Settings
-from mcimport.errors import StateError
-from mcimport.records import ListResult
+from mcimport.errors import McimportError, StateError
+from mcimport.records import ListResult, affected
 from mcimport.report.words import moment_utc
 from mcimport.state import State, letters, lists, open_state, runs, spot_checks, troubles
 from mcimport.times import iso
 from mcimport.trouble import Kind, Trouble
+
+MOST_FAILED = 3  # posts of one client, after which the rest is left to the next call
 
 
 class Webhook:
@@ -34,8 +38,7 @@ class Webhook:
         untold = deque(results)
         try:
             with open_state(self._settings.db_path) as state:
-                while untold:
-                    self._tell_of_one(state, source, untold)
+                _each(partial(self._tell_of_one, state, source, untold) for _ in results)
         except StateError:
             for result in untold:
                 for one in trouble.of_result(result):
@@ -55,24 +58,36 @@ class Webhook:
                     found.append(client)
         return found
 
-    def tell_of_ages(self, source: NoticeSource, client: Client, results: Sequence[ListResult]) -> None:
+    def tell_of_ages(self, client: Client, results: Sequence[ListResult]) -> None:
         """Which lists of the client are overdue, whichever of them this call was about."""
         done = {result.list_key: result for result in results if result.client == client.name}
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
             told, known = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
-            for age in overdue.ages(self._settings, state, client, known, int(time.time())):
-                result = done.get(age.list_key)
-                found = trouble.of_age(age, client, result)
-                over = [Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())]
-                result = result or _not_worked_on(state, client, age)
-                self._tell(state, source, result, [found] if found else [], over if _is_over(client, age, told) else [])
+            ages = overdue.ages(self._settings, state, client, known, int(time.time()))
+            _each(
+                partial(
+                    self._tell_of_age, state, client, age, done.get(age.list_key), is_over=_is_over(client, age, told)
+                )
+                for age in ages
+            )
+
+    def _tell_of_age(
+        self, state: State, client: Client, age: overdue.Age, done: ListResult | None, *, is_over: bool
+    ) -> None:
+        found = trouble.of_age(age, client, done)
+        over = [Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())] if is_over else []
+        result = done or _not_worked_on(state, client, age)
+        if client.webhook_source is not None:
+            self._tell(state, client.webhook_source, result, [found] if found else [], over)
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
         result = untold[0]
         known = troubles.told(state, result.client, result.list_key)
         over = list(_over(state, result, known)) if result.runs else []
+        result = _with_remembered(state, result, known) if result.runs else result
+        now = [*trouble.of_result(result), *(_last_comparison(state, result, known) if result.runs else ())]
         untold.popleft()
-        self._tell(state, source, result, trouble.of_result(result), over)
+        self._tell(state, source, result, now, over)
 
     def _tell(
         self, state: State, source: NoticeSource, result: ListResult, now: Sequence[Trouble], over: Sequence[Trouble]
@@ -107,6 +122,42 @@ def _is_over(client: Client, age: overdue.Age, told: Mapping[tuple[str, str], in
     if began is None or age.is_overdue or age.sync_point is None:
         return False
     return age.sync_point + client.overdue != began
+
+
+def _each(steps: Iterable[Callable[[], None]]) -> None:
+    """One list after another: a post that failed holds up its own list alone, but where several fail, the rest wait.
+
+    Raises the first failure at the end, and StateError at once.
+    """
+    failures: list[McimportError] = []
+    for step in steps:
+        try:
+            step()
+        except StateError:
+            raise
+        except McimportError as error:
+            failures.append(error)
+        if len(failures) == MOST_FAILED:
+            break
+    if failures:
+        raise failures[0]
+
+
+def _with_remembered(state: State, result: ListResult, known: Container[str]) -> ListResult:
+    """What this call found, and what a former one did whose post did not get through."""
+    row = lists.by_id(state, result.runs[-1].list_id)
+    result = replace(result, spot_check=spot_checks.missing(row))
+    if "dead_letters" not in known and not result.dead_letters:
+        found = letters.open_of(state, row.id)
+        result = replace(result, dead_letters=len(found), affected=affected(found))
+    return result
+
+
+def _last_comparison(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:
+    """What that left, where nobody was told."""
+    found = trouble.of_last_comparison(lists.by_id(state, result.runs[-1].list_id))
+    if found and "differ" not in known and result.comparison is None:
+        yield found
 
 
 def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:

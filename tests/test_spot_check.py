@@ -202,6 +202,19 @@ def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear:
     assert ear.events == ["failure", "recovery"]
 
 
+def test_a_webhook_that_failed_is_told_who_is_missing_by_the_next_call(stage: Stage, ear: Ear) -> None:
+    """That one looks at nobody; the state file has what was found."""
+    importer = imported(stage, drops=3, config=telling(ear))
+    ear.answers = [500] * 2
+    assert "it was not told" in importer("sync").err
+    ear.heard.clear()
+    for _ in range(2):
+        importer("sync")
+    (told,) = ear.documents
+    assert (told["event"], told["kind"]) == ("failure", "spot_check")
+    assert "and does not hold 3 of them" in told["reason"]
+
+
 def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Stage) -> None:
     """A look that had to wait is about those who were pushed before and after midnight."""
     importer = imported(stage, config=f"{CONFIG}reconcile.settling = 0\n")

@@ -212,6 +212,45 @@ def test_a_list_of_which_much_was_pushed_is_not_said_to_have_carried_nothing(sta
     assert "the list was never synced to the end where it goes now: " in ear.documents[1]["reason"]
 
 
+def test_trouble_that_could_not_be_told_is_told_by_the_next_call_that_does_not_meet_it(stage: Stage, ear: Ear) -> None:
+    """A comparison and a dead letter are of one call; what they left stands in the state file."""
+    importer = telling(stage, ear)
+    make_stale(importer, 1)
+    refused(importer, "one@example.com")
+    time_passes(120)
+    ear.answers = [500] * 4
+    assert importer("sync").code == 3
+    assert "it was not told" in importer("reconcile").err
+    ear.heard.clear()
+    for _ in range(2):
+        assert importer("sync").code == 0
+    assert heard(ear) == [("failure", "dead_letters"), ("failure", "differ")]
+    letters, differ = ear.documents
+    assert (letters["dead_letters"], letters["reasons"]) == (1, ["Ometria rejected the record"])
+    assert differ["reason"].endswith("1 stale")
+    assert importer("reconcile").code == 3
+    assert len(ear.documents) == 2
+
+
+def test_a_post_that_fails_does_not_hold_up_what_is_told_of_the_clients_next_list(stage: Stage, ear: Ear) -> None:
+    """The failure is said in a line; the list that was not told of is told with the next call."""
+    importer = stage()
+    (keys,) = several(importer, ["one"], size=5).values()
+    more = {keys["list_key"]: 5, "ffffffffff": 5}
+    importer.box.add_account(keys["mailchimp_key"], keys["ometria_key"], more)
+    text = importer.config.read_text().replace(f'["{keys["list_key"]}"]', f'["{keys["list_key"]}", "ffffffffff"]')
+    importer.config.write_text(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n' + text)
+    importer.box.knobs.fault = lambda _: "401"
+    ear.answers = [500] * 2
+    said = importer("sync").err
+    assert said.count("it was not told") == 1
+    posted = [one["list_key"] for one in ear.documents]
+    assert len(posted) == 3
+    assert posted[0] == posted[1] != posted[2]
+    importer("sync")
+    assert [one["list_key"] for one in ear.documents[3:]] == posted[:1]
+
+
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:
     """What was told of a list is remembered of it, as its runs are."""
     importer = telling(stage, ear)
