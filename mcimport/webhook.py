@@ -49,13 +49,18 @@ class Webhook:
         now, found = int(time.time()), []
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
             told = troubles.lists_with(state, "overdue")
+            unknown = set(told)
             known = defaultdict(list)
             for row in lists.overview(state):
                 known[row.client].append(row)
             for client in self._settings.clients.values():
-                ages = overdue.ages(self._settings, state, client, known[client.name], now)
-                if client.webhook_source and any(_is_news(client, age, told) for age in ages):
+                ages = list(overdue.ages(self._settings, state, client, known[client.name], now))
+                unknown -= {(client.name, age.list_key) for age in ages}
+                is_left = any(name == client.name for name, _ in unknown)
+                if client.webhook_source and (is_left or any(_is_news(client, age, told) for age in ages)):
                     found.append(client)
+            for name, key in unknown - {(client.name, key) for client in found for _, key in unknown}:
+                troubles.end(state, name, key, "overdue")  # nobody is left to be told
         return found
 
     def tell_of_ages(self, client: Client, results: Sequence[ListResult]) -> None:
@@ -63,7 +68,9 @@ class Webhook:
         done = {result.list_key: result for result in results if result.client == client.name}
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
             told, known = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
-            ages = overdue.ages(self._settings, state, client, known, int(time.time()))
+            ages = list(overdue.ages(self._settings, state, client, known, int(time.time())))
+            left = {key for name, key in told if name == client.name} - {age.list_key for age in ages}
+            _each(partial(self._tell_of_left, state, client, key) for key in sorted(left))
             _each(
                 partial(
                     self._tell_of_age, state, client, age, done.get(age.list_key), is_over=_is_over(client, age, told)
@@ -79,6 +86,12 @@ class Webhook:
         result = done or _not_worked_on(state, client, age)
         if client.webhook_source is not None:
             self._tell(state, client.webhook_source, result, [found] if found else [], over)
+
+    def _tell_of_left(self, state: State, client: Client, list_key: str) -> None:
+        over = Trouble("overdue", "the list is not in the settings any more", ())
+        if client.webhook_source is not None:
+            result = ListResult(client.name, list_key, "not begun")
+            self._tell(state, client.webhook_source, result, [], [over])
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
         result = untold[0]

@@ -251,6 +251,38 @@ def test_a_post_that_fails_does_not_hold_up_what_is_told_of_the_clients_next_lis
     assert [one["list_key"] for one in ear.documents[3:]] == posted[:1]
 
 
+def test_a_list_that_leaves_the_settings_is_overdue_no_more(stage: Stage, ear: Ear) -> None:
+    """That is told where its client is left; when it comes back, it can be told to be overdue again."""
+    importer = stage()
+    (keys,) = several(importer, ["one"], size=5).values()
+    more = {keys["list_key"]: 5, "ffffffffff": 5}
+    importer.box.add_account(keys["mailchimp_key"], keys["ometria_key"], more)
+    one = f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n' + importer.config.read_text()
+    both = one.replace(f'["{keys["list_key"]}"]', f'["{keys["list_key"]}", "ffffffffff"]')
+    importer.config.write_text(both)
+    assert importer("sync").code == 0
+    for text in (both, one, one, both):
+        importer.config.write_text(text)
+        time_passes(4 * HOUR)
+        assert importer("sync", keys["list_key"]).code == 0
+    assert [(one["list_key"], one["event"]) for one in ear.documents] == [
+        ("ffffffffff", event) for event in ("failure", "recovery", "failure")
+    ]
+    assert ear.documents[1]["reason"] == "the list is not in the settings any more"
+
+
+def test_a_list_whose_client_leaves_the_settings_is_overdue_no_more(stage: Stage, ear: Ear) -> None:
+    """Nobody is left to be told; when the client comes back, its list can be told to be overdue again."""
+    importer, _ = never_synced(stage, ear)
+    both = importer.config.read_text()
+    only_one = both.partition("[clients.two]")[0]
+    for text in (only_one, both):
+        importer.config.write_text(text)
+        time_passes(4 * HOUR)
+        assert importer("sync", "--client", "one").code == 0
+    assert heard(ear) == [("failure", "overdue")] * 2
+
+
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:
     """What was told of a list is remembered of it, as its runs are."""
     importer = telling(stage, ear)
