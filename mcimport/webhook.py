@@ -13,12 +13,18 @@ from typing import Any
 from mcimport import overdue, trouble
 from mcimport.config import Client, NoticeSource, Settings
 from mcimport.errors import McimportError, StateError
-from mcimport.records import ListResult, affected
+from mcimport.records import ListResult, ListRow, affected
 from mcimport.report.words import moment_utc
 from mcimport.state import State, letters, lists, open_state, runs, spot_checks, troubles
 from mcimport.times import iso
 from mcimport.trouble import Kind, Trouble
 
+_MENDED = (
+    Trouble("dead_letters", "no dead letter is open", ()),
+    Trouble("differ", "both sides agree", ()),
+    Trouble("spot_check", "both sides were compared", ()),
+)
+_ELSEWHERE = "the list goes elsewhere now"
 MOST_FAILED = 3  # posts of one client, after which the rest is left to the next call
 
 
@@ -173,19 +179,33 @@ def _last_comparison(state: State, result: ListResult, known: Container[str]) ->
         yield found
 
 
-def _over(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:
+def _over(state: State, result: ListResult, known: Mapping[str, troubles.Told]) -> Iterator[Trouble]:
     """What the list does not have any more after this call, as far as the call has seen."""
     run = result.runs[-1]
     kind: Kind = trouble.failing_kind(run)
     if kind in known and result.error is None and run.kind != "replay":  # which shows nothing of a sync
         yield Trouble(kind, result.status, ())
-    if "dead_letters" in known and not letters.count_open(state, run.list_id):
-        yield Trouble("dead_letters", "no dead letter is open", ())
-    row = lists.by_id(state, run.list_id)
-    if "differ" in known and not lists.reconciled(row).get("left", 0):
-        yield Trouble("differ", "both sides agree", ())
-    if "spot_check" in known and not spot_checks.missing(row):
-        yield Trouble("spot_check", "both sides were compared", ())
+    here = lists.by_id(state, run.list_id)
+    for over in _MENDED:
+        if over.kind in known and not _has(state, here, over.kind):
+            yield over if not _was_elsewhere(state, here, over.kind, known) else replace(over, words=_ELSEWHERE)
+
+
+def _has(state: State, row: ListRow, kind: Kind) -> bool:
+    """Whether the state file shows such trouble with the list at one destination."""
+    if kind == "dead_letters":
+        return letters.count_open(state, row.id) > 0
+    if kind == "differ":
+        return lists.reconciled(row).get("left", 0) > 0
+    return spot_checks.missing(row) is not None
+
+
+def _was_elsewhere(state: State, here: ListRow, kind: Kind, known: Mapping[str, troubles.Told]) -> bool:
+    """Whether it was told of a destination to which the list does not go any more, and where it is as it was."""
+    former = [row for row in lists.of_client(state, here.client) if row.list_key == here.list_key and row.id != here.id]
+    began = runs.first_began(state, here.id)
+    is_older = began is not None and known[kind].since < began
+    return is_older and any(_has(state, row, kind) for row in former)
 
 
 def _not_worked_on(state: State, client: Client, age: overdue.Age) -> ListResult:

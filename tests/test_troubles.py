@@ -283,6 +283,27 @@ def test_a_list_whose_client_leaves_the_settings_is_overdue_no_more(stage: Stage
     assert heard(ear) == [("failure", "overdue")] * 2
 
 
+def test_trouble_at_a_place_to_which_the_list_goes_no_more_is_not_said_to_be_mended(stage: Stage, ear: Ear) -> None:
+    """Nobody has looked there: the end of it says that the list goes elsewhere. At the new place it ends as ever."""
+    importer = telling(stage, ear)
+    make_stale(importer, 2)
+    assert importer("reconcile").code == 3
+    refused(importer, "one@example.com")
+    time_passes(120)
+    assert importer("sync").code == 3
+    time_passes(HOUR)
+    importer.box.knobs.rejects = set()
+    importer.configure(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{COMPARING}ometria.collection = "other"\n')
+    assert importer("sync", "--full", importer.box.list_key).code == 0
+    assert sorted((one["event"], one["kind"], one["reason"]) for one in ear.documents[2:]) == [
+        ("recovery", kind, "the list goes elsewhere now") for kind in ("dead_letters", "differ")
+    ]
+    importer.box.take_out([one for one in importer.box.contacts() if one[0] == "other"][:2])
+    assert importer("reconcile").code == 3
+    assert importer("reconcile", "--mend", "--yes").code == 0
+    assert ear.documents[-1]["reason"] == "both sides agree"
+
+
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:
     """What was told of a list is remembered of it, as its runs are."""
     importer = telling(stage, ear)
