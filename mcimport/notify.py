@@ -122,8 +122,7 @@ class Notifier:
 
     def _tell_of_ages(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
         wait(before)  # what came of the lists is told first; it was begun first, too, so somebody is at it
-        if client.webhook_source is not None:
-            self._webhook.tell_of_ages(client.webhook_source, client, results)
+        self._webhook.tell_of_ages(client, results)
 
     def _post_document(self, source: NoticeSource, document: dict[str, Any]) -> None:
         self._post(source, source.read().get_secret_value(), json=document)

@@ -18,12 +18,14 @@ class Age:
 
     Attributes:
         list_id: None for a list that was not sent to where it goes now.
+        sync_point: of where it goes now; None: it was never synced to the end there. Seconds, UTC.
         since: its sync point, else from when on it might have had one: seconds, UTC.
         is_overdue: that is longer ago than it may be.
     """
 
     list_key: str
     list_id: int | None
+    sync_point: int | None
     since: int
     is_overdue: bool
 
@@ -34,7 +36,8 @@ def ages(settings: Settings, state: State, client: Client, known: Sequence[ListR
         rows = [row for row in known if row.list_key == key]
         here = _here(state, client, key, rows)
         since = begun(state, here, now) if here else waiting_since(settings, state, rows, now)
-        yield Age(key, here.id if here else None, since, now - since > client.overdue)
+        list_id, sync_point = (here.id, here.sync_point) if here else (None, None)
+        yield Age(key, list_id, sync_point, since, now - since > client.overdue)
 
 
 def begun(state: State, row: ListRow, now: int) -> int:

@@ -23,7 +23,7 @@ class ListRow:
     `accepted_at`: when the run began in which Ometria first accepted a contact.
     `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
     `listed_from`, `archived_from`: from when on the sweep's answers have shown nobody; None: from the sync point on.
-    `spot_checked_at`: when a spot check was last tried; `spot_check`: what the last one that could tell found, as JSON.
+    `spot_checked_at`: when a spot check was last tried; `spot_check`: the last with contacts missing, as JSON.
     """
 
     id: int

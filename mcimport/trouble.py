@@ -10,14 +10,17 @@ from typing import Literal
 from mcimport.config import Client
 from mcimport.errors import BusyError, InterruptedRunError
 from mcimport.overdue import Age
-from mcimport.records import Comparison, ListResult, Run
+from mcimport.records import Comparison, ListResult, ListRow, Run
 from mcimport.report.comparison import verdict
 from mcimport.report.spot_check import accusation, names_all
 from mcimport.report.summary import in_words
 from mcimport.report.words import counted, moment_utc
+from mcimport.state import lists
 
 # "reconcile_failed": a sync that goes well does not make up for a comparison that failed, nor the other way round.
 Kind = Literal["failed", "reconcile_failed", "dead_letters", "differ", "spot_check", "overdue"]
+
+_COUNTED = ("missing", "stale", "gone", "not_taken", "unclear", "unread")  # ways to differ, of which a count is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,17 @@ def of_result(result: ListResult) -> list[Trouble]:
     return [*_failure(result), *_letters(result), *_differences(result), *_spot_check(result)]
 
 
+def of_last_comparison(row: ListRow) -> Trouble | None:
+    """What the last comparison of a list has left, from its counts alone."""
+    counts = lists.reconciled(row)
+    if not counts.get("left") or row.reconciled_at is None:
+        return None
+    kinds = tuple(name for name in _COUNTED if counts.get(name))
+    found = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds)
+    words = f"both sides differed when they were compared ({moment_utc(row.reconciled_at)}): {found}"
+    return Trouble("differ", words, kinds, f"`mcimport reconcile {row.list_key}` compares them again.")
+
+
 def failing_kind(run: Run) -> Kind:
     """What it is when such a run fails, and what one that completes ends."""
     return "reconcile_failed" if run.kind == "reconcile" else "failed"
@@ -55,11 +69,18 @@ def of_age(age: Age, client: Client, result: ListResult | None) -> Trouble | Non
     why = f": {result.error}" if result is not None and result.error is not None else ""
     return Trouble(
         "overdue",
-        f"nothing was carried since {moment_utc(age.since)}{why}",
+        f"{_how_old(age)}{why}",
         ("overdue",),
         f"Does cron still run it? `mcimport status` tells more, `mcimport sync {age.list_key}` carries it.",
         age.since + client.overdue,
     )
+
+
+def _how_old(age: Age) -> str:
+    """Pages may have been pushed all the same: a run moves the sync point at its end."""
+    if age.sync_point is None:
+        return "the list was never synced to the end where it goes now"
+    return f"the sync point has not moved since {moment_utc(age.sync_point)}"
 
 
 def _failure(result: ListResult) -> Iterator[Trouble]:

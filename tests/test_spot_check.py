@@ -58,6 +58,11 @@ def imported(stage: Stage, number: int = 10, *, config: str = CONFIG, drops: int
     return importer
 
 
+def telling(ear: Ear) -> str:
+    """Settings by which a webhook is told, and a comparison need not wait."""
+    return f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{CONFIG}reconcile.settling = 0\n'
+
+
 def reads(importer: Importer) -> list[Request]:
     """Single contacts that were asked for."""
     return [one for one in importer.box.requests if one.path.startswith("/contacts/")]
@@ -140,16 +145,44 @@ def test_status_says_who_is_missing_until_both_sides_were_compared(stage: Stage)
     assert "does not hold" not in importer("status").out
 
 
-def test_a_later_spot_check_that_finds_everybody_ends_it(stage: Stage) -> None:
-    """What the last look that could tell has found is what `status` says."""
-    importer = imported(stage, drops=3)
+def test_a_later_spot_check_that_finds_everybody_ends_nothing(stage: Stage, ear: Ear) -> None:
+    """It looked at others: those who were missing are so still, and neither `status` nor the webhook says else."""
+    importer = imported(stage, drops=3, config=telling(ear))
     importer("sync")
     importer.box.knobs.drops = set()
     for _ in range(2):
         joining(importer, 2)
-        time_passes(DAY)
         importer("sync")
-    assert importer("status", "--json").line["spot_check"] is None
+        time_passes(DAY)
+    assert importer("sync", "--json").line["spot_check"]["missing"] == 0
+    assert importer("status", "--json").line["spot_check"]["missing"] == 3
+    assert [one["event"] for one in ear.documents if one["kind"] == "spot_check"] == ["failure"]
+
+
+def test_a_later_spot_check_that_finds_others_missing_is_what_is_said(stage: Stage) -> None:
+    """The last look in which contacts were missing counts."""
+    importer = imported(stage, drops=3)
+    importer("sync")
+    importer.box.knobs.drops = set(joining(importer, 4)[:1])
+    importer("sync")
+    time_passes(DAY)
+    importer("sync")
+    shown = importer("status", "--json").line["spot_check"]
+    assert (shown["accepted"], shown["missing"]) == (4, 1)
+
+
+def test_a_comparison_ends_it_and_tells_of_its_own_what_differs(stage: Stage, ear: Ear) -> None:
+    """Nobody is told that Ometria holds those whom the comparison finds missing as well."""
+    importer = imported(stage, drops=3, config=telling(ear))
+    importer("sync")
+    assert importer("reconcile").code == 3
+    assert [(one["event"], one["kind"]) for one in ear.documents] == [
+        ("failure", "spot_check"),
+        ("recovery", "spot_check"),
+        ("failure", "differ"),
+    ]
+    assert ear.documents[1]["reason"] == "both sides were compared"
+    assert ear.documents[1]["other_kinds"] == ["differ"]
 
 
 def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear: Ear) -> None:
@@ -168,6 +201,19 @@ def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear:
     importer.box.knobs.drops = set()
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert ear.events == ["failure", "recovery"]
+
+
+def test_a_webhook_that_failed_is_told_who_is_missing_by_the_next_call(stage: Stage, ear: Ear) -> None:
+    """That one looks at nobody; the state file has what was found."""
+    importer = imported(stage, drops=3, config=telling(ear))
+    ear.answers = [500] * 2
+    assert "it was not told" in importer("sync").err
+    ear.heard.clear()
+    for _ in range(2):
+        importer("sync")
+    (told,) = ear.documents
+    assert (told["event"], told["kind"]) == ("failure", "spot_check")
+    assert "and does not hold 3 of them" in told["reason"]
 
 
 def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Stage) -> None:

@@ -49,17 +49,20 @@ def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
 
 
 def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
-    """What a look has found, in its run; and in its list, unless it could not tell. The sample is used up."""
+    """What a look has found, in its run; and in its list, where contacts are missing. The sample is used up.
+
+    One that finds all leaves what the list had: it looked at others.
+    """
     with state.transaction():
         state.write("UPDATE runs SET spot_check = ? WHERE id = ?", [found.text, run_id])
         state.write("UPDATE lists SET spot_checked_at = ? WHERE id = ?", [text(found.at), row.id])
-        if found.missing is not None:
+        if found.missing:
             state.write("UPDATE lists SET spot_check = ? WHERE id = ?", [found.text, row.id])
         state.write("DELETE FROM pushed_sample WHERE list_id = ?", [row.id])
 
 
 def missing(row: ListRow) -> SpotCheck | None:
-    """The last spot check of a list, where contacts were missing and both sides were not compared since."""
+    """The last spot check of a list in which contacts were missing, if both sides were not compared since."""
     found = SpotCheck.read(row.spot_check)
     if found is None or not found.missing or (row.reconciled_at is not None and row.reconciled_at >= found.at):
         return None

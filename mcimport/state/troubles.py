@@ -36,9 +36,10 @@ def told(state: State, client: str, list_key: str) -> dict[str, Told]:
     return found
 
 
-def lists_with(state: State, kind: str) -> set[tuple[str, str]]:
-    """Client and list of each trouble of a kind that lasts."""
-    return {(client, key) for client, key in state.rows("SELECT client, list_key FROM troubles WHERE kind = ?", [kind])}
+def lists_with(state: State, kind: str) -> dict[tuple[str, str], int]:
+    """Client and list of each trouble of a kind that lasts, and when it began: seconds, UTC."""
+    rows = state.rows("SELECT client, list_key, since FROM troubles WHERE kind = ?", [kind])
+    return {(client, key): epoch(since) or 0 for client, key, since in rows}
 
 
 def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable[str], moment: int) -> None:
