@@ -9,7 +9,7 @@ from mcimport.version import __version__
 if TYPE_CHECKING:  # loaded when `run` is called: whoever only asks for the version should not wait
     from datetime import datetime
 
-    from mcimport.records import Run
+    from mcimport.models.records import Run
 
 __all__ = ["__version__", "run"]
 
@@ -27,6 +27,6 @@ def run(list_key: str, since: datetime | None = None) -> tuple[Run, ...]:
 
     Raises an error of `mcimport.errors`: ConfigError before any request, ServiceError, StateError.
     """
-    from mcimport.library import sync_now  # noqa: PLC0415 - see above
+    from mcimport.sync.library import sync_now  # noqa: PLC0415 - see above
 
     return sync_now(list_key, since)

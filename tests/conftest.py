@@ -26,10 +26,9 @@ import typer.main
 from hypothesis import HealthCheck, settings
 
 from mcimport.cli import app
-from mcimport.sandbox import audience as audiences
-from mcimport.sandbox import people
-from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.audience import audience, invented_members
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 from mcimport.state import open_state
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,8 +40,8 @@ passing.install()
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 # Nor are the sandbox's members invented anew for every test: the same list and seed invent the same ones.
-pytest.MonkeyPatch().setattr(audiences, "ListIdentity", functools.cache(people.ListIdentity))
-pytest.MonkeyPatch().setattr(people, "likeness", functools.lru_cache(3_000)(people.likeness))
+pytest.MonkeyPatch().setattr(audience, "ListIdentity", functools.cache(invented_members.ListIdentity))
+pytest.MonkeyPatch().setattr(invented_members, "likeness", functools.lru_cache(3_000)(invented_members.likeness))
 
 
 def pytest_collection_finish() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
-from mcimport.sandbox.ledger import most_in_any_second
+from mcimport.sandbox.request_log import most_in_any_second
 
 JITTER = 0.08  # seconds by which a push may arrive late, without being one too many
 LOOK = 0.005  # seconds between two looks at how late this process is

@@ -9,8 +9,8 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected, somebody_elses_mistake
 from passing import time_passes
 
-from mcimport.sandbox.ledger import Request
-from mcimport.times import iso
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\n"
 Fault = Callable[[Request], str | None]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.engine.backlog import BREAKS, Backlog
-from mcimport.engine.orders import is_same_work
+from mcimport.engine.distributed.backlog import BREAKS, Backlog
+from mcimport.engine.distributed.messages import is_same_work
 from mcimport.models import Window
 
 MOST = 3

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 
-from mcimport.state import file
+from mcimport.state import database
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 20\n"
 
@@ -56,7 +56,7 @@ def test_a_state_file_that_another_program_locks_ends_a_sync_with_1(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that somebody left open in the state file: exit 1 in words, before anything is pushed."""
-    monkeypatch.setattr(file, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
     importer = stage(size=300)
     importer("sync")
     importer.box.audience().change(30)

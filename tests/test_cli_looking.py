@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
 
-from mcimport.cli import beside
-from mcimport.cli.fields import custom_fields, fields_table, target
+from mcimport.cli import preview_table
+from mcimport.cli.field_table import custom_fields, fields_table, target
 from mcimport.convert import make_converter, mapping_problems, routes
 from mcimport.models import ContactRules, ListFields, Member, MergeField
 from mcimport.state import hold
@@ -592,11 +592,11 @@ def test_any_member_can_be_shown(member: Member, width: int) -> None:
     """Whatever JSON stands in whichever field, both sides are printable, and the document is JSON."""
     fields = ListFields(interests={"a": "Weekly"})
     conversion = make_converter(fields, ContactRules(list_key="k"))(member)
-    rows = beside.rows(member, conversion, fields, width)
+    rows = preview_table.rows(member, conversion, fields, width)
     assert rows
     assert all(cell.isprintable() for row in rows for cell in row)
-    assert all(remark.isprintable() for remark in beside.remarks(conversion))
-    document = json.loads(json.dumps(beside.document(member, conversion)))
+    assert all(remark.isprintable() for remark in preview_table.remarks(conversion))
+    document = json.loads(json.dumps(preview_table.document(member, conversion)))
     assert (document["contact"] is None) == (document["reason"] is not None)
 
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import Importer, Stage, carried, expected
 from passing import time_passes
 
+from mcimport.models.timestamps import iso
 from mcimport.state import elsewhere, lists, open_state
-from mcimport.times import iso
 
 LAST_OLD = Path(__file__).parent / "state_files" / "m008_remember_what_consent_depends_on.sql"
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.compare import OPTED_IN, Due, Seen, Versions, differing, names_of
 from mcimport.convert import own_part
 from mcimport.errors import StateError
 from mcimport.models import Channels, Contact, HeldContact, SmsChannel
-from mcimport.sides import Sides
+from mcimport.sync.reconcile.differences import Sides
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, Due, Seen, Versions, differing, names_of
 
 ADA: dict[str, Any] = {
     "email": "ada@example.com",
@@ -171,7 +171,7 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
     """SIGKILL while the file is full of digests: the folder is empty."""
     code = (
         "import os, pathlib, signal, sys\n"
-        "from mcimport.sides import Seen, Sides\n"
+        "from mcimport.sync.reconcile.differences import Seen, Sides\n"
         "sides = Sides(pathlib.Path(sys.argv[1]))\n"
         "sides.note_members(Seen(str(n), bytes(48), 1, True, False) for n in range(50_000))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

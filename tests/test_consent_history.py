@@ -13,9 +13,9 @@ from conftest import CONFIG, Ended, Importer, Stage, carried, expected
 from passing import time_passes
 from test_interrupted import nth, struck
 
-from mcimport import archive_check
-from mcimport.sandbox.audience import People
-from mcimport.times import iso
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.audience.audience import People
+from mcimport.sync.reconcile import archive_check
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 DAY = 86_400

@@ -11,11 +11,11 @@ from conftest import CONFIG, Ended, Importer, Stage, carried, expected, takes_on
 from passing import time_passes
 from test_engine import LATER, order, sent, workplace
 
-from mcimport.limits import Stop
 from mcimport.models import Window
-from mcimport.sandbox.audience import Person
-from mcimport.sandbox.knobs import Span
-from mcimport.times import epoch, iso
+from mcimport.models.timestamps import epoch, iso
+from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.settings import Span
+from mcimport.services.http.retry import Stop
 
 AT_ONCE = CONFIG + "reconcile.settling = 0\n"
 AGAIN = [("sync",), ("dlq", "replay"), ("sync",)]

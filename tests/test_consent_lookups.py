@@ -9,13 +9,14 @@ from conftest import CONFIG, Importer, Stage
 from passing import time_passes
 from test_engine import order
 
-from mcimport import held, ometria_reading
 from mcimport.config import load
-from mcimport.engine.workplace import Workplace
-from mcimport.limits import Stop
+from mcimport.engine.distributed.executor import Workplace
+from mcimport.engine.page import held
 from mcimport.models import LookUps
-from mcimport.sandbox.ledger import most_in_any_second
-from mcimport.times import iso
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.request_log import most_in_any_second
+from mcimport.services.http.retry import Stop
+from mcimport.services.ometria import contacts
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 
@@ -146,7 +147,7 @@ def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     """They are sent as neither, as ever: a yes must not stay; and somebody has to know what that may have lifted."""
-    monkeypatch.setattr(ometria_reading, "BUSY_FOR", 0.0)
+    monkeypatch.setattr(contacts, "BUSY_FOR", 0.0)
     importer, member = synced(stage, single_contacts=why != "not answered")
     in_ometria(importer, member, OUT)
     become(importer, member, "pending")

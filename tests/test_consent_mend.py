@@ -26,8 +26,8 @@ from test_reconcile import (
     whole,
 )
 
-from mcimport.sandbox.audience import Person
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.request_log import Request
 
 FORCING = RECONCILING + "ometria.force_optin = true\n"
 OPT_IN = (*MEND, "--opt-in")

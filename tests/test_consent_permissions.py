@@ -13,14 +13,14 @@ import pytest
 from conftest import CONFIG, Importer, Stage
 from passing import time_passes
 
-from mcimport.http import Wire
-from mcimport.limits import Gate, Patience
-from mcimport.mailchimp import Mailchimp
+from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.models import ContactRules, Converted, Member
-from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
-from mcimport.sandbox.audience import Person
-from mcimport.sandbox.ledger import Request
-from mcimport.sandbox.people import ABSENT
+from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.request_log import Request
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Gate, Patience
+from mcimport.services.mailchimp.client import Mailchimp
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 EMAIL, POST = "Email", "Direct Mail"

@@ -13,21 +13,21 @@ from passing import time_passes
 from pydantic import SecretStr
 from test_engine import order, workplace
 
-from mcimport.accounts import Accounts, Services
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
 from mcimport.engine import Errand, LocalEngine
-from mcimport.engine.backlog import Backlog
-from mcimport.engine.broker import application
-from mcimport.engine.dispatch import Dispatch
-from mcimport.engine.line import Line
-from mcimport.engine.orders import Order
-from mcimport.engine.tally import Tally
-from mcimport.limits import Stop
+from mcimport.engine.circuit_breaker import Tally
+from mcimport.engine.distributed.backlog import Backlog
+from mcimport.engine.distributed.broker import application
+from mcimport.engine.distributed.channel import Line
+from mcimport.engine.distributed.coordinator import Dispatch
+from mcimport.engine.distributed.messages import Order
+from mcimport.engine.page.converter import FieldsInTime, Welcome
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
-from mcimport.run_converter import FieldsInTime, Welcome
-from mcimport.sandbox.audience import Person
-from mcimport.times import epoch
+from mcimport.models.timestamps import epoch
+from mcimport.sandbox.audience.audience import Person
+from mcimport.services.connections import Accounts, Services
+from mcimport.services.http.retry import Stop
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}

@@ -12,10 +12,10 @@ from conftest import Importer, Stage
 from passing import time_passes
 from test_reconcile import IN, MEND, NEITHER, OUT, of_ours
 
-from mcimport.sandbox.audience import Audience, Person
-from mcimport.sandbox.ledger import Request
-from mcimport.sandbox.people import ABSENT
-from mcimport.sandbox.store import Contact, ContactKey
+from mcimport.sandbox.audience.audience import Audience, Person
+from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.ometria_store import Contact, ContactKey
+from mcimport.sandbox.request_log import Request
 
 OTHER_KEY = "1" * 32 + "-us6"
 OTHER_ACCOUNT = "2" * 32

@@ -18,14 +18,14 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.convert import MAPPING, encode_contact, make_converter
-from mcimport.http import Wire
-from mcimport.limits import DESK, Gate, Patience
-from mcimport.mailchimp import Mailchimp
+from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
-from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
-from mcimport.sandbox.knobs import PERMISSIONS
-from mcimport.sandbox.ledger import Request
-from mcimport.times import iso
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.request_log import Request
+from mcimport.sandbox.settings import PERMISSIONS
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import DESK, Gate, Patience
+from mcimport.services.mailchimp.client import Mailchimp
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 FULL = "mcimport sync --full"

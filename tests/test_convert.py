@@ -30,8 +30,8 @@ from mcimport.models import (
     SmsChannel,
     Unsendable,
 )
+from mcimport.models.timestamps import epoch
 from mcimport.sandbox.validation import complaint_of, schema
-from mcimport.times import epoch
 
 RULES = ContactRules(list_key="1a2d7ebf82")
 ADA = Member(

@@ -13,10 +13,10 @@ from conftest import CONFIG, Importer, Stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.costs import Meter
 from mcimport.models import Costs
-from mcimport.records import Run, WindowRow
+from mcimport.models.records import Run, WindowRow
 from mcimport.report import timeline
+from mcimport.services.http.usage import Meter
 
 RUN = Run(
     *(

@@ -12,8 +12,8 @@ from conftest import CONFIG, Ear, Ended, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.models import NewLetter, Outcome, Window
-from mcimport.sandbox.ledger import Request
-from mcimport.state import letters, lists, open_state, retention, runs
+from mcimport.sandbox.request_log import Request
+from mcimport.state import dead_letters, lists, open_state, retention, runs
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\n"
 BAD_ADDRESS = "nobody at example.com"
@@ -240,7 +240,7 @@ def test_what_was_discarded_and_never_made_good_outlives_the_log(stage: Stage) -
         letter = NewLetter("window", "transport", "listed", None, 100, "no", members=40, precision="at least")
         runs.record(state, run_id, Outcome(window, letters=(letter,)))
         runs.finish(state, run_id, "completed")
-        letters.discard(state, [1])
+        dead_letters.discard(state, [1])
     time_passes(400 * 86_400)
     with open_state(importer.db) as state:
         retention.prune(state, 86_400)

@@ -27,18 +27,18 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from pydantic import SecretStr
 
 from mcimport.config import load
-from mcimport.engine import broker
-from mcimport.engine import lease as engine_lease
-from mcimport.engine import room as engine_room
-from mcimport.engine import workplace as engine_workplace
-from mcimport.engine.orders import Order, encoded, reply_of, settings_of
-from mcimport.engine.seal import Sealed, seal, sealed_of
-from mcimport.engine.shares import leaders
-from mcimport.engine.workplace import Workplace
+from mcimport.engine.distributed import broker
+from mcimport.engine.distributed import executor as engine_workplace
+from mcimport.engine.distributed import sessions as engine_room
+from mcimport.engine.distributed import standstill as engine_lease
+from mcimport.engine.distributed.account_groups import leaders
+from mcimport.engine.distributed.executor import Workplace
+from mcimport.engine.distributed.messages import Order, encoded, reply_of, settings_of
+from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
-from mcimport.limits import Stop
 from mcimport.models import Window
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
+from mcimport.services.http.retry import Stop
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
@@ -349,7 +349,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
-        "import sys\nfrom mcimport.engine.lease import Lease\n"
+        "import sys\nfrom mcimport.engine.distributed.standstill import Lease\n"
         "lease = Lease(0.5, lambda: print('ended', flush=True))\n"
         "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.load import check_owner, load
-from mcimport.environment import proxy_for
 from mcimport.errors import ConfigError
+from mcimport.services.http.environment import proxy_for
 
 SERVICE = "https://us6.api.mailchimp.example/3.0"
 FAR_AWAY = """\

@@ -6,8 +6,8 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.ledger import Request
-from mcimport.times import epoch
+from mcimport.models.timestamps import epoch
+from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 10\n"
 IMPATIENT = SMALL_PAGES + "mailchimp.timeout = 0.4\nometria.timeout = 0.4\n"

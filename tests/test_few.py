@@ -8,7 +8,7 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
 

@@ -6,9 +6,9 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.account_lists import account_lists
 from mcimport.config.load import load
 from mcimport.state import lists, open_state
+from mcimport.sync.reconcile.account_lists import account_lists
 
 WRONG = "d" * 32
 OTHER = "e" * 32

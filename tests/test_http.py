@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport import http
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -31,7 +30,8 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.http import Answer, Wire, _in_utf8, check
+from mcimport.services.http import client
+from mcimport.services.http.client import Answer, Wire, _in_utf8, check
 
 KEY = "0123456789abcdef0123456789abcdef-us6"
 ADDRESS = "ada.moreno@example.com"
@@ -318,7 +318,7 @@ def test_an_answer_larger_than_any_page_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory stays bounded whatever is sent, also where little unpacks to much."""
-    monkeypatch.setattr(http, "MAX_BODY", 100_000)
+    monkeypatch.setattr(client, "MAX_BODY", 100_000)
     body = b" " * 200_000
     raw = answer(gzip.compress(body), content_encoding="gzip") if packed else answer(body)
     with connected(saying(raw)) as wire:
@@ -447,11 +447,11 @@ def test_what_came_back_is_not_printed_by_accident() -> None:
         ("7", 7.0),
         (" 7 ", 7.0),
         ("0", 0.0),
-        ("86400", http.LONGEST_RETRY_AFTER),
-        ("9" * 400, http.LONGEST_RETRY_AFTER),
+        ("86400", client.LONGEST_RETRY_AFTER),
+        ("9" * 400, client.LONGEST_RETRY_AFTER),
         ("Tue, 24 Nov 2026 08:00:30 GMT", 30.0),
         ("Tue, 24 Nov 2026 07:59:00 GMT", 0.0),
-        ("Wed, 24 Nov 2027 08:00:00 GMT", http.LONGEST_RETRY_AFTER),
+        ("Wed, 24 Nov 2027 08:00:00 GMT", client.LONGEST_RETRY_AFTER),
         ("", None),
         ("soon", None),
         ("-5", None),
@@ -510,7 +510,7 @@ def test_a_date_is_utc_whatever_this_machines_zone_is(zone: str, monkeypatch: py
 )
 def test_no_text_in_a_date_breaks_anything(text: str) -> None:
     """It is a time or it is none: nothing is ever raised."""
-    assert isinstance(http._http_date(text), int | None)
+    assert isinstance(client._http_date(text), int | None)
 
 
 # ---- leaving

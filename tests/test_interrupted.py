@@ -14,13 +14,16 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 60\nometria.batch = 15\n"
 PAGE, WORKERS = 60, 10
 
 # A server that hangs must not make a test wait for the 25 seconds that pages in flight have.
-HASTY = "import sys; from mcimport import limits; limits.LEAVE_WITHIN = 0.5; from mcimport.cli.app import main; main()"
+HASTY = (
+    "import sys; from mcimport.services.http import retry; retry.LEAVE_WITHIN = 0.5; "
+    "from mcimport.cli.app import main; main()"
+)
 
 
 def struck(importer: Importer, command: list[str], number: int, when: Callable[[Request], bool]) -> Ended:

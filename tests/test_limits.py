@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport import limits
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -23,7 +22,8 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.limits import Desk, Gate, Pacer, Patience, Stop, patiently
+from mcimport.services.http import retry
+from mcimport.services.http.retry import Desk, Gate, Pacer, Patience, Stop, patiently
 
 PATIENT = 20.0  # seconds after which a thread that was told to leave is taken to hang
 
@@ -57,7 +57,7 @@ class _Passing(threading.Event):
 def passing() -> Iterator[Clock]:
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: clock.now))
+        patch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: clock.now))
         yield clock
 
 
@@ -142,8 +142,8 @@ def test_a_busy_account_is_asked_less_and_less_often_but_at_least_once_a_minute(
     """Pauses never shrink and end at a minute; a time that the server names counts where it is longer."""
     patiently(Patience(clock.stop(), wait=0), Work(*(busy() for _ in range(20))))
     assert clock.pauses == sorted(clock.pauses)
-    assert 0 < clock.pauses[0] <= limits.BUSY_FIRST
-    assert clock.pauses[-1] == limits.BUSY_MOST
+    assert 0 < clock.pauses[0] <= retry.BUSY_FIRST
+    assert clock.pauses[-1] == retry.BUSY_MOST
     clock.pauses.clear()
     patiently(Patience(clock.stop()), Work(busy(retry_after=90.0)))
     assert clock.pauses == [90.0]
@@ -161,7 +161,7 @@ def test_an_account_that_stays_busy_longer_than_allowed_is_a_failure(clock: Cloc
     with pytest.raises(ThrottledError):
         patiently(Patience(clock.stop(), retries=0, busy_for=300), Work(*(busy() for _ in range(999))))
     once = clock.now - begun
-    assert 300 < once <= 300 + limits.BUSY_MOST
+    assert 300 < once <= 300 + retry.BUSY_MOST
     with pytest.raises(ThrottledError):
         patiently(Patience(clock.stop(), retries=1, busy_for=300), Work(*(busy() for _ in range(999))))
     assert clock.now - begun - once > 600
@@ -319,12 +319,12 @@ def test_a_calm_stretch_opens_a_closed_place_again_and_never_more_than_there_wer
     """Enough answers without a refusal; a refusal in between begins the stretch anew."""
     gate = Gate(3)
     refuse(gate)
-    serve(gate, limits.CALM - 1)
+    serve(gate, retry.CALM - 1)
     refuse(gate)
-    serve(gate, limits.CALM - 1)
+    serve(gate, retry.CALM - 1)
     assert free(gate) == 1  # what is asked here is answered, too: that makes the stretch complete
     assert free(gate) == 2
-    serve(gate, 5 * limits.CALM)
+    serve(gate, 5 * retry.CALM)
     assert free(gate) == 3
 
 
@@ -479,13 +479,13 @@ def test_an_account_that_refuses_everything_is_still_asked_now_and_then(clock: C
 @pytest.mark.parametrize("room", [5_000, 1_000, 0])
 def test_a_queue_that_reports_little_room_slows_the_turns_in_proportion(clock: Clock, room: int) -> None:
     """Half the room that is enough: half the pace; none at all: a trickle, not a standstill."""
-    expected = 8.0 * max(0.02, room / limits.QUEUE_LOW)
+    expected = 8.0 * max(0.02, room / retry.QUEUE_LOW)
     pacer = Pacer(8.0)
     pacer.served(room)
     assert 0.9 * expected <= steady(pacer, clock, 30, room) <= 1.01 * expected
 
 
-@pytest.mark.parametrize("room", [None, limits.QUEUE_LOW, 50_000])
+@pytest.mark.parametrize("room", [None, retry.QUEUE_LOW, 50_000])
 def test_a_queue_with_room_and_one_that_says_nothing_slow_nobody(clock: Clock, room: int | None) -> None:
     """Also after it was nearly full: the next answer with room restores the pace."""
     pacer = Pacer(8.0)

@@ -100,6 +100,6 @@ def test_a_library_that_is_not_whole_fails_each_client_before_its_first_request(
 
 def test_what_sockets_need_to_read_a_name_is_loaded_with_the_client() -> None:
     """Python loads it at the first connection: without a file to be had, that was an unforeseen fault."""
-    code = "import sys; import mcimport.http; print('encodings.idna' in sys.modules)"
+    code = "import sys; import mcimport.services.http.client; print('encodings.idna' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["True"]

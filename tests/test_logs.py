@@ -11,7 +11,7 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, several
 from test_house import leaks
 
-from mcimport.trace import shown
+from mcimport.services.http.request_log import shown
 
 
 def events(ended: Ended) -> list[dict[str, Any]]:

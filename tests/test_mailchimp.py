@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from test_http import Server, answer
 
-from mcimport import limits, windows
+from mcimport.engine.page.context import Job
+from mcimport.engine.page.process import move
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -27,18 +28,18 @@ from mcimport.errors import (
     TooSlowError,
     UnreachableError,
 )
-from mcimport.http import Wire
-from mcimport.job import Job
-from mcimport.limits import Gate, Patience, Stop
-from mcimport.mailchimp import Mailchimp, NobodyError, UnsettledError
 from mcimport.models import Bounds, ListFields, Member, Page, Skipped, Window
-from mcimport.move import move
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request
-from mcimport.sandbox.people import ABSENT
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import LIST_KEY, Sandbox
-from mcimport.times import iso
+from mcimport.sandbox.settings import Knobs
+from mcimport.services.http import retry
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Gate, Patience, Stop
+from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp.client import Mailchimp, NobodyError, UnsettledError
 
 T = 1_700_000_000
 WINDOW = Window(0, "listed", T - 1, T + 1_000, page=100)
@@ -304,8 +305,8 @@ def test_who_waits_for_another_try_does_not_sit_where_pages_are_opened(make: Mak
     with pytest.raises(RetriableError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(limits.DESK.sit_down).result(timeout=5)
-        pool.submit(limits.DESK.leave).result(timeout=5)
+        pool.submit(retry.DESK.sit_down).result(timeout=5)
+        pool.submit(retry.DESK.leave).result(timeout=5)
     assert len(box.requests) == 4
 
 
@@ -724,8 +725,8 @@ def test_an_account_with_fewer_connections_than_configured_answers_everything_in
     make: Maker, over_limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal as one too many costs no try, in whatever words it comes."""
-    monkeypatch.setattr(limits, "BUSY_FIRST", 0.01)
-    monkeypatch.setattr(limits, "BUSY_MOST", 0.05)
+    monkeypatch.setattr(retry, "BUSY_FIRST", 0.01)
+    monkeypatch.setattr(retry, "BUSY_MOST", 0.05)
     box, audience, mailchimp = make(connections=3, over_limit=over_limit, latency=0.02)
     people(audience, range(T, T + 30))
     with ThreadPoolExecutor(10) as pool:

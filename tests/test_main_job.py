@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from conftest import Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.audience import People
+from mcimport.sandbox.audience.audience import People
 
 TAGS_ON_A_PAGE = 50
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import Importer, Stage, several
 from passing import time_passes
 
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 
 
 def carried_of(importer: Importer, client: dict[str, str]) -> set[str]:

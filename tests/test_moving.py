@@ -9,8 +9,8 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried
 from passing import time_passes
 
-from mcimport.sandbox.audience import Audience, Person
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.audience.audience import Audience, Person
+from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\n"
 TINY_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 25\n"

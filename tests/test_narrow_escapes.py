@@ -5,8 +5,8 @@ from __future__ import annotations
 from conftest import CONFIG, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.request_log import Request
 
 
 def test_a_glance_that_counts_nobody_is_not_an_empty_sweep(stage: Stage) -> None:

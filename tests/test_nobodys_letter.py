@@ -15,13 +15,13 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.convert import make_converter
+from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.errors import MachineError, McimportError, UnforeseenError
-from mcimport.http import Wire
-from mcimport.limits import Gate, Patience, Stop
-from mcimport.machine import affordable, as_ours, raise_file_limit
-from mcimport.mailchimp import Mailchimp
+from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
-from mcimport.run_converter import FieldsInTime, RunConverter, Welcome
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Gate, Patience, Stop
+from mcimport.services.mailchimp.client import Mailchimp
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"
 
@@ -32,7 +32,7 @@ class Gone:
     def find_spec(self, name, path=None, target=None):
         if name.startswith("phonenumbers.data."):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-import mcimport.run_converter
+import mcimport.engine.page.converter
 sys.meta_path.insert(0, Gone())
 import runpy
 sys.argv[0] = "mcimport"

@@ -13,7 +13,7 @@ import pytest
 from conftest import CONFIG, Ear, Importer, Stage
 from passing import time_passes
 
-from mcimport import posting
+from mcimport.monitoring import http_post
 from mcimport.state import hold
 
 
@@ -135,7 +135,7 @@ def listener(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, lis
 
 def test_an_answer_that_comes_in_drops_holds_nobody_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is for the whole answer: each drop would come in time by itself."""
-    monkeypatch.setattr(posting, "WITHIN", 0.3)
+    monkeypatch.setattr(http_post, "WITHIN", 0.3)
     leave = threading.Event()
 
     def drip(one: socket.socket) -> None:

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_http import answer, saying, serving
 
-from mcimport import limits
 from mcimport.errors import FatalError, InterruptedRunError, RetriableError, UnreachableError
-from mcimport.http import Wire
-from mcimport.limits import Pacer, Patience, Stop
-from mcimport.ometria import HINTS, Ometria, Pushed
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
+from mcimport.services.http import retry
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Pacer, Patience, Stop
+from mcimport.services.ometria.client import HINTS, Ometria, Pushed
 
 ACCOUNTS = count(1)
 FAST = 1_000_000.0  # pushes a second: the pace is the matter of other tests
@@ -235,7 +235,7 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
     make: Boxes, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused once more than a failure would be forgiven: the batch arrives, and is paced from then on."""
-    monkeypatch.setattr(limits, "BUSY_FIRST", 0.0)
+    monkeypatch.setattr(retry, "BUSY_FIRST", 0.0)
     box, _ = make(fault=first_times(fault, 2))
     pacer = Pacer(FAST)
     ometria = Ometria(

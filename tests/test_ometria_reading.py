@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_http import saying, serving, wired
 
-from mcimport import ometria_reading
 from mcimport.errors import FatalError, IgnoredError, InterruptedRunError, RetriableError
-from mcimport.http import Wire
-from mcimport.limits import Pacer, Patience, Stop
-from mcimport.ometria_reading import Contacts, UnknownContactError
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
+from mcimport.services import ometria
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Pacer, Patience, Stop
+from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 
 ACCOUNTS = count(1)
 FAST = 1_000_000.0
@@ -81,7 +81,7 @@ def test_contacts_that_come_and_go_hide_nobody(
 ) -> None:
     """Whoever is there from beginning to end is read, at whichever request some are taken out and others join."""
     with account(box, many) as (key, contacts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ometria_reading, "PAGE", 10)
+        patch.setattr(ometria.contacts, "PAGE", 10)
         asked, joined = count(), count(many)
 
         def move(request: Request) -> None:
@@ -116,7 +116,7 @@ def test_who_joins_while_it_reads_is_met_last(box: Sandbox) -> None:
 def test_an_answer_that_is_empty_once_is_no_end(box: Sandbox) -> None:
     """The page is asked for again from further before, until somebody known stands there."""
     with account(box, 40) as (key, contacts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ometria_reading, "PAGE", 10)
+        patch.setattr(ometria.contacts, "PAGE", 10)
         asked = count()
 
         def empty_once(_request: Request) -> None:
@@ -139,7 +139,7 @@ def test_contacts_of_other_collections_are_left_out_and_counted(box: Sandbox) ->
         assert {one.collection for page in listing for one in page} == {"mailchimp"}
         assert listing.others == 280
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ometria_reading, "MOST_OTHERS", 200)
+            patch.setattr(ometria.contacts, "MOST_OTHERS", 200)
             with pytest.raises(FatalError, match="does not filter by collection"):
                 seen(contacts)
 

@@ -18,9 +18,9 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, expected, several
 from passing import time_passes
 
-from mcimport.sandbox.audience import Person
-from mcimport.sandbox.ledger import Request, most_in_any_second
-from mcimport.sandbox.people import ABSENT
+from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.request_log import Request, most_in_any_second
 from mcimport.state import hold
 
 TABLE = '[reconcile]\nsettling = 0\nmost = "{most}"\n\n[clients.acme]'

@@ -28,14 +28,14 @@ from mcimport.errors import (
     ServiceDownError,
 )
 from mcimport.models import Outcome, Window
-from mcimport.records import ListResult, Run
+from mcimport.models.records import ListResult, Run
 from mcimport.report import block, json_line, line, reporter
-from mcimport.report.live import MOST_ROWS, picture
-from mcimport.report.overview import rows, total
+from mcimport.report.format import age, clock, counted, duration, moment, shown, span, spark
+from mcimport.report.live_display import MOST_ROWS, picture
+from mcimport.report.progress import Tally
 from mcimport.report.summary import complaint, title, verdict
 from mcimport.report.tables import show
-from mcimport.report.tally import Tally
-from mcimport.report.words import age, clock, counted, duration, moment, shown, span, spark
+from mcimport.report.totals_table import rows, total
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
 BUSY = BusyError("acme: another process is at work on this client")

@@ -12,12 +12,12 @@ from conftest import Stage, carried, expected, several
 from passing import time_passes
 
 from mcimport.models import NewLetter, Outcome, Window
-from mcimport.records import ListRow
-from mcimport.state import State, destinations, hold, letters, lists, open_state, retention, runs
+from mcimport.models.records import ListRow
+from mcimport.models.timestamps import iso
+from mcimport.state import State, dead_letters, destinations, hold, lists, open_state, retention, runs
+from mcimport.state.database import NEWEST
 from mcimport.state.destinations import Place
-from mcimport.state.file import NEWEST
-from mcimport.state.schema import migrations
-from mcimport.times import iso
+from mcimport.state.migrations import migrations
 
 NOW = 1_795_507_200
 DAY, HOUR = 86_400, 3_600
@@ -123,7 +123,7 @@ def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     assert {unfinished, dead, dead + 1} <= set(kept)
     assert len(kept) == retention.LATEST + 3
     assert runs.unfinished(state, row.id) is not None
-    assert letters.count_open(state, row.id) == 1
+    assert dead_letters.count_open(state, row.id) == 1
     assert runs.windows(state, dead)
     assert destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")) is not None
 
@@ -137,13 +137,13 @@ def test_closed_dead_letters_go_with_their_time(state: State) -> None:
         runs.plan(state, run_id, NOW, 7, [window])
         runs.record(state, run_id, Outcome(window, letters=(NewLetter("window", "refusal", "listed", 1, 2, "no"),)))
         runs.finish(state, run_id, "completed")
-    letters.close_gone(state, [1, 2])
+    dead_letters.close_gone(state, [1, 2])
     with state.transaction():
         state.write("UPDATE dead_letters SET updated_at = ? WHERE id = 1", [iso(NOW - 100 * DAY)])
         state.write("UPDATE runs SET finished_at = ?", [iso(NOW - 100 * DAY)])
     hourly(state, row, 48)
     retention.prune(state, KEEP, NOW)
-    assert [one.id for one in letters.everything(state, status=None)] == [2]
+    assert [one.id for one in dead_letters.everything(state, status=None)] == [2]
     assert {one.id for one in runs.latest(state, most=200)} & {1, 2} == {2}
 
 
@@ -184,8 +184,8 @@ def steps(state: State, row: ListRow) -> int:
     runs.has_pushed(state, row.id)
     runs.last_success(state, row.id)
     runs.latest(state, list_id=row.id, most=24)
-    letters.count_open(state, row.id)
-    letters.to_take_along(state, row.id)
+    dead_letters.count_open(state, row.id)
+    dead_letters.to_take_along(state, row.id)
     state._connection.set_progress_handler(None, 0)
     return taken
 
@@ -299,7 +299,7 @@ def test_a_file_of_an_earlier_version_opens_and_goes_on(stage: Stage, file: Path
         unfinished = runs.unfinished(state, 1)
         assert unfinished is not None
         assert [window.until for window in runs.pending(state, unfinished.id)] == [1_795_172_400]
-        assert letters.count_open(state, 1) == 1
+        assert dead_letters.count_open(state, 1) == 1
     assert tables(importer.db) == tables(importer.folder / "fresh.db")
     shown = importer("runs", "show", "2", "--json").line
     assert [window["status"] for window in shown["windows"]] == ["done", "pending"]

@@ -10,8 +10,8 @@ from conftest import CONFIG, Stage
 from test_engine import TWIN, order, sent, stop, workplace
 
 from mcimport.config import load
-from mcimport.engine.seal import SealError, open_reply, reason_words, sealed_of
-from mcimport.limits import Stop
+from mcimport.engine.distributed.seal import SealError, open_reply, reason_words, sealed_of
+from mcimport.services.http.retry import Stop
 
 __all__ = ["stop"]  # a fixture
 

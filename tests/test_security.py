@@ -21,7 +21,7 @@ import trustme
 from conftest import CONFIG, Stage
 
 from mcimport.errors import RetriableError
-from mcimport.http import MAX_BODY, Wire
+from mcimport.services.http.client import MAX_BODY, Wire
 
 MEGABYTE = 2**20
 

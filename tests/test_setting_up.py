@@ -363,7 +363,7 @@ def test_check_waits_for_no_service_and_believes_no_other(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, side: str, fault: str
 ) -> None:
     """A busy account ends as a cross with a mend, however long it says to wait; a proxy's page is no tick."""
-    monkeypatch.setattr("mcimport.checkup.story.BUSY_FOR", 0.01)
+    monkeypatch.setattr("mcimport.monitoring.check.checkup.BUSY_FOR", 0.01)
     importer = stage(size=10, faults={f"{side}:{fault}": 1.0})
     ended = importer("check", "--json")
     assert list(bad(ended)) == [f"{side.title()} key"]
@@ -387,7 +387,7 @@ def test_check_finds_a_state_file_that_is_damaged_and_leaves_it_as_it_is(stage: 
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from mcimport.checkup.machine import state_file
+from mcimport.monitoring.check.machine import state_file
 
 if os.getuid() == 0:  # to whom every file is writable
     os.setuid(65534)

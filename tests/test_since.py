@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcimport.errors import ConfigError
-from mcimport.since import moment, parse
+from mcimport.sync.since import moment, parse
 
 NOW = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())

@@ -13,12 +13,12 @@ from conftest import CONFIG as ALL_BUT_SPOT_CHECKS
 from conftest import Ear, Importer, Stage, carried, several
 from passing import time_passes
 
-from mcimport import spot_check
 from mcimport.models import Outcome, Sample, Window
-from mcimport.sandbox.ledger import Request
+from mcimport.models.timestamps import iso
+from mcimport.sandbox.request_log import Request
 from mcimport.state import State, destinations, lists, open_state, runs, spot_checks
 from mcimport.state.destinations import Place
-from mcimport.times import iso
+from mcimport.sync import spot_check
 
 DAY, HOUR = 86_400, 3_600
 CONFIG = ALL_BUT_SPOT_CHECKS.replace("ometria.spot_check = 0\n", "")  # ten, as where nothing is said
@@ -292,7 +292,7 @@ def test_a_look_that_takes_too_long_ends_and_says_so(stage: Stage, monkeypatch: 
 @pytest.mark.parametrize("fault", ["401", "403", "404", "429", "500", "html", "reset", "silent", "wrong-shape"])
 def test_a_spot_check_that_fails_fails_no_sync(stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """Whatever is answered to a read: everybody new is pushed, and nobody is said to be missing."""
-    monkeypatch.setattr("mcimport.ometria_reading.BUSY_FOR", 0.0)
+    monkeypatch.setattr("mcimport.services.ometria.contacts.BUSY_FOR", 0.0)
     importer = imported(stage, drops=3, config=CONFIG + "ometria.timeout = 0.5\n")
     new = joining(importer, 1)
     importer.box.knobs.fault = lambda one: fault if one.path.startswith("/contacts") else None

@@ -20,8 +20,8 @@ from sqlite_utils import Database, Migrations
 
 from mcimport.errors import StateError
 from mcimport.models import Bounds, NewLetter, Outcome, RunKind, Window
-from mcimport.records import Letter, ListRow, Run
-from mcimport.state import State, destinations, dry_copy, file, letters, lists, open_state, runs
+from mcimport.models.records import Letter, ListRow, Run
+from mcimport.state import State, database, dead_letters, destinations, dry_copy, lists, open_state, runs
 from mcimport.state.destinations import Place
 
 T = 1_700_000_000
@@ -70,7 +70,7 @@ def refusal(who: str | None, second: int | None = T - 85, reason: str = "Ometria
 
 
 def only_letter(state: State) -> Letter:
-    (letter,) = letters.everything(state, status=None)
+    (letter,) = dead_letters.everything(state, status=None)
     return letter
 
 
@@ -80,7 +80,7 @@ def opened_by(state: State, row: ListRow, *new: NewLetter) -> list[Letter]:
     runs.record(state, run_id, Outcome(FIRST, letters=new))
     runs.record(state, run_id, Outcome(SECOND))
     runs.finish(state, run_id, "completed")
-    return letters.open_of(state, row.id)
+    return dead_letters.open_of(state, row.id)
 
 
 # ---- the file
@@ -250,7 +250,7 @@ def test_a_read_only_file_is_an_error_in_words_and_stays_as_it_was() -> None:
 
 def test_a_file_that_another_program_locks_is_said_to_be_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while of waiting; what was to be written is not half there, and can be written later."""
-    monkeypatch.setattr(file, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
     with open_state(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked by another program"):
@@ -262,7 +262,7 @@ def test_a_file_that_another_program_locks_is_said_to_be_locked(path: Path, monk
 
 def test_a_transaction_does_not_begin_while_somebody_else_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the right to write before it reads anything: what it decides by cannot be overtaken half-way."""
-    monkeypatch.setattr(file, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
     begun: list[State] = []
 
     def transact(state: State) -> None:
@@ -293,10 +293,10 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_recorded(state: Stat
     with pytest.raises(StateError, match="full"):
         runs.record(state, run_id, outcome)
     assert (runs.pending(state, run_id)[0], runs.run(state, run_id).members_read) == (FIRST, 0)
-    assert letters.everything(state) == []
+    assert dead_letters.everything(state) == []
     state.rows(f"PRAGMA max_page_count = {pages + 1_000}")
     runs.record(state, run_id, outcome)
-    assert (runs.pending(state, run_id)[0].through, len(letters.everything(state))) == (T - 60, 99)
+    assert (runs.pending(state, run_id)[0].through, len(dead_letters.everything(state))) == (T - 60, 99)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), sqlite3.OperationalError("no such thing")])
@@ -322,7 +322,7 @@ def test_an_outcome_that_cannot_be_recorded_whole_is_not_recorded_at_all(state: 
     broken = replace(refusal("c2"), reason=None)  # type: ignore[arg-type] # what no code of ours makes
     with pytest.raises(StateError):
         runs.record(state, run_id, Outcome(FIRST, members=5, pushed=5, letters=(refusal("c1"), broken)))
-    assert letters.everything(state, status=None) == []
+    assert dead_letters.everything(state, status=None) == []
     assert runs.pending(state, run_id) == [FIRST, SECOND]
     assert runs.run(state, run_id).contacts_pushed == 0
 
@@ -352,10 +352,10 @@ def test_whoever_is_about_to_make_the_file_ends_no_lock_of_who_has_made_it(path:
         "import sqlite3, sys\nfile = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n"
         "try:\n    file.execute('BEGIN IMMEDIATE')\nexcept sqlite3.OperationalError as error:\n    print(error)\n"
     )
-    file._create(path)
+    database._create(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as first:
         first.execute("BEGIN IMMEDIATE")
-        file._create(path)
+        database._create(path)
         said = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, text=True, check=True)
     assert "locked" in said.stdout
 
@@ -745,24 +745,24 @@ def test_there_is_one_open_letter_a_member_and_it_moves_to_the_newest_second(sta
     opened_by(state, row, refusal("c1", T - 85))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, letters=(refusal("c1", T - 60, "Ometria answered 413"), refusal("c2"))))
-    first, second = letters.open_of(state, row.id)
+    first, second = dead_letters.open_of(state, row.id)
     assert (first.member_id, first.since, first.until) == ("c1", T - 61, T - 60)
     assert (first.attempts, first.reason, first.run_id) == (2, "Ometria answered 413", run_id)
     assert (second.member_id, second.attempts) == ("c2", 1)
-    assert len(letters.written_by(state, run_id)) == letters.count_open(state, row.id) == 2
-    assert letters.watched(state, row.id) == {"c1", "c2"}
+    assert len(dead_letters.written_by(state, run_id)) == dead_letters.count_open(state, row.id) == 2
+    assert dead_letters.watched(state, row.id) == {"c1", "c2"}
 
 
 def test_members_without_any_id_have_a_letter_for_each_second(state: State, row: ListRow) -> None:
     """They cannot be told apart otherwise; one without a time has one for all."""
     opened_by(state, row, refusal(None, T - 85), refusal(None, T - 84), refusal(None, T - 84), refusal(None, None))
     opened_by(state, row, refusal(None, None))
-    assert [(one.until, one.attempts) for one in letters.open_of(state, row.id)] == [
+    assert [(one.until, one.attempts) for one in dead_letters.open_of(state, row.id)] == [
         (T - 85, 1),
         (T - 84, 2),
         (None, 2),
     ]
-    assert letters.watched(state, row.id) == frozenset()
+    assert dead_letters.watched(state, row.id) == frozenset()
 
 
 def test_a_later_success_closes_the_letter_of_that_member_alone(state: State, row: ListRow) -> None:
@@ -770,9 +770,9 @@ def test_a_later_success_closes_the_letter_of_that_member_alone(state: State, ro
     opened_by(state, row, refusal("c1"), refusal("c2"))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
-    assert [one.member_id for one in letters.open_of(state, row.id)] == ["c2"]
+    assert [one.member_id for one in dead_letters.open_of(state, row.id)] == ["c2"]
     runs.record(state, run_id, Outcome(SECOND, letters=(refusal("c1"),)))
-    assert [(one.member_id, one.attempts) for one in letters.open_of(state, row.id)] == [("c2", 1), ("c1", 1)]
+    assert [(one.member_id, one.attempts) for one in dead_letters.open_of(state, row.id)] == [("c2", 1), ("c1", 1)]
 
 
 def test_a_replayed_span_closes_its_letter_when_all_of_it_went_through(state: State, row: ListRow) -> None:
@@ -796,7 +796,7 @@ def test_a_replay_that_fails_whole_leaves_the_letter_open_with_its_attempts_coun
         runs.record(state, run_id, Outcome(window, letters=(span_letter(),), failed=True))
         runs.finish(state, run_id, "completed")
         assert (only_letter(state).status, only_letter(state).attempts) == ("open", attempts)
-        assert len(letters.written_by(state, run_id)) == 1
+        assert len(dead_letters.written_by(state, run_id)) == 1
 
 
 def test_a_replay_that_narrows_a_span_keeps_its_number_for_the_first_part(state: State, row: ListRow) -> None:
@@ -809,10 +809,10 @@ def test_a_replay_that_narrows_a_span_keeps_its_number_for_the_first_part(state:
     last = replace(rest, through=T - 84)
     runs.record(state, run_id, Outcome(rest, last, letters=(span_letter(T - 85, T - 84),), failed=True))
     runs.record(state, run_id, Outcome(last, members=4, pushed=4))
-    spans = [(one.since, one.until, one.attempts) for one in letters.open_of(state, row.id)]
+    spans = [(one.since, one.until, one.attempts) for one in dead_letters.open_of(state, row.id)]
     assert spans == [(T - 89, T - 88, 2), (T - 85, T - 84, 2)]
-    assert letters.open_of(state, row.id)[0].id == letter.id
-    assert len(letters.written_by(state, run_id)) == 2
+    assert dead_letters.open_of(state, row.id)[0].id == letter.id
+    assert len(dead_letters.written_by(state, run_id)) == 2
 
 
 def test_a_replay_that_is_cut_off_leaves_its_letter_open(state: State, row: ListRow) -> None:
@@ -822,7 +822,7 @@ def test_a_replay_that_is_cut_off_leaves_its_letter_open(state: State, row: List
     run_id = replay(state, row, window)
     runs.record(state, run_id, Outcome(window, replace(window, through=T - 88), letters=(span_letter(T - 89, T - 88),)))
     runs.sweep_up(state, row.id)
-    found = letters.find(state, letter.id)
+    found = dead_letters.find(state, letter.id)
     assert found is not None
     assert (found.status, found.since, found.until) == ("open", T - 90, T - 80)
 
@@ -860,14 +860,14 @@ def test_a_letter_that_is_closed_stays_closed(state: State, row: ListRow) -> Non
     """A replay that ends after its letter was discarded does not open it again."""
     run_id, window = looked_for(state, row)
     assert window.letter_id is not None
-    letters.discard(state, [window.letter_id])
+    dead_letters.discard(state, [window.letter_id])
     runs.record(state, run_id, Outcome(window, letters=(span_letter(T - 86, T - 85),), failed=True))
     assert only_letter(state).status == "discarded"
 
 
 def taken_along(state: State, row: ListRow, *, pushed: int, fails: bool = True) -> Run:
     """A sync that takes the open span along, while so many others get through."""
-    (letter,) = letters.to_take_along(state, row.id)
+    (letter,) = dead_letters.to_take_along(state, row.id)
     assert letter.until is not None
     along = Window(1, "listed", letter.since, letter.until, letter_id=letter.id)
     run_id = begin(state, row, FIRST, along)
@@ -882,11 +882,11 @@ def test_an_outage_is_taken_along_ten_times_in_which_others_got_through(state: S
     opened_by(state, row, span_letter())
     for _ in range(12):
         taken_along(state, row, pushed=0)
-    for _ in range(letters.MOST_TAKEN_ALONG):
-        assert len(letters.to_take_along(state, row.id)) == 1
+    for _ in range(dead_letters.MOST_TAKEN_ALONG):
+        assert len(dead_letters.to_take_along(state, row.id)) == 1
         taken_along(state, row, pushed=5)
-    assert letters.MOST_TAKEN_ALONG == 10
-    assert letters.to_take_along(state, row.id) == []
+    assert dead_letters.MOST_TAKEN_ALONG == 10
+    assert dead_letters.to_take_along(state, row.id) == []
     assert only_letter(state).status == "open"
     assert only_letter(state).attempts == 23
 
@@ -896,7 +896,7 @@ def test_a_letter_that_was_taken_along_and_got_through_is_closed(state: State, r
     opened_by(state, row, span_letter())
     taken_along(state, row, pushed=5, fails=False)
     assert only_letter(state).status == "replayed"
-    assert letters.to_take_along(state, row.id) == []
+    assert dead_letters.to_take_along(state, row.id) == []
 
 
 def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row: ListRow) -> None:
@@ -904,8 +904,8 @@ def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row:
     other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, refusal("c1"), replace(span_letter(), cause="refusal"))
-    assert letters.to_take_along(state, row.id) == []
-    assert letters.count_open(state, row.id) == 2
+    assert dead_letters.to_take_along(state, row.id) == []
+    assert dead_letters.count_open(state, row.id) == 2
 
 
 def test_a_full_run_closes_older_spans_of_its_list_and_no_members(state: State, row: ListRow) -> None:
@@ -914,9 +914,12 @@ def test_a_full_run_closes_older_spans_of_its_list_and_no_members(state: State, 
     opened_by(state, other, span_letter())
     opened_by(state, row, span_letter(), refusal("c1"), span_letter(T - 5, T + 5))
     run_id = begin(state, row, kind="full")
-    letters.close_covered(state, runs.finish(state, run_id, "completed"))
-    assert [(one.kind, one.until) for one in letters.open_of(state, row.id)] == [("contact", T - 85), ("window", T + 5)]
-    assert letters.count_open(state, other.id) == 1
+    dead_letters.close_covered(state, runs.finish(state, run_id, "completed"))
+    assert [(one.kind, one.until) for one in dead_letters.open_of(state, row.id)] == [
+        ("contact", T - 85),
+        ("window", T + 5),
+    ]
+    assert dead_letters.count_open(state, other.id) == 1
 
 
 @pytest.mark.parametrize("narrows", [False, True])
@@ -929,7 +932,7 @@ def test_a_full_run_never_closes_a_span_that_it_could_not_read_itself(
     run_id = begin(state, row, kind="full")
     runs.record(state, run_id, Outcome(FIRST, letters=(span_letter(),), failed=True))
     runs.finish(state, run_id, "interrupted")
-    (letter,) = letters.open_of(state, row.id)
+    (letter,) = dead_letters.open_of(state, row.id)
     window = Window(0, "listed", letter.since, T - 80, letter_id=letter.id)
     again = replay(state, row, window)
     parts = (span_letter(T - 89, T - 88), span_letter(T - 85, T - 84)) if narrows else (span_letter(),)
@@ -937,8 +940,8 @@ def test_a_full_run_never_closes_a_span_that_it_could_not_read_itself(
     runs.finish(state, again, "completed")
     runs.reopen(state, run_id)
     runs.record(state, run_id, Outcome(SECOND))
-    letters.close_covered(state, runs.finish(state, run_id, "completed"))
-    assert letters.count_open(state, row.id) == len(parts)
+    dead_letters.close_covered(state, runs.finish(state, run_id, "completed"))
+    assert dead_letters.count_open(state, row.id) == len(parts)
 
 
 def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: ListRow) -> None:
@@ -946,9 +949,9 @@ def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: List
     first, second = opened_by(state, row, refusal("c1"), refusal("c2"))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
-    letters.discard(state, [first.id, second.id])
-    assert [one.status for one in letters.everything(state, status=None)] == ["replayed", "discarded"]
-    assert letters.everything(state) == []
+    dead_letters.discard(state, [first.id, second.id])
+    assert [one.status for one in dead_letters.everything(state, status=None)] == ["replayed", "discarded"]
+    assert dead_letters.everything(state) == []
 
 
 def test_an_upgrade_waits_for_whoever_is_writing_to_the_old_file(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport import times
-from mcimport.times import epoch, iso
+from mcimport.models import timestamps
+from mcimport.models.timestamps import epoch, iso
 
 SECONDS = st.integers(-62_104_060_800, 253_370_764_800)  # from the beginning of the year 2 to that of 9999
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -45,7 +45,7 @@ def test_a_time_without_an_offset_is_utc(text: str) -> None:
     """With a T or a blank; it is sent as Mailchimp writes times, also once its day is known."""
     for _ in range(2):
         assert epoch(text) == 1_795_507_200
-        assert times.instant(text) == (1_795_507_200, "2026-11-24T08:00:00+00:00")
+        assert timestamps.instant(text) == (1_795_507_200, "2026-11-24T08:00:00+00:00")
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_a_day_that_was_seen_before_is_read_as_the_calendar_reads_it(text: str) 
     """The short way to read a time says what the long way says, of whatever looks nearly like a usual one."""
     epoch("2026-11-24T00:00:00+00:00")
 
-    assert epoch(text) == times._read(text)
+    assert epoch(text) == timestamps._read(text)

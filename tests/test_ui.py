@@ -16,9 +16,9 @@ import pytest
 from conftest import CONFIG, OUT_OF_THE_WAY, PLAIN, Importer, Stage
 from passing import time_passes
 
-from mcimport.sandbox.knobs import Knobs
+from mcimport.monitoring.ui.pages import DATABASE, dashboards
 from mcimport.sandbox.server import Sandbox
-from mcimport.ui.pages import DATABASE, dashboards
+from mcimport.sandbox.settings import Knobs
 
 PAGES = dashboards()
 

@@ -87,7 +87,7 @@ def test_metrics_that_cannot_be_made_are_a_line(stage: Stage, ear: Ear) -> None:
     ended = importer("sync", "--json")
     assert [one["status"] for one in ended.lines] == ["completed", "completed"]
     assert ended.code == 0
-    assert "mcimport: an unforeseen fault of mcimport's: AttributeError, metrics.py line " in ended.err
+    assert "mcimport: an unforeseen fault of mcimport's: AttributeError, monitoring/metrics.py line " in ended.err
     assert ear.paths[-1] == "/check"
 
 

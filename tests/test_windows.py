@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport import windows
 from mcimport.errors import RetriableError
 from mcimport.models import Bounds, Member, Page, Window
-from mcimport.times import iso
+from mcimport.models.timestamps import iso
+from mcimport.services.mailchimp import windows
 
 T = 1_700_000_000
 UNTIL = T + 20

@@ -26,10 +26,10 @@ from mcimport.cli import (
     ui,
     worker,
 )
-from mcimport.cli.context import LogFormat, Options, complain, speak, while_read
 from mcimport.cli.exits import FAILED, OK, of_error
+from mcimport.cli.options import LogFormat, Options, complain, speak, while_read
 from mcimport.errors import McimportError
-from mcimport.machine import as_ours
+from mcimport.errors.machine import as_ours
 from mcimport.version import __version__
 
 app = typer.Typer(

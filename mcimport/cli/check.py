@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcimport.cli.context import CLIENTS, settings, while_read
 from mcimport.cli.exits import FAILED, OK
+from mcimport.cli.options import CLIENTS, settings, while_read
 
 if TYPE_CHECKING:  # loads the HTTP client
-    from mcimport.checkup import Finding
+    from mcimport.monitoring.check import Finding
 
 _SIGNS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
 _PLAIN_SIGNS = {"good": "ok  ", "note": "note", "bad": "BAD "}
@@ -26,19 +26,19 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each thing that was looked at.")] = False,
 ) -> int:
     """Looks at configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
-    from mcimport import checkup  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.cli import looking  # noqa: PLC0415 - as above, rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - as above, rich
+    from mcimport.monitoring import check  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
     known = settings(context)
     signs = _PLAIN_SIGNS if is_plain(sys.stdout) else _SIGNS
     bad = 0
     clients = known.chosen(client or [])
-    for finding in checkup.look(known, clients, offline=offline, environ=os.environ):
+    for finding in check.look(known, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
         with while_read():
             if json:
-                looking.write_json([_document(finding)])
+                read_state.write_json([_document(finding)])
             else:
                 _tell(finding, signs[finding.verdict])
             sys.stdout.flush()  # each as it is known

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
 from mcimport.sandbox.clock import epoch
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 from mcimport.state import open_state
 
 CONFIG = """\

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import CLIENTS, LARGEST_ID, say, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
-from mcimport.records import HANDFUL, affected
-from mcimport.report.letters import HEADS, document, facts, row
-from mcimport.report.words import counted, dead_letters
+from mcimport.models.records import HANDFUL, affected
+from mcimport.report.dead_letters import HEADS, document, facts, row
+from mcimport.report.format import counted, dead_letters
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.records import Affected, Letter
+    from mcimport.models.records import Affected, Letter
     from mcimport.state import State
 
 MOST_LISTED = 1000
@@ -35,25 +35,25 @@ def list_letters(
     json: Annotated[bool, typer.Option("--json", help="One JSON line a dead letter.")] = False,
 ) -> None:
     """Lists open dead letters, the oldest first; those of other destinations are marked."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import letters  # noqa: PLC0415 - as above
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         if state is None:
             return
         status = None if everything else "open"
-        found = letters.everything(state, status=status, clients=client or (), most=MOST_LISTED + 1)
-        standings = looking.standings(known, state)
+        found = dead_letters.everything(state, status=status, clients=client or (), most=MOST_LISTED + 1)
+        standings = read_state.standings(known, state)
     if not found:
         known.chosen(client or [])
     if len(found) > MOST_LISTED:
         say(f"more than {counted(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
     listed = [(letter, standings[letter.list_id]) for letter in found[:MOST_LISTED]]
     if json:
-        looking.write_json(document(letter, standing) for letter, standing in listed)
+        read_state.write_json(document(letter, standing) for letter, standing in listed)
     else:
-        looking.write_table(HEADS, [row(letter, standing) for letter, standing in listed], prose="reason")
+        read_state.write_table(HEADS, [row(letter, standing) for letter, standing in listed], prose="reason")
         if not listed:
             say("no dead letters" if everything else "no open dead letters")
 
@@ -66,16 +66,16 @@ def show_letter(
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
 ) -> None:
     """Shows one dead letter: what, when, why, how often, and what mends it."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
     known = settings(context)
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         (letter,) = named(state, [letter_id])
-        standing = looking.standings(known, state)[letter.list_id] if state else ""
+        standing = read_state.standings(known, state)[letter.list_id] if state else ""
     if json:
-        looking.write_json([document(letter, standing)])
+        read_state.write_json([document(letter, standing)])
     else:
-        looking.write_facts(facts(letter, standing))
+        read_state.write_facts(facts(letter, standing))
 
 
 @app.command("discard")
@@ -92,10 +92,10 @@ def discard_letters(
     ] = None,
 ) -> None:
     """Closes dead letters for good: what they name is not carried, unless it changes in Mailchimp."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import letters  # noqa: PLC0415 - as above
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
-    with looking.remembered(settings(context)) as state:
+    with read_state.remembered(settings(context)) as state:
         chosen = named(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
@@ -105,16 +105,16 @@ def discard_letters(
         if state is None or not still_open or not is_agreed(found, yes=yes, members=members):
             say("nothing was discarded")
             return
-        letters.discard(state, [letter.id for letter in still_open])
+        discard_for_good(state, [letter.id for letter in still_open])
     say(f"{dead_letters(found)} discarded")
 
 
 def named(state: State | None, letter_ids: Sequence[int]) -> list[Letter]:
     """The letters of these ids, each once. Raises ConfigError for the first that does not exist."""
-    from mcimport.state import letters  # noqa: PLC0415 - other commands start without SQLite
+    from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 
     wanted = list(dict.fromkeys(letter_ids))
-    known = {letter_id: letters.find(state, letter_id) if state else None for letter_id in wanted}
+    known = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
     for letter_id in wanted:
         if known[letter_id] is None:
             raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")

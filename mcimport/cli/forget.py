@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import say, settings
+from mcimport.cli.options import say, settings
 from mcimport.errors import ConfigError
 
 
@@ -19,11 +19,11 @@ def forget(
     json: Annotated[bool, typer.Option("--json", help="One JSON line on standard output.")] = False,
 ) -> None:
     """Removes all that the state file knows of a client: sync points, runs, dead letters. Asks first."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import hold, lists, retention  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         names = {row.client for row in lists.overview(state)} if state else set()
         if state is None or client not in names:
             there = f"it knows {', '.join(sorted(names))}" if names else "it knows no client"
@@ -35,7 +35,7 @@ def forget(
             gone = retention.forget(state, client)
     if json:
         document = {"lists": gone.lists, "runs": gone.runs, "dead_letters": gone.dead_letters}
-        looking.write_json([{"client": client, **document}])
+        read_state.write_json([{"client": client, **document}])
     else:
         typer.echo(f"{client}: removed {gone.lists:,} lists, {gone.runs:,} runs, {gone.dead_letters:,} dead letters.")
     if client in known.clients:

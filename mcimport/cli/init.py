@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcimport.cli.context import Options
+from mcimport.cli.options import Options
 from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import say, settings
+from mcimport.cli.options import say, settings
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
-from mcimport.report.words import counted
+from mcimport.report.format import counted
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.records import ListRow
+    from mcimport.models.records import ListRow
 
 app = typer.Typer(help="Keys that have changed.", no_args_is_help=True)
 
@@ -36,13 +36,13 @@ def accept(
 
     It is where the account holds contacts of each list that was sent; else nothing is changed.
     """
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
     from mcimport.state import destinations, hold  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen = _named(known, client)
     chosen.ometria_key()
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         if state is None:
             return
         destination = state.destination(*chosen.ometria_access())
@@ -66,9 +66,9 @@ def _is_present(client: Client, row: ListRow) -> bool:
 
 def _try(client: Client, bound: Sequence[ListRow]) -> None:
     """Raises what is wrong with the key, or that it is another account's."""
-    from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.limits import Stop  # noqa: PLC0415 - as above
-    from mcimport.renewed_key import check_same_account  # noqa: PLC0415 - as above
+    from mcimport.services.connections import Accounts  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.retry import Stop  # noqa: PLC0415 - as above
+    from mcimport.sync.renewed_key import check_same_account  # noqa: PLC0415 - as above
 
     with Accounts(Stop()).open(client) as services:
         check_same_account(services, bound, client.name)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import settings
+from mcimport.cli.options import settings
 from mcimport.errors import ConfigError, MissingError, ServiceError
 
 if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
-    from mcimport.mailchimp import Mailchimp
     from mcimport.models import ContactRules, Conversion, ListFields, Member
-    from mcimport.records import ListRow, Permissions
+    from mcimport.models.records import ListRow, Permissions
+    from mcimport.services.mailchimp.client import Mailchimp
 
     Pairs = list[tuple[Member, Conversion]]
 
@@ -39,10 +39,10 @@ def preview(
 
     The only command that shows personal data, on standard output alone.
     """
-    from mcimport.accounts import Accounts  # noqa: PLC0415 - loads the HTTP client
     from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
-    from mcimport.limits import Stop  # noqa: PLC0415 - loads tenacity
-    from mcimport.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.engine.page.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.connections import Accounts  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.retry import Stop  # noqa: PLC0415 - loads tenacity
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
@@ -100,13 +100,13 @@ def _whole(mailchimp: Mailchimp, list_key: str, one: Member) -> Member:
 
 def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | None:
     """What is remembered of the list at its destination; None before its first sync."""
-    from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.state import destinations, open_state  # noqa: PLC0415 - as above
 
     if not known.db_path.exists():
         return None
     with open_state(known.db_path, create=False) as state:
-        place = looking.destination(client, list_key, state)
+        place = read_state.destination(client, list_key, state)
         if place is None:
             return None
         return destinations.current(state, place) or destinations.under_another_name(state, place)
@@ -114,9 +114,9 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
 
 def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:
     """How many opt-ins the next sync would send as new ones."""
+    from mcimport.engine.page.converter import opted_in  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
-    from mcimport.run_converter import opted_in  # noqa: PLC0415 - loads the tables of countries and numbers
-    from mcimport.windows import OVERLAP, new_from  # noqa: PLC0415 - of use here alone
+    from mcimport.services.mailchimp.windows import OVERLAP, new_from  # noqa: PLC0415 - of use here alone
 
     point = row.sync_point if row else None
     since = None if point is None else point - OVERLAP
@@ -127,13 +127,13 @@ def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> i
 def _write_json(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
-    from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
-    from mcimport.cli.fields import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
+    from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.cli.field_table import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
     from mcimport.report.permissions import document  # noqa: PLC0415 - as above
 
-    looking.write_json(beside.document(member, conversion) for member, conversion in pairs)
+    read_state.write_json(preview_table.document(member, conversion) for member, conversion in pairs)
     names = ("tag", "name", "type", "target")
-    looking.write_json(
+    read_state.write_json(
         [
             {
                 "list_key": rules.list_key,
@@ -152,15 +152,15 @@ def _write_json(
 def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
-    from mcimport.cli import beside, looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.report.permissions import told  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
-    width = looking.width()
+    width = read_state.width()
     for number, (member, conversion) in enumerate(pairs, 1):
         say(f"Member {number} of {len(pairs)}\n\n")
-        looking.write_table(beside.HEADS, beside.rows(member, conversion, fields, width))
-        say("".join(f"  {remark}\n" for remark in beside.remarks(conversion)) + "\n")
+        read_state.write_table(preview_table.HEADS, preview_table.rows(member, conversion, fields, width))
+        say("".join(f"  {remark}\n" for remark in preview_table.remarks(conversion)) + "\n")
     if not pairs:
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
@@ -173,17 +173,17 @@ def _write(
 def _write_fields(fields: ListFields, rules: ContactRules) -> None:
     from dataclasses import astuple  # noqa: PLC0415 - of use here alone
 
-    from mcimport.cli import fields as of_list  # noqa: PLC0415 - loads the tables of countries and numbers
-    from mcimport.cli import looking  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.cli import field_table as of_list  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
 
     say = sys.stdout.write
     say(f"The merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
-    looking.write_table(of_list.HEADS, of_list.rows(fields, rules))
+    read_state.write_table(of_list.HEADS, of_list.rows(fields, rules))
     if fields.interests:
         say(f"\nIts interests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
     say("\nCustom fields to create in Ometria first (their type is for good; 100 of a type at most)\n\n")
     custom = of_list.custom_fields(fields, rules)
-    looking.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
+    read_state.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     table = of_list.fields_table(fields, rules)
     say(f"\nTo change any of it, put this in the place of [fields] in mcimport.toml\n\n{table}\n")

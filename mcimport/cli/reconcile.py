@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
 from mcimport.errors import ConfigError, InterruptedRunError
-from mcimport.report.comparison import told
+from mcimport.report.reconcile_summary import told
 
 if TYPE_CHECKING:  # loads half of the machine
     from mcimport.config import Client
-    from mcimport.records import Comparison
+    from mcimport.models.records import Comparison
 
 DEFAULT_JOBS = 8  # each reads a whole list
 
@@ -53,8 +53,8 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.work import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
-    from mcimport.reconcile import Wish  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
+    from mcimport.sync.reconcile.reconcile_list import Wish  # noqa: PLC0415 - as above
 
     speak(log_format)
     is_asking = (mend or force_mend) and not yes

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import ENGINE, LARGEST_ID, LOG_FORMAT, VERBOSE, EngineName, LogFormat, say, settings, speak
 from mcimport.cli.exits import OK
+from mcimport.cli.options import ENGINE, LARGEST_ID, LOG_FORMAT, VERBOSE, EngineName, LogFormat, say, settings, speak
 
 
 def replay(
@@ -23,8 +23,8 @@ def replay(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
-    from mcimport.cli.work import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
-    from mcimport.engine.choice import engine_of  # noqa: PLC0415 - as below
+    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import is_there  # noqa: PLC0415 - as below
 
     speak(log_format)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import CLIENTS, LARGEST_ID, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, settings
 from mcimport.errors import ConfigError
-from mcimport.report.log import RUN_HEADS, run_document, run_facts, run_row, window_document
+from mcimport.report.run_tables import RUN_HEADS, run_document, run_facts, run_row, window_document
 
 app = typer.Typer(help="The log of runs.", no_args_is_help=True)
 
@@ -23,19 +23,19 @@ def list_runs(
     json: Annotated[bool, typer.Option("--json", help="One JSON line a run.")] = False,
 ) -> None:
     """Lists runs, the newest first; also those of clients that are not configured any more."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         noted = runs.latest(state, clients=client or (), most=limit) if state else []
-        found = [looking.as_it_is(known, state, run) for run in noted] if state else []
+        found = [read_state.as_it_is(known, state, run) for run in noted] if state else []
     if not found:
         known.chosen(client or [])
     if json:
-        looking.write_json(map(run_document, found))
+        read_state.write_json(map(run_document, found))
     else:
-        looking.write_table(RUN_HEADS, [run_row(run) for run in found], prose="error")
+        read_state.write_table(RUN_HEADS, [run_row(run) for run in found], prose="error")
 
 
 @app.command("show")
@@ -47,21 +47,21 @@ def show_run(
     json: Annotated[bool, typer.Option("--json", help="One JSON line, windows and all.")] = False,
 ) -> None:
     """Shows one run: what it did, where its time went, and its windows as a timeline."""
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         noted = runs.find(state, run_id) if state else None
         if state is None or noted is None:
             raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows those that there are.")
-        run = looking.as_it_is(known, state, noted)
+        run = read_state.as_it_is(known, state, noted)
         windows = runs.windows(state, run_id)
     if json:
-        looking.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
+        read_state.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
     else:
-        plain, columns = tables.is_plain(sys.stdout), looking.width()
-        looking.write_facts(run_facts(run, windows))
+        plain, columns = tables.is_plain(sys.stdout), read_state.width()
+        read_state.write_facts(run_facts(run, windows))
         rows = timeline.rows(run, windows, columns=columns, plain=plain, fold=not everything)
-        looking.write_table(timeline.HEADS, rows, prose="error")
+        read_state.write_table(timeline.HEADS, rows, prose="error")

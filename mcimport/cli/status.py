@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.context import CLIENTS, complain, say, settings
 from mcimport.cli.exits import DEAD_LETTERS, OK
+from mcimport.cli.options import CLIENTS, complain, say, settings
 from mcimport.errors import McimportError
-from mcimport.records import affected
-from mcimport.report.standing import HEADS, Standing, document, row
+from mcimport.models.records import affected
+from mcimport.report.list_status import HEADS, Standing, document, row
 
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.config import Settings
-    from mcimport.records import ListRow
+    from mcimport.models.records import ListRow
     from mcimport.state import State
 
 RUNS_SHOWN = 24
@@ -36,18 +36,18 @@ def status(
     Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
     discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
     """
-    from mcimport.cli import looking  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
     known, now = settings(context), int(time.time())
     chosen = {one.name for one in known.chosen(client or [])}
-    with looking.remembered(known) as state:
+    with read_state.remembered(known) as state:
         standings = [one for one in _standings(known, state, now) if not client or one.client in chosen]
     if json:
-        looking.write_json(document(standing, now) for standing in standings)
+        read_state.write_json(document(standing, now) for standing in standings)
     else:
         plain = is_plain(sys.stdout)
-        looking.write_table(HEADS, [row(standing, now, plain=plain) for standing in standings], prose="note")
+        read_state.write_table(HEADS, [row(standing, now, plain=plain) for standing in standings], prose="note")
         _tell_of_broker(known)
     return DEAD_LETTERS if any(standing.needs_somebody for standing in standings) else OK
 
@@ -56,11 +56,11 @@ def _tell_of_broker(known: Settings) -> None:
     """A broker that is away does not change where the lists stand."""
     if known.engine.kind != "celery":
         return
-    from mcimport.engine.choice import check_extra  # noqa: PLC0415 - loads the whole machine
+    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the whole machine
 
     try:
         check_extra()
-        from mcimport.engine import broker  # noqa: PLC0415 - an extra
+        from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
 
         say(f"broker: {broker.look(known.engine.broker(), known.db_path, known.clients).words}")
     except McimportError as error:
@@ -73,17 +73,17 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
     if state is None:
         yield from (Standing(client.name, key) for client, key in configured)
         return
-    from mcimport import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.cli import looking  # noqa: PLC0415 - as above
+    from mcimport.cli import read_state  # noqa: PLC0415 - as above
+    from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import lists  # noqa: PLC0415 - as above
 
-    here = (looking.HERE, looking.UNKNOWN)  # can be replayed, or nobody can say that it cannot
+    here = (read_state.HERE, read_state.UNKNOWN)  # can be replayed, or nobody can say that it cannot
     rest = lists.overview(state)
-    notes = {one.id: looking.standing(known, state, one) for one in rest}
+    notes = {one.id: read_state.standing(known, state, one) for one in rest}
     for client, key in configured:
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
-            note = looking.moved_away(client, key, state)
+            note = read_state.moved_away(client, key, state)
             moved = [one for one in rest if (one.client, one.list_key) == (client.name, key)]
             latest = overdue.waiting_since(known, state, moved, now)
             yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
@@ -97,12 +97,12 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
 
 def _standing(known: Settings, state: State, row: ListRow, note: str, at_most: int | None, now: int) -> Standing:
     """`at_most`: seconds after which the list is overdue; None for one that is not to be synced any more."""
-    from mcimport import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.cli import looking  # noqa: PLC0415 - as above
-    from mcimport.state import letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
+    from mcimport.cli import read_state  # noqa: PLC0415 - as above
+    from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.state import dead_letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
-    latest = tuple(looking.as_it_is(known, state, run) for run in noted)
+    latest = tuple(read_state.as_it_is(known, state, run) for run in noted)
     since = overdue.begun(state, row, now)
     return Standing(
         client=row.client,
@@ -110,8 +110,8 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, at_most: i
         collection=row.collection,
         sync_point=row.sync_point,
         runs=latest,
-        open_letters=letters.count_open(state, row.id),
-        discarded=affected(letters.lost(state, row.id)),
+        open_letters=dead_letters.count_open(state, row.id),
+        discarded=affected(dead_letters.lost(state, row.id)),
         note=note,
         is_overdue=at_most is not None and now - since > at_most,
         is_well_known=at_most is not None,

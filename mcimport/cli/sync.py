@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings, speak
+from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings, speak
 from mcimport.config import with_flags
 from mcimport.errors import ConfigError
-from mcimport.since import parse
+from mcimport.sync.since import parse
 
 DEFAULT_JOBS = 32  # a thousand idle clients, whose two answers take 0.3 s each, are then through in twenty seconds
 
@@ -41,9 +41,9 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.work import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
-    from mcimport.engine.choice import engine_of  # noqa: PLC0415 - as below
-    from mcimport.sync import Wish  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
+    from mcimport.sync.sync_list import Wish  # noqa: PLC0415 - as above
 
     speak(log_format)
     if full and since is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import settings
+from mcimport.cli.options import settings
 from mcimport.errors import ConfigError
 
 PORT = 8026
@@ -22,8 +22,8 @@ def ui(
     known = settings(context)
     if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
         raise ConfigError("the pages need an extra", hint="pip install 'mcimport[ui]'")
+    from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
-    from mcimport.ui.server import serve  # noqa: PLC0415 - an extra
 
     open_state(known.db_path, create=False).close()  # brought up to date, or told in words
     serve(known.db_path, port, _tell)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.context import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
 
 
 def worker(
@@ -20,13 +20,13 @@ def worker(
 
     SIGTERM or Ctrl-C: pages in hand may end for 25 s; the others go to other workers.
     """
-    from mcimport.engine.choice import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
 
     log = speak(log_format)
     known = settings(context, has_state=False)
     check_extra()
-    from mcimport.cli.work import prepared, teller  # noqa: PLC0415 - as above
-    from mcimport.engine.worker import run_worker  # noqa: PLC0415 - an extra
+    from mcimport.cli.run_command import prepared, teller  # noqa: PLC0415 - as above
+    from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
     def tell(level: str, line: str) -> None:
         if log is None:

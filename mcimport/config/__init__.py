@@ -1,10 +1,10 @@
 """File, environment and flags as frozen settings; nothing here asks a service."""
 
 from mcimport.config.engine import EngineKind, EngineSettings
-from mcimport.config.exposed import exposed
+from mcimport.config.file_permissions import exposed
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
-from mcimport.config.notices import NoticeSource
+from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import Mailchimp, Ometria, Retry
 from mcimport.config.settings import Client, Settings, with_flags
 from mcimport.config.template import Answers, template

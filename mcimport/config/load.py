@@ -18,7 +18,8 @@ from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.notices import NoticeSource
+from mcimport.config.messages import complaint, place, problems, shown
+from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import (
     ClientTable,
     File,
@@ -31,7 +32,6 @@ from mcimport.config.schema import (
     seconds,
 )
 from mcimport.config.settings import Client, Settings
-from mcimport.config.words import complaint, place, problems, shown
 from mcimport.errors import ConfigError
 
 FILE_NAME = "mcimport.toml"

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource, data_centre
-from mcimport.config.notices import NoticeSource
+from mcimport.config.messages import did_you_mean, shown
+from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import (
     LIST_KEY,
     MOST_CONNECTIONS,
@@ -24,7 +25,6 @@ from mcimport.config.schema import (
     filled,
     sends_texts,
 )
-from mcimport.config.words import did_you_mean, shown
 from mcimport.errors import ConfigError
 from mcimport.models import ContactRules, WithoutPermission
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from mcimport.config.words import problems
+from mcimport.config.messages import problems
 from mcimport.errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

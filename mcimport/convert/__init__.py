@@ -14,6 +14,7 @@ from mcimport.convert.contact import (
     lacks_tags,
     make_converter,
 )
+from mcimport.convert.field_mapping import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.libraries import load_libraries
@@ -25,8 +26,7 @@ from mcimport.convert.permissions import (
     permissions_of,
     quoted,
 )
-from mcimport.convert.routes import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
-from mcimport.times import epoch, iso
+from mcimport.models.timestamps import epoch, iso
 
 __all__ = [
     "CONTACT_FIELDS",

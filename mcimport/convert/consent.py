@@ -13,7 +13,7 @@ from typing import Any
 from mcimport.convert.permissions import given_names, needed, permissions_of, shows_some
 from mcimport.convert.text import label
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
-from mcimport.times import Instant, instant
+from mcimport.models.timestamps import Instant, instant
 
 _STATUSES: Mapping[str, OptIn] = {
     "subscribed": "EXPLICITLY_OPTEDIN",

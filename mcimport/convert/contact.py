@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from mcimport.convert import consent, permissions
-from mcimport.convert.draft import Draft, put_merge_fields, put_phones, put_place
+from mcimport.convert.contact_builder import Draft, put_merge_fields, put_phones, put_place
 from mcimport.convert.email_address import plain, usable
+from mcimport.convert.field_mapping import Route, mapping_problems, route_unlisted, routes
 from mcimport.convert.identity import contact_id
-from mcimport.convert.routes import Route, mapping_problems, route_unlisted, routes
 from mcimport.convert.text import label, number, text, trim
 from mcimport.errors import ConfigError
 from mcimport.models import (
@@ -30,7 +30,7 @@ from mcimport.models import (
     Skipped,
     Unsendable,
 )
-from mcimport.times import instant
+from mcimport.models.timestamps import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
 

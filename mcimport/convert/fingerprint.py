@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from mcimport.convert.field_mapping import default_target
 from mcimport.convert.permissions import needed
-from mcimport.convert.routes import default_target
 from mcimport.models import ContactRules
 
 MAPPING = 2  # raised whenever the same member, by the same settings, becomes another contact than before

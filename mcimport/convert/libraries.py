@@ -7,7 +7,7 @@ from threading import Lock
 
 from mcimport.convert import country, email_address, phone
 from mcimport.errors import McimportError
-from mcimport.machine import as_ours
+from mcimport.errors.machine import as_ours
 
 _lock = Lock()
 

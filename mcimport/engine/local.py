@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from mcimport.config import Client
-from mcimport.engine.errand import Errand
-from mcimport.engine.pool import drive
-from mcimport.held import HeldLookups
-from mcimport.job import Job
+from mcimport.engine.interface import Errand
+from mcimport.engine.page.context import Job
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.held import HeldLookups
+from mcimport.engine.threads import drive
 from mcimport.models import Outcome, Page, Window
-from mcimport.run_converter import RunConverter
 
 
 class LocalEngine:

@@ -4,8 +4,8 @@
 once something is drawn.
 """
 
-from mcimport.report.choose import reporter
 from mcimport.report.json_lines import json_line
+from mcimport.report.select import reporter
 from mcimport.report.summary import block, line
 
 __all__ = ["block", "json_line", "line", "reporter"]

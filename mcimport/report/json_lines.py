@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mcimport.records import ListResult
+from mcimport.models.records import ListResult
 from mcimport.report import permissions
-from mcimport.report.comparison import document
-from mcimport.report.words import moment_iso
+from mcimport.report.format import moment_iso
+from mcimport.report.reconcile_summary import document
 
 
 def json_line(result: ListResult) -> str:

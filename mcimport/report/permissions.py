@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcimport.records import Permissions
-from mcimport.report.words import shown
+from mcimport.models.records import Permissions
+from mcimport.report.format import shown
 
 _LONGEST = 100  # characters of one text
 

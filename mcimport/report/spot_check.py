@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mcimport.report.words import age, counted
-from mcimport.sample import SpotCheck
-from mcimport.times import iso
+from mcimport.models.sample import SpotCheck
+from mcimport.models.timestamps import iso
+from mcimport.report.format import age, counted
 
 _DAY = 86_400
 

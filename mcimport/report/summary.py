@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.records import ListResult, Run
-from mcimport.report.comparison import told
-from mcimport.report.words import consents, counted, dead_letters, duration, members, moment_utc
+from mcimport.models.records import ListResult, Run
+from mcimport.report.format import consents, counted, dead_letters, duration, members, moment_utc
+from mcimport.report.reconcile_summary import told
 
 _MOST_HINTS = 5
 _CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by

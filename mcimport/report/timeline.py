@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mcimport.records import Run, WindowRow
-from mcimport.report.words import counted, duration, moment
+from mcimport.models.records import Run, WindowRow
+from mcimport.report.format import counted, duration, moment
 
 HEADS = ("window", "up to (UTC)", "status", "members", "pushed", "retries", "when", "took", "error")
 MOST_SHOWN = 50  # windows; of more, those that need nobody are folded into one line

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.settings import Knobs
 
 _EVERY = 0.02
 _KINDS: tuple[tuple[Callable[[Audience], object], int], ...] = (

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from email.utils import formatdate
 
-from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.settings import Knobs
 
 
 class Clock:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request, Side
-from mcimport.sandbox.world import World
+from mcimport.sandbox.request_log import Request, Side
+from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.shared_state import World
 
 TRANSPORT = "mcimport.transport"
 _EVERY = 0.05

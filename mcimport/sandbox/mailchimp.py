@@ -15,15 +15,15 @@ from typing import Any, get_args
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcimport.sandbox.audience import ARCHIVED, LISTED, Audience
+from mcimport.sandbox.audience.audience import ARCHIVED, LISTED, Audience
+from mcimport.sandbox.audience.invented_members import CATEGORIES
+from mcimport.sandbox.audience.member_json import Writer, encode, link
+from mcimport.sandbox.audience.merge_fields import Wanted, wanted
+from mcimport.sandbox.audience.query import Choice, Question, SortField, choose
 from mcimport.sandbox.clock import iso, time_in_query
-from mcimport.sandbox.door import Answer, Call, Door, json, raw_json
 from mcimport.sandbox.faults import INSTEAD, html, problem
-from mcimport.sandbox.fields import Wanted, wanted
-from mcimport.sandbox.people import CATEGORIES
-from mcimport.sandbox.selection import Choice, Question, SortField, choose
-from mcimport.sandbox.world import MailchimpAccount, World
-from mcimport.sandbox.writing import Writer, encode, link
+from mcimport.sandbox.request_handling import Answer, Call, Door, json, raw_json
+from mcimport.sandbox.shared_state import MailchimpAccount, World
 
 _DEFAULT_COUNT = 10
 _MOST = 1000

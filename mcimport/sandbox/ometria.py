@@ -11,12 +11,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcimport.sandbox.door import Admit, Call, Door, json
 from mcimport.sandbox.faults import html, refusal
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.store import Rate, Store
+from mcimport.sandbox.ometria_store import Rate, Store
+from mcimport.sandbox.request_handling import Admit, Call, Door, json
+from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.shared_state import World
 from mcimport.sandbox.validation import has_address
-from mcimport.sandbox.world import World
 
 _RECORDS = 100
 _RECORD_BYTES = 60_000

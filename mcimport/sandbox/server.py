@@ -24,14 +24,14 @@ from starlette.routing import Mount, Router
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcimport.sandbox import mailchimp, ometria
-from mcimport.sandbox.audience import Audience
+from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.churn import Churn
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request, most_in_any_second, most_open
-from mcimport.sandbox.store import Contact, ContactKey
-from mcimport.sandbox.world import World
+from mcimport.sandbox.ometria_store import Contact, ContactKey
+from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
+from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.shared_state import World
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"

@@ -4,8 +4,8 @@ It holds ids, times, counts and our own words for reasons; no address, no name, 
 UTC, so that a person can read them with any SQLite browser; here they are whole seconds since the epoch.
 """
 
-from mcimport.state.file import State, dry_copy, examine, is_there, open_state
-from mcimport.state.lock import hold, holder, is_ours
+from mcimport.state.client_lock import hold, holder, is_ours
+from mcimport.state.database import State, dry_copy, examine, is_there, open_state
 from mcimport.state.locking import check_folder
 
 __all__ = ["State", "check_folder", "dry_copy", "examine", "hold", "holder", "is_ours", "is_there", "open_state"]

@@ -11,11 +11,11 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mcimport.records import ListRow
+from mcimport.models.records import ListRow
 from mcimport.state import lists
-from mcimport.state.file import State
+from mcimport.state.database import State
 from mcimport.state.lists import FROM
-from mcimport.state.rows import read, text
+from mcimport.state.row_mapping import read, text
 
 _IS_BOUND = "EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)"
 

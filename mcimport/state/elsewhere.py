@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from mcimport.state.file import State
-from mcimport.state.rows import text
-from mcimport.times import epoch
+from mcimport.models.timestamps import epoch
+from mcimport.state.database import State
+from mcimport.state.row_mapping import text
 
 # Seconds after the last note that pages are out, when none can be: no order waits longer than 25 minutes for a worker,
 # RabbitMQ takes one back from a worker after 30, and the note is made anew every five.

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from mcimport.models import Outcome, Sweep
-from mcimport.records import ListRow, Run
-from mcimport.state.file import State
-from mcimport.state.rows import read, text
+from mcimport.models.records import ListRow, Run
+from mcimport.state.database import State
+from mcimport.state.row_mapping import read, text
 
 FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mcimport.errors import StateError
-from mcimport.machine import check_files_left
+from mcimport.errors.machine import check_files_left
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _ANOTHER = "Name another state file with --db or MCIMPORT_DB"

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mcimport.errors import StateError
-from mcimport.state.file import State
-from mcimport.state.letters import LOST
-from mcimport.state.rows import text
-from mcimport.times import epoch
+from mcimport.models.timestamps import epoch
+from mcimport.state.database import State
+from mcimport.state.dead_letters import LOST
+from mcimport.state.row_mapping import text
 
 ONCE_A = 86_400  # seconds
 ROUTINE_FOR = 7 * 86_400  # seconds for which each routine run is kept

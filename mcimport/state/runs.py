@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from mcimport.models import SWEEPS, Costs, Outcome, RunKind, RunStatus, Sweep, Window
-from mcimport.records import ListRow, Origin, Run, WindowRow
-from mcimport.state import letters, lists, spot_checks
-from mcimport.state.file import State
-from mcimport.state.rows import bounds_text, read, text
-from mcimport.times import epoch
+from mcimport.models.records import ListRow, Origin, Run, WindowRow
+from mcimport.models.timestamps import epoch
+from mcimport.state import dead_letters, lists, spot_checks
+from mcimport.state.database import State
+from mcimport.state.row_mapping import bounds_text, read, text
 
 NOTHING = Costs()
 WARNED_BY = 24  # of a list's latest runs: what one of them has warned of is not said again where only news are
@@ -99,7 +99,7 @@ def record(
         )
         done = run(state, run_id)
         if keeps_letters:
-            letters.take(state, done, outcome)
+            dead_letters.take(state, done, outcome)
         lists.note_seen(state, done.list_id, outcome)
         spot_checks.note_pushed(state, done, outcome.sample, sample_size)
         if outcome.pushed:
@@ -132,7 +132,7 @@ def finish(
         )
         done = run(state, run_id)
         if status == "completed":
-            letters.count_taken_along(state, done)
+            dead_letters.count_taken_along(state, done)
             lists.note_carried(state, done)
         if is_accepted or (status == "completed" and _had_nobody(state, done)):
             lists.note_accepted(state, done)
@@ -157,7 +157,7 @@ def _silent(state: State, done: Run) -> list[Sweep]:
 
 def _had_nobody(state: State, done: Run) -> bool:
     """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
-    return bool(done.moves_sync_point) and not letters.count_open(state, done.list_id)
+    return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
 
 
 def give_up(state: State, run_id: int) -> None:
@@ -187,7 +187,7 @@ def take_back(state: State, run: Run) -> str:
     """Its windows are pending again, and their dead letters were none; returns why they failed."""
     with state.transaction():
         reason = str(state.value("SELECT error FROM windows WHERE run_id = ? AND error IS NOT NULL", [run.id]))
-        letters.take_back(state, run)
+        dead_letters.take_back(state, run)
         state.write(
             "UPDATE windows SET status = 'pending', through = NULL, error = NULL, finished_at = NULL"
             " WHERE run_id = ? AND letter_id IS NULL",

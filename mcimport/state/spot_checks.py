@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from mcimport.models import Sample
-from mcimport.records import ListRow, Run
-from mcimport.sample import SampledContact, SpotCheck
-from mcimport.state.file import State
-from mcimport.state.rows import read, text
-from mcimport.times import epoch
+from mcimport.models.records import ListRow, Run
+from mcimport.models.sample import SampledContact, SpotCheck
+from mcimport.models.timestamps import epoch
+from mcimport.state.database import State
+from mcimport.state.row_mapping import read, text
 
 ONCE_A = 86_400 - 600  # seconds: a daily job does not begin at the very second
 

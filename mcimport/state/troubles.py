@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mcimport.state.file import State
-from mcimport.state.rows import text
+from mcimport.models.timestamps import epoch
+from mcimport.state.database import State
+from mcimport.state.row_mapping import text
 from mcimport.state.runs import without_numbers
-from mcimport.times import epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from benchmarks.importer import Importer, Ran, run
 from benchmarks.naive_importer import Wish
 from benchmarks.reading import read
 from benchmarks.told import Account
-from mcimport.mailchimp import MEMBER_FIELDS
-from mcimport.sandbox.audience import Audience, Person
-from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.audience.audience import Audience, Person
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
+from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 LATENCY = 0.2  # seconds an answer, of both services
 LEAVERS = 10  # archived after each page

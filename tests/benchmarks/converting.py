@@ -19,11 +19,11 @@ import msgspec
 from benchmarks.box import Box
 from benchmarks.importer import Importer, run
 from mcimport.convert import encode_contact, make_converter
-from mcimport.http import Wire
-from mcimport.limits import Gate, Patience
-from mcimport.mailchimp import MEMBER_FIELDS, Mailchimp
-from mcimport.mailchimp_answers import Members
 from mcimport.models import ContactRules, Converted, Member
+from mcimport.services.http.client import Wire
+from mcimport.services.http.retry import Gate, Patience
+from mcimport.services.mailchimp.client import MEMBER_FIELDS, Mailchimp
+from mcimport.services.mailchimp.responses import Members
 
 T = TypeVar("T")
 PAGE = 1_000

@@ -8,8 +8,8 @@ import msgspec
 
 from mcimport.convert import make_converter, optin_of
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
-from mcimport.sandbox.audience import ARCHIVED, Audience
-from mcimport.sandbox.store import Store
+from mcimport.sandbox.audience.audience import ARCHIVED, Audience
+from mcimport.sandbox.ometria_store import Store
 
 OTHERWISE = 100  # of a list's contacts have another first name than the member
 

@@ -8,7 +8,7 @@ from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
 from benchmarks.reading import read
-from mcimport.mailchimp import MEMBER_FIELDS
+from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 UNIT = "µs/member"
 

@@ -18,10 +18,10 @@ import msgspec
 
 from benchmarks.mirror import hold_up
 from benchmarks.told import Account, Counters, Place, counted
-from mcimport.sandbox import audience, people
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.people import ListIdentity, Row
+from mcimport.sandbox.audience import audience, invented_members
+from mcimport.sandbox.audience.invented_members import ListIdentity, Row
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 
 TAGS_ON_A_PAGE = 50
 KEPT = 1_000  # records that an Ometria account remembers
@@ -85,7 +85,7 @@ def _obey(box: Sandbox) -> None:
 
 def _simplify(options: Options) -> None:
     """Everybody as before, but without a number, or with no more tags than a page lists."""
-    invent = people.invent
+    invent = invented_members.invent
 
     def simplified(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
         member = invent(identity, row, permissions)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mcimport.sandbox.ledger import Request, most_in_any_second
+from mcimport.sandbox.request_log import Request, most_in_any_second
 
 ACCEPTED = 202
 THROTTLED = 429

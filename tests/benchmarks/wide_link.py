@@ -9,7 +9,7 @@ from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
 from benchmarks.reading import PAGE, read
 from benchmarks.told import Counters
-from mcimport.mailchimp import MEMBER_FIELDS
+from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 LATENCY, CONNECTIONS = 0.5, 10
 LEAST = 0.8

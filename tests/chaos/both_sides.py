@@ -12,8 +12,8 @@ from pathlib import Path
 from conftest import Importer
 from test_reconcile import RECONCILING, Apart, drift_apart, killed_half_way, while_it_moves, with_a_tenth_broken
 
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 
 SCALE = 10  # 50 deleted, 40 changed unseen, 30 taken out, 20 overwritten, 10 foreign
 WAYS: dict[str, Callable[[Importer, Apart], None]] = {

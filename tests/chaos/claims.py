@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conftest import Ended
 from promises import COLLECTION, Contacts, Scene, missing, stale
 
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 
 
 @dataclass(frozen=True)

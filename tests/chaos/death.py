@@ -15,9 +15,9 @@ from typing import Literal, get_args
 from conftest import Ended, Importer
 from fork_server import PLENTY, Child, ForkServer, Limits
 
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.request_log import Request
+from mcimport.sandbox.settings import Knobs
 
 Moment = Literal["request arrives", "push arrives", "page is chosen", "page is written"]
 MOMENTS: tuple[Moment, ...] = get_args(Moment)

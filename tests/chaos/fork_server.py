@@ -133,7 +133,7 @@ def _limit(files: int | None, threads: int | None) -> None:
 if __name__ == "__main__":
     from mcimport import __main__ as program
     from mcimport.cli import app as _app  # noqa: F401 - loaded so that no child has to, as is the next one
-    from mcimport.cli import work as _work  # noqa: F401
+    from mcimport.cli import run_command as _work  # noqa: F401
 
     gc.freeze()
     _serve()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from promises import LATE
 from weather import MOST_PEOPLE
 
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.people import ABSENT
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.server import Sandbox
 
 

@@ -29,10 +29,10 @@ from passing import time_passes
 from promises import LATE, Letter, Scene, breaches, everybody, open_letters_without_cause
 from weather import CALM, WEATHERS, Weather, let_it_be
 
-from mcimport import limits
 from mcimport.convert import epoch
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import LIST_KEY, Sandbox
+from mcimport.sandbox.settings import Knobs
+from mcimport.services.http import retry
 
 MOST_OPEN = 10  # requests; also the pushes that ten workers may have on the way, so that some arrive together
 PATIENT, IMPATIENT = 60.0, 0.4  # seconds before an answer is given up
@@ -415,7 +415,7 @@ def tell(story: type[Story], *, stories: int, steps: int, derandomize: bool = Fa
     """
     first_bad_end.clear()
     with pytest.MonkeyPatch.context() as patch, fork_server() as story.server:
-        patch.setattr(limits, "BUSY_FIRST", BUSY_FIRST)
+        patch.setattr(retry, "BUSY_FIRST", BUSY_FIRST)
         try:
             run_state_machine_as_test(
                 story,

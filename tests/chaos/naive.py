@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 from conftest import CONFIG, PLAIN, Importer
 
-from mcimport.sandbox.audience import Audience
-from mcimport.sandbox.knobs import Knobs
+from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 
 BATCH = 100
 LEAVERS = 10  # archived after each page

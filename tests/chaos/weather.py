@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from passing import time_passes
 from promises import LATE
 
-from mcimport.sandbox.audience import LISTED, Audience, Person, number_of, second_of
+from mcimport.sandbox.audience.audience import LISTED, Audience, Person, number_of, second_of
 from mcimport.sandbox.churn import stir
 from mcimport.sandbox.clock import Clock
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
 
 MOST_PEOPLE = 450  # so that a story takes seconds

@@ -14,7 +14,7 @@ from conftest import Importer, Stage, several
 from test_many_clients import carried_of, expected_of
 
 from engine.rabbit import Rabbit, is_installed
-from mcimport.sandbox.ledger import Request, most_in_any_second, most_open
+from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
 
 SYNC = ("sync", "--engine", "celery")
 

@@ -8,8 +8,8 @@ import pytest
 from passing import time_passes
 
 from engine.conftest import SYNC, Crew
-from mcimport import held
-from mcimport.sandbox.ledger import Request
+from mcimport.engine.page import held
+from mcimport.sandbox.request_log import Request
 
 PENDING = 12
 

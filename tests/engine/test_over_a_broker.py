@@ -14,9 +14,9 @@ from passing import time_passes
 from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, clients, connections_open, everybody_is_in, pushes, pushes_at_most, span_of
-from mcimport.engine import dispatch, line
-from mcimport.engine.broker import SHARDS, look
-from mcimport.sandbox.ledger import Request
+from mcimport.engine.distributed import channel, coordinator
+from mcimport.engine.distributed.broker import SHARDS, look
+from mcimport.sandbox.request_log import Request
 from mcimport.state import elsewhere, open_state
 
 # ---- on a good day
@@ -197,10 +197,10 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     Orders that nobody took come back, and the next sync sends new ones. That pages are out was noted anew all the time,
     so that it holds for as long as one may be.
     """
-    monkeypatch.setattr(line, "ORDERS_LIVE", 0.2)
-    monkeypatch.setattr(dispatch, "NO_WORKER", 3.0)
-    monkeypatch.setattr(dispatch, "LOOK_AT_QUEUE", 0.2)
-    monkeypatch.setattr(dispatch, "LEND_ANEW", 0.2)
+    monkeypatch.setattr(channel, "ORDERS_LIVE", 0.2)
+    monkeypatch.setattr(coordinator, "NO_WORKER", 3.0)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.2)
+    monkeypatch.setattr(coordinator, "LEND_ANEW", 0.2)
     importer = crew.importer
     found = clients(crew, 1, size=120)
     with_broker(crew)
@@ -231,8 +231,8 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
 
 def test_a_run_whose_pages_are_never_answered_ends_in_words(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though its fences are: whatever swallows the replies, pages are sent anew once, and not for ever."""
-    monkeypatch.setattr(dispatch, "OVERDUE", 2.5)
-    monkeypatch.setattr(dispatch, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(coordinator, "OVERDUE", 2.5)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
     importer = crew.importer
     found = clients(crew, 1, size=40)
     with_broker(crew)
@@ -284,8 +284,8 @@ def cut_short(port: int, bytes_each: int) -> Iterator[int]:
 
 def test_a_line_that_breaks_as_often_as_it_is_made_ends_the_run(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time the fence is sent, and the line breaks under a look at the queue: that broker is as good as away."""
-    monkeypatch.setattr(dispatch, "BROKER_AWAY", 2.0)
-    monkeypatch.setattr(dispatch, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(coordinator, "BROKER_AWAY", 2.0)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
     importer = crew.importer
     clients(crew, 1, size=120)
     with cut_short(crew.rabbit.port, bytes_each=1_500) as port:

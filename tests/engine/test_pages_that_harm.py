@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes, span_of
-from mcimport.engine.backlog import BREAKS
-from mcimport.sandbox.ledger import Request
+from mcimport.engine.distributed.backlog import BREAKS
+from mcimport.sandbox.request_log import Request
 from mcimport.state import open_state
 
 SECOND = "a second thread writes to the connection of the first"

@@ -15,11 +15,11 @@ from passing import time_passes
 from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, Worker, clients, everybody_is_in, pushes
-from mcimport.engine.broker import DEAD, ORDERS, application, connection, look
-from mcimport.engine.orders import Order, Reply, encoded
-from mcimport.engine.seal import Sealed, sealed_of
+from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, look
+from mcimport.engine.distributed.messages import Order, Reply, encoded
+from mcimport.engine.distributed.seal import Sealed, sealed_of
 from mcimport.models import Outcome
-from mcimport.sandbox.ledger import Request
+from mcimport.sandbox.request_log import Request
 
 STEERING = "\x1b[2J[red]"
 SHOWN = "\\x1b[2J[red]"

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import uvicorn
 
-from mcimport.sandbox.knobs import Knobs
+from mcimport.monitoring.ui.pages import dashboards
+from mcimport.monitoring.ui.server import application
 from mcimport.sandbox.server import Sandbox
-from mcimport.ui.pages import dashboards
-from mcimport.ui.server import application
+from mcimport.sandbox.settings import Knobs
 
 SETTINGS = """\
 [mailchimp]

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.sandbox.audience import Audience, Person, number_of, second_of
+from mcimport.sandbox.audience.audience import Audience, Person, number_of, second_of
+from mcimport.sandbox.audience.countries import COUNTRIES
+from mcimport.sandbox.audience.merge_fields import wanted
+from mcimport.sandbox.audience.query import Question, choose
 from mcimport.sandbox.churn import stir
 from mcimport.sandbox.clock import Clock, epoch
-from mcimport.sandbox.countries import COUNTRIES
-from mcimport.sandbox.fields import wanted
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.selection import Question, choose
+from mcimport.sandbox.settings import Knobs
 
 NOW = 1_780_000_000.0
 

@@ -14,10 +14,10 @@ import pytest
 from conftest import PLAIN
 from mailchimp_marketing.api_client import ApiClientError
 
+from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.clock import epoch, iso
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.people import ABSENT
 from mcimport.sandbox.server import LIST_KEY, Sandbox
+from mcimport.sandbox.settings import Knobs
 
 NOW = 1_780_000_000.0
 

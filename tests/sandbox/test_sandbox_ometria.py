@@ -10,8 +10,8 @@ import ometria
 import pytest
 from conftest import PLAIN
 
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 
 
 @pytest.fixture(name="box")

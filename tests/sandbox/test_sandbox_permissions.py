@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mcimport.sandbox.audience import Person
-from mcimport.sandbox.knobs import PERMISSIONS, Knobs
+from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import PERMISSIONS, Knobs
 
 NOW = 1_780_000_000.0
 

@@ -17,9 +17,9 @@ import pytest
 from conftest import PLAIN
 
 from mcimport.sandbox.faults import FAULTS, INSTEAD, SPOILT
-from mcimport.sandbox.knobs import Knobs
-from mcimport.sandbox.ledger import Request, most_in_any_second
+from mcimport.sandbox.request_log import Request, most_in_any_second
 from mcimport.sandbox.server import LIST_KEY, Sandbox
+from mcimport.sandbox.settings import Knobs
 
 NOW = 1_780_000_000.0
 CONTACT = {
@@ -344,7 +344,9 @@ def test_a_taken_port_is_told(box: Sandbox) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> None:
     """Four export lines, then answers; exit 0."""
-    code = "from mcimport.sandbox.server import serve; from mcimport.sandbox.knobs import Knobs; serve(Knobs(size=30))"
+    code = (
+        "from mcimport.sandbox.server import serve; from mcimport.sandbox.settings import Knobs; serve(Knobs(size=30))"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().removeprefix("export ").strip() for _ in range(4)]

@@ -25,8 +25,8 @@ from conftest import Importer, carried, expected
 from crontab_table import CRONTAB, ROOT, SETTINGS, Laid, entries, in_a_container, lay, replaced
 from privileges import FailedError, Results, attempt, command, make_debian, need, prerequisite, say
 
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 from mcimport.version import __version__
 
 BASE, IMAGE = "localhost/mcimport-trial-base", "localhost/mcimport-trial"

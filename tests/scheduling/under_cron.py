@@ -25,8 +25,8 @@ from conftest import Importer, carried, expected
 from crontab_table import CRONTAB, HOURLY, PROGRAM, ROOT, SETTINGS, Laid, lay, replaced
 from privileges import FailedError, Results, attempt, command, need, prerequisite, say
 
-from mcimport.sandbox.knobs import Knobs
 from mcimport.sandbox.server import Sandbox
+from mcimport.sandbox.settings import Knobs
 
 USER = "mcimport-cron-test"
 PATIENCE = 150  # seconds: cron looks once a minute, and may have looked just before

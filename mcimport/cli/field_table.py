@@ -1,0 +1,136 @@
+"""Where a list's merge fields go: the custom fields that Ometria needs for them, and a `[fields]` table to paste."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mcimport.convert import Route, has_permissions, routes
+from mcimport.models import ContactRules, ListFields
+from mcimport.report.format import shown
+
+HEADS = ("merge tag", "name", "type", "goes to")
+CUSTOM_HEADS = ("custom field", "type", "holds")
+
+MOST_OF_A_TYPE = 100  # custom fields of one type that Ometria lets an account have
+_KINDS = {"number": "number", "date": "date", "address": "object"}
+_MAY_MISFIT = ("phone_number", "date_of_birth", "gender", "country_id")  # other fields take any text
+_OWN = (
+    ("mailchimp_status", "text", "the member's status"),
+    ("mailchimp_rating", "number", "the member's rating, 1 to 5"),
+    ("mailchimp_vip", "true or false", "whether the member is a VIP"),
+    ("mailchimp_language", "text", "the member's language"),
+    ("mailchimp_source", "text", "where the member came from"),
+    ("mailchimp_tags", "list of texts", "names of tags"),
+    ("mailchimp_opted_in", "date and time", "when the member opted in"),
+    ("mailchimp_sms_phone_number", "text", "a number for text messages that is not valid"),
+)
+_INTERESTS = ("mailchimp_interests", "list of texts", "names of interests")
+_PERMISSIONS = ("mailchimp_permissions", "list of texts", "names of marketing permissions that are given")
+
+_is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class CustomField:
+    """A property of ours, to be created in Ometria before it is sent. `holds` says what of."""
+
+    id: str
+    type: str
+    holds: str
+
+
+def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
+    """A row for each of the list's merge fields, in the list's order, below HEADS."""
+    return [
+        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), _place(route, rules) or "left out")
+        for route in _listed(fields, rules)
+    ]
+
+
+def _place(route: Route, rules: ContactRules) -> str:
+    """Where its values go in fact: where anybody has an SMS status, no merge field's number is the contact's."""
+    return f"properties.{route.property}" if rules.has_sms and route.field == "phone_number" else target(route)
+
+
+def target(route: Route) -> str:
+    """As `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
+    return "" if route.dropped else route.field or f"properties.{route.property}"
+
+
+def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
+    """All properties that this list may need, those of its merge fields first."""
+    some = [_INTERESTS] if fields.interests else []
+    some += [_PERMISSIONS] if has_permissions(fields, rules) else []
+    own = [CustomField(*field) for field in (*_OWN, *some)]
+    return [*_of_merge_fields(fields, rules), *own]
+
+
+def too_many(custom: Sequence[CustomField]) -> list[str]:
+    """A warning for each type of which Ometria cannot hold as many custom fields as are needed."""
+    often = Counter(one.type for one in custom)
+    return [
+        f"{number:,} custom fields of type {kind}, and Ometria holds {MOST_OF_A_TYPE}: leave some out in [fields]"
+        for kind, number in often.items()
+        if number > MOST_OF_A_TYPE
+    ]
+
+
+def interests(fields: ListFields) -> str:
+    """Their names, on lines of a readable length; what they belong to is not told apart in Ometria."""
+    names = ", ".join(filter(None, map(shown, fields.interests.values())))
+    return textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def fields_table(fields: ListFields, rules: ContactRules) -> str:
+    """A `[fields]` table that says where everything goes already, a line a merge field, to be changed at will.
+
+    Tags that are configured and not of this list stay in it: `[fields]` serves all lists of a client. What `[fields]`
+    cannot say is a comment.
+    """
+    lines = ["[fields]"]
+    said: set[str] = set()
+    for route in routes(fields, rules).values():
+        tag = route.merge.tag
+        if not route.listed and tag.upper() not in {name.upper() for name in rules.fields}:
+            continue
+        line = f"{_key(tag)} = {json.dumps(target(route))}"
+        can_say = tag.upper() not in said and not target(route).startswith("properties.mailchimp_")
+        said.add(tag.upper())
+        lines.append(f"{'' if can_say else '# '}{line}  # {_remark(route)}")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(fields: ListFields, rules: ContactRules) -> list[Route]:
+    return [route for route in routes(fields, rules).values() if route.listed]
+
+
+def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[CustomField]:
+    for route in _listed(fields, rules):
+        tag = shown(route.merge.tag)
+        if route.dropped:
+            continue
+        if not route.field:
+            yield CustomField(route.property, "text" if route.is_phone else _kind(route), tag)
+        elif route.field in _MAY_MISFIT:
+            kind = "object" if route.merge.type == "address" else "text"
+            yield CustomField(route.property, kind, f"{tag}, where it does not fit {route.field}")
+
+
+def _kind(route: Route) -> str:
+    return _KINDS.get(route.merge.type, "text")
+
+
+def _key(tag: str) -> str:
+    """As TOML writes it; characters that it forbids even in quotes are escaped."""
+    return tag if _is_bare(tag) else json.dumps(tag, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _remark(route: Route) -> str:
+    if not route.listed:
+        return "no field of this list"
+    return ", ".join(shown(words) for words in (route.merge.name, route.merge.type) if words)

@@ -1,0 +1,198 @@
+"""Where each merge field goes: to a field of the contact, to a property, or nowhere.
+
+Without a word in `[fields]`, FNAME and LNAME are the names, the list's first field of type phone is the phone number,
+and everything else becomes a property under its tag: lower case, with `_` for whatever Ometria's ids cannot hold.
+The first field of type birthday is `properties.birthday`, whatever its tag. Where two would have one name, the tag in
+plain capitals keeps it, and the other gets a check sum of its tag behind it: the same name in every run, in whichever
+order the list gives its fields. Tags are the same in any case, as they are in Mailchimp.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from zlib import crc32
+
+from mcimport.convert.field_values import NAMES, Reader, field_reader, property_reader, quick_reader
+from mcimport.models import ContactRules, ListFields, MergeField
+
+CONTACT_FIELDS = (
+    "customer_id",
+    "prefix",
+    "firstname",
+    "middlename",
+    "lastname",
+    "gender",
+    "date_of_birth",
+    "phone_number",
+    "country_id",
+    "timezone",
+)
+"""What `[fields]` may name, beside `properties.NAME` and "" for "left out"."""
+
+OWN_PROPERTIES = frozenset(
+    {
+        "mailchimp_interests",
+        "mailchimp_language",
+        "mailchimp_opted_in",
+        "mailchimp_permissions",
+        "mailchimp_rating",
+        "mailchimp_sms_phone_number",
+        "mailchimp_source",
+        "mailchimp_status",
+        "mailchimp_tags",
+        "mailchimp_vip",
+    }
+)
+"""The properties that the program fills by itself; no merge field may take one of their names."""
+
+_DEFAULTS = {"FNAME": "firstname", "LNAME": "lastname"}
+_PREFIX = "properties."
+
+_is_property = re.compile(r"[a-z0-9_]+").fullmatch
+_unfit = re.compile(r"[^a-z0-9_]")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the values of one merge field go.
+
+    Attributes:
+        merge: the field as the list describes it; of type "" where the list does not know the tag.
+        field: a field of the contact, or "".
+        property: the property for values without a `field`, and for those that do not fit theirs.
+        dropped: the operator wants nothing of it.
+        read: the value as its place demands it, None where it does not fit. Phone numbers go another way.
+        is_phone: becomes E.164.
+        listed: the list has a field of this tag.
+        is_address: an address goes to that property as it is.
+        is_name: goes to one of the contact's names, if it can be one.
+        quick: reads a plain value of a plain property; None for what it leaves to `read`, and where there is none.
+    """
+
+    merge: MergeField
+    field: str
+    property: str
+    dropped: bool
+    read: Reader
+    is_phone: bool
+    listed: bool
+    is_address: bool = False
+    is_name: bool = False
+    quick: Reader | None = None
+
+
+def mapping_problems(fields: Mapping[str, str]) -> list[str]:
+    """What is wrong with a `[fields]` table, a line for each, beginning with the merge tag; empty when it is right."""
+    targets = Counter(target for target in fields.values() if target)
+    tags = Counter(tag.upper() for tag in fields)
+    problems = []
+    for tag, target in fields.items():
+        if problem := _target_problem(target):
+            problems.append(f"{tag}: {problem}")
+        elif targets[target] > 1:
+            problems.append(f"{tag}: another merge field goes to {target!r} already")
+        if tags[tag.upper()] > 1:
+            problems.append(f"{tag}: named twice (upper and lower case are the same)")
+    return problems
+
+
+def _target_problem(target: str) -> str:
+    if not target or target in CONTACT_FIELDS:
+        return ""
+    if not target.startswith(_PREFIX):
+        return f'the contact has no field {target!r}; there are {", ".join(CONTACT_FIELDS)}, properties.NAME and ""'
+    name = target.removeprefix(_PREFIX)
+    if not _is_property(name):
+        return f"{target!r} is no property; its name may hold a-z, 0-9 and _"
+    return f"{target!r} is filled by the program itself" if name in OWN_PROPERTIES else ""
+
+
+def routes(fields: ListFields, rules: ContactRules) -> dict[str, Route]:
+    """A route for each tag that the list or `[fields]` names, in the list's order, and for FNAME and LNAME."""
+    mapping = {tag.upper(): target for tag, target in rules.fields.items()}
+    listed = {tag.upper() for tag in fields.merge_fields}
+    others = [tag for tag in (*mapping, *_DEFAULTS) if tag not in listed]
+    merges = {**fields.merge_fields, **{tag: MergeField(tag, "") for tag in others}}
+    targets = _targets(merges, mapping)
+    names = _property_names(merges, targets)
+    return {
+        tag: _route(merge, targets[tag], names[tag], listed=tag in fields.merge_fields) for tag, merge in merges.items()
+    }
+
+
+def route_unlisted(tag: str, known: Mapping[str, Route]) -> Route:
+    """For a tag that is not in `known` as it is spelt: the same in capitals, else to a property, as it comes."""
+    if tag.upper() in known:
+        return known[tag.upper()]
+    taken = OWN_PROPERTIES.union(route.property for route in known.values())
+    name = _plain_name(tag)
+    return _route(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
+
+
+def default_target(tag: str) -> str:
+    """Where a tag goes without a word in `[fields]`, as far as the tag alone can tell."""
+    return _DEFAULTS.get(tag.upper(), f"{_PREFIX}{_plain_name(tag)}")
+
+
+def distinct(name: str, tag: str) -> str:
+    """A property name that no other tag has: the plain one and a check sum of the tag."""
+    return f"{name}_{crc32(tag.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) -> Route:
+    field = target if target in CONTACT_FIELDS else ""
+    is_known = listed and target is not None
+    return Route(
+        merge=merge,
+        field=field,
+        property=name,
+        dropped=target is None,
+        read=field_reader(merge, field) if field else property_reader(merge),
+        is_phone=field == "phone_number" or (not field and merge.type == "phone"),
+        listed=listed,
+        is_address=is_known and not field and merge.type == "address",
+        is_name=is_known and field in NAMES,
+        quick=quick_reader(merge) if is_known and not field else None,
+    )
+
+
+def _targets(merges: Mapping[str, MergeField], mapping: Mapping[str, str]) -> dict[str, str | None]:
+    """Tag to target: what the operator says, then the defaults. None: left out; "": a property by its tag."""
+    found: dict[str, str | None] = {tag: mapping[tag.upper()] or None for tag in merges if tag.upper() in mapping}
+    taken = set(found.values())
+    for tag, merge in merges.items():
+        if tag in found:
+            continue
+        default = _DEFAULTS.get(tag.upper(), "phone_number" if merge.type == "phone" else "")
+        found[tag] = "" if default in taken else default
+        taken.add(default)
+    return found
+
+
+def _property_names(merges: Mapping[str, MergeField], targets: Mapping[str, str | None]) -> dict[str, str]:
+    """A property name for each tag, also for those that go elsewhere: values that do not fit there need one."""
+    names = {
+        tag: target.removeprefix(_PREFIX) for tag, target in targets.items() if target and target.startswith(_PREFIX)
+    }
+    taken = OWN_PROPERTIES.union(names.values())
+    rest = sorted((tag for tag in merges if tag not in names), key=lambda tag: (tag != tag.upper(), tag))
+    birthday = _birthday(rest, merges)
+    for tag in rest:
+        name = "birthday" if tag == birthday else _plain_name(tag)
+        names[tag] = distinct(name, tag) if name in taken else name
+        taken |= {names[tag]}
+    return names
+
+
+def _birthday(tags: Iterable[str], merges: Mapping[str, MergeField]) -> str | None:
+    """The tag that is `properties.birthday`: the one that is called so, else the first of that type."""
+    tags = tuple(tags)
+    named = (tag for tag in tags if _plain_name(tag) == "birthday")
+    return next(named, next((tag for tag in tags if merges[tag].type == "birthday"), None))
+
+
+def _plain_name(tag: str) -> str:
+    return _unfit.sub("_", tag.lower()) or "_"

@@ -1,0 +1,1 @@
+"""Pages processed by workers on other machines, over Celery and RabbitMQ."""

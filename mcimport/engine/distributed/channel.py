@@ -1,0 +1,174 @@
+"""A coordinator's line to the broker, for one client: orders out, outcomes and dead letters in."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from celery import Celery
+from kombu import Consumer
+
+from mcimport.config import Client
+from mcimport.engine.distributed import broker
+from mcimport.engine.distributed.messages import Order, Reply
+from mcimport.engine.distributed.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
+from mcimport.report.format import shown
+
+AHEAD = 50  # messages that may lie here unread
+LONGEST_NAME = 100  # characters of a worker's name
+ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker has taken
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`said`: a reply, or an order that comes back. `done`: it is on record, and need not be said again.
+
+    `unopened`: who could not open that order, and why; empty where the broker says only that it was rejected.
+    `is_expired`: the broker says that nobody took it in time. None of this is sealed: whoever can write to the broker
+    may have sent a copy, of an order that somebody is at work on.
+    """
+
+    said: Reply | Order
+    done: Callable[[], None]
+    unopened: str = ""
+    is_expired: bool = False
+
+
+class Line:
+    """Belongs to one thread. What is heard and not yet `done` is heard again after `open`.
+
+    What is not sealed with the client's keys is never heard: `warn` takes words for a person instead.
+    """
+
+    def __init__(self, app: Celery, shard: int, memory: str, client: Client, warn: Callable[[str], None]) -> None:
+        self._app = app
+        self._client = client
+        self._warn = warn
+        self._key = broker.routing_key(shard, memory, client.name)
+        self._orders = broker.orders_queue(shard)
+        self._outcomes = broker.outcomes_queue(memory, client.name)
+        self._dead = broker.dead_queue(memory, client.name)
+        self._heard: deque[Heard] = deque()
+        self._connection: Any = None
+        self.reply_to = self._outcomes.name
+        self.queue = self._orders.name
+
+    def open(self) -> None:
+        """Anew, too. Raises UnreachableError."""
+        self.close()
+        with broker.in_words():
+            self._connection = broker.connection(self._app, heartbeat=broker.HEARTBEAT)
+            self._connection.connect()
+            with broker.bounded(self._connection):
+                self._begin()
+            self._beaten = time.monotonic()
+
+    def _begin(self) -> None:
+        channel = self._connection.default_channel
+        for queue in (self._orders, self._outcomes, self._dead):
+            queue(channel).declare()
+        self._producer = self._app.amqp.Producer(channel)
+        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._hear, prefetch_count=AHEAD)
+        consumer.consume()
+
+    def close(self) -> None:
+        self._heard.clear()
+        if self._connection is not None:
+            with suppress(*broker.BROKEN):
+                self._connection.collect(1.0)  # without waiting for a last word
+            self._connection = None
+
+    def send(self, order: Order) -> None:
+        """Returns when the broker has it. Raises UnreachableError: perhaps it has."""
+        with broker.in_words(), broker.bounded(self._connection):
+            self._app.send_task(
+                broker.TASK,
+                args=(seal(self._client, order).decode(),),
+                task_id=order.id,
+                producer=self._producer,
+                exchange=broker.ORDERS.name,
+                routing_key=self._key,
+                retry=False,
+                delivery_mode=2,
+                expiration=ORDERS_LIVE,
+                ignore_result=True,
+            )
+
+    def hear(self, seconds: float) -> Heard | None:
+        """The next that comes, in so many seconds at most. Raises UnreachableError."""
+        if not self._heard:
+            with broker.in_words():
+                self._beat()
+                with suppress(TimeoutError):
+                    self._connection.drain_events(timeout=seconds)
+        return self._heard.popleft() if self._heard else None
+
+    def workers(self) -> int:
+        """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
+        with broker.in_words(), broker.bounded(self._connection):
+            return broker.depth(self._connection.default_channel, self.queue)[1]
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten > broker.HEARTBEAT / 4:
+            self._beaten = time.monotonic()
+            self._connection.heartbeat_check()
+
+    def _hear(self, message: Any) -> None:
+        try:
+            heard = _heard(self._client, message)
+        except SealError:
+            name = self._client.name
+            self._warn(f"a message from the broker was dropped: it is not sealed with the keys of client {name}")
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
+            pass  # from another version, or not from us: what it was about stays pending
+        else:
+            self._heard.append(heard)
+            return
+        message.ack()
+
+
+def _acknowledge(message: Any) -> None:
+    with broker.in_words():
+        message.ack()
+
+
+def _heard(client: Client, message: Any) -> Heard:
+    """An order comes back as Celery sent it: arguments, named arguments, and more."""
+
+    def done() -> None:
+        _acknowledge(message)
+
+    headers = message.headers or {}
+    if headers.get("task") != broker.TASK:
+        return Heard(_escaped(open_reply(client, sealed_of(message.body))), done)
+    order = open_order(client, sealed_of(json.loads(message.body)[0][0]))
+    is_expired = headers.get("x-first-death-reason") == "expired"
+    return Heard(order, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
+
+
+def _unopened(client: Client, why: Any) -> str:
+    """Of what whoever returned it says, only a name and one of our own reasons are repeated."""
+    words = reason_words(str(why.get("reason")), client.name) if isinstance(why, dict) else ""
+    return f"worker {shown(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
+
+
+def _escaped(reply: Reply) -> Reply:
+    """Its texts as they can be shown: they may quote somebody who is neither the worker nor we."""
+    outcome = reply.outcome
+    if outcome is not None:
+        letters = tuple(replace(letter, reason=shown(letter.reason)) for letter in outcome.letters)
+        outcome = replace(outcome, letters=letters, warnings=tuple(map(shown, outcome.warnings)))
+    return msgspec.structs.replace(
+        reply,
+        words=shown(reply.words),
+        hint=shown(reply.hint),
+        worker=shown(reply.worker),
+        warnings=tuple(map(shown, reply.warnings)),
+        outcome=outcome,
+    )

@@ -1,0 +1,77 @@
+"""What an engine is given, one run's windows and what they share, and what it is to the rest of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mcimport.config import Client
+from mcimport.engine.page.converter import FieldsInTime, Welcome
+from mcimport.models import ContactRules, LookUps, Outcome, Page, Unsent, Window
+from mcimport.services.connections import Services
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One run of one list.
+
+    Attributes:
+        services: this process's own.
+        watched, never_sent: see `Job`.
+        is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
+        carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
+        look_ups: how many members may be looked up in Ometria.
+        memory: what the state file calls itself where others hear it.
+        warn: takes words for a person, for when the list is through.
+        waits: takes them at once: why the run does not go on at present.
+        lent: for the state file: from now on pages of the client may be in the hands of other processes.
+        given_back: for the state file: no more.
+    """
+
+    client: Client
+    list_key: str
+    run_id: int
+    services: Services
+    rules: ContactRules
+    welcome: Welcome
+    fields: FieldsInTime
+    watched: Mapping[str, int]
+    never_sent: tuple[Unsent, ...]
+    is_first: bool
+    carried_until: int | None
+    look_ups: LookUps
+    is_dry: bool
+    memory: str
+    warn: Callable[[str], None]
+    waits: Callable[[str], None]
+    lent: Callable[[], None]
+    given_back: Callable[[], None]
+
+
+class Engine(Protocol):
+    """Where windows are worked off.
+
+    Attributes:
+        reads_here: pages are read in this process, so that it is worth reading a list's fields ahead.
+    """
+
+    reads_here: bool
+
+    def turn(self, client: Client) -> AbstractContextManager[object]:
+        """Held while anything is done for a client."""
+
+    def drive(
+        self,
+        errand: Errand,
+        windows: Sequence[Window],
+        pages: Mapping[int, Page],
+        record: Callable[[Outcome], None],
+    ) -> bool:
+        """Works off all windows, and says whether subscription events were kept back; calls `record` in this thread.
+
+        `pages`: first pages that are the whole of their window, by its number.
+
+        Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+        """

@@ -1,0 +1,148 @@
+"""What Ometria holds of members, looked up where the record depends on it: a no there is not lifted, nor dated anew.
+
+One read a member, within the account's limit for reading, and a bounded number a run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import msgspec
+
+from mcimport.models import Contact, LookUps
+from mcimport.services.http.retry import DESK
+from mcimport.services.ometria.contacts import Contacts, UnknownContactError
+
+LOOK_UPS = 1_000  # members a run whose consent is looked up: four minutes, at four reads a second
+DATES = 100  # members a run of whose no it is looked up whether Ometria has it already
+AT_ONCE = 4
+FAILURES = 3  # look-ups in a row that failed, after which nobody is looked up during REST
+REST = 60.0  # seconds
+
+Sight = Literal["out", "other", "absent", "unknown"]
+
+
+def allowance() -> LookUps:
+    """What a whole run may look up."""
+    return LookUps(LOOK_UPS, DATES)
+
+
+def depends(contact: Contact) -> bool:
+    """Whether what may be sent depends on what Ometria holds."""
+    return contact.marketing_optin == "NOT_SPECIFIED" or contact.timestamp_unsubscribed is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Contacts as they may be sent.
+
+    Attributes:
+        absent: ids of those of whom Ometria holds nothing.
+        unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
+        asked: what this has cost.
+    """
+
+    contacts: tuple[Contact, ...]
+    absent: frozenset[str] = frozenset()
+    unknown: int = 0
+    asked: LookUps = field(default_factory=LookUps)
+
+
+class HeldLookups:
+    """One run's look-ups. Safe to share between threads.
+
+    Args:
+        carried_until: who changed last in this second or before was carried by an earlier run; None: that is not known.
+        left: how many members may be looked up still.
+    """
+
+    def __init__(self, contacts: Contacts, carried_until: int | None, left: LookUps) -> None:
+        self._contacts = contacts
+        self._carried_until = carried_until
+        self._left = {"NOT_SPECIFIED": left.consents, "EXPLICITLY_OPTEDOUT": left.dates}
+        self._failures = 0
+        self._rests_until = 0.0
+        self._lock = threading.Lock()
+
+    def undated(self, contact: Contact, changed: int | None) -> Contact:
+        """Without the time of a no that was carried before, with that time."""
+        if contact.timestamp_unsubscribed is None or changed is None or changed > (self._carried_until or 0):
+            return contact
+        return msgspec.structs.replace(contact, timestamp_unsubscribed=None)
+
+    def settled(self, contacts: Sequence[Contact]) -> Settled:
+        """Looks up those of whom it matters, some side by side. Raises InterruptedRunError."""
+        open_ = [one for one in contacts if depends(one)]
+        if not open_:
+            return Settled(tuple(contacts))
+        DESK.leave()
+        with ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
+            found = dict(zip((one.id for one in open_), pool.map(self._look_up, open_), strict=True))
+        seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
+        asked = [one.marketing_optin for one in open_ if found[one.id][1]]
+        return Settled(
+            contacts=tuple(_allowed(one, seen[one.id]) if one.id in seen else one for one in contacts),
+            absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
+            unknown=sum(seen[one.id] == "unknown" for one in open_ if one.marketing_optin == "NOT_SPECIFIED"),
+            asked=LookUps(asked.count("NOT_SPECIFIED"), asked.count("EXPLICITLY_OPTEDOUT")),
+        )
+
+    def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
+        """What Ometria holds, and whether it was asked."""
+        if not self._may_ask(contact.marketing_optin or ""):
+            return "unknown", False
+        try:
+            held = self._contacts.contact(contact.collection, contact.id)
+        except UnknownContactError:
+            self._failed()
+            return "unknown", True
+        self._failures = 0
+        if held is None:
+            return "absent", True
+        return ("out" if held.marketing_optin == "EXPLICITLY_OPTEDOUT" else "other"), True
+
+    def _may_ask(self, kind: str) -> bool:
+        with self._lock:
+            if time.monotonic() < self._rests_until or self._left[kind] <= 0:
+                return False
+            self._left[kind] -= 1
+            return True
+
+    def _failed(self) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._rests_until = time.monotonic() + REST
+
+
+def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> Settled:
+    """The consent of members who cannot be sent whole, where it says something that Ometria may not have.
+
+    Without an address nobody comes to be in Ometria, and nobody has to for being neither opted in nor out.
+    `held`: None in a list's first run, in which Ometria has none of them. Raises InterruptedRunError.
+    """
+    if held is None:
+        return Settled(tuple(one for one in contacts if one.email and one.marketing_optin == "EXPLICITLY_OPTEDOUT"))
+    found = held.settled(tuple(contacts))
+    return replace(found, contacts=tuple(one for one in found.contacts if _says_something(one, found.absent)))
+
+
+def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
+    if contact.marketing_optin == "EXPLICITLY_OPTEDOUT":
+        return bool(contact.email) or contact.id not in absent
+    is_empty = contact.marketing_optin is None and contact.channels is None
+    return not is_empty and contact.id not in absent
+
+
+def _allowed(contact: Contact, sight: Sight) -> Contact:
+    """A no in Ometria is not lifted by who is neither, and keeps the time that it has."""
+    if contact.marketing_optin == "NOT_SPECIFIED":
+        return msgspec.structs.replace(contact, marketing_optin=None) if sight == "out" else contact
+    if sight in ("other", "absent"):
+        return contact
+    return msgspec.structs.replace(contact, timestamp_unsubscribed=None)

@@ -1,0 +1,87 @@
+"""What subscribed members show of a list's marketing permissions, and whether a configured name is among them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mcimport.convert import given_names, missing_names, needed, permissions_of, quoted
+from mcimport.errors import ConfigError
+from mcimport.models import ContactRules
+from mcimport.models.records import Permissions
+from mcimport.services.mailchimp.client import Mailchimp
+
+MOST_PAGES = 10  # of 1,000 members
+NAMED = 10  # texts shown
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What some subscribed members show.
+
+    Attributes:
+        texts: of all permissions, given or not.
+        given: how many members have given just these, by their names as they are compared.
+        subscribed: how many are subscribed.
+    """
+
+    texts: frozenset[str]
+    given: Mapping[frozenset[str], int]
+    subscribed: int
+
+    def by(self, rules: ContactRules) -> Permissions:
+        """Counts whom the rules do not opt in. Raises ConfigError for a name that nobody has."""
+        check_names(rules, self.texts)
+        names = needed(rules.permission)
+        return Permissions(
+            texts=tuple(sorted(self.texts)),
+            names=quoted(rules.permission),
+            lacking=sum(members for given, members in self.given.items() if not names <= given),
+            looked_at=sum(self.given.values()),
+            subscribed=self.subscribed,
+        )
+
+
+def look_at_members(mailchimp: Mailchimp, list_key: str, pages: int) -> Shown:
+    """Looks at those who changed last, 1,000 a page. Raises what Mailchimp raises."""
+    texts: set[str] = set()
+    given: Counter[frozenset[str]] = Counter()
+    subscribed = 0
+    for _ in range(pages):
+        page, subscribed = mailchimp.permissions_shown(list_key, sum(given.values()))
+        for value in page:
+            permissions = permissions_of(value)
+            texts.update(permissions)
+            given[given_names(permissions)] += 1
+        if not page or sum(given.values()) >= subscribed:
+            break
+    return Shown(frozenset(texts), given, subscribed)
+
+
+def look_at_list(mailchimp: Mailchimp, list_key: str) -> Shown | None:
+    """None for a list without permissions, which costs one small request where the list says so."""
+    has_some = mailchimp.has_permissions(list_key)
+    if has_some is False:
+        return None
+    shown = look_at_members(mailchimp, list_key, MOST_PAGES)
+    return shown if shown.texts or has_some else None
+
+
+def check_names(rules: ContactRules, texts: Iterable[str]) -> None:
+    """Raises ConfigError for a name that none of the list's permissions has; where there are none, none is wrong."""
+    known = sorted(texts)
+    if not known or not (wrong := missing_names(rules.permission, known)):
+        return
+    raise ConfigError(
+        f"list {rules.list_key} has no marketing permission {quoted(wrong)}; there are {_named(known)}",
+        hint="Name the one without which nobody is opted in under [consent] in mcimport.toml, like permission ="
+        f' {json.dumps(known[0], ensure_ascii=False)}, or write permission = "" if none is needed.',
+    )
+
+
+def _named(texts: Sequence[str]) -> str:
+    more = len(texts) - NAMED
+    named = ", ".join(f"“{text}”" for text in texts[:NAMED])
+    return f"{named} and {more:,} more" if more > 0 else named

@@ -1,0 +1,121 @@
+"""What one piece of work has carried so far, and the outcome that it comes to."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mcimport.engine.page.context import Job
+from mcimport.engine.page.held import Settled
+from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Precision, Window
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
+
+    Attributes:
+        who: the member's id of ours, without the list.
+        changed: the member's `last_changed`, as it came.
+        is_event: the record may start a welcome campaign.
+        contact: of those alone whose record depends on what Ometria holds.
+        lacks: what the contact does not have, for the table of a dry run.
+    """
+
+    who: str
+    changed: object
+    record: bytes
+    optin: OptIn | None
+    is_event: bool
+    contact: Contact | None = None
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass
+class Haul:
+    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page.
+
+    `alone`: the consent of members who cannot be sent whole, by the contact's id.
+    """
+
+    window: Window
+    job: Job
+    members: int = 0
+    skipped: int = 0
+    pushed: int = 0
+    rejected: int = 0
+    letters: list[NewLetter] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    warnings: set[str] = field(default_factory=set)
+    remarks: Counter[str] = field(default_factory=Counter)
+    permissions: set[str] = field(default_factory=set)
+    alone: dict[str, Contact] = field(default_factory=dict)
+    consents: Counter[OptIn | None] = field(default_factory=Counter)
+    lacking: Counter[str] = field(default_factory=Counter)
+    unsendable: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    seen_only: bool = False
+    has_sms: bool = False
+    looked_up: LookUps = field(default_factory=LookUps)
+    sample: list[tuple[float, str]] = field(default_factory=list)
+
+    def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
+        over = rest is not None and rest.through is not None and rest.through >= rest.until
+        return Outcome(
+            window=self.window,
+            rest=None if over else rest,
+            members=self.members,
+            skipped=self.skipped,
+            pushed=self.pushed,
+            rejected=self.rejected,
+            optins=self.consents["EXPLICITLY_OPTEDIN"],
+            optouts=self.consents["EXPLICITLY_OPTEDOUT"],
+            events=self.events,
+            lacking=tuple(self.lacking.items()),
+            unsendable=tuple(self.unsendable.items()),
+            letters=tuple(self.letters),
+            delivered=tuple(self.delivered),
+            gone=gone,
+            failed=failed and not self.pushed,
+            warnings=tuple(sorted(self.warnings)),
+            remarks=tuple(self.remarks.items()),
+            has_sms=self.has_sms,
+            permissions=tuple(sorted(self.permissions)),
+            looked_up=self.looked_up,
+            sample=tuple(self.sample),
+        )
+
+    def remark(self, key: str, members: int) -> None:
+        if members:
+            self.remarks[key] += members
+
+    def note_settled(self, found: Settled) -> None:
+        self.looked_up += found.asked
+        self.remark("consent_unknown", found.unknown)
+
+    def draw_sample(self, pushed: Iterable[str]) -> None:
+        """A few of all who were pushed, each as likely as any other: those of the lowest random numbers."""
+        if self.job.sample_size:
+            drawn = ((random.random(), own) for own in pushed)  # noqa: S311 - nothing is kept secret by it
+            self.sample = heapq.nsmallest(self.job.sample_size, [*self.sample, *drawn])
+
+    def left_of(self, read: int) -> int:
+        """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
+
+        Where that is nobody, the consent of those named in letters is what was not sent.
+        """
+        left = read - self.pushed - self.skipped - self.rejected
+        return left if left > 0 else max(1, self.rejected)
+
+    def bury(
+        self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
+    ) -> None:
+        """`members`: how many in the span were not sent; None where nothing was seen of it."""
+        sweep, reason = self.window.sweep, str(error)
+        self.letters.append(
+            NewLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+        )

@@ -1,0 +1,25 @@
+"""Which engine does the work: what was asked for, else what the file says."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from mcimport.config import Settings
+from mcimport.engine.interface import Engine
+from mcimport.engine.local import LocalEngine
+from mcimport.errors import ConfigError
+
+
+def engine_of(settings: Settings, asked: str | None = None) -> Engine:
+    """Raises ConfigError, before any request, where it cannot be had. Without Celery nothing of it is loaded."""
+    if (asked or settings.engine.kind) == "threads":
+        return LocalEngine()
+    check_extra()
+    from mcimport.engine.distributed.celery_engine import RemoteEngine  # noqa: PLC0415 - an extra
+
+    return RemoteEngine(settings.engine.broker(), settings.clients.values())
+
+
+def check_extra() -> None:
+    if find_spec("celery") is None:
+        raise ConfigError("the engine celery needs an extra", hint="pip install 'mcimport[celery]'")

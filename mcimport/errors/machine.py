@@ -1,0 +1,108 @@
+"""What this machine gives a process, and what it means when it gives no more: nobody's dead letter.
+
+An error that is none of the program's own becomes one here: a fault of the machine, or a mistake of ours, in words that
+hold nothing of a member.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from mcimport.errors import MachineError, McimportError, UnforeseenError
+
+T = TypeVar("T")
+
+FILES_A_CLIENT = 30  # descriptors that one client holds at most: ten connections a service, the state file, locks
+FILES_OF_OURS = 32  # of the process itself
+ENOUGH_FILES = 65_536  # more is never needed
+_NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT})
+_HERE = Path(__file__).parents[1]  # where the package is
+
+
+def as_ours(error: Exception) -> McimportError:
+    """The error itself if it is one of `errors`, else what to say of it: its type and place, never its words."""
+    if isinstance(error, McimportError):
+        return error
+    if isinstance(error, MemoryError):
+        return MachineError("this machine has no memory left for mcimport")
+    if isinstance(error, ImportError):
+        return MachineError(
+            f"a part of mcimport, or of a library, cannot be loaded any more ({error.name or 'unknown'})",
+            hint="Was it upgraded while it ran? The next run goes on.",
+        )
+    if isinstance(error, OSError):
+        return MachineError(f"this machine refused something: {os.strerror(error.errno or 0)}")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return MachineError("this machine allows mcimport no more threads", hint="`ulimit -u` shows the limit.")
+    return UnforeseenError(f"an unforeseen fault of mcimport's: {type(error).__name__}, {_place(error)}")
+
+
+def check_files_left() -> None:
+    """Raises MachineError where this process can open no more files: then no service is to blame for anything."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in _NO_MORE:
+            raise MachineError(
+                "this machine allows mcimport too few open files",
+                hint="`ulimit -n` shows the limit; `--jobs` needs 30 for each client at work.",
+            ) from None
+        raise
+
+
+def raise_file_limit() -> None:
+    """As many open files as the machine allows without asking: the soft limit becomes the hard one."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - there is none on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def affordable(jobs: int) -> int:
+    """How many clients may be at work at a time, at least one, `jobs` at most: by the open files that there may be."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415 - as above
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            return max(1, min(jobs, (soft - FILES_OF_OURS) // FILES_A_CLIENT))
+    return jobs
+
+
+def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
+    """In a thread of the pool or, where this machine gives no more threads, here and now.
+
+    A pool that gets no thread keeps the work all the same, and may come to it after all: it is done once.
+    """
+    future, taken = Future[T](), Lock()
+
+    def once() -> None:
+        if not taken.acquire(blocking=False) or not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    try:
+        pool.submit(once)
+    except RuntimeError:
+        once()
+    return future
+
+
+def _place(error: Exception) -> str:
+    """Where in our own code it happened."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_HERE)]
+    return f"{Path(ours[-1].filename).relative_to(_HERE)} line {ours[-1].lineno}" if ours else "outside its code"

@@ -1,0 +1,399 @@
+"""What is remembered of lists, runs, windows and dead letters, as frozen values; times in whole seconds, UTC."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mcimport.errors import McimportError
+from mcimport.models import Bounds, Cause, LetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.models.sample import SpotCheck
+
+HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """The program's memory of one list at one destination.
+
+    `carried_since`: who changed last before that was left out on purpose, unless a full run has brought them since.
+    `reconciled`: what the last comparison of both sides counted, as JSON.
+    `has_sms`: somebody has, or had, an SMS status. `permissions`: the texts of its marketing permissions, as JSON.
+    `accepted_at`: when the run began in which Ometria first accepted a contact.
+    `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
+    `listed_from`, `archived_from`: from when on the sweep's answers have shown nobody; None: from the sync point on.
+    `spot_checked_at`: when a spot check was last tried; `spot_check`: the last with contacts missing, as JSON.
+    """
+
+    id: int
+    client: str
+    list_key: str
+    collection: str
+    destination: str
+    sync_point: int | None
+    first_sync_at: int | None
+    mapping: str | None
+    new_since: int | None
+    carried_since: int | None
+    reconciled_at: int | None
+    reconciled: str | None
+    has_sms: int
+    permissions: str | None
+    accepted_at: int | None
+    unchecked_at: int | None
+    listed_from: int | None
+    archived_from: int | None
+    spot_checked_at: int | None
+    spot_check: str | None
+
+    def shown_until(self, sweep: Sweep) -> int | None:
+        """The last second of which an answer surely told all changes; None: there was no such answer yet."""
+        shown = self.listed_from if sweep == "listed" else self.archived_from
+        return self.sync_point if shown is None or self.sync_point is None else min(shown, self.sync_point)
+
+    @property
+    def carried_until(self) -> int | None:
+        """As `shown_until`, of both sweeps."""
+        shown = [self.shown_until("listed"), self.shown_until("archived")]
+        return min((moment for moment in shown if moment is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
+
+    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    """
+
+    id: int
+    list_id: int
+    client: str
+    list_key: str
+    kind: RunKind
+    since: int | None
+    until: int | None
+    status: RunStatus
+    members_total: int
+    members_read: int
+    members_skipped: int
+    contacts_pushed: int
+    contacts_rejected: int
+    opt_ins: int
+    opt_outs: int
+    subscription_events: int
+    windows_total: int
+    windows_dead: int
+    started_at: int
+    finished_at: int | None
+    error: str | None
+    moves_sync_point: int
+    mailchimp_requests: int = 0
+    mailchimp_retries: int = 0
+    mailchimp_throttled: int = 0
+    ometria_requests: int = 0
+    ometria_retries: int = 0
+    ometria_throttled: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
+    warnings: str | None = None
+    spot_check: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One window of a run, as the log shows it.
+
+    Attributes:
+        begun_at: when its first page was begun.
+        seconds: spent on its pages; they need not follow each other at once.
+        retries: of its own requests; those for single members' tags are only counted for the run.
+    """
+
+    run_id: int
+    number: int
+    sweep: Sweep
+    offset: int
+    count: int
+    since: int | None
+    until: int
+    through: int | None
+    page: int
+    bounds: str
+    status: WindowStatus
+    attempts: int
+    members: int
+    pushed: int
+    error: str | None
+    finished_at: int | None
+    letter_id: int | None
+    only_member: str | None
+    begun_at: int | None = None
+    seconds: float = 0.0
+    retries: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
+    new_since: int | None = None
+
+    def window(self) -> Window:
+        """The piece of work that is left of it."""
+        learned = self.bounds.split(",")
+        return Window(
+            number=self.number,
+            sweep=self.sweep,
+            since=self.since,
+            until=self.until,
+            page=self.page,
+            offset=self.offset,
+            count=self.count,
+            through=self.through,
+            bounds=Bounds("since" in learned, "before" in learned),
+            letter_id=self.letter_id,
+            only=self.only_member,
+            new_since=self.new_since,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it.
+
+    `members`: how many it is about, as known when it was written or failed last; None: not known. `list_members`: how
+    many the list had when it was last read whole, before that.
+    """
+
+    id: int
+    list_id: int
+    run_id: int
+    first_run_id: int
+    client: str
+    list_key: str
+    kind: LetterKind
+    cause: Cause
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    member_id: str | None
+    reason: str
+    attempts: int
+    status: str
+    created_at: int
+    updated_at: int
+    members: int | None
+    precision: Precision
+    list_members: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """How many members some dead letters are about, all in all.
+
+    Attributes:
+        letters: how many letters; `spans` of them are about a span of time.
+        members: as far as it is known; a member with several letters counts once.
+        unknown: letters of which it is not known.
+        list_members: how many the list had; None where that is not known, or where there are several lists.
+        reasons: why, each once, the most frequent first.
+    """
+
+    letters: int = 0
+    spans: int = 0
+    members: int = 0
+    precision: Precision = "exactly"
+    unknown: int = 0
+    list_members: int | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_many(self) -> bool:
+        return self.unknown > 0 or self.members > HANDFUL
+
+    @property
+    def known_members(self) -> int | None:
+        """None where there is a letter of which the number is not known."""
+        return None if self.unknown else self.members
+
+
+def affected(some: Iterable[Letter]) -> Affected:
+    found = list(some)
+    one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
+    spans = [letter for letter in found if letter.kind == "window"]
+    known = [letter for letter in spans if letter.members is not None]
+    precise = {letter.precision for letter in known}
+    sizes = {letter.list_id: letter.list_members for letter in found}
+    return Affected(
+        letters=len(found),
+        spans=len(spans),
+        members=len(one_each) + sum(letter.members or 0 for letter in known),
+        precision="about" if "about" in precise else "at least" if "at least" in precise else "exactly",
+        unknown=len(spans) - len(known),
+        list_members=next(iter(sizes.values())) if len(sizes) == 1 else None,
+        reasons=tuple(reason for reason, _ in Counter(letter.reason for letter in found).most_common()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that wrote a dead letter, as far as it says whom the letter may bring in, and announce.
+
+    Attributes:
+        new_since: from when on an opt-in was new to it; None: an earlier version did not write that down.
+        sync_point: the list's when it began, as far as the log goes back.
+    """
+
+    kind: RunKind
+    since: int | None
+    until: int | None
+    new_since: int | None
+    sync_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How many contacts or members differ in one way, and a few of their ids (of ours without the list)."""
+
+    count: int = 0
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A span `(since, until]` of one sweep that a comparison could not read, and why."""
+
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a look at both sides of a list found.
+
+    Attributes:
+        missing: on the list, not in Ometria.
+        stale: in Ometria otherwise than they would be sent; `fields` counts in what.
+        gone: opted in in Ometria, deleted from Mailchimp.
+        stale_consents: of the stale, how many differ in a consent.
+        said_no: subscribed here, opted out in Ometria: a no that stands, and nothing to mend.
+        foreign: in the collection, under no id of ours.
+        agree: members whom Ometria holds as they would be sent.
+        later: members who differ, and changed after the sync point: the next sync's.
+        left_out: members not in Ometria, and left out on purpose when the list was begun with `--since`.
+        on_record: members not in Ometria, for whom a dead letter says why.
+        unsendable: members who cannot be carried; only their consent is compared.
+        departed: deleted from Mailchimp, and not opted in in Ometria: as it should be.
+        unclear: differences that could not be looked at again.
+        held: contacts of this list in Ometria, whatever their consent.
+        is_opting_in: the opted out are to be mended as well, for that was asked for by name.
+        mended: how many of those who are to be mended were seen in Ometria as they should be, after the pushes.
+        not_taken: who was pushed, and is not as pushed: refused, or not seen so in Ometria time after time.
+        refusal: why nothing was mended though it was asked for.
+        unread: what could not be read of the list; of whoever stands there nothing is said.
+    """
+
+    missing: Difference = Difference()
+    stale: Difference = Difference()
+    gone: Difference = Difference()
+    said_no: Difference = Difference()
+    stale_consents: int = 0
+    foreign: Difference = Difference()
+    fields: Mapping[str, int] = field(default_factory=dict)
+    agree: int = 0
+    later: int = 0
+    left_out: int = 0
+    on_record: int = 0
+    unsendable: int = 0
+    departed: int = 0
+    unclear: int = 0
+    held: int = 0
+    is_opting_in: bool = False
+    mended: int = 0
+    not_taken: Difference = Difference()
+    refusal: str = ""
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def differing(self) -> int:
+        """How many differ that should agree."""
+        said_no = self.said_no.count if self.is_opting_in else 0
+        return self.missing.count + self.stale.count + self.gone.count + said_no
+
+    @property
+    def consents(self) -> int:
+        """Of these, of how many a consent would change, to mails or text messages, in whichever direction."""
+        return self.stale_consents + (self.said_no.count if self.is_opting_in else 0)
+
+    @property
+    def left(self) -> int:
+        """How many still do, or may do, after what was mended; each unread span counts as one."""
+        return self.differing - self.mended + self.unclear + len(self.unread)
+
+    @property
+    def is_only_unread(self) -> bool:
+        """Nothing differs any more, as far as the list could be read."""
+        return bool(self.unread) and self.differing == self.mended
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What is known of a list's marketing permissions (GDPR fields).
+
+    Attributes:
+        texts: as the list's owner words them.
+        names: those that count, as configured, for a person; empty: none counts.
+        lacking: subscribed members who have not given one that counts.
+        looked_at: how many subscribed members that was counted among; None: those who were read.
+        subscribed: how many there are.
+    """
+
+    texts: tuple[str, ...]
+    names: str
+    lacking: int
+    looked_at: int | None = None
+    subscribed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListResult:
+    """What one call did for one list.
+
+    Attributes:
+        status: "completed", "skipped" (another process is at it), "interrupted" or "failed".
+        runs: the finished runs, in order: a resumed one first. Empty when it ended before there was one.
+        dead_letters: letters that these runs wrote, or that failed again in them; `affected`: whom they are about.
+        error: why it did not complete; None when it did.
+        ceiling: contacts a second that the client's Ometria account takes at most.
+        warnings: words for a person, each once.
+        news: those of them that none of the list's latest runs gave, whatever the numbers in them.
+        lacking: of a dry run's contacts, how many have no country, phone, name.
+        unsendable: how many members could not be sent, by reason, the most frequent first.
+        permissions: the list's marketing permissions, in a dry run; None where it has none.
+        comparison: what `reconcile` found; None for everything else, and where it did not come that far.
+        spot_check: what a look at some contacts pushed earlier found; None where there was none.
+        hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
+    """
+
+    client: str
+    list_key: str
+    status: str
+    runs: tuple[Run, ...] = ()
+    windows_done: int = 0
+    dead_letters: int = 0
+    affected: Affected = field(default_factory=Affected)
+    seconds: float = 0.0
+    error: McimportError | None = None
+    ceiling: float = 0.0
+    dry_run: bool = False
+    warnings: tuple[str, ...] = ()
+    news: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    unsendable: Mapping[str, int] = field(default_factory=dict)
+    permissions: Permissions | None = None
+    comparison: Comparison | None = None
+    spot_check: SpotCheck | None = None

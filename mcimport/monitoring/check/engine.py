@@ -1,0 +1,47 @@
+"""The engine: its extra, its broker, and who takes orders there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from mcimport.config import Settings
+from mcimport.errors import McimportError
+from mcimport.monitoring.check.finding import Finding, bad
+
+if TYPE_CHECKING:
+    from mcimport.engine.distributed.broker import Sight
+
+EXTRA = "pip install 'mcimport[celery]'"
+
+
+def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    """Nothing where the threads of this process do the work."""
+    if settings.engine.kind != "celery":
+        return
+    if find_spec("celery") is None:
+        yield Finding("", "engine", "bad", "celery needs an extra", EXTRA)
+        return
+    try:
+        address = settings.engine.broker()
+        if offline:
+            yield Finding("", "broker", "good", "its address is there; it was not tried")
+            return
+        from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
+
+        yield from _findings(broker.look(address, settings.db_path, settings.clients))
+    except McimportError as error:
+        yield bad("", "broker", error)
+
+
+def _findings(sight: Sight) -> Iterator[Finding]:
+    yield Finding("", "broker", "good", f"reachable: {sight.words}")
+    if not sight.with_worker:
+        yield Finding("", "workers", "bad", "nobody takes orders", "Start `mcimport worker`, with this broker.")
+    elif sight.with_worker < sight.queues:
+        words = f"{sight.queues - sight.with_worker} queues have no worker yet"
+        yield Finding("", "workers", "note", words, "A worker that has just begun takes them within seconds.")
+    if sight.dead:
+        words = f"{sight.dead:,} orders were rejected by a worker"
+        yield Finding("", "dead-letter queues", "note", words, "The next sync of their lists takes them in hand.")

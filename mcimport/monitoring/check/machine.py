@@ -1,0 +1,81 @@
+"""What is on this machine: variables that take part, and the state file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mcimport.config import Settings
+from mcimport.errors import StateError
+from mcimport.monitoring.check.finding import Finding, bad
+from mcimport.report.format import counted
+from mcimport.state import check_folder, examine
+
+ADDRESSES: Mapping[str, str] = {
+    "MCIMPORT_MAILCHIMP_URL": "replaces Mailchimp's address for every client",
+    "MCIMPORT_OMETRIA_URL": "replaces Ometria's address for every client",
+}
+KEYS = ("MCIMPORT_MAILCHIMP_API_KEY", "MCIMPORT_OMETRIA_API_KEY")
+ANOTHER = "Name another with --db or MCIMPORT_DB, or mend the rights of its folder."
+
+
+def configuration(settings: Settings) -> Finding:
+    lists = sum(len(client.lists) for client in settings.clients.values())
+    clients = counted(len(settings.clients), "client")
+    where = settings.config_path or "from the environment"
+    any_list = any(client.any_list for client in settings.clients.values())
+    return Finding(
+        "", "configuration", "good", f"{where}: {clients}, {'any list' if any_list else counted(lists, 'list')}"
+    )
+
+
+def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The variables that are set, and what comes of each: a forgotten one leads elsewhere."""
+    for name, effect in _effects(settings, environ).items():
+        if environ.get(name):
+            yield Finding("", "environment", "note", f"{name} is set: {effect}")
+
+
+def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    is_whole = any(client.any_list for client in settings.clients.values())
+    return {
+        "MCIMPORT_CONFIG": _named(
+            environ.get("MCIMPORT_CONFIG"), settings.config_path, "configuration file", "--config"
+        ),
+        "MCIMPORT_DB": _named(environ.get("MCIMPORT_DB"), settings.db_path, "state file", "--db"),
+        **{name: f"it {effect}" for name, effect in ADDRESSES.items()},
+        **dict.fromkeys(
+            KEYS, "it is the client's key" if is_whole else "it is not used, for the file names its clients"
+        ),
+    }
+
+
+def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
+    is_used = value is not None and used is not None and Path(value).absolute() == used.absolute()
+    return f"it names the {what}" if is_used else f"it is not used, for {option} names another {what}"
+
+
+def state_file(path: Path) -> Finding:
+    try:
+        return _examined(path) if path.exists() else _room_for(path)
+    except StateError as error:
+        return bad("", "state file", error)
+    except OSError as error:
+        return Finding("", "state file", "bad", f"{path} cannot be looked at: {error.strerror}", ANOTHER)
+
+
+def _examined(path: Path) -> Finding:
+    examine(path)
+    check_folder(path.parent)  # the lock of a client is a file beside it
+    size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
+    return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
+
+
+def _room_for(path: Path) -> Finding:
+    folder = next(one for one in path.parents if one.exists())
+    check_folder(folder)
+    return Finding("", "state file", "good", f"{path} will be made by the first sync")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.0f} KB"  # noqa: PLR2004 - a tenth of a MB

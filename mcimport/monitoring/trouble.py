@@ -1,0 +1,138 @@
+"""What is trouble with a list, by kind: each is told, and ends, by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mcimport.config import Client
+from mcimport.errors import BusyError, InterruptedRunError
+from mcimport.models.records import Comparison, ListResult, ListRow, Run
+from mcimport.monitoring.overdue import Age
+from mcimport.report.format import counted, moment_utc
+from mcimport.report.reconcile_summary import verdict
+from mcimport.report.spot_check import accusation, names_all
+from mcimport.report.summary import in_words
+from mcimport.state import lists
+
+# "reconcile_failed": a sync that goes well does not make up for a comparison that failed, nor the other way round.
+Kind = Literal["failed", "reconcile_failed", "dead_letters", "differ", "spot_check", "overdue"]
+
+_COUNTED = ("missing", "stale", "gone", "not_taken", "unclear", "unread")  # ways to differ, of which a count is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One kind of trouble with one list.
+
+    Attributes:
+        words: what is wrong, for a person.
+        reasons: what makes it news, but for the numbers in them.
+        next: what to do about it; may be empty.
+        since: when it began, seconds, UTC; None: when it was seen.
+    """
+
+    kind: Kind
+    words: str
+    reasons: tuple[str, ...]
+    next: str = ""
+    since: int | None = None
+
+
+def of_result(result: ListResult) -> list[Trouble]:
+    """What came of one call. None when another process is at it, or somebody stopped it: the next call goes on."""
+    return [*_failure(result), *_letters(result), *_differences(result), *_spot_check(result)]
+
+
+def of_last_comparison(row: ListRow) -> Trouble | None:
+    """What the last comparison of a list has left, from its counts alone."""
+    counts = lists.reconciled(row)
+    if not counts.get("left") or row.reconciled_at is None:
+        return None
+    kinds = tuple(name for name in _COUNTED if counts.get(name))
+    found = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds)
+    words = f"both sides differed when they were compared ({moment_utc(row.reconciled_at)}): {found}"
+    return Trouble("differ", words, kinds, f"`mcimport reconcile {row.list_key}` compares them again.")
+
+
+def failing_kind(run: Run) -> Kind:
+    """What it is when such a run fails, and what one that completes ends."""
+    return "reconcile_failed" if run.kind == "reconcile" else "failed"
+
+
+def of_age(age: Age, client: Client, result: ListResult | None) -> Trouble | None:
+    """`result`: what this call did for the list; None where it was about others."""
+    if not age.is_overdue:
+        return None
+    why = f": {result.error}" if result is not None and result.error is not None else ""
+    return Trouble(
+        "overdue",
+        f"{_how_old(age)}{why}",
+        ("overdue",),
+        f"Does cron still run it? `mcimport status` tells more, `mcimport sync {age.list_key}` carries it.",
+        age.since + client.overdue,
+    )
+
+
+def _how_old(age: Age) -> str:
+    """Pages may have been pushed all the same: a run moves the sync point at its end."""
+    if age.sync_point is None:
+        return "the list was never synced to the end where it goes now"
+    return f"the sync point has not moved since {moment_utc(age.sync_point)}"
+
+
+def _failure(result: ListResult) -> Iterator[Trouble]:
+    error = result.error
+    if error is not None and not isinstance(error, BusyError | InterruptedRunError):
+        kind = failing_kind(result.runs[-1]) if result.runs else "failed"
+        hint = error.hint or "`mcimport status` and `mcimport check` tell more."
+        yield Trouble(kind, str(error), (str(error),), hint)
+
+
+def _letters(result: ListResult) -> Iterator[Trouble]:
+    if result.dead_letters:
+        advice = "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
+        yield Trouble("dead_letters", in_words(result), result.affected.reasons, advice)
+
+
+def _differences(result: ListResult) -> Iterator[Trouble]:
+    found = result.comparison
+    if found is not None and found.left > 0:
+        yield Trouble("differ", _difference(found), tuple(_ways(found)), _what_mends(result.list_key, found))
+
+
+def _spot_check(result: ListResult) -> Iterator[Trouble]:
+    found = result.spot_check
+    if found is not None and found.missing:
+        words = accusation(found, int(time.time()))
+        yield Trouble(
+            "spot_check", words, ("Ometria does not hold what it accepted",), f"{names_all(result.list_key)}."
+        )
+
+
+def _difference(found: Comparison) -> str:
+    kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
+    unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
+    refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
+    return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
+
+
+def _what_mends(list_key: str, found: Comparison) -> str:
+    command = f"mcimport reconcile {list_key}"
+    if found.not_taken.count:
+        return f"`{command} --mend` tries again, and shows Ometria's latest errors."
+    return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
+
+
+def _ways(found: Comparison) -> Iterator[str]:
+    """In which ways both sides differ."""
+    if not found.is_only_unread:
+        yield from (name for name in ("missing", "stale", "gone", "not_taken") if getattr(found, name).count)
+        if found.is_opting_in and found.said_no.count:
+            yield "said_no"
+    if found.unclear:
+        yield "unclear"
+    if found.unread:
+        yield "unread"

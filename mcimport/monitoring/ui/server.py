@@ -1,0 +1,56 @@
+"""Datasette over the state file: read-only, on loopback, for whoever has the link that was printed."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import uvicorn
+from datasette.app import Datasette
+from datasette.database import Database
+
+from mcimport.errors import ConfigError
+from mcimport.monitoring.ui.pages import DATABASE, dashboards
+
+HOST = "127.0.0.1"
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def serve(db_path: Path, port: int, ready: Callable[[str], None]) -> None:
+    """Serves until it is stopped by Ctrl-C or SIGTERM. `ready` is called with the link once it can be opened.
+
+    The link's token opens the pages to one browser: other users of this machine may reach its loopback, too.
+
+    Raises ConfigError when the port is taken.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen()  # whoever is quicker with the link than the server with its start waits a moment
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="--port names another.") from None
+        app = application(db_path, {"id": "root"})
+        token = app._root_token = secrets.token_urlsafe(24)  # noqa: SLF001 - as Datasette's own --root does
+        ready(f"http://{HOST}:{listener.getsockname()[1]}/-/auth-token?token={token}")
+        server = uvicorn.Server(uvicorn.Config(app.app(), log_level="warning", lifespan="on"))
+        server.run(sockets=[listener])
+
+
+def application(db_path: Path, readers: Mapping[str, str] | None) -> Datasette:
+    """The pages alone. `readers`: who may open them, in Datasette's terms; None: everybody who reaches them."""
+    app = Datasette(
+        [],
+        metadata={
+            "title": "mcimport",
+            **({} if readers is None else {"allow": readers}),
+            "plugins": {"datasette-dashboards": dashboards()},
+        },
+        settings={"allow_download": False, "max_returned_rows": 1000, "sql_time_limit_ms": 5000},
+        template_dir=str(_TEMPLATES),
+    )
+    # Mutable: a sync may write to it meanwhile. Datasette opens it read-only all the same.
+    app.add_database(Database(app, path=str(db_path), is_mutable=True), name=DATABASE)
+    return app

@@ -1,0 +1,145 @@
+"""The log for machines: one event a line, as JSON or logfmt, through structlog. Nothing of it names a person."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, TextIO
+
+from mcimport.models import Outcome, RunKind
+from mcimport.models.records import ListResult
+from mcimport.report.reconcile_summary import numbers, spans
+
+Format = Literal["json", "logfmt"]
+FORMATS: tuple[Format, ...] = ("json", "logfmt")
+_ORDER = ["time", "level", "event", "client", "list", "run", "window"]
+
+
+class Journal(Protocol):
+    """structlog's logger, as far as it is used: a level is a method, an event its first argument."""
+
+    def info(self, event: str, **what: Any) -> None: ...
+
+    def warning(self, event: str, **what: Any) -> None: ...
+
+    def error(self, event: str, **what: Any) -> None: ...
+
+
+def journal(kind: Format, stream: TextIO) -> Journal:
+    """Safe to share between threads. A stream that takes nothing is no reason to do less."""
+    import structlog  # noqa: PLC0415 - a call that tells people starts without it
+
+    def once_a_line(_: Any, __: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value.replace("\n", "; ") if isinstance(value, str) else value for key, value in event.items()}
+
+    renderer: Any = structlog.processors.JSONRenderer()
+    if kind == "logfmt":
+        renderer = structlog.processors.LogfmtRenderer(key_order=_ORDER, drop_missing=True, bool_as_flag=False)
+    logger: Journal = structlog.wrap_logger(
+        _Patient(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            once_a_line,
+            renderer,
+        ],
+        wrapper_class=structlog.BoundLogger,
+    )
+    return logger
+
+
+class _Patient:
+    """Writes whole lines, whoever else does, and shrugs at a full disk or a reader that is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        with self._lock:
+            try:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+            except OSError:
+                pass
+
+    info = warning = error = msg
+
+
+class Journalist:
+    """Writes down what a call does, as it does it. `quiet`: only what somebody has to look at."""
+
+    def __init__(self, log: Journal, *, quiet: bool) -> None:
+        self._log = log
+        self._quiet = quiet
+        self._runs: dict[tuple[str, str], int] = {}
+
+    def begun(self, client: str, list_key: str, run_id: int) -> None:
+        self._runs[client, list_key] = run_id
+
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+        if not self._quiet:
+            self._log.info("planned", **self._where(client, list_key), kind=kind, members=total, windows=windows)
+
+    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+        where = {**self._where(client, list_key), "window": outcome.window.number}
+        for letter in outcome.letters:
+            self._log.warning("dead letter", **where, kind=letter.kind, cause=letter.cause, reason=letter.reason)
+        if not self._quiet:
+            counts = {"members": outcome.members, "pushed": outcome.pushed, "rejected": outcome.rejected}
+            self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
+
+    def waits(self, client: str, list_key: str, words: str) -> None:
+        if not self._quiet:
+            self._log.warning("waiting", **self._where(client, list_key), words=words)
+
+    def ended(self, result: ListResult) -> None:
+        where = self._where(result.client, result.list_key)
+        for words in result.news if self._quiet else result.warnings:
+            self._log.warning("warning", **where, words=words)
+        tell = self._log.error if result.status == "failed" else self._log.info
+        trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
+        for one in spans(result.comparison) if result.comparison else ():
+            self._log.warning("unread", **where, **one)
+        differ, mended = _compared(result)
+        if result.dead_letters or differ:
+            tell = self._log.warning
+        if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
+            tell(result.status, **where, **_counts(result), **trouble)
+
+    def _where(self, client: str, list_key: str) -> dict[str, Any]:
+        run_id = self._runs.get((client, list_key))
+        return {"client": client, "list": list_key, **({} if run_id is None else {"run": run_id})}
+
+
+def _compared(result: ListResult) -> tuple[int, int]:
+    """How many differ still, and how many were mended."""
+    found = result.comparison
+    return (0, 0) if found is None else (found.left, found.mended)
+
+
+def _counts(result: ListResult) -> dict[str, Any]:
+    return {
+        "kind": result.runs[-1].kind if result.runs else None,
+        "members": sum(run.members_read for run in result.runs),
+        "pushed": sum(run.contacts_pushed for run in result.runs),
+        "rejected": sum(run.contacts_rejected for run in result.runs),
+        "dead_letters": result.dead_letters,
+        "seconds": round(result.seconds, 3),
+        **({} if result.comparison is None else numbers(result.comparison)),
+    }
+
+
+def request_line(event: str, what: Mapping[str, Any]) -> str:
+    """What a `Trace` tells, for a person."""
+    place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
+    where = f"{what['client']} {what.get('list', '')} {place}".strip()
+    if event == "retry":
+        return f"{where}: {what['reason']}: tried again after {what['paused']} s"
+    status = what["status"] or "no answer"
+    return f"{where}: {what['method']} {what['service']} {what['path']}: {status} in {what['seconds']} s"
+
+
+def told(log: Journal) -> Callable[[str, Mapping[str, Any]], None]:
+    """What a `Trace` tells, as events."""
+    return lambda event, what: log.info(event, **what)

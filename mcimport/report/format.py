@@ -1,0 +1,119 @@
+"""Numbers, durations, times and spans, in the same words everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcimport.models.records import Affected
+from mcimport.models.timestamps import iso
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_BARS = "▁▂▃▄▅▆▇█"
+ARCHIVED_LEFT = "who was archived before this state file knew the list was not compared, and may still be opted in"
+_PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
+
+
+def mend(list_key: str) -> str:
+    """What to type."""
+    return f"`mcimport reconcile --mend {list_key}`"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 window`, `25,000 members`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def about(found: Affected, thing: str = "") -> str:
+    """How many, as exactly as that is known: `766`, `about 766 members`."""
+    precisely = "" if found.precision == "exactly" else f"{found.precision} "
+    return precisely + (counted(found.members, thing) if thing else f"{found.members:,}")
+
+
+def members(found: Affected) -> str:
+    """Whom dead letters are about: `about 766 members, 99 % of the list`; a share below one percent is left out."""
+    known = [about(found, "member")] if found.members else []
+    share = 100 * found.members // found.list_members if found.list_members else 0
+    if 0 < share <= 100:  # noqa: PLR2004 - a list that has grown since says nothing of the share
+        known.append(f"{share} % of the list")
+    more = " more" if known else " of members"
+    return ", ".join(known) + ((" and " if known else "") + f"an unknown number{more}" if found.unknown else "")
+
+
+def dead_letters(found: Affected) -> str:
+    """`1 dead letter of about 766 members, 99 % of the list`; of members one by one, their number says it."""
+    many = counted(found.letters, "dead letter")
+    return f"{many} of {members(found)}" if found.spans or found.is_many else many
+
+
+def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:
+    """What became of the contacts pushed. Rejected ones may be among the opt-ins and opt-outs, so neither is a rest."""
+    return f"{opt_ins:,} opted in, {opt_outs:,} opted out, {max(0, pushed - opt_ins - opt_outs):,} neither"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 12 min`, `5 d 3 h`."""
+    if seconds < 10:  # noqa: PLR2004 - below that a tenth of a second still says something
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    for unit, name, part, part_name in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit:,} {name}" + (f" {rest} {part_name}" if rest else "")
+    return f"{whole} s"
+
+
+def age(seconds: int) -> str:
+    """One unit: `34 s`, `12 min`, `5 h`, `3 d`. A time in the future (two clocks differ) is no age: `0 s`."""
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:,} {name}"
+    return f"{max(0, seconds)} s"
+
+
+def clock(seconds: float) -> str:
+    """Time left, as narrow as it gets: `0:18`, `1:02:05`."""
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(seconds: int | None) -> str:
+    """A time in UTC, without saying so: the head of its column does. `-` where there is none."""
+    return "-" if seconds is None else iso(seconds).removesuffix("+00:00").replace("T", " ")
+
+
+def moment_utc(seconds: int) -> str:
+    return f"{moment(seconds)} UTC"
+
+
+def moment_iso(seconds: int | None) -> str | None:
+    """For programs."""
+    return None if seconds is None else iso(seconds)
+
+
+def span(since: int | None, until: int | None) -> str:
+    """`(since, until]` in words; None and None is a member without a time."""
+    if until is None:
+        return "without a time"
+    if since is not None and until - since == 1:
+        return f"the second {moment_utc(until)}"
+    return f"{'the beginning' if since is None else f'after {moment_utc(since)}'} up to {moment_utc(until)}"
+
+
+def spark(values: Sequence[int], *, plain: bool = False) -> str:
+    """A bar a value, the first at the left; the highest is the measure. `plain`: in ASCII."""
+    bars = _PLAIN_BARS if plain else _BARS
+    top = max(values, default=0)
+    return "".join(bars[-(-value * (len(bars) - 1) // top) if top else 0] for value in values)
+
+
+def shown(text: str) -> str:
+    """Text of somebody else's that goes to a terminal: what is not printable is escaped, so it cannot steer it."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )

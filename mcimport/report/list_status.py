@@ -1,0 +1,155 @@
+"""Where each list stands, as a row of a table and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcimport.models.records import Affected, Run
+from mcimport.models.sample import SpotCheck
+from mcimport.report import spot_check
+from mcimport.report.format import ARCHIVED_LEFT, about, age, counted, mend, moment, moment_iso, spark
+
+HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One list at one destination.
+
+    Attributes:
+        collection: empty while it cannot be told.
+        runs: the latest, the newest first.
+        discarded: whom the dead letters are about that were discarded since the last full sync that completed.
+        note: what is different with it; empty when nothing is.
+        warnings: what these runs warned of, the newest first, but for numbers each once.
+        is_overdue: its sync point, or its first run while it has none, is older than it may be.
+        reconciled_at, reconciled: when both sides were last compared, and what was counted.
+        unchecked_at: since when those who were archived before are still to be compared.
+        spot_check: the last one in which contacts were missing, if both sides were not compared since.
+        is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
+    """
+
+    client: str
+    list_key: str
+    collection: str = ""
+    sync_point: int | None = None
+    runs: tuple[Run, ...] = ()
+    open_letters: int = 0
+    discarded: Affected = field(default_factory=Affected)
+    note: str = ""
+    is_overdue: bool = False
+    warnings: tuple[str, ...] = ()
+    is_well_known: bool = True
+    reconciled_at: int | None = None
+    reconciled: Mapping[str, int] = field(default_factory=dict)
+    unchecked_at: int | None = None
+    spot_check: SpotCheck | None = None
+
+    @property
+    def needs_somebody(self) -> bool:
+        return self.is_well_known and (self.is_overdue or self.open_letters > 0 or self.has_failed)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last run did not end well, so that the next one has to; a dry or stopped one says nothing."""
+        return bool(self.runs) and self.runs[0].status == "failed"
+
+
+def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
+    """Cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
+    point = standing.sync_point
+    return (
+        standing.client,
+        standing.list_key,
+        "never" if point is None else moment(point),
+        "-" if point is None else age(now - point),
+        _last_run(standing.runs, now),
+        f"{standing.open_letters:,}",
+        spark([run.contacts_pushed for run in reversed(standing.runs)], plain=plain),
+        "; ".join(_notes(standing, now)),
+    )
+
+
+def document(standing: Standing, now: int) -> dict[str, Any]:
+    """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last.
+
+    `discarded_members` is null where one of the discarded letters is about an unknown number.
+    """
+    last = standing.runs[0] if standing.runs else None
+    point = standing.sync_point
+    return {
+        "client": standing.client,
+        "list_key": standing.list_key,
+        "collection": standing.collection or None,
+        "sync_point": moment_iso(point),
+        "age_seconds": None if point is None else max(0, now - point),
+        "last_run_id": last.id if last else None,
+        "last_run_kind": last.kind if last else None,
+        "last_run_status": last.status if last else None,
+        "last_run_at": moment_iso(last.finished_at or last.started_at) if last else None,
+        "last_run_error": last.error if last else None,
+        "overdue": standing.is_overdue,
+        "dead_letters": standing.open_letters,
+        "warnings": list(standing.warnings),
+        "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
+        "discarded_members": standing.discarded.known_members,
+        "discarded_letters": standing.discarded.letters,
+        "note": standing.note or None,
+        "reconciled_at": moment_iso(standing.reconciled_at),
+        "reconciled": dict(standing.reconciled) or None,
+        "unchecked_at": moment_iso(standing.unchecked_at),
+        "spot_check": standing.spot_check.document if standing.spot_check else None,
+    }
+
+
+def _notes(standing: Standing, now: int) -> Iterator[str]:
+    last = standing.runs[0] if standing.runs else None
+    if standing.is_overdue and standing.is_well_known:
+        yield "OVERDUE"
+    if standing.note:
+        yield standing.note
+    if standing.discarded.letters:
+        yield f"{_discarded(standing.discarded)} discarded"
+    if last and last.status == "failed" and last.error:
+        yield last.error
+    if standing.warnings:
+        run = next(run.id for run in standing.runs if run.warnings)
+        yield f"{counted(len(standing.warnings), 'warning')}: `mcimport runs show {run}`"
+    if standing.spot_check is not None:
+        yield spot_check.note(standing.spot_check, standing.list_key, now)
+    if standing.unchecked_at is not None:
+        yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
+    if standing.reconciled_at is not None:
+        yield f"{_compared(standing.reconciled)} {age(now - standing.reconciled_at)} ago"
+
+
+def _discarded(found: Affected) -> str:
+    known = [about(found)] if found.members else []
+    return " and ".join([*known, *(["an unknown number"] if found.unknown else [])])
+
+
+def _compared(counts: Mapping[str, int]) -> str:
+    if not counts.get("left"):
+        stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides agreed{stands}"
+    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
+        return f"compared but for {counted(counts['unread'], 'unread span')}"
+    names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
+    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
+    mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
+    return f"both sides differed ({', '.join(kinds)}{mended})"
+
+
+def _last_run(runs: Sequence[Run], now: int) -> str:
+    if not runs:
+        return "-"
+    last = runs[0]
+    if last.finished_at is not None:
+        when = f"{age(now - last.finished_at)} ago"
+    elif last.status == "running":
+        when = f"for {age(now - last.started_at)}"
+    else:
+        when = f"(begun {age(now - last.started_at)} ago)"
+    return f"{last.id}, {last.kind}, {last.status} {when}"

@@ -1,0 +1,84 @@
+"""Progress on a terminal: a row a list at work, and one for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mcimport.report.format import clock
+from mcimport.report.progress import Progress, Snapshot
+
+MOST_ROWS = 15
+_OTHER_LINES = 5  # the head, the sum, "and … more", and a little air
+_WIDE_ENOUGH_FOR_BARS = 100  # columns; below it the numbers need them all
+_LEAST_NAME, _MOST_NAME = 12, 30  # columns
+_GAP = 2
+_WINDOWS = 2  # the column that a narrow terminal does without
+_HEADS: tuple[str, ...] = ("members", "contacts", "windows", "contacts/s", "left")
+
+
+def picture(snapshot: Snapshot, width: int, height: int) -> RenderableType:
+    """What a terminal of so many columns and lines shows; empty when nothing is at work."""
+    if not snapshot.live:
+        return Text()
+    most = max(1, min(MOST_ROWS, height - _OTHER_LINES))
+    shown, more = snapshot.live[:most], len(snapshot.live) - most
+    has_sum = len(snapshot.live) > 1 or snapshot.ended > 0
+    everything = [*shown, *([_sum(snapshot)] if has_sum else [])]
+    heads, *numbers = table = _fitting(everything, snapshot.now, width)
+    with_bars = width >= _WIDE_ENOUGH_FOR_BARS
+    grid = _grid(max(_LEAST_NAME, min(_MOST_NAME, _room(table, width))), heads, with_bars=with_bars)
+    for place, (progress, cells) in enumerate(zip(everything, numbers, strict=True)):
+        if place == most and more > 0:
+            grid.add_row(Text(f"and {more:,} more", style="dim"))
+        bar = [ProgressBar(max(1, progress.total), min(progress.read, progress.total))] if with_bars else []
+        grid.add_row(Text(progress.name), *bar, *cells, style="bold" if place == len(shown) else "")
+    return grid
+
+
+def _grid(name_width: int, heads: Sequence[str], *, with_bars: bool) -> Table:
+    grid = Table(
+        box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False, expand=with_bars, header_style="dim"
+    )
+    grid.add_column("list", no_wrap=True, overflow="ellipsis", max_width=name_width)
+    if with_bars:
+        grid.add_column("", ratio=1)
+    for head in heads:
+        grid.add_column(head, justify="right", no_wrap=True)
+    return grid
+
+
+def _fitting(everything: Sequence[Progress], now: float, width: int) -> list[tuple[str, ...]]:
+    """Heads and numbers, as many columns of them as leave room for a name."""
+    table = [_HEADS, *(_numbers(progress, now) for progress in everything)]
+    if _room(table, width) >= _LEAST_NAME:
+        return table
+    return [(*row[:_WINDOWS], *row[_WINDOWS + 1 :]) for row in table]
+
+
+def _room(table: Sequence[Sequence[str]], width: int) -> int:
+    """Columns that the numbers leave to names: half a number would be a wrong one, half a name is still a hint."""
+    longest = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    return width - sum(longest) - _GAP * (len(longest) + 1)
+
+
+def _numbers(progress: Progress, now: float) -> tuple[str, ...]:
+    """Cells below the heads."""
+    left = progress.left(now)
+    return (
+        f"{progress.read:,} of {progress.total:,}",
+        f"{progress.pushed:,}",
+        f"{progress.done:,} of {progress.windows:,}",
+        f"{progress.speed(now):,.0f}",
+        "-" if left is None else clock(left),
+    )
+
+
+def _sum(snapshot: Snapshot) -> Progress:
+    return replace(snapshot.sum, name=f"{len(snapshot.live):,} at work, {snapshot.ended:,} done")

@@ -1,0 +1,104 @@
+"""What a look at both sides found: in lines for a person, and as part of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mcimport.models.records import Comparison, Difference, Unread
+from mcimport.report.format import counted, moment_iso, span
+
+SPANS_SHOWN = 10
+
+_MEANINGS = {
+    "missing": "on the list, not in Ometria",
+    "stale": "in Ometria otherwise than they would be sent",
+    "gone": "deleted from Mailchimp, opted in in Ometria (to mails or text messages)",
+    "said_no": "opted out in Ometria, subscribed here; only --mend --opt-in opts them in",
+    "foreign": "in the collection, under no id of ours; left alone",
+}
+_ASIDE = {
+    "later": "changed since the last sync, and differ: the next one carries them",
+    "left_out": "left out when the list was begun with --since: `mcimport sync --full` would bring them",
+    "on_record": "not in Ometria, and named in a dead letter",
+    "unsendable": "cannot be carried: only their consent was compared",
+    "departed": "deleted from Mailchimp, and not opted in in Ometria: as it should be",
+    "unclear": "could not be looked at again, so nothing is said of them",
+}
+
+_FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are called as they are
+
+
+def verdict(found: Comparison) -> str:
+    """In a few words."""
+    if found.left:
+        return "not everything could be read" if found.is_only_unread else "both sides differ"
+    if found.mended:
+        return "mended"
+    stands = f", but for {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
+    return f"both sides agree{stands}"
+
+
+def told(title: str, found: Comparison) -> list[str]:
+    """A line for what agrees, and one for each kind of difference with a few ids."""
+    lines = [f"{title}: {verdict(found)}; {found.agree:,} agree"]
+    lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
+    lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
+    if found.unread:
+        lines.append(_unread(found.unread))
+    if found.mended:
+        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}, as seen in Ometria")
+    if found.not_taken.count:
+        lines.append(f"  {'not taken':<10}  {found.not_taken.count:,} did not take: {_ids(found.not_taken)}")
+    if found.refusal:
+        lines.append(f"  {found.refusal}")
+    return lines
+
+
+def document(found: Comparison) -> dict[str, Any]:
+    """For programs: counts, a few ids by kind, and a few of the spans that could not be read."""
+    ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
+    more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
+    return {**numbers(found), "fields": dict(found.fields), **more}
+
+
+def spans(found: Comparison) -> list[dict[str, Any]]:
+    """A few of the spans that could not be read, for programs."""
+    return [
+        {"sweep": one.sweep, "since": moment_iso(one.since), "until": moment_iso(one.until), "reason": one.reason}
+        for one in found.unread[:SPANS_SHOWN]
+    ]
+
+
+def numbers(found: Comparison) -> dict[str, int]:
+    """The counts alone."""
+    kinds = {kind: getattr(found, kind).count for kind in _MEANINGS}
+    asides = {name: getattr(found, name) for name in _ASIDE}
+    pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
+    return {**kinds, "agree": found.agree, **pushed, **asides, "unread": len(found.unread)}
+
+
+def _line(kind: str, difference: Difference, found: Comparison) -> str:
+    fields = (
+        ", ".join(f"{_FIELDS.get(name, name)} {many:,}" for name, many in found.fields.items())
+        if kind == "stale"
+        else ""
+    )
+    what = f" ({fields})" if fields else ""
+    return f"  {kind.replace('_', ' '):<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {_ids(difference)}"
+
+
+def _ids(difference: Difference) -> str:
+    more = ", …" if difference.count > len(difference.ids) else ""
+    return f"{', '.join(difference.ids)}{more}"
+
+
+def _unread(unread: tuple[Unread, ...]) -> str:
+    some = "; ".join(f"{span(one.since, one.until)} ({one.sweep}): {one.reason}" for one in unread[:SPANS_SHOWN])
+    more = "; …" if len(unread) > SPANS_SHOWN else ""
+    many = counted(len(unread), "span")
+    return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads again: {some}{more}"
+
+
+def _asides(found: Comparison) -> Iterator[tuple[str, int]]:
+    yield from ((name, number) for name in _ASIDE if (number := getattr(found, name)))

@@ -1,0 +1,67 @@
+"""Several lists at the end of a call: a table, the worst first, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TextIO
+
+from mcimport.models.records import ListResult
+from mcimport.report.format import counted, duration
+from mcimport.report.summary import totals, verdict
+from mcimport.report.tables import show
+
+_WORST_FIRST = (
+    "failed",
+    "stopped",
+    "dead letters",
+    "differ",
+    "not begun",
+    "skipped",
+    "completed",
+    "sync point set",
+    "nothing changed",
+)
+_UNEVENTFUL = {"not begun", "skipped", "sync point set", "nothing changed"}
+_MOST_ROWS = 20  # beyond it, lists of which there is nothing to say but one word share a row
+
+
+def overview(results: Sequence[ListResult], stream: TextIO) -> None:
+    """Writes the table, and a line that adds it up."""
+    pushed = "contacts made" if any(result.dry_run for result in results) else "contacts pushed"
+    show(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
+    stream.write(f"{total(results)}\n")
+
+
+def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
+    """A row a list, the worst first, then by contacts pushed; uneventful ones folded where they would bury the rest."""
+    ordered = sorted(results, key=_rank)
+    fold = len(ordered) > _MOST_ROWS
+    alone = [_row(result) for result in ordered if not (fold and verdict(result) in _UNEVENTFUL)]
+    folded = Counter(word for result in ordered if fold and (word := verdict(result)) in _UNEVENTFUL)
+    return alone + [(counted(number, "list"), word, "", "", "", "") for word, number in folded.items()]
+
+
+def total(results: Sequence[ListResult]) -> str:
+    """One line: how many lists ended how, and what was carried in all of them."""
+    ends = Counter(verdict(result) for result in results)
+    words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
+    pushed = sum(totals(result).pushed for result in results)
+    verb = "made, none pushed" if any(result.dry_run for result in results) else "pushed"
+    return f"{counted(len(results), 'list')}: {words}; {counted(pushed, 'contact')} {verb}"
+
+
+def _rank(result: ListResult) -> tuple[int, int, str, str]:
+    return _WORST_FIRST.index(verdict(result)), -totals(result).pushed, result.client, result.list_key
+
+
+def _row(result: ListResult) -> tuple[str, ...]:
+    sums = totals(result)
+    return (
+        f"{result.client} {result.list_key}",
+        verdict(result),
+        f"{sums.read:,}",
+        f"{sums.pushed:,}",
+        f"{result.dead_letters:,}",
+        duration(result.seconds),
+    )

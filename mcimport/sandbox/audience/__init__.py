@@ -1,0 +1,1 @@
+"""The members of an invented audience, and how Mailchimp shows them."""

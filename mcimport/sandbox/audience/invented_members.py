@@ -1,0 +1,353 @@
+"""Invents one member of a list from the list's seed and the member's number: always the same, without keeping anything.
+
+A million members are a million numbers: what a member looks like is worked out when somebody asks. Every choice comes
+from a digest of the list's secret and the number, so no order of asking changes anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mcimport.sandbox.audience.countries import COUNTRIES, Country, Name
+from mcimport.sandbox.clock import iso
+
+Roll = Callable[[], int]
+T = TypeVar("T")
+
+_ROLLS = 64
+_UNPACK = struct.Struct(f"<{_ROLLS}H").unpack
+_FACES = 1 << 16
+
+# Weighted by repetition; the last three are rare.
+_DOMAINS = ("example.com",) * 8 + ("example.org", "example.net", "mail.example", "post.example") * 2
+_RARE_DOMAINS = ("bücher.example", "users.mail.example", "EXAMPLE.COM")
+_WRONG_PHONES = ("12345", "n/a", "0000000000", "ring my office", "+99 1234 5678", "ext. 12", "-", "555-CALL-NOW")
+_SIGNUP_SOURCES = ("Hosted Signup Form", "Import", "API - Generic", "Embed Form", "Admin Add", "Landing Page")
+_CLIENTS = ("Gmail", "Apple Mail", "Outlook 2016", "iPhone", "", "")
+_REASONS = ("NORMAL_UNSUBSCRIBE", "NO_REASON", "N/A (Unsubscribed by admin)", "NOT_INTERESTED", "")
+_EMOJI = (" 🌻", " 🎈", "✨", " 👩‍👩‍👧")
+_SIZES = ("S", "M", "L", "XL")
+_DAYS = 28
+_GAVE_FIRST, _GAVE_ANOTHER = 245, 120  # of 256
+TAGS = (
+    "customer", "vip lunch", "spring sale", "Kundin", "été 2025", "wholesale", "trade fair", "newsletter",
+    "lapsed", "ambassador", "prefers SMS", "survey ✓",
+)  # fmt: skip
+TAGS_LISTED = 50
+_FIRST_TAG = 2_000_001
+
+
+@dataclass(slots=True)
+class Row:
+    """What is remembered of one member: what it is sorted and filtered by, and what differs from its invention.
+
+    Times are epoch seconds, 0 where Mailchimp has an empty text.
+
+    Attributes:
+        key: where the row stands in its list's order (see `audience`).
+        own: fields that were set by hand or by a change; an `ABSENT` one is left out.
+    """
+
+    number: int
+    status: str
+    changed: int
+    opt: int
+    signup: int
+    key: int = 0
+    own: dict[str, Any] | None = None
+
+
+class Absent:
+    """The value of a field that a planted member does not have at all."""
+
+
+ABSENT = Absent()
+
+
+class ListIdentity:
+    """What the people of one list share: its id, its secret, the number range of its members in the web application."""
+
+    def __init__(self, list_key: str, seed: int) -> None:
+        self.list_key = list_key
+        self.secret = hashlib.blake2b(f"{seed}/{list_key}".encode(), digest_size=16).digest()
+        self.web_base = (1000 + int.from_bytes(self.secret[:4]) % 8999) * 1_000_000
+        self.categories = [self._hex("category", n) for n in range(len(CATEGORIES))]
+        self.interests = [
+            [self._hex(title, n) for n in range(len(names))] for title, names in CATEGORIES
+        ]  # ids, category by category
+
+    def _hex(self, what: str, n: int) -> str:
+        return self.digest(f"{what}/{n}".encode(), 5).hex()
+
+    def digest(self, of: bytes, size: int) -> bytes:
+        return hashlib.blake2b(of, key=self.secret, digest_size=size).digest()
+
+    def contact_id(self, number: int) -> str:
+        """32 hex digits that hide the number, so that a member is found by it without an index."""
+        tail = self.digest(str(number).encode(), 12)
+        return (number ^ int.from_bytes(self.digest(tail, 4))).to_bytes(4).hex() + tail.hex()
+
+    def number_of(self, key: str) -> int | None:
+        """Whose contact_id or invented address this may be; the caller must compare."""
+        if re.fullmatch(r"[0-9a-f]{32}", key):
+            raw = bytes.fromhex(key)
+            return int.from_bytes(raw[:4]) ^ int.from_bytes(self.digest(raw[4:], 4))
+        found = re.search(r"(\d{1,9})(\+[^@]*)?@", key)
+        return int(found[1]) if found else None
+
+
+CATEGORIES = (
+    ("Topics", ("Garden", "Kitchen", "Travel", "Enfants & Bébé")),
+    ("How often", ("Weekly", "Monthly", "Only the big sale")),
+)
+
+
+def rolls(identity: ListIdentity, number: int) -> Roll:
+    """Numbers below 65,536, the same in the same order for the same member. Raises StopIteration after 64."""
+    return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _ROLLS))).__next__
+
+
+def _pick(roll: Roll, choices: Sequence[T]) -> T:
+    return choices[roll() % len(choices)]
+
+
+def _chance(roll: Roll, share: float) -> bool:
+    return roll() < share * _FACES
+
+
+def md5(address: str) -> str:
+    """A member's `id`: MD5 of the lowercased address (Marketing API, `subscriber_hash`); empty without an address."""
+    return hashlib.md5(address.lower().encode(), usedforsecurity=False).hexdigest() if address else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    country: Country
+    given: Name
+    family: Name
+    address: str
+
+
+def _person(number: int, roll: Roll) -> _Person:
+    country = _pick(roll, COUNTRIES)
+    given, family = _pick(roll, country.given), _pick(roll, country.family)
+    address = _address(f"{given.latin}{_pick(roll, ('.', '_', '', '-'))}{family.latin}{number}", roll)
+    if _chance(roll, 0.004):  # SMS only
+        address = ""
+    return _Person(country, given, family, address)
+
+
+def _address(local: str, roll: Roll) -> str:
+    local = local if _chance(roll, 0.15) else local.lower()
+    plus, domain, rare = _chance(roll, 0.04), _pick(roll, _DOMAINS), roll()
+    if rare < _FACES // 100:
+        domain = _RARE_DOMAINS[rare % len(_RARE_DOMAINS)]
+    return f"{local}{'+news' if plus else ''}@{domain}"
+
+
+def address_of(identity: ListIdentity, number: int) -> str:
+    return _person(number, rolls(identity, number)).address
+
+
+def moved_address(identity: ListIdentity, number: int, nonce: int) -> str:
+    """A new address of the same person; its digits are no member's number, so nobody is found by it by mistake."""
+    person = _person(number, rolls(identity, number))
+    return f"{person.given.latin}.{person.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
+
+
+def _digits(template: str, roll: Roll) -> str:
+    while "#" in template:
+        template = template.replace("#", str(roll() % 10), 1)
+    return template
+
+
+def _phone(country: Country, roll: Roll) -> str:
+    kind, template = roll() % 100, _pick(roll, country.phones)
+    if kind < 50:  # noqa: PLR2004 - one half left it empty
+        return ""
+    return _pick(roll, _WRONG_PHONES) if kind < 57 else _digits(template, roll)  # noqa: PLR2004 - 7 % typed anything
+
+
+def _postal_address(country: Country, roll: Roll) -> Any:
+    kind = roll() % 100
+    (city, state, code), house = _pick(roll, country.cities), 1 + roll() % 99
+    if kind < 55:  # noqa: PLR2004 - more than a half have none
+        return ""
+    if kind < 60:  # noqa: PLR2004 - Mailchimp writes US where a form gave nothing
+        return {"addr1": "", "addr2": "", "city": "", "state": "", "zip": "", "country": "US"}
+    second = "c/o Example" if house % 10 == 0 else ""
+    first = country.street.format(house)
+    return {"addr1": first, "addr2": second, "city": city, "state": state, "zip": code, "country": country.code}
+
+
+def _maybe(roll: Roll, share: float, value: Any) -> Any:
+    return value if _chance(roll, share) else ""
+
+
+def _merge_fields(person: _Person, number: int, roll: Roll) -> dict[str, Any]:
+    day, year = roll(), roll()
+    home = _postal_address(person.country, roll)
+    given = person.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(roll, 0.01) else "")
+    return {
+        "FNAME": _maybe(roll, 0.93, given),
+        "LNAME": _maybe(roll, 0.88, person.family.written),
+        "ADDRESS": home,
+        "PHONE": _phone(person.country, roll),
+        "BIRTHDAY": _maybe(roll, 0.35, f"{1 + day % 12:02}/{1 + day // 12 % _DAYS:02}"),
+        "COUNTRY": _maybe(roll, 0.6, person.country.name),
+        "POINTS": _maybe(roll, 0.5, roll() % 5000),
+        "SINCE": _maybe(roll, 0.4, f"{2012 + year % 13}-{1 + year // 13 % 12:02}-{1 + year // 156 % _DAYS:02}"),
+        "SIZE": _maybe(roll, 0.3, _pick(roll, _SIZES)),
+        "SHOP": _maybe(roll, 0.1, f"https://shop.example/{number % 40}"),
+        "PHOTO": "",
+        "POSTCODE": home["zip"] if home else "",
+        "MMERGE13": _maybe(roll, 0.05, "likes “Qualität” & tea 🍵"),
+    }
+
+
+def _tags(roll: Roll) -> list[dict[str, Any]]:
+    kind, first = roll() % 400, roll()
+    if kind == 0:  # a few are in more segments than an answer lists
+        return [{"id": _FIRST_TAG + 100 + n, "name": f"segment {n}"} for n in range(51 + first % 30)]
+    count = max(0, kind % 8 - 4)
+    return [{"id": _FIRST_TAG + (first + n) % len(TAGS), "name": TAGS[(first + n) % len(TAGS)]} for n in range(count)]
+
+
+def _interests(identity: ListIdentity, roll: Roll) -> dict[str, bool]:
+    bits = roll()
+    ids = [interest for category in identity.interests for interest in category]
+    return {interest: bool(bits >> 2 * n & 3 == 0) for n, interest in enumerate(ids)}
+
+
+def _location(country: Country, roll: Roll) -> dict[str, Any]:
+    if _chance(roll, 0.3):
+        return {
+            "latitude": 0,
+            "longitude": 0,
+            "gmtoff": 0,
+            "dstoff": 0,
+            "country_code": "",
+            "timezone": "",
+            "region": "",
+        }
+    latitude, longitude = country.place
+    return {
+        "latitude": latitude, "longitude": longitude, "gmtoff": country.gmtoff, "dstoff": country.gmtoff,
+        "country_code": country.code, "timezone": country.timezone, "region": "",
+    }  # fmt: skip
+
+
+def _stats(roll: Roll) -> dict[str, Any]:
+    opens = roll() % 1000 / 1000
+    stats: dict[str, Any] = {"avg_open_rate": opens, "avg_click_rate": round(opens / 5, 4)}
+    if _chance(roll, 0.2):
+        stats["ecommerce_data"] = {
+            "total_revenue": roll() / 100,
+            "number_of_orders": roll() % 9,
+            "currency_code": "EUR",
+        }
+    return stats
+
+
+def _sms(person: _Person, roll: Roll) -> dict[str, str]:
+    has, answer = _chance(roll, 0.08), ("subscribed", "subscribed", "unsubscribed", "nonsubscribed", "pending")
+    status = _pick(roll, answer)
+    if not has and person.address:
+        return {"sms_phone_number": "", "sms_subscription_status": "", "sms_subscription_last_updated": ""}
+    number = _digits(person.country.phones[1], roll).translate({ord(c): None for c in " -()"})
+    return {"sms_phone_number": number, "sms_subscription_status": status, "sms_subscription_last_updated": ""}
+
+
+def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence[bool]) -> list[dict[str, Any]]:
+    """As a member shows them; their ids differ from list to list."""
+    return [
+        {
+            "marketing_permission_id": identity.digest(f"permission/{text}".encode(), 5).hex(),
+            "text": text,
+            "enabled": is_on,
+        }
+        for text, is_on in zip(texts, given, strict=True)
+    ]
+
+
+def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
+    """Of a digest of its own, so that nobody is changed by what permissions a list has."""
+    bits = hashlib.shake_128(identity.secret + b"permissions" + number.to_bytes(8)).digest(count)
+    return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
+
+
+def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
+    """All that the real API would tell of a member but its `_links` (see `writing`), with nothing yet of its row.
+
+    A long function: one line a field, in the order in which the API writes them.
+    """
+    roll = rolls(identity, number)
+    person = _person(number, roll)
+    merge_fields, tags = _merge_fields(person, number, roll), _tags(roll)
+    member: dict[str, Any] = {
+        "id": md5(person.address),
+        "email_address": person.address,
+        "unique_email_id": unique_email_id(person.address),
+        "contact_id": identity.contact_id(number),
+        "full_name": f"{merge_fields['FNAME']} {merge_fields['LNAME']}".strip(),
+        "web_id": identity.web_base + number,
+        "email_type": _pick(roll, ("html", "html", "html", "text")),
+        "status": "",
+        "unsubscribe_reason": _pick(roll, _REASONS),
+        "consents_to_one_to_one_messaging": True,
+        **_sms(person, roll),
+        "merge_fields": merge_fields,
+        "interests": _interests(identity, roll),
+        "stats": _stats(roll),
+        "ip_signup": "",
+        "timestamp_signup": "",
+        "ip_opt": "",
+        "timestamp_opt": "",
+        "member_rating": 1 + roll() % 5,
+        "last_changed": "",
+        "language": _maybe(roll, 0.8, person.country.language),
+        "vip": _chance(roll, 0.01),
+        "email_client": _pick(roll, _CLIENTS),
+        "location": _location(person.country, roll),
+        "source": _pick(roll, _SIGNUP_SOURCES),
+        "tags_count": len(tags),
+        "tags": tags,
+        "marketing_permissions": permissions_of(identity, permissions, _given(identity, number, len(permissions))),
+        "list_id": identity.list_key,
+    }
+    if _chance(roll, 0.02):  # an old account
+        del member["contact_id"]
+    return member
+
+
+def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
+    """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
+    ip = f"203.0.113.{row.number % 254 + 1}"
+    member = likeness(identity, row.number, tuple(permissions)) | {
+        "status": row.status,
+        "ip_signup": ip if row.signup else "",
+        "timestamp_signup": iso(row.signup),
+        "ip_opt": ip if row.opt else "",
+        "timestamp_opt": iso(row.opt),
+        "last_changed": iso(row.changed),
+    }
+    if row.status != "unsubscribed":
+        del member["unsubscribe_reason"]
+    return member
+
+
+def with_own(row: Row, invented: dict[str, Any]) -> dict[str, Any]:
+    """The member with what was set by hand or by a change."""
+    if not row.own:
+        return invented
+    return {field: value for field, value in (invented | row.own).items() if value is not ABSENT}
+
+
+def unique_email_id(address: str) -> str:
+    """An address's id across lists: ten hex digits."""
+    return hashlib.blake2b(address.lower().encode(), digest_size=5).hexdigest() if address else ""

@@ -1,0 +1,126 @@
+"""Which members answer a question, in which order, and which of them are on the page; and whom nobody can read."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mcimport.sandbox.audience.audience import LISTED, Audience, number_of, second_of, start_of, tie_of
+from mcimport.sandbox.settings import Knobs, Span
+
+SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Times are epoch seconds; None asks for no bound. Without `status` the archived are left out.
+
+    Without `sort_field` the order is arbitrary, and no change of a member moves it.
+    """
+
+    status: str | None = None
+    since: int | None = None
+    before: int | None = None
+    opted_since: int | None = None
+    opted_before: int | None = None
+    sort_field: SortField | None = None
+    descending: bool = False
+    offset: int = 0
+    count: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The members on the page, by number, and how many there are on all pages."""
+
+    numbers: list[int]
+    total: int
+
+
+def choose(audience: Audience, question: Question, chance: random.Random) -> Choice:
+    """One moment's answer. Costs no more than the page when the order is that of `last_changed`."""
+    with audience.lock:
+        order = audience.orders[question.status or LISTED]
+        low, high = _bounds(order, question, audience.knobs)
+        if question.sort_field == "last_changed" and question.opted_since is question.opted_before is None:
+            keys, total = (
+                _page(order, low, high, question, chance if audience.knobs.unstable_order else None),
+                high - low,
+            )
+        else:
+            matching = _sorted(audience, order[low:high], question)
+            keys, total = matching[question.offset :][: question.count], len(matching)
+    return Choice([number_of(key) for key in keys], total)
+
+
+def _bounds(order: list[int], question: Question, knobs: Knobs) -> tuple[int, int]:
+    low, high = 0, len(order)
+    if question.since is not None:
+        low = bisect_left(order, start_of(question.since + (not knobs.since_includes)))
+    if question.before is not None:
+        high = bisect_left(order, start_of(question.before + knobs.before_includes))
+    return low, max(low, high)
+
+
+def _page(order: list[int], low: int, high: int, question: Question, chance: random.Random | None) -> list[int]:
+    first, last = low + question.offset, min(high, low + question.offset + question.count)
+    if question.descending:
+        first, last = max(low, high - question.offset - question.count), high - question.offset
+    if first >= last:
+        return []
+    keys = order[first:last] if chance is None else _shuffled(order, low, high, (first, last), chance)
+    return keys[::-1] if question.descending else keys
+
+
+def _shuffled(order: list[int], low: int, high: int, page: tuple[int, int], chance: random.Random) -> list[int]:
+    """A page as it is if all who share a second had been shuffled, those just beyond its edges included."""
+    first = max(low, bisect_left(order, start_of(second_of(order[page[0]]))))
+    last = min(high, bisect_left(order, start_of(second_of(order[page[1] - 1]) + 1)))
+    keys = sorted(order[first:last], key=lambda key: (second_of(key), chance.random()))
+    return keys[page[0] - first : page[1] - first]
+
+
+def _sorted(audience: Audience, keys: list[int], question: Question) -> list[int]:
+    rows = audience.rows
+    if question.opted_since is not None:
+        keys = [key for key in keys if rows[number_of(key)].opt > question.opted_since]
+    if question.opted_before is not None:
+        keys = [key for key in keys if rows[number_of(key)].opt <= question.opted_before]
+    by: dict[str | None, Callable[[int], tuple[int, int]]] = {
+        None: lambda key: (0, tie_of(key)),
+        "last_changed": lambda key: (second_of(key), tie_of(key)),
+        "timestamp_opt": lambda key: (rows[number_of(key)].opt, tie_of(key)),
+        "timestamp_signup": lambda key: (rows[number_of(key)].signup, tie_of(key)),
+    }
+    return sorted(keys, key=by[question.sort_field], reverse=question.descending)
+
+
+class Unreadable:
+    """Who cannot be read. Ranks are looked up once, so that their members stay broken while the list moves."""
+
+    def __init__(self) -> None:
+        self._ranks: dict[str, frozenset[int]] = {}
+
+    def any_of(self, audience: Audience, numbers: list[int], broken: list[Span | str]) -> bool:
+        if not broken:
+            self._ranks.clear()  # whom the ranks name next time is settled next time
+            return False
+        ranked = [self._members(audience, rank) for rank in broken if isinstance(rank, str)]
+        spans = [span for span in broken if not isinstance(span, str)]
+        with audience.lock:
+            seconds = {n: second_of(audience.rows[n].key) for n in numbers if n in audience.rows}
+        return any(
+            any(number in some for some in ranked) or any(since < second <= until for since, until in spans)
+            for number, second in seconds.items()
+        )
+
+    def _members(self, audience: Audience, rank: str) -> frozenset[int]:
+        name = f"{audience.list_key} {rank}"
+        if name not in self._ranks:
+            first, _, last = rank.partition("-")
+            numbers = audience.listed().numbers[int(first) : int(last or first) + 1]
+            self._ranks[name] = frozenset(numbers)
+        return self._ranks[name]

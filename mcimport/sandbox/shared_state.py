@@ -1,0 +1,81 @@
+"""What the two services know together: knobs, clock, accounts, and the ledger of what was asked."""
+
+# ruff: noqa: S311 - the sandbox's chance must be repeatable, not secret
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_json import Writer
+from mcimport.sandbox.audience.query import Unreadable
+from mcimport.sandbox.clock import Clock
+from mcimport.sandbox.ometria_store import Store
+from mcimport.sandbox.request_log import Ledger
+from mcimport.sandbox.settings import Knobs
+
+
+@dataclass
+class MailchimpAccount:
+    """One key and the lists that it may see. `open` counts its requests under way."""
+
+    key: str
+    lists: dict[str, Writer]
+    open: int = 0
+
+    @property
+    def dc(self) -> str:
+        return self.key.rpartition("-")[2]
+
+    @property
+    def secret(self) -> str:
+        return self.key.rpartition("-")[0]
+
+
+@dataclass
+class World:
+    """Changed by the server's thread alone, but for the accounts, which are added from outside and never removed.
+
+    Attributes:
+        mailchimp, ometria: by key.
+        asked: how often each service, method and path was asked, so that chance strikes the same ones every time.
+        mistakes: errors of the sandbox's own, or of a hook; they must not pass for a fault.
+        closing: set when the server is to stop; whoever waits, waits for this, too.
+    """
+
+    knobs: Knobs
+    clock: Clock
+    ledger: Ledger = field(default_factory=Ledger)
+    mailchimp: dict[str, MailchimpAccount] = field(default_factory=dict)
+    ometria: dict[str, Store] = field(default_factory=dict)
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    asked: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    mistakes: list[Exception] = field(default_factory=list)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.knobs.seed)
+
+    def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
+        """Lists by their size. An Ometria key that is known already is the same Ometria account."""
+        writers = {key: Writer(Audience(key, size, self.knobs, self.clock)) for key, size in lists.items()}
+        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(writers)
+        self.ometria.setdefault(ometria_key, Store(ometria_key, self.knobs))
+
+    def audiences(self) -> list[Audience]:
+        return [writer.audience for account in list(self.mailchimp.values()) for writer in account.lists.values()]
+
+    async def wait(self, seconds: float) -> None:
+        """Until then, or until the server is to stop."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.closing.wait()
+        except TimeoutError:
+            pass

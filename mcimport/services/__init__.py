@@ -1,0 +1,1 @@
+"""Talks to Mailchimp and Ometria: requests, their limits, and what the answers say."""

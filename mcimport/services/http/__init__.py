@@ -1,0 +1,1 @@
+"""Requests and what bounds them: retries, connections, pace, time."""

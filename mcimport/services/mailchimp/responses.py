@@ -1,0 +1,172 @@
+"""What Mailchimp answers, and what may be read in it: bodies of many shapes, and the moment that a page is true for.
+
+Source of the facts: as in `mailchimp`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any, TypeVar
+
+import msgspec
+
+from mcimport.errors import FatalError, RetriableError
+from mcimport.models import Member, MergeField
+from mcimport.services.http.client import Answer
+
+T = TypeVar("T")
+
+ABSURD_CLOCK = 3 * 366 * 86_400  # seconds; a clock that is years off would end all imports in silence
+MOST_LAG = 2 * 86_400  # seconds that syncs read again, and again, because this machine's clock is behind
+CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it is worth a word
+
+
+class Members(msgspec.Struct):
+    """`GET /lists/{list_id}/members`: without a `members` array, or without a count, it is no answer."""
+
+    members: list[Member]
+    total_items: int
+
+
+class Ping(msgspec.Struct):
+    """`GET /ping`."""
+
+    health_status: str = ""
+
+
+class Tags(msgspec.Struct):
+    """`GET /lists/{list_id}/members/{subscriber_hash}/tags`; each tag as it came."""
+
+    tags: list[Any]
+    total_items: int
+
+
+class Count(msgspec.Struct):
+    """Of members, where nobody is asked for by name."""
+
+    total_items: int
+
+
+class ListAnswer(msgspec.Struct):
+    """`GET /lists/{list_id}`."""
+
+    marketing_permissions: Any = None
+    stats: Any = None
+
+
+class MergeFieldAnswer(msgspec.Struct):
+    """Only its tag is relied on."""
+
+    tag: str
+    type: Any = None
+    name: Any = None
+    options: Any = None
+
+
+class MergeFields(msgspec.Struct):
+    """`GET /lists/{list_id}/merge-fields`."""
+
+    merge_fields: list[MergeFieldAnswer]
+
+
+class Named(msgspec.Struct):
+    """An interest, or a category of them."""
+
+    id: str
+    name: Any = None
+
+
+class Categories(msgspec.Struct):
+    """`GET /lists/{list_id}/interest-categories`."""
+
+    categories: list[Named]
+
+
+class Interests(msgspec.Struct):
+    """`GET /lists/{list_id}/interest-categories/{category_id}/interests`."""
+
+    interests: list[Named]
+
+
+# Made here, before any thread begins: of a type that many threads decode for the first time at once, one may see the
+# half of what another still prepares, and the process ends in a segmentation fault (msgspec 0.22).
+PING = msgspec.json.Decoder(Ping)
+COUNT = msgspec.json.Decoder(Count)
+MEMBERS = msgspec.json.Decoder(Members)
+MEMBER = msgspec.json.Decoder(Member)
+LIST = msgspec.json.Decoder(ListAnswer)
+TAGS = msgspec.json.Decoder(Tags)
+MERGE_FIELDS = msgspec.json.Decoder(MergeFields)
+CATEGORIES = msgspec.json.Decoder(Categories)
+INTERESTS = msgspec.json.Decoder(Interests)
+
+
+def clock(answer: Answer) -> tuple[int, int, str]:
+    """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
+
+    Both by the server's clock. What is read up to it is not believed to be complete where this machine's clock has not
+    come as far: see `state.runs.finish`.
+
+    The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
+    seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
+    whoever is seen *at* that second then proves that the bound includes it.
+
+    Raises FatalError where this machine's clock is more than `MOST_LAG` behind, or the two are years apart.
+    """
+    ours = time.time()
+    if answer.date is None:
+        oddity = "Mailchimp sent no clock: this machine's is used, less five minutes"
+        return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
+    theirs = math.floor(answer.date - answer.took)
+    apart = answer.date - ours
+    if abs(apart) > ABSURD_CLOCK:
+        raise FatalError(
+            "the clocks of Mailchimp and of this machine are years apart",
+            hint="Set this machine's clock and try again.",
+        )
+    if apart > MOST_LAG:
+        raise FatalError(
+            f"this machine's clock is more than {MOST_LAG // 86_400} days behind Mailchimp's",
+            hint="Set this machine's clock and try again.",
+        )
+    return theirs - 2, theirs, _oddity(apart)
+
+
+def _oddity(apart: float) -> str:
+    """`apart`: how many seconds the server's clock is ahead."""
+    if abs(apart) <= CLOCK_TOLERANCE:
+        return ""
+    oddity = "the clocks of Mailchimp and of this machine differ by more than five minutes"
+    return oddity if apart < 0 else f"{oddity}: each sync reads the last {round(apart / 60):,} minutes again"
+
+
+def decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
+    """By one of the decoders above.
+
+    Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody".
+    """
+    try:
+        return kind.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decoded_leniently(answer, kind)
+
+
+def _decoded_leniently(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
+    """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
+    try:
+        return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
+    except (ValueError, RecursionError):
+        raise RetriableError(
+            "Mailchimp's answer is not what was asked for (empty, cut off, or of another shape)", status=answer.status
+        ) from None
+
+
+def merge_field(answer: MergeFieldAnswer) -> MergeField:
+    options = answer.options if isinstance(answer.options, dict) else {}
+    return MergeField(answer.tag, text(answer.type) or "text", text(answer.name), options)
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,1 @@
+"""Ometria: pushing contacts, and reading them."""

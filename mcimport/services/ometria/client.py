@@ -1,0 +1,288 @@
+"""Ometria: push batches of contacts, and read back.
+
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. A push answers 202 with how many
+records were accepted and rejected, never which; that is found by halving.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from mcimport.errors import (
+    FatalError,
+    McimportError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ServiceDownError,
+    ServiceError,
+    ThrottledError,
+    UnreachableError,
+)
+from mcimport.services.http.client import Answer, Wire
+from mcimport.services.http.retry import DESK, Pacer, Patience, Turn, patiently
+from mcimport.services.http.usage import Meter
+
+MAX_RECORD = 60_000  # bytes of one record as sent
+HINTS = 5
+LONGEST_NUMBER = 12  # digits of a header that is believed
+LONGEST_HINT = 100  # characters of a path, and of a message
+_PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
+IN_VAIN = 20  # records in two batches or more, of which none was taken, after which it is not the records
+ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Positions in the records handed over: those that Ometria took, and those it refuses, each with a reason.
+
+    `error`: why the others did not get through, after all tries; None when there are no others.
+    """
+
+    taken: tuple[int, ...]
+    refused: tuple[tuple[int, str], ...]
+    error: RetriableError | None = None
+
+
+class _Receipt(msgspec.Struct):
+    """What a push answers. `accepted` means received and authenticated: validation follows later, unseen."""
+
+    accepted: int
+    rejected: int = 0
+
+
+class _ErrorHint(msgspec.Struct):
+    error_message: str = ""
+    error_path: str = ""
+
+
+class _Collected(msgspec.Struct):
+    collection: str = msgspec.field(name="@collection", default="")
+
+
+_RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp`
+_HINTS = msgspec.json.Decoder(list[_ErrorHint])
+_SOME = msgspec.json.Decoder(list[_Collected])
+_ANYTHING = msgspec.json.Decoder()
+
+
+class Ometria:
+    """One account, for one client. Safe to share between threads.
+
+    Args:
+        batch: records a push, at most 100.
+
+    `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
+    `perhaps_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
+    """
+
+    def __init__(
+        self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100, meter: Meter | None = None
+    ) -> None:
+        self._wire = wire
+        self._pacer = pacer
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=self._again)
+        self.batch = batch
+        self.has_taken = False
+        self.perhaps_taken = False
+        self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("ometria", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def push(self, records: Sequence[bytes]) -> Pushed:
+        """Upserts encoded contacts, a batch at a time, each when it is its turn.
+
+        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, or when
+        it refuses whatever it is sent, and InterruptedRunError.
+        """
+        taken: list[int] = []
+        refused: list[tuple[int, str]] = []
+        try:
+            for start in range(0, len(records), self.batch):
+                places, before = range(start, min(start + self.batch, len(records))), len(taken)
+                self._push_places(records, list(places), taken, refused)
+                self._note_batch(len(places), is_in_vain=len(taken) == before)
+        except RetriableError as error:
+            return Pushed(tuple(taken), tuple(refused), error)
+        return Pushed(tuple(taken), tuple(refused))
+
+    def check_key(self) -> float | None:
+        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted.
+
+        A harmless read: it stores nothing.
+        """
+        answer = patiently(self._patience, lambda: _json(self._get("push/_errors")))
+        return None if answer.date is None else time.time() - answer.date
+
+    def collections_seen(self) -> set[str]:
+        """The collections of the oldest few contacts: what is not among them may be there all the same."""
+        answer = patiently(self._patience.none(), lambda: self._get("contacts", {"limit": "250"}))
+        try:
+            return {one.collection for one in _SOME.decode(answer.body)}
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return set()
+
+    def rest(self, seconds: float) -> None:
+        """No push for so long, of nobody who shares the account here: another process may have pushed until now."""
+        self._pacer.rest(seconds)
+
+    def latest_errors(self) -> list[str]:
+        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
+
+        What they quote, and whatever holds a digit or an @, is left out: it may be somebody's name, number or address.
+        """
+        answer = patiently(self._patience.none(), lambda: self._get("push/_errors"))
+        try:
+            hints = _HINTS.decode(answer.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return []
+        return [_impersonal(hint) for hint in hints[:HINTS]]
+
+    def _push_places(
+        self, records: Sequence[bytes], places: list[int], taken: list[int], refused: list[tuple[int, str]]
+    ) -> None:
+        reason = self._push_batch([records[place] for place in places])
+        if not reason:
+            taken.extend(places)
+            self.has_taken = True
+        elif len(places) == 1:
+            refused.append((places[0], reason))
+            self._check_for_sense(len(refused), reason)
+        else:
+            middle = len(places) // 2
+            self._push_places(records, places[:middle], taken, refused)
+            self._push_places(records, places[middle:], taken, refused)
+
+    def _check_for_sense(self, refused: int, reason: str) -> None:
+        """A wrong collection, or a proxy that refuses everything, must not fill the dead letters with everybody."""
+        if refused >= ALL_REFUSED and not self.has_taken:
+            raise FatalError(
+                f"Ometria refused the first {refused} records, one by one ({reason})",
+                hint="That is hardly the records' fault: check the collection and the address in [ometria].",
+            )
+
+    def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
+        """A batch of which nobody is taken may be bad luck; so is the next one hardly: something refuses everything.
+
+        Of a record alone it says nothing: it may be one that was refused before.
+        """
+        if not is_in_vain:
+            self._in_vain = (0, 0)
+        if not is_in_vain or size == 1:
+            return
+        batches, records = self._in_vain
+        self._in_vain = (batches + 1, records + size)
+        if batches and records + size >= IN_VAIN:
+            raise ServiceDownError(
+                f"Ometria refused {records + size:,} records in a row, and took none",
+                hint="Ometria, or something in front of it, refuses everything. The next sync goes on where this one"
+                " stopped.",
+            )
+
+    def _push_batch(self, batch: Sequence[bytes]) -> str:
+        """Why Ometria refuses this batch or a part of it; empty when it took all."""
+        body = b"[" + b",".join(batch) + b"]"
+        try:
+            rejected = patiently(self._patience, lambda: self._once(body, len(batch)))
+        except RejectedError as error:
+            return str(error)
+        return "Ometria rejected the record" if rejected else ""
+
+    def _once(self, body: bytes, size: int) -> int:
+        """Sends a batch and returns how many of its `size` records were rejected."""
+        DESK.leave()
+        with self._meter.timed("waited_limiter"):
+            turn = self._pacer.turn(self._patience.stop)
+        try:
+            rejected = self._posted(turn, body, size)
+        except McimportError as error:
+            self.perhaps_taken |= not _is_refusal(error)
+            raise
+        self.perhaps_taken |= rejected < size
+        return rejected
+
+    def _posted(self, turn: Turn, body: bytes, size: int) -> int:
+        self._meter.count("ometria_requests")
+        try:
+            with self._meter.timed("waited_ometria"):
+                answer = self._wire.checked(self._wire.send("POST", "push", body=body, on_sent=turn.sent))
+        except ThrottledError:
+            self._meter.count("ometria_throttled")
+            self._pacer.refused(turn)
+            raise
+        except MissingError as error:
+            raise self._not_there(error) from None
+        finally:
+            turn.sent()
+        self._pacer.served(_room(answer))
+        return _rejected(answer, size)
+
+    def _not_there(self, error: MissingError) -> FatalError | RetriableError:
+        """Where pushes were taken before, a 404 is an incident that passes; else the address is wrong."""
+        if self.has_taken:
+            return RetriableError(f"{error}, in the middle of a run", status=error.status)
+        return FatalError(
+            f"{error}: nothing takes pushes there",
+            hint="Check the url in [ometria], and MCIMPORT_OMETRIA_URL.",
+            status=error.status,
+        )
+
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+        self._meter.count("ometria_requests")
+        with self._meter.timed("waited_ometria"):
+            return self._wire.checked(self._wire.send("GET", path, params=params))
+
+
+def _is_refusal(error: McimportError) -> bool:
+    """Whether it is certain that nothing of what was sent was taken. (A 408 may come of a slow answer, too.)"""
+    if isinstance(error, UnreachableError):
+        return True
+    return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
+
+
+def _json(answer: Answer) -> Answer:
+    """Raises RetriableError where somebody else answers in Ometria's place: a proxy's page of HTML, say."""
+    try:
+        _ANYTHING.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is not what was asked for", status=answer.status) from None
+    return answer
+
+
+def _impersonal(hint: _ErrorHint) -> str:
+    path, message = (
+        "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_HINT])
+        for text in (hint.error_path, hint.error_message)
+    )
+    where = path if _PATH.fullmatch(path) else "…"
+    return f"{where}: {_PERHAPS_PERSONAL.sub('…', message)}"
+
+
+def _room(answer: Answer) -> int | None:
+    """Records that still fit into the account's queue, when the answer says so."""
+    text = answer.headers.get("x-queuesize-remaining", "")
+    return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
+
+
+def _rejected(answer: Answer, size: int) -> int:
+    """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
+    try:
+        receipt = _RECEIPT.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no receipt", status=answer.status) from None
+    if receipt.accepted + receipt.rejected != size:
+        raise RetriableError("Ometria's receipt does not add up to what was sent", status=answer.status)
+    return receipt.rejected

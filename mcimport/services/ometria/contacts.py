@@ -1,0 +1,283 @@
+"""Ometria's contacts, read back: the listing of a collection, page by page, though it moves while it is read.
+
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. Contacts come in the order of an
+internal id: who joins comes last. Who is taken out moves all that came later to lower offsets, past a plain reader. So
+each page begins with the last contact of the page before: where that is not so, the reader goes back until it meets
+somebody whom it knows. The name of the filter by collection is from memory: each contact says itself where it belongs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from urllib.parse import quote
+
+import msgspec
+
+from mcimport.errors import (
+    FatalError,
+    IgnoredError,
+    InterruptedRunError,
+    MissingError,
+    RejectedError,
+    RetriableError,
+    ServiceError,
+    ThrottledError,
+)
+from mcimport.models import HeldContact
+from mcimport.services.http.client import Answer, Wire
+from mcimport.services.http.retry import DESK, Pacer, Patience, patiently
+from mcimport.services.http.usage import Meter
+
+PAGE = 250  # contacts, the most that are given at once
+AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
+REMEMBERED = 4  # pages, whose contacts are known again
+MOST_BEGINNINGS = 10  # times that a pass had to go back to the first contact
+MOST_STALE = 20  # pages in a row that show nobody new
+MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
+
+BUSY_FOR = 10.0  # seconds for which the account may refuse to be read once more, before one contact is not known
+
+Page = list[HeldContact]
+
+_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp`
+_CONTACT = msgspec.json.Decoder(HeldContact)
+
+
+class UnknownContactError(RetriableError):
+    """What Ometria holds under this id, if anything, cannot be told."""
+
+
+class Contacts:
+    """What one account holds. Safe to share between threads.
+
+    Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
+    """
+
+    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, meter: Meter | None = None) -> None:
+        self._wire = wire
+        self._pacer = pacer
+        self._meter = meter or Meter()
+        self._patience = replace(patience, retried=self._again)
+        self._answered: set[str] = set()  # collections of which single contacts were found
+        self._unanswered: set[str] = set()  # collections of which no single contact is found, though it is there
+
+    def _again(self, seconds: float, error: BaseException | None) -> None:
+        self._meter.retried("ometria", seconds)
+        self._wire.trace.again(self._wire.service, str(error), seconds)
+
+    def rest(self, seconds: float) -> None:
+        """No reading for so long, of nobody who shares the account here: another process may have read until now."""
+        self._pacer.rest(seconds)
+
+    def listing(self, collection: str) -> Listing:
+        return Listing(self, collection)
+
+    def page(self, collection: str, offset: int) -> Page:
+        """Those who stand at `offset` and after it now, of whichever collections, at most 250."""
+        params = {"collection": collection, "limit": str(PAGE), "offset": str(offset)}
+
+        def ask() -> Page:
+            try:
+                answer = self._get("contacts", params)
+            except MissingError as error:  # an incident that passes, as with pushes; else the address is wrong
+                hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
+                raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
+            return _decoded(answer.body)
+
+        try:
+            return patiently(self._patience, ask)
+        except RejectedError as error:
+            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+
+    def contact(self, collection: str, contact_id: str, *, is_twice: bool = True) -> HeldContact | None:
+        """One contact by its id, within the limit for reading; None where there is none, as was said twice.
+
+        Whether Ometria answers for single contacts at all is not documented: the first 404 is only believed when
+        another contact of the collection, one that was just listed, is found in the same way.
+
+        Raises UnknownContactError where that cannot be told; InterruptedRunError.
+        """
+        try:
+            found = self._believed(collection, contact_id)
+            # A 404 has been seen, in passing, for everything at once.
+            return self._single(collection, contact_id) if found is None and is_twice else found
+        except ServiceError as error:
+            raise UnknownContactError(str(error), status=error.status) from None
+
+    def holds(self, collection: str, contact_id: str) -> bool:
+        """Whether a contact is found by its id, asked once: a no may pass, or say that none is found in that way.
+
+        Raises ServiceError and InterruptedRunError.
+        """
+        is_found = self._single(collection, contact_id) is not None
+        if is_found:
+            self._answered.add(collection)
+        return is_found
+
+    def _believed(self, collection: str, contact_id: str) -> HeldContact | None:
+        found = None if collection in self._unanswered else self._single(collection, contact_id)
+        if found is not None:
+            self._answered.add(collection)
+        elif collection not in self._answered and not self._answers_singly(collection):
+            self._unanswered.add(collection)
+            raise RetriableError("Ometria does not answer for single contacts")
+        return found
+
+    def _answers_singly(self, collection: str) -> bool:
+        """Whether a contact that is there is found by its id. Of an empty collection a 404 is right for everybody."""
+        if collection in self._unanswered:
+            return False
+        witness = next(
+            (one.id for one in self.page(collection, 0) if one.collection == collection and isinstance(one.id, str)),
+            None,
+        )
+        if witness is None:
+            return True
+        if self._single(collection, witness) is None:
+            return False
+        self._answered.add(collection)
+        return True
+
+    def _single(self, collection: str, contact_id: str) -> HeldContact | None:
+        """Raises what the service raises, and RetriableError for an answer about somebody else."""
+        path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
+        try:
+            once = replace(self._patience.none(), busy_for=BUSY_FOR)
+            found = patiently(once, lambda: _one(self._get(path, {}).body))
+        except MissingError:
+            return None
+        if found.id != contact_id:
+            raise RetriableError("Ometria's answer is about another contact than the one asked for")
+        return found
+
+    def _get(self, path: str, params: Mapping[str, str]) -> Answer:
+        """One request, in its turn. Raises what `http.check` raises."""
+        self._check_not_stopped()
+        DESK.leave()
+        with self._meter.timed("waited_limiter"):
+            turn = self._pacer.turn(self._patience.stop)
+        self._meter.count("ometria_requests")
+        try:
+            with self._meter.timed("waited_ometria"):
+                answer = self._wire.checked(self._wire.send("GET", path, params=params, on_sent=turn.sent))
+        except ThrottledError:
+            self._meter.count("ometria_throttled")
+            self._pacer.refused(turn)
+            raise
+        finally:
+            turn.sent()
+        self._pacer.served(None)
+        return answer
+
+    def _check_not_stopped(self) -> None:
+        if self._patience.stop.asked.is_set():
+            raise InterruptedRunError("stopped")
+
+
+class Listing:
+    """One pass over a collection: yields its contacts, a page at a time; some come twice.
+
+    `others`: contacts of other collections that came along: the filter does not work.
+    """
+
+    def __init__(self, contacts: Contacts, collection: str) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._known: deque[set[object]] = deque(maxlen=REMEMBERED)
+        self.others = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="contacts") as pool:
+            ahead = _Ahead(self._contacts, self._collection, pool)
+            try:
+                for page in self._pages(ahead):
+                    yield [one for one in page if one.collection == self._collection]
+            finally:
+                ahead.forget()
+
+    def _pages(self, ahead: _Ahead) -> Iterator[Page]:
+        offset, step, beginnings, stale = 0, PAGE // 2, 0, 0
+        while True:
+            page = ahead.page(offset)
+            if offset and not (page and self._is_known(page[0])):
+                # Somebody before was taken out meanwhile, or the answer was too short: nobody may be passed by.
+                offset, step = max(0, offset - step), step * 2
+                beginnings += offset == 0
+                if beginnings > MOST_BEGINNINGS:
+                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
+                continue
+            step = PAGE // 2
+            stale = stale + 1 if all(map(self._is_known, page)) else 0
+            if stale > MOST_STALE:
+                raise IgnoredError("Ometria ignored offset: page after page holds the same contacts")
+            self._count_others(page)
+            self._known.append({_key(one) for one in page})
+            yield page
+            if len(page) <= 1:
+                return  # nobody stands behind the last one
+            offset += len(page) - 1
+
+    def _is_known(self, one: HeldContact) -> bool:
+        key = _key(one)
+        return any(key in page for page in self._known)
+
+    def _count_others(self, page: Page) -> None:
+        """Each once. Raises FatalError when there are too many."""
+        self.others += sum(one.collection != self._collection and not self._is_known(one) for one in page)
+        if self.others > MOST_OTHERS:
+            raise FatalError(
+                f"Ometria does not filter by collection, and holds more than {MOST_OTHERS:,} contacts of others",
+                hint="They cannot be told apart in a reasonable time: ask Ometria's support for the filter's name.",
+            )
+
+
+class _Ahead:
+    """Asks for the pages that will be wanted, if all goes well, while the present one is looked at."""
+
+    def __init__(self, contacts: Contacts, collection: str, pool: ThreadPoolExecutor) -> None:
+        self._contacts = contacts
+        self._collection = collection
+        self._pool = pool
+        self._asked: dict[int, Future[Page]] = {}
+
+    def page(self, offset: int) -> Page:
+        if offset not in self._asked:
+            self.forget()
+            self._ask(offset)
+        page = self._asked.pop(offset).result()
+        if len(page) == PAGE:
+            for number in range(1, AHEAD):
+                self._ask(offset + number * (PAGE - 1))
+        return page
+
+    def forget(self) -> None:
+        for future in self._asked.values():
+            future.cancel()
+        self._asked.clear()
+
+    def _ask(self, offset: int) -> None:
+        if offset not in self._asked:
+            self._asked[offset] = self._pool.submit(self._contacts.page, self._collection, offset)
+
+
+def _key(one: HeldContact) -> object:
+    return (str(one.collection), str(one.id))
+
+
+def _one(body: bytes) -> HeldContact:
+    """Raises RetriableError for anything but an object."""
+    try:
+        return _CONTACT.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no contact (empty, cut off, or of another shape)") from None
+
+
+def _decoded(body: bytes) -> Page:
+    """Raises RetriableError for anything but an array of objects: never "nobody"."""
+    try:
+        return _CONTACTS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RetriableError("Ometria's answer is no list of contacts (empty, cut off, or of another shape)") from None

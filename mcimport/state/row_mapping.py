@@ -1,0 +1,54 @@
+"""Rows of the tables to the values of `records`, and back: times are text in the file, seconds everywhere else."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from mcimport.models import Bounds
+from mcimport.models.timestamps import epoch, iso
+
+T = TypeVar("T")
+
+_TIMES = frozenset(
+    {
+        "since",
+        "until",
+        "through",
+        "sync_point",
+        "first_sync_at",
+        "new_since",
+        "carried_since",
+        "accepted_at",
+        "unchecked_at",
+        "listed_from",
+        "archived_from",
+        "reconciled_at",
+        "spot_checked_at",
+        "pushed_at",
+        "started_at",
+        "finished_at",
+        "begun_at",
+        "created_at",
+        "updated_at",
+    }
+)
+
+
+def bounds_text(bounds: Bounds) -> str:
+    names = (("since", bounds.since_includes), ("before", bounds.before_includes))
+    return ",".join(name for name, learned in names if learned)
+
+
+def read(kind: type[T], row: sqlite3.Row) -> T:
+    """The row as a `kind`, whose fields bear the names of the columns."""
+    values: dict[str, Any] = {}
+    for column in fields(kind):  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
+        value = row[column.name]
+        values[column.name] = epoch(value) if column.name in _TIMES else value
+    return kind(**values)
+
+
+def text(moment: int | None) -> str | None:
+    return None if moment is None else iso(moment)

@@ -1,0 +1,92 @@
+"""Until Ometria has accepted somebody, each try begins the list's history anew, and leaves no trace if it sent nothing.
+
+A list that this state file has never carried may have been carried by another one, or by one that was lost: then
+Ometria holds contacts of it, under ids with the list in front.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mcimport.errors import RetriableError, ServiceError, StateError
+from mcimport.models import HeldContact, Page
+from mcimport.services.contacts_held import ASKED_FOR, contacts_held
+from mcimport.services.mailchimp.planning import first_page
+from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
+from mcimport.state import lists
+from mcimport.sync.list_run import Task
+
+SYNCED_BEFORE = (
+    "this list was synced before, by another state file or by one that was lost: Ometria holds contacts of it"
+)
+
+
+@contextmanager
+def first_try(task: Task) -> Iterator[None]:
+    """One run of a list, whole: what it remembered of its beginning is forgotten where it surely sent nothing."""
+    ometria = task.services.ometria
+    is_known = task.row.accepted_at is not None or task.row.first_sync_at is not None
+    task.perhaps_held = is_known
+    ometria.perhaps_taken = False
+    try:
+        yield
+    finally:
+        if not is_known and not ometria.perhaps_taken:
+            with suppress(StateError):
+                lists.forget_first_try(task.state, task.row.id)
+                task.refresh()
+
+
+def begin(task: Task, page: Page) -> None:
+    """Before anything is pushed. `page`: the listed as they are now; of an accepted list it says nothing new.
+
+    A dry run asks Ometria nothing.
+    """
+    if task.row.accepted_at is not None:
+        return
+    if not (task.perhaps_held or task.dry_run):
+        _look_for_contacts(task, page)
+    earliest = min(page.settled + 2, int(time.time()))  # of two clocks: whoever is archived later must not be missed
+    lists.note_first_try(task.state, task.row.id, earliest, page.at_most)
+    task.refresh()
+
+
+def present(task: Task) -> Page:
+    """A few of the listed and the server's clock, for a run that reads no first page of its own.
+
+    Where Mailchimp cannot be asked, this machine's clock has to do, give or take what it may be wrong by. Raises
+    FatalError and InterruptedRunError.
+    """
+    mailchimp, key = task.services.mailchimp, task.list_key
+    try:
+        if task.row.accepted_at is not None:
+            return mailchimp.glance(key, "listed", None, 1)
+        return first_page(mailchimp, key, "listed", None, ASKED_FOR)
+    except RetriableError:
+        now = int(time.time())
+        return Page((), 0, settled=now - CLOCK_TOLERANCE - 2, at_most=now + CLOCK_TOLERANCE)
+
+
+def _look_for_contacts(task: Task, page: Page) -> None:
+    """Remembers, and says, that those who were archived before are to be compared.
+
+    Where it cannot be told, they are, too: what cannot be done then is said when the run is through.
+    """
+    try:
+        ours = contacts_held(
+            task.services.mailchimp, task.services.contacts, task.list_key, task.row.collection, page.members
+        )
+    except ServiceError:
+        lists.note_unchecked(task.state, task.row.id, page.at_most)
+        return
+    if ours:
+        task.warn(SYNCED_BEFORE)
+    if any(is_sms_known(one) for one in ours):
+        lists.note_sms(task.state, task.row.id)
+    lists.note_unchecked(task.state, task.row.id, page.at_most if ours else None)
+
+
+def is_sms_known(one: HeldContact) -> bool:
+    return isinstance(one.channels, dict) and "sms" in one.channels

@@ -1,0 +1,384 @@
+"""One list at one destination, at work: what its runs share, and how a planned run is carried to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from mcimport.config import Client
+from mcimport.convert import quoted
+from mcimport.engine import Engine, Errand, LocalEngine
+from mcimport.engine.page.converter import FieldsInTime, Welcome, opted_in
+from mcimport.engine.page.held import allowance
+from mcimport.errors import (
+    BusyError,
+    ConfigError,
+    ElsewhereError,
+    InterruptedRunError,
+    McimportError,
+    ServiceError,
+    StateError,
+)
+from mcimport.errors.machine import as_ours
+from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
+from mcimport.models.records import Letter, ListResult, ListRow, Permissions, Run, affected
+from mcimport.models.remarks import NO_PERMISSION, words
+from mcimport.models.sample import SpotCheck
+from mcimport.models.timestamps import iso
+from mcimport.report.reporter import Reporter
+from mcimport.services.connections import Accounts, Services
+from mcimport.services.destination import moved, place_of, ways_on
+from mcimport.services.http.retry import Stop
+from mcimport.services.mailchimp.windows import NEVER, new_from
+from mcimport.state import State, dead_letters, destinations, elsewhere, hold, is_ours, lists, runs
+from mcimport.sync.replaying import never_sent, watched, windows_of
+
+
+class Watch(Protocol):
+    """Is told when each client's work begins and ends; called from the threads of several clients."""
+
+    def begun(self, client: Client) -> None: ...
+
+    def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
+
+
+@dataclass(frozen=True)
+class House:
+    """What all clients of one call share.
+
+    Attributes:
+        watch: whoever is told of each client, if somebody is.
+        engine: where windows are worked off.
+        clients: all that the settings name, whichever of them this call is about.
+    """
+
+    db_path: Path
+    accounts: Accounts
+    stop: Stop
+    reporter: Reporter
+    watch: Watch | None = None
+    engine: Engine = field(default_factory=LocalEngine)
+    clients: tuple[Client, ...] = ()
+
+    def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
+        """Does one client's work between the two words of the watch."""
+        if self.watch is None:
+            return work()
+        self.watch.begun(client)
+        results = work()
+        self.watch.ended(client, results)
+        return results
+
+
+@dataclass
+class Task:
+    """What the runs of one list share in one call; belongs to the thread that owns `state`.
+
+    Attributes:
+        row: what is remembered of the list at this destination; read anew after each run.
+        run_ids: the runs of this call, in order.
+        warnings: words for a person, each once.
+        lacking: of a dry run's contacts, how many have no country, phone, name.
+        unsendable: how many members could not be sent, by reason.
+        remarks: on how many members a remark was made, by its key.
+        permissions: the texts of the marketing permissions that members have.
+        perhaps_held: an earlier run of this state file may have pushed somebody.
+        spot_check: what was found of contacts that were pushed before; None where they were not looked at.
+    """
+
+    client: Client
+    list_key: str
+    services: Services
+    state: State
+    reporter: Reporter
+    row: ListRow
+    engine: Engine = field(default_factory=LocalEngine)
+    dry_run: bool = False
+    run_ids: list[int] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+    lacking: Counter[str] = field(default_factory=Counter)
+    unsendable: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+    permissions: set[str] = field(default_factory=set)
+    perhaps_held: bool = False
+    spot_check: SpotCheck | None = None
+    _fields: FieldsInTime | None = None
+
+    def begin(self, run_id: int) -> None:
+        """Another run of this list, under its number from here on."""
+        self.run_ids.append(run_id)
+        self.services.meter.take()  # what was asked for after the last run's end is nobody's
+        self.services.trace.begin(self.list_key, run_id)
+        self.reporter.begun(self.client.name, self.list_key, run_id)
+
+    def refresh(self) -> ListRow:
+        self.row = lists.by_id(self.state, self.row.id)
+        return self.row
+
+    @property
+    def is_first(self) -> bool:
+        """Ometria has accepted no contact of this list yet, as far as is known from this state file and a look."""
+        return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
+
+    def is_first_run(self, run: Run) -> bool:
+        """As `is_first`; a first run that was cut off stays one when it goes on."""
+        if self.row.sync_point is not None or self.row.unchecked_at is not None:
+            return self.is_first
+        return self.is_first or not runs.has_pushed(self.state, self.row.id, but=run.id)
+
+    @property
+    def rules(self) -> ContactRules:
+        return replace(
+            self.client.rules(self.list_key, self.row.new_since),
+            has_sms=bool(self.row.has_sms),
+            permissions=lists.permissions(self.row),
+        )
+
+    def read_ahead(self) -> None:
+        """The list's own fields will be needed: they may be read while something else takes its time."""
+        if not self.engine.reads_here:
+            return
+        self._fields = self.new_fields()
+        self._fields.begin()
+
+    def fields(self) -> FieldsInTime:
+        """For one run: the next one reads them anew."""
+        found, self._fields = self._fields or self.new_fields(), None
+        return found
+
+    def new_fields(self) -> FieldsInTime:
+        is_asked = self.row.sync_point is None or bool(self.row.permissions)
+        return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
+
+    def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
+        """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
+        found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
+        if closed:
+            self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
+        return found
+
+    def warn(self, *texts: str) -> None:
+        self.warnings.update(dict.fromkeys(text for text in texts if text))
+
+
+def check_nobody_elsewhere(state: State, client: Client) -> None:
+    """Before anything is pushed here. Raises ElsewhereError where workers may be about to push for the client.
+
+    What one of them read before would follow what is read now.
+    """
+    elsewhere.correct(state, client.name)
+    if (until := elsewhere.until(state, client.name)) is not None:
+        raise ElsewhereError(
+            f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
+            hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
+        )
+
+
+def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
+    """What is remembered of a list at the destination that the client's Ometria key leads to.
+
+    A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
+    that do that at once are refused when the settings are read.)
+
+    Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
+    be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
+    under the former name is still at work, ElsewhereError while workers may be.
+    `new_destination`: the operator knows, and everything is sent.
+    """
+    place = place_of(state, client, list_key)
+    known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
+    if known is None and former is None and (other := destinations.under_another_name(state, place)):
+        _adopt(state, other, client.name)
+    if known is None and former is not None and not new_destination:
+        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
+    return destinations.ensure(state, place)
+
+
+def _adopt(state: State, former: ListRow, client: str) -> None:
+    """The list goes on under another client's name; nobody may be at work on it under the former one.
+
+    This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
+    """
+    held = contextlib.nullcontext() if is_ours(state.path, former.client) else hold(state.path, former.client)
+    with held:
+        if (until := elsewhere.until(state, former.client)) is not None:
+            raise ElsewhereError(
+                f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
+                hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
+            )
+        destinations.rename(state, former.id, client)
+
+
+def carry_out(
+    task: Task,
+    run_id: int,
+    windows: Sequence[Window],
+    pages: Mapping[int, Page],
+    *,
+    until: int | None = None,
+    afterwards: Callable[[int], None] = lambda _: None,
+) -> Run:
+    """Works off a planned run and ends it. Raises what ended it early, once that is on record.
+
+    `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
+    when all windows are worked off, and is a part of the run.
+    """
+    run = runs.run(task.state, run_id)
+    if task.client.ometria.force_optin:
+        task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
+    task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
+    task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
+    windows = [_judged(task.row, window) for window in windows]
+    rules, welcome = _welcome(task, run, windows, until)
+    with recorded_end(task, run_id):
+        is_silenced = task.engine.drive(
+            _errand(task, run, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
+        )
+        afterwards(run_id)
+    done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
+    task.refresh()
+    return done
+
+
+def _judged(row: ListRow, window: Window) -> Window:
+    """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
+    return window if window.new_since is not None else replace(window, new_since=new_from(row))
+
+
+@contextlib.contextmanager
+def recorded_end(task: Task, run_id: int) -> Iterator[None]:
+    """Whatever ends a run before its time is on record before it is raised on."""
+    try:
+        yield
+    except InterruptedRunError:
+        runs.finish(task.state, run_id, "interrupted", costs=task.services.meter.take())
+        raise
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
+        error = as_ours(raised)
+        # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
+        with contextlib.suppress(StateError):
+            runs.finish(task.state, run_id, "failed", str(error), costs=task.services.meter.take())
+        raise error from None
+
+
+def _record(task: Task, run_id: int, outcome: Outcome) -> None:
+    sample_size = task.client.ometria.spot_check
+    runs.record(task.state, run_id, outcome, task.services.meter.take(), sample_size=sample_size)
+    task.warn(*outcome.warnings)
+    task.lacking.update(dict(outcome.lacking))
+    task.unsendable.update(dict(outcome.unsendable))
+    task.remarks.update(dict(outcome.remarks))
+    task.permissions.update(outcome.permissions)
+    task.reporter.moved(task.client.name, task.list_key, outcome)
+
+
+def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Errand:
+    return Errand(
+        client=task.client,
+        list_key=task.list_key,
+        run_id=run.id,
+        services=task.services,
+        rules=rules,
+        welcome=welcome,
+        fields=task.fields(),
+        watched=watched(task.state, task.row),
+        never_sent=never_sent(task.state, task.row),
+        is_first=task.is_first_run(run),
+        carried_until=task.row.carried_until,
+        look_ups=allowance(),
+        is_dry=task.dry_run,
+        memory=task.state.name,
+        warn=task.warn,
+        waits=lambda words: task.reporter.waits(task.client.name, task.list_key, words),
+        lent=lambda: elsewhere.begin(task.state, task.client.name),
+        given_back=lambda: elsewhere.end(task.state, task.client.name),
+    )
+
+
+def _welcome(task: Task, run: Run, windows: Sequence[Window], until: int | None) -> tuple[ContactRules, Welcome]:
+    """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
+
+    Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
+    """
+    replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
+    spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
+    many = sum(1 if window.only else sys.maxsize for window in replayed)
+    rules = replace(task.rules, until=until if run.until is None else run.until)
+    if run.kind != "replay":
+        spans, many = [OptedIn(run.since, None, new_from(task.row)), *spans], many + _perhaps_new(run, rules)
+    return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
+
+
+def _perhaps_new(run: Run, rules: ContactRules) -> int:
+    """How many of a run's members may be new: of a list's first run nobody, for all of them changed before it began."""
+    is_first = run.until is not None and rules.new_since is not None and run.until < rules.new_since
+    return 0 if is_first and rules.subscription_events == "new" else run.members_total
+
+
+# ---- what came of it
+
+
+def result_of(
+    client: Client, list_key: str, task: Task | None, failure: McimportError | None, seconds: float
+) -> ListResult:
+    """What a call did for one list, gathered from what was recorded."""
+    blank = ListResult(client.name, list_key, status_of(failure), seconds=seconds, error=failure)
+    if task is None:
+        return blank
+    warned = (*task.warnings, *(words(key, number) for key, number in task.remarks.items()))
+    news = runs.news(warned, _before(task))
+    if task.run_ids:
+        runs.note_warnings(task.state, task.run_ids[-1], warned)
+    done = tuple(runs.run(task.state, run_id) for run_id in task.run_ids)
+    written = [letter for run in done for letter in dead_letters.written_by(task.state, run.id)]
+    return replace(
+        blank,
+        runs=done,
+        windows_done=sum(runs.windows_done(runs.windows(task.state, run.id)) for run in done),
+        dead_letters=len(written),
+        affected=affected(written),
+        ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
+        dry_run=task.dry_run,
+        warnings=warned,
+        news=news,
+        lacking=dict(task.lacking),
+        unsendable=dict(task.unsendable.most_common()),
+        permissions=_permissions(task) if task.dry_run else None,
+        hints=_hints(task, done),
+        spot_check=task.spot_check,
+    )
+
+
+def _before(task: Task) -> list[Run]:
+    """The latest runs of the list but for those of this call."""
+    found = runs.latest(task.state, list_id=task.row.id, most=runs.WARNED_BY + len(task.run_ids))
+    return [one for one in found if one.id not in task.run_ids]
+
+
+def _permissions(task: Task) -> Permissions | None:
+    """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
+    if not task.permissions:
+        return None
+    lacking = sum(number for key, number in task.remarks.items() if key.startswith(NO_PERMISSION))
+    return Permissions(tuple(sorted(task.permissions)), quoted(task.client.permission), lacking)
+
+
+def _hints(task: Task, done: Iterable[Run]) -> tuple[str, ...]:
+    if task.dry_run or task.services.stop.asked.is_set() or not any(run.contacts_rejected for run in done):
+        return ()
+    with contextlib.suppress(ServiceError, InterruptedRunError):
+        return tuple(task.services.ometria.latest_errors())
+    return ()
+
+
+def status_of(error: McimportError | None) -> str:
+    if error is None:
+        return "completed"
+    if isinstance(error, InterruptedRunError):
+        return "interrupted"
+    return "skipped" if isinstance(error, BusyError) else "failed"

@@ -1,0 +1,1 @@
+"""Both sides of a list are compared, and what differs is updated."""
