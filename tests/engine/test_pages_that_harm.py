@@ -118,7 +118,7 @@ def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Cr
     """A crowded second is read whole, and an account may be busy for hours: there is no deadline in that process."""
     importer = crew.importer
     found = clients(crew, 1, size=120)
-    before = "from mcimport.engine import workplace\n\nworkplace.PAGE_DEADLINE, workplace.LOOK = 0.3, 0.1\n"
+    before = "from mcimport.engine.distributed import executor\n\nexecutor.PAGE_DEADLINE, executor.LOOK = 0.3, 0.1\n"
     importer.box.knobs.latency = 0.6
     crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
@@ -134,7 +134,7 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
     """
     importer = crew.importer
     found = clients(crew, 1, size=600, window=100)
-    before = f"{SECOND_THREAD}\nfrom mcimport.engine import workplace\n\nworkplace.STOOD_STILL = 0.5\n"
+    before = f"{SECOND_THREAD}\nfrom mcimport.engine.distributed import executor\n\nexecutor.STOOD_STILL = 0.5\n"
     crew.speak_over_tls()
     (worker,) = crew.hire_ready(before=before)
     standstills: list[tuple[str, str]] = []
@@ -163,8 +163,8 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew) -> 
     importer = crew.importer
     found = clients(crew, 1, size=120)
     before = (
-        "import msgspec\nfrom mcimport.engine import orders\n\n\n"
-        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\norders.order_of = order_of\n"
+        "import msgspec\nfrom mcimport.engine.distributed import messages\n\n\n"
+        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.order_of = order_of\n"
     )
     (worker,) = crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")

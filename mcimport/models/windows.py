@@ -1,0 +1,230 @@
+"""Windows of a list, their pages, and what became of these: frozen values.
+
+Times are whole seconds since the epoch, UTC, unless a name says otherwise: that is Mailchimp's resolution.
+A span of time is `(since, until]`: after `since` (None: from the beginning), up to and including `until`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from mcimport.models.contacts import Member
+from mcimport.models.timestamps import epoch
+
+Sweep = Literal["listed", "archived"]
+SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
+RunKind = Literal["full", "incremental", "replay", "reconcile"]
+RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"]
+WindowStatus = Literal["pending", "done", "dead"]
+LetterKind = Literal["window", "contact"]
+Cause = Literal["transport", "refusal"]
+Precision = Literal["exactly", "about", "at least"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a run has learned of Mailchimp's bounds; False means "not seen yet", which is asked for safely.
+
+    Attributes:
+        since_includes: `since_last_changed` was seen to include the second it names.
+        before_includes: `before_last_changed` was seen to include the second it names.
+    """
+
+    since_includes: bool = False
+    before_includes: bool = False
+
+    def __or__(self, other: Bounds) -> Bounds:
+        return Bounds(self.since_includes or other.since_includes, self.before_includes or other.before_includes)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The span `(since, until]` of one sweep: a piece of work that means the same now and in a year.
+
+    Attributes:
+        number: its place in the run, from 0.
+        sweep: members on the list, or the archived.
+        offset, count: where it was cut and about how many it held then; for the reader of the log.
+        through: how far it has come: everybody in `(since, through]` is accounted for.
+        page: members asked for at once; the size that works.
+        suspect: a page could not be read: the cause is among the next so many members (0: nothing is suspected).
+        bounds: what was learned of the API's bounds.
+        letter_id: the dead letter that this window replays.
+        only: replay this member (its id of ours, without the list) and nobody else.
+        new_since: of its members only those who opted in at this second or later are new; None: as in the whole run.
+    """
+
+    number: int
+    sweep: Sweep
+    since: int | None
+    until: int
+    page: int = 1000
+    suspect: int = 0
+    offset: int = 0
+    count: int = 0
+    through: int | None = None
+    bounds: Bounds = Bounds()
+    letter_id: int | None = None
+    only: str | None = None
+    new_since: int | None = None
+
+    @property
+    def start(self) -> int | None:
+        """Where the part that is not accounted for begins (exclusive)."""
+        return self.since if self.through is None else self.through
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of Mailchimp's: the members, how many the filter matches, and the server's clock.
+
+    Attributes:
+        asked: how many members were asked for.
+        settled: the last second that was surely over, by the server's clock, when the page was asked for.
+        at_most: the server's second, at the latest, when the page was asked for: who opted in later is new.
+        glanced: only counted, and nobody of it is here: a first page that could not be read.
+        clock_warning: what is odd about the clocks; empty when nothing is.
+        moments: the members' `last_changed`, one by one; None where that is no time.
+    """
+
+    members: tuple[Member, ...]
+    total: int
+    asked: int = 0
+    settled: int = 0
+    at_most: int = 0
+    clock_warning: str = ""
+    glanced: bool = False
+    moments: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Worked out here, once: all that is decided about a page is decided by these.
+        object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
+
+
+CANNOT = "cannot be converted"
+"""How the reason of a dead letter begins that a mistake of ours left: an upgrade mends it."""
+
+Unsent = tuple[int | None, int, int]
+"""A span `(since, until]` that was not sent, and from when on an opt-in in it is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewLetter:
+    """A dead letter to be: a span that could not be read, or a member who could not be sent.
+
+    `is_no`: what was refused is an opt-out, which is tried again first.
+    `members`: how many it is about; None: nothing was seen of them.
+    """
+
+    kind: LetterKind
+    cause: Cause
+    sweep: Sweep
+    since: int | None
+    until: int | None
+    reason: str
+    member_id: str | None = None
+    is_no: bool = False
+    members: int | None = None
+    precision: Precision = "about"
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Requests by service, and seconds by what they were spent on, summed over the threads that spent them.
+
+    Attributes:
+        mailchimp_retries, ometria_retries: tries after the first that failed; they are among the requests.
+        mailchimp_throttled, ometria_throttled: answers that said "too many" or "queue full".
+        waited_mailchimp, waited_ometria: for answers (and for a free connection), and between two tries.
+        waited_limiter: for a turn in the account's pace.
+        converting: members to encoded contacts.
+    """
+
+    mailchimp_requests: int = 0
+    mailchimp_retries: int = 0
+    mailchimp_throttled: int = 0
+    ometria_requests: int = 0
+    ometria_retries: int = 0
+    ometria_throttled: int = 0
+    waited_mailchimp: float = 0.0
+    waited_ometria: float = 0.0
+    waited_limiter: float = 0.0
+    converting: float = 0.0
+
+    def __sub__(self, before: Costs) -> Costs:
+        return Costs(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class LookUps:
+    """How many members were looked up in Ometria, or may be.
+
+    Attributes:
+        consents: of whom it was asked whether there is a no that must not be lifted.
+        dates: of whom it was asked whether there is a no already, whose date must stay.
+    """
+
+    consents: int = 0
+    dates: int = 0
+
+    def __add__(self, more: LookUps) -> LookUps:
+        return LookUps(self.consents + more.consents, self.dates + more.dates)
+
+    def less(self, used: LookUps) -> LookUps:
+        """What is left; never below nothing."""
+        return LookUps(max(0, self.consents - used.consents), max(0, self.dates - used.dates))
+
+
+Sample = tuple[tuple[float, str], ...]
+"""A few of those who were pushed: a random number (the lowest are kept), and the id of ours without the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one page of a window. The thread that owns the state file writes it down.
+
+    Attributes:
+        window: as it was handed in.
+        rest: what is left of the window; None when it is over.
+        letters: spans and members that go to the dead letters.
+        delivered: ids (of ours) of members with an open letter who were delivered this time.
+        gone: the one member whom this window looked for is not there any more.
+        lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
+        unsendable: how many members could not be sent: pairs of a reason and a number.
+        failed: the page could not be moved (one of a row that tells a dead service).
+        warnings: counted once a run.
+        remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
+        has_sms: one of the members has an SMS status.
+        permissions: the texts of the marketing permissions that the members have, given or not.
+        looked_up: how many members were looked up in Ometria.
+        sample: a few of those who were pushed, by chance, for a spot check.
+        began: when the work on this page began; seconds since the epoch, UTC.
+        seconds: how long it took.
+        costs: what of that was spent on what, in the thread that did it.
+    """
+
+    window: Window
+    rest: Window | None = None
+    members: int = 0
+    skipped: int = 0
+    pushed: int = 0
+    rejected: int = 0
+    optins: int = 0
+    optouts: int = 0
+    events: int = 0
+    lacking: tuple[tuple[str, int], ...] = ()
+    unsendable: tuple[tuple[str, int], ...] = ()
+    letters: tuple[NewLetter, ...] = ()
+    delivered: tuple[str, ...] = ()
+    gone: bool = False
+    failed: bool = False
+    warnings: tuple[str, ...] = ()
+    remarks: tuple[tuple[str, int], ...] = ()
+    has_sms: bool = False
+    permissions: tuple[str, ...] = ()
+    looked_up: LookUps = LookUps()
+    sample: Sample = ()
+    began: int = 0
+    seconds: float = 0.0
+    costs: Costs = Costs()
