@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from mcimport.errors import RetriableError
-from mcimport.models import Page
+from mcimport.models import SWEEPS, Page, Sweep
 from mcimport.models.records import Run
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.sync.list_run import Task
@@ -55,7 +55,8 @@ def check_read(task: Task, run: Run) -> None:
     counted = mailchimp.subscribed(key) if run.kind == "full" else run.members_total
     if counted is None or run.until is None:
         return
-    counted -= mailchimp.glance(key, "listed", run.until, 1).total
+    sweeps: tuple[Sweep, ...] = ("listed",) if run.kind == "full" else SWEEPS  # as they were counted
+    counted -= sum(mailchimp.glance(key, sweep, run.until, 1).total for sweep in sweeps)
     if counted > max(run.members_read * FAR_FEWER, TOO_FEW_TO_TELL):
         raise TooFewError(run.members_read, counted)
 
