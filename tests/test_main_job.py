@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from conftest import Importer, Stage, carried, expected
+from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.sandbox.audience.audience import People
@@ -199,7 +199,8 @@ def test_a_list_whose_first_page_is_broken_goes_on_all_the_same(stage: Stage) ->
 def test_a_run_that_was_cut_off_is_resumed(stage: Stage) -> None:
     """After a run that failed in its middle the next sync finishes it, then carries what changed, in one call."""
     importer = stage(size=2_500)
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 8 else None
+    importer.configure(CONFIG + "mailchimp.window = 50\n")  # so that pages are whole when it fails
+    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 25 else None
     failed = importer("sync", importer.box.list_key, "--json")
     assert failed.code == 1
     assert failed.line["status"] == "failed"
