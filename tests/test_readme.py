@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import itertools
 import os
@@ -29,6 +30,7 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page 
 FRONT = "README.md"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HOLE = "\0"
 _PLACEHOLDERS = {"RUN": "1", "ID": "1", "N": "1"}
 
 
@@ -197,6 +199,32 @@ def test_every_command_that_a_page_mentions_is_one_that_there_is(page: str) -> N
     for found in re.findall(r"`((?:mcimport|make) [^`]+)`", prose(TEXTS[page]).replace("\n", " ")):
         words = [_PLACEHOLDERS.get(word, word) for word in shlex.split(found.replace("...", ""))]
         OTHER_PROGRAMS[words[0]](words)
+
+
+def said() -> Iterator[str]:
+    """Every text in the program's code, with a hole where a value is filled in."""
+    for path in (ROOT / "mcimport").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else _HOLE for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.sub(r"\{\w*\}", _HOLE, node.value)
+
+
+def _pattern(quoted: str) -> re.Pattern[str]:
+    """A message as the table quotes it: `...` is anything, and any number may be filled in."""
+    pattern = ".*".join(re.escape(piece.strip()) for piece in quoted.split("..."))
+    return re.compile(re.sub(r"\d[\d,]*", lambda found: f"(?:{found[0]}|{_HOLE})", pattern), re.DOTALL)
+
+
+def test_each_message_that_is_explained_is_one_of_the_programs() -> None:
+    """Whoever rewords a message rewords the table, where somebody looks for it word by word."""
+    text = TEXTS["mcimport/cli/README.md"]
+    rows = text[text.index("## Messages") : text.index("## A dead letter")].splitlines()
+    quoted = [span for row in rows if row.startswith("| `") for span in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    texts = list(said())
+    assert len(quoted) > 40
+    assert [each for each in quoted if not any(map(_pattern(each).search, texts))] == []
 
 
 def test_the_settings_of_the_pages_load(tmp_path: Path) -> None:
