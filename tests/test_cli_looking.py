@@ -23,7 +23,7 @@ from mcimport.cli import preview_table
 from mcimport.cli.field_table import custom_fields, fields_table, target
 from mcimport.convert import make_converter, mapping_problems, routes
 from mcimport.models import ContactRules, ListFields, Member, MergeField
-from mcimport.state import hold
+from mcimport.state import lock_client
 
 OTHER_KEY = "b" * 32
 BAD_ADDRESS = "nobody at example.com"
@@ -380,7 +380,7 @@ def test_accepting_waits_for_nobody(stage: Stage) -> None:
     importer = stage(size=5)
     importer("sync")
     importer.configure(ometria_key=OTHER_KEY)
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         assert importer("keys", "accept", "acme").code == 4
     assert "its Ometria key has changed" in importer("status").out
 

@@ -15,7 +15,7 @@ from test_engine import order, workplace
 
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
-from mcimport.engine import Errand, LocalEngine
+from mcimport.engine import LocalEngine, RunSpec
 from mcimport.engine.circuit_breaker import Tally
 from mcimport.engine.distributed.backlog import Backlog
 from mcimport.engine.distributed.broker import application
@@ -306,9 +306,9 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
     assert (before.has_sms, after.has_sms) == (False, True)
 
 
-def errand_of(client: Client, services: Services) -> Errand:
+def errand_of(client: Client, services: Services) -> RunSpec:
     key = client.lists[0]
-    return Errand(
+    return RunSpec(
         client=client,
         list_key=key,
         run_id=1,

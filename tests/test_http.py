@@ -577,13 +577,13 @@ def test_a_socket_is_not_given_back_while_a_request_waits_on_it() -> None:
     """Its number would be the next socket's, and the request would wait on that one: for two minutes, at worst."""
     sent, go_on = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def lock_client() -> None:
         sent.set()
         go_on.wait(PATIENT)
 
     others = sockets()
     with connected(lambda _: go_on.wait(PATIENT)) as wire, ThreadPoolExecutor(1) as pool:
-        request = pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=hold)
+        request = pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=lock_client)
         assert sent.wait(PATIENT)
         held = sockets() - others
         wire.close()

@@ -18,20 +18,20 @@ import pytest
 from conftest import Importer, Stage
 
 from mcimport.errors import BusyError, McimportError, StateError
-from mcimport.state import hold, open_state
+from mcimport.state import lock_client, open_state
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mcimport.state import hold
+from mcimport.state import lock_client
 
-with hold(Path(sys.argv[1]), "acme"):
+with lock_client(Path(sys.argv[1]), "acme"):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def holder(db: Path) -> subprocess.Popen[str]:
+def lock_holder(db: Path) -> subprocess.Popen[str]:
     """A process of its own that holds acme's lock until its input ends; returns once it does."""
     child = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -43,7 +43,11 @@ def holder(db: Path) -> subprocess.Popen[str]:
 
 def test_whoever_finds_the_lock_taken_learns_by_whom_and_since_when(tmp_path: Path) -> None:
     """The process and a time in UTC; nothing else."""
-    with holder(tmp_path / "s.db") as child, pytest.raises(BusyError) as busy, hold(tmp_path / "s.db", "acme"):
+    with (
+        lock_holder(tmp_path / "s.db") as child,
+        pytest.raises(BusyError) as busy,
+        lock_client(tmp_path / "s.db", "acme"),
+    ):
         pass
     assert child.returncode == 0
     found = re.search(r"process (\d+) since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", str(busy.value))
@@ -54,10 +58,10 @@ def test_whoever_finds_the_lock_taken_learns_by_whom_and_since_when(tmp_path: Pa
 
 def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
     """After a SIGKILL the very next process gets it, whatever is written in the file."""
-    with holder(tmp_path / "s.db") as child:
+    with lock_holder(tmp_path / "s.db") as child:
         child.send_signal(signal.SIGKILL)
         child.wait()
-        with hold(tmp_path / "s.db", "acme"):
+        with lock_client(tmp_path / "s.db", "acme"):
             assert str(os.getpid()) in (tmp_path / "s.db.acme.lock").read_text(encoding="ascii")
     assert child.returncode == -signal.SIGKILL
 
@@ -65,15 +69,19 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
 def test_the_lock_is_free_again_afterwards_also_when_the_work_failed(tmp_path: Path) -> None:
     """It can be taken as often as one likes; the error of the work comes through as it was."""
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), hold(tmp_path / "s.db", "acme"):
+        with pytest.raises(ZeroDivisionError), lock_client(tmp_path / "s.db", "acme"):
             raise ZeroDivisionError
-    with hold(tmp_path / "s.db", "acme"):
+    with lock_client(tmp_path / "s.db", "acme"):
         pass
 
 
 def test_clients_and_state_files_do_not_lock_each_other(tmp_path: Path) -> None:
     """The lock belongs to one client of one state file."""
-    with hold(tmp_path / "s.db", "acme"), hold(tmp_path / "s.db", "other"), hold(tmp_path / "t.db", "acme"):
+    with (
+        lock_client(tmp_path / "s.db", "acme"),
+        lock_client(tmp_path / "s.db", "other"),
+        lock_client(tmp_path / "t.db", "acme"),
+    ):
         pass
 
 
@@ -83,12 +91,12 @@ def test_two_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> No
 
     def second() -> None:
         try:
-            with hold(tmp_path / "s.db", "acme"):
+            with lock_client(tmp_path / "s.db", "acme"):
                 pass
         except BusyError as error:
             failed.append(error)
 
-    with hold(tmp_path / "s.db", "acme"):
+    with lock_client(tmp_path / "s.db", "acme"):
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()
@@ -97,14 +105,14 @@ def test_two_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> No
 
 def test_the_same_thread_cannot_take_it_twice_either(tmp_path: Path) -> None:
     """A library call inside another one is busy, not a crash and not a second writer."""
-    with hold(tmp_path / "s.db", "acme"), pytest.raises(BusyError), hold(tmp_path / "s.db", "acme"):
+    with lock_client(tmp_path / "s.db", "acme"), pytest.raises(BusyError), lock_client(tmp_path / "s.db", "acme"):
         pass
 
 
 def test_the_lock_file_stands_beside_the_state_file_for_its_owner_alone(tmp_path: Path) -> None:
     """Its folder is made as needed, and neither can be read by others."""
     db = tmp_path / "new" / "folder" / "s.db"
-    with hold(db, "acme"):
+    with lock_client(db, "acme"):
         lock = db.with_name("s.db.acme.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
         assert stat.S_IMODE(db.parent.stat().st_mode) == 0o700
@@ -201,7 +209,7 @@ def test_status_takes_no_run_for_interrupted_whose_lock_it_cannot_look_at(stage:
 def test_a_lock_that_cannot_be_made_is_an_error_of_the_state_file(tmp_path: Path) -> None:
     """A file where the folder should be: said in words, not a traceback."""
     (tmp_path / "file").write_text("", encoding="ascii")
-    with pytest.raises(StateError, match="lock"), hold(tmp_path / "file" / "s.db", "acme"):
+    with pytest.raises(StateError, match="lock"), lock_client(tmp_path / "file" / "s.db", "acme"):
         pass
 
 
@@ -210,8 +218,8 @@ def test_what_is_left_in_the_lock_file_matters_to_nobody(tmp_path: Path, left: b
     """Empty, damaged or stale: whoever holds the lock writes it anew."""
     path = tmp_path / "s.db.acme.lock"
     path.write_bytes(left)
-    with hold(tmp_path / "s.db", "acme"):
+    with lock_client(tmp_path / "s.db", "acme"):
         assert path.read_text(encoding="ascii").count("\n") == 1
         path.write_bytes(left)
-        with pytest.raises(BusyError, match="acme"), hold(tmp_path / "s.db", "acme"):
+        with pytest.raises(BusyError, match="acme"), lock_client(tmp_path / "s.db", "acme"):
             pass

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from test_http import Server, answer
 
-from mcimport.engine.page.context import Job
+from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.process import move
 from mcimport.errors import (
     FatalError,
@@ -364,17 +364,17 @@ Script = Callable[[dict[str, str]], object]
 @contextmanager
 def scripted(script: Script, *, status: int = 200) -> Iterator[Mailchimp]:
     """Answers each request with what the script says to its query: an object, or bytes as they are."""
-    holder: list[Server] = []
+    lock_holder: list[Server] = []
 
     def handler(connection: socket.socket) -> None:
-        target = holder[0].requests[-1].split(b" ")[1].decode()
+        target = lock_holder[0].requests[-1].split(b" ")[1].decode()
         query = {name: value for name, (value, *_) in parse_qs(urlsplit(target).query).items()}
         said = script(query)
         body = said if isinstance(said, bytes) else json.dumps(said).encode()
         connection.sendall(answer(body, status=status))
 
     server = Server(handler)
-    holder.append(server)
+    lock_holder.append(server)
     mailchimp = Mailchimp(Wire("Mailchimp", server.url, {}), Gate(1), Patience(wait=0))
     try:
         yield mailchimp
@@ -664,7 +664,7 @@ def walked(mailchimp: Mailchimp, window: Window) -> tuple[set[str], list[tuple[i
         seen.update(who([member]))
         return Skipped("only looked at")
 
-    job = Job(LIST_KEY, mailchimp, None, note, lambda _: nullcontext(list))
+    job = PageContext(LIST_KEY, mailchimp, None, note, lambda _: nullcontext(list))
     letters: list[tuple[int | None, int | None]] = []
     rest: Window | None = window
     for _ in range(300):

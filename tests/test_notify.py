@@ -14,7 +14,7 @@ from conftest import CONFIG, Ear, Importer, Stage
 from passing import time_passes
 
 from mcimport.monitoring import http_post
-from mcimport.state import hold
+from mcimport.state import lock_client
 
 
 def telling(importer: Importer, **settings: str) -> Importer:
@@ -67,7 +67,7 @@ def test_a_run_that_was_skipped_reports_no_success(stage: Stage, ear: Ear) -> No
     importer = telling(stage(size=10), healthcheck_url=ear.url)
     importer("sync")
     ear.heard.clear()
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         assert importer.in_a_process("sync").code == 0
     assert ear.paths == ["/start"]
 

@@ -8,14 +8,14 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.state import hold
+from mcimport.state import lock_client
 
 
 @pytest.mark.parametrize("arguments", [["sync"], ["sync", "1a2d7ebf82"], ["sync", "--dry-run"]], ids=" ".join)
 def test_a_plain_sync_that_finds_the_client_taken_says_by_whom_and_skips(stage: Stage, arguments: list[str]) -> None:
     """Exit 0, `status: skipped`, and words that name the process that is at work, and since when."""
     importer = stage(size=100)
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         ended = importer(*arguments, "--json")
     assert ended.code == 0
     assert ended.line["status"] == "skipped"
@@ -29,7 +29,7 @@ def test_a_plain_sync_that_finds_the_client_taken_says_by_whom_and_skips(stage: 
 def test_what_was_asked_for_by_name_and_not_done_is_4(stage: Stage, arguments: list[str]) -> None:
     """Whoever asked for something particular is told by the exit code that it was not done."""
     importer = stage(size=100)
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         for quiet in ([], ["--quiet"]):
             ended = importer(*arguments, *quiet)
             assert ended.code == 4
@@ -42,7 +42,7 @@ def test_a_replay_that_finds_the_client_taken_is_4(stage: Stage) -> None:
     importer = stage(size=500, broken=["200-201"])
     assert importer("sync").code == 3
     importer.box.clear_requests()
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         assert importer("dlq", "replay").code == 4
     assert importer.box.requests == []
 
@@ -109,7 +109,7 @@ def test_a_client_that_is_renamed_waits_for_who_is_at_work_under_its_former_name
     importer = stage(size=100)
     importer("sync")
     importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         assert importer.in_a_process("sync", "--json").line["status"] == "skipped"
     assert importer("sync", "--json").line["kind"] == "incremental"
 

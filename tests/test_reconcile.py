@@ -21,7 +21,7 @@ from passing import time_passes
 from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.request_log import Request, most_in_any_second
-from mcimport.state import hold
+from mcimport.state import lock_client
 
 TABLE = '[reconcile]\nsettling = 0\nmost = "{most}"\n\n[clients.acme]'
 RECONCILING = CONFIG.replace("[clients.acme]", TABLE)
@@ -574,7 +574,7 @@ def test_a_client_that_is_taken_is_4_with_and_without_mending(stage: Stage) -> N
     """0 would say that both sides agree."""
     importer = synced(stage, 50)
     importer.box.clear_requests()
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         for words in (["reconcile"], ["reconcile", "--mend", "--yes"]):
             ended = importer(*words)
             assert ended.code == 4

@@ -14,7 +14,7 @@ from passing import time_passes
 from mcimport.models import NewLetter, Outcome, Window
 from mcimport.models.records import ListRow
 from mcimport.models.timestamps import iso
-from mcimport.state import State, dead_letters, destinations, hold, lists, open_state, retention, runs
+from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, retention, runs
 from mcimport.state.database import NEWEST
 from mcimport.state.destinations import Place
 from mcimport.state.migrations import migrations
@@ -179,13 +179,13 @@ def steps(state: State, row: ListRow) -> int:
         return 0
 
     state._connection.set_progress_handler(step, 10)
-    runs.sweep_up(state, row.id)
+    runs.mark_interrupted(state, row.id)
     runs.unfinished(state, row.id)
     runs.has_pushed(state, row.id)
     runs.last_success(state, row.id)
     runs.latest(state, list_id=row.id, most=24)
     dead_letters.count_open(state, row.id)
-    dead_letters.to_take_along(state, row.id)
+    dead_letters.due_for_retry(state, row.id)
     state._connection.set_progress_handler(None, 0)
     return taken
 
@@ -260,7 +260,7 @@ def test_forget_of_a_client_at_work_is_not_done(stage: Stage) -> None:
     """Exit 4: another process would write of it afterwards."""
     importer = stage(size=10)
     importer("sync")
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         assert importer.in_a_process("forget", "acme", "--yes").code == 4
     assert importer("status", "--json").line["sync_point"] is not None
 

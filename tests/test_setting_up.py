@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from mcimport.config import Answers, template
 from mcimport.errors import ConfigError
-from mcimport.state import hold, holder, open_state
+from mcimport.state import lock_client, lock_holder, open_state
 
 GIVEN = ("--client", "acme", "--list", "1a2d7ebf82", "--mailchimp-key", "env:A", "--ometria-key", "file:b")
 
@@ -244,7 +244,7 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
     """A sync that runs is no failure; and a look at the lock keeps no sync from beginning."""
     importer = stage(size=10)
     importer("sync")
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         ended = importer("check", "--json")
     assert ended.code == 0
     (found,) = [one for one in ended.lines if one["subject"] == "lock"]
@@ -253,7 +253,7 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
 
     def look_on() -> None:
         while not over.wait(0.01):
-            holder(importer.db, "acme")
+            lock_holder(importer.db, "acme")
 
     threading.Thread(target=look_on).start()
     try:

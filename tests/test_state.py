@@ -700,7 +700,7 @@ def test_a_run_that_did_not_complete_is_found_again_and_the_sync_point_stays(
         runs.finish(state, run_id, "interrupted")
     elif status == "failed":
         runs.finish(state, run_id, "failed", "10 pages in a row failed")
-    runs.sweep_up(state, row.id)
+    runs.mark_interrupted(state, row.id)
     unfinished = runs.unfinished(state, row.id)
     assert unfinished is not None
     assert (unfinished.id, unfinished.status) == (run_id, "interrupted" if status == "running" else status)
@@ -722,7 +722,7 @@ def test_a_run_without_a_plan_an_abandoned_one_and_a_replay_are_not_resumed(stat
     runs.plan(state, another, T, 0, [], instead_of=given_up)
     runs.finish(state, another, "completed")
     assert runs.run(state, given_up.id).status == "abandoned"
-    runs.sweep_up(state, row.id)
+    runs.mark_interrupted(state, row.id)
     assert runs.unfinished(state, row.id) is None
 
 
@@ -730,7 +730,7 @@ def test_another_lists_runs_are_none_of_this_lists_business(state: State, row: L
     """Neither to resume, nor to sweep up, nor to list."""
     other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     run_id = begin(state, other)
-    runs.sweep_up(state, row.id)
+    runs.mark_interrupted(state, row.id)
     assert runs.unfinished(state, row.id) is None
     assert runs.run(state, run_id).status == "running"
     assert runs.latest(state, list_id=row.id) == []
@@ -821,7 +821,7 @@ def test_a_replay_that_is_cut_off_leaves_its_letter_open(state: State, row: List
     window = Window(0, "listed", letter.since, T - 80, letter_id=letter.id)
     run_id = replay(state, row, window)
     runs.record(state, run_id, Outcome(window, replace(window, through=T - 88), letters=(span_letter(T - 89, T - 88),)))
-    runs.sweep_up(state, row.id)
+    runs.mark_interrupted(state, row.id)
     found = dead_letters.find(state, letter.id)
     assert found is not None
     assert (found.status, found.since, found.until) == ("open", T - 90, T - 80)
@@ -867,7 +867,7 @@ def test_a_letter_that_is_closed_stays_closed(state: State, row: ListRow) -> Non
 
 def taken_along(state: State, row: ListRow, *, pushed: int, fails: bool = True) -> Run:
     """A sync that takes the open span along, while so many others get through."""
-    (letter,) = dead_letters.to_take_along(state, row.id)
+    (letter,) = dead_letters.due_for_retry(state, row.id)
     assert letter.until is not None
     along = Window(1, "listed", letter.since, letter.until, letter_id=letter.id)
     run_id = begin(state, row, FIRST, along)
@@ -883,10 +883,10 @@ def test_an_outage_is_taken_along_ten_times_in_which_others_got_through(state: S
     for _ in range(12):
         taken_along(state, row, pushed=0)
     for _ in range(dead_letters.MOST_TAKEN_ALONG):
-        assert len(dead_letters.to_take_along(state, row.id)) == 1
+        assert len(dead_letters.due_for_retry(state, row.id)) == 1
         taken_along(state, row, pushed=5)
     assert dead_letters.MOST_TAKEN_ALONG == 10
-    assert dead_letters.to_take_along(state, row.id) == []
+    assert dead_letters.due_for_retry(state, row.id) == []
     assert only_letter(state).status == "open"
     assert only_letter(state).attempts == 23
 
@@ -896,7 +896,7 @@ def test_a_letter_that_was_taken_along_and_got_through_is_closed(state: State, r
     opened_by(state, row, span_letter())
     taken_along(state, row, pushed=5, fails=False)
     assert only_letter(state).status == "replayed"
-    assert dead_letters.to_take_along(state, row.id) == []
+    assert dead_letters.due_for_retry(state, row.id) == []
 
 
 def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row: ListRow) -> None:
@@ -904,7 +904,7 @@ def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row:
     other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, refusal("c1"), replace(span_letter(), cause="refusal"))
-    assert dead_letters.to_take_along(state, row.id) == []
+    assert dead_letters.due_for_retry(state, row.id) == []
     assert dead_letters.count_open(state, row.id) == 2
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import CONFIG, Ear, Importer, Stage, several
 from passing import time_passes
 
-from mcimport.state import hold, open_state, troubles
+from mcimport.state import lock_client, open_state, troubles
 
 COMPARING = CONFIG + "reconcile.settling = 0\n"
 HOUR = 3_600
@@ -133,7 +133,7 @@ def test_dead_letters_that_were_discarded_are_over_with_the_next_call_however_it
 def test_a_list_that_another_process_keeps_for_hours_is_told_as_overdue(stage: Stage, ear: Ear) -> None:
     """Each call leaves it to that process, so nothing ever fails; the words say who has it."""
     importer = telling(stage, ear)
-    with hold(importer.db, "acme"):
+    with lock_client(importer.db, "acme"):
         for _ in range(5):
             time_passes(HOUR)
             assert importer("sync").code == 0

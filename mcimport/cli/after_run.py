@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # loaded by those alone who want to be told
 class Around:
     """Of one call. A dry run did nothing, so there is nothing around it.
 
-    `watch`: is told of each client; None where nobody wants to be.
+    `observer`: is told of each client; None where nobody wants to be.
 
     `stop`: whoever is told then is not waited for.
 
@@ -34,7 +34,7 @@ class Around:
         self._settings = settings
         self._is_dry = dry_run
         self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
-        self.watch = None if dry_run else _notifier(settings, stop)
+        self.observer = None if dry_run else _notifier(settings, stop)
 
     def after(self, results: Sequence[ListResult]) -> None:
         steps: tuple[Callable[[], None], ...] = (partial(self._close, results), self._write_metrics, self._prune)
@@ -45,8 +45,8 @@ class Around:
                 complain(as_ours(error))
 
     def _close(self, results: Sequence[ListResult]) -> None:
-        if self.watch is not None:
-            for line in self.watch.close(results):
+        if self.observer is not None:
+            for line in self.observer.close(results):
                 say(f"mcimport: {line}")
 
     def _prune(self) -> None:

@@ -37,7 +37,7 @@ def accept(
     It is where the account holds contacts of each list that was sent; else nothing is changed.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
-    from mcimport.state import destinations, hold  # noqa: PLC0415 - as above
+    from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen = _named(known, client)
@@ -46,7 +46,7 @@ def accept(
         if state is None:
             return
         destination = state.destination(*chosen.ometria_access())
-        with hold(known.db_path, chosen.name):
+        with lock_client(known.db_path, chosen.name):
             moving = destinations.to_accept(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]

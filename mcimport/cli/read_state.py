@@ -18,7 +18,7 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run
 from mcimport.report import tables
 from mcimport.services.destination import note, place_of
-from mcimport.state import State, destinations, holder, is_there, lists, open_state, runs
+from mcimport.state import State, destinations, is_there, lists, lock_holder, open_state, runs
 from mcimport.state.destinations import Place
 
 HERE = ""
@@ -44,7 +44,7 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
     Where the lock cannot be looked at, nothing contradicts the note.
     """
     try:
-        if run.status != "running" or holder(settings.db_path, run.client) is not None:
+        if run.status != "running" or lock_holder(settings.db_path, run.client) is not None:
             return run
     except McimportError:
         return run

@@ -29,11 +29,11 @@ from mcimport.services.http import retry
 from mcimport.services.http.request_log import Tell
 from mcimport.services.http.retry import Stop
 from mcimport.state import is_there
-from mcimport.sync.list_run import House
+from mcimport.sync.list_run import SyncSession
 from mcimport.sync.reconcile import reconcile_list
 from mcimport.sync.reconcile.reconcile_list import reconcile_all
 from mcimport.sync.replay import replay_all
-from mcimport.sync.sync_list import Wish, sync_all
+from mcimport.sync.sync_list import SyncOptions, sync_all
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
 GARBAGE = 5_000  # objects made and not yet dropped before cycles are sought; a page is some 10,000, and has none
@@ -58,28 +58,41 @@ class Output:
     engine: Engine | None = None
 
 
-def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
+def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    if not (wish.dry_run or is_there(settings.db_path)):
+    if not (options.dry_run or is_there(settings.db_path)):
         words = "there is no state file at {}: a new one is made, and each list is read whole. {}"
         say("mcimport: " + words.format(settings.db_path, "Was there one before? See --db and MCIMPORT_DB."))
-    return _run(lambda house: sync_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=wish.by_name)
+    return _run(
+        lambda session: sync_all(pairs, options, session, affordable(jobs)), settings, output, by_name=options.by_name
+    )
 
 
 def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
     """Returns the exit code."""
     nothing = "there is no open dead letter that belongs where its list goes now"
     clients = list(settings.clients.values())
-    return _run(lambda house: replay_all(clients, letter_ids, house), settings, output, by_name=True, nothing=nothing)
+    return _run(
+        lambda session: replay_all(clients, letter_ids, session), settings, output, by_name=True, nothing=nothing
+    )
 
 
-def run_reconcile(settings: Settings, pairs: Pairs, wish: reconcile_list.Wish, jobs: int, output: Output) -> int:
+def run_reconcile(
+    settings: Settings, pairs: Pairs, options: reconcile_list.ReconcileOptions, jobs: int, output: Output
+) -> int:
     """Returns the exit code. 0 says that both sides agree, so a list that was not compared is never 0."""
-    return _run(lambda house: reconcile_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=True)
+    return _run(
+        lambda session: reconcile_all(pairs, options, session, affordable(jobs)), settings, output, by_name=True
+    )
 
 
 def _run(
-    work: Callable[[House], list[ListResult]], settings: Settings, output: Output, *, by_name: bool, nothing: str = ""
+    work: Callable[[SyncSession], list[ListResult]],
+    settings: Settings,
+    output: Output,
+    *,
+    by_name: bool,
+    nothing: str = "",
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     prepared()
@@ -101,7 +114,7 @@ def _run(
     with _signals(stop, accounts) as caught:
         with telling as listener:
             clients = tuple(settings.clients.values())
-            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine, clients))
+            results = work(SyncSession(settings.db_path, accounts, stop, listener, around.observer, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
         around.after(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C

@@ -1,4 +1,4 @@
-"""What an engine is given, one run's windows and what they share, and what it is to the rest of the house."""
+"""What every engine is given: one run's windows and what they share; and what every engine offers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mcimport.services.connections import Services
 
 
 @dataclass(frozen=True)
-class Errand:
+class RunSpec:
     """One run of one list.
 
     Attributes:
         services: this process's own.
-        watched, never_sent: see `Job`.
+        watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
@@ -54,17 +54,17 @@ class Engine(Protocol):
     """Where windows are worked off.
 
     Attributes:
-        reads_here: pages are read in this process, so that it is worth reading a list's fields ahead.
+        is_local: pages are read in this process, so that it is worth reading a list's fields ahead.
     """
 
-    reads_here: bool
+    is_local: bool
 
-    def turn(self, client: Client) -> AbstractContextManager[object]:
+    def client_lock(self, client: Client) -> AbstractContextManager[object]:
         """Held while anything is done for a client."""
 
-    def drive(
+    def run(
         self,
-        errand: Errand,
+        spec: RunSpec,
         windows: Sequence[Window],
         pages: Mapping[int, Page],
         record: Callable[[Outcome], None],

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from mcimport.engine.circuit_breaker import Tally, longest_first
-from mcimport.engine.page.context import Job
+from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.process import move
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
@@ -19,8 +19,8 @@ from mcimport.services.http.retry import Stop
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
 
-def drive(
-    job: Job,
+def run_windows(
+    context: PageContext,
     windows: Iterable[Window],
     record: Callable[[Outcome], None],
     *,
@@ -43,12 +43,12 @@ def drive(
         if page is None:
             queue.append(window)
             continue
-        outcome = move(window, job, page)
+        outcome = move(window, context, page)
         tally.take(outcome)
         if stop.asked.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        _Pool(job, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
+        _Pool(context, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
 
 
 class _Pool:
@@ -56,14 +56,14 @@ class _Pool:
 
     def __init__(
         self,
-        job: Job,
+        context: PageContext,
         queue: deque[Window],
         tally: Tally,
         stop: Stop,
         workers: int,
         give_up: Callable[[], None],
     ) -> None:
-        self._job = job
+        self._context = context
         self._queue = queue
         self._tally = tally
         self._stop = stop
@@ -99,7 +99,7 @@ class _Pool:
         while self._queue and len(self._flying) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._flying.add(executor.submit(move, window, self._job))
+            self._flying.add(executor.submit(move, window, self._context))
 
     def _collect(self, seconds: float) -> None:
         done, self._flying = wait(self._flying, seconds, return_when=FIRST_COMPLETED)

@@ -51,7 +51,7 @@ def count_open(state: State, list_id: int) -> int:
     return int(state.value("SELECT count(*) FROM dead_letters WHERE list_id = ? AND status = 'open'", [list_id]))
 
 
-def to_take_along(state: State, list_id: int) -> list[Letter]:
+def due_for_retry(state: State, list_id: int) -> list[Letter]:
     """Open letters that the next sync may mend by itself: spans that an outage left, and members who were refused.
 
     Of these the opt-outs first, each ever more seldom, for most refusals are of what the record holds; those whom a

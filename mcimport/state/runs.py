@@ -212,7 +212,7 @@ def unfinished(state: State, list_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def sweep_up(state: State, list_id: int) -> None:
+def mark_interrupted(state: State, list_id: int) -> None:
     """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
     if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
         return

@@ -19,7 +19,7 @@ from mcimport.engine.distributed.account_groups import leaders
 from mcimport.engine.distributed.backlog import Backlog
 from mcimport.engine.distributed.channel import Line
 from mcimport.engine.distributed.coordinator import Dispatch
-from mcimport.engine.interface import Errand
+from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
 from mcimport.engine.page.converter import allowed
 from mcimport.errors import ConfigError
@@ -32,7 +32,7 @@ class RemoteEngine:
     `clients`: all that are configured, for what they share.
     """
 
-    reads_here = False
+    is_local = False
 
     def __init__(self, address: SecretStr, clients: Iterable[Client]) -> None:
         self._app: Celery = broker.application(address)
@@ -40,35 +40,35 @@ class RemoteEngine:
         self._locks = {name: threading.Lock() for name in set(self._leaders.values())}
         self._here = LocalEngine()
 
-    def turn(self, client: Client) -> AbstractContextManager[object]:
+    def client_lock(self, client: Client) -> AbstractContextManager[object]:
         leader = self._leaders.get(client.name)
         return nullcontext() if leader is None else self._locks[leader]
 
-    def drive(
+    def run(
         self,
-        errand: Errand,
+        spec: RunSpec,
         windows: Sequence[Window],
         pages: Mapping[int, Page],
         record: Callable[[Outcome], None],
     ) -> bool:
-        if errand.is_dry:
-            return self._here.drive(errand, windows, pages, record)
+        if spec.is_dry:
+            return self._here.run(spec, windows, pages, record)
         empty = {number: page for number, page in pages.items() if not page.members}
-        self._here.drive(errand, [window for window in windows if window.number in empty], empty, record)
+        self._here.run(spec, [window for window in windows if window.number in empty], empty, record)
         rest = [window for window in windows if window.number not in empty]
         if not rest:
             return False
-        leader = self._leader(errand.client)
-        line = Line(self._app, broker.shard_of(leader), errand.memory, errand.client, errand.warn)
-        rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
-        backlog = Backlog(rest, errand.client.mailchimp.connections)
-        dispatch = Dispatch(errand, rules, leader, line, backlog, Tally(record), self._here)
+        leader = self._leader(spec.client)
+        line = Line(self._app, broker.shard_of(leader), spec.memory, spec.client, spec.warn)
+        rules, is_silenced = allowed(spec.services.mailchimp, spec.rules, spec.welcome, spec.warn)
+        backlog = Backlog(rest, spec.client.mailchimp.connections)
+        dispatch = Dispatch(spec, rules, leader, line, backlog, Tally(record), self._here)
         try:
             dispatch.run()
         finally:
             line.close()
             if dispatch.has_landed:
-                errand.given_back()
+                spec.given_back()
         return is_silenced or dispatch.is_silenced
 
     def _leader(self, client: Client) -> str:

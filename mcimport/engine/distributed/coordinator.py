@@ -14,7 +14,7 @@ from mcimport.engine.distributed.backlog import Backlog, Flight
 from mcimport.engine.distributed.channel import Heard, Line
 from mcimport.engine.distributed.executor import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.engine.distributed.messages import Order, OrderKind, Reply, settings_of
-from mcimport.engine.interface import Errand
+from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
 from mcimport.engine.page.converter import Welcome
 from mcimport.errors import (
@@ -62,7 +62,7 @@ class Dispatch:
 
     def __init__(
         self,
-        errand: Errand,
+        spec: RunSpec,
         rules: ContactRules,
         leader: str,
         line: Line,
@@ -71,14 +71,14 @@ class Dispatch:
         here: LocalEngine,
     ) -> None:
         self.is_silenced = False
-        self._errand = errand
+        self._spec = spec
         self._rules = rules
         self._line = line
         self._backlog = backlog
         self._tally = tally
         self._here = here
-        self._stop = errand.services.stop
-        self._settings = settings_of(errand.client, errand.list_key, leader)
+        self._stop = spec.services.stop
+        self._settings = settings_of(spec.client, spec.list_key, leader)
         self._epoch = 0
         self._fence: _Fence | None = None
         self._is_clear = False  # the last fence stands
@@ -154,7 +154,7 @@ class Dispatch:
         self._opened = None
         if not self._said_away:
             self._said_away = True
-            self._errand.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
+            self._spec.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
         if now - self._away_since > BROKER_AWAY:
             raise ServiceDownError(str(error), hint=error.hint) from None
         if self._stop.asked.wait(AGAIN):
@@ -191,7 +191,7 @@ class Dispatch:
             return
         if self._nobody_since is None:
             self._nobody_since = now
-            self._errand.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
+            self._spec.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
         if now - self._nobody_since > NO_WORKER:
             raise ServiceDownError(
                 f"no worker takes orders from {self._line.queue}",
@@ -201,7 +201,7 @@ class Dispatch:
     def _lend(self) -> None:
         """Before the first page goes out: a note of a coordinator before us stays as it is until a fence stands."""
         self._lent = time.monotonic()
-        self._errand.lent()
+        self._spec.lent()
 
     # ---- out
 
@@ -215,7 +215,7 @@ class Dispatch:
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
-            self._errand.services.ometria.perhaps_taken = True  # a worker's push is one that nobody here sees
+            self._spec.services.ometria.perhaps_taken = True  # a worker's push is one that nobody here sees
             self._line.send(self._order("page", order_id, window))
 
     def _move_own(self) -> None:
@@ -225,10 +225,10 @@ class Dispatch:
         """
         if self._fence or self._is_leaving or not (own := self._backlog.take_own()):
             return
-        self._errand.services.rest(TAKEN_OVER)
+        self._spec.services.rest(TAKEN_OVER)
         welcome = Welcome(limit=self._welcome_left, most=0, events=())
-        errand = replace(self._errand, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
-        self.is_silenced |= self._here.drive(errand, own, {}, self._record_own)
+        spec = replace(self._spec, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
+        self.is_silenced |= self._here.run(spec, own, {}, self._record_own)
         self._reopen()
 
     def _record_own(self, outcome: Outcome) -> None:
@@ -245,23 +245,23 @@ class Dispatch:
     @property
     def _welcome_left(self) -> int:
         """Subscription events that the run may still cause."""
-        return max(0, self._errand.welcome.limit - self._events)
+        return max(0, self._spec.welcome.limit - self._events)
 
     @property
     def _look_ups_left(self) -> LookUps:
-        return self._errand.look_ups.less(self._looked_up)
+        return self._spec.look_ups.less(self._looked_up)
 
     def _order(self, kind: OrderKind, order_id: str, window: Window | None) -> Order:
-        errand = self._errand
+        spec = self._spec
         return Order(
             kind=kind,
             id=order_id,
             epoch=self._epoch,
-            memory=errand.memory,
+            memory=spec.memory,
             reply_to=self._line.reply_to,
-            client=errand.client.name,
-            list_key=errand.list_key,
-            run_id=errand.run_id,
+            client=spec.client.name,
+            list_key=spec.list_key,
+            run_id=spec.run_id,
             settings=self._settings,
             session=self._session if kind == "page" else "",
             is_suspect=window is not None and self._backlog.is_suspect(window),
@@ -271,13 +271,13 @@ class Dispatch:
             until=self._rules.until,
             has_sms=self._rules.has_sms,
             permissions=tuple(sorted(self._rules.permissions)),
-            is_first=errand.is_first,
-            carried_until=errand.carried_until,
+            is_first=spec.is_first,
+            carried_until=spec.carried_until,
             look_ups=self._look_ups_left,
             welcome_left=self._welcome_left,
-            watched=dict(errand.watched),
-            never_sent=errand.never_sent,
-            has_taken=errand.services.ometria.has_taken,
+            watched=dict(spec.watched),
+            never_sent=spec.never_sent,
+            has_taken=spec.services.ometria.has_taken,
         )
 
     # ---- in
@@ -288,7 +288,7 @@ class Dispatch:
             return
         if self._is_awaited(heard.said.id) and not heard.is_expired:
             self._heard = time.monotonic()
-        if (heard.said.run_id, heard.said.memory) == (self._errand.run_id, self._errand.memory):
+        if (heard.said.run_id, heard.said.memory) == (self._spec.run_id, self._spec.memory):
             self._take(heard)  # of another run: nobody waits for it
         self._done(heard)
 
@@ -334,9 +334,9 @@ class Dispatch:
         outcome = said.outcome
         if outcome is None or not self._backlog.claim(said.id, outcome.window):
             return
-        self._errand.services.meter.add(said.costs)
-        self._errand.services.ometria.has_taken |= bool(outcome.pushed)
-        self._errand.warn(*said.warnings)
+        self._spec.services.meter.add(said.costs)
+        self._spec.services.ometria.has_taken |= bool(outcome.pushed)
+        self._spec.warn(*said.warnings)
         self.is_silenced |= said.is_silenced
         self._count(outcome)
         if outcome.failed and self._failure:

@@ -17,7 +17,7 @@ from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settin
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
 from mcimport.engine.distributed.sessions import Desk, OutdatedError, Room, Sitting
 from mcimport.engine.distributed.standstill import Lease
-from mcimport.engine.page.context import Job
+from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.engine.page.held import HeldLookups
 from mcimport.engine.page.process import move
@@ -207,9 +207,9 @@ class Workplace:
     def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without
         with self._room(client).seated(order.epoch, self._in_term(term), lambda: self._opened(client)) as sitting:
-            job = self._job(client, order, sitting.desk)
+            context = self._context(client, order, sitting.desk)
             try:
-                outcome = move(order.window, job)
+                outcome = move(order.window, context)
             except InterruptedRunError:
                 return self._interrupted(client, order, sitting)
         desk = sitting.desk
@@ -237,12 +237,12 @@ class Workplace:
 
         return check
 
-    def _job(self, client: Client, order: Order, desk: Desk) -> Job:
+    def _context(self, client: Client, order: Order, desk: Desk) -> PageContext:
         services, converter = desk.services, self._converter(client, order, desk)
         services.ometria.has_taken |= order.has_taken
         if order.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
-        return Job(
+        return PageContext(
             list_key=order.list_key,
             mailchimp=services.mailchimp,
             ometria=services.ometria,

@@ -38,10 +38,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         subscription_events, new_since: as decided for the whole run; a window may know better.
         until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
             began.
-        is_first, carried_until: see `Errand`.
+        is_first, carried_until: see `RunSpec`.
         look_ups: how many members the run may still look up in Ometria.
         welcome_left: subscription events that the run may still cause.
-        watched, never_sent: see `Job`.
+        watched, never_sent: see `PageContext`.
         has_taken: the account is known to take records.
     """
 

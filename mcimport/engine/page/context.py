@@ -15,7 +15,7 @@ from mcimport.services.ometria.client import Ometria
 
 
 @dataclass(frozen=True)
-class Job:
+class PageContext:
     """Safe to use from many threads.
 
     Attributes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from mcimport.engine.page.context import Job
-from mcimport.engine.page.result import Haul
+from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.result import PageResult
 from mcimport.errors import RetriableError, TooSlowError, UnreachableError
 from mcimport.models import Outcome, Page, Window
 from mcimport.services.mailchimp import windows
@@ -20,24 +20,24 @@ from mcimport.services.mailchimp.windows import Settled
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 
 
-def read(window: Window, job: Job, haul: Haul) -> tuple[Settled, int]:
+def read(window: Window, context: PageContext, result: PageResult) -> tuple[Settled, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
-    window, page, asked = _fetch(window, job)
+    window, page, asked = _fetch(window, context)
     settled = windows.settle(window, page, asked)
     for _ in range(MOST_DOUBTS):
         if settled.verdict != "short":
             break
-        page, asked = job.mailchimp.doubted(job.list_key, window, page, asked)
-        haul.warnings.add("Mailchimp's counts and its members differ")
+        page, asked = context.mailchimp.doubted(context.list_key, window, page, asked)
+        result.warnings.add("Mailchimp's counts and its members differ")
         settled = windows.settle(window, page, asked)
     if settled.verdict == "short":
         raise RetriableError("Mailchimp's pages and their counts do not come to rest")
     if settled.verdict == "crowded" and window.suspect:
-        settled = _perhaps_whole(window, job, settled, asked)
+        settled = _perhaps_whole(window, context, settled, asked)
     return settled, asked
 
 
-def _perhaps_whole(window: Window, job: Job, settled: Settled, asked: int) -> Settled:
+def _perhaps_whole(window: Window, context: PageContext, settled: Settled, asked: int) -> Settled:
     """While narrowing, a second that fills a tiny page may be whole on it: seen by who stands behind it.
 
     The wide pages of a crowd would only meet the broken member again. The page is read once more after the look
@@ -45,10 +45,10 @@ def _perhaps_whole(window: Window, job: Job, settled: Settled, asked: int) -> Se
     the window changed while the answer was written, and says nothing.
     """
     try:
-        following = job.mailchimp.look_up(job.list_key, window, asked, quick=True)
+        following = context.mailchimp.look_up(context.list_key, window, asked, quick=True)
         if following is not None and not settled.second < following <= window.until:
             return settled
-        page = job.mailchimp.next_page(job.list_key, window, asked, quick=True)
+        page = context.mailchimp.next_page(context.list_key, window, asked, quick=True)
     except RetriableError:
         return settled
     if len(page.members) < min(asked, page.total):
@@ -57,14 +57,14 @@ def _perhaps_whole(window: Window, job: Job, settled: Settled, asked: int) -> Se
     return Settled("more", kept, replace(settled.rest, through=settled.second))
 
 
-def _fetch(window: Window, job: Job) -> tuple[Window, Page, int]:
+def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
     """A page of the size that works: a page that is too slow is asked for at half its size, down to 50."""
     if window.suspect:
         size = max(1, window.suspect // 2)
-        return window, job.mailchimp.next_page(job.list_key, window, size, quick=True), size
+        return window, context.mailchimp.next_page(context.list_key, window, size, quick=True), size
     while True:
         try:
-            return window, job.mailchimp.next_page(job.list_key, window, window.page), window.page
+            return window, context.mailchimp.next_page(context.list_key, window, window.page), window.page
         except TooSlowError:
             if window.page <= windows.SMALLEST_PAGE:
                 raise
@@ -78,38 +78,38 @@ def less_suspect(rest: Window, kept: int, asked: int) -> Window:
     return replace(rest, suspect=0 if asked >= rest.suspect else max(1, rest.suspect - kept))
 
 
-def unread(haul: Haul, error: RetriableError) -> Outcome:
+def unread(result: PageResult, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
-    window = haul.window
+    window = result.window
     if isinstance(error, UnreachableError | NobodyError):
         counted = error.page.total if isinstance(error, NobodyError) else None
-        haul.bury(window.start, window.until, error, counted)
-        return haul.outcome(None, failed=True)
+        result.add_dead_letter(window.start, window.until, error, counted)
+        return result.outcome(None, failed=True)
     asked = max(1, window.suspect // 2) if window.suspect else window.page
     if isinstance(error, TooSlowError):
-        return _set_aside(haul, min(asked, windows.SMALLEST_PAGE), error)
+        return _set_aside(result, min(asked, windows.SMALLEST_PAGE), error)
     if window.suspect == 1:
-        return _set_aside(haul, 1, error)
-    return haul.outcome(replace(window, suspect=asked))
+        return _set_aside(result, 1, error)
+    return result.outcome(replace(window, suspect=asked))
 
 
-def _set_aside(haul: Haul, rows: int, error: RetriableError) -> Outcome:
+def _set_aside(result: PageResult, rows: int, error: RetriableError) -> Outcome:
     """Names the smallest span that holds the window's first `rows` members, and goes on behind it."""
-    span = _smallest_span(haul.window, haul.job, rows)
+    span = _smallest_span(result.window, result.context, rows)
     if span is None:
-        return haul.outcome(None)
-    haul.bury(*span, error, counted(haul, span))
-    return haul.outcome(replace(haul.window, through=span[1], suspect=0), failed=True)
+        return result.outcome(None)
+    result.add_dead_letter(*span, error, counted(result, span))
+    return result.outcome(replace(result.window, through=span[1], suspect=0), failed=True)
 
 
-def counted(haul: Haul, span: tuple[int | None, int]) -> int | None:
+def counted(result: PageResult, span: tuple[int | None, int]) -> int | None:
     """How many members Mailchimp counts in a span of the window; None where it does not say, or says nobody."""
     since, until = span
-    window = replace(haul.window, since=since, through=None, until=until)
-    return haul.job.mailchimp.count(haul.job.list_key, window) or None
+    window = replace(result.window, since=since, through=None, until=until)
+    return result.context.mailchimp.count(result.context.list_key, window) or None
 
 
-def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int] | None:
+def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int | None, int] | None:
     """Where the window's first `rows` members lie, as far as tiny requests without a second try can tell.
 
     None: there is nobody any more.
@@ -117,14 +117,14 @@ def _smallest_span(window: Window, job: Job, rows: int) -> tuple[int | None, int
     start, until = window.start, window.until
     if rows == 1:
         with contextlib.suppress(RetriableError):
-            first = job.mailchimp.look_up(job.list_key, window, 0, quick=True)
+            first = context.mailchimp.look_up(context.list_key, window, 0, quick=True)
             if first is None:
                 return None
             # Dated after the window: they changed while the answer was written, and say nothing of those behind them.
             if first <= until and (start is None or first > start):
                 return first - 1, first
     try:
-        following = job.mailchimp.look_up(job.list_key, window, rows, quick=True)
+        following = context.mailchimp.look_up(context.list_key, window, rows, quick=True)
     except RetriableError:
         following = None
     if following is None:

@@ -23,7 +23,7 @@ from mcimport.report.permissions import told
 from mcimport.services.connections import Accounts
 from mcimport.services.http.retry import Stop
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
-from mcimport.state import holder
+from mcimport.state import lock_holder
 
 BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found
 LISTS_NAMED = 5
@@ -142,7 +142,7 @@ def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Findi
 def _lock(db_path: Path, client: str) -> Iterator[Finding]:
     """It is taken for a moment where it is there; where it is not, the state file's folder was tried."""
     try:
-        busy = holder(db_path, client)
+        busy = lock_holder(db_path, client)
     except McimportError as error:
         yield bad(client, "lock", error)
         return

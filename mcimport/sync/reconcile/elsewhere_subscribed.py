@@ -40,7 +40,7 @@ class ElsewhereSubscribed:
 
     def __init__(self, survey: Survey, accounts: Accounts) -> None:
         self._survey = survey
-        self._task = survey.task
+        self._list_run = survey.list_run
         self._accounts = accounts
         self._open = ExitStack()
         self._mailchimps: dict[str, Mailchimp | None] = {}
@@ -77,7 +77,7 @@ class ElsewhereSubscribed:
         if self._has_read:
             return
         self._has_read = True
-        own = self._task.row.collection
+        own = self._list_run.row.collection
         for collection in dict.fromkeys(one.collection for one in self._survey.known):
             if collection != own:
                 self._read(collection)
@@ -85,14 +85,16 @@ class ElsewhereSubscribed:
     def _read(self, collection: str) -> None:
         known, versions = by_key(self._survey.known, collection), self._survey.look.versions
         try:
-            for page in self._task.services.contacts.listing(collection):
+            for page in self._list_run.services.contacts.listing(collection):
                 self._survey.sides.note_twins(collection, listings_of(page, known, versions))
         except ServiceError as error:
             self._is_unread = True
-            self._task.warn(f"the collection {collection} could not be searched for who is subscribed there: {error}")
+            self._list_run.warn(
+                f"the collection {collection} could not be searched for who is subscribed there: {error}"
+            )
 
     def _person(self, own: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        sides, list_key = self._survey.sides, self._task.list_key.lower()
+        sides, list_key = self._survey.sides, self._list_run.list_key.lower()
         # The same member in a collection that the list went to before is gone from there, too.
         twins = [one for one in sides.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
         held = [(self._list_of(one), one.id) for one in twins]
@@ -104,7 +106,7 @@ class ElsewhereSubscribed:
 
     def _list_of(self, twin: Twin) -> _AskedList | None:
         """None where nobody can be asked for the twin."""
-        row = self._task.row
+        row = self._list_run.row
         key, collection = twin.list_key, twin.collection
         if key is None or collection is None:
             key, collection = row.list_key, row.collection
@@ -130,13 +132,13 @@ class ElsewhereSubscribed:
         )
 
     def _mailchimp(self, client: Client) -> Mailchimp | None:
-        if client.name == self._task.client.name:
-            return self._task.services.mailchimp
+        if client.name == self._list_run.client.name:
+            return self._list_run.services.mailchimp
         if client.name not in self._mailchimps:
             try:
-                opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._task.services))
+                opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._list_run.services))
             except ConfigError as error:
-                self._task.warn(f"nobody can be asked for whether who is gone is subscribed there: {error}")
+                self._list_run.warn(f"nobody can be asked for whether who is gone is subscribed there: {error}")
                 opened = None
             self._mailchimps[client.name] = opened
         return self._mailchimps[client.name]
@@ -161,7 +163,7 @@ class ElsewhereSubscribed:
         return answer
 
     def _check_not_stopped(self) -> None:
-        if self._task.services.stop.asked.is_set():
+        if self._list_run.services.stop.asked.is_set():
             raise InterruptedRunError("stopped")
 
 

@@ -21,7 +21,7 @@ from mcimport.engine.page.converter import RunConverter, Welcome
 from mcimport.errors import InterruptedRunError, MissingError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import NAMES, Seen, Versions
 
 TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
@@ -48,15 +48,15 @@ class Look:
     nothing either: a sync that forces brings what is new, a comparison would overrule what was said since.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        fields = task.new_fields()
-        self.rules: ContactRules = replace(task.rules, subscription_events="none", force_optin=False)
+    def __init__(self, list_run: ListRun) -> None:
+        self.list_run = list_run
+        fields = list_run.new_fields()
+        self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         known = routes(fields.read(), self.rules).items()
         tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
-        self.mailchimp = task.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
-        self.convert = RunConverter(task.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), task.warn)
+        self.mailchimp = list_run.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
+        self.convert = RunConverter(list_run.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), list_run.warn)
         self.versions = Versions()
 
     def seen(self, member: Member, converted: Conversion | None = None) -> Seen | None:
@@ -82,11 +82,11 @@ class Look:
     def afresh(self, ids: Sequence[str], list_key: str = "") -> Afresh:
         """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is left out."""
         looked = Afresh()
-        key = list_key or self.task.list_key
+        key = list_key or self.list_run.list_key
         wanted = [own for own in ids if is_contact_id(own)]
         if not wanted:
             return looked
-        with ThreadPoolExecutor(min(self.task.client.mailchimp.connections, len(wanted))) as pool:
+        with ThreadPoolExecutor(min(self.list_run.client.mailchimp.connections, len(wanted))) as pool:
             for own, answer in zip(wanted, pool.map(lambda own: self._ask(key, own), wanted), strict=True):
                 if answer is None:
                     looked.absent.append(own)
@@ -99,10 +99,10 @@ class Look:
     def _ask(self, list_key: str, own: str) -> Member | RetriableError | None:
         """None: there is nobody, as was said each time."""
         for _ in range(TIMES_ABSENT):
-            if self.task.services.stop.asked.is_set():
+            if self.list_run.services.stop.asked.is_set():
                 raise InterruptedRunError("stopped")
             try:
-                return self.task.services.mailchimp.member(list_key, own)
+                return self.list_run.services.mailchimp.member(list_key, own)
             except MissingError:
                 continue
             except RetriableError as error:
@@ -116,17 +116,17 @@ def _sms_of(member: Member) -> Literal["yes", "no", "none"]:
     return "yes" if agrees_to_texts(member) else "no"
 
 
-def check_list_is_there(task: Task, witness: str | None) -> None:
+def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
     """Raises before a 404 is believed: when the list is not there, or somebody who is on it cannot be found.
 
     A 404 has been seen, in passing, for everything at once.
     """
     if witness is None:
-        task.services.mailchimp.size(task.list_key)
+        list_run.services.mailchimp.size(list_run.list_key)
         return
     for _ in range(TIMES_ABSENT):
         with suppress(MissingError):
-            task.services.mailchimp.member(task.list_key, witness)
+            list_run.services.mailchimp.member(list_run.list_key, witness)
             return
     raise RetriableError(
         "Mailchimp answered 404 for a member who was on the list a moment ago: it is not believed of any other",

@@ -15,7 +15,7 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
-from mcimport.engine.page.context import Job
+from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import HeldLookups, allowance
 from mcimport.engine.page.process import move
 from mcimport.errors import InterruptedRunError, RetriableError
@@ -23,7 +23,7 @@ from mcimport.models import Channels, Contact, Conversion, Converted, HeldContac
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.compare import Survey
 from mcimport.sync.reconcile.differences import Sides
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
@@ -46,22 +46,22 @@ class Mend:
     """
 
     def __init__(self, survey: Survey, held: HeldNow, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool) -> None:
-        self._task: Task = survey.task
+        self._list_run: ListRun = survey.list_run
         self._run_id = survey.run_id
         self._sides: Sides = survey.sides
         self._look: Look = survey.look
         self._horizon = survey.due.horizon
-        self._batch = self._task.services.ometria.batch
+        self._batch = self._list_run.services.ometria.batch
         self._held = held
         self._elsewhere = elsewhere
-        self._look_ups = HeldLookups(self._task.services.contacts, None, allowance())
+        self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
         self.has_pushed = False
 
     def all(self) -> None:
         """Raises what the services raise; what was pushed until then is recorded."""
-        ometria = self._task.services.ometria
-        ometria.has_taken |= runs.has_pushed(self._task.state, self._task.row.id)
+        ometria = self._list_run.services.ometria
+        ometria.has_taken |= runs.has_pushed(self._list_run.state, self._list_run.row.id)
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
@@ -81,7 +81,7 @@ class Mend:
         pushing = _Pushing(self._look, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
             page = Page(tuple(whole), len(whole), len(whole) + 1)
-            self._note(kind, pushing, move(_NO_WINDOW, self._job(pushing), page))
+            self._note(kind, pushing, move(_NO_WINDOW, self._context(pushing), page))
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(kind, where, pushing)
 
@@ -94,11 +94,11 @@ class Mend:
             sweep="archived" if where.is_archived else "listed",
             since=where.changed - 1,
             until=where.changed,
-            page=self._task.client.mailchimp.window,
+            page=self._list_run.client.mailchimp.window,
             only=where.id,
         )
         while rest is not None:
-            outcome = move(rest, self._job(pushing))
+            outcome = move(rest, self._context(pushing))
             rest = outcome.rest
             self._note(kind, pushing, outcome)
 
@@ -133,7 +133,7 @@ class Mend:
         kinds = self._sides.without_address_among(held)
         looked = self._afresh(list(kinds))
         if looked.absent:
-            check_list_is_there(self._task, self._sides.witness())
+            check_list_is_there(self._list_run, self._sides.witness())
         self._opt_out({own: held[own] for own, kind in kinds.items() if kind == "gone"}, looked)
         self._push_noes({own: held[own] for own, kind in kinds.items() if kind == "stale"}, looked)
 
@@ -151,7 +151,7 @@ class Mend:
             no = SMS_NO if is_texted(held[own]) else None
             contacts[own] = self._contact_of(own, held[own], optin, no, now if optin == _OUT else None)
         self._push("gone", contacts)
-        self._task.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
+        self._list_run.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
 
     def _push_noes(self, held: Mapping[str, HeldContact], looked: Afresh) -> None:
         """A no is carried without anything else, a yes never; neither does not lift a no that Ometria holds."""
@@ -171,30 +171,30 @@ class Mend:
     # ---- how
 
     def _afresh(self, ids: Sequence[str]) -> Afresh:
-        if self._task.services.stop.asked.is_set():
+        if self._list_run.services.stop.asked.is_set():
             raise InterruptedRunError("stopped")
         return self._look.afresh(ids)
 
-    def _job(self, pushing: _Pushing) -> Job:
-        task = self._task
-        return Job(
-            list_key=task.list_key,
-            mailchimp=task.services.mailchimp,
-            ometria=task.services.ometria,
+    def _context(self, pushing: _Pushing) -> PageContext:
+        list_run = self._list_run
+        return PageContext(
+            list_key=list_run.list_key,
+            mailchimp=list_run.services.mailchimp,
+            ometria=list_run.services.ometria,
             convert=pushing.convert,
             aside=self._look.convert.aside,
             rules=self._look.rules,
             held=self._look_ups,
-            watched=watched(task.state, task.row),
-            meter=task.services.meter,
-            trace=task.services.trace,
+            watched=watched(list_run.state, list_run.row),
+            meter=list_run.services.meter,
+            trace=list_run.services.trace,
         )
 
     def _push(self, kind: Kind, contacts: Mapping[str, Contact]) -> None:
         """Parts of contacts that Ometria holds: what is not named stays as it is."""
         if not contacts:
             return
-        pushed = self._task.services.ometria.push([_encode(one) for one in contacts.values()])
+        pushed = self._list_run.services.ometria.push([_encode(one) for one in contacts.values()])
         of_consent = self._look.versions.of_consent
         versions = (
             (own, of_consent(one.marketing_optin, sms="" if one.channels is None else "no"))
@@ -234,9 +234,11 @@ class Mend:
         """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated."""
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
-        runs.record(self._task.state, self._run_id, replace(outcome, letters=kept), self._task.services.meter.take())
-        self._task.warn(*outcome.warnings)
-        self._task.remarks.update(dict(outcome.remarks))
+        runs.record(
+            self._list_run.state, self._run_id, replace(outcome, letters=kept), self._list_run.services.meter.take()
+        )
+        self._list_run.warn(*outcome.warnings)
+        self._list_run.remarks.update(dict(outcome.remarks))
         self.has_pushed = self.has_pushed or outcome.pushed > 0
         if lost is not None:
             raise RetriableError(lost.reason)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 
-from mcimport.engine import drive
-from mcimport.engine.page.context import Job
+from mcimport.engine import run_windows
+from mcimport.engine.page.context import PageContext
 from mcimport.models import Conversion, Converted, Member, Outcome, Page, Skipped, Sweep, Window
 from mcimport.models.records import Unread
 from mcimport.services.mailchimp import windows
@@ -36,16 +36,16 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
 
     `run_id`: the walk stands in this run's log, with its windows.
     """
-    task = look.task
-    size = task.client.mailchimp.window
-    firsts = [(sweep, first_page(look.mailchimp, task.list_key, sweep, since, size)) for sweep in _SWEEPS]
+    list_run = look.list_run
+    size = list_run.client.mailchimp.window
+    firsts = [(sweep, first_page(look.mailchimp, list_run.list_key, sweep, since, size)) for sweep in _SWEEPS]
     until = min(page.settled for _, page in firsts)
     planned, pages = _planned(look, since, until, firsts)
     if run_id is not None:
         total = sum(page.total for _, page in firsts)
-        task.warn(firsts[0][1].clock_warning)
-        runs.plan(task.state, run_id, until, total, planned)
-        task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
+        list_run.warn(firsts[0][1].clock_warning)
+        runs.plan(list_run.state, run_id, until, total, planned)
+        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", total, len(planned))
     seen: deque[Seen] = deque()
     unread: list[Unread] = []
 
@@ -55,14 +55,14 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
         if run_id is not None:
             _record(look, run_id, outcome)
 
-    drive(
-        _job(look, seen),
+    run_windows(
+        _context(look, seen),
         planned,
         record,
-        stop=task.services.stop,
-        workers=task.client.mailchimp.connections,
+        stop=list_run.services.stop,
+        workers=list_run.client.mailchimp.connections,
         pages=pages,
-        give_up=task.services.give_up,
+        give_up=list_run.services.give_up,
     )
     return Walked(until, firsts[0][1].total, tuple(unread))
 
@@ -70,11 +70,11 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
 def _planned(
     look: Look, since: int | None, until: int, firsts: list[tuple[Sweep, Page]]
 ) -> tuple[list[Window], dict[int, Page]]:
-    task, numbers = look.task, count()
+    list_run, numbers = look.list_run, count()
     planned: list[Window] = []
     pages: dict[int, Page] = {}
     for sweep, page in firsts:
-        for window in cut(task.client, look.mailchimp, task.list_key, sweep, (since, until), page):
+        for window in cut(list_run.client, look.mailchimp, list_run.list_key, sweep, (since, until), page):
             planned.append(replace(window, number=next(numbers), page=page.asked))
             if windows.fits_in_one(page, page.asked):
                 pages[planned[-1].number] = page
@@ -89,23 +89,23 @@ def _unread(outcome: Outcome) -> Iterator[Unread]:
 
 def _record(look: Look, run_id: int, moved: Outcome) -> None:
     """Writes no dead letters: a sync that replayed them would bring in whom it leaves out on purpose."""
-    task = look.task
+    list_run = look.list_run
     outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
-    runs.record(task.state, run_id, outcome, task.services.meter.take(), keeps_letters=False)
-    task.warn(*outcome.warnings)
-    task.reporter.moved(task.client.name, task.list_key, replace(outcome, letters=()))
+    runs.record(list_run.state, run_id, outcome, list_run.services.meter.take(), keeps_letters=False)
+    list_run.warn(*outcome.warnings)
+    list_run.reporter.moved(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
 
 
-def _job(look: Look, seen: deque[Seen]) -> Job:
-    task = look.task
-    return Job(
-        list_key=task.list_key,
+def _context(look: Look, seen: deque[Seen]) -> PageContext:
+    list_run = look.list_run
+    return PageContext(
+        list_key=list_run.list_key,
         mailchimp=look.mailchimp,
         ometria=None,
         convert=_noting(look, seen),
         aside=_nobody_aside,
-        meter=task.services.meter,
-        trace=task.services.trace,
+        meter=list_run.services.meter,
+        trace=list_run.services.trace,
     )
 
 

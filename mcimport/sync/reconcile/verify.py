@@ -9,7 +9,7 @@ from typing import get_args
 from mcimport.errors import InterruptedRunError
 from mcimport.models import HeldContact
 from mcimport.services.ometria.contacts import UnknownContactError
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.compare import AT_ONCE, Survey
 from mcimport.sync.reconcile.differences import Sides
 from mcimport.sync.reconcile.fingerprints import Kind
@@ -22,17 +22,17 @@ class Verification:
     """Of one mend; belongs to the thread that owns the task's state."""
 
     def __init__(self, survey: Survey, held: HeldNow) -> None:
-        self._task: Task = survey.task
+        self._list_run: ListRun = survey.list_run
         self._sides: Sides = survey.sides
         self._of_held = survey.look.versions.of_held
         self._held = held
 
     def look(self, *, has_pushed: bool) -> None:
         """Looks when Ometria has had time to settle, and again at who did not take; raises what reading raises."""
-        settling = self._task.client.reconcile.settling
+        settling = self._list_run.client.reconcile.settling
         pause = settling if has_pushed else 0.0
         for _ in range(LOOKS):
-            if self._task.services.stop.asked.wait(pause):
+            if self._list_run.services.stop.asked.wait(pause):
                 raise InterruptedRunError("stopped")
             self._look_once()
             if not self._sides.count_unseen(but_refused=True):
