@@ -15,7 +15,7 @@ from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.settings import Span
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 
 AT_ONCE = CONFIG + "reconcile.settling = 0\n"
 AGAIN = [("sync",), ("dlq", "replay"), ("sync",)]
@@ -452,10 +452,10 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
     rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
     message = order(importer, window=window, watched=watched, **rules)
-    stop = Stop()
+    stop = StopSignal()
     place = workplace(importer, stop)
     reply = place.carry_out(place.opened(sent(importer, message)))
-    stop.at_once()
+    stop.abort()
     assert reply.kind == "moved"
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
 

@@ -15,7 +15,7 @@ from mcimport.engine.page import held
 from mcimport.models import LookUps
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import most_in_any_second
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.services.ometria import contacts
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -568,11 +568,11 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
     members = [planted(importer, "pending") for _ in range(5)]
     for one in members:
         in_ometria(importer, one, OUT, email=one["email_address"])
-    stop = Stop()
+    stop = StopSignal()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
     page = order(importer, look_ups=LookUps(7, 0))
     first, second = place.carry_out(page).outcome, place.carry_out(page).outcome
-    stop.at_once()
+    stop.abort()
     assert first is not None
     assert second is not None
     assert (first.looked_up, first.remarks) == (LookUps(5, 0), ())
@@ -584,10 +584,10 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
     """As the coordinator says, who has the state file."""
     importer = stage(settling=0.0)
     planted(importer, "pending")
-    stop = Stop()
+    stop = StopSignal()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
     reply = place.carry_out(order(importer, is_first=True, look_ups=LookUps(7, 7)))
-    stop.at_once()
+    stop.abort()
     assert reply.outcome is not None
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
 
@@ -596,9 +596,9 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(stage: Sta
     """By the sync point from which the run began; it is the coordinator's to know."""
     importer = stage(settling=0.0)
     member = planted(importer, "unsubscribed")
-    stop = Stop()
+    stop = StopSignal()
     place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
     place.carry_out(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
-    stop.at_once()
+    stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

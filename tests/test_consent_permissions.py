@@ -18,8 +18,8 @@ from mcimport.models import ContactRules, Converted, Member
 from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.request_log import Request
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Gate, Patience
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
 from mcimport.services.mailchimp.client import Mailchimp
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -556,8 +556,8 @@ def test_the_first_sms_status_of_a_run_leaves_its_permissions_known(stage: Stage
     """What the members before showed counts for whoever comes after the one with the status, and for that one."""
     box = stage(size=5).box
     credentials = base64.b64encode(f"any:{box.mailchimp_key}".encode()).decode()
-    wire = Wire("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = Mailchimp(wire, Gate(10), Patience())
+    wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
+    mailchimp = Mailchimp(wire, ConnectionLimit(10), RetryPolicy())
     rules = ContactRules(box.list_key)
     convert = RunConverter(mailchimp, FieldsInTime(mailchimp, box.list_key), rules, Welcome(0, 0, ()), print)
     member = {"contact_id": "a1", "email_address": "ada@example.com", "status": "subscribed"}

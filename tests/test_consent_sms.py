@@ -26,19 +26,19 @@ from mcimport.engine.page.converter import FieldsInTime, Welcome
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.audience import Person
-from mcimport.services.connections import Accounts, Services
-from mcimport.services.http.retry import Stop
+from mcimport.services.connections import ClientServices, ConnectionPool
+from mcimport.services.http.retry import StopSignal
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}
 
 
 @pytest.fixture
-def stop() -> Iterator[Stop]:
+def stop() -> Iterator[StopSignal]:
     """So that a worker's threads end with the test."""
-    one = Stop()
+    one = StopSignal()
     yield one
-    one.at_once()
+    one.abort()
 
 
 def invite(importer: Importer, name: str, **fields: Any) -> Person:
@@ -268,7 +268,7 @@ def page_of(importer: Importer, member: Person, **changes: Any) -> Order:
     return order(importer, window=Window(0, "listed", second - 1, second), **changes)
 
 
-def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, stop: Stop) -> None:
+def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, stop: StopSignal) -> None:
     """Also in the middle of a run; and says so itself of a page that shows one."""
     importer = stage()
     members = []
@@ -290,7 +290,7 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
     ada = texted(importer)
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
-    with Accounts(Stop()).open(client) as services:
+    with ConnectionPool(StopSignal()).open(client) as services:
         dispatch = Dispatch(
             errand_of(client, services),
             client.rules(importer.box.list_key, None),
@@ -306,7 +306,7 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
     assert (before.has_sms, after.has_sms) == (False, True)
 
 
-def errand_of(client: Client, services: Services) -> RunSpec:
+def errand_of(client: Client, services: ClientServices) -> RunSpec:
     key = client.lists[0]
     return RunSpec(
         client=client,

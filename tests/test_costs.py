@@ -13,10 +13,10 @@ from conftest import CONFIG, Importer, Stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.models import Costs
+from mcimport.models import Usage
 from mcimport.models.records import Run, WindowRow
 from mcimport.report import timeline
-from mcimport.services.http.usage import Meter
+from mcimport.services.http.usage import UsageMeter
 
 RUN = Run(
     *(
@@ -121,22 +121,22 @@ def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(stage: Stag
 @given(st.lists(st.lists(st.sampled_from(["mailchimp_requests", "ometria_requests"]), max_size=20), max_size=6))
 def test_nothing_is_lost_between_threads(work: list[list[Any]]) -> None:
     """What is taken is what all threads counted, each once; what a thread calls its own is its own."""
-    meter, own = Meter(), []
+    meter, own = UsageMeter(), []
 
     def count(names: list[Any]) -> None:
         for name in names:
             meter.count(name)
-        own.append(meter.own())
+        own.append(meter.of_this_thread())
 
     threads = [threading.Thread(target=count, args=(names,)) for names in work]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    taken, counted = meter.take(), [name for names in work for name in names]
+    taken, counted = meter.drain(), [name for names in work for name in names]
     assert taken.mailchimp_requests == counted.count("mailchimp_requests") == sum(one.mailchimp_requests for one in own)
     assert taken.ometria_requests == counted.count("ometria_requests")
-    assert meter.take() == Costs()
+    assert meter.drain() == Usage()
 
 
 # ---- how it is shown
@@ -222,10 +222,10 @@ def test_a_first_sync_that_always_fails_is_overdue_at_last(stage: Stage) -> None
 
 def test_what_is_waited_for_while_converting_is_no_conversion() -> None:
     """The list's fields are read when the first member comes."""
-    meter, nobody = Meter(), threading.Event()
+    meter, nobody = UsageMeter(), threading.Event()
     with meter.timed("converting"), meter.timed("waited_mailchimp"):
         nobody.wait(0.05)
-    taken = meter.take()
+    taken = meter.drain()
     assert taken.converting < taken.waited_mailchimp
 
 

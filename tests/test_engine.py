@@ -38,7 +38,7 @@ from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
@@ -71,9 +71,9 @@ def sent(importer: Importer, message: Order) -> Sealed:
 
 @pytest.fixture
 def stop() -> Any:
-    one = Stop()
+    one = StopSignal()
     yield one
-    one.at_once()
+    one.abort()
 
 
 def hanging(importer: Importer) -> threading.Event:
@@ -88,7 +88,7 @@ def hanging(importer: Importer) -> threading.Event:
     return asked
 
 
-def workplace(importer: Importer, stop: Stop) -> Workplace:
+def workplace(importer: Importer, stop: StopSignal) -> Workplace:
     return Workplace("w", load(config=importer.config, environ={}).clients, stop)
 
 
@@ -119,7 +119,7 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: S
     assert found == {"a": "a", "b": "a", "c": "a", "alone": "alone"}
 
 
-def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: Stop) -> None:
+def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: StopSignal) -> None:
     """What is sent is read by whoever can read the broker's disk."""
     importer = stage(size=10)
     one = sent(importer, order(importer, watched={"abc": 5}))
@@ -130,7 +130,7 @@ def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: Stop) -> None:
     assert "@" not in text
 
 
-def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) -> None:
+def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: StopSignal) -> None:
     """What it needs stands in the order and in its own configuration."""
     importer = stage(size=50)
     reply = workplace(importer, stop).carry_out(order(importer))
@@ -141,7 +141,7 @@ def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: Stop) ->
     assert not importer.db.exists()
 
 
-def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: Stop) -> None:
+def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: StopSignal) -> None:
     """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
     importer = stage(size=50)
     importer.configure(CONFIG.replace("spot_check = 0", "spot_check = 10"))
@@ -152,7 +152,7 @@ def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: Stop) 
     assert chosen < carried(importer)
 
 
-def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, stop: Stop) -> None:
+def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, stop: StopSignal) -> None:
     """Whoever had it before may have pushed until now: eight of theirs and eight of ours are too many for a second."""
     importer = stage(size=50)
     began = time.monotonic()
@@ -160,7 +160,7 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, st
     assert next(one.at for one in importer.box.requests if one.side == "ometria") > began + 1
 
 
-def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop) -> None:
+def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: StopSignal) -> None:
     """Even where that hangs in a dead connection: it is ended, says so, and nothing of it is pushed afterwards."""
     importer = stage(size=50)
     asked = hanging(importer)
@@ -178,7 +178,7 @@ def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop
     assert carried(importer) == expected(importer)
 
 
-def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage, stop: Stop) -> None:
+def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage, stop: StopSignal) -> None:
     """The coordinator hears the words and the remedy, and nobody is pushed."""
     importer = stage(size=30, permissions=("E-Mail",))
     there = workplace(importer, stop)
@@ -192,7 +192,7 @@ def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage
     there.close()
 
 
-def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> None:
+def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: StopSignal) -> None:
     """The message may be another worker's by now: after a standstill, or when the broker is gone."""
     importer = stage(size=50)
     asked = hanging(importer)
@@ -206,7 +206,7 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: Stop) -> Non
     assert place.carry_out(order(importer)).kind == "moved"
 
 
-def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop: Stop) -> None:
+def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop: StopSignal) -> None:
     """The broker gave it to another worker: ours may not begin it beside that one."""
     importer = stage(size=50)
     place = workplace(importer, stop)
@@ -221,7 +221,7 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop
     assert carried(importer) == expected(importer)
 
 
-def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: Stop) -> None:
+def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: StopSignal) -> None:
     """Whoever dies of one of them is known to have had that one alone; pages of others go on beside it."""
     importer = stage(size=50)
     asked = hanging(importer)
@@ -240,7 +240,9 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: St
 
 
 @pytest.mark.parametrize("whose", ["acme", "twin"])
-def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Stage, stop: Stop, whose: str) -> None:
+def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
+    stage: Stage, stop: StopSignal, whose: str
+) -> None:
     """That one may have pushed until now, for whichever client of the account, whether ours had it before or not."""
     importer = stage(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
@@ -252,7 +254,9 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(stage: Sta
     assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
 
 
-def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(stage: Stage, stop: Stop) -> None:
+def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(
+    stage: Stage, stop: StopSignal
+) -> None:
     """The first name among them decides on the queue, and so on the one worker that keeps the account's limits."""
     importer = stage(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "aaa"))
@@ -277,7 +281,7 @@ def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_nam
     assert importer("sync").code == 0
 
 
-def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, stop: Stop) -> None:
+def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, stop: StopSignal) -> None:
     """Each reply takes along what was said since the one before: here that the list's events are used up."""
     importer = stage(size=50)
     importer.configure("[ometria]\nsubscription_events = 'all'\n" + CONFIG)
@@ -289,7 +293,7 @@ def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, s
 
 
 def test_a_page_that_takes_too_long_is_ended_and_says_so(
-    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before the broker would take its message back, and give it to another beside it."""
     monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
@@ -300,7 +304,7 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
 
 
 def test_a_broker_that_falls_silent_is_taken_for_gone(
-    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hear nothing either, and have given the pages to another: they are ended, and the line is hung up."""
     monkeypatch.setattr(engine_workplace, "SILENT", 0.3)
@@ -321,7 +325,7 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
 
 
 def test_pages_beside_one_that_takes_too_long_are_only_given_back(
-    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They share its connections, which are closed under it, and are to blame for nothing."""
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
@@ -442,7 +446,7 @@ def test_a_broker_that_cannot_prove_its_name_hears_nothing(tmp_path: Path, monke
     ids=["another list", "other settings"],
 )
 def test_what_is_not_alike_is_refused_before_any_request(
-    stage: Stage, stop: Stop, changes: dict[str, Any], words: str
+    stage: Stage, stop: StopSignal, changes: dict[str, Any], words: str
 ) -> None:
     """In words for the coordinator."""
     importer = stage(size=50)
@@ -469,7 +473,7 @@ def test_what_is_not_alike_is_refused_before_any_request(
     ],
 )
 def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
-    stage: Stage, stop: Stop, before: str, after: str
+    stage: Stage, stop: StopSignal, before: str, after: str
 ) -> None:
     """Where people go, what of them, and how fast: one end that differs would work against the other."""
     importer = stage(size=50)
@@ -481,7 +485,7 @@ def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
     assert importer.box.requests == []
 
 
-def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stage, stop: Stop) -> None:
+def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stage, stop: StopSignal) -> None:
     """As it would stand in a run's error here."""
     importer = stage(size=50)
     importer.box.knobs.fault = lambda _: "401"
@@ -530,7 +534,7 @@ def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(s
     ids=["machine", "mistake"],
 )
 def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
-    stage: Stage, stop: Stop, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
+    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
 ) -> None:
     """The run fails as it would in one process, nobody is to blame, and the same worker does the page the next time."""
     importer = stage(size=10)

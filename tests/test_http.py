@@ -22,16 +22,16 @@ from hypothesis import strategies as st
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
     ServiceError,
+    ServiceTimeoutError,
     ThrottledError,
-    TooSlowError,
     UnreachableError,
 )
 from mcimport.services.http import client
-from mcimport.services.http.client import Answer, Wire, _in_utf8, check
+from mcimport.services.http.client import HttpClient, Response, _in_utf8, raise_for_status
 
 KEY = "0123456789abcdef0123456789abcdef-us6"
 ADDRESS = "ada.moreno@example.com"
@@ -134,8 +134,8 @@ def serving(handler: Handler) -> Iterator[Server]:
 
 
 @contextmanager
-def wired(url: str, *, service: str = "Mailchimp", timeout: float = PATIENT) -> Iterator[Wire]:
-    wire = Wire(service, url, {"Authorization": f"Bearer {KEY}"}, timeout=timeout)
+def wired(url: str, *, service: str = "Mailchimp", timeout: float = PATIENT) -> Iterator[HttpClient]:
+    wire = HttpClient(service, url, {"Authorization": f"Bearer {KEY}"}, timeout=timeout)
     try:
         yield wire
     finally:
@@ -143,15 +143,15 @@ def wired(url: str, *, service: str = "Mailchimp", timeout: float = PATIENT) -> 
 
 
 @contextmanager
-def connected(handler: Handler, *, service: str = "Mailchimp", timeout: float = PATIENT) -> Iterator[Wire]:
+def connected(handler: Handler, *, service: str = "Mailchimp", timeout: float = PATIENT) -> Iterator[HttpClient]:
     with serving(handler) as server, wired(server.url, service=service, timeout=timeout) as wire:
         yield wire
 
 
-def failure(wire: Wire) -> ServiceError:
+def failure(wire: HttpClient) -> ServiceError:
     """How a request fails; whatever it is says nothing of the key, the question or the address of anybody."""
     with pytest.raises(ServiceError) as raised:
-        check(wire.service, wire.send("GET", "lists/1a2d7ebf82/members", params={"who": ADDRESS}))
+        raise_for_status(wire.service, wire.send("GET", "lists/1a2d7ebf82/members", params={"who": ADDRESS}))
     error = raised.value
     for secret in (KEY, KEY[:12], ADDRESS, "ada", "127.0.0.1"):
         assert secret not in f"{error} {error.hint} {error!r}"
@@ -229,7 +229,7 @@ def test_every_status_from_200_to_299_is_a_success(status: int) -> None:
     """Also the 202 of a queue, and an answer without a body."""
     raw = b"HTTP/1.1 204 No Content\r\n\r\n" if status == 204 else answer(status=status)
     with connected(saying(raw)) as wire:
-        assert check("Ometria", wire.send("GET", "ping")).status == status
+        assert raise_for_status("Ometria", wire.send("GET", "ping")).status == status
 
 
 def test_a_compressed_answer_is_unpacked() -> None:
@@ -293,7 +293,7 @@ def dribbling(connection: socket.socket) -> None:
 def test_a_body_that_never_ends_is_cut_off_at_the_time_out() -> None:
     """The time-out is for the whole answer, not for one of its bytes."""
     with connected(dribbling, timeout=0.3) as wire:
-        assert type(failure(wire)) is TooSlowError
+        assert type(failure(wire)) is ServiceTimeoutError
 
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\n", answer(b"{", length=9)])
@@ -307,7 +307,7 @@ def test_a_server_that_falls_silent_is_too_slow(first: bytes) -> None:
 
     with connected(handler, timeout=0.3) as wire:
         try:
-            assert type(failure(wire)) is TooSlowError
+            assert type(failure(wire)) is ServiceTimeoutError
         finally:
             silent.set()
 
@@ -341,9 +341,9 @@ def test_redirects_are_not_followed_with_the_key() -> None:
     [
         (400, RejectedError),
         (401, FatalError),
-        (404, MissingError),
+        (404, NotFoundError),
         (405, FatalError),
-        (408, TooSlowError),
+        (408, ServiceTimeoutError),
         (410, FatalError),
         (413, RejectedError),
         (422, RejectedError),
@@ -351,8 +351,8 @@ def test_redirects_are_not_followed_with_the_key() -> None:
         (500, RetriableError),
         (502, RetriableError),
         (503, RetriableError),
-        (504, TooSlowError),
-        (524, TooSlowError),
+        (504, ServiceTimeoutError),
+        (524, ServiceTimeoutError),
         (599, RetriableError),
     ],
 )
@@ -433,7 +433,7 @@ def test_an_error_without_a_usable_title_is_named_all_the_same(body: bytes) -> N
 
 def test_what_came_back_is_not_printed_by_accident() -> None:
     """An answer in a log or a traceback shows its status and its times, not the members in it."""
-    shown = repr(Answer(200, {"x-key": KEY}, ADDRESS.encode(), 0, 0.1))
+    shown = repr(Response(200, {"x-key": KEY}, ADDRESS.encode(), 0, 0.1))
     assert KEY not in shown
     assert ADDRESS not in shown
 
@@ -561,7 +561,7 @@ def test_closing_ends_a_request_that_is_still_connecting() -> None:
         stack.enter_context(
             socket.create_connection(full.getsockname())
         )  # nobody else gets through before it is let in
-        wire = Wire("Mailchimp", f"http://127.0.0.1:{full.getsockname()[1]}/3.0", {}, timeout=PATIENT)
+        wire = HttpClient("Mailchimp", f"http://127.0.0.1:{full.getsockname()[1]}/3.0", {}, timeout=PATIENT)
         request = pool.submit(wire.send, "GET", "ping")
         port, connecting = f":{full.getsockname()[1]:04X} 02", Path("/proc/net/tcp")
         while connecting.read_text().count(port) < 1:

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
+    ServiceTimeoutError,
     ThrottledError,
-    TooSlowError,
     UnreachableError,
 )
 from mcimport.services.http import retry
-from mcimport.services.http.retry import Desk, Gate, Pacer, Patience, Stop, patiently
+from mcimport.services.http.retry import ConnectionLimit, Desk, RateLimiter, RetryPolicy, StopSignal, call_with_retry
 
 PATIENT = 20.0  # seconds after which a thread that was told to leave is taken to hang
 
@@ -35,10 +35,10 @@ class Clock:
         self.now = 1_000.0
         self.pauses: list[float] = []
 
-    def stop(self) -> Stop:
+    def stop(self) -> StopSignal:
         """A stop whose pauses take no time of ours; nobody asks for it."""
-        stop = Stop()
-        stop.asked = stop.now = _Passing(self)
+        stop = StopSignal()
+        stop.requested = stop.aborted = _Passing(self)
         return stop
 
 
@@ -95,22 +95,22 @@ def busy(retry_after: float | None = None) -> ThrottledError:
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_a_request_is_tried_once_and_then_as_often_as_configured(clock: Clock, retries: int) -> None:
     """The last failure is what the caller sees; one failure fewer, and the answer arrives."""
-    patience = Patience(clock.stop(), retries=retries)
+    patience = RetryPolicy(clock.stop(), retries=retries)
     work = Work(*(RetriableError(f"failure {number}") for number in range(9)))
     with pytest.raises(RetriableError, match=f"failure {retries}"):
-        patiently(patience, work)
+        call_with_retry(patience, work)
     assert work.tries == retries + 1
-    assert patiently(patience, Work(*(broken() for _ in range(retries)))) == "done"
+    assert call_with_retry(patience, Work(*(broken() for _ in range(retries)))) == "done"
 
 
 @pytest.mark.parametrize(
-    "error", [FatalError("no"), MissingError("no"), RejectedError("no"), InterruptedRunError("no")]
+    "error", [FatalError("no"), NotFoundError("no"), RejectedError("no"), InterruptedRunError("no")]
 )
 def test_what_no_try_can_mend_is_not_tried_again(clock: Clock, error: Exception) -> None:
     """Refusals go to the caller at once, as they are."""
     work = Work(error)
     with pytest.raises(type(error)) as raised:
-        patiently(Patience(clock.stop()), work)
+        call_with_retry(RetryPolicy(clock.stop()), work)
     assert raised.value is error
     assert (work.tries, clock.pauses) == (1, [])
 
@@ -118,40 +118,40 @@ def test_what_no_try_can_mend_is_not_tried_again(clock: Clock, error: Exception)
 def test_between_two_tries_lies_the_configured_wait(clock: Clock) -> None:
     """Five seconds, three times."""
     with pytest.raises(UnreachableError):
-        patiently(Patience(clock.stop()), Work(*(UnreachableError("nobody there") for _ in range(9))))
+        call_with_retry(RetryPolicy(clock.stop()), Work(*(UnreachableError("nobody there") for _ in range(9))))
     assert clock.pauses == [5.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(42.0, 42.0), (1.0, 5.0), (0.0, 5.0), (None, 5.0)])
 def test_a_server_that_names_a_longer_time_gets_it(clock: Clock, asked: float | None, waited: float) -> None:
     """A shorter one does not make us hurry."""
-    assert patiently(Patience(clock.stop()), Work(RetriableError("later", retry_after=asked))) == "done"
+    assert call_with_retry(RetryPolicy(clock.stop()), Work(RetriableError("later", retry_after=asked))) == "done"
     assert clock.pauses == [waited]
 
 
 def test_a_busy_account_costs_no_tries_however_often_it_refuses(clock: Clock) -> None:
     """Fifty refusals, among them the three failures that are allowed: the request still gets through."""
     errors = [error for number in range(50) for error in ([broken()] if number % 20 == 0 else []) + [busy()]]
-    assert patiently(Patience(clock.stop()), Work(*errors)) == "done"
+    assert call_with_retry(RetryPolicy(clock.stop()), Work(*errors)) == "done"
     four = [error for _ in range(4) for error in (busy(), broken())]
     with pytest.raises(RetriableError, match="broken"):
-        patiently(Patience(clock.stop()), Work(*four))
+        call_with_retry(RetryPolicy(clock.stop()), Work(*four))
 
 
 def test_a_busy_account_is_asked_less_and_less_often_but_at_least_once_a_minute(clock: Clock) -> None:
     """Pauses never shrink and end at a minute; a time that the server names counts where it is longer."""
-    patiently(Patience(clock.stop(), wait=0), Work(*(busy() for _ in range(20))))
+    call_with_retry(RetryPolicy(clock.stop(), wait=0), Work(*(busy() for _ in range(20))))
     assert clock.pauses == sorted(clock.pauses)
     assert 0 < clock.pauses[0] <= retry.BUSY_FIRST
     assert clock.pauses[-1] == retry.BUSY_MOST
     clock.pauses.clear()
-    patiently(Patience(clock.stop()), Work(busy(retry_after=90.0)))
+    call_with_retry(RetryPolicy(clock.stop()), Work(busy(retry_after=90.0)))
     assert clock.pauses == [90.0]
 
 
 def test_an_account_that_is_busy_for_days_is_waited_for(clock: Clock) -> None:
     """Where no end is set there is none: neither a failure nor an overflow of the arithmetic."""
-    assert patiently(Patience(clock.stop()), Work(*(busy() for _ in range(5_000)))) == "done"
+    assert call_with_retry(RetryPolicy(clock.stop()), Work(*(busy() for _ in range(5_000)))) == "done"
     assert clock.now > 1_000 + 3 * 86_400
 
 
@@ -159,11 +159,11 @@ def test_an_account_that_stays_busy_longer_than_allowed_is_a_failure(clock: Cloc
     """`busy_for` seconds are one failure; a second try gets as long again."""
     begun = clock.now
     with pytest.raises(ThrottledError):
-        patiently(Patience(clock.stop(), retries=0, busy_for=300), Work(*(busy() for _ in range(999))))
+        call_with_retry(RetryPolicy(clock.stop(), retries=0, busy_for=300), Work(*(busy() for _ in range(999))))
     once = clock.now - begun
     assert 300 < once <= 300 + retry.BUSY_MOST
     with pytest.raises(ThrottledError):
-        patiently(Patience(clock.stop(), retries=1, busy_for=300), Work(*(busy() for _ in range(999))))
+        call_with_retry(RetryPolicy(clock.stop(), retries=1, busy_for=300), Work(*(busy() for _ in range(999))))
     assert clock.now - begun - once > 600
 
 
@@ -174,21 +174,21 @@ def test_who_can_ask_for_less_learns_at_once_that_it_was_too_much(
     tries: int,
 ) -> None:
     """In a hurry a time-out comes back after one try; whoever cannot ask for less tries again."""
-    work = Work(*(TooSlowError("slow") for _ in range(9)))
-    with pytest.raises(TooSlowError):
-        patiently(Patience(clock.stop()), work, hurry=hurry)
+    work = Work(*(ServiceTimeoutError("slow") for _ in range(9)))
+    with pytest.raises(ServiceTimeoutError):
+        call_with_retry(RetryPolicy(clock.stop()), work, fail_fast_on_timeout=hurry)
     assert work.tries == tries
-    assert patiently(Patience(clock.stop()), Work(broken()), hurry=True) == "done"
+    assert call_with_retry(RetryPolicy(clock.stop()), Work(broken()), fail_fast_on_timeout=True) == "done"
 
 
 def test_patience_without_a_second_try_still_waits_for_a_busy_account(clock: Clock) -> None:
     """The same stop and the same busy account; only failures are final."""
-    quick = Patience(clock.stop(), busy_for=900).none()
+    quick = RetryPolicy(clock.stop(), busy_for=900).no_retry()
     work = Work(broken(), broken())
     with pytest.raises(RetriableError, match="broken"):
-        patiently(quick, work)
+        call_with_retry(quick, work)
     assert work.tries == 1
-    assert patiently(quick, Work(busy(), busy())) == "done"
+    assert call_with_retry(quick, Work(busy(), busy())) == "done"
 
 
 # ---- leaving
@@ -218,74 +218,74 @@ def in_a_thread(work: Callable[[], object]) -> Callable[[], BaseException | None
 @pytest.mark.parametrize("error", [RetriableError("broken", retry_after=600), ThrottledError("busy", retry_after=600)])
 def test_a_stop_ends_the_longest_pause_at_once(error: Exception) -> None:
     """The pause of ten minutes is cut off, and there is no further try."""
-    stop, failed = Stop(), threading.Event()
+    stop, failed = StopSignal(), threading.Event()
     work = Work(error, error)
 
     def first_try_then_pause() -> str:
         failed.set()
         return work()
 
-    ended = in_a_thread(lambda: patiently(Patience(stop), first_try_then_pause))
+    ended = in_a_thread(lambda: call_with_retry(RetryPolicy(stop), first_try_then_pause))
     assert failed.wait(PATIENT)
-    stop.asked.set()
+    stop.requested.set()
     assert isinstance(ended(), InterruptedRunError)
     assert work.tries == 1
 
 
 def test_once_a_stop_is_asked_for_a_page_in_flight_may_still_end_but_is_not_tried_again() -> None:
     """What is under way gets its one try; at once means not even that."""
-    stop = Stop()
-    stop.asked.set()
-    assert patiently(Patience(stop), Work()) == "done"
+    stop = StopSignal()
+    stop.requested.set()
+    assert call_with_retry(RetryPolicy(stop), Work()) == "done"
     work = Work(broken())
     with pytest.raises(InterruptedRunError):
-        patiently(Patience(stop), work)
+        call_with_retry(RetryPolicy(stop), work)
     assert work.tries == 1
-    stop.at_once()
+    stop.abort()
     nothing = Work()
     with pytest.raises(InterruptedRunError):
-        patiently(Patience(stop), nothing)
+        call_with_retry(RetryPolicy(stop), nothing)
     assert nothing.tries == 0
 
 
 # ---- connections
 
-AT_ONCE = Stop()
-AT_ONCE.at_once()
+AT_ONCE = StopSignal()
+AT_ONCE.abort()
 
 
-def free(gate: Gate) -> int:
+def free(gate: ConnectionLimit) -> int:
     """How many could enter at this moment."""
     with ExitStack() as stack, suppress(InterruptedRunError):
         for number in range(100):  # noqa: B007 - how far it came is the answer
-            stack.enter_context(gate.place(AT_ONCE))
+            stack.enter_context(gate.slot(AT_ONCE))
     return number
 
 
-def refuse(gate: Gate, times: int = 1) -> None:
+def refuse(gate: ConnectionLimit, times: int = 1) -> None:
     """So many requests that were open together are all answered 429."""
-    places = [gate.place(Stop()) for _ in range(times)]
+    places = [gate.slot(StopSignal()) for _ in range(times)]
     for place in places:
         place.__enter__()
     for place in places:
         assert not place.__exit__(ThrottledError, busy(), None)
 
 
-def serve(gate: Gate, times: int) -> None:
+def serve(gate: ConnectionLimit, times: int) -> None:
     for _ in range(times):
-        with gate.place(Stop()):
+        with gate.slot(StopSignal()):
             pass
 
 
 def test_never_more_requests_are_open_than_there_are_places() -> None:
     """Thirty threads through three places; each leaves only when the next one had time to try to come in too early."""
-    gate, lock = Gate(3), threading.Lock()
+    gate, lock = ConnectionLimit(3), threading.Lock()
     inside = most = 0
     full = threading.Barrier(3)
 
     def request() -> None:
         nonlocal inside, most
-        with gate.place(Stop()):
+        with gate.slot(StopSignal()):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -300,7 +300,7 @@ def test_never_more_requests_are_open_than_there_are_places() -> None:
 
 def test_a_refusal_closes_one_place_and_refusals_of_one_moment_count_once() -> None:
     """Five requests under way together are refused: one place fewer, not five; the next refusal closes another."""
-    gate = Gate(10)
+    gate = ConnectionLimit(10)
     refuse(gate, 5)
     assert free(gate) == 9
     refuse(gate)
@@ -309,7 +309,7 @@ def test_a_refusal_closes_one_place_and_refusals_of_one_moment_count_once() -> N
 
 def test_the_last_place_is_never_closed() -> None:
     """However often the account refuses, one request at a time goes on."""
-    gate = Gate(3)
+    gate = ConnectionLimit(3)
     for _ in range(9):
         refuse(gate)
     assert free(gate) == 1
@@ -317,7 +317,7 @@ def test_the_last_place_is_never_closed() -> None:
 
 def test_a_calm_stretch_opens_a_closed_place_again_and_never_more_than_there_were() -> None:
     """Enough answers without a refusal; a refusal in between begins the stretch anew."""
-    gate = Gate(3)
+    gate = ConnectionLimit(3)
     refuse(gate)
     serve(gate, retry.CALM - 1)
     refuse(gate)
@@ -331,19 +331,19 @@ def test_a_calm_stretch_opens_a_closed_place_again_and_never_more_than_there_wer
 @pytest.mark.parametrize("error", [RetriableError("500"), FatalError("401"), KeyboardInterrupt()])
 def test_whatever_else_goes_wrong_gives_the_place_back_and_closes_none(error: BaseException) -> None:
     """Only "too many" says anything about the number of places."""
-    gate = Gate(2)
+    gate = ConnectionLimit(2)
     for _ in range(5):
-        with pytest.raises(type(error)), gate.place(Stop()):
+        with pytest.raises(type(error)), gate.slot(StopSignal()):
             raise error
     assert free(gate) == 2
 
 
 def test_who_waits_for_a_place_leaves_when_told_to() -> None:
     """A request that never ends holds the only place: nobody behind it hangs."""
-    gate, stop = Gate(1), Stop()
-    with gate.place(Stop()):
-        ended = in_a_thread(lambda: gate.place(stop).__enter__())
-        stop.at_once()
+    gate, stop = ConnectionLimit(1), StopSignal()
+    with gate.slot(StopSignal()):
+        ended = in_a_thread(lambda: gate.slot(stop).__enter__())
+        stop.abort()
         assert isinstance(ended(), InterruptedRunError)
     assert free(gate) == 1
 
@@ -374,9 +374,9 @@ def test_no_second_ever_holds_more_turns_than_configured(
 ) -> None:
     """Whatever is answered, however irregularly they come and however late they are sent within their second."""
     with passing() as clock:
-        pacer, stop, turns, sent = Pacer(per_second), clock.stop(), [], []
+        pacer, stop, turns, sent = RateLimiter(per_second), clock.stop(), [], []
         for late, pause, answer in pushes:
-            turn = pacer.turn(stop)
+            turn = pacer.permit(stop)
             turns.append(clock.now)
             if late > 0.5:  # some are held up between their turn and the wire; nobody else comes meanwhile
                 clock.now += late - 0.5
@@ -391,16 +391,16 @@ def test_no_second_ever_holds_more_turns_than_configured(
     assert most_in_any_second(sent) <= per_second
 
 
-def sent_at_once(pacer: Pacer, stop: Stop) -> float:
+def sent_at_once(pacer: RateLimiter, stop: StopSignal) -> float:
     """A turn whose request leaves in the same moment; when it began."""
-    turn = pacer.turn(stop)
+    turn = pacer.permit(stop)
     turn.sent()
     return turn.began
 
 
 def test_turns_taken_by_many_threads_keep_the_rate_too() -> None:
     """Six threads that push as fast as they may, by the real clock: the moments themselves show the rate."""
-    pacer, stop, moments, lock = Pacer(30.0), Stop(), list[float](), threading.Lock()
+    pacer, stop, moments, lock = RateLimiter(30.0), StopSignal(), list[float](), threading.Lock()
 
     def push() -> None:
         for _ in range(8):
@@ -417,14 +417,14 @@ def test_turns_taken_by_many_threads_keep_the_rate_too() -> None:
 
 def test_an_idle_account_does_not_save_turns_up_for_a_burst(clock: Clock) -> None:
     """After a minute without a push, pushes still come one at a time, evenly."""
-    pacer, stop = Pacer(8.0), clock.stop()
+    pacer, stop = RateLimiter(8.0), clock.stop()
     sent_at_once(pacer, stop)
     clock.now += 60
     moments = [sent_at_once(pacer, stop) for _ in range(9)]
     assert all(later - earlier >= 0.124 for earlier, later in pairwise(moments))
 
 
-def steady(pacer: Pacer, clock: Clock, turns: int, room: int | None = None) -> float:
+def steady(pacer: RateLimiter, clock: Clock, turns: int, room: int | None = None) -> float:
     """Turns a second, when so many pushes are taken one after another."""
     stop, begun = clock.stop(), sent_at_once(pacer, clock.stop())
     for _ in range(turns):
@@ -435,12 +435,12 @@ def steady(pacer: Pacer, clock: Clock, turns: int, room: int | None = None) -> f
 
 def test_an_undisturbed_account_is_used_nearly_to_its_limit(clock: Clock) -> None:
     """The air that is left is a few per cent, no more."""
-    assert 7.6 <= steady(Pacer(8.0), clock, 80) <= 8.0
+    assert 7.6 <= steady(RateLimiter(8.0), clock, 80) <= 8.0
 
 
-def burst(pacer: Pacer, clock: Clock, pushes: int, refused: int = 1) -> None:
+def burst(pacer: RateLimiter, clock: Clock, pushes: int, refused: int = 1) -> None:
     """So many pushes under way together, of which the first ones are refused a moment later."""
-    turns = [pacer.turn(clock.stop()) for _ in range(pushes)]
+    turns = [pacer.permit(clock.stop()) for _ in range(pushes)]
     for turn in turns:
         turn.sent()
     clock.now += 0.05
@@ -450,7 +450,7 @@ def burst(pacer: Pacer, clock: Clock, pushes: int, refused: int = 1) -> None:
 
 def test_refusals_of_pushes_that_were_under_way_together_slow_down_once(clock: Clock) -> None:
     """Five refusals of one moment have the effect of one."""
-    one, five = Pacer(8.0), Pacer(8.0)
+    one, five = RateLimiter(8.0), RateLimiter(8.0)
     burst(one, clock, 5)
     burst(five, clock, 5, refused=5)
     assert one._rate == five._rate < 8.0
@@ -458,7 +458,7 @@ def test_refusals_of_pushes_that_were_under_way_together_slow_down_once(clock: C
 
 def test_after_a_refusal_the_pace_is_lower_and_climbs_back_to_the_full_rate(clock: Clock) -> None:
     """Slower at first; with answers and no further refusal, as fast as ever."""
-    pacer = Pacer(8.0)
+    pacer = RateLimiter(8.0)
     steady(pacer, clock, 40)
     for _ in range(6):
         burst(pacer, clock, 1)
@@ -469,18 +469,18 @@ def test_after_a_refusal_the_pace_is_lower_and_climbs_back_to_the_full_rate(cloc
 
 def test_an_account_that_refuses_everything_is_still_asked_now_and_then(clock: Clock) -> None:
     """A hundred refusals on end do not bring the pace to a standstill: within five seconds there is another turn."""
-    pacer = Pacer(8.0)
+    pacer = RateLimiter(8.0)
     for _ in range(100):
         burst(pacer, clock, 1)
     before = clock.now
-    assert pacer.turn(clock.stop()).began - before <= 5.0
+    assert pacer.permit(clock.stop()).began - before <= 5.0
 
 
 @pytest.mark.parametrize("room", [5_000, 1_000, 0])
 def test_a_queue_that_reports_little_room_slows_the_turns_in_proportion(clock: Clock, room: int) -> None:
     """Half the room that is enough: half the pace; none at all: a trickle, not a standstill."""
     expected = 8.0 * max(0.02, room / retry.QUEUE_LOW)
-    pacer = Pacer(8.0)
+    pacer = RateLimiter(8.0)
     pacer.served(room)
     assert 0.9 * expected <= steady(pacer, clock, 30, room) <= 1.01 * expected
 
@@ -488,7 +488,7 @@ def test_a_queue_that_reports_little_room_slows_the_turns_in_proportion(clock: C
 @pytest.mark.parametrize("room", [None, retry.QUEUE_LOW, 50_000])
 def test_a_queue_with_room_and_one_that_says_nothing_slow_nobody(clock: Clock, room: int | None) -> None:
     """Also after it was nearly full: the next answer with room restores the pace."""
-    pacer = Pacer(8.0)
+    pacer = RateLimiter(8.0)
     pacer.served(10)
     pacer.served(room)
     steady(pacer, clock, 10, room)
@@ -497,14 +497,14 @@ def test_a_queue_with_room_and_one_that_says_nothing_slow_nobody(clock: Clock, r
 
 def test_a_stop_at_once_ends_the_wait_for_a_turn_and_an_ordinary_stop_does_not() -> None:
     """A batch in flight keeps its turn when asked to leave; it gives it up when told to leave now."""
-    pacer, stop = Pacer(0.001), Stop()
-    pacer.turn(stop)
-    stop.asked.set()
-    quick = Pacer(1_000.0)
-    quick.turn(stop)
-    quick.turn(stop)
-    ended = in_a_thread(lambda: pacer.turn(stop))
-    stop.at_once()
+    pacer, stop = RateLimiter(0.001), StopSignal()
+    pacer.permit(stop)
+    stop.requested.set()
+    quick = RateLimiter(1_000.0)
+    quick.permit(stop)
+    quick.permit(stop)
+    ended = in_a_thread(lambda: pacer.permit(stop))
+    stop.abort()
     assert isinstance(ended(), InterruptedRunError)
 
 

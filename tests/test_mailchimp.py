@@ -22,10 +22,10 @@ from mcimport.engine.page.process import move
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RetriableError,
+    ServiceTimeoutError,
     ThrottledError,
-    TooSlowError,
     UnreachableError,
 )
 from mcimport.models import Bounds, ListFields, Member, Page, Skipped, Window
@@ -36,10 +36,10 @@ from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import Knobs
 from mcimport.services.http import retry
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Gate, Patience, Stop
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import Mailchimp, NobodyError, UnsettledError
+from mcimport.services.mailchimp.client import EmptyPageError, Mailchimp, UnstableSecondError
 
 T = 1_700_000_000
 WINDOW = Window(0, "listed", T - 1, T + 1_000, page=100)
@@ -49,10 +49,10 @@ ACCOUNTS = count(1)
 Made = tuple[Sandbox, Audience, Mailchimp]
 
 
-def client(box: Sandbox, *, key: str = "", patience: Patience | None = None, timeout: float = 60) -> Mailchimp:
+def client(box: Sandbox, *, key: str = "", patience: RetryPolicy | None = None, timeout: float = 60) -> Mailchimp:
     secret = base64.b64encode(f"anybody:{key or box.mailchimp_key}".encode()).decode()
-    wire = Wire("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {secret}"}, timeout=timeout)
-    return Mailchimp(wire, Gate(10), patience or Patience(wait=0))
+    wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {secret}"}, timeout=timeout)
+    return Mailchimp(wire, ConnectionLimit(10), patience or RetryPolicy(wait=0))
 
 
 class Maker(Protocol):
@@ -212,7 +212,7 @@ def test_a_member_is_found_by_their_contact_id_also_in_the_archive(make: Maker) 
     assert mailchimp.member(LIST_KEY, other).status == "archived"
     audience.delete(who=[one])
     box.clear_requests()
-    with pytest.raises(MissingError):
+    with pytest.raises(NotFoundError):
         mailchimp.member(LIST_KEY, one)
     assert len(box.requests) == 1
 
@@ -375,7 +375,7 @@ def scripted(script: Script, *, status: int = 200) -> Iterator[Mailchimp]:
 
     server = Server(handler)
     lock_holder.append(server)
-    mailchimp = Mailchimp(Wire("Mailchimp", server.url, {}), Gate(1), Patience(wait=0))
+    mailchimp = Mailchimp(HttpClient("Mailchimp", server.url, {}), ConnectionLimit(1), RetryPolicy(wait=0))
     try:
         yield mailchimp
     finally:
@@ -458,7 +458,7 @@ def test_a_page_that_is_too_slow_comes_back_at_once_when_fewer_might_be_answered
     people(audience, range(T, T + 60))
     for size, tries in ((51, 1), (50, 4)):
         box.clear_requests()
-        with pytest.raises(TooSlowError):
+        with pytest.raises(ServiceTimeoutError):
             mailchimp.next_page(LIST_KEY, WINDOW, size)
         assert len(box.requests) == tries
 
@@ -467,7 +467,7 @@ def test_a_server_that_falls_silent_is_too_slow(make: Maker) -> None:
     """As a time-out of the service's own."""
     _, audience, mailchimp = make(timeout=0.3, fault=only_members("silent"))
     people(audience, [T])
-    with pytest.raises(TooSlowError):
+    with pytest.raises(ServiceTimeoutError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100)
 
 
@@ -538,7 +538,7 @@ def test_a_second_that_never_settles_is_given_up_after_25_passes(make: Maker) ->
     box, audience, mailchimp = make(count_lies=1_000)
     audience.crowd(5, T)
     box.knobs.on_page = lambda some: some.crowd(1, T)
-    with pytest.raises(UnsettledError, match="25 passes"):
+    with pytest.raises(UnstableSecondError, match="25 passes"):
         crowd(mailchimp, T, 500)
     assert len(box.requests) <= 1 + 25 * 4
 
@@ -562,7 +562,7 @@ def test_a_page_of_a_crowded_second_that_is_too_slow_comes_back_at_once(make: Ma
     """So that the second is read in smaller pages instead."""
     box, audience, mailchimp = make(max_page=60)
     audience.crowd(200, T)
-    with pytest.raises(TooSlowError):
+    with pytest.raises(ServiceTimeoutError):
         crowd(mailchimp, T, 100)
     assert len(box.requests) <= 3
 
@@ -611,7 +611,7 @@ def test_many_who_are_counted_and_never_shown_are_a_fault_and_not_the_end(make: 
     """A broken index at the other end must not pass for an empty window."""
     box, _, mailchimp = make(count_lies=1_234)
     page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
-    with pytest.raises(NobodyError):
+    with pytest.raises(EmptyPageError):
         mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
     assert box.knobs.count_lies == 1_234
 
@@ -750,7 +750,7 @@ def test_never_an_eleventh_connection(make: Maker) -> None:
 def test_an_account_that_stays_busy_is_a_failure_after_the_time_it_is_given(make: Maker) -> None:
     """With no time at all, the usual tries are what is left."""
     box, _, _ = make(fault=lambda _: "403-bare")
-    mailchimp = client(box, patience=Patience(retries=0, wait=0, busy_for=-1.0))
+    mailchimp = client(box, patience=RetryPolicy(retries=0, wait=0, busy_for=-1.0))
     with pytest.raises(ThrottledError):
         mailchimp.ping()
     mailchimp.close()
@@ -761,9 +761,9 @@ def test_a_stop_at_once_ends_everything_that_asks(make: Maker) -> None:
     """Nothing is asked for any more, by whatever method."""
     box, audience, _ = make()
     people(audience, [T])
-    stop = Stop()
-    stop.at_once()
-    mailchimp = client(box, patience=Patience(stop, wait=0))
+    stop = StopSignal()
+    stop.abort()
+    mailchimp = client(box, patience=RetryPolicy(stop, wait=0))
     page = Page((), 3, 100)
     for asking in (
         mailchimp.ping,

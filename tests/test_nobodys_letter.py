@@ -19,8 +19,8 @@ from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.errors import MachineError, McimportError, UnforeseenError
 from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Gate, Patience, Stop
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
 from mcimport.services.mailchimp.client import Mailchimp
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"
@@ -264,8 +264,8 @@ def member(number: int, *, is_odd: bool) -> Member:
 @contextmanager
 def converter(importer: Importer) -> Iterator[RunConverter]:
     box = importer.box
-    wire = Wire("Mailchimp", box.mailchimp_url, {"Authorization": f"Bearer {box.mailchimp_key}"})
-    with closing(Mailchimp(wire, Gate(2), Patience(Stop()))) as mailchimp:
+    wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Bearer {box.mailchimp_key}"})
+    with closing(Mailchimp(wire, ConnectionLimit(2), RetryPolicy(StopSignal()))) as mailchimp:
         fields = FieldsInTime(mailchimp, box.list_key)
         rules = ContactRules(list_key=box.list_key, collection="mailchimp", new_since=None)
         yield RunConverter(mailchimp, fields, rules, Welcome(0, 0, ()), lambda _: None)

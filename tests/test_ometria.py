@@ -18,8 +18,8 @@ from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import Knobs
 from mcimport.services.http import retry
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Pacer, Patience, Stop
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
 from mcimport.services.ometria.client import HINTS, Ometria, Pushed
 
 ACCOUNTS = count(1)
@@ -32,9 +32,9 @@ class Boxes(Protocol):
     def __call__(self, *, batch: int = 100, **knobs: Any) -> tuple[Sandbox, Ometria]: ...
 
 
-def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: Patience | None = None) -> Ometria:
-    wire = Wire("Ometria", box.ometria_url, {"X-Ometria-Auth": key or box.ometria_key})
-    return Ometria(wire, Pacer(FAST), patience or Patience(wait=0), batch)
+def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> Ometria:
+    wire = HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": key or box.ometria_key})
+    return Ometria(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0), batch)
 
 
 @pytest.fixture(scope="module", name="shared")
@@ -79,10 +79,10 @@ def after(times: int, fault: str) -> Callable[[Request], str | None]:
 
 
 @contextmanager
-def saying_always(raw: bytes, pacer: Pacer | None = None) -> Iterator[Ometria]:
+def saying_always(raw: bytes, pacer: RateLimiter | None = None) -> Iterator[Ometria]:
     """An Ometria that gives one answer to everything."""
     with serving(saying(raw)) as server:
-        ometria = Ometria(Wire("Ometria", server.url, {}), pacer or Pacer(FAST), Patience(wait=0))
+        ometria = Ometria(HttpClient("Ometria", server.url, {}), pacer or RateLimiter(FAST), RetryPolicy(wait=0))
         try:
             yield ometria
         finally:
@@ -237,9 +237,11 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
     """Refused once more than a failure would be forgiven: the batch arrives, and is paced from then on."""
     monkeypatch.setattr(retry, "BUSY_FIRST", 0.0)
     box, _ = make(fault=first_times(fault, 2))
-    pacer = Pacer(FAST)
+    pacer = RateLimiter(FAST)
     ometria = Ometria(
-        Wire("Ometria", box.ometria_url, {"X-Ometria-Auth": box.ometria_key}), pacer, Patience(retries=0, wait=0)
+        HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": box.ometria_key}),
+        pacer,
+        RetryPolicy(retries=0, wait=0),
     )
     assert ometria.push(records(3)).taken == (0, 1, 2)
     ometria.close()
@@ -252,7 +254,7 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
 )
 def test_a_queue_that_says_it_is_nearly_full_is_slowed_for(remaining: str, share: float) -> None:
     """Below 10,000 in proportion; a header that is missing or no number changes nothing."""
-    pacer = Pacer(FAST)
+    pacer = RateLimiter(FAST)
     raw = answer(b'{"accepted":1}', status=202, X_QueueSize_Limit="50000", X_QueueSize_Remaining=remaining)
     with saying_always(raw, pacer) as ometria:
         ometria.push(records(1))
@@ -268,9 +270,9 @@ def test_an_absurd_remainder_breaks_nothing() -> None:
 def test_a_stop_at_once_ends_a_push_between_two_batches(make: Boxes) -> None:
     """What was sent was sent; the rest is not begun."""
     box, _ = make()
-    stop = Stop()
-    stop.at_once()
-    ometria = client(box, patience=Patience(stop, wait=0))
+    stop = StopSignal()
+    stop.abort()
+    ometria = client(box, patience=RetryPolicy(stop, wait=0))
     with pytest.raises(InterruptedRunError):
         ometria.push(records(3))
     ometria.close()

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_http import saying, serving, wired
 
-from mcimport.errors import FatalError, IgnoredError, InterruptedRunError, RetriableError
+from mcimport.errors import FatalError, IgnoredParameterError, InterruptedRunError, RetriableError
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import Knobs
 from mcimport.services import ometria
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Pacer, Patience, Stop
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 
 ACCOUNTS = count(1)
@@ -40,14 +40,14 @@ def as_it_was(box: Sandbox) -> Iterator[None]:
 
 
 @contextmanager
-def account(box: Sandbox, contacts: int, patience: Patience | None = None) -> Iterator[tuple[str, Contacts]]:
+def account(box: Sandbox, contacts: int, patience: RetryPolicy | None = None) -> Iterator[tuple[str, Contacts]]:
     """Its key and its reader; it holds c0, c1, …"""
     key = f"{next(ACCOUNTS):032x}"
     box.add_account(f"{key}-us6", key, {})
     store(box, key, range(contacts))
-    wire = Wire("Ometria", box.ometria_url, {"X-Ometria-Auth": key})
+    wire = HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": key})
     try:
-        yield key, Contacts(wire, Pacer(FAST), patience or Patience(wait=0))
+        yield key, Contacts(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0))
     finally:
         wire.close()
 
@@ -149,7 +149,7 @@ def test_an_answer_of_another_shape_is_an_error_and_never_nobody(body: bytes) ->
     """It is asked for again, and in the end raised."""
     raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
-        contacts = Contacts(wire, Pacer(FAST), Patience(wait=0))
+        contacts = Contacts(wire, RateLimiter(FAST), RetryPolicy(wait=0))
         with pytest.raises(RetriableError, match="no list of contacts"):
             seen(contacts)
 
@@ -159,8 +159,8 @@ def test_a_server_that_ignores_the_offset_is_no_endless_list() -> None:
     body = b"[" + b",".join(b'{"@collection":"mailchimp","id":"c%d"}' % number for number in range(250)) + b"]"
     raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
-        contacts = Contacts(wire, Pacer(FAST), Patience(wait=0))
-        with pytest.raises(IgnoredError, match="ignored offset"):
+        contacts = Contacts(wire, RateLimiter(FAST), RetryPolicy(wait=0))
+        with pytest.raises(IgnoredParameterError, match="ignored offset"):
             seen(contacts)
 
 
@@ -178,11 +178,11 @@ def test_a_404_may_pass(box: Sandbox) -> None:
 
 def test_a_stop_ends_it_between_two_pages(box: Sandbox) -> None:
     """Nothing more is asked for."""
-    stop = Stop()
-    with account(box, 600, Patience(stop, wait=0)) as (_, contacts):
+    stop = StopSignal()
+    with account(box, 600, RetryPolicy(stop, wait=0)) as (_, contacts):
         pages = iter(contacts.listing("mailchimp"))
         next(pages)
-        stop.ask()
+        stop.request()
         with pytest.raises(InterruptedRunError):
             list(pages)
 

@@ -11,7 +11,7 @@ from test_engine import TWIN, order, sent, stop, workplace
 
 from mcimport.config import load
 from mcimport.engine.distributed.seal import SealError, open_reply, reason_words, sealed_of
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 
 __all__ = ["stop"]  # a fixture
 
@@ -30,7 +30,7 @@ CHANGED = {
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
-    stage: Stage, stop: Stop, name: str
+    stage: Stage, stop: StopSignal, name: str
 ) -> None:
     """The seal is over the whole of it: nothing else than what its coordinator sent is carried out."""
     importer = stage(size=10)
@@ -42,7 +42,7 @@ def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
     assert dropped.value.reason == "both"
 
 
-def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: Stage, stop: Stop) -> None:
+def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: Stage, stop: StopSignal) -> None:
     """Also where that client has the same keys, and where the seal is one that was seen on a reply."""
     importer = stage(size=10)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
@@ -64,7 +64,7 @@ def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: 
     assert place.opened(seen) == ours
 
 
-def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: Stop) -> None:
+def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: StopSignal) -> None:
     """Nobody who has not the client's keys tells a coordinator what became of its members."""
     importer = stage(size=10)
     client = load(config=importer.config, environ={}).clients["acme"]
@@ -80,7 +80,7 @@ def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: Stop)
             open_reply(client, forged)
 
 
-def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: Stop) -> None:
+def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: StopSignal) -> None:
     """Its worker has had it, a later fence makes it old, and no other worker answered the fence before it."""
     importer = stage(size=10)
     place, another = workplace(importer, stop), workplace(importer, stop)
@@ -110,7 +110,7 @@ def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: 
     ],
 )
 def test_a_worker_says_why_it_does_not_open_an_order(
-    stage: Stage, stop: Stop, before: str, after: str, words: str
+    stage: Stage, stop: StopSignal, before: str, after: str, words: str
 ) -> None:
     """Which client and which of the keys is to be looked at."""
     importer = stage(size=10)

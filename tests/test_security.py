@@ -21,7 +21,7 @@ import trustme
 from conftest import CONFIG, Stage
 
 from mcimport.errors import RetriableError
-from mcimport.services.http.client import MAX_BODY, Wire
+from mcimport.services.http.client import MAX_BODY, HttpClient
 
 MEGABYTE = 2**20
 
@@ -89,7 +89,7 @@ def test_a_body_that_inflates_without_end_is_cut_off(stage: Stage) -> None:
     bomb = gzip.compress(bytes(1024 * MEGABYTE), 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with serving(bomb, {"Content-Encoding": "gzip"}) as (url, _):
-        wire = Wire("Mailchimp", url, {})
+        wire = HttpClient("Mailchimp", url, {})
         with pytest.raises(RetriableError, match="more than 64 MB"):
             wire.send("GET", "lists")
         wire.close()

@@ -130,11 +130,11 @@ def test_init_asks_on_a_terminal_and_asks_again_after_a_wrong_answer(tmp_path: P
 
 def typed(folder: Path, *answers: str) -> tuple[str, int]:
     """What stands on the terminal after `mcimport init` was answered, and its exit code."""
-    leader, follower = pty.openpty()
+    leader, child = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcimport", "init"], stdin=follower, stdout=follower, stderr=follower, cwd=folder
+        [sys.executable, "-m", "mcimport", "init"], stdin=child, stdout=child, stderr=child, cwd=folder
     )
-    os.close(follower)
+    os.close(child)
     os.write(leader, "".join(f"{answer}\n" for answer in answers).encode())
     screen = b""
     with open(leader, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # noqa: PTH123 - a descriptor

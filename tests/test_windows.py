@@ -170,7 +170,7 @@ class Reader:
         for _ in range(RETRIES):
             page = self.audience.ask(window, asked, offset)
             with suppress(RetriableError):
-                windows.check(window, page, asked, offset)
+                windows.check_page(window, page, asked, offset)
                 return page
         raise AssertionError("the same question was never answered")
 
@@ -415,7 +415,7 @@ def test_a_row_newer_than_the_order_it_stands_in_neither_ends_a_window_nor_is_de
     """Who changed between choice and writing belongs to the next run; the rows around them count as they stand."""
     page = Page(tuple(dated(T, NOW, T + 2, T + 4)), 9, 4)
     window = Window(0, "listed", None, UNTIL, page=4)
-    windows.check(window, page, 4)
+    windows.check_page(window, page, 4)
     settled = windows.settle(window, page, 4)
     assert [member.contact_id for member in settled.kept] == ["c0", "c2"]
     assert (settled.verdict, settled.rest.through) == ("more", T + 3)
@@ -455,7 +455,7 @@ def test_a_first_page_that_is_the_whole_job_delivers_also_whom_until_does_not_co
 def test_an_answer_to_another_question_is_an_error_to_try_again(moments: tuple[int, ...], said: str) -> None:
     """Older than asked for, in another order, a full page of strangers: never believed, never "nobody"."""
     with pytest.raises(RetriableError, match=said):
-        windows.check(Window(0, "listed", T, UNTIL), Page(tuple(dated(*moments)), 9, 2), 2)
+        windows.check_page(Window(0, "listed", T, UNTIL), Page(tuple(dated(*moments)), 9, 2), 2)
 
 
 @pytest.mark.parametrize("moments", [(T, T), (UNTIL + 1, UNTIL + 1)])
@@ -463,7 +463,7 @@ def test_a_full_page_at_a_bound_is_an_answer_because_it_teaches_something(moment
     """Nobody of the span is in it, but from it is learned how to ask."""
     window = Window(0, "listed", T, UNTIL, page=2)
     page = Page(tuple(dated(*moments)), 9, 2)
-    windows.check(window, page, 2)
+    windows.check_page(window, page, 2)
     settled = windows.settle(window, page, 2)
     assert (settled.verdict, settled.kept, settled.rest.through) == ("more", (), None)
     assert settled.rest.bounds != window.bounds
@@ -473,7 +473,7 @@ def test_what_was_learned_already_does_not_make_a_page_of_strangers_an_answer() 
     """Otherwise the same full page could be asked for without end."""
     known = Bounds(since_includes=True, before_includes=True)
     with pytest.raises(RetriableError, match="full page"):
-        windows.check(Window(0, "listed", T, UNTIL, bounds=known), Page(tuple(dated(T, T)), 9, 2), 2)
+        windows.check_page(Window(0, "listed", T, UNTIL, bounds=known), Page(tuple(dated(T, T)), 9, 2), 2)
 
 
 # ---- a second larger than a page

@@ -13,7 +13,7 @@ from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models.records import ListResult
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.state import open_state, retention
 
 if TYPE_CHECKING:  # loaded by those alone who want to be told
@@ -30,7 +30,7 @@ class Around:
     Raises ConfigError, before any work, for what is wanted and cannot be had.
     """
 
-    def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
+    def __init__(self, settings: Settings, stop: StopSignal, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
         self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
@@ -55,7 +55,7 @@ class Around:
                 retention.prune(state, self._settings.keep)
 
 
-def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
+def _notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
     clients = settings.clients.values()
     if not settings.healthcheck_source and not any(one.healthcheck_source or one.webhook_source for one in clients):
         return None

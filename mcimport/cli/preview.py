@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.options import settings
-from mcimport.errors import ConfigError, MissingError, ServiceError
+from mcimport.errors import ConfigError, NotFoundError, ServiceError
 
 if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
@@ -41,15 +41,15 @@ def preview(
     """
     from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.engine.page.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.connections import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import Stop  # noqa: PLC0415 - loads tenacity
+    from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - loads tenacity
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
     row = _remembered(known, chosen, key)
     # Until somebody was accepted, each sync begins the history anew.
     rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
-    with Accounts(Stop()).open(chosen) as services:
+    with ConnectionPool(StopSignal()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
         fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
@@ -81,8 +81,8 @@ def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None
     try:
         # What is typed becomes part of a path: it must stay one segment of it.
         return [_whole(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
-    except MissingError as error:
-        raise MissingError(
+    except NotFoundError as error:
+        raise NotFoundError(
             f"Mailchimp has no such member of list {list_key}, or no such list",
             hint="--member takes a member's contact_id, as `mcimport dlq show` names it.",
             status=error.status,

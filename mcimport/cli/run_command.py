@@ -24,10 +24,10 @@ from mcimport.errors.machine import affordable, raise_file_limit
 from mcimport.models.records import ListResult
 from mcimport.report import json_line, reporter
 from mcimport.report.event_log import Journal, request_line, told
-from mcimport.services.connections import Accounts
+from mcimport.services.connections import ConnectionPool
 from mcimport.services.http import retry
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 from mcimport.state import is_there
 from mcimport.sync.list_run import SyncSession
 from mcimport.sync.reconcile import reconcile_list
@@ -96,10 +96,10 @@ def _run(
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     prepared()
-    stop = Stop()
+    stop = StopSignal()
     engine = output.engine or LocalEngine()
     log = speak(output.log_format)
-    accounts = Accounts(stop, tell=teller(log) if output.verbose else None)
+    accounts = ConnectionPool(stop, tell=teller(log) if output.verbose else None)
     telling = reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
@@ -119,7 +119,7 @@ def _run(
         around.after(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
-    if stop.now.is_set():
+    if stop.aborted.is_set():
         _leave_at_once(code)
     return code
 
@@ -146,7 +146,7 @@ def prepared() -> None:
     sys.setswitchinterval(SWITCH)
 
 
-def teller(log: Journal | None) -> Tell:
+def teller(log: Journal | None) -> EventSink:
     """Requests as events, or as lines for a person."""
     if log is not None:
         return told(log)
@@ -174,7 +174,7 @@ def _tidy_rarely() -> None:
 
 
 @contextmanager
-def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
+def _signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[int]]:
     """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came.
 
     A handler runs in the middle of whatever the main thread does, perhaps with a lock in its hand: so it takes none
@@ -184,7 +184,7 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
     is_over = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
-        leave = stop.at_once if caught else stop.ask
+        leave = stop.abort if caught else stop.request
         caught.append(number)
         try:
             threading.Thread(target=leave, daemon=True).start()
@@ -194,11 +194,11 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
 
     def watch() -> None:
         """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
-        stop.asked.wait()
-        if not is_over.is_set() and not stop.now.wait(retry.LEAVE_WITHIN):
-            stop.at_once()
+        stop.requested.wait()
+        if not is_over.is_set() and not stop.aborted.wait(retry.LEAVE_WITHIN):
+            stop.abort()
         if not is_over.is_set():
-            accounts.give_up()
+            accounts.abort()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     with suppress(RuntimeError):  # no thread is to be had: whoever is asked to leave takes as long as it takes
@@ -207,7 +207,7 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
         yield caught
     finally:
         is_over.set()
-        stop.asked.set()
+        stop.requested.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from mcimport.config import Client
 from mcimport.engine.page.converter import FieldsInTime, Welcome
 from mcimport.models import ContactRules, LookUps, Outcome, Page, Unsent, Window
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RunSpec:
     client: Client
     list_key: str
     run_id: int
-    services: Services
+    services: ClientServices
     rules: ContactRules
     welcome: Welcome
     fields: FieldsInTime

@@ -54,6 +54,6 @@ class LocalEngine:
             stop=services.stop,
             workers=spec.client.mailchimp.connections,
             pages=pages,
-            give_up=services.give_up,
+            give_up=services.abort,
         )
         return converter.is_silenced

@@ -14,7 +14,7 @@ from mcimport.engine.page.process import move
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.services.http import retry
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
@@ -24,7 +24,7 @@ def run_windows(
     windows: Iterable[Window],
     record: Callable[[Outcome], None],
     *,
-    stop: Stop,
+    stop: StopSignal,
     workers: int,
     pages: Mapping[int, Page],
     give_up: Callable[[], None],
@@ -45,7 +45,7 @@ def run_windows(
             continue
         outcome = move(window, context, page)
         tally.take(outcome)
-        if stop.asked.is_set():
+        if stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:
         _Pool(context, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
@@ -59,7 +59,7 @@ class _Pool:
         context: PageContext,
         queue: deque[Window],
         tally: Tally,
-        stop: Stop,
+        stop: StopSignal,
         workers: int,
         give_up: Callable[[], None],
     ) -> None:
@@ -86,14 +86,14 @@ class _Pool:
             raise
         finally:
             # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
-            executor.shutdown(wait=not self._stop.now.is_set(), cancel_futures=True)
+            executor.shutdown(wait=not self._stop.aborted.is_set(), cancel_futures=True)
         if self._failure:
             raise self._failure
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     def _leaving(self) -> bool:
-        return self._failure is not None or self._stop.asked.is_set()
+        return self._failure is not None or self._stop.requested.is_set()
 
     def _fill(self, executor: ThreadPoolExecutor) -> None:
         while self._queue and len(self._flying) < self._workers and not self._leaving():
@@ -123,7 +123,7 @@ class _Pool:
     def _land(self) -> None:
         """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while self._flying and time.monotonic() < deadline and not self._stop.now.is_set():
+        while self._flying and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)
         if self._flying:
             self._give_up()

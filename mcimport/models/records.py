@@ -63,7 +63,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    Requests and seconds are what `models.Usage` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
     """
 
     id: int

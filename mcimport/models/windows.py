@@ -130,7 +130,7 @@ class NewLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class Usage:
     """Requests by service, and seconds by what they were spent on, summed over the threads that spent them.
 
     Attributes:
@@ -152,8 +152,8 @@ class Costs:
     waited_limiter: float = 0.0
     converting: float = 0.0
 
-    def __sub__(self, before: Costs) -> Costs:
-        return Costs(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+    def __sub__(self, before: Usage) -> Usage:
+        return Usage(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +227,4 @@ class Outcome:
     sample: Sample = ()
     began: int = 0
     seconds: float = 0.0
-    costs: Costs = Costs()
+    costs: Usage = Usage()

@@ -131,7 +131,7 @@ def _counts(result: ListResult) -> dict[str, Any]:
 
 
 def request_line(event: str, what: Mapping[str, Any]) -> str:
-    """What a `Trace` tells, for a person."""
+    """What a `RequestLog` tells, for a person."""
     place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
     where = f"{what['client']} {what.get('list', '')} {place}".strip()
     if event == "retry":
@@ -141,5 +141,5 @@ def request_line(event: str, what: Mapping[str, Any]) -> str:
 
 
 def told(log: Journal) -> Callable[[str, Mapping[str, Any]], None]:
-    """What a `Trace` tells, as events."""
+    """What a `RequestLog` tells, as events."""
     return lambda event, what: log.info(event, **what)

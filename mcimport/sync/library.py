@@ -9,8 +9,8 @@ from mcimport.engine.select import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
 from mcimport.report.reporter import Silent
-from mcimport.services.connections import Accounts
-from mcimport.services.http.retry import Stop
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.retry import StopSignal
 from mcimport.sync.list_run import SyncSession
 from mcimport.sync.since import moment
 from mcimport.sync.sync_list import SyncOptions, sync_all
@@ -19,9 +19,15 @@ from mcimport.sync.sync_list import SyncOptions, sync_all
 def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """See `mcimport.run`, which is this without its imports."""
     settings = load()
-    stop = Stop()
+    stop = StopSignal()
     session = SyncSession(
-        settings.db_path, Accounts(stop), stop, Silent(), None, engine_of(settings), tuple(settings.clients.values())
+        settings.db_path,
+        ConnectionPool(stop),
+        stop,
+        Silent(),
+        None,
+        engine_of(settings),
+        tuple(settings.clients.values()),
     )
     options = SyncOptions(None if since is None else moment(since))
     results = sync_all(settings.select([list_key], []), options, session, jobs=1)

@@ -18,11 +18,11 @@ from mcimport.engine.page.held import allowance
 from mcimport.errors import (
     BusyError,
     ConfigError,
-    ElsewhereError,
     InterruptedRunError,
     McimportError,
     ServiceError,
     StateError,
+    WorkersBusyError,
 )
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
@@ -31,9 +31,9 @@ from mcimport.models.remarks import NO_PERMISSION, words
 from mcimport.models.sample import SpotCheck
 from mcimport.models.timestamps import iso
 from mcimport.report.reporter import Reporter
-from mcimport.services.connections import Accounts, Services
+from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
 from mcimport.sync.replaying import never_sent, watched, windows_of
@@ -58,8 +58,8 @@ class SyncSession:
     """
 
     db_path: Path
-    accounts: Accounts
-    stop: Stop
+    accounts: ConnectionPool
+    stop: StopSignal
     reporter: Reporter
     observer: ClientObserver | None = None
     engine: Engine = field(default_factory=LocalEngine)
@@ -93,7 +93,7 @@ class ListRun:
 
     client: Client
     list_key: str
-    services: Services
+    services: ClientServices
     state: State
     reporter: Reporter
     row: ListRow
@@ -112,7 +112,7 @@ class ListRun:
     def begin(self, run_id: int) -> None:
         """Another run of this list, under its number from here on."""
         self.run_ids.append(run_id)
-        self.services.meter.take()  # what was asked for after the last run's end is nobody's
+        self.services.meter.drain()  # what was asked for after the last run's end is nobody's
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
@@ -167,13 +167,13 @@ class ListRun:
 
 
 def check_nobody_elsewhere(state: State, client: Client) -> None:
-    """Before anything is pushed here. Raises ElsewhereError where workers may be about to push for the client.
+    """Before anything is pushed here. Raises WorkersBusyError where workers may be about to push for the client.
 
     What one of them read before would follow what is read now.
     """
     elsewhere.correct(state, client.name)
     if (until := elsewhere.until(state, client.name)) is not None:
-        raise ElsewhereError(
+        raise WorkersBusyError(
             f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
             hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
         )
@@ -187,7 +187,7 @@ def resolve_list(state: State, client: Client, list_key: str, *, new_destination
 
     Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
     be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
-    under the former name is still at work, ElsewhereError while workers may be.
+    under the former name is still at work, WorkersBusyError while workers may be.
     `new_destination`: the operator knows, and everything is sent.
     """
     place = place_of(state, client, list_key)
@@ -211,7 +211,7 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
     )
     with held:
         if (until := elsewhere.until(state, former.client)) is not None:
-            raise ElsewhereError(
+            raise WorkersBusyError(
                 f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
                 hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
             )
@@ -245,7 +245,7 @@ def execute(
         )
         afterwards(run_id)
     done = runs.finish(
-        list_run.state, run_id, "completed", costs=list_run.services.meter.take(), is_silenced=is_silenced
+        list_run.state, run_id, "completed", costs=list_run.services.meter.drain(), is_silenced=is_silenced
     )
     list_run.refresh()
     return done
@@ -262,19 +262,19 @@ def record_failure(list_run: ListRun, run_id: int) -> Iterator[None]:
     try:
         yield
     except InterruptedRunError:
-        runs.finish(list_run.state, run_id, "interrupted", costs=list_run.services.meter.take())
+        runs.finish(list_run.state, run_id, "interrupted", costs=list_run.services.meter.drain())
         raise
     except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
         error = as_ours(raised)
         # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
         with contextlib.suppress(StateError):
-            runs.finish(list_run.state, run_id, "failed", str(error), costs=list_run.services.meter.take())
+            runs.finish(list_run.state, run_id, "failed", str(error), costs=list_run.services.meter.drain())
         raise error from None
 
 
 def _record(list_run: ListRun, run_id: int, outcome: Outcome) -> None:
     sample_size = list_run.client.ometria.spot_check
-    runs.record(list_run.state, run_id, outcome, list_run.services.meter.take(), sample_size=sample_size)
+    runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), sample_size=sample_size)
     list_run.warn(*outcome.warnings)
     list_run.lacking.update(dict(outcome.lacking))
     list_run.unsendable.update(dict(outcome.unsendable))
@@ -375,7 +375,7 @@ def _permissions(list_run: ListRun) -> Permissions | None:
 
 
 def _hints(list_run: ListRun, done: Iterable[Run]) -> tuple[str, ...]:
-    if list_run.dry_run or list_run.services.stop.asked.is_set() or not any(run.contacts_rejected for run in done):
+    if list_run.dry_run or list_run.services.stop.requested.is_set() or not any(run.contacts_rejected for run in done):
         return ()
     with contextlib.suppress(ServiceError, InterruptedRunError):
         return tuple(list_run.services.ometria.latest_errors())

@@ -13,7 +13,7 @@ from mcimport.errors import ConfigError
 from mcimport.errors.machine import as_ours
 from mcimport.models import Window
 from mcimport.models.records import Letter, ListResult, ListRow
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 from mcimport.services.destination import place_of
 from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, runs
 from mcimport.sync import first_sync
@@ -92,7 +92,13 @@ def _by_list(letter: Letter) -> int:
 
 
 def _attempt(
-    client: Client, group: Sequence[Letter], session: SyncSession, services: Services, state: State, *, named: bool
+    client: Client,
+    group: Sequence[Letter],
+    session: SyncSession,
+    services: ClientServices,
+    state: State,
+    *,
+    named: bool,
 ) -> ListResult | None:
     """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
     begun = time.monotonic()
@@ -116,7 +122,7 @@ def _attempt(
     return result_of(client, row.list_key, list_run, failure, time.monotonic() - begun)
 
 
-def _list_run(client: Client, row: ListRow, session: SyncSession, services: Services, state: State) -> ListRun:
+def _list_run(client: Client, row: ListRow, session: SyncSession, services: ClientServices, state: State) -> ListRun:
     return ListRun(client, row.list_key, services, state, session.reporter, row, session.engine)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mcimport.errors import InterruptedRunError, TooSlowError
+from mcimport.errors import InterruptedRunError, ServiceTimeoutError
 from mcimport.errors.machine import as_ours
 from mcimport.models.sample import SampledContact, SpotCheck
 from mcimport.report.spot_check import not_held
@@ -70,7 +70,7 @@ def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
 
     def is_held(one: str) -> bool:
         if time.monotonic() > end:
-            raise TooSlowError("it took too long")
+            raise ServiceTimeoutError("it took too long")
         return contacts.holds(collection, one)
 
     held = {one: is_held(one) for one in ids}

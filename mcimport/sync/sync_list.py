@@ -27,7 +27,7 @@ from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
 from mcimport.models.timestamps import iso
 from mcimport.services import contacts_held
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.state import State, dead_letters, destinations, dry_copy, lists, lock_client, open_state, runs
@@ -97,12 +97,12 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
     runs.mark_interrupted(list_run.state, list_run.row.id)
     unfinished = runs.unfinished(list_run.state, list_run.row.id)
     if unfinished is not None and options.since is not None and _is_first_try(list_run):
-        runs.give_up(list_run.state, unfinished.id)  # it sent nobody, and without it a plain sync reads everything
+        runs.abandon(list_run.state, unfinished.id)  # it sent nobody, and without it a plain sync reads everything
         unfinished = None
     if unfinished is not None and not (options.full or options.dry_run):
         _finish(list_run, options, unfinished)
         unfinished = None
-    if list_run.services.stop.asked.is_set():
+    if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
     if options.since == "now":
         with first_sync.first_try(list_run):
@@ -155,7 +155,7 @@ def _check(list_run: ListRun, run_id: int) -> None:
     try:
         few.check_read(list_run, run)
     except few.TooFewError:
-        runs.give_up(list_run.state, run_id)
+        runs.abandon(list_run.state, run_id)
         raise
     compare_archived(list_run, run_id)
 
@@ -350,14 +350,14 @@ def _sync_client(
     return results
 
 
-def _check_not_given_up(results: Sequence[ListResult], services: Services, session: SyncSession) -> None:
+def _check_not_given_up(results: Sequence[ListResult], services: ClientServices, session: SyncSession) -> None:
     """A client whose connections had to be closed under hanging requests is through for this call: raises why."""
-    if results and results[-1].error and services.stop.asked.is_set() and not session.stop.asked.is_set():
+    if results and results[-1].error and services.stop.requested.is_set() and not session.stop.requested.is_set():
         raise results[-1].error
 
 
 def _attempt(
-    client: Client, list_key: str, options: SyncOptions, session: SyncSession, services: Services, state: State
+    client: Client, list_key: str, options: SyncOptions, session: SyncSession, services: ClientServices, state: State
 ) -> ListResult:
     begun = time.monotonic()
     list_run, failure = None, None

@@ -110,7 +110,7 @@ class Dispatch:
         self._land()
         if self._failure:
             raise self._failure
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     @property
@@ -120,12 +120,12 @@ class Dispatch:
 
     @property
     def _is_leaving(self) -> bool:
-        return self._failure is not None or self._stop.asked.is_set()
+        return self._failure is not None or self._stop.requested.is_set()
 
     def _land(self) -> None:
         """Pages under way may end, and are recorded; those that do not are another coordinator's to find."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while self._backlog.is_under_way and time.monotonic() < deadline and not self._stop.now.is_set():
+        while self._backlog.is_under_way and time.monotonic() < deadline and not self._stop.aborted.is_set():
             try:
                 self._hear(LOOK_UP)
             except UnreachableError:
@@ -157,7 +157,7 @@ class Dispatch:
             self._spec.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
         if now - self._away_since > BROKER_AWAY:
             raise ServiceDownError(str(error), hint=error.hint) from None
-        if self._stop.asked.wait(AGAIN):
+        if self._stop.requested.wait(AGAIN):
             raise InterruptedRunError("stopped") from None
 
     def _put_fence(self, after: int = 0) -> None:
@@ -215,7 +215,7 @@ class Dispatch:
         while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
-            self._spec.services.ometria.perhaps_taken = True  # a worker's push is one that nobody here sees
+            self._spec.services.ometria.may_have_taken = True  # a worker's push is one that nobody here sees
             self._line.send(self._order("page", order_id, window))
 
     def _move_own(self) -> None:
@@ -225,7 +225,7 @@ class Dispatch:
         """
         if self._fence or self._is_leaving or not (own := self._backlog.take_own()):
             return
-        self._spec.services.rest(TAKEN_OVER)
+        self._spec.services.pause(TAKEN_OVER)
         welcome = Welcome(limit=self._welcome_left, most=0, events=())
         spec = replace(self._spec, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
         self.is_silenced |= self._here.run(spec, own, {}, self._record_own)

@@ -24,9 +24,9 @@ from mcimport.engine.page.process import move
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
-from mcimport.services.connections import Accounts
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 
 SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
@@ -51,7 +51,9 @@ class Workplace:
         term_of_line: what orders of the present connection to the broker come with.
     """
 
-    def __init__(self, name: str, clients: Mapping[str, Client], stop: Stop, tell: Tell | None = None) -> None:
+    def __init__(
+        self, name: str, clients: Mapping[str, Client], stop: StopSignal, tell: EventSink | None = None
+    ) -> None:
         self.name = name
         self._session = secrets.token_hex(16)
         self._clients = clients
@@ -62,7 +64,7 @@ class Workplace:
         self._bytes, self._spoke = -1, 0.0
         self._leaders = leaders(clients.values())
         self._lease = Lease(STOOD_STILL, self._stood_still)
-        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
+        self._accounts = ConnectionPool(stop, tell=tell, may_send=self._lease.check)
         self._rooms: dict[str, Room] = {}
         self._lock = threading.Lock()
         self._alone = threading.Lock()
@@ -107,7 +109,7 @@ class Workplace:
             begun: is called before a suspect is begun, which is then the only one here.
         """
         term = self._term if term is None else term
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             return self.reply(order, "returned")
         if not order.is_suspect:
             return self._carried_out(order, term)
@@ -122,7 +124,7 @@ class Workplace:
     def lost(self, order: Order) -> Reply:
         """For an order that was given to a worker before who did not come back: it may have pushed until now."""
         with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
-            self._accounts.rest(self._clients[order.client], TAKEN_OVER)
+            self._accounts.pause(self._clients[order.client], TAKEN_OVER)
         return self.reply(order, "lost")
 
     def _carried_out(self, order: Order, term: int) -> Reply:
@@ -216,7 +218,7 @@ class Workplace:
         return msgspec.structs.replace(
             self.reply(order, "moved"),
             outcome=outcome,
-            costs=desk.services.meter.take(),
+            costs=desk.services.meter.drain(),
             warnings=desk.take_warnings(),
             is_silenced=self._converter(client, order, desk).is_silenced,
         )
@@ -228,7 +230,7 @@ class Workplace:
         return self.reply(order, "outdated", epoch=known) if known > sitting.epoch else self._not_ended(order)
 
     def _not_ended(self, order: Order) -> Reply:
-        return self.reply(order, "returned" if self._stop.asked.is_set() else "broken_off")
+        return self.reply(order, "returned" if self._stop.requested.is_set() else "broken_off")
 
     def _in_term(self, term: int) -> Callable[[], None]:
         def check() -> None:
@@ -286,7 +288,7 @@ class Workplace:
         """Another worker may have had the account until now."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
-        services.rest(TAKEN_OVER)
+        services.pause(TAKEN_OVER)
         return Desk(services, stack.close)
 
     def _room(self, client: Client) -> Room:
@@ -298,7 +300,7 @@ class Workplace:
             return list(self._rooms.values())
 
     def _watch(self) -> None:
-        while not self._stop.now.wait(LOOK):
+        while not self._stop.aborted.wait(LOOK):
             self._look()
 
     def _look(self) -> None:

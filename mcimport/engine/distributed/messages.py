@@ -14,7 +14,7 @@ import msgspec
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import Costs, LookUps, Outcome, SubscriptionEvents, Unsent, Window
+from mcimport.models import LookUps, Outcome, SubscriptionEvents, Unsent, Usage, Window
 from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
@@ -98,7 +98,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""
     window: Window | None = None
     outcome: Outcome | None = None
-    costs: Costs = Costs()
+    costs: Usage = Usage()
     warnings: tuple[str, ...] = ()
     is_silenced: bool = False
     words: str = ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 
 
 class OutdatedError(Exception):
@@ -28,7 +28,7 @@ class OutdatedError(Exception):
 class Desk:
     """A client's services and what its runs convert and look up with, for one epoch. `warnings`: for the next reply."""
 
-    services: Services
+    services: ClientServices
     close: Callable[[], None]
     converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
     held: dict[tuple[str, int], HeldLookups] = field(default_factory=dict)

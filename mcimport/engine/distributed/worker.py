@@ -39,8 +39,8 @@ from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
 from mcimport.report.format import shown
 from mcimport.services.http import retry
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 
 SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
@@ -57,7 +57,7 @@ Log = Callable[[str, str], None]
 
 
 def run_worker(
-    clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: Tell | None = None
+    clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: EventSink | None = None
 ) -> int:
     """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code.
 
@@ -65,7 +65,7 @@ def run_worker(
     order is taken, where a library cannot be loaded: that is not tried again in this process.
     """
     load_libraries()
-    name, stop, log = f"{socket.gethostname()}.{os.getpid()}", Stop(), _escaping(log)
+    name, stop, log = f"{socket.gethostname()}.{os.getpid()}", StopSignal(), _escaping(log)
     _listen_to_libraries(stop, log)
     app = broker.application(address)
     with suppress(UnreachableError), broker.in_words(), broker.connection(app) as line:
@@ -199,16 +199,16 @@ def _publish(replies: Any, body: bytes | str, **options: Any) -> None:
         raise Reject(type(error).__name__, requeue=True) from None
 
 
-def _leave_when_asked(stop: Stop, workplace: Workplace, over: threading.Event, log: Log) -> None:
+def _leave_when_asked(stop: StopSignal, workplace: Workplace, over: threading.Event, log: Log) -> None:
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
         log("info", f"leaving: pages in hand have {retry.LEAVE_WITHIN:.0f} s")
-        stop.ask()
+        stop.request()
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while workplace.is_busy and time.monotonic() < deadline and not stop.now.wait(LOOK_UP):
+        while workplace.is_busy and time.monotonic() < deadline and not stop.aborted.wait(LOOK_UP):
             pass
-        stop.at_once()
+        stop.abort()
         workplace.break_off()
         setattr(state, "should_stop", 0)  # noqa: B010 - Celery's loop looks at it, and ends with that code; its type says None
         if not over.wait(LAST_WORDS):
@@ -216,7 +216,7 @@ def _leave_when_asked(stop: Stop, workplace: Workplace, over: threading.Event, l
             os._exit(0)  # a thread hangs in its connection to the broker: what it has is given to another
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=stop.at_once if stop.asked.is_set() else leave, name="leaving", daemon=True).start()
+        threading.Thread(target=stop.abort if stop.requested.is_set() else leave, name="leaving", daemon=True).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
@@ -289,12 +289,12 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
     return Subscriptions
 
 
-def _listen_to_libraries(stop: Stop, log: Log) -> None:
+def _listen_to_libraries(stop: StopSignal, log: Log) -> None:
     """Their first line alone: what they log beside it are tracebacks. Nothing of what they lose while we leave."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if not stop.asked.is_set():
+            if not stop.requested.is_set():
                 log("warning", record.getMessage().partition("\n")[0])
 
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery would set up its own

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from mcimport.engine.page.held import HeldLookups
 from mcimport.models import ContactRules, Conversion, Member, Unsent
-from mcimport.services.http.request_log import Trace
-from mcimport.services.http.usage import Meter
+from mcimport.services.http.request_log import RequestLog
+from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import Mailchimp
 from mcimport.services.ometria.client import Ometria
 
@@ -43,5 +43,5 @@ class PageContext:
     watched: Mapping[str, int] = field(default_factory=dict)
     never_sent: tuple[Unsent, ...] = ()
     sample_size: int = 0
-    meter: Meter = field(default_factory=Meter)
-    trace: Trace = field(default_factory=lambda: Trace(""))
+    meter: UsageMeter = field(default_factory=UsageMeter)
+    trace: RequestLog = field(default_factory=lambda: RequestLog(""))

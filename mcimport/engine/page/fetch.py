@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.result import PageResult
-from mcimport.errors import RetriableError, TooSlowError, UnreachableError
+from mcimport.errors import RetriableError, ServiceTimeoutError, UnreachableError
 from mcimport.models import Outcome, Page, Window
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import NobodyError
+from mcimport.services.mailchimp.client import EmptyPageError
 from mcimport.services.mailchimp.windows import Settled
 
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
@@ -65,7 +65,7 @@ def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
     while True:
         try:
             return window, context.mailchimp.next_page(context.list_key, window, window.page), window.page
-        except TooSlowError:
+        except ServiceTimeoutError:
             if window.page <= windows.SMALLEST_PAGE:
                 raise
             window = replace(window, page=windows.half(window.page))
@@ -81,12 +81,12 @@ def less_suspect(rest: Window, kept: int, asked: int) -> Window:
 def unread(result: PageResult, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
     window = result.window
-    if isinstance(error, UnreachableError | NobodyError):
-        counted = error.page.total if isinstance(error, NobodyError) else None
+    if isinstance(error, UnreachableError | EmptyPageError):
+        counted = error.page.total if isinstance(error, EmptyPageError) else None
         result.add_dead_letter(window.start, window.until, error, counted)
         return result.outcome(None, failed=True)
     asked = max(1, window.suspect // 2) if window.suspect else window.page
-    if isinstance(error, TooSlowError):
+    if isinstance(error, ServiceTimeoutError):
         return _set_aside(result, min(asked, windows.SMALLEST_PAGE), error)
     if window.suspect == 1:
         return _set_aside(result, 1, error)

@@ -17,7 +17,7 @@ from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.fetch import counted, less_suspect, read, unread
 from mcimport.engine.page.held import depends, settled_alone
 from mcimport.engine.page.result import EncodedRecord, PageResult
-from mcimport.errors import MissingError, RetriableError, TooSlowError
+from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
 from mcimport.models import Contact, Converted, Member, NewLetter, Outcome, Page, Precision, Skipped, Unsendable, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http.retry import DESK
@@ -33,14 +33,14 @@ def move(window: Window, context: PageContext, page: Page | None = None) -> Outc
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
-    began, started, before = int(time.time()), time.monotonic(), context.meter.own()
+    began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
     try:
         with context.trace.window(window.number):
             outcome = _moved(window, context, page)
     finally:
         DESK.leave()
     seconds = time.monotonic() - started
-    return replace(outcome, began=began, seconds=seconds, costs=context.meter.own() - before)
+    return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
 
 
 def _moved(window: Window, context: PageContext, page: Page | None) -> Outcome:
@@ -91,7 +91,7 @@ def _carry_crowd(result: PageResult, settled: Settled, asked: int) -> Outcome:
             result,
             itertools.chain([undated], result.context.mailchimp.crowded_second(result.context.list_key, rest, second)),
         )
-    except TooSlowError as error:
+    except ServiceTimeoutError as error:
         if rest.page > windows.SMALLEST_PAGE:
             return result.outcome(replace(window, page=windows.half(rest.page)))
         failure = error
@@ -139,7 +139,7 @@ def _carry_missing(result: PageResult) -> Outcome:
         if _is_left_out(window, member):
             return result.outcome(None, gone=True)
         _deliver(result, [member])
-    except MissingError:
+    except NotFoundError:
         return result.outcome(None, gone=True)
     except RetriableError as error:
         result.add_dead_letter(window.since, window.until, error, 1, "exactly")

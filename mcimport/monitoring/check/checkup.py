@@ -20,8 +20,8 @@ from mcimport.monitoring.check.services import AT_ONCE, Answered, Doors
 from mcimport.monitoring.check.synced_lists import Memory, elsewhere_until, remembered, unchecked
 from mcimport.report.format import ARCHIVED_LEFT, mend
 from mcimport.report.permissions import told
-from mcimport.services.connections import Accounts
-from mcimport.services.http.retry import Stop
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lock_holder
 
@@ -71,8 +71,8 @@ def look(
     db_path = settings.db_path if state_file.verdict == "good" else None
     memories = remembered(db_path, clients)
     waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
-    stop = Stop()
-    accounts = Accounts(stop, busy_for=BUSY_FOR)
+    stop = StopSignal()
+    accounts = ConnectionPool(stop, busy_for=BUSY_FOR)
     left = unchecked(db_path, clients)
     places = [_place(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
@@ -82,7 +82,7 @@ def look(
                 yield from _client(place, settings.db_path, doors)
             yield from _clocks(places, doors)
         finally:
-            stop.at_once()  # who does not wait for the rest need not
+            stop.abort()  # who does not wait for the rest need not
     yield from _first_syncs(places)
 
 
@@ -91,7 +91,7 @@ def _place(
     lists: Mapping[str, Memory | ConfigError],
     elsewhere: int | None,
     unchecked: frozenset[str],
-    accounts: Accounts,
+    accounts: ConnectionPool,
 ) -> _Place:
     sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
         "Mailchimp": accounts.open_mailchimp,

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
-from mcimport.errors import InterruptedRunError, McimportError, ServiceError, TooSlowError
-from mcimport.services.connections import Accounts
+from mcimport.errors import InterruptedRunError, McimportError, ServiceError, ServiceTimeoutError
+from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import Mailchimp
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Answered:
 class Doors:
     """Begins to ask as soon as it is told of its clients; whoever wants an answer waits for that one alone."""
 
-    def __init__(self, accounts: Accounts, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, accounts: ConnectionPool, pool: ThreadPoolExecutor) -> None:
         self._accounts = accounts
         self._pool = pool
         self._mailchimp: dict[Door, Future[Answered]] = {}
@@ -129,7 +129,7 @@ def _permissions(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, Sh
 
 def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | McimportError]:
     """A few at a time. After one that took too long no other is begun."""
-    slow: list[TooSlowError] = []
+    slow: list[ServiceTimeoutError] = []
 
     def answer(key: str) -> T | McimportError:
         try:
@@ -137,7 +137,7 @@ def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T |
         except InterruptedRunError:
             raise
         except McimportError as error:
-            slow.extend([error] if isinstance(error, TooSlowError) else [])
+            slow.extend([error] if isinstance(error, ServiceTimeoutError) else [])
             return error
 
     if len(list_keys) < 2:  # noqa: PLR2004 - one needs no threads

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from mcimport.config import Client
-from mcimport.errors import IgnoredError, RetriableError, ServiceError, UnreachableError
+from mcimport.errors import IgnoredParameterError, RetriableError, ServiceError, UnreachableError
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.client import Mailchimp
@@ -22,7 +22,7 @@ def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | N
     """
     try:
         page = mailchimp.first_page(list_key, sweep, since, size)
-    except (UnreachableError, IgnoredError):
+    except (UnreachableError, IgnoredParameterError):
         raise
     except RetriableError as error:
         with suppress(RetriableError):

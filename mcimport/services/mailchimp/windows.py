@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, cast
 
-from mcimport.errors import IgnoredError, RetriableError
+from mcimport.errors import IgnoredParameterError, RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
 from mcimport.models.records import ListRow
 from mcimport.models.timestamps import epoch
@@ -135,7 +135,7 @@ def asked_before(window: Window) -> int:
     return window.until if window.bounds.before_includes else window.until + 1
 
 
-def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
+def check_page(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     """Raises RetriableError for an answer that cannot be one to the question.
 
     That is: members older than asked for, an order that is not ascending, or, from a window's beginning, a full page
@@ -146,19 +146,19 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     moments = [moment for moment in page.moments if moment is not None]
     start = window.start
     if start is not None and moments and min(moments) < start:
-        raise IgnoredError("Mailchimp ignored since_last_changed: it sent members who changed before it")
+        raise IgnoredParameterError("Mailchimp ignored since_last_changed: it sent members who changed before it")
     # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
     latest = min(window.until, page.settled) if window.until == NO_END else window.until
     ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
     if any(later < earlier for earlier, later in pairwise(ours)):
-        raise IgnoredError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
+        raise IgnoredParameterError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
     if full and not ours and _learned(window, moments) == Bounds():
         raise RetriableError("Mailchimp sent a full page without anybody of the span that was asked for")
 
 
 def settle(window: Window, page: Page, asked: int) -> Settled:
-    """What to keep of a page that passed `check`, and what is left of its window."""
+    """What to keep of a page that passed `check_page`, and what is left of its window."""
     return (_settle_plain if _is_plain(window, page) else _settle_any)(window, page, asked)
 
 

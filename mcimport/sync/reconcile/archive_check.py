@@ -84,7 +84,7 @@ class _Check:
             stop=services.stop,
             workers=self._list_run.client.mailchimp.connections,
             pages={NO_NUMBER: page} if windows.fits_in_one(page, page.asked) else {},
-            give_up=services.give_up,
+            give_up=services.abort,
         )
 
     def _context(self) -> PageContext:
@@ -132,6 +132,6 @@ class _Check:
         self._is_whole = self._is_whole and len(kept) == len(outcome.letters)
         members = outcome.pushed + outcome.rejected
         carried = replace(outcome, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
-        runs.record(list_run.state, self._run_id, carried, list_run.services.meter.take())
+        runs.record(list_run.state, self._run_id, carried, list_run.services.meter.drain())
         list_run.warn(*outcome.warnings)
         list_run.remarks.update(dict(outcome.remarks))

@@ -144,7 +144,7 @@ class Survey:
         pause = min(settling, (pushed[0].finished_at or pushed[0].started_at) + settling - time.time())
         if pause > 0:
             self.list_run.warn(f"waited {pause:.0f} s, until Ometria had settled what was pushed to it a moment ago")
-        if self.list_run.services.stop.asked.wait(max(0.0, pause)):
+        if self.list_run.services.stop.requested.wait(max(0.0, pause)):
             raise InterruptedRunError("stopped")
 
     # ---- what came of it

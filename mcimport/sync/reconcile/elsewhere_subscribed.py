@@ -16,9 +16,9 @@ from typing import Self, TypeVar
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, make_converter, member_id, optin_of
-from mcimport.errors import ConfigError, InterruptedRunError, MissingError, RetriableError, ServiceError
+from mcimport.errors import ConfigError, InterruptedRunError, NotFoundError, RetriableError, ServiceError
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member
-from mcimport.services.connections import Accounts
+from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import Mailchimp
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
 from mcimport.sync.reconcile.compare import Survey
@@ -38,7 +38,7 @@ class ElsewhereSubscribed:
     Nothing is asked before somebody is gone.
     """
 
-    def __init__(self, survey: Survey, accounts: Accounts) -> None:
+    def __init__(self, survey: Survey, accounts: ConnectionPool) -> None:
         self._survey = survey
         self._list_run = survey.list_run
         self._accounts = accounts
@@ -156,14 +156,14 @@ class ElsewhereSubscribed:
             self._check_not_stopped()
             try:
                 answer.take(None if one is None else one.by_address(person.address))
-            except MissingError:
+            except NotFoundError:
                 answer.absent.extend([one] if one else [])
             if answer.is_subscribed:
                 return answer
         return answer
 
     def _check_not_stopped(self) -> None:
-        if self._list_run.services.stop.asked.is_set():
+        if self._list_run.services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
 
@@ -230,10 +230,10 @@ class _AskedList:
         return self._is_subscribed(member) if self.versions.of_address(member.email_address) == address else False
 
     def by_address(self, address: str) -> bool | None:
-        """Whether somebody on the list is subscribed under it. Raises MissingError where nobody has it."""
+        """Whether somebody on the list is subscribed under it. Raises NotFoundError where nobody has it."""
         try:
             return self._is_subscribed(self._tried(lambda: self.mailchimp.member_by_address(self.key, address)))
-        except MissingError:
+        except NotFoundError:
             raise
         except ServiceError:
             return None
@@ -259,7 +259,7 @@ class _AskedList:
             raise RetriableError("the list failed too often")
         try:
             return ask()
-        except MissingError:
+        except NotFoundError:
             raise
         except ServiceError:
             self.failures += 1

@@ -18,7 +18,7 @@ from mcimport.convert import (
     routes,
 )
 from mcimport.engine.page.converter import RunConverter, Welcome
-from mcimport.errors import InterruptedRunError, MissingError, RetriableError
+from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
 from mcimport.sync.list_run import ListRun
@@ -99,11 +99,11 @@ class Look:
     def _ask(self, list_key: str, own: str) -> Member | RetriableError | None:
         """None: there is nobody, as was said each time."""
         for _ in range(TIMES_ABSENT):
-            if self.list_run.services.stop.asked.is_set():
+            if self.list_run.services.stop.requested.is_set():
                 raise InterruptedRunError("stopped")
             try:
                 return self.list_run.services.mailchimp.member(list_key, own)
-            except MissingError:
+            except NotFoundError:
                 continue
             except RetriableError as error:
                 return error
@@ -125,7 +125,7 @@ def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
         list_run.services.mailchimp.size(list_run.list_key)
         return
     for _ in range(TIMES_ABSENT):
-        with suppress(MissingError):
+        with suppress(NotFoundError):
             list_run.services.mailchimp.member(list_run.list_key, witness)
             return
     raise RetriableError(

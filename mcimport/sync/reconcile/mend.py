@@ -171,7 +171,7 @@ class Mend:
     # ---- how
 
     def _afresh(self, ids: Sequence[str]) -> Afresh:
-        if self._list_run.services.stop.asked.is_set():
+        if self._list_run.services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
         return self._look.afresh(ids)
 
@@ -235,7 +235,7 @@ class Mend:
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         runs.record(
-            self._list_run.state, self._run_id, replace(outcome, letters=kept), self._list_run.services.meter.take()
+            self._list_run.state, self._run_id, replace(outcome, letters=kept), self._list_run.services.meter.drain()
         )
         self._list_run.warn(*outcome.warnings)
         self._list_run.remarks.update(dict(outcome.remarks))

@@ -14,7 +14,7 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, ServiceError
 from mcimport.errors.machine import as_ours, submit
 from mcimport.models.records import Comparison, Difference, ListResult
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 from mcimport.state import State, lists, lock_client, open_state, runs
 from mcimport.sync import first_sync
 from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, record_failure, resolve_list, result_of
@@ -49,7 +49,7 @@ class ReconcileOptions:
 def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSession) -> Comparison:
     """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
 
-    Also raises ElsewhereError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
+    Also raises WorkersBusyError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
     record then.
     """
     if list_run.row.sync_point is None:
@@ -68,7 +68,7 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         found = replace(survey.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
             found = _mended(survey, options, found, session)
-    runs.finish(list_run.state, run_id, "completed", costs=list_run.services.meter.take())
+    runs.finish(list_run.state, run_id, "completed", costs=list_run.services.meter.drain())
     _remember(list_run, found)
     if options.mend and not found.refusal and not found.left:
         lists.note_unchecked(list_run.state, list_run.row.id, None)
@@ -85,7 +85,7 @@ def _notice_unfinished(list_run: ListRun) -> None:
 
 def _mended(survey: Survey, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
     list_run = survey.list_run
-    if list_run.services.stop.asked.is_set():
+    if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
     refusal = "" if options.is_forced else _too_many(list_run, found)
     if not refusal and options.agree is not None and not options.agree(list_run.client, list_run.list_key, found):
@@ -177,7 +177,12 @@ def _reconcile_theirs(
 
 
 def _attempt(
-    client: Client, list_key: str, options: ReconcileOptions, session: SyncSession, services: Services, state: State
+    client: Client,
+    list_key: str,
+    options: ReconcileOptions,
+    session: SyncSession,
+    services: ClientServices,
+    state: State,
 ) -> ListResult:
     begun = time.monotonic()
     list_run, failure, found = None, None, None
@@ -192,9 +197,9 @@ def _attempt(
     return replace(result, comparison=found, hints=result.hints or _hints(services, found))
 
 
-def _hints(services: Services, found: Comparison | None) -> tuple[str, ...]:
+def _hints(services: ClientServices, found: Comparison | None) -> tuple[str, ...]:
     """Who is missing, or did not take, may have been dropped by Ometria's validation, which names nobody."""
-    if found is None or not (found.missing.count or found.not_taken.count) or services.stop.asked.is_set():
+    if found is None or not (found.missing.count or found.not_taken.count) or services.stop.requested.is_set():
         return ()
     with suppress(ServiceError, InterruptedRunError):
         return tuple(services.ometria.latest_errors())

@@ -62,7 +62,7 @@ def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Wal
         stop=list_run.services.stop,
         workers=list_run.client.mailchimp.connections,
         pages=pages,
-        give_up=list_run.services.give_up,
+        give_up=list_run.services.abort,
     )
     return Walked(until, firsts[0][1].total, tuple(unread))
 
@@ -91,7 +91,7 @@ def _record(look: Look, run_id: int, moved: Outcome) -> None:
     """Writes no dead letters: a sync that replayed them would bring in whom it leaves out on purpose."""
     list_run = look.list_run
     outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
-    runs.record(list_run.state, run_id, outcome, list_run.services.meter.take(), keeps_letters=False)
+    runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
     list_run.warn(*outcome.warnings)
     list_run.reporter.moved(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
 

@@ -32,7 +32,7 @@ class Verification:
         settling = self._list_run.client.reconcile.settling
         pause = settling if has_pushed else 0.0
         for _ in range(LOOKS):
-            if self._list_run.services.stop.asked.wait(pause):
+            if self._list_run.services.stop.requested.wait(pause):
                 raise InterruptedRunError("stopped")
             self._look_once()
             if not self._sides.count_unseen(but_refused=True):
