@@ -135,7 +135,7 @@ def test_a_difference_that_is_gone_at_the_second_look_is_none(tmp_path: Path) ->
         sides.note_members(seen(own, good) for own in ("missing", "joins", "stale", "mended", "fine"))
         sides.note_members([seen("late", good, 101), seen("archived", good, is_archived=True)])
         sides.note_held([("stale", bad), ("mended", bad), ("fine", good), ("gone", good), ("back", good)])
-        assert sides.suspect(DUE) == 6
+        assert sides.fill_suspects(DUE) == 6
         assert sorted(own for some in sides.suspects(2) for own in some) == [
             *("back", "gone", "joins", "mended", "missing", "stale"),
         ]

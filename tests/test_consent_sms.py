@@ -337,7 +337,7 @@ RECONCILING = CONFIG.replace("[clients.acme]", '[reconcile]\nsettling = 0\nmost 
 MEND = ("reconcile", "--mend", "--yes", "--json")
 
 
-def settle(importer: Importer) -> None:
+def split_page(importer: Importer) -> None:
     """Whatever was done is old enough to be compared, and what a sync would carry was carried."""
     importer.configure(RECONCILING)
     time_passes(600)
@@ -379,7 +379,7 @@ def test_another_number_or_sms_consent_in_ometria_is_named_and_mended(
 ) -> None:
     """Beside whatever else differs."""
     importer, ada = synced(stage, merge_fields={"FNAME": "Ada"})
-    settle(importer)
+    split_page(importer)
     assert named(importer) == {}
     overwrite(importer, ada, **fields)
     assert named(importer) == expected
@@ -390,7 +390,7 @@ def test_another_number_or_sms_consent_in_ometria_is_named_and_mended(
 def test_the_words_of_a_comparison_name_number_and_consent(stage: Stage) -> None:
     """For a person, as the other fields are named."""
     importer, ada = synced(stage)
-    settle(importer)
+    split_page(importer)
     overwrite(importer, ada, phone_number=B, channels=NO)
     ended = importer("reconcile")
     assert ended.code == 3
@@ -400,7 +400,7 @@ def test_the_words_of_a_comparison_name_number_and_consent(stage: Stage) -> None
 def test_a_number_that_is_spelt_otherwise_there_is_the_same(stage: Stage) -> None:
     """Ometria may show it with blanks, say."""
     importer, ada = synced(stage)
-    settle(importer)
+    split_page(importer)
     overwrite(importer, ada, phone_number="+44 7911 123456")
     assert named(importer) == {}
 
@@ -411,7 +411,7 @@ def test_a_no_that_ometria_does_not_hold_is_mended(stage: Stage) -> None:
     members = [
         invite(importer, name, sms_phone_number=A, sms_subscription_status=name) for name in ("pending", "unsubscribed")
     ]
-    settle(importer)
+    split_page(importer)
     overwrite(importer, members[0], channels=YES)
     contact = held(importer, members[1])
     importer.box.take_out([("mailchimp", contact["id"])])
@@ -447,7 +447,7 @@ def test_who_left_the_programme_is_stale_while_ometria_holds_a_yes(stage: Stage)
     """A sync says nothing of them; `--mend` sends the no, and their merge field's number stays a property."""
     importer, ada = synced(stage)
     change(importer, ada, "", merge_fields={"PHONE": B})
-    settle(importer)
+    split_page(importer)
     assert of_texts(importer, ada) == (A, YES)
     assert named(importer) == {"sms": 1}
     check_mended(importer)
@@ -458,7 +458,7 @@ def test_who_never_had_a_status_is_sent_none_by_a_mend(stage: Stage) -> None:
     """Only a yes is taken back: whoever differs in a name is mended in that alone."""
     importer, _ = synced(stage)
     eva = invite(importer, "eva", merge_fields={"FNAME": "Eva"})
-    settle(importer)
+    split_page(importer)
     overwrite(importer, eva, firstname="Else")
     check_mended(importer)
     assert held(importer, eva)["firstname"] == "Eva"
@@ -469,7 +469,7 @@ def test_on_a_list_without_any_sms_status_ometrias_own_consent_stays(stage: Stag
     """Nothing is sent of it, so nothing is compared."""
     importer = stage()
     ada = invite(importer, "ada", merge_fields={"PHONE": C})
-    settle(importer)
+    split_page(importer)
     overwrite(importer, ada, channels=YES)
     assert named(importer) == {}
 
@@ -479,7 +479,7 @@ def test_a_comparison_that_meets_the_first_status_counts_everybody(stage: Stage)
     importer = stage()
     ada = invite(importer, "ada", merge_fields={"PHONE": C})
     eva = invite(importer, "eva")
-    settle(importer)
+    split_page(importer)
     overwrite(importer, ada, channels=YES)
     importer.box.audience().edit_unseen(eva, sms_subscription_status="pending")
     assert named(importer) == {"sms": 2}
@@ -494,7 +494,7 @@ def test_who_is_gone_is_opted_out_of_text_messages_too(stage: Stage) -> None:
     """Deleted from Mailchimp for good, with a yes in Ometria; without one, nothing is said of text messages."""
     importer, ada = synced(stage)
     eva = invite(importer, "eva")
-    settle(importer)
+    split_page(importer)
     importer.box.audience().delete(who=[ada, eva])
     assert importer(*MEND).line["gone"] == 2
     assert [held(importer, one)["marketing_optin"] for one in (ada, eva)] == ["EXPLICITLY_OPTEDOUT"] * 2
@@ -505,9 +505,9 @@ def test_who_is_known_by_a_web_id_alone_is_mended_too(stage: Stage) -> None:
     """Mailchimp cannot be asked for them one by one: they are read in their second."""
     importer = stage()
     ada = texted(importer, contact_id="")
-    settle(importer)
+    split_page(importer)
     importer.box.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
-    settle(importer)
+    split_page(importer)
     assert named(importer) == {"sms": 1}
     check_mended(importer)
     assert of_texts(importer, ada) == (A, NO)
@@ -517,7 +517,7 @@ def test_most_counts_the_consent_to_text_messages(stage: Stage) -> None:
     """Whoever would be texted, or no more, is as many as somebody whose e-mail changes; their names are none."""
     importer = stage(size=60)
     people = [texted(importer, f"texted{number}") for number in range(20)]
-    settle(importer)
+    split_page(importer)
     importer.configure(RECONCILING.replace("100%", "5%"))
     for one in people:
         overwrite(importer, one, channels=NO)

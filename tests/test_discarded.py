@@ -11,7 +11,7 @@ import pytest
 from conftest import CONFIG, Ear, Ended, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.models import NewLetter, Outcome, Window
+from mcimport.models import NewDeadLetter, Outcome, Window
 from mcimport.sandbox.request_log import Request
 from mcimport.state import dead_letters, lists, open_state, retention, runs
 
@@ -97,7 +97,9 @@ def test_a_span_of_which_nothing_was_seen_is_about_as_many_as_were_planned(stage
         runs.plan(state, run_id, 100, 60, [window])
         rest = replace(window, through=50)
         runs.record(state, run_id, Outcome(window, rest, members=20))
-        runs.record(state, run_id, Outcome(rest, letters=(NewLetter("window", "transport", "listed", 50, 100, "no"),)))
+        runs.record(
+            state, run_id, Outcome(rest, letters=(NewDeadLetter("window", "transport", "listed", 50, 100, "no"),))
+        )
     letter = importer("dlq", "list", "--json").line
     assert (letter["members"], letter["precision"]) == (40, "about")
 
@@ -237,7 +239,7 @@ def test_what_was_discarded_and_never_made_good_outlives_the_log(stage: Stage) -
         row, window = lists.by_id(state, 1), Window(0, "listed", None, 100)
         run_id = runs.begin(state, row, "incremental", None, moves_sync_point=False)
         runs.plan(state, run_id, 100, 40, [window])
-        letter = NewLetter("window", "transport", "listed", None, 100, "no", members=40, precision="at least")
+        letter = NewDeadLetter("window", "transport", "listed", None, 100, "no", members=40, precision="at least")
         runs.record(state, run_id, Outcome(window, letters=(letter,)))
         runs.finish(state, run_id, "completed")
         dead_letters.discard(state, [1])

@@ -18,7 +18,7 @@ import pytest
 from test_http import Server, answer
 
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -170,14 +170,14 @@ def test_a_page_brings_everybody_of_the_span_however_the_bounds_are(
     window = Window(0, "listed", T - 1, T + 1_000, bounds=bounds)
     page = mailchimp.next_page(LIST_KEY, window, 100)
     assert set(inside) <= set(who(page.members))
-    assert set(inside) == set(who(windows.settle(window, page, 100).kept))
+    assert set(inside) == set(who(windows.split_page(window, page, 100).kept))
 
 
 def test_a_look_up_says_the_second_of_whoever_stands_there_and_asks_for_nobody_else(make: Maker) -> None:
     """None beyond the end; the answer holds a time and no more."""
     box, audience, mailchimp = make()
     people(audience, [T + 9, T, T + 4])
-    assert [mailchimp.look_up(LIST_KEY, WINDOW, offset) for offset in range(4)] == [T, T + 4, T + 9, None]
+    assert [mailchimp.last_changed_at(LIST_KEY, WINDOW, offset) for offset in range(4)] == [T, T + 4, T + 9, None]
     assert {(query["count"], query["fields"]) for query in queries(box)} == {("1", "members.last_changed,total_items")}
 
 
@@ -187,19 +187,19 @@ def test_a_member_without_a_time_is_never_taken_for_nobody(make: Maker, last_cha
     _, audience, mailchimp = make()
     audience.add(at=T, last_changed=last_changed)
     with pytest.raises(RetriableError):
-        mailchimp.look_up(LIST_KEY, WINDOW, 0, quick=True)
+        mailchimp.last_changed_at(LIST_KEY, WINDOW, 0, quick=True)
 
 
 def test_a_glance_tells_how_many_there_are_without_reading_anybody(make: Maker) -> None:
     """For a first page that is broken: nobody of it is shown, and it is asked for once."""
     box, audience, mailchimp = make(broken=[(T - 1, T)])
     people(audience, [T, T + 1, T + 2])
-    page = mailchimp.glance(LIST_KEY, "listed", None, 1000)
+    page = mailchimp.probe(LIST_KEY, "listed", None, 1000)
     assert (page.members, page.total, page.asked) == ((), 3, 1000)
     box.knobs.error_rate = 1.0
     box.clear_requests()
     with pytest.raises(RetriableError):
-        mailchimp.glance(LIST_KEY, "listed", None, 1000)
+        mailchimp.probe(LIST_KEY, "listed", None, 1000)
     assert len(box.requests) == 1
 
 
@@ -314,13 +314,13 @@ def test_a_passing_404_in_the_middle_of_a_run_ends_nothing(make: Maker) -> None:
     """Not a look-up, not a crowded second, not the list's fields: each is tried again, and fails as others do."""
     box, audience, mailchimp = make(fault=first_times("404", 2))
     ids = people(audience, [T] * 3)
-    assert mailchimp.look_up(LIST_KEY, WINDOW, 0) == T
+    assert mailchimp.last_changed_at(LIST_KEY, WINDOW, 0) == T
     assert len(mailchimp.list_fields(LIST_KEY).merge_fields) == 13
     box.knobs.fault = None
     assert sorted(crowd(mailchimp, T, 2)) == sorted(ids)
     box.knobs.fault = lambda _: "404"
     for asking in (
-        lambda: mailchimp.look_up(LIST_KEY, WINDOW, 0),
+        lambda: mailchimp.last_changed_at(LIST_KEY, WINDOW, 0),
         lambda: mailchimp.list_fields(LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):
@@ -485,7 +485,7 @@ def test_a_member_who_changes_while_the_first_page_is_written_is_no_disorder(mak
 
 def crowd(mailchimp: Mailchimp, second: int, page: int, bounds: Bounds | None = None) -> list[str]:
     window = Window(0, "listed", second - 100, second + 100, page=page, bounds=bounds or Bounds())
-    return [name for some in mailchimp.crowded_second(LIST_KEY, window, second) for name in who(some)]
+    return [name for some in mailchimp.same_second(LIST_KEY, window, second) for name in who(some)]
 
 
 @pytest.mark.parametrize("since", [False, True])
@@ -551,7 +551,7 @@ def test_a_page_of_a_crowded_second_that_fails_for_good_keeps_back_nobody_else(m
     box.knobs.broken = ["25"]
     came: list[str] = []
     window = Window(0, "listed", T - 100, T + 100, page=20)
-    second = mailchimp.crowded_second(LIST_KEY, window, T)
+    second = mailchimp.same_second(LIST_KEY, window, T)
     with pytest.raises(RetriableError):
         came.extend(name for some in second for name in who(some))
     assert len(set(came)) == 40
@@ -592,7 +592,7 @@ def test_the_same_members_once_more_with_nobody_behind_them_are_the_end(make: Ma
     ids = people(audience, [T, T])
     page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
     assert page.total == 5
-    believed, asked = mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
+    believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert (sorted(who(believed.members)), believed.total, asked) == (sorted(ids), 2, 100)
 
 
@@ -602,7 +602,7 @@ def test_a_few_who_are_counted_and_never_shown_are_a_count_that_lies(make: Maker
     box, _, mailchimp = make(count_lies=lie)
     page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
     box.clear_requests()
-    believed, _ = mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
+    believed, _ = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert (believed.members, believed.total) == ((), 0)
     assert len(box.requests) >= 4
 
@@ -612,7 +612,7 @@ def test_many_who_are_counted_and_never_shown_are_a_fault_and_not_the_end(make: 
     box, _, mailchimp = make(count_lies=1_234)
     page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
     with pytest.raises(EmptyPageError):
-        mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
+        mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert box.knobs.count_lies == 1_234
 
 
@@ -638,7 +638,7 @@ def test_somebody_at_the_next_offset_shows_how_short_the_server_cuts_its_pages()
     with scripted(Short("a", "b", "c")) as mailchimp:
         page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
         assert (who(page.members), page.total) == (["a"], 3)
-        believed, asked = mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
+        believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert (who(believed.members), asked) == (["a"], 1)
     assert not windows.fits_in_one(believed, asked)
 
@@ -649,7 +649,7 @@ def test_nobody_slides_past_the_look_at_the_next_offset(leaving_after: int) -> N
     script = Short("a", "b", leaving_after=leaving_after)
     with scripted(script) as mailchimp:
         page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
-        believed, asked = mailchimp.doubted(LIST_KEY, WINDOW, page, 100)
+        believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert "b" in who(believed.members) or not windows.fits_in_one(believed, asked)
 
 
@@ -670,7 +670,7 @@ def walked(mailchimp: Mailchimp, window: Window) -> tuple[set[str], list[tuple[i
     for _ in range(300):
         if rest is None:
             return seen, letters
-        outcome = move(rest, job)
+        outcome = process_page(rest, job)
         letters += [(letter.since, letter.until) for letter in outcome.letters]
         rest = outcome.rest
     raise AssertionError("the window does not end")
@@ -730,7 +730,7 @@ def test_an_account_with_fewer_connections_than_configured_answers_everything_in
     box, audience, mailchimp = make(connections=3, over_limit=over_limit, latency=0.02)
     people(audience, range(T, T + 30))
     with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda offset: mailchimp.look_up(LIST_KEY, WINDOW, offset), range(30)))
+        found = list(pool.map(lambda offset: mailchimp.last_changed_at(LIST_KEY, WINDOW, offset), range(30)))
     assert found == list(range(T, T + 30))
     assert box.most_open() <= 10
 
@@ -740,7 +740,7 @@ def test_never_an_eleventh_connection(make: Maker) -> None:
     box, audience, mailchimp = make(latency=0.02)
     people(audience, range(T, T + 40))
     with ThreadPoolExecutor(40) as pool:
-        assert list(pool.map(lambda offset: mailchimp.look_up(LIST_KEY, WINDOW, offset), range(40))) == [
+        assert list(pool.map(lambda offset: mailchimp.last_changed_at(LIST_KEY, WINDOW, offset), range(40))) == [
             *range(T, T + 40)
         ]
     assert {one.status for one in box.requests} == {200}
@@ -769,7 +769,7 @@ def test_a_stop_at_once_ends_everything_that_asks(make: Maker) -> None:
         mailchimp.ping,
         lambda: mailchimp.first_page(LIST_KEY, "listed", None, 10),
         lambda: mailchimp.next_page(LIST_KEY, WINDOW, 10),
-        lambda: mailchimp.doubted(LIST_KEY, WINDOW, page, 100),
+        lambda: mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100),
         lambda: mailchimp.list_fields(LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):

@@ -11,7 +11,7 @@ import pytest
 from conftest import Stage, carried, expected, several
 from passing import time_passes
 
-from mcimport.models import NewLetter, Outcome, Window
+from mcimport.models import NewDeadLetter, Outcome, Window
 from mcimport.models.records import ListRow
 from mcimport.models.timestamps import iso
 from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, retention, runs
@@ -112,7 +112,7 @@ def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     runs.finish(state, unfinished, "interrupted")
     dead = runs.begin(state, row, "incremental", None, moves_sync_point=True)
     runs.plan(state, dead, NOW, 7, [window])
-    letter = NewLetter("window", "refusal", "listed", 1, 2, "Mailchimp answered 500")
+    letter = NewDeadLetter("window", "refusal", "listed", 1, 2, "Mailchimp answered 500")
     runs.record(state, dead, Outcome(window, letters=(letter,)))
     runs.finish(state, dead, "completed")
     hourly(state, row, 30)
@@ -135,7 +135,7 @@ def test_closed_dead_letters_go_with_their_time(state: State) -> None:
     for _ in range(2):
         run_id = runs.begin(state, row, "incremental", None, moves_sync_point=True)
         runs.plan(state, run_id, NOW, 7, [window])
-        runs.record(state, run_id, Outcome(window, letters=(NewLetter("window", "refusal", "listed", 1, 2, "no"),)))
+        runs.record(state, run_id, Outcome(window, letters=(NewDeadLetter("window", "refusal", "listed", 1, 2, "no"),)))
         runs.finish(state, run_id, "completed")
     dead_letters.close_gone(state, [1, 2])
     with state.transaction():

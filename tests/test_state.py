@@ -19,8 +19,8 @@ import pytest
 from sqlite_utils import Database, Migrations
 
 from mcimport.errors import StateError
-from mcimport.models import Bounds, NewLetter, Outcome, RunKind, Window
-from mcimport.models.records import Letter, ListRow, Run
+from mcimport.models import Bounds, NewDeadLetter, Outcome, RunKind, Window
+from mcimport.models.records import DeadLetter, ListRow, Run
 from mcimport.state import State, database, dead_letters, destinations, dry_copy, lists, open_state, runs
 from mcimport.state.destinations import Place
 
@@ -60,21 +60,21 @@ def replay(state: State, row: ListRow, *windows: Window) -> int:
     return run_id
 
 
-def span_letter(since: int | None = T - 90, until: int = T - 80) -> NewLetter:
-    return NewLetter("window", "transport", "listed", since, until, "Mailchimp answered 500")
+def span_letter(since: int | None = T - 90, until: int = T - 80) -> NewDeadLetter:
+    return NewDeadLetter("window", "transport", "listed", since, until, "Mailchimp answered 500")
 
 
-def refusal(who: str | None, second: int | None = T - 85, reason: str = "Ometria rejected the record") -> NewLetter:
+def refusal(who: str | None, second: int | None = T - 85, reason: str = "Ometria rejected the record") -> NewDeadLetter:
     since = None if second is None else second - 1
-    return NewLetter("contact", "refusal", "listed", since, second, reason, member_id=who)
+    return NewDeadLetter("contact", "refusal", "listed", since, second, reason, member_id=who)
 
 
-def only_letter(state: State) -> Letter:
+def only_letter(state: State) -> DeadLetter:
     (letter,) = dead_letters.everything(state, status=None)
     return letter
 
 
-def opened_by(state: State, row: ListRow, *new: NewLetter) -> list[Letter]:
+def opened_by(state: State, row: ListRow, *new: NewDeadLetter) -> list[DeadLetter]:
     """Letters written by an earlier run that is over."""
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, letters=new))
@@ -620,7 +620,7 @@ FULL_OF_DETAIL = Window(
     count=812,
     through=T - 30,
     bounds=Bounds(since_includes=True, before_includes=True),
-    only="c0ffee",
+    member_id="c0ffee",
 )
 
 
@@ -630,7 +630,7 @@ FULL_OF_DETAIL = Window(
         FIRST,
         FULL_OF_DETAIL,
         replace(FULL_OF_DETAIL, bounds=Bounds(since_includes=True)),
-        replace(FULL_OF_DETAIL, bounds=Bounds(before_includes=True), since=None, through=None, only=None),
+        replace(FULL_OF_DETAIL, bounds=Bounds(before_includes=True), since=None, through=None, member_id=None),
     ],
 )
 def test_a_pending_window_comes_back_as_it_was_planned(state: State, row: ListRow, window: Window) -> None:
@@ -659,7 +659,7 @@ def test_a_recorded_page_is_not_read_again(state: State, row: ListRow) -> None:
 def test_a_suspicion_is_not_remembered_but_nothing_is_taken_for_read_by_it(state: State, row: ListRow) -> None:
     """A window whose page could not be read stays where it was: whoever resumes it begins there."""
     run_id = begin(state, row)
-    runs.record(state, run_id, Outcome(FIRST, replace(FIRST, suspect=500)))
+    runs.record(state, run_id, Outcome(FIRST, replace(FIRST, suspect_count=500)))
     assert runs.pending(state, run_id) == [FIRST, SECOND]
 
 
@@ -830,7 +830,7 @@ def test_a_replay_that_is_cut_off_leaves_its_letter_open(state: State, row: List
 def looked_for(state: State, row: ListRow) -> tuple[int, Window]:
     """A replay of the letter of c1, who alone is looked for."""
     (letter,) = opened_by(state, row, refusal("c1"))
-    window = Window(0, "listed", letter.since, T - 85, letter_id=letter.id, only="c1")
+    window = Window(0, "listed", letter.since, T - 85, letter_id=letter.id, member_id="c1")
     return replay(state, row, window), window
 
 

@@ -15,7 +15,7 @@ from mcimport.report.dead_letters import HEADS, document, facts, row
 from mcimport.report.format import counted, dead_letters
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.models.records import Affected, Letter
+    from mcimport.models.records import Affected, DeadLetter
     from mcimport.state import State
 
 MOST_LISTED = 1000
@@ -109,7 +109,7 @@ def discard_letters(
     say(f"{dead_letters(found)} discarded")
 
 
-def named(state: State | None, letter_ids: Sequence[int]) -> list[Letter]:
+def named(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
     """The letters of these ids, each once. Raises ConfigError for the first that does not exist."""
     from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 

@@ -54,7 +54,7 @@ def preview(
         shown = look_at_list(services.mailchimp, key)
         fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
         rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
-        rules = replace(rules, until=services.mailchimp.glance(key, "listed", None, 1).at_most)
+        rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mcimport.config import Client
 from mcimport.engine.page.converter import FieldsInTime, Welcome
-from mcimport.models import ContactRules, LookUps, Outcome, Page, Unsent, Window
+from mcimport.models import ContactRules, LookUps, Outcome, Page, UnsentSpan, Window
 from mcimport.services.connections import ClientServices
 
 
@@ -38,7 +38,7 @@ class RunSpec:
     welcome: Welcome
     fields: FieldsInTime
     watched: Mapping[str, int]
-    never_sent: tuple[Unsent, ...]
+    never_sent: tuple[UnsentSpan, ...]
     is_first: bool
     carried_until: int | None
     look_ups: LookUps

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mcimport.engine.circuit_breaker import Tally, longest_first
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.services.http import retry
@@ -43,7 +43,7 @@ def run_windows(
         if page is None:
             queue.append(window)
             continue
-        outcome = move(window, context, page)
+        outcome = process_page(window, context, page)
         tally.take(outcome)
         if stop.requested.is_set():
             raise InterruptedRunError("stopped")
@@ -99,7 +99,7 @@ class _Pool:
         while self._queue and len(self._flying) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._flying.add(executor.submit(move, window, self._context))
+            self._flying.add(executor.submit(process_page, window, self._context))
 
     def _collect(self, seconds: float) -> None:
         done, self._flying = wait(self._flying, seconds, return_when=FIRST_COMPLETED)

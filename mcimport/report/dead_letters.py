@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mcimport.models.records import Letter, affected
+from mcimport.models.records import DeadLetter, affected
 from mcimport.report.format import about, counted, members, moment, moment_iso, moment_utc, span
 
 HEADS = (
@@ -16,7 +16,7 @@ HEADS = (
 _TIMES = ("since", "until", "created_at", "updated_at")
 
 
-def row(letter: Letter, standing: str) -> tuple[str, ...]:
+def row(letter: DeadLetter, standing: str) -> tuple[str, ...]:
     """Cells below HEADS. `standing`: what is different with its list; empty when it is where it goes to now."""
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
@@ -27,13 +27,13 @@ def row(letter: Letter, standing: str) -> tuple[str, ...]:
     )
 
 
-def document(letter: Letter, standing: str) -> dict[str, Any]:
+def document(letter: DeadLetter, standing: str) -> dict[str, Any]:
     """The log's own names; times as ISO 8601 in UTC or null; `standing` is null where nothing is different."""
     times = {name: moment_iso(getattr(letter, name)) for name in _TIMES}
     return {**asdict(letter), **times, "standing": standing or None}
 
 
-def facts(letter: Letter, standing: str) -> list[tuple[str, str]]:
+def facts(letter: DeadLetter, standing: str) -> list[tuple[str, str]]:
     """What, when, why, how often, and what to do; a subject a line, empty words where there is nothing to say."""
     return [
         ("dead letter", f"{letter.id}, {letter.status}"),
@@ -49,7 +49,7 @@ def facts(letter: Letter, standing: str) -> list[tuple[str, str]]:
     ]
 
 
-def remedies(letter: Letter, standing: str) -> list[str]:
+def remedies(letter: DeadLetter, standing: str) -> list[str]:
     """What mends it, a line each, the best first; each names the command."""
     discard = f"`mcimport dlq discard {letter.id}` closes it without any more trying"
     if letter.status != "open":
@@ -68,7 +68,7 @@ def remedies(letter: Letter, standing: str) -> list[str]:
     return [f"{replay} once the reason is gone", discard]
 
 
-def _look(letter: Letter) -> list[str]:
+def _look(letter: DeadLetter) -> list[str]:
     if letter.member_id is None or letter.member_id.isdigit():
         return []  # Mailchimp finds a member by contact_id, not by web_id, the number
     return [
@@ -76,7 +76,7 @@ def _look(letter: Letter) -> list[str]:
     ]
 
 
-def _what(letter: Letter) -> str:
+def _what(letter: DeadLetter) -> str:
     which = "archived members" if letter.sweep == "archived" else "members"
     if letter.kind == "window":
         return f"a span of time whose {which} could not be carried"

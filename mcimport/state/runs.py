@@ -348,7 +348,7 @@ def _insert_window(state: State, run_id: int, window: Window) -> None:
             window.page,
             bounds_text(window.bounds),
             window.letter_id,
-            window.only,
+            window.member_id,
             text(window.new_since),
         ],
     )

@@ -62,7 +62,7 @@ def present(list_run: ListRun) -> Page:
     mailchimp, key = list_run.services.mailchimp, list_run.list_key
     try:
         if list_run.row.accepted_at is not None:
-            return mailchimp.glance(key, "listed", None, 1)
+            return mailchimp.probe(key, "listed", None, 1)
         return first_page(mailchimp, key, "listed", None, ASKED_FOR)
     except RetriableError:
         now = int(time.time())

@@ -26,7 +26,7 @@ from mcimport.errors import (
 )
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import Letter, ListResult, ListRow, Permissions, Run, affected
+from mcimport.models.records import DeadLetter, ListResult, ListRow, Permissions, Run, affected
 from mcimport.models.remarks import NO_PERMISSION, words
 from mcimport.models.sample import SpotCheck
 from mcimport.models.timestamps import iso
@@ -155,7 +155,7 @@ class ListRun:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
-    def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
+    def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
         """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
@@ -313,7 +313,7 @@ def _welcome(list_run: ListRun, run: Run, windows: Sequence[Window], until: int 
     """
     replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
     spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
-    many = sum(1 if window.only else sys.maxsize for window in replayed)
+    many = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
         spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)

@@ -12,7 +12,7 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import as_ours
 from mcimport.models import Window
-from mcimport.models.records import Letter, ListResult, ListRow
+from mcimport.models.records import DeadLetter, ListResult, ListRow
 from mcimport.services.connections import ClientServices
 from mcimport.services.destination import place_of
 from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, runs
@@ -27,7 +27,7 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     """
     with open_state(session.db_path, create=False) as state:
         chosen = _chosen(state, letter_ids)
-    by_client: dict[str, list[Letter]] = {}
+    by_client: dict[str, list[DeadLetter]] = {}
     for letter in chosen:
         by_client.setdefault(letter.client, []).append(letter)
     known = {client.name: client for client in clients}
@@ -42,13 +42,13 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     ]
 
 
-def _chosen(state: State, letter_ids: Sequence[int]) -> list[Letter]:
+def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
     if not letter_ids:
         return dead_letters.everything(state, most=-1)
     return [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
 
 
-def _found(state: State, letter_id: int) -> Letter:
+def _found(state: State, letter_id: int) -> DeadLetter:
     letter = dead_letters.find(state, letter_id)
     if letter is None:
         raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list` shows those that are open.")
@@ -57,11 +57,15 @@ def _found(state: State, letter_id: int) -> Letter:
     return letter
 
 
-def _replay_client(client: Client, theirs: Sequence[Letter], session: SyncSession, *, named: bool) -> list[ListResult]:
+def _replay_client(
+    client: Client, theirs: Sequence[DeadLetter], session: SyncSession, *, named: bool
+) -> list[ListResult]:
     return session.observe(client, lambda: _replay_theirs(client, theirs, session, named=named))
 
 
-def _replay_theirs(client: Client, theirs: Sequence[Letter], session: SyncSession, *, named: bool) -> list[ListResult]:
+def _replay_theirs(
+    client: Client, theirs: Sequence[DeadLetter], session: SyncSession, *, named: bool
+) -> list[ListResult]:
     """Under the client's lock, list by list; never raises what `errors` knows: it is in the results."""
     results: list[ListResult] = []
     groups = [list(group) for _, group in groupby(sorted(theirs, key=_by_list), key=_by_list)]
@@ -87,13 +91,13 @@ def _replay_theirs(client: Client, theirs: Sequence[Letter], session: SyncSessio
     return results
 
 
-def _by_list(letter: Letter) -> int:
+def _by_list(letter: DeadLetter) -> int:
     return letter.list_id
 
 
 def _attempt(
     client: Client,
-    group: Sequence[Letter],
+    group: Sequence[DeadLetter],
     session: SyncSession,
     services: ClientServices,
     state: State,
@@ -126,7 +130,7 @@ def _list_run(client: Client, row: ListRow, session: SyncSession, services: Clie
     return ListRun(client, row.list_key, services, state, session.reporter, row, session.engine)
 
 
-def _replay(list_run: ListRun, group: Sequence[Letter]) -> None:
+def _replay(list_run: ListRun, group: Sequence[DeadLetter]) -> None:
     """Spans first, then single members: these may be read by id, as they are at that moment, and must come last.
 
     Runs of their own; they never move the sync point. The letters close as their windows end.

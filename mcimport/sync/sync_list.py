@@ -292,7 +292,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
 def _by_id(window: Window) -> Window:
     """One member, asked for by id in a span that holds nobody: the second of theirs may be an import of thousands."""
     is_empty = window.since is not None and window.since >= window.until  # says that they may be left out
-    return window if is_empty or not is_contact_id(window.only) else replace(window, since=-1, until=0)
+    return window if is_empty or not is_contact_id(window.member_id) else replace(window, since=-1, until=0)
 
 
 def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:

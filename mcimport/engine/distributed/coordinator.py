@@ -26,7 +26,7 @@ from mcimport.errors import (
     StateError,
     UnreachableError,
 )
-from mcimport.models import ContactRules, LookUps, NewLetter, Outcome, Window
+from mcimport.models import ContactRules, LookUps, NewDeadLetter, Outcome, Window
 from mcimport.services.http import retry
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
@@ -391,7 +391,7 @@ class Dispatch:
         self._put_fence()
 
     def _bury(self, window: Window, reason: str) -> None:
-        letter = NewLetter("window", "transport", window.sweep, window.start, window.until, reason)
+        letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
         self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
 
     def _record(self, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from mcimport.engine.distributed.standstill import Lease
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
 from mcimport.engine.page.held import HeldLookups
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
@@ -211,7 +211,7 @@ class Workplace:
         with self._room(client).seated(order.epoch, self._in_term(term), lambda: self._opened(client)) as sitting:
             context = self._context(client, order, sitting.desk)
             try:
-                outcome = move(order.window, context)
+                outcome = process_page(order.window, context)
             except InterruptedRunError:
                 return self._interrupted(client, order, sitting)
         desk = sitting.desk

@@ -14,7 +14,7 @@ import msgspec
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import LookUps, Outcome, SubscriptionEvents, Unsent, Usage, Window
+from mcimport.models import LookUps, Outcome, SubscriptionEvents, UnsentSpan, Usage, Window
 from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
@@ -67,7 +67,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     look_ups: LookUps = LookUps()
     welcome_left: int = 0
     watched: dict[str, int] = {}
-    never_sent: tuple[Unsent, ...] = ()
+    never_sent: tuple[UnsentSpan, ...] = ()
     has_taken: bool = False
 
 
@@ -150,5 +150,5 @@ def is_same_work(one: Window, other: Window) -> bool:
 def _part(window: Window) -> tuple[object, ...]:
     return (
         *(window.number, window.sweep, window.since, window.until, window.through),
-        *(window.suspect, window.letter_id, window.only),
+        *(window.suspect_count, window.letter_id, window.member_id),
     )

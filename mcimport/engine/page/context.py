@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mcimport.engine.page.held import HeldLookups
-from mcimport.models import ContactRules, Conversion, Member, Unsent
+from mcimport.models import ContactRules, Conversion, Member, UnsentSpan
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import Mailchimp
@@ -41,7 +41,7 @@ class PageContext:
     rules: ContactRules | None = None
     held: HeldLookups | None = None
     watched: Mapping[str, int] = field(default_factory=dict)
-    never_sent: tuple[Unsent, ...] = ()
+    never_sent: tuple[UnsentSpan, ...] = ()
     sample_size: int = 0
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))

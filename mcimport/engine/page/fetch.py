@@ -15,29 +15,29 @@ from mcimport.errors import RetriableError, ServiceTimeoutError, UnreachableErro
 from mcimport.models import Outcome, Page, Window
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.client import EmptyPageError
-from mcimport.services.mailchimp.windows import Settled
+from mcimport.services.mailchimp.windows import PageSplit
 
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 
 
-def read(window: Window, context: PageContext, result: PageResult) -> tuple[Settled, int]:
+def fetch_page(window: Window, context: PageContext, result: PageResult) -> tuple[PageSplit, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
     window, page, asked = _fetch(window, context)
-    settled = windows.settle(window, page, asked)
+    split = windows.split_page(window, page, asked)
     for _ in range(MOST_DOUBTS):
-        if settled.verdict != "short":
+        if split.verdict != "short":
             break
-        page, asked = context.mailchimp.doubted(context.list_key, window, page, asked)
+        page, asked = context.mailchimp.confirm_short_page(context.list_key, window, page, asked)
         result.warnings.add("Mailchimp's counts and its members differ")
-        settled = windows.settle(window, page, asked)
-    if settled.verdict == "short":
+        split = windows.split_page(window, page, asked)
+    if split.verdict == "short":
         raise RetriableError("Mailchimp's pages and their counts do not come to rest")
-    if settled.verdict == "crowded" and window.suspect:
-        settled = _perhaps_whole(window, context, settled, asked)
-    return settled, asked
+    if split.verdict == "crowded" and window.suspect_count:
+        split = _perhaps_whole(window, context, split, asked)
+    return split, asked
 
 
-def _perhaps_whole(window: Window, context: PageContext, settled: Settled, asked: int) -> Settled:
+def _perhaps_whole(window: Window, context: PageContext, split: PageSplit, asked: int) -> PageSplit:
     """While narrowing, a second that fills a tiny page may be whole on it: seen by who stands behind it.
 
     The wide pages of a crowd would only meet the broken member again. The page is read once more after the look
@@ -45,22 +45,22 @@ def _perhaps_whole(window: Window, context: PageContext, settled: Settled, asked
     the window changed while the answer was written, and says nothing.
     """
     try:
-        following = context.mailchimp.look_up(context.list_key, window, asked, quick=True)
-        if following is not None and not settled.second < following <= window.until:
-            return settled
+        following = context.mailchimp.last_changed_at(context.list_key, window, asked, quick=True)
+        if following is not None and not split.second < following <= window.until:
+            return split
         page = context.mailchimp.next_page(context.list_key, window, asked, quick=True)
     except RetriableError:
-        return settled
+        return split
     if len(page.members) < min(asked, page.total):
-        return settled
-    kept = windows.up_to(window, page, settled.second)
-    return Settled("more", kept, replace(settled.rest, through=settled.second))
+        return split
+    kept = windows.up_to(window, page, split.second)
+    return PageSplit("more", kept, replace(split.rest, through=split.second))
 
 
 def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
     """A page of the size that works: a page that is too slow is asked for at half its size, down to 50."""
-    if window.suspect:
-        size = max(1, window.suspect // 2)
+    if window.suspect_count:
+        size = max(1, window.suspect_count // 2)
         return window, context.mailchimp.next_page(context.list_key, window, size, quick=True), size
     while True:
         try:
@@ -71,26 +71,26 @@ def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
             window = replace(window, page=windows.half(window.page))
 
 
-def less_suspect(rest: Window, kept: int, asked: int) -> Window:
+def shrink_suspects(rest: Window, kept: int, asked: int) -> Window:
     """Half of a suspected page was readable: the cause, if it is still there, is among the others."""
-    if not rest.suspect:
+    if not rest.suspect_count:
         return rest
-    return replace(rest, suspect=0 if asked >= rest.suspect else max(1, rest.suspect - kept))
+    return replace(rest, suspect_count=0 if asked >= rest.suspect_count else max(1, rest.suspect_count - kept))
 
 
-def unread(result: PageResult, error: RetriableError) -> Outcome:
+def narrow_failure(result: PageResult, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
     window = result.window
     if isinstance(error, UnreachableError | EmptyPageError):
         counted = error.page.total if isinstance(error, EmptyPageError) else None
         result.add_dead_letter(window.start, window.until, error, counted)
         return result.outcome(None, failed=True)
-    asked = max(1, window.suspect // 2) if window.suspect else window.page
+    asked = max(1, window.suspect_count // 2) if window.suspect_count else window.page
     if isinstance(error, ServiceTimeoutError):
         return _set_aside(result, min(asked, windows.SMALLEST_PAGE), error)
-    if window.suspect == 1:
+    if window.suspect_count == 1:
         return _set_aside(result, 1, error)
-    return result.outcome(replace(window, suspect=asked))
+    return result.outcome(replace(window, suspect_count=asked))
 
 
 def _set_aside(result: PageResult, rows: int, error: RetriableError) -> Outcome:
@@ -99,14 +99,14 @@ def _set_aside(result: PageResult, rows: int, error: RetriableError) -> Outcome:
     if span is None:
         return result.outcome(None)
     result.add_dead_letter(*span, error, counted(result, span))
-    return result.outcome(replace(result.window, through=span[1], suspect=0), failed=True)
+    return result.outcome(replace(result.window, through=span[1], suspect_count=0), failed=True)
 
 
 def counted(result: PageResult, span: tuple[int | None, int]) -> int | None:
     """How many members Mailchimp counts in a span of the window; None where it does not say, or says nobody."""
     since, until = span
     window = replace(result.window, since=since, through=None, until=until)
-    return result.context.mailchimp.count(result.context.list_key, window) or None
+    return result.context.mailchimp.count_in_window(result.context.list_key, window) or None
 
 
 def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int | None, int] | None:
@@ -117,14 +117,14 @@ def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int
     start, until = window.start, window.until
     if rows == 1:
         with contextlib.suppress(RetriableError):
-            first = context.mailchimp.look_up(context.list_key, window, 0, quick=True)
+            first = context.mailchimp.last_changed_at(context.list_key, window, 0, quick=True)
             if first is None:
                 return None
             # Dated after the window: they changed while the answer was written, and say nothing of those behind them.
             if first <= until and (start is None or first > start):
                 return first - 1, first
     try:
-        following = context.mailchimp.look_up(context.list_key, window, rows, quick=True)
+        following = context.mailchimp.last_changed_at(context.list_key, window, rows, quick=True)
     except RetriableError:
         following = None
     if following is None:

@@ -14,21 +14,32 @@ import msgspec
 
 from mcimport.convert import consent_alone, consent_part, encode_contact, has_sms_status, is_contact_id, member_id
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.fetch import counted, less_suspect, read, unread
+from mcimport.engine.page.fetch import counted, fetch_page, narrow_failure, shrink_suspects
 from mcimport.engine.page.held import depends, settled_alone
 from mcimport.engine.page.result import EncodedRecord, PageResult
 from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
-from mcimport.models import Contact, Converted, Member, NewLetter, Outcome, Page, Precision, Skipped, Unsendable, Window
+from mcimport.models import (
+    Contact,
+    Converted,
+    Member,
+    NewDeadLetter,
+    Outcome,
+    Page,
+    Precision,
+    Skipped,
+    Unsendable,
+    Window,
+)
 from mcimport.models.timestamps import epoch
 from mcimport.services.http.retry import DESK
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.windows import Settled
+from mcimport.services.mailchimp.windows import PageSplit
 from mcimport.services.ometria.client import Ometria
 
 _CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
 
 
-def move(window: Window, context: PageContext, page: Page | None = None) -> Outcome:
+def process_page(window: Window, context: PageContext, page: Page | None = None) -> Outcome:
     """Moves one page of a window and says what is left of it. `page`: was read already, and is all there is.
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
@@ -47,18 +58,18 @@ def _moved(window: Window, context: PageContext, page: Page | None) -> Outcome:
     result = PageResult(window, context)
     if page is not None:
         is_all = all(moment is None or moment <= window.until for moment in page.moments)
-        return _carry(result, list(windows.settle_whole(window, page)), None, "exactly" if is_all else "about")
-    if window.only is not None and _is_empty(window):
+        return _carry(result, list(windows.whole_page(window, page)), None, "exactly" if is_all else "about")
+    if window.member_id is not None and _is_empty(window):
         return _carry_missing(result)
     try:
-        settled, asked = read(window, context, result)
+        split, asked = fetch_page(window, context, result)
     except RetriableError as error:
-        return unread(result, error)
-    if settled.verdict == "crowded":
-        return _carry_crowd(result, settled, asked)
-    rest = None if settled.verdict == "over" else less_suspect(settled.rest, len(settled.kept), asked)
-    kept = list(settled.kept)
-    del settled  # so that nobody but `kept` holds the page while its records wait for their turn
+        return narrow_failure(result, error)
+    if split.verdict == "crowded":
+        return _carry_crowd(result, split, asked)
+    rest = None if split.verdict == "over" else shrink_suspects(split.rest, len(split.kept), asked)
+    kept = list(split.kept)
+    del split  # so that nobody but `kept` holds the page while its records wait for their turn
     return _carry(result, kept, rest)
 
 
@@ -70,26 +81,26 @@ def _carry(result: PageResult, members: list[Member], rest: Window | None, preci
     window, many = result.window, len(members)
     try:
         _deliver(result, members)
-        if rest is None and window.only is not None and not result.seen_only:
+        if rest is None and window.member_id is not None and not result.seen_only:
             return _carry_missing(result)
     except RetriableError as error:
         end = window.until if rest is None or rest.through is None else rest.through
         result.add_dead_letter(
-            window.start, end, error, 1 if window.only is not None else result.left_of(many), precision
+            window.start, end, error, 1 if window.member_id is not None else result.left_of(many), precision
         )
         return result.outcome(rest, failed=True)
     return result.outcome(rest)
 
 
-def _carry_crowd(result: PageResult, settled: Settled, asked: int) -> Outcome:
+def _carry_crowd(result: PageResult, split: PageSplit, asked: int) -> Outcome:
     """A second larger than a page: its passes are one piece of work."""
-    window, second = result.window, settled.second
-    rest = settled.rest if window.suspect else replace(settled.rest, page=asked)
-    undated = [member for member in settled.kept if epoch(member.last_changed) is None]
+    window, second = result.window, split.second
+    rest = split.rest if window.suspect_count else replace(split.rest, page=asked)
+    undated = [member for member in split.kept if epoch(member.last_changed) is None]
     try:
         failure = _deliver_all(
             result,
-            itertools.chain([undated], result.context.mailchimp.crowded_second(result.context.list_key, rest, second)),
+            itertools.chain([undated], result.context.mailchimp.same_second(result.context.list_key, rest, second)),
         )
     except ServiceTimeoutError as error:
         if rest.page > windows.SMALLEST_PAGE:
@@ -97,11 +108,11 @@ def _carry_crowd(result: PageResult, settled: Settled, asked: int) -> Outcome:
         failure = error
     except RetriableError as error:
         failure = error
-    if failure is None and second >= window.until and window.only is not None and not result.seen_only:
+    if failure is None and second >= window.until and window.member_id is not None and not result.seen_only:
         return _carry_missing(result)
     if failure is not None:
         _add_crowd_dead_letter(result, second, failure)
-    rest = less_suspect(replace(rest, through=second), result.members, asked)
+    rest = shrink_suspects(replace(rest, through=second), result.members, asked)
     return result.outcome(rest, failed=failure is not None)
 
 
@@ -132,10 +143,10 @@ def _carry_missing(result: PageResult) -> Outcome:
     run carries, or is not there any more.
     """
     window, context = result.window, result.context
-    if not is_contact_id(window.only):
+    if not is_contact_id(window.member_id):
         return result.outcome(None, gone=True)
     try:
-        member = context.mailchimp.member(context.list_key, window.only or "")
+        member = context.mailchimp.member(context.list_key, window.member_id or "")
         if _is_left_out(window, member):
             return result.outcome(None, gone=True)
         _deliver(result, [member])
@@ -163,8 +174,8 @@ def _deliver(result: PageResult, members: list[Member]) -> None:
     Raises RetriableError when Ometria cannot be reached for good.
     """
     result.has_sms = result.has_sms or any(map(has_sms_status, members))
-    if result.window.only is not None:
-        members[:] = [member for member in members if member_id(member) == result.window.only]
+    if result.window.member_id is not None:
+        members[:] = [member for member in members if member_id(member) == result.window.member_id]
         result.seen_only = result.seen_only or bool(members)
     with result.context.aside(members) as late:
         ready = _ready(result, members)
@@ -346,7 +357,7 @@ def _set_aside_one(
     result.unsendable[reason] += 1
     since = None if moment is None else moment - 1
     result.letters.append(
-        NewLetter(
+        NewDeadLetter(
             *("contact", "refusal", result.window.sweep, since, moment, reason, who),
             is_no=is_no,
             members=1,

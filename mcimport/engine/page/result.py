@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.held import Settled
-from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Precision, Window
+from mcimport.engine.page.held import CheckedContacts
+from mcimport.models import Contact, LookUps, NewDeadLetter, OptIn, Outcome, Precision, Window
 
 
 class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +48,7 @@ class PageResult:
     skipped: int = 0
     pushed: int = 0
     rejected: int = 0
-    letters: list[NewLetter] = field(default_factory=list)
+    letters: list[NewDeadLetter] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     warnings: set[str] = field(default_factory=set)
     remarks: Counter[str] = field(default_factory=Counter)
@@ -93,7 +93,7 @@ class PageResult:
         if members:
             self.remarks[key] += members
 
-    def note_settled(self, found: Settled) -> None:
+    def note_settled(self, found: CheckedContacts) -> None:
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
 
@@ -117,5 +117,5 @@ class PageResult:
         """`members`: how many in the span were not sent; None where nothing was seen of it."""
         sweep, reason = self.window.sweep, str(error)
         self.letters.append(
-            NewLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+            NewDeadLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
         )

@@ -120,7 +120,7 @@ def _hurried(client: Client) -> Client:
 
 
 def _sizes(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, int | McimportError]:
-    return _of_each(list_keys, mailchimp.size)
+    return _of_each(list_keys, mailchimp.count_members)
 
 
 def _permissions(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, Shown | McimportError | None]:

@@ -103,7 +103,7 @@ class Mailchimp:
         self._meter.retried("mailchimp", seconds)
         self._http.trace.retry(self._http.service, str(error), seconds)
 
-    def asking_for(self, fields: Iterable[str]) -> Mailchimp:
+    def with_fields(self, fields: Iterable[str]) -> Mailchimp:
         """The same account, whose pages hold these fields of a member alone, by their dotted names."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
         return Mailchimp(self._http, self._limit, self._policy, self._meter, asked)
@@ -135,14 +135,14 @@ class Mailchimp:
             except NotFoundError:
                 raise _unknown_list(list_key) from None
 
-    def size(self, list_key: str) -> int:
+    def count_members(self, list_key: str) -> int:
         """How many members are on the list. One try, for a tiny answer. Raises FatalError for an unknown list."""
         try:
-            return self.glance(list_key, "listed", None, 1).total
+            return self.probe(list_key, "listed", None, 1).total
         except NotFoundError:
             raise _unknown_list(list_key) from None
 
-    def glance(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
+    def probe(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
         """How many there are after `since`, and the server's clock, without anybody: for a first page that is broken.
 
         One try, for a tiny answer. `count` is what the page says was asked for.
@@ -151,7 +151,7 @@ class Mailchimp:
         answer = call_with_retry(
             self._policy.no_retry(), lambda: self._once(f"lists/{list_key}/members", params, first=True)
         )
-        return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), glanced=True)
+        return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), is_probe=True)
 
     def newest(self, list_key: str, sweep: Sweep, count: int) -> list[Member]:
         """Those who changed last, by their ids alone."""
@@ -164,7 +164,7 @@ class Mailchimp:
         }
         return self._get(f"lists/{list_key}/members", params, MEMBERS).members
 
-    def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
+    def last_changed_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
 
         Nobody is believed only of an answer that counts no more than `offset`. Raises RetriableError otherwise, and for
@@ -176,7 +176,7 @@ class Mailchimp:
             raise RetriableError("Mailchimp does not say when a member changed last")
         return moment
 
-    def count(self, list_key: str, window: Window) -> int | None:
+    def count_in_window(self, list_key: str, window: Window) -> int | None:
         """How many are in what is left of the window, or a few more; None where Mailchimp does not say. One try."""
         with suppress(RetriableError):
             return self._look(list_key, window, 0, quick=True).total_items
@@ -191,13 +191,13 @@ class Mailchimp:
         Raises ServiceTimeoutError at once when fewer might be answered.
         """
         page = self._page(list_key, window, count, offset=offset, quick=quick)
-        for _ in range(0 if window.only else MORE_LOOKS):
+        for _ in range(0 if window.member_id else MORE_LOOKS):
             if page.members or page.total:
                 break
             page = self._page(list_key, window, count, offset=offset, quick=quick)
         return page
 
-    def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
+    def confirm_short_page(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
 
         The same members twice more, with nobody at the next offset in between, are the end whatever is counted: the
@@ -205,7 +205,9 @@ class Mailchimp:
         would have drawn whoever stood there into the page.) Somebody there: the server cuts its pages short, and that
         is their size.
         """
-        again = self.next_page(list_key, window, count) if page.members else self._insisted(list_key, window, count)
+        again = (
+            self.next_page(list_key, window, count) if page.members else self._retry_empty_page(list_key, window, count)
+        )
         if not _same(again, page):
             return again, count
         size = len(again.members)
@@ -217,32 +219,32 @@ class Mailchimp:
                 return again, count
         return replace(again, total=size), count
 
-    def crowded_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
+    def same_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
         """Everybody who shares `second`, in passes over its pages, last page first; each member once.
 
         Raises UnstableSecondError after 25 passes. A page that fails for good is left out and its error raised at the
         end of the pass, when the rest of the second was handed over; a ServiceTimeoutError comes at once.
         """
         span = replace(window, since=second - 1, through=None, until=second)
-        crowd = windows.Crowd(second, self._look(list_key, span, 0).total_items)
-        while crowd.passes < crowd.MOST_PASSES:
-            crowd.begin_pass()
+        reader = windows.SameSecondReader(second, self._look(list_key, span, 0).total_items)
+        while reader.passes < reader.MOST_PASSES:
+            reader.begin_pass()
             failure: RetriableError | None = None
-            for offset, page in self._pass(list_key, span, crowd):
+            for offset, page in self._pass(list_key, span, reader):
                 if isinstance(page, RetriableError):
                     failure = page
-                elif fresh := crowd.take(page.members, offset):
+                elif fresh := reader.take(page.members, offset):
                     yield fresh
             if failure:
                 raise failure
-            if crowd.end_pass():
-                if crowd.unstable and crowd.troubled:
+            if reader.end_pass():
+                if reader.unstable and reader.troubled:
                     # Whoever breaks every page that holds them is never on the page that another try gets.
                     raise UnstableSecondError(
                         "a page of a crowded second failed while the order of its members changed"
                     )
                 return
-        raise UnstableSecondError(f"a crowded second was not settled after {crowd.MOST_PASSES} passes")
+        raise UnstableSecondError(f"a crowded second was not settled after {reader.MOST_PASSES} passes")
 
     def member(self, list_key: str, contact_id: str) -> Member:
         """One member by `contact_id`; NotFoundError when there is none (any more)."""
@@ -349,15 +351,17 @@ class Mailchimp:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
         return call_with_retry(self._policy, lambda: decoded(self._once(path, params, first=True), TAGS))
 
-    def _pass(self, list_key: str, span: Window, crowd: windows.Crowd) -> Iterator[tuple[int, Page | RetriableError]]:
+    def _pass(
+        self, list_key: str, span: Window, reader: windows.SameSecondReader
+    ) -> Iterator[tuple[int, Page | RetriableError]]:
         """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
 
         A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
         way up do not count as read: somebody may slide from a page not read yet into one that was.
         """
         size = span.page
-        top = -(-crowd.count // size) * size
-        page = self._page_or_error(list_key, span, top, crowd)
+        top = -(-reader.count // size) * size
+        page = self._page_or_error(list_key, span, top, reader)
         seen: set[object] = set()
         stale = 0
         while isinstance(page, Page) and page.members:
@@ -367,22 +371,24 @@ class Mailchimp:
             if stale >= MOST_STALE:
                 raise IgnoredParameterError("Mailchimp ignored offset: page after page holds the same members")
             top += size
-            page = self._page_or_error(list_key, span, top, crowd)
+            page = self._page_or_error(list_key, span, top, reader)
         yield top, page
         for offset in range(top - size, -1, -size):
-            page = self._page_or_error(list_key, span, offset, crowd)
+            page = self._page_or_error(list_key, span, offset, reader)
             if isinstance(page, Page) and page.members:
-                crowd.at_least(offset + len(page.members))
+                reader.at_least(offset + len(page.members))
             yield offset, page
 
-    def _page_or_error(self, list_key: str, span: Window, offset: int, crowd: windows.Crowd) -> Page | RetriableError:
+    def _page_or_error(
+        self, list_key: str, span: Window, offset: int, reader: windows.SameSecondReader
+    ) -> Page | RetriableError:
         """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
         try:
             return self.next_page(list_key, span, span.page, offset=offset, quick=True)
         except ServiceTimeoutError:
             raise
         except RetriableError:
-            crowd.troubled = True
+            reader.troubled = True
         try:
             return self.next_page(list_key, span, span.page, offset=offset)
         except ServiceTimeoutError:
@@ -399,7 +405,7 @@ class Mailchimp:
                 return answer
         return self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
-    def _insisted(self, list_key: str, window: Window, count: int) -> Page:
+    def _retry_empty_page(self, list_key: str, window: Window, count: int) -> Page:
         """A page that holds nobody though it counts somebody, asked for as often as an error would be.
 
         A few may be a count that lies. Many are a fault: raises EmptyPageError, lest a whole window be taken for empty.

@@ -26,11 +26,11 @@ def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | N
         raise
     except RetriableError as error:
         with suppress(RetriableError):
-            return mailchimp.glance(list_key, sweep, since, size)
+            return mailchimp.probe(list_key, sweep, since, size)
         raise error from None
     if page.clock_warning:
         with suppress(ServiceError):
-            again = mailchimp.glance(list_key, sweep, since, size)
+            again = mailchimp.probe(list_key, sweep, since, size)
             settled, at_most = min(page.settled, again.settled), max(page.at_most, again.at_most)
             return replace(page, settled=settled, at_most=at_most)
     return page
@@ -63,7 +63,7 @@ def _look_up(
 
     def look(offset: int) -> int | None:
         with suppress(RetriableError):
-            return mailchimp.look_up(list_key, span, offset, quick=True)
+            return mailchimp.last_changed_at(list_key, span, offset, quick=True)
         return None
 
     with ThreadPoolExecutor(min(at_once, len(offsets))) as pool:

@@ -37,7 +37,9 @@ class Survey:
     """One comparison of one list; belongs to the thread that owns the task's state."""
 
     def __init__(self, list_run: ListRun, run_id: int, sides: Sides, clients: Sequence[Client] = ()) -> None:
-        list_run.services.mailchimp.size(list_run.list_key)  # what is not there is told of before a whole list is read
+        list_run.services.mailchimp.count_members(
+            list_run.list_key
+        )  # what is not there is told of before a whole list is read
         list_run.services.contacts.page(list_run.row.collection, 0)
         self.list_run = list_run
         self.run_id = run_id
@@ -63,11 +65,11 @@ class Survey:
         walked = self._walk(None, self.run_id)
         self._total = walked.total
         self._read_back(self._note_held)
-        if sides.suspect(self.due):
+        if sides.fill_suspects(self.due):
             # Whoever changed meanwhile stands beyond `until`, and need not be asked for one by one.
             self._walk(walked.until - windows.OVERLAP)
             sides.join()
-        if sides.suspect(self.due):
+        if sides.fill_suspects(self.due):
             self._look_again()
             self._wait_for_ometria()
             self._read_back(self._note_held_again)

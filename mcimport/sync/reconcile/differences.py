@@ -140,7 +140,7 @@ class Sides:
             self._file.write_all("UPDATE members SET held = ? WHERE id = ?", [(held, own) for own, held in rows])
             self._file.write_all("DELETE FROM orphans WHERE id = ?", [(own,) for own, _ in rows])
 
-    def suspect(self, due: Due) -> int:
+    def fill_suspects(self, due: Due) -> int:
         """Everybody who differs at first sight; returns how many these are."""
         self._file.write("DELETE FROM suspects")
         for kind, where in _WHERE.items():

@@ -243,7 +243,7 @@ class _AskedList:
 
         A 404 has been seen, in passing, for everything at once.
         """
-        witnesses = self.mailchimp.asking_for(WITNESS_FIELDS)
+        witnesses = self.mailchimp.with_fields(WITNESS_FIELDS)
         try:
             page = self._tried(lambda: witnesses.first_page(self.key, "listed", None, WITNESSES))
             address = next((one.email_address for one in page.members if _is_text(one.email_address)), None)

@@ -55,7 +55,7 @@ class Look:
         self._has_permissions = has_permissions(fields.read(), self.rules)
         known = routes(fields.read(), self.rules).items()
         tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
-        self.mailchimp = list_run.services.mailchimp.asking_for([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
+        self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(list_run.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), list_run.warn)
         self.versions = Versions()
 
@@ -122,7 +122,7 @@ def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
     A 404 has been seen, in passing, for everything at once.
     """
     if witness is None:
-        list_run.services.mailchimp.size(list_run.list_key)
+        list_run.services.mailchimp.count_members(list_run.list_key)
         return
     for _ in range(TIMES_ABSENT):
         with suppress(NotFoundError):

@@ -17,7 +17,7 @@ import msgspec
 from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import HeldLookups, allowance
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.models import Channels, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Page, Window
 from mcimport.models.timestamps import epoch, iso
@@ -81,7 +81,7 @@ class Mend:
         pushing = _Pushing(self._look, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
             page = Page(tuple(whole), len(whole), len(whole) + 1)
-            self._note(kind, pushing, move(_NO_WINDOW, self._context(pushing), page))
+            self._note(kind, pushing, process_page(_NO_WINDOW, self._context(pushing), page))
         for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(kind, where, pushing)
 
@@ -95,10 +95,10 @@ class Mend:
             since=where.changed - 1,
             until=where.changed,
             page=self._list_run.client.mailchimp.window,
-            only=where.id,
+            member_id=where.id,
         )
         while rest is not None:
-            outcome = move(rest, self._context(pushing))
+            outcome = process_page(rest, self._context(pushing))
             rest = outcome.rest
             self._note(kind, pushing, outcome)
 
