@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcimport.engine.distributed.backlog import BREAKS, Backlog
 from mcimport.engine.distributed.messages import is_same_work
+from mcimport.engine.distributed.work_queue import BREAKS, WorkQueue
 from mcimport.models import Window
 
 MOST = 3
@@ -28,7 +28,7 @@ class Coordinator:
     """
 
     def __init__(self, many: int) -> None:
-        self.backlog = Backlog(map(window, range(many)), MOST)
+        self.backlog = WorkQueue(map(window, range(many)), MOST)
         self.out: dict[str, Window] = {}
         self.at_work: dict[str, Window] = {}
         self.done: list[Window] = []
@@ -45,8 +45,8 @@ class Coordinator:
             assert len(self.at_work) == 1
         assert self.backlog.is_under_way == bool(self.at_work)
 
-    def take_own(self) -> None:
-        own = self.backlog.take_own()
+    def take_local_work(self) -> None:
+        own = self.backlog.take_local_work()
         assert not own or self.at_work == {}
         for one in own:
             first = one.since or 0
@@ -77,14 +77,14 @@ class Coordinator:
         if (flight := self.backlog.land(name)) is None:
             return
         if kind == "lost":
-            if self.backlog.lost(flight):
+            if self.backlog.worker_lost(flight):
                 self.done.append(flight.window)
         elif kind == "returned":
             self.backlog.again(flight.window)
         elif kind == "late":
-            self.backlog.late(flight.window)
+            self.backlog.timed_out(flight.window)
         else:
-            self.backlog.broken_off(flight.window)
+            self.backlog.revoked(flight.window)
 
     def recall(self) -> None:
         self.at_work = {}
@@ -101,10 +101,10 @@ class Coordinator:
 
     def step(self) -> None:
         self.fill()
-        self.take_own()
+        self.take_local_work()
 
 
-KINDS = ("moved", "slow", "begun", "lost", "returned", "late", "broken_off", "recall")
+KINDS = ("moved", "slow", "begun", "lost", "returned", "late", "revoked", "recall")
 deeds = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 40)), max_size=60)
 
 
@@ -133,7 +133,7 @@ def test_whatever_becomes_of_orders_all_work_is_recorded_once(many: int, deeds: 
     assert {number for number, _ in found} == set(range(many))
 
 
-@given(deeds=st.lists(st.sampled_from(("moved", "returned", "recall", "late", "broken_off")), max_size=40))
+@given(deeds=st.lists(st.sampled_from(("moved", "returned", "recall", "late", "revoked")), max_size=40))
 def test_nothing_is_buried_while_no_worker_dies(deeds: list[str]) -> None:
     """Then all parts of all windows are recorded, and those that no worker ends are the coordinator's own."""
     one = Coordinator(3)
@@ -189,11 +189,11 @@ def test_a_page_that_breaks_off_its_worker_each_time_is_asked_of_no_more_workers
     """It keeps them from telling the broker that they live, and would do so for ever."""
     one = Coordinator(1)
     for _ in range(BREAKS):
-        assert one.backlog.take_own() == []
+        assert one.backlog.take_local_work() == []
         one.fill()
         (name,) = one.at_work
-        one.unmoved(name, "broken_off")
-    assert one.backlog.take_own() == [window(0)]
+        one.unmoved(name, "revoked")
+    assert one.backlog.take_local_work() == [window(0)]
     assert one.backlog.is_empty
 
 
@@ -204,6 +204,6 @@ def test_a_worker_that_leaves_counts_for_nothing() -> None:
         one.fill()
         (name,) = one.at_work
         one.unmoved(name, "returned")
-    assert one.backlog.take_own() == []
+    assert one.backlog.take_local_work() == []
     one.fill()
     assert len(one.at_work) == 1

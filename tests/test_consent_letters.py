@@ -454,7 +454,7 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     message = order(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)
-    reply = place.carry_out(place.opened(sent(importer, message)))
+    reply = place.execute(place.opened(sent(importer, message)))
     stop.abort()
     assert reply.kind == "moved"
     assert is_announced(importer, early, never_sent, late) == [False, True, True]

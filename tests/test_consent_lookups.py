@@ -10,7 +10,7 @@ from passing import time_passes
 from test_engine import order
 
 from mcimport.config import load
-from mcimport.engine.distributed.executor import Workplace
+from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.page import held
 from mcimport.models import LookUps
 from mcimport.models.timestamps import iso
@@ -569,9 +569,9 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
     for one in members:
         in_ometria(importer, one, OUT, email=one["email_address"])
     stop = StopSignal()
-    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
+    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
     page = order(importer, look_ups=LookUps(7, 0))
-    first, second = place.carry_out(page).outcome, place.carry_out(page).outcome
+    first, second = place.execute(page).outcome, place.execute(page).outcome
     stop.abort()
     assert first is not None
     assert second is not None
@@ -585,8 +585,8 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
     importer = stage(settling=0.0)
     planted(importer, "pending")
     stop = StopSignal()
-    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
-    reply = place.carry_out(order(importer, is_first=True, look_ups=LookUps(7, 7)))
+    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    reply = place.execute(order(importer, is_first=True, look_ups=LookUps(7, 7)))
     stop.abort()
     assert reply.outcome is not None
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
@@ -597,8 +597,8 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(stage: Sta
     importer = stage(settling=0.0)
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
-    place = Workplace("w", load(config=importer.config, environ={}).clients, stop)
-    place.carry_out(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    place.execute(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

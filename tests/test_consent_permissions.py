@@ -13,7 +13,7 @@ import pytest
 from conftest import CONFIG, Importer, Stage
 from passing import time_passes
 
-from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.models import ContactRules, Converted, Member
 from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.audience.invented_members import ABSENT
@@ -559,7 +559,7 @@ def test_the_first_sms_status_of_a_run_leaves_its_permissions_known(stage: Stage
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
     mailchimp = Mailchimp(wire, ConnectionLimit(10), RetryPolicy())
     rules = ContactRules(box.list_key)
-    convert = RunConverter(mailchimp, FieldsInTime(mailchimp, box.list_key), rules, Welcome(0, 0, ()), print)
+    convert = RunConverter(mailchimp, LazyListFields(mailchimp, box.list_key), rules, EventBudget(0, 0, ()), print)
     member = {"contact_id": "a1", "email_address": "ada@example.com", "status": "subscribed"}
     given = {**member, "marketing_permissions": shown(Email=True)}
     texted = {**member, "sms_subscription_status": "subscribed", "sms_phone_number": "+447911123456"}

@@ -16,13 +16,13 @@ from test_engine import order, workplace
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
 from mcimport.engine import LocalEngine, RunSpec
-from mcimport.engine.circuit_breaker import Tally
-from mcimport.engine.distributed.backlog import Backlog
+from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.channel import Line
-from mcimport.engine.distributed.coordinator import Dispatch
+from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.messages import Order
-from mcimport.engine.page.converter import FieldsInTime, Welcome
+from mcimport.engine.distributed.work_queue import WorkQueue
+from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.audience import Person
@@ -279,7 +279,7 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, sto
     importer.box.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
     pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
-    outcomes = [worker.carry_out(page).outcome for page in (*pages, page_of(importer, third))]
+    outcomes = [worker.execute(page).outcome for page in (*pages, page_of(importer, third))]
     assert [one.has_sms for one in outcomes if one] == [False, False, False, True]
     assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
 
@@ -291,13 +291,13 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
-        dispatch = Dispatch(
+        dispatch = Coordinator(
             errand_of(client, services),
             client.rules(importer.box.list_key, None),
             "acme",
-            Line(application(SecretStr("amqp://localhost")), 0, "m", client, print),
-            Backlog([], 1),
-            Tally(lambda _: None),
+            BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, print),
+            WorkQueue([], 1),
+            CircuitBreaker(lambda _: None),
             LocalEngine(),
         )
         before = dispatch._order("page", "1", sent.window)
@@ -314,15 +314,15 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         run_id=1,
         services=services,
         rules=client.rules(key, None),
-        welcome=Welcome(0, 0, ()),
-        fields=FieldsInTime(services.mailchimp, key),
+        event_budget=EventBudget(0, 0, ()),
+        fields=LazyListFields(services.mailchimp, key),
         watched={},
         never_sent=(),
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),
         is_dry=False,
-        memory="m",
+        state_id="m",
         warn=print,
         waits=print,
         lent=lambda: None,

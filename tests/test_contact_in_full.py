@@ -18,7 +18,7 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.convert import MAPPING, encode_contact, make_converter
-from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import Request
@@ -117,10 +117,10 @@ def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> No
         DESK.leave()
 
     rules = ContactRules(box.list_key)
-    converter = RunConverter(mailchimp, FieldsInTime(mailchimp, box.list_key), rules, Welcome(0, 0, ()), print)
+    converter = RunConverter(mailchimp, LazyListFields(mailchimp, box.list_key), rules, EventBudget(0, 0, ()), print)
     DESK.sit_down()
     threading.Thread(target=sit, daemon=True).start()
-    with converter.aside(members) as late:
+    with converter.fetch_missing_tags(members) as late:
         (whole,) = late()
     wire.close()
     assert waited == [True]
@@ -618,7 +618,7 @@ def test_a_dry_run_ends_with_a_table_of_what_would_be(stage: Stage) -> None:
     held = list(importer.box.contacts().values())
     by_consent = Counter(one["marketing_optin"] for one in held)
     line = ended.line
-    assert (line["opted_in"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
+    assert (line["event_filters"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
     assert line["without"] == {
         "country": sum("country_id" not in one for one in held),
         "phone": sum("phone_number" not in one for one in held),

@@ -31,8 +31,8 @@ from mcimport.engine.distributed import broker
 from mcimport.engine.distributed import executor as engine_workplace
 from mcimport.engine.distributed import sessions as engine_room
 from mcimport.engine.distributed import standstill as engine_lease
-from mcimport.engine.distributed.account_groups import leaders
-from mcimport.engine.distributed.executor import Workplace
+from mcimport.engine.distributed.account_groups import group_by_account
+from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, encoded, reply_of, settings_of
 from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
@@ -53,12 +53,12 @@ def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: 
         kind="page",
         id=f"{kind}{epoch}",
         epoch=epoch,
-        memory="m",
+        state_id="m",
         reply_to="q",
         client="acme",
         list_key=importer.box.list_key,
         run_id=1,
-        settings=settings_of(client, importer.box.list_key, leader="acme"),
+        settings=settings_of(client, importer.box.list_key, account_group="acme"),
         window=window if kind == "page" else None,
     )
     return msgspec.structs.replace(made, kind=kind, **changes)
@@ -88,8 +88,8 @@ def hanging(importer: Importer) -> threading.Event:
     return asked
 
 
-def workplace(importer: Importer, stop: StopSignal) -> Workplace:
-    return Workplace("w", load(config=importer.config, environ={}).clients, stop)
+def workplace(importer: Importer, stop: StopSignal) -> PageExecutor:
+    return PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
 
 
 def test_a_sync_without_it_loads_nothing_of_celery(stage: Stage) -> None:
@@ -115,7 +115,7 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: S
         table.format("c", "3", "m3", "o2") + table.format("b", "2", "m1", "o2")
         + table.format("a", "1", "m1", "o1") + table.format("alone", "4", "m4", "o4")
     )  # fmt: skip
-    found = leaders(load(config=importer.config, environ={}).clients.values())
+    found = group_by_account(load(config=importer.config, environ={}).clients.values())
     assert found == {"a": "a", "b": "a", "c": "a", "alone": "alone"}
 
 
@@ -133,7 +133,7 @@ def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: StopSignal) -> Non
 def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: StopSignal) -> None:
     """What it needs stands in the order and in its own configuration."""
     importer = stage(size=50)
-    reply = workplace(importer, stop).carry_out(order(importer))
+    reply = workplace(importer, stop).execute(order(importer))
     assert reply.kind == "moved"
     assert reply.outcome is not None
     assert reply.outcome.pushed == len(expected(importer)) == len(carried(importer))
@@ -145,7 +145,7 @@ def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: StopSi
     """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
     importer = stage(size=50)
     importer.configure(CONFIG.replace("spot_check = 0", "spot_check = 10"))
-    reply = reply_of(encoded(workplace(importer, stop).carry_out(order(importer))))
+    reply = reply_of(encoded(workplace(importer, stop).execute(order(importer))))
     assert reply.outcome is not None
     chosen = {own for _, own in reply.outcome.sample}
     assert len(chosen) == 10
@@ -156,7 +156,7 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, st
     """Whoever had it before may have pushed until now: eight of theirs and eight of ours are too many for a second."""
     importer = stage(size=50)
     began = time.monotonic()
-    workplace(importer, stop).carry_out(order(importer))
+    workplace(importer, stop).execute(order(importer))
     assert next(one.at for one in importer.box.requests if one.side == "ometria") > began + 1
 
 
@@ -166,15 +166,15 @@ def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
-        older = pool.submit(place.carry_out, order(importer, epoch=1))
+        older = pool.submit(place.execute, order(importer, epoch=1))
         assert asked.wait(20)
-        fence = place.carry_out(order(importer, "fence", epoch=2))
+        fence = place.execute(order(importer, "fence", epoch=2))
         assert older.done()
         assert (fence.kind, older.result().kind, older.result().epoch) == ("clear", "outdated", 2)
     importer.box.knobs.fault = None
-    assert place.carry_out(order(importer, epoch=1)).kind == "outdated"
+    assert place.execute(order(importer, epoch=1)).kind == "outdated"
     assert carried(importer) == set()
-    assert place.carry_out(order(importer, epoch=2)).kind == "moved"
+    assert place.execute(order(importer, epoch=2)).kind == "moved"
     assert carried(importer) == expected(importer)
 
 
@@ -182,9 +182,9 @@ def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage
     """The coordinator hears the words and the remedy, and nobody is pushed."""
     importer = stage(size=30, permissions=("E-Mail",))
     there = workplace(importer, stop)
-    assert there.carry_out(order(importer, "fence")).kind == "clear"
+    assert there.execute(order(importer, "fence")).kind == "clear"
     for number in range(2):
-        reply = there.carry_out(order(importer, id=f"page{number}"))
+        reply = there.execute(order(importer, id=f"page{number}"))
         assert reply.kind == "refused"
         assert "has no marketing permission “Email”; there are “E-Mail”" in reply.words
         assert 'permission = "E-Mail"' in reply.hint
@@ -198,12 +198,12 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: StopSignal) 
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(place.carry_out, order(importer))
+        page = pool.submit(place.execute, order(importer))
         assert asked.wait(20)
-        place.break_off()
-        assert page.result(20).kind == "broken_off"
+        place.revoke()
+        assert page.result(20).kind == "revoked"
     importer.box.knobs.fault = None
-    assert place.carry_out(order(importer)).kind == "moved"
+    assert place.execute(order(importer)).kind == "moved"
 
 
 def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop: StopSignal) -> None:
@@ -212,12 +212,12 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop
     place = workplace(importer, stop)
     place.connected(lambda: None, lambda: 0)
     former = place.term_of_line
-    place.break_off()
-    assert place.carry_out(order(importer), former).kind == "broken_off"
-    assert place.carry_out(order(importer, "fence", epoch=2), former).kind == "broken_off"
+    place.revoke()
+    assert place.execute(order(importer), former).kind == "revoked"
+    assert place.execute(order(importer, "fence", epoch=2), former).kind == "revoked"
     assert importer.box.requests == []
     place.connected(lambda: None, lambda: 0)
-    assert place.carry_out(order(importer, epoch=2), place.term_of_line).kind == "moved"
+    assert place.execute(order(importer, epoch=2), place.term_of_line).kind == "moved"
     assert carried(importer) == expected(importer)
 
 
@@ -227,15 +227,15 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: St
     asked = hanging(importer)
     place, announced = workplace(importer, stop), list[str]()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(place.carry_out, order(importer, is_suspect=True), None, lambda: announced.append("first"))
+        first = pool.submit(place.execute, order(importer, is_suspect=True), None, lambda: announced.append("first"))
         assert asked.wait(20)
-        second = place.carry_out(order(importer, is_suspect=True), None, lambda: announced.append("second"))
+        second = place.execute(order(importer, is_suspect=True), None, lambda: announced.append("second"))
         assert (second.kind, announced) == ("returned", ["first"])
         importer.box.knobs.fault = None
-        assert place.carry_out(order(importer)).kind == "moved"
-        place.break_off()
+        assert place.execute(order(importer)).kind == "moved"
+        place.revoke()
         first.result(20)
-    assert place.carry_out(order(importer, is_suspect=True), None, lambda: announced.append("third")).kind == "moved"
+    assert place.execute(order(importer, is_suspect=True), None, lambda: announced.append("third")).kind == "moved"
     assert announced == ["first", "third"]
 
 
@@ -247,10 +247,10 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
     importer = stage(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
-    assert place.carry_out(order(importer)).kind == "moved"
-    assert place.lost(order(importer, client=whose)).kind == "lost"
+    assert place.execute(order(importer)).kind == "moved"
+    assert place.worker_lost(order(importer, client=whose)).kind == "lost"
     began = time.monotonic()
-    assert place.carry_out(order(importer)).kind == "moved"
+    assert place.execute(order(importer)).kind == "moved"
     assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
 
 
@@ -260,7 +260,7 @@ def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_noth
     """The first name among them decides on the queue, and so on the one worker that keeps the account's limits."""
     importer = stage(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "aaa"))
-    reply = workplace(importer, stop).carry_out(order(importer))
+    reply = workplace(importer, stop).execute(order(importer))
     assert reply.kind == "refused"
     assert "settings of client acme" in reply.words
     assert importer.box.requests == []
@@ -286,9 +286,9 @@ def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, s
     importer = stage(size=50)
     importer.configure("[ometria]\nsubscription_events = 'all'\n" + CONFIG)
     place = workplace(importer, stop)
-    one = order(importer, welcome_left=100, subscription_events="all")
-    assert place.carry_out(one).warnings == ()
-    more = [place.carry_out(one) for _ in range(10)]
+    one = order(importer, events_left=100, subscription_events="all")
+    assert place.execute(one).warnings == ()
+    more = [place.execute(one) for _ in range(10)]
     assert next(len(reply.warnings) for reply in more if reply.is_silenced) == 1
 
 
@@ -300,7 +300,7 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     importer = stage(size=50)
     importer.box.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
-    assert workplace(importer, stop).carry_out(order(importer)).kind == "late"
+    assert workplace(importer, stop).execute(order(importer)).kind == "late"
 
 
 def test_a_broker_that_falls_silent_is_taken_for_gone(
@@ -314,13 +314,13 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
     place = workplace(importer, stop)
     place.connected(hung_up.set, lambda: next(came))
     with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(place.carry_out, order(importer))
+        page = pool.submit(place.execute, order(importer))
         assert asked.wait(20)
         with pytest.raises(TimeoutError):
             page.result(1.0)
         assert not hung_up.is_set()
         place.connected(hung_up.set, lambda: 1)
-        assert page.result(20).kind == "broken_off"
+        assert page.result(20).kind == "revoked"
         assert hung_up.wait(20)
 
 
@@ -341,10 +341,10 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
     importer.box.knobs.fault = hang
     place = workplace(importer, stop)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(place.carry_out, order(importer))
+        first = pool.submit(place.execute, order(importer))
         asked.get(timeout=20)
         clock[0] = 10.0
-        second = pool.submit(place.carry_out, msgspec.structs.replace(order(importer), id="second"))
+        second = pool.submit(place.execute, msgspec.structs.replace(order(importer), id="second"))
         asked.get(timeout=20)
         clock[0] = engine_workplace.PAGE_DEADLINE + 5.0
         assert (first.result(20).kind, second.result(20).kind) == ("late", "returned")
@@ -353,7 +353,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
-        "import sys\nfrom mcimport.engine.distributed.standstill import Lease\n"
+        "import sys\nfrom mcimport.engine.distributed.standstill import SuspendDetector\n"
         "lease = Lease(0.5, lambda: print('ended', flush=True))\n"
         "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )
@@ -382,7 +382,7 @@ def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(mo
             raise OSError
         go_on.wait(20)
 
-    one = engine_lease.Lease(5.0, end)
+    one = engine_lease.SuspendDetector(5.0, end)
     one.check()
     clock[0] = 10.0
     while len(tries) < 2:
@@ -450,7 +450,7 @@ def test_what_is_not_alike_is_refused_before_any_request(
 ) -> None:
     """In words for the coordinator."""
     importer = stage(size=50)
-    reply = workplace(importer, stop).carry_out(order(importer, **changes))
+    reply = workplace(importer, stop).execute(order(importer, **changes))
     assert reply.kind == "refused"
     assert words in reply.words
     assert importer.box.requests == []
@@ -481,7 +481,7 @@ def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
     text = importer.config.read_text()
     assert before in text
     importer.config.write_text(text.replace(before, after))
-    assert workplace(importer, stop).carry_out(sent).kind == "refused"
+    assert workplace(importer, stop).execute(sent).kind == "refused"
     assert importer.box.requests == []
 
 
@@ -489,7 +489,7 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stag
     """As it would stand in a run's error here."""
     importer = stage(size=50)
     importer.box.knobs.fault = lambda _: "401"
-    reply = workplace(importer, stop).carry_out(order(importer))
+    reply = workplace(importer, stop).execute(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
     assert "key is not accepted" in reply.words
 
@@ -545,9 +545,9 @@ def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
 
     with monkeypatch.context() as patched:
         patched.setattr(tenacity.Retrying, "__call__", broken)
-        reply = place.carry_out(order(importer))
+        reply = place.execute(order(importer))
     assert (reply.kind, reply.words.startswith(words), "@" in reply.words) == ("failed", True, False), reply.words
-    assert place.carry_out(order(importer, epoch=2)).kind == "moved"
+    assert place.execute(order(importer, epoch=2)).kind == "moved"
     assert carried(importer) == expected(importer)
 
 

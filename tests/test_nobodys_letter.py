@@ -15,7 +15,7 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
 from mcimport.convert import make_converter
-from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.errors import MachineError, McimportError, UnforeseenError
 from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
@@ -266,9 +266,9 @@ def converter(importer: Importer) -> Iterator[RunConverter]:
     box = importer.box
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Bearer {box.mailchimp_key}"})
     with closing(Mailchimp(wire, ConnectionLimit(2), RetryPolicy(StopSignal()))) as mailchimp:
-        fields = FieldsInTime(mailchimp, box.list_key)
+        fields = LazyListFields(mailchimp, box.list_key)
         rules = ContactRules(list_key=box.list_key, collection="mailchimp", new_since=None)
-        yield RunConverter(mailchimp, fields, rules, Welcome(0, 0, ()), lambda _: None)
+        yield RunConverter(mailchimp, fields, rules, EventBudget(0, 0, ()), lambda _: None)
 
 
 def test_one_member_who_trips_a_mistake_is_a_dead_letter_and_so_many_fail_the_run(stage: Stage) -> None:

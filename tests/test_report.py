@@ -32,7 +32,7 @@ from mcimport.models.records import ListResult, Run
 from mcimport.report import block, json_line, line, reporter
 from mcimport.report.format import age, clock, counted, duration, moment, shown, span, spark
 from mcimport.report.live_display import MOST_ROWS, picture
-from mcimport.report.progress import Tally
+from mcimport.report.progress import ProgressTracker
 from mcimport.report.summary import complaint, title, verdict
 from mcimport.report.tables import show
 from mcimport.report.totals_table import rows, total
@@ -502,7 +502,7 @@ def test_standard_output_is_left_to_programs(
     assert capsys.readouterr().out == "for a program\n"
 
 
-def drawn(tally: Tally, width: int, height: int = 40) -> list[str]:
+def drawn(tally: ProgressTracker, width: int, height: int = 40) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width).print(picture(tally.snapshot(), width, height))
     return out.getvalue().splitlines()
@@ -515,7 +515,7 @@ def ticking(*readings: float) -> Callable[[], float]:
 
 def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     """After ten seconds with a quarter read, thirty are left."""
-    tally = Tally(ticking(0, 0, 10))
+    tally = ProgressTracker(ticking(0, 0, 10))
     tally.planned(("acme", "1a2d7ebf82"), "full", 4_000, 5)
     tally.moved(("acme", "1a2d7ebf82"), outcome(members=1_000, pushed=950, over=True))
     head, row = drawn(tally, 80)
@@ -525,7 +525,7 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
 
 def test_a_resumed_run_and_the_one_after_it_share_a_row() -> None:
     """What is planned in one call for one list adds up."""
-    tally = Tally(ticking(0, 0, 10))
+    tally = ProgressTracker(ticking(0, 0, 10))
     for members in (4_000, 100):
         tally.planned(("acme", "1a2d7ebf82"), "full", members, 2)
     assert [(one.total, one.windows) for one in tally.snapshot().live] == [(4_100, 4)]
@@ -535,7 +535,7 @@ def test_a_resumed_run_and_the_one_after_it_share_a_row() -> None:
 @pytest.mark.parametrize(("lists", "height"), [(1, 40), (2, 40), (300, 40), (300, 12)])
 def test_the_picture_fits_the_screen_with_one_list_and_with_hundreds(lists: int, height: int, width: int) -> None:
     """At most fifteen rows, the number of the others, and a sum; no line is wider than the terminal."""
-    tally = Tally(partial(next, count()))
+    tally = ProgressTracker(partial(next, count()))
     for number in range(lists):
         tally.planned((f"client{number}", "1a2d7ebf82"), "full", 1_000_000, 40)
         tally.moved((f"client{number}", "1a2d7ebf82"), outcome(members=123_456, pushed=100_000))
@@ -550,7 +550,7 @@ def test_the_picture_fits_the_screen_with_one_list_and_with_hundreds(lists: int,
 
 def test_lists_that_ended_leave_their_rows_and_stay_in_the_sum() -> None:
     """The last row adds up those at work and those that are done."""
-    tally = Tally()
+    tally = ProgressTracker()
     for key in ("one", "two"):
         tally.planned(("acme", key), "full", 500, 1)
         tally.moved(("acme", key), outcome(members=300, pushed=290))
@@ -563,7 +563,7 @@ def test_lists_that_ended_leave_their_rows_and_stay_in_the_sum() -> None:
 
 def test_threads_of_many_clients_lose_no_count() -> None:
     """What each of them reports is in the sum, whoever comes first."""
-    tally = Tally()
+    tally = ProgressTracker()
 
     def client(number: int) -> None:
         key = (f"client{number}", "1a2d7ebf82")

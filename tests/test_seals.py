@@ -23,7 +23,7 @@ CHANGED = {
     "another reply queue": ('"reply_to":"q"', '"reply_to":"other"'),
     "a later epoch": ('"epoch":1', '"epoch":9'),
     "every event allowed": ('"subscription_events":"none"', '"subscription_events":"all"'),
-    "more events": ('"welcome_left":0', '"welcome_left":9'),
+    "more events": ('"events_left":0', '"events_left":9'),
     "texts allowed": ('"has_sms":true', '"has_sms":false'),
 }
 
@@ -84,18 +84,18 @@ def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: 
     """Its worker has had it, a later fence makes it old, and no other worker answered the fence before it."""
     importer = stage(size=10)
     place, another = workplace(importer, stop), workplace(importer, stop)
-    first = place.carry_out(order(importer, "fence", epoch=1))
-    page = order(importer, epoch=1, session=first.session)
+    first = place.execute(order(importer, "fence", epoch=1))
+    page = order(importer, epoch=1, worker_token=first.worker_token)
     assert place.has_fenced(page)
     assert not place.is_repeated(page)
     assert place.is_repeated(page)
     assert not place.is_repeated(msgspec.structs.replace(page, id="another"))
-    assert another.carry_out(order(importer, "fence", epoch=1)).kind == "clear"  # repeated there, too
+    assert another.execute(order(importer, "fence", epoch=1)).kind == "clear"  # repeated there, too
     assert not another.has_fenced(page)
     assert not place.has_fenced(order(importer, epoch=1))
-    assert place.carry_out(order(importer, "fence", epoch=2)).kind == "clear"
-    assert place.carry_out(page).kind == "outdated"
-    assert place.carry_out(order(importer, "fence", epoch=1)).kind == "outdated"
+    assert place.execute(order(importer, "fence", epoch=2)).kind == "clear"
+    assert place.execute(page).kind == "outdated"
+    assert place.execute(order(importer, "fence", epoch=1)).kind == "outdated"
     assert importer.box.requests == []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.engine.page.converter import FieldsInTime, Welcome
+from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, LookUps, Outcome, Page, UnsentSpan, Window
 from mcimport.services.connections import ClientServices
 
@@ -23,7 +23,7 @@ class RunSpec:
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
-        memory: what the state file calls itself where others hear it.
+        state_id: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
         waits: takes them at once: why the run does not go on at present.
         lent: for the state file: from now on pages of the client may be in the hands of other processes.
@@ -35,15 +35,15 @@ class RunSpec:
     run_id: int
     services: ClientServices
     rules: ContactRules
-    welcome: Welcome
-    fields: FieldsInTime
+    event_budget: EventBudget
+    fields: LazyListFields
     watched: Mapping[str, int]
     never_sent: tuple[UnsentSpan, ...]
     is_first: bool
     carried_until: int | None
     look_ups: LookUps
     is_dry: bool
-    memory: str
+    state_id: str
     warn: Callable[[str], None]
     waits: Callable[[str], None]
     lent: Callable[[], None]

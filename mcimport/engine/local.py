@@ -31,14 +31,14 @@ class LocalEngine:
         record: Callable[[Outcome], None],
     ) -> bool:
         services = spec.services
-        converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.welcome, spec.warn)
+        converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.event_budget, spec.warn)
         is_blind = spec.is_dry or spec.is_first
         context = PageContext(
             list_key=spec.list_key,
             mailchimp=services.mailchimp,
             ometria=None if spec.is_dry else services.ometria,
             convert=converter,
-            aside=converter.aside,
+            fetch_missing_tags=converter.fetch_missing_tags,
             rules=spec.rules,
             held=None if is_blind else HeldLookups(services.contacts, spec.carried_until, spec.look_ups),
             watched=spec.watched,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from mcimport.engine.circuit_breaker import Tally, longest_first
+from mcimport.engine.circuit_breaker import CircuitBreaker, longest_first
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
@@ -36,7 +36,7 @@ def run_windows(
 
     Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
     """
-    tally = Tally(record)
+    breaker = CircuitBreaker(record)
     queue: deque[Window] = deque()
     for window in windows:
         page = pages.get(window.number)
@@ -44,11 +44,11 @@ def run_windows(
             queue.append(window)
             continue
         outcome = process_page(window, context, page)
-        tally.take(outcome)
+        breaker.record(outcome)
         if stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        _Pool(context, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
+        _Pool(context, deque(sorted(queue, key=longest_first)), breaker, stop, workers, give_up).run()
 
 
 class _Pool:
@@ -58,25 +58,25 @@ class _Pool:
         self,
         context: PageContext,
         queue: deque[Window],
-        tally: Tally,
+        breaker: CircuitBreaker,
         stop: StopSignal,
         workers: int,
         give_up: Callable[[], None],
     ) -> None:
         self._context = context
         self._queue = queue
-        self._tally = tally
+        self._breaker = breaker
         self._stop = stop
         self._workers = workers
         self._give_up = give_up
         self._learned = Bounds()
-        self._flying: set[Future[Outcome]] = set()
+        self._in_flight: set[Future[Outcome]] = set()
         self._failure: McimportError | None = None
 
     def run(self) -> None:
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="window")
         try:
-            while self._flying or (self._queue and not self._leaving()):
+            while self._in_flight or (self._queue and not self._leaving()):
                 self._fill(executor)
                 self._collect(LOOK_UP)
                 if self._leaving():
@@ -96,13 +96,13 @@ class _Pool:
         return self._failure is not None or self._stop.requested.is_set()
 
     def _fill(self, executor: ThreadPoolExecutor) -> None:
-        while self._queue and len(self._flying) < self._workers and not self._leaving():
+        while self._queue and len(self._in_flight) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._flying.add(executor.submit(process_page, window, self._context))
+            self._in_flight.add(executor.submit(process_page, window, self._context))
 
     def _collect(self, seconds: float) -> None:
-        done, self._flying = wait(self._flying, seconds, return_when=FIRST_COMPLETED)
+        done, self._in_flight = wait(self._in_flight, seconds, return_when=FIRST_COMPLETED)
         for future in done:
             self._take(future)
 
@@ -114,7 +114,7 @@ class _Pool:
             if outcome.rest:
                 self._learned |= outcome.rest.bounds
                 self._queue.appendleft(outcome.rest)
-            self._tally.take(outcome)
+            self._breaker.record(outcome)
         except InterruptedRunError:
             return
         except McimportError as error:
@@ -123,9 +123,9 @@ class _Pool:
     def _land(self) -> None:
         """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while self._flying and time.monotonic() < deadline and not self._stop.aborted.is_set():
+        while self._in_flight and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)
-        if self._flying:
+        if self._in_flight:
             self._give_up()
             self._collect(1.0)
-            self._flying = set()
+            self._in_flight = set()

@@ -13,7 +13,7 @@ from mcimport.models import Outcome, RunKind
 from mcimport.models.records import ListResult
 from mcimport.report.console import Teller, in_one_line
 from mcimport.report.event_log import Journal, Journalist
-from mcimport.report.progress import Tally
+from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter, Silent
 from mcimport.report.summary import block, complaint
 
@@ -60,28 +60,28 @@ class _Complaints(Silent):
 class _Listener:
     """Hands on what it hears to those who count (on a terminal) and those who tell."""
 
-    def __init__(self, teller: Teller, tally: Tally | None = None) -> None:
+    def __init__(self, teller: Teller, tracker: ProgressTracker | None = None) -> None:
         self._teller = teller
-        self._tally = tally
+        self._tracker = tracker
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
         """Its number is told in the log for machines alone."""
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         self._teller.meet(client, list_key)
-        if self._tally and windows:
-            self._tally.planned((client, list_key), kind, total, windows)
+        if self._tracker and windows:
+            self._tracker.planned((client, list_key), kind, total, windows)
 
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
-        if self._tally:
-            self._tally.moved((client, list_key), outcome)
+        if self._tracker:
+            self._tracker.moved((client, list_key), outcome)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         self._teller.remark(f"{client} {list_key}: {words}")
 
     def ended(self, result: ListResult) -> None:
-        if self._tally:
-            self._tally.ended((result.client, result.list_key))
+        if self._tracker:
+            self._tracker.ended((result.client, result.list_key))
         self._teller.take(result)
 
 
@@ -106,17 +106,17 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from mcimport.report.live_display import picture  # noqa: PLC0415 - as above
     from mcimport.report.tables import paper  # noqa: PLC0415 - as above
 
-    console, tally = paper(stream), Tally()
+    console, tracker = paper(stream), ProgressTracker()
     teller = Teller(lambda lines: console.print("\n".join(lines), soft_wrap=True), block, dry_run=dry_run)
     try:
         # Standard output is a program's: it must not be led through the display.
         with Live(
             console=console,
-            get_renderable=lambda: picture(tally.snapshot(), console.width, console.height),
+            get_renderable=lambda: picture(tracker.snapshot(), console.width, console.height),
             transient=True,
             redirect_stdout=False,
         ):
-            yield _Listener(teller, tally)
+            yield _Listener(teller, tracker)
     finally:
         teller.close(stream)
 

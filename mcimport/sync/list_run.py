@@ -13,7 +13,7 @@ from typing import Protocol
 from mcimport.config import Client
 from mcimport.convert import quoted
 from mcimport.engine import Engine, LocalEngine, RunSpec
-from mcimport.engine.page.converter import FieldsInTime, Welcome, opted_in
+from mcimport.engine.page.converter import EventBudget, LazyListFields, event_filters
 from mcimport.engine.page.held import allowance
 from mcimport.errors import (
     BusyError,
@@ -107,7 +107,7 @@ class ListRun:
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
     spot_check: SpotCheck | None = None
-    _fields: FieldsInTime | None = None
+    _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
         """Another run of this list, under its number from here on."""
@@ -146,14 +146,14 @@ class ListRun:
         self._fields = self.new_fields()
         self._fields.begin()
 
-    def take_field_reader(self) -> FieldsInTime:
+    def take_field_reader(self) -> LazyListFields:
         """For one run: the next one reads them anew."""
         found, self._fields = self._fields or self.new_fields(), None
         return found
 
-    def new_fields(self) -> FieldsInTime:
+    def new_fields(self) -> LazyListFields:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
-        return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
+        return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
     def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
         """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
@@ -238,10 +238,13 @@ def execute(
     list_run.services.ometria.has_taken |= runs.has_pushed(list_run.state, run.list_id)
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
     windows = [_judged(list_run.row, window) for window in windows]
-    rules, welcome = _welcome(list_run, run, windows, until)
+    rules, event_budget = _event_budget(list_run, run, windows, until)
     with record_failure(list_run, run_id):
         is_silenced = list_run.engine.run(
-            _spec(list_run, run, rules, welcome), windows, pages, lambda outcome: _record(list_run, run_id, outcome)
+            _spec(list_run, run, rules, event_budget),
+            windows,
+            pages,
+            lambda outcome: _record(list_run, run_id, outcome),
         )
         afterwards(run_id)
     done = runs.finish(
@@ -283,14 +286,14 @@ def _record(list_run: ListRun, run_id: int, outcome: Outcome) -> None:
     list_run.reporter.moved(list_run.client.name, list_run.list_key, outcome)
 
 
-def _spec(list_run: ListRun, run: Run, rules: ContactRules, welcome: Welcome) -> RunSpec:
+def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventBudget) -> RunSpec:
     return RunSpec(
         client=list_run.client,
         list_key=list_run.list_key,
         run_id=run.id,
         services=list_run.services,
         rules=rules,
-        welcome=welcome,
+        event_budget=event_budget,
         fields=list_run.take_field_reader(),
         watched=watched(list_run.state, list_run.row),
         never_sent=never_sent(list_run.state, list_run.row),
@@ -298,7 +301,7 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, welcome: Welcome) ->
         carried_until=list_run.row.carried_until,
         look_ups=allowance(),
         is_dry=list_run.dry_run,
-        memory=list_run.state.name,
+        state_id=list_run.state.name,
         warn=list_run.warn,
         waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
         lent=lambda: elsewhere.begin(list_run.state, list_run.client.name),
@@ -306,7 +309,9 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, welcome: Welcome) ->
     )
 
 
-def _welcome(list_run: ListRun, run: Run, windows: Sequence[Window], until: int | None) -> tuple[ContactRules, Welcome]:
+def _event_budget(
+    list_run: ListRun, run: Run, windows: Sequence[Window], until: int | None
+) -> tuple[ContactRules, EventBudget]:
     """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
 
     Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
@@ -317,7 +322,7 @@ def _welcome(list_run: ListRun, run: Run, windows: Sequence[Window], until: int 
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
         spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)
-    return rules, Welcome(list_run.client.ometria.welcome_limit, many, opted_in(rules, spans))
+    return rules, EventBudget(list_run.client.ometria.welcome_limit, many, event_filters(rules, spans))
 
 
 def _perhaps_new(run: Run, rules: ContactRules) -> int:

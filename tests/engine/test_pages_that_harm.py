@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from engine.conftest import SYNC, Crew, clients, everybody_is_in, pushes, span_of
-from mcimport.engine.distributed.backlog import BREAKS
+from mcimport.engine.distributed.work_queue import BREAKS
 from mcimport.sandbox.request_log import Request
 from mcimport.state import open_state
 

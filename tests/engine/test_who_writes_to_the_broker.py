@@ -78,7 +78,7 @@ class Stranger:
             kind="moved",
             id=asked.id,
             epoch=asked.epoch,
-            memory=asked.memory,
+            state_id=asked.state_id,
             run_id=asked.run_id,
             worker="stranger",
             window=asked.window,
@@ -124,7 +124,7 @@ def test_an_order_that_was_seen_is_carried_out_by_nobody(crew: Crew) -> None:
         for page in pages:
             one.send(page)
         wait_for(worker, "had it for client c0 before", len(pages))
-        one.send(pages[0], text=('"welcome_left":1000', '"welcome_left":9999'))
+        one.send(pages[0], text=('"events_left":1000', '"events_left":9999'))
         wait_for(worker, "was not sealed with the keys of client c0")
         one.send(pages[0], client=("c0", f"c{STEERING}0"))
         wait_for(worker, f"has no client c{SHOWN}0")

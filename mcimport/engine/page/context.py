@@ -22,8 +22,8 @@ class PageContext:
         ometria: None in a dry run: everything happens but the push.
         convert: takes a member, and from when on an opt-in of theirs is new (None: as in the whole run). Reads the
             list's fields when it is first called, so it may raise what Mailchimp raises.
-        aside: takes out of a page's members those who must be asked about, and gives them back, complete, when it is
-            called.
+        fetch_missing_tags: takes the members whose tags must be asked for out of a page, and gives them back, complete,
+            when what it yields is called.
         rules: how members become contacts; None: nothing is sent of whoever cannot be sent whole.
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
@@ -37,7 +37,7 @@ class PageContext:
     mailchimp: Mailchimp
     ometria: Ometria | None
     convert: Callable[[Member, int | None], Conversion]
-    aside: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
+    fetch_missing_tags: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     rules: ContactRules | None = None
     held: HeldLookups | None = None
     watched: Mapping[str, int] = field(default_factory=dict)

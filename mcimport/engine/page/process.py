@@ -177,7 +177,7 @@ def _deliver(result: PageResult, members: list[Member]) -> None:
     if result.window.member_id is not None:
         members[:] = [member for member in members if member_id(member) == result.window.member_id]
         result.seen_only = result.seen_only or bool(members)
-    with result.context.aside(members) as late:
+    with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
         ometria = result.context.ometria
         if ometria is None:

@@ -162,7 +162,7 @@ class HttpClient:
             },
         )
         try:
-            with self._flying():
+            with self._in_flight_request():
                 return self._send(request)
         except httpx.ConnectTimeout:
             check_files_left()
@@ -218,7 +218,7 @@ class HttpClient:
             self._transport.close()
 
     @contextlib.contextmanager
-    def _flying(self) -> Iterator[None]:
+    def _in_flight_request(self) -> Iterator[None]:
         with self._lock:
             self._if_closed()
             self._in_flight += 1

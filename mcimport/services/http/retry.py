@@ -103,12 +103,12 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
     Once the stop was asked for there is no second try, so that a page in flight can end but nothing lingers. Raises
     what `work` raised last, and InterruptedRunError instead of trying again.
     """
-    tally = _RetryState(policy)
+    state = _RetryState(policy)
 
     def attempt() -> T:
-        if policy.stop.aborted.is_set() or (tally.tried and policy.stop.requested.is_set()):
+        if policy.stop.aborted.is_set() or (state.tried and policy.stop.requested.is_set()):
             raise InterruptedRunError("stopped")
-        tally.tried = True
+        state.tried = True
         return work()
 
     def pause(seconds: float) -> None:
@@ -116,14 +116,14 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
         began = time.monotonic()
         policy.stop.requested.wait(seconds)
         if not policy.stop.requested.is_set():  # else there is no further try
-            policy.retried(time.monotonic() - began, tally.error)
+            policy.retried(time.monotonic() - began, state.error)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(
             lambda error: _worth_another_try(error, fail_fast_on_timeout=fail_fast_on_timeout)
         ),
-        stop=tally.exhausted,
-        wait=tally.pause,
+        stop=state.exhausted,
+        wait=state.pause,
         sleep=pause,
         reraise=True,
     )

@@ -13,7 +13,7 @@ import msgspec
 from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import run_windows
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.errors import ServiceError
 from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.report.format import ARCHIVED_LEFT, mend
@@ -60,9 +60,9 @@ class _Check:
         self._unknown = 0
         services = list_run.services
         rules = replace(list_run.rules, subscription_events="none")
-        fields = FieldsInTime(services.mailchimp, list_run.list_key)
+        fields = LazyListFields(services.mailchimp, list_run.list_key)
         self._rules = rules
-        self._convert = RunConverter(services.mailchimp, fields, rules, Welcome(0, 0, ()), list_run.warn)
+        self._convert = RunConverter(services.mailchimp, fields, rules, EventBudget(0, 0, ()), list_run.warn)
 
     def compare(self) -> bool:
         """Whether everybody who is archived was looked for. Raises what the services raise, and StateError."""
@@ -94,7 +94,7 @@ class _Check:
             mailchimp=services.mailchimp,
             ometria=services.ometria,
             convert=self._converted,
-            aside=self._convert.aside,
+            fetch_missing_tags=self._convert.fetch_missing_tags,
             rules=self._rules,
             watched=watched(self._list_run.state, self._list_run.row),
             meter=services.meter,

@@ -17,7 +17,7 @@ from mcimport.convert import (
     optin_of,
     routes,
 )
-from mcimport.engine.page.converter import RunConverter, Welcome
+from mcimport.engine.page.converter import EventBudget, RunConverter
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
@@ -56,7 +56,9 @@ class Look:
         known = routes(fields.read(), self.rules).items()
         tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
         self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
-        self.convert = RunConverter(list_run.services.mailchimp, fields, self.rules, Welcome(0, 0, ()), list_run.warn)
+        self.convert = RunConverter(
+            list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
+        )
         self.versions = Versions()
 
     def seen(self, member: Member, converted: Conversion | None = None) -> Seen | None:

@@ -182,7 +182,7 @@ class Mend:
             mailchimp=list_run.services.mailchimp,
             ometria=list_run.services.ometria,
             convert=pushing.convert,
-            aside=self._look.convert.aside,
+            fetch_missing_tags=self._look.convert.fetch_missing_tags,
             rules=self._look.rules,
             held=self._look_ups,
             watched=watched(list_run.state, list_run.row),

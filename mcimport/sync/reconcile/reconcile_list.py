@@ -129,8 +129,8 @@ def _remember(list_run: ListRun, found: Comparison) -> None:
     """Counts alone."""
     names = ("missing", "stale", "gone", "said_no", "foreign", "not_taken")
     kinds = {kind: getattr(found, kind).count for kind in names}
-    aside = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
-    counts = {**kinds, **aside, "mended": found.mended, "left": found.left}
+    fetch_missing_tags = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
+    counts = {**kinds, **fetch_missing_tags, "mended": found.mended, "left": found.left}
     lists.note_reconciled(list_run.state, list_run.row.id, int(time.time()), counts)
 
 

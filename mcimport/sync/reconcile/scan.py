@@ -103,7 +103,7 @@ def _context(look: Look, seen: deque[Seen]) -> PageContext:
         mailchimp=look.mailchimp,
         ometria=None,
         convert=_noting(look, seen),
-        aside=_nobody_aside,
+        fetch_missing_tags=_no_missing_tags,
         meter=list_run.services.meter,
         trace=list_run.services.trace,
     )
@@ -129,6 +129,6 @@ def _emptied(seen: deque[Seen]) -> Iterator[Seen]:
 
 
 @contextmanager
-def _nobody_aside(_members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
+def _no_missing_tags(_members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
     """Tags are not compared, so nobody is asked for theirs."""
     yield list

@@ -20,7 +20,7 @@ BREAKS = 3  # times that a worker was broken off while it had a page, after whic
 
 
 @dataclass(slots=True)
-class Flight:
+class InFlight:
     """An order that is with the broker or a worker.
 
     Attributes:
@@ -33,34 +33,34 @@ class Flight:
     is_done: bool = False
 
 
-class Backlog:
+class WorkQueue:
     """`most`: pages that may be under way at once."""
 
     def __init__(self, windows: Iterable[Window], most: int) -> None:
         self._most = most
         self._waiting = deque(sorted(windows, key=longest_first))
         self._alone: deque[Window] = deque()  # those that a worker may have died of
-        self._own: deque[Window] = deque()  # those that no worker brings to an end
-        self._flying: dict[str, Flight] = {}
+        self._local: deque[Window] = deque()  # those that no worker brings to an end
+        self._in_flight: dict[str, InFlight] = {}
         self._learned = Bounds()
         self._claimed: set[str] = set()
         self._losses: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
-        self._late: Counter[int] = Counter()
+        self._timed_out: Counter[int] = Counter()
         self._breaks: Counter[int] = Counter()
 
     @property
     def is_empty(self) -> bool:
-        return not (self._waiting or self._alone or self._own or self._flying)
+        return not (self._waiting or self._alone or self._local or self._in_flight)
 
     @property
     def is_under_way(self) -> bool:
         """A worker has something of it, or may have."""
-        return bool(self._flying)
+        return bool(self._in_flight)
 
     def has(self, order_id: str) -> bool:
         """It is under way, and was not answered yet."""
-        return order_id in self._flying
+        return order_id in self._in_flight
 
     # ---- out
 
@@ -73,22 +73,22 @@ class Backlog:
         if window is None:
             return None
         window = replace(window, bounds=window.bounds | self._learned)
-        self._flying[order_id] = Flight(window)
+        self._in_flight[order_id] = InFlight(window)
         return window
 
     def _due(self) -> Window | None:
-        if any(self._is_alone(flight.window) for flight in self._flying.values()):
+        if any(self._is_alone(in_flight.window) for in_flight in self._in_flight.values()):
             return None
-        if self._alone or self._own:
-            return self._alone.popleft() if self._alone and not self._flying else None
-        return self._waiting.popleft() if self._waiting and len(self._flying) < self._most else None
+        if self._alone or self._local:
+            return self._alone.popleft() if self._alone and not self._in_flight else None
+        return self._waiting.popleft() if self._waiting and len(self._in_flight) < self._most else None
 
-    def take_own(self) -> list[Window]:
+    def take_local_work(self) -> list[Window]:
         """What no worker brings to an end, once nobody is at work on anything; they are the caller's from now on."""
-        if self._flying or self._alone:
+        if self._in_flight or self._alone:
             return []
-        own, self._own = list(self._own), deque()
-        return own
+        local, self._local = list(self._local), deque()
+        return local
 
     def is_suspect(self, window: Window) -> bool:
         return self._losses.get(window.number, 0) >= SUSPECT
@@ -112,19 +112,19 @@ class Backlog:
         if order_id in self._claimed:
             return False
         self._claimed.add(order_id)
-        flight = self._flying.pop(order_id, None)
-        is_claimed = not flight.is_done if flight else self._claim_elsewhere(window)
+        in_flight = self._in_flight.pop(order_id, None)
+        is_claimed = not in_flight.is_done if in_flight else self._claim_elsewhere(window)
         if is_claimed:
-            for tally in (self._losses, self._deaths, self._late, self._breaks):
-                tally.pop(window.number, None)
+            for counter in (self._losses, self._deaths, self._timed_out, self._breaks):
+                counter.pop(window.number, None)
         return is_claimed
 
     def _claim_elsewhere(self, window: Window) -> bool:
-        for flight in self._flying.values():
-            if is_same_work(flight.window, window) and not flight.is_done:
-                flight.is_done = True
+        for in_flight in self._in_flight.values():
+            if is_same_work(in_flight.window, window) and not in_flight.is_done:
+                in_flight.is_done = True
                 return True
-        for waiting in (self._waiting, self._alone, self._own):
+        for waiting in (self._waiting, self._alone, self._local):
             for one in waiting:
                 if is_same_work(one, window):
                     waiting.remove(one)
@@ -138,13 +138,13 @@ class Backlog:
 
     def begun(self, order_id: str) -> None:
         """A worker says so."""
-        if flight := self._flying.get(order_id):
-            flight.has_begun = True
+        if in_flight := self._in_flight.get(order_id):
+            in_flight.has_begun = True
 
-    def land(self, order_id: str) -> Flight | None:
+    def land(self, order_id: str) -> InFlight | None:
         """An order without an outcome is not under way any more; None: nobody waits for its work."""
-        flight = self._flying.pop(order_id, None)
-        return None if flight is None or flight.is_done else flight
+        in_flight = self._in_flight.pop(order_id, None)
+        return None if in_flight is None or in_flight.is_done else in_flight
 
     def again(self, window: Window) -> None:
         """To be sent once more, before all others."""
@@ -152,27 +152,27 @@ class Backlog:
 
     def recall(self) -> None:
         """Of no order that was sent is anybody at work any more, or somebody will say so."""
-        flying, self._flying = list(self._flying.values()), {}
-        for flight in flying:
-            if not flight.is_done:
-                self.again(flight.window)
+        in_flight, self._in_flight = list(self._in_flight.values()), {}
+        for one in in_flight:
+            if not one.is_done:
+                self.again(one.window)
 
-    def lost(self, flight: Flight) -> bool:
+    def worker_lost(self, in_flight: InFlight) -> bool:
         """A worker died while it had this page; whether the page is to blame, which is then the caller's.
 
         First it is sent alone of its client. If that worker dies, too, perhaps of another client's page, it is a
         suspect, of which a worker has one at a time and announces it. If that one dies of something else just then, it
         is not of the next one, too: then the page is to blame.
         """
-        number = flight.window.number
+        number = in_flight.window.number
         self._losses[number] += 1
-        self._deaths[number] += flight.has_begun
+        self._deaths[number] += in_flight.has_begun
         if self._deaths[number] >= DEADLY:
             return True
-        self._alone.append(flight.window)
+        self._alone.append(in_flight.window)
         return False
 
-    def broken_off(self, window: Window) -> None:
+    def revoked(self, window: Window) -> None:
         """A worker lost its leave to go on. Perhaps because of the page, which keeps it from telling that it lives.
 
         So it would be with the next one, and for ever.
@@ -181,12 +181,12 @@ class Backlog:
         if self._breaks[window.number] < BREAKS:
             self.again(window)
         else:
-            self._own.append(window)
+            self._local.append(window)
 
-    def late(self, window: Window) -> None:
+    def timed_out(self, window: Window) -> None:
         """Half of it may be done in time; but a crowded second is read whole, and an account may be busy for hours."""
-        self._late[window.number] += 1
-        if self._late[window.number] == 1 and window.page > windows.SMALLEST_PAGE:
+        self._timed_out[window.number] += 1
+        if self._timed_out[window.number] == 1 and window.page > windows.SMALLEST_PAGE:
             self.again(replace(window, page=windows.half(window.page)))
         else:
-            self._own.append(window)
+            self._local.append(window)
