@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from mcimport.convert import own_part
 from mcimport.errors import StateError
 from mcimport.models import Channels, Contact, HeldContact, SmsChannel
-from mcimport.sync.reconcile.differences import Sides
-from mcimport.sync.reconcile.fingerprints import OPTED_IN, Due, Seen, Versions, differing, names_of
+from mcimport.sync.reconcile.differences import DifferenceTable
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, Due, Fingerprinter, MemberSnapshot, differing, names_of
 
 ADA: dict[str, Any] = {
     "email": "ada@example.com",
@@ -46,7 +46,7 @@ def held(**more: Any) -> HeldContact:
 
 
 def differences(ours: Contact, theirs: HeldContact, *, has_sms: bool = True) -> list[str]:
-    versions = Versions()
+    versions = Fingerprinter()
     return names_of(differing(versions.of_contact(ours), versions.of_held(theirs), has_sms))
 
 
@@ -97,7 +97,7 @@ def test_names_that_are_the_same_never_differ(first: str, last: str) -> None:
 
 def test_a_version_tells_nobody_a_name_and_no_two_comparisons_alike() -> None:
     """Salted anew each time; consent alone stands there as it is."""
-    one, other = Versions().of_contact(contact()), Versions().of_contact(contact())
+    one, other = Fingerprinter().of_contact(contact()), Fingerprinter().of_contact(contact())
     assert one[:8] == other[:8] == OPTED_IN
     assert one[8:32] != other[8:32]
     assert b"ada" not in one.lower()
@@ -123,33 +123,33 @@ def test_only_an_id_that_we_would_give_is_ours(contact_id: object, own: str | No
     assert own_part(contact_id, "1A2d7ebf82") == own
 
 
-def seen(own: str, version: bytes, changed: int | None = 1, *, is_archived: bool = False) -> Seen:
-    return Seen(own, version, changed, is_whole=True, is_archived=is_archived)
+def seen(own: str, version: bytes, changed: int | None = 1, *, is_archived: bool = False) -> MemberSnapshot:
+    return MemberSnapshot(own, version, changed, is_whole=True, is_archived=is_archived)
 
 
 def test_a_difference_that_is_gone_at_the_second_look_is_none(tmp_path: Path) -> None:
     """Missing and there, stale and mended, gone and back: nothing of that counts; what stays does."""
-    versions = Versions()
+    versions = Fingerprinter()
     good, bad = versions.of_contact(contact()), versions.of_contact(contact(firstname="Eva"))
-    with Sides(tmp_path) as sides:
-        sides.note_members(seen(own, good) for own in ("missing", "joins", "stale", "mended", "fine"))
-        sides.note_members([seen("late", good, 101), seen("archived", good, is_archived=True)])
-        sides.note_held([("stale", bad), ("mended", bad), ("fine", good), ("gone", good), ("back", good)])
-        assert sides.fill_suspects(DUE) == 6
-        assert sorted(own for some in sides.suspects(2) for own in some) == [
+    with DifferenceTable(tmp_path) as table:
+        table.note_members(seen(own, good) for own in ("missing", "joins", "stale", "mended", "fine"))
+        table.note_members([seen("late", good, 101), seen("archived", good, is_archived=True)])
+        table.note_held([("stale", bad), ("mended", bad), ("fine", good), ("gone", good), ("back", good)])
+        assert table.fill_suspects(DUE) == 6
+        assert sorted(own for some in table.suspects(2) for own in some) == [
             *("back", "gone", "joins", "mended", "missing", "stale"),
         ]
-        sides.note_looked([seen("back", good)], ["gone"], [])
-        sides.note_held_again([("joins", good), ("stale", bad), ("mended", good), ("gone", good), ("back", good)])
-        sides.settle(DUE)
-        assert [sides.some(kind, 9) for kind in ("missing", "stale", "gone")] == [("missing",), ("stale",), ("gone",)]
-        assert sides.tallies(DUE)["later"] == 1
+        table.note_looked([seen("back", good)], ["gone"], [])
+        table.note_held_again([("joins", good), ("stale", bad), ("mended", good), ("gone", good), ("back", good)])
+        table.settle(DUE)
+        assert [table.some(kind, 9) for kind in ("missing", "stale", "gone")] == [("missing",), ("stale",), ("gone",)]
+        assert table.tallies(DUE)["later"] == 1
 
 
 def test_what_is_compared_lies_in_a_file_without_a_name_for_its_owner_alone(tmp_path: Path) -> None:
     """Mode 0600, in the folder's file system, and not to be found in the folder."""
-    with Sides(tmp_path) as sides:
-        sides.note_members(seen(f"{number:032x}", bytes(48)) for number in range(2_000))
+    with DifferenceTable(tmp_path) as table:
+        table.note_members(seen(f"{number:032x}", bytes(48)) for number in range(2_000))
         assert list(tmp_path.iterdir()) == []
         (mode,) = {stat.S_IMODE(one.st_mode) for one in nameless_files(tmp_path)}
         assert mode == 0o600
@@ -171,9 +171,9 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
     """SIGKILL while the file is full of digests: the folder is empty."""
     code = (
         "import os, pathlib, signal, sys\n"
-        "from mcimport.sync.reconcile.differences import Seen, Sides\n"
-        "sides = Sides(pathlib.Path(sys.argv[1]))\n"
-        "sides.note_members(Seen(str(n), bytes(48), 1, True, False) for n in range(50_000))\n"
+        "from mcimport.sync.reconcile.differences import MemberSnapshot, DifferenceTable\n"
+        "table = DifferenceTable(pathlib.Path(sys.argv[1]))\n"
+        "table.note_members(MemberSnapshot(str(n), bytes(48), 1, True, False) for n in range(50_000))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
@@ -184,7 +184,7 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """In words, with what to look at."""
     with pytest.raises(StateError, match="temporary file of the comparison") as raised:
-        Sides(tmp_path / "nowhere")
+        DifferenceTable(tmp_path / "nowhere")
     assert "is there room" in raised.value.hint
 
 

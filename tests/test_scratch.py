@@ -51,7 +51,7 @@ def test_a_pragma_that_fails_leaves_no_connection_and_no_file(
     """A disk that fails, say: it is told in words, and there is nobody else who could close it."""
     watched.breaks_at = breaks_at
     with pytest.raises(StateError, match="temporary file"):
-        temp_db.Scratch(tmp_path, TABLES, {})
+        temp_db.TempDatabase(tmp_path, TABLES, {})
     assert watched.open_ones == []
     assert list(tmp_path.iterdir()) == []
 
@@ -59,7 +59,7 @@ def test_a_pragma_that_fails_leaves_no_connection_and_no_file(
 def test_tables_that_cannot_be_made_leave_no_connection_and_no_file(watched: type[Watched], tmp_path: Path) -> None:
     """Not even the last step is too late to tidy up."""
     with pytest.raises(StateError, match="temporary file"):
-        temp_db.Scratch(tmp_path, "CREATE NONSENSE", {})
+        temp_db.TempDatabase(tmp_path, "CREATE NONSENSE", {})
     assert watched.open_ones == []
     assert list(tmp_path.iterdir()) == []
 
@@ -74,13 +74,13 @@ def test_a_file_that_cannot_be_unlinked_leaves_no_connection(
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(StateError, match="PermissionError"):
-        temp_db.Scratch(tmp_path, TABLES, {})
+        temp_db.TempDatabase(tmp_path, TABLES, {})
     assert watched.open_ones == []
 
 
 def test_what_was_prepared_stays_open_until_it_is_closed(watched: type[Watched], tmp_path: Path) -> None:
     """It works without a name, and ends with `close`."""
-    file = temp_db.Scratch(tmp_path, TABLES, {})
+    file = temp_db.TempDatabase(tmp_path, TABLES, {})
     assert (len(watched.open_ones), list(tmp_path.iterdir())) == (1, [])
     file.write("INSERT INTO members VALUES (?)", ["one"])
     assert file.number("SELECT count(*) FROM members") == 1

@@ -135,10 +135,10 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
             instead_of=instead_of,
             mapping=_mapping(list_run, beginning.kind),
         )
-    _carry_out(list_run, run_id, plan.windows, plan.pages)
+    _execute(list_run, run_id, plan.windows, plan.pages)
 
 
-def _carry_out(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
+def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
     run = execute(list_run, run_id, pending, pages, afterwards=lambda run_id: _check(list_run, run_id))
     if run.kind == "full":
         dead_letters.close_covered(list_run.state, run)
@@ -184,7 +184,7 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
             check_some_pushed(list_run, unfinished.id)
-        _carry_out(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
+        _execute(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:

@@ -21,8 +21,8 @@ from mcimport.models import ContactRules, Conversion, Converted, ListFields, Mem
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import Mailchimp
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
-from mcimport.sync.reconcile.compare import Survey
-from mcimport.sync.reconcile.fingerprints import Twin, Versions
+from mcimport.sync.reconcile.compare import Comparer
+from mcimport.sync.reconcile.fingerprints import Fingerprinter, SameAddress
 
 T = TypeVar("T")
 
@@ -38,9 +38,9 @@ class ElsewhereSubscribed:
     Nothing is asked before somebody is gone.
     """
 
-    def __init__(self, survey: Survey, accounts: ConnectionPool) -> None:
-        self._survey = survey
-        self._list_run = survey.list_run
+    def __init__(self, comparer: Comparer, accounts: ConnectionPool) -> None:
+        self._comparer = comparer
+        self._list_run = comparer.list_run
         self._accounts = accounts
         self._open = ExitStack()
         self._mailchimps: dict[str, Mailchimp | None] = {}
@@ -64,7 +64,7 @@ class ElsewhereSubscribed:
         Raises InterruptedRunError and StateError; a service that fails is a None.
         """
         self._read_collections_once()
-        asked = [self._asked_for(one) for one in self._survey.known if one.is_carried]
+        asked = [self._asked_for(one) for one in self._comparer.known if one.is_carried]
         people = [self._person(own, address, asked) for own, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
             answers = list(pool.map(self._ask, people))
@@ -78,15 +78,15 @@ class ElsewhereSubscribed:
             return
         self._has_read = True
         own = self._list_run.row.collection
-        for collection in dict.fromkeys(one.collection for one in self._survey.known):
+        for collection in dict.fromkeys(one.collection for one in self._comparer.known):
             if collection != own:
                 self._read(collection)
 
     def _read(self, collection: str) -> None:
-        known, versions = by_key(self._survey.known, collection), self._survey.look.versions
+        known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
-                self._survey.sides.note_twins(collection, listings_of(page, known, versions))
+                self._comparer.differences.note_twins(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
             self._is_unread = True
             self._list_run.warn(
@@ -94,23 +94,23 @@ class ElsewhereSubscribed:
             )
 
     def _person(self, own: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        sides, list_key = self._survey.sides, self._list_run.list_key.lower()
+        differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
         # The same member in a collection that the list went to before is gone from there, too.
-        twins = [one for one in sides.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
+        twins = [one for one in differences.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
         held = [(self._list_of(one), one.id) for one in twins]
-        digest, address = sides.address_of(own), (address or "").strip()
-        is_another = bool(address) and self._survey.look.versions.of_address(address) != digest
+        digest, address = differences.address_of(own), (address or "").strip()
+        is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 
     # ---- which list to ask
 
-    def _list_of(self, twin: Twin) -> _AskedList | None:
+    def _list_of(self, twin: SameAddress) -> _AskedList | None:
         """None where nobody can be asked for the twin."""
         row = self._list_run.row
         key, collection = twin.list_key, twin.collection
         if key is None or collection is None:
             key, collection = row.list_key, row.collection
-        found = by_key(self._survey.known, collection).get(key.lower())
+        found = by_key(self._comparer.known, collection).get(key.lower())
         return None if found is None else self._asked_for(found)
 
     def _asked_for(self, one: AccountList) -> _AskedList | None:
@@ -128,7 +128,7 @@ class ElsewhereSubscribed:
             return None
         rules = one.rules(client)
         return _AskedList(
-            one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._survey.look.versions
+            one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
         )
 
     def _mailchimp(self, client: Client) -> Mailchimp | None:
@@ -214,7 +214,7 @@ class _AskedList:
     mailchimp: Mailchimp
     rules: ContactRules
     convert: Callable[[Member], Conversion]
-    versions: Versions
+    fingerprinter: Fingerprinter
     failures: int = 0
 
     def by_id(self, own: str, address: bytes) -> bool | None:
@@ -227,7 +227,7 @@ class _AskedList:
             return None
         if member_id(member) != own:
             return None
-        return self._is_subscribed(member) if self.versions.of_address(member.email_address) == address else False
+        return self._is_subscribed(member) if self.fingerprinter.of_address(member.email_address) == address else False
 
     def by_address(self, address: str) -> bool | None:
         """Whether somebody on the list is subscribed under it. Raises NotFoundError where nobody has it."""

@@ -22,7 +22,7 @@ from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
 from mcimport.sync.list_run import ListRun
-from mcimport.sync.reconcile.fingerprints import NAMES, Seen, Versions
+from mcimport.sync.reconcile.fingerprints import NAMES, Fingerprinter, MemberSnapshot
 
 TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
 COMPARED = (
@@ -33,7 +33,7 @@ _COMPARED_FIELDS = (*NAMES, "phone_number", "country_id")
 
 
 @dataclass
-class Afresh:
+class LookupResult:
     """Members asked for one by one, by their id of ours without the list."""
 
     found: dict[str, Member] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Afresh:
     unclear: list[str] = field(default_factory=list)
 
 
-class Look:
+class MemberLookup:
     """What one comparison looks with; safe to share between threads.
 
     A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now. It forces
@@ -59,31 +59,31 @@ class Look:
         self.convert = RunConverter(
             list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
         )
-        self.versions = Versions()
+        self.fingerprinter = Fingerprinter()
 
-    def seen(self, member: Member, converted: Conversion | None = None) -> Seen | None:
+    def snapshot_of(self, member: Member, converted: Conversion | None = None) -> MemberSnapshot | None:
         """None for a member without an id, who cannot be in Ometria."""
         own = member_id(member)
         if own is None:
             return None
         converted = converted or self.convert(member)
         if isinstance(converted, Converted):
-            version = self.versions.of_contact(converted.contact)
+            version = self.fingerprinter.of_contact(converted.contact)
         else:
-            version = self.versions.of_consent(self.optin_of(member), sms=_sms_of(member))
+            version = self.fingerprinter.of_consent(self.optin_of(member), sms=_sms_of(member))
         is_archived = member.status == "archived"
-        return Seen(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
+        return MemberSnapshot(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
 
     def optin_of(self, member: Member) -> OptIn | None:
         """What a member permits, sendable or not."""
         return optin_of(member, self.rules, has_permissions=self._has_permissions)
 
-    def sight_of(self, members: Iterable[Member]) -> list[Seen]:
-        return [one for member in members if (one := self.seen(member)) is not None]
+    def snapshots_of(self, members: Iterable[Member]) -> list[MemberSnapshot]:
+        return [one for member in members if (one := self.snapshot_of(member)) is not None]
 
-    def afresh(self, ids: Sequence[str], list_key: str = "") -> Afresh:
+    def look_up(self, ids: Sequence[str], list_key: str = "") -> LookupResult:
         """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is left out."""
-        looked = Afresh()
+        looked = LookupResult()
         key = list_key or self.list_run.list_key
         wanted = [own for own in ids if is_contact_id(own)]
         if not wanted:

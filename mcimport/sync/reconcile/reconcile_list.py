@@ -18,8 +18,8 @@ from mcimport.services.connections import ClientServices
 from mcimport.state import State, lists, lock_client, open_state, runs
 from mcimport.sync import first_sync
 from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, record_failure, resolve_list, result_of
-from mcimport.sync.reconcile.compare import SHOWN, Survey
-from mcimport.sync.reconcile.differences import Sides
+from mcimport.sync.reconcile.compare import SHOWN, Comparer
+from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.held_now import HeldNow
 from mcimport.sync.reconcile.mend import Mend
@@ -63,11 +63,15 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     _notice_unfinished(list_run)
     run_id = runs.begin(list_run.state, list_run.row, "reconcile", None, moves_sync_point=False)
     list_run.begin(run_id)
-    with first_sync.first_try(list_run), record_failure(list_run, run_id), Sides(list_run.state.path.parent) as sides:
-        survey = Survey(list_run, run_id, sides, session.clients)
-        found = replace(survey.compare(), is_opting_in=options.opt_in)
+    with (
+        first_sync.first_try(list_run),
+        record_failure(list_run, run_id),
+        DifferenceTable(list_run.state.path.parent) as differences,
+    ):
+        comparer = Comparer(list_run, run_id, differences, session.clients)
+        found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
-            found = _mended(survey, options, found, session)
+            found = _mended(comparer, options, found, session)
     runs.finish(list_run.state, run_id, "completed", costs=list_run.services.meter.drain())
     _remember(list_run, found)
     if options.mend and not found.refusal and not found.left:
@@ -83,8 +87,8 @@ def _notice_unfinished(list_run: ListRun) -> None:
         )
 
 
-def _mended(survey: Survey, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
-    list_run = survey.list_run
+def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
+    list_run = comparer.list_run
     if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
     refusal = "" if options.is_forced else _too_many(list_run, found)
@@ -94,16 +98,16 @@ def _mended(survey: Survey, options: ReconcileOptions, found: Comparison, sessio
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    held = HeldNow(list_run, survey.pages)
-    with ElsewhereSubscribed(survey, session.accounts) as elsewhere:
-        mend = Mend(survey, held, elsewhere, is_opting_in=options.opt_in)
+    held = HeldNow(list_run, comparer.pages)
+    with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
+        mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
         mend.all()
-    Verification(survey, held).look(has_pushed=mend.has_pushed)
-    sides = survey.sides
+    Verification(comparer, held).look(has_pushed=mend.has_pushed)
+    differences = comparer.differences
     return replace(
         found,
-        mended=sides.count_seen(),
-        not_taken=Difference(sides.count_unseen(), sides.some_unseen(SHOWN)),
+        mended=differences.count_seen(),
+        not_taken=Difference(differences.count_unseen(), differences.some_unseen(SHOWN)),
     )
 
 
