@@ -21,7 +21,7 @@ from passing import time_passes
 
 from mcimport.cli import preview_table
 from mcimport.cli.field_table import custom_fields, fields_table, target
-from mcimport.convert import make_converter, mapping_problems, routes
+from mcimport.convert import field_mappings, make_converter, mapping_problems
 from mcimport.models import ContactRules, ListFields, Member, MergeField
 from mcimport.state import lock_client
 
@@ -568,7 +568,7 @@ def test_any_lists_table_can_be_pasted(fields: ListFields, mapping: dict[str, st
 
 
 def targets(fields: ListFields, rules: ContactRules) -> dict[str, str]:
-    return {tag: target(route) for tag, route in routes(fields, rules).items() if route.listed}
+    return {tag: target(route) for tag, route in field_mappings(fields, rules).items() if route.listed}
 
 
 _json: st.SearchStrategy[Any] = st.recursive(

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from mcimport.config import Client, Mailchimp, Ometria, Retry, Settings, load, template, with_flags
+from mcimport.config import Client, MailchimpSettings, OmetriaSettings, Retry, Settings, load, template, with_flags
 from mcimport.config.schema import CONTACT_FIELDS, PERMISSION_WORDS, ClientTable, Consent, File, Shared
 from mcimport.errors import ConfigError
 
@@ -255,7 +255,7 @@ def test_value_out_of_bounds_is_told_with_its_place_and_what_is_right(
     assert own == f"mcimport.toml: [clients.acme.{table}] {name}: {words}"
 
 
-@pytest.mark.parametrize("model", [Mailchimp, Ometria, Retry, Consent, ClientTable])
+@pytest.mark.parametrize("model", [MailchimpSettings, OmetriaSettings, Retry, Consent, ClientTable])
 def test_every_setting_can_say_what_is_right(model: type[BaseModel]) -> None:
     """The words of a refusal are the setting's description; the tables within a table have settings of their own."""
     settings_of = {name: field for name, field in model.model_fields.items() if name not in Shared.model_fields}

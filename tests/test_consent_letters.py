@@ -119,15 +119,15 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> 
     importer("sync")
     time_passes(600)
     importer.box.knobs.broken.append("100-101")
-    said, counted = importer("reconcile"), importer("reconcile", "--json")
-    assert (said.code, counted.code) == (3, 3)
+    said, pluralize = importer("reconcile"), importer("reconcile", "--json")
+    assert (said.code, pluralize.code) == (3, 3)
     assert "not everything could be read" in said.err
     assert "could not be read; the next `mcimport reconcile` reads" in said.err
-    spans = counted.line["unread_spans"]
-    assert counted.line["unread"] == len(spans) >= 1
+    spans = pluralize.line["unread_spans"]
+    assert pluralize.line["unread"] == len(spans) >= 1
     assert {one["sweep"] for one in spans} == {"listed"}
     assert all(one["until"] and "500" in one["reason"] for one in spans)
-    assert counted.line["dead_letters"] == 0
+    assert pluralize.line["dead_letters"] == 0
     assert "compared but for" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1

@@ -179,8 +179,8 @@ def test_status_and_the_state_tell_who_did_not_take(stage: Stage) -> None:
     people = deleted(importer, 2)
     importer.box.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
     assert importer(*MEND).code == 3
-    counted = importer("status", "--json").line["reconciled"]
-    assert (counted["gone"], counted["mended"], counted["not_taken"], counted["left"]) == (2, 1, 1, 1)
+    pluralize = importer("status", "--json").line["reconciled"]
+    assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
     assert "both sides differed (2 gone, 1 not taken, 1 mended)" in importer("status").out
 
 

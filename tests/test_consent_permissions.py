@@ -20,7 +20,7 @@ from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 EMAIL, POST = "Email", "Direct Mail"
@@ -557,7 +557,7 @@ def test_the_first_sms_status_of_a_run_leaves_its_permissions_known(stage: Stage
     box = stage(size=5).box
     credentials = base64.b64encode(f"any:{box.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = Mailchimp(wire, ConnectionLimit(10), RetryPolicy())
+    mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
     rules = ContactRules(box.list_key)
     convert = RunConverter(mailchimp, LazyListFields(mailchimp, box.list_key), rules, EventBudget(0, 0, ()), print)
     member = {"contact_id": "a1", "email_address": "ada@example.com", "status": "subscribed"}

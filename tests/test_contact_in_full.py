@@ -25,7 +25,7 @@ from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.settings import PERMISSIONS
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import DESK, ConnectionLimit, RetryPolicy
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 FULL = "mcimport sync --full"
@@ -105,7 +105,7 @@ def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> No
     person = box.audience().add(email_address="many@example.com", **tagged(60))
     credentials = base64.b64encode(f"any:{box.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = Mailchimp(wire, ConnectionLimit(10), RetryPolicy())
+    mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
     members = list(mailchimp.first_page(box.list_key, "listed", None, 10).members)
     sat = threading.Event()
     waited: list[bool] = []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.convert import CONTACT_FIELDS, OWN_PROPERTIES, make_converter, mapping_problems, routes
+from mcimport.convert import CONTACT_FIELDS, OWN_PROPERTIES, field_mappings, make_converter, mapping_problems
 from mcimport.convert.country import country_code
 from mcimport.convert.phone import e164
 from mcimport.convert.text import clean, number
@@ -428,8 +428,10 @@ def test_the_first_birthday_field_is_the_birthday() -> None:
 @settings(derandomize=True)
 def test_every_tag_has_a_property_of_its_own_that_ometria_can_hold(tags: list[str]) -> None:
     """Distinct names of a-z, 0-9 and _, none of the program's own, the same in any order."""
-    found = routes(ListFields(merge_fields={tag: MergeField(tag, "text") for tag in tags}), ContactRules(list_key="k"))
-    back = routes(
+    found = field_mappings(
+        ListFields(merge_fields={tag: MergeField(tag, "text") for tag in tags}), ContactRules(list_key="k")
+    )
+    back = field_mappings(
         ListFields(merge_fields={tag: MergeField(tag, "text") for tag in reversed(tags)}), ContactRules(list_key="k")
     )
     names = [found[tag].property for tag in tags]

@@ -133,9 +133,11 @@ def test_nothing_is_lost_between_threads(work: list[list[Any]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    taken, counted = meter.drain(), [name for names in work for name in names]
-    assert taken.mailchimp_requests == counted.count("mailchimp_requests") == sum(one.mailchimp_requests for one in own)
-    assert taken.ometria_requests == counted.count("ometria_requests")
+    taken, pluralize = meter.drain(), [name for names in work for name in names]
+    assert (
+        taken.mailchimp_requests == pluralize.count("mailchimp_requests") == sum(one.mailchimp_requests for one in own)
+    )
+    assert taken.ometria_requests == pluralize.count("ometria_requests")
     assert meter.drain() == Usage()
 
 

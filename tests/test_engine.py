@@ -354,7 +354,7 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
         "import sys\nfrom mcimport.engine.distributed.standstill import SuspendDetector\n"
-        "lease = Lease(0.5, lambda: print('ended', flush=True))\n"
+        "lease = SuspendDetector(0.5, lambda: print('ended', flush=True))\n"
         "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(

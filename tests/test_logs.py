@@ -11,7 +11,7 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, several
 from test_house import leaks
 
-from mcimport.services.http.request_log import shown
+from mcimport.services.http.request_log import without_personal_data
 
 
 def events(ended: Ended) -> list[dict[str, Any]]:
@@ -155,4 +155,4 @@ def test_results_stay_on_standard_output(stage: Stage) -> None:
 )
 def test_a_path_is_shown_without_whoever_it_names(path: str, params: dict[str, str], seen: str) -> None:
     """Of a query, too, only what is known to name nobody."""
-    assert shown(path, params) == seen
+    assert without_personal_data(path, params) == seen

@@ -34,25 +34,25 @@ from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import LIST_KEY, Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import retry
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import EmptyPageError, Mailchimp, UnstableSecondError
+from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient, UnstableSecondError
 
 T = 1_700_000_000
 WINDOW = Window(0, "listed", T - 1, T + 1_000, page=100)
 
 ACCOUNTS = count(1)
 
-Made = tuple[Sandbox, Audience, Mailchimp]
+Made = tuple[Sandbox, Audience, MailchimpClient]
 
 
-def client(box: Sandbox, *, key: str = "", patience: RetryPolicy | None = None, timeout: float = 60) -> Mailchimp:
+def client(box: Sandbox, *, key: str = "", patience: RetryPolicy | None = None, timeout: float = 60) -> MailchimpClient:
     secret = base64.b64encode(f"anybody:{key or box.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {secret}"}, timeout=timeout)
-    return Mailchimp(wire, ConnectionLimit(10), patience or RetryPolicy(wait=0))
+    return MailchimpClient(wire, ConnectionLimit(10), patience or RetryPolicy(wait=0))
 
 
 class Maker(Protocol):
@@ -64,7 +64,7 @@ class Maker(Protocol):
 @pytest.fixture(scope="module", name="shared")
 def a_sandbox() -> Iterator[Sandbox]:
     """One for all tests: to start and to stop it takes longer than most of them."""
-    with Sandbox(Knobs(size=0)) as box:
+    with Sandbox(SandboxSettings(size=0)) as box:
         yield box
 
 
@@ -74,7 +74,7 @@ def a_maker(shared: Sandbox) -> Iterator[Maker]:
     with ExitStack() as stack:
 
         def make(*, timeout: float = 60, **knobs: Any) -> Made:
-            vars(shared.knobs).update(vars(Knobs(**{"size": 0, **knobs})))
+            vars(shared.knobs).update(vars(SandboxSettings(**{"size": 0, **knobs})))
             number = next(ACCOUNTS)
             shared.mailchimp_key, shared.ometria_key = f"{number:032x}-us6", f"{number:032x}"
             shared.add_account(shared.mailchimp_key, shared.ometria_key, {LIST_KEY: 0})
@@ -362,7 +362,7 @@ Script = Callable[[dict[str, str]], object]
 
 
 @contextmanager
-def scripted(script: Script, *, status: int = 200) -> Iterator[Mailchimp]:
+def scripted(script: Script, *, status: int = 200) -> Iterator[MailchimpClient]:
     """Answers each request with what the script says to its query: an object, or bytes as they are."""
     lock_holder: list[Server] = []
 
@@ -375,7 +375,7 @@ def scripted(script: Script, *, status: int = 200) -> Iterator[Mailchimp]:
 
     server = Server(handler)
     lock_holder.append(server)
-    mailchimp = Mailchimp(HttpClient("Mailchimp", server.url, {}), ConnectionLimit(1), RetryPolicy(wait=0))
+    mailchimp = MailchimpClient(HttpClient("Mailchimp", server.url, {}), ConnectionLimit(1), RetryPolicy(wait=0))
     try:
         yield mailchimp
     finally:
@@ -483,7 +483,7 @@ def test_a_member_who_changes_while_the_first_page_is_written_is_no_disorder(mak
     assert (len(box.requests), set(who(page.members))) == (1, set(ids))
 
 
-def crowd(mailchimp: Mailchimp, second: int, page: int, bounds: Bounds | None = None) -> list[str]:
+def crowd(mailchimp: MailchimpClient, second: int, page: int, bounds: Bounds | None = None) -> list[str]:
     window = Window(0, "listed", second - 100, second + 100, page=page, bounds=bounds or Bounds())
     return [name for some in mailchimp.same_second(LIST_KEY, window, second) for name in who(some)]
 
@@ -656,7 +656,7 @@ def test_nobody_slides_past_the_look_at_the_next_offset(leaving_after: int) -> N
 # ---- whole windows, page by page, around somebody who cannot be read
 
 
-def walked(mailchimp: Mailchimp, window: Window) -> tuple[set[str], list[tuple[int | None, int | None]]]:
+def walked(mailchimp: MailchimpClient, window: Window) -> tuple[set[str], list[tuple[int | None, int | None]]]:
     """Who was read on the way to the window's end, and the spans that could not be."""
     seen: set[str] = set()
 

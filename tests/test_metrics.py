@@ -56,14 +56,14 @@ def test_what_was_compared_is_told_by_kind(stage: Stage) -> None:
     importer.box.take_out(list(importer.box.contacts())[:2])
     importer("reconcile")
     text = (importer.folder / "mcimport.prom").read_text(encoding="utf-8")
-    counted = {
+    pluralize = {
         one.labels["kind"]: one.value
         for family in text_string_to_metric_families(text)
         for one in family.samples
         if one.name == "mcimport_reconciled_contacts"
     }
-    assert (counted["missing"], counted["stale"], counted["left"]) == (2, 0, 2)
-    assert counted["agree"] == len(importer.box.contacts())
+    assert (pluralize["missing"], pluralize["stale"], pluralize["left"]) == (2, 0, 2)
+    assert pluralize["agree"] == len(importer.box.contacts())
     assert any(name == "reconciled_timestamp_seconds" for name, *_ in told(importer))
 
 

@@ -21,7 +21,7 @@ from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"
 
@@ -265,7 +265,7 @@ def member(number: int, *, is_odd: bool) -> Member:
 def converter(importer: Importer) -> Iterator[RunConverter]:
     box = importer.box
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Bearer {box.mailchimp_key}"})
-    with closing(Mailchimp(wire, ConnectionLimit(2), RetryPolicy(StopSignal()))) as mailchimp:
+    with closing(MailchimpClient(wire, ConnectionLimit(2), RetryPolicy(StopSignal()))) as mailchimp:
         fields = LazyListFields(mailchimp, box.list_key)
         rules = ContactRules(list_key=box.list_key, collection="mailchimp", new_since=None)
         yield RunConverter(mailchimp, fields, rules, EventBudget(0, 0, ()), lambda _: None)

@@ -16,11 +16,11 @@ from test_http import answer, saying, serving
 from mcimport.errors import FatalError, InterruptedRunError, RetriableError, UnreachableError
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import retry
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
-from mcimport.services.ometria.client import HINTS, Ometria, Pushed
+from mcimport.services.ometria.client import HINTS, OmetriaClient, Pushed
 
 ACCOUNTS = count(1)
 FAST = 1_000_000.0  # pushes a second: the pace is the matter of other tests
@@ -29,18 +29,18 @@ FAST = 1_000_000.0  # pushes a second: the pace is the matter of other tests
 class Boxes(Protocol):
     """Makes a sandbox, an Ometria that no pace holds back, and its client."""
 
-    def __call__(self, *, batch: int = 100, **knobs: Any) -> tuple[Sandbox, Ometria]: ...
+    def __call__(self, *, batch: int = 100, **knobs: Any) -> tuple[Sandbox, OmetriaClient]: ...
 
 
-def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> Ometria:
+def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> OmetriaClient:
     wire = HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": key or box.ometria_key})
-    return Ometria(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0), batch)
+    return OmetriaClient(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0), batch)
 
 
 @pytest.fixture(scope="module", name="shared")
 def a_sandbox() -> Iterator[Sandbox]:
     """One for all tests: to start and to stop it takes longer than most of them."""
-    with Sandbox(Knobs(size=0)) as box:
+    with Sandbox(SandboxSettings(size=0)) as box:
         yield box
 
 
@@ -49,7 +49,7 @@ def a_maker(shared: Sandbox) -> Iterator[Boxes]:
     """An account of its own for the test, with the knobs as they are by default but for those named."""
     with ExitStack() as stack:
 
-        def make(*, batch: int = 100, **knobs: Any) -> tuple[Sandbox, Ometria]:
+        def make(*, batch: int = 100, **knobs: Any) -> tuple[Sandbox, OmetriaClient]:
             ometria = new_account(shared, batch, **knobs)
             stack.callback(ometria.close)
             return shared, ometria
@@ -57,8 +57,10 @@ def a_maker(shared: Sandbox) -> Iterator[Boxes]:
         yield make
 
 
-def new_account(box: Sandbox, batch: int, **knobs: Any) -> Ometria:
-    vars(box.knobs).update(vars(Knobs(**{"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs})))
+def new_account(box: Sandbox, batch: int, **knobs: Any) -> OmetriaClient:
+    vars(box.knobs).update(
+        vars(SandboxSettings(**{"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs}))
+    )
     number = next(ACCOUNTS)
     box.mailchimp_key, box.ometria_key = f"{number:032x}-us6", f"{number:032x}"
     box.add_account(box.mailchimp_key, box.ometria_key, {})
@@ -79,10 +81,10 @@ def after(times: int, fault: str) -> Callable[[Request], str | None]:
 
 
 @contextmanager
-def saying_always(raw: bytes, pacer: RateLimiter | None = None) -> Iterator[Ometria]:
+def saying_always(raw: bytes, pacer: RateLimiter | None = None) -> Iterator[OmetriaClient]:
     """An Ometria that gives one answer to everything."""
     with serving(saying(raw)) as server:
-        ometria = Ometria(HttpClient("Ometria", server.url, {}), pacer or RateLimiter(FAST), RetryPolicy(wait=0))
+        ometria = OmetriaClient(HttpClient("Ometria", server.url, {}), pacer or RateLimiter(FAST), RetryPolicy(wait=0))
         try:
             yield ometria
         finally:
@@ -238,7 +240,7 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
     monkeypatch.setattr(retry, "BUSY_FIRST", 0.0)
     box, _ = make(fault=first_times(fault, 2))
     pacer = RateLimiter(FAST)
-    ometria = Ometria(
+    ometria = OmetriaClient(
         HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": box.ometria_key}),
         pacer,
         RetryPolicy(retries=0, wait=0),

@@ -14,7 +14,7 @@ from test_http import saying, serving, wired
 from mcimport.errors import FatalError, IgnoredParameterError, InterruptedRunError, RetriableError
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services import ometria
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
@@ -27,7 +27,7 @@ FAST = 1_000_000.0
 @pytest.fixture(scope="module", name="box")
 def a_sandbox() -> Iterator[Sandbox]:
     """One for all tests; each test takes an account of its own."""
-    with Sandbox(Knobs(size=0, reads_per_second=10**6)) as box:
+    with Sandbox(SandboxSettings(size=0, reads_per_second=10**6)) as box:
         yield box
 
 
@@ -35,7 +35,7 @@ def a_sandbox() -> Iterator[Sandbox]:
 def as_it_was(box: Sandbox) -> Iterator[None]:
     """No test leaves a knob turned."""
     yield
-    vars(box.knobs).update(vars(Knobs(size=0, reads_per_second=10**6)))
+    vars(box.knobs).update(vars(SandboxSettings(size=0, reads_per_second=10**6)))
     box.clear_requests()
 
 

@@ -29,11 +29,11 @@ from mcimport.errors import (
 )
 from mcimport.models import Outcome, Window
 from mcimport.models.records import ListResult, Run
-from mcimport.report import block, json_line, line, reporter
-from mcimport.report.format import age, clock, counted, duration, moment, shown, span, spark
+from mcimport.report import block, json_line, line, make_reporter
+from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
 from mcimport.report.live_display import MOST_ROWS, picture
 from mcimport.report.progress import ProgressTracker
-from mcimport.report.summary import complaint, title, verdict
+from mcimport.report.summary import error_lines, title, verdict
 from mcimport.report.tables import show
 from mcimport.report.totals_table import rows, total
 
@@ -126,7 +126,7 @@ def told(
 ) -> list[str]:
     """The lines that a call with these results writes."""
     out = stream or io.StringIO()
-    with reporter(json=json, quiet=quiet, dry_run=dry, stream=out) as listener:
+    with make_reporter(json=json, quiet=quiet, dry_run=dry, stream=out) as listener:
         for one in results:
             listener.ended(one)
     return out.getvalue().splitlines()
@@ -164,7 +164,7 @@ def test_time_left_reads_as_a_clock() -> None:
 
 def test_numbers_have_thousands_separators_and_their_plural() -> None:
     """One is one member, more are members."""
-    assert [counted(number, "member") for number in (0, 1, 25_000)] == ["0 members", "1 member", "25,000 members"]
+    assert [pluralize(number, "member") for number in (0, 1, 25_000)] == ["0 members", "1 member", "25,000 members"]
 
 
 def test_a_span_says_where_it_begins_and_ends() -> None:
@@ -189,8 +189,8 @@ def test_a_spark_line_has_a_bar_a_value_and_keeps_their_order(values: list[int],
 @given(st.text(st.characters()))
 def test_somebody_elses_text_cannot_steer_a_terminal(text: str) -> None:
     """Whatever a member typed, only what is printable goes to the screen, and printable text is as it was."""
-    assert shown(text).isprintable()
-    assert not text.isprintable() or shown(text) == text
+    assert escape(text).isprintable()
+    assert not text.isprintable() or escape(text) == text
 
 
 # ---- one list
@@ -360,7 +360,7 @@ def test_several_lists_have_a_line_each_and_a_table_the_worst_first() -> None:
 def test_a_list_is_told_of_as_soon_as_another_is_at_work() -> None:
     """Only a list that may be the only one waits for the end of the call."""
     out = io.StringIO()
-    with reporter(json=False, quiet=False, stream=out) as listener:
+    with make_reporter(json=False, quiet=False, stream=out) as listener:
         listener.ended(idle("one"))
         alone = out.getvalue()
         listener.planned("acme", "two", "full", 100, 1)
@@ -452,8 +452,8 @@ def test_whatever_came_of_a_list_can_be_told(one: ListResult) -> None:
     assert all(words and "\n" not in words for words in block(one))
     assert list(json.loads(json_line(one)))[: len(FIELDS)] == FIELDS
     assert verdict(one)
-    assert len(complaint(one)) <= 2
-    assert bool(complaint(one)) >= (one.status == "failed")
+    assert len(error_lines(one)) <= 2
+    assert bool(error_lines(one)) >= (one.status == "failed")
 
 
 @given(st.lists(_results(), max_size=30))
@@ -471,7 +471,7 @@ def test_no_list_is_missing_at_the_end_of_a_call(results: list[ListResult]) -> N
 
 def test_a_terminal_shows_progress_and_ends_with_a_glance(terminal: Terminal) -> None:
     """While it runs the rows are drawn; they go, and the block of the only list stays."""
-    with reporter(json=False, quiet=False, stream=terminal) as listener:
+    with make_reporter(json=False, quiet=False, stream=terminal) as listener:
         listener.planned("acme", "1a2d7ebf82", "full", 25_000, 28)
         listener.moved("acme", "1a2d7ebf82", outcome(over=True))
         assert terminal.drawn.wait(60)
@@ -495,7 +495,7 @@ def test_standard_output_is_left_to_programs(
     terminal: Terminal, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
 ) -> None:
     """People's text goes to standard error, and what others print meanwhile still reaches standard output."""
-    with reporter(**options, stream=terminal) as listener:
+    with make_reporter(**options, stream=terminal) as listener:
         listener.planned("acme", "1a2d7ebf82", "full", 100, 1)
         print("for a program")  # noqa: T201 - what a program would read
         listener.ended(result(run()))
@@ -583,7 +583,7 @@ def test_threads_of_many_clients_lose_no_count() -> None:
 def test_threads_of_many_clients_tell_every_list_once() -> None:
     """A line a list, whole, whatever the order of their ends."""
     out = io.StringIO()
-    with reporter(json=False, quiet=False, stream=out) as listener, ThreadPoolExecutor(8) as pool:
+    with make_reporter(json=False, quiet=False, stream=out) as listener, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: listener.ended(idle(f"l{number}")), range(200)))
     told_of = [words for words in out.getvalue().splitlines() if words.endswith(": nothing changed")]
     assert sorted(told_of) == sorted(f"acme l{number}, run 7: nothing changed" for number in range(200))

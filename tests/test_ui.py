@@ -18,7 +18,7 @@ from passing import time_passes
 
 from mcimport.monitoring.ui.pages import DATABASE, dashboards
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 PAGES = dashboards()
 
@@ -56,7 +56,7 @@ def used(importer: Importer) -> Importer:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Of a state file that is used no more, for all tests that only look: a start of the server takes two seconds."""
-    with Sandbox(Knobs(**{**OUT_OF_THE_WAY, "size": 120})) as box:
+    with Sandbox(SandboxSettings(**{**OUT_OF_THE_WAY, "size": 120})) as box:
         importer = Importer(box, tmp_path_factory.mktemp("ui"))
         importer.configure()
         with served(used(importer)) as opened:

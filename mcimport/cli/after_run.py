@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # loaded by those alone who want to be told
     from mcimport.monitoring.notify import Notifier
 
 
-class Around:
+class AfterRun:
     """Of one call. A dry run did nothing, so there is nothing around it.
 
     `observer`: is told of each client; None where nobody wants to be.

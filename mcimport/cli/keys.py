@@ -10,7 +10,7 @@ import typer
 from mcimport.cli.options import say, settings
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
-from mcimport.report.format import counted
+from mcimport.report.format import pluralize
 
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.models.records import ListRow
@@ -54,7 +54,7 @@ def accept(
                 _try(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
-        say(f"{chosen.name}: {counted(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
+        say(f"{chosen.name}: {pluralize(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
     else:
         say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
     from mcimport.models import ContactRules, Conversion, ListFields, Member
     from mcimport.models.records import ListRow, Permissions
-    from mcimport.services.mailchimp.client import Mailchimp
+    from mcimport.services.mailchimp.client import MailchimpClient
 
     Pairs = list[tuple[Member, Conversion]]
 
@@ -72,7 +72,7 @@ def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client,
     return pairs[0]
 
 
-def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None) -> list[Member]:
+def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str | None) -> list[Member]:
     from urllib.parse import quote  # noqa: PLC0415 - of use here alone
 
     if member is None:
@@ -89,7 +89,7 @@ def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None
         ) from None
 
 
-def _whole(mailchimp: Mailchimp, list_key: str, one: Member) -> Member:
+def _whole(mailchimp: MailchimpClient, list_key: str, one: Member) -> Member:
     """With all tags; as it is where these cannot be had, as a sync would do."""
     from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
 
@@ -112,7 +112,7 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         return destinations.current(state, place) or destinations.under_another_name(state, place)
 
 
-def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:
+def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
     """How many opt-ins the next sync would send as new ones."""
     from mcimport.engine.page.converter import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
@@ -153,7 +153,7 @@ def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
-    from mcimport.report.permissions import told  # noqa: PLC0415 - as above
+    from mcimport.report.permissions import permissions_text  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
     width = read_state.width()
@@ -165,7 +165,7 @@ def _write(
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
     if permissions:
-        say(f"The list has {told(permissions)}.\n")
+        say(f"The list has {permissions_text(permissions)}.\n")
     say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {_caused(*events)}\n")
     say(f"{OUTWEIGHS}\nNothing was pushed.\n")
 

@@ -52,7 +52,7 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
     return replace(latest, status="interrupted") if latest.status == "running" else latest
 
 
-def standing(settings: Settings, state: State, row: ListRow) -> str:
+def list_status(settings: Settings, state: State, row: ListRow) -> str:
     """HERE for a list that is configured, at the destination it goes to now; else what is different."""
     client = settings.clients.get(row.client)
     if client is None or not client.among([row.list_key]):
@@ -64,9 +64,9 @@ def standing(settings: Settings, state: State, row: ListRow) -> str:
     return HERE if here is not None and here.id == row.id else OTHER_DESTINATION
 
 
-def standings(settings: Settings, state: State) -> Mapping[int, str]:
-    """List id to `standing`, of everything that is remembered."""
-    return {row.id: standing(settings, state, row) for row in lists.overview(state)}
+def list_statuses(settings: Settings, state: State) -> Mapping[int, str]:
+    """List id to `list_status`, of everything that is remembered."""
+    return {row.id: list_status(settings, state, row) for row in lists.overview(state)}
 
 
 def destination(client: Client, list_key: str, state: State) -> Place | None:

@@ -15,7 +15,7 @@ import typer
 
 from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
 from mcimport.errors import ConfigError, InterruptedRunError
-from mcimport.report.reconcile_summary import told
+from mcimport.report.reconcile_summary import comparison_lines
 
 if TYPE_CHECKING:  # loads half of the machine
     from mcimport.config import Client
@@ -78,7 +78,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
     """Asks the person at the terminal, who sees first what was found."""
     with _wakeable() as woken:
-        for line in told(f"{client.name} {list_key}", found):
+        for line in comparison_lines(f"{client.name} {list_key}", found):
             say(line)
         sys.stderr.write(f"{_question(found)} [y/N] ")
         sys.stderr.flush()

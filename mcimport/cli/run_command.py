@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from types import FrameType
 
 from mcimport.cli import exits
-from mcimport.cli.after_run import Around
+from mcimport.cli.after_run import AfterRun
 from mcimport.cli.options import LogFormat, complain, say, speak
-from mcimport.config import Client, Settings, exposed
+from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.errors.machine import affordable, raise_file_limit
 from mcimport.models.records import ListResult
-from mcimport.report import json_line, reporter
-from mcimport.report.event_log import Journal, request_line, told
+from mcimport.report import json_line, make_reporter
+from mcimport.report.event_log import EventLog, event_sink, request_line
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http import retry
 from mcimport.services.http.request_log import EventSink
@@ -99,24 +99,24 @@ def _run(
     stop = StopSignal()
     engine = output.engine or LocalEngine()
     log = speak(output.log_format)
-    accounts = ConnectionPool(stop, tell=teller(log) if output.verbose else None)
-    telling = reporter(
+    accounts = ConnectionPool(stop, tell=writer(log) if output.verbose else None)
+    telling = make_reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
         dry_run=output.dry_run,
         verbose=output.verbose,
         log=log,
     )
-    around = Around(settings, stop, dry_run=output.dry_run)
+    after_run = AfterRun(settings, stop, dry_run=output.dry_run)
     if not (output.quiet or output.json):
-        for words in exposed(settings):
+        for words in world_readable_files(settings):
             say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught:
         with telling as listener:
             clients = tuple(settings.clients.values())
-            results = work(SyncSession(settings.db_path, accounts, stop, listener, around.observer, engine, clients))
+            results = work(SyncSession(settings.db_path, accounts, stop, listener, after_run.observer, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
-        around.after(results)
+        after_run.after(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.aborted.is_set():
@@ -146,10 +146,10 @@ def prepared() -> None:
     sys.setswitchinterval(SWITCH)
 
 
-def teller(log: Journal | None) -> EventSink:
+def writer(log: EventLog | None) -> EventSink:
     """Requests as events, or as lines for a person."""
     if log is not None:
-        return told(log)
+        return event_sink(log)
     return lambda event, what: say(request_line(event, what))
 
 

@@ -19,7 +19,7 @@ from mcimport.config import Client, NoticeSource, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.errors.machine import submit
 from mcimport.models.records import ListResult
-from mcimport.monitoring.http_post import Mail
+from mcimport.monitoring.http_post import HttpPoster
 from mcimport.monitoring.trouble import of_result
 from mcimport.monitoring.webhook import Webhook
 from mcimport.services.http.retry import StopSignal
@@ -56,7 +56,7 @@ class Notifier:
         self._settings = settings
         self._stop = stop
         self._webhook = Webhook(settings, self._post_document)
-        self._mail = Mail()
+        self._mail = HttpPoster()
         self._told: list[Future[None]] = []
         self._lines: list[str] = []
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notice")
@@ -85,7 +85,7 @@ class Notifier:
         lines = list(self._lines)
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._stop.requested.is_set():
-            self._mail.cut()
+            self._mail.cancel()
             wait([one for one in self._told if not one.cancel()], LEAVE_WITHIN)
         return lines
 

@@ -17,8 +17,8 @@ from mcimport.services.http.client import HttpClient
 from mcimport.services.http.request_log import EventSink, RequestLog
 from mcimport.services.http.retry import ConnectionLimit, RateLimiter, RetryPolicy, StopSignal
 from mcimport.services.http.usage import UsageMeter
-from mcimport.services.mailchimp.client import Mailchimp
-from mcimport.services.ometria.client import Ometria
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.ometria.client import OmetriaClient
 from mcimport.services.ometria.contacts import Contacts
 
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
@@ -31,8 +31,8 @@ class ClientServices:
     `stop` follows the process's, and may be asked for this client alone.
     """
 
-    mailchimp: Mailchimp
-    ometria: Ometria
+    mailchimp: MailchimpClient
+    ometria: OmetriaClient
     contacts: Contacts
     stop: StopSignal
     meter: UsageMeter
@@ -97,7 +97,7 @@ class ConnectionPool:
                 services.abort()  # so that nothing that was begun for this client waits on, with nobody to hear it
 
     @contextmanager
-    def open_mailchimp(self, client: Client, asking: ClientServices | None = None) -> Iterator[Mailchimp]:
+    def open_mailchimp(self, client: Client, asking: ClientServices | None = None) -> Iterator[MailchimpClient]:
         """That side alone, whatever is wrong with the other. Raises as `open`.
 
         `asking`: for whose run it is asked, which its requests are counted for.
@@ -107,7 +107,7 @@ class ConnectionPool:
             yield mailchimp
 
     @contextmanager
-    def open_ometria(self, client: Client) -> Iterator[Ometria]:
+    def open_ometria(self, client: Client) -> Iterator[OmetriaClient]:
         """That side alone, whatever is wrong with the other. Raises as `open`."""
         with self._following() as stop, closing(self._ometria(client, stop, UsageMeter())[0]) as ometria:
             yield ometria
@@ -134,7 +134,7 @@ class ConnectionPool:
 
     def _mailchimp(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
-    ) -> Mailchimp:
+    ) -> MailchimpClient:
         key, connections = client.mailchimp_key(), client.mailchimp.connections
         http = HttpClient(
             "Mailchimp",
@@ -147,11 +147,11 @@ class ConnectionPool:
         )
         limit = self._limit(client.mailchimp.account or key.get_secret_value(), connections)
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
-        return Mailchimp(http, limit, policy, meter)
+        return MailchimpClient(http, limit, policy, meter)
 
     def _ometria(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
-    ) -> tuple[Ometria, Contacts]:
+    ) -> tuple[OmetriaClient, Contacts]:
         """What is written and what is read back share their connections, and have a pace each."""
         key = client.ometria_key()
         http = HttpClient(
@@ -163,7 +163,7 @@ class ConnectionPool:
             may_send=self._may_send,
         )
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for)
-        ometria = Ometria(http, self._pushes(client), policy, client.ometria.batch, meter)
+        ometria = OmetriaClient(http, self._pushes(client), policy, client.ometria.batch, meter)
         return ometria, Contacts(http, self._reads(client), policy, meter)
 
     def _pushes(self, client: Client) -> RateLimiter:

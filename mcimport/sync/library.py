@@ -8,7 +8,7 @@ from mcimport.config import load
 from mcimport.engine.select import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
-from mcimport.report.reporter import Silent
+from mcimport.report.reporter import NullReporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.retry import StopSignal
 from mcimport.sync.list_run import SyncSession
@@ -24,7 +24,7 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
         settings.db_path,
         ConnectionPool(stop),
         stop,
-        Silent(),
+        NullReporter(),
         None,
         engine_of(settings),
         tuple(settings.clients.values()),

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, clients, connections_open, everybody_is_in, pushes, pushes_at_most, span_of
 from mcimport.engine.distributed import channel, coordinator
-from mcimport.engine.distributed.broker import SHARDS, look
+from mcimport.engine.distributed.broker import SHARDS, inspect
 from mcimport.sandbox.request_log import Request
 from mcimport.state import elsewhere, open_state
 
@@ -218,7 +218,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     assert ended.code == 1
     assert "no worker takes orders" in ended.line["error"]
     assert "waited for, 3 s at most" in ended.err
-    assert look(SecretStr(crew.rabbit.address), importer.db, ["c0"]).waiting == 0
+    assert inspect(SecretStr(crew.rabbit.address), importer.db, ["c0"]).waiting == 0
     with open_state(importer.db) as state:
         began = state.value("SELECT unixepoch(max(started_at)) FROM runs")
         noted = elsewhere.since(state, "c0")

@@ -15,7 +15,7 @@ from passing import time_passes
 from pydantic import SecretStr
 
 from engine.conftest import SYNC, Crew, Worker, clients, everybody_is_in, pushes
-from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, look
+from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, inspect
 from mcimport.engine.distributed.messages import Order, Reply, encoded
 from mcimport.engine.distributed.seal import Sealed, sealed_of
 from mcimport.models import Outcome
@@ -107,7 +107,7 @@ def wait_for(worker: Worker, words: str, times: int = 1) -> None:
 
 def wait_for_outcomes(crew: Crew, least: int) -> None:
     """Until so many replies wait for a coordinator."""
-    while look(SecretStr(crew.rabbit.address), crew.importer.db, ["c0"]).outcomes < least:
+    while inspect(SecretStr(crew.rabbit.address), crew.importer.db, ["c0"]).outcomes < least:
         assert crew.workers[-1].is_alive
 
 

@@ -23,7 +23,7 @@ import uvicorn
 from mcimport.monitoring.ui.pages import dashboards
 from mcimport.monitoring.ui.server import application
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 SETTINGS = """\
 [mailchimp]
@@ -64,7 +64,7 @@ def _browser() -> str | None:
 @contextmanager
 def _served() -> Iterator[str]:
     """The pages of a used state file, for everybody: a browser that starts anew for each page keeps no cookie."""
-    with tempfile.TemporaryDirectory() as folder, Sandbox(Knobs(size=1_500, broken=["100-101"])) as box:
+    with tempfile.TemporaryDirectory() as folder, Sandbox(SandboxSettings(size=1_500, broken=["100-101"])) as box:
         names = ("list_key", "mailchimp_key", "ometria_key", "mailchimp_url", "ometria_url")
         settings = SETTINGS.format(**{name: getattr(box, name) for name in names})
         (Path(folder) / "mcimport.toml").write_text(settings, encoding="utf-8")

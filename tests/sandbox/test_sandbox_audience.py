@@ -16,15 +16,15 @@ from mcimport.sandbox.audience.audience import Audience, Person, number_of, seco
 from mcimport.sandbox.audience.countries import COUNTRIES
 from mcimport.sandbox.audience.merge_fields import wanted
 from mcimport.sandbox.audience.query import Question, choose
-from mcimport.sandbox.churn import stir
+from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock, epoch
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 NOW = 1_780_000_000.0
 
 
 def audience(size: int, seed: int = 7, **knobs: Any) -> Audience:
-    settled = Knobs(size=size, seed=seed, start=NOW, **knobs)
+    settled = SandboxSettings(size=size, seed=seed, start=NOW, **knobs)
     return Audience("1a2d7ebf82", size, settled, Clock(settled))
 
 
@@ -248,7 +248,7 @@ def test_the_orders_hold_everybody_in_place_whatever_happens(seed: int, steps: i
     people = audience(40, seed=seed)
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     for _ in range(steps):
-        stir(people, chance)
+        random_change(people, chance)
     for name, order in people.orders.items():
         assert order == sorted(order)
         for key in order:

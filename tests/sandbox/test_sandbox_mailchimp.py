@@ -17,7 +17,7 @@ from mailchimp_marketing.api_client import ApiClientError
 from mcimport.sandbox.audience.invented_members import ABSENT
 from mcimport.sandbox.clock import epoch, iso
 from mcimport.sandbox.server import LIST_KEY, Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 NOW = 1_780_000_000.0
 
@@ -26,7 +26,7 @@ NOW = 1_780_000_000.0
 def a_box() -> Iterator[Sandbox]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "*")  # the vendors' clients go through the environment's proxy otherwise
-        with Sandbox(Knobs(size=600, seed=3, start=NOW)) as box:
+        with Sandbox(SandboxSettings(size=600, seed=3, start=NOW)) as box:
             yield box
 
 
@@ -160,7 +160,7 @@ def test_a_page_holds_ten_members_unless_asked_otherwise_and_never_more_than_a_t
 
 def test_a_count_above_a_thousand_is_a_thousand() -> None:
     """Measured on a list that has more."""
-    with Sandbox(Knobs(size=1200)) as box:
+    with Sandbox(SandboxSettings(size=1200)) as box:
         answer = get(box, f"/lists/{LIST_KEY}/members?count=1001&fields=members.id,total_items")
         assert (answer.status_code, len(answer.json()["members"])) == (200, 1000)
         assert answer.json()["total_items"] > 1000

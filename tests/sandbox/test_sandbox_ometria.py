@@ -11,14 +11,14 @@ import pytest
 from conftest import PLAIN
 
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 
 @pytest.fixture(name="box")
 def a_box() -> Iterator[Sandbox]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "*")  # the client goes through the environment's proxy otherwise
-        with Sandbox(Knobs(size=0, settling=0, pushes_per_second=100, reads_per_second=100)) as box:
+        with Sandbox(SandboxSettings(size=0, settling=0, pushes_per_second=100, reads_per_second=100)) as box:
             yield box
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from mcimport.sandbox.audience.audience import Person
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import PERMISSIONS, Knobs
+from mcimport.sandbox.settings import PERMISSIONS, SandboxSettings
 
 NOW = 1_780_000_000.0
 
 
 def box_with(**knobs: Any) -> Sandbox:
-    return Sandbox(Knobs(**{"size": 400, "start": NOW, **knobs}))
+    return Sandbox(SandboxSettings(**{"size": 400, "start": NOW, **knobs}))
 
 
 def is_given(person: Person, text: str = "Email") -> bool:

@@ -19,7 +19,7 @@ from conftest import PLAIN
 from mcimport.sandbox.faults import FAULTS, INSTEAD, SPOILT
 from mcimport.sandbox.request_log import Request, most_in_any_second
 from mcimport.sandbox.server import LIST_KEY, Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 NOW = 1_780_000_000.0
 CONTACT = {
@@ -33,7 +33,7 @@ CONTACT = {
 
 @pytest.fixture(name="box")
 def a_box() -> Iterator[Sandbox]:
-    with Sandbox(Knobs(size=300, seed=5, start=NOW)) as box:
+    with Sandbox(SandboxSettings(size=300, seed=5, start=NOW)) as box:
         yield box
 
 
@@ -257,7 +257,7 @@ def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
     """About as many as they say, and others with another seed."""
 
     def story(seed: int) -> list[int]:
-        knobs = Knobs(size=20, seed=seed, error_rate=0.2, throttle_rate=0.1)
+        knobs = SandboxSettings(size=20, seed=seed, error_rate=0.2, throttle_rate=0.1)
         with (
             Sandbox(knobs) as box,
             httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
@@ -283,7 +283,7 @@ def test_a_test_may_decide_by_itself_what_goes_wrong(box: Sandbox) -> None:
 @pytest.mark.parametrize("name", ["5000", "mailchmp:500"])
 def test_a_misspelt_fault_is_told(name: str) -> None:
     """It must not pass for a quiet day."""
-    box = Sandbox(Knobs(size=20, faults={name: 0.5}))
+    box = Sandbox(SandboxSettings(size=20, faults={name: 0.5}))
     box.start()
     assert members(box).status_code == 500
     with pytest.raises(RuntimeError) as told:
@@ -328,7 +328,7 @@ def test_a_mistake_in_a_hook_does_not_pass_for_a_fault() -> None:
     def wrong(_audience: object) -> None:
         raise LookupError
 
-    box = Sandbox(Knobs(size=20, on_page=wrong))
+    box = Sandbox(SandboxSettings(size=20, on_page=wrong))
     box.start()
     assert members(box).status_code == 500
     with pytest.raises(RuntimeError, match="hook"):
@@ -338,14 +338,15 @@ def test_a_mistake_in_a_hook_does_not_pass_for_a_fault() -> None:
 def test_a_taken_port_is_told(box: Sandbox) -> None:
     """Before anything is served."""
     with pytest.raises(OSError, match="in use"):
-        Sandbox(Knobs(size=0), port=box.port).start()
+        Sandbox(SandboxSettings(size=0), port=box.port).start()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> None:
     """Four export lines, then answers; exit 0."""
     code = (
-        "from mcimport.sandbox.server import serve; from mcimport.sandbox.settings import Knobs; serve(Knobs(size=30))"
+        "from mcimport.sandbox.server import serve; from mcimport.sandbox.settings import SandboxSettings;"
+        " serve(SandboxSettings(size=30))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -365,7 +366,7 @@ def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> 
 def test_a_page_that_was_written_before_is_cheap_and_a_look_up_cheaper() -> None:
     """In processor time of this process, client included: each costs less than the one before."""
     with (
-        Sandbox(Knobs(size=25_000)) as box,
+        Sandbox(SandboxSettings(size=25_000)) as box,
         httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
     ):
         path = f"{box.mailchimp_url}/lists/{LIST_KEY}/members"

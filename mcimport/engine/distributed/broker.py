@@ -24,7 +24,7 @@ from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
 from mcimport.errors import ConfigError, UnreachableError
-from mcimport.report.format import counted
+from mcimport.report.format import pluralize
 from mcimport.state import is_there, open_state
 
 TASK = "mcimport.page"
@@ -175,7 +175,7 @@ def depth(channel: Any, queue: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class BrokerStatus:
     """What there is at the broker.
 
     Attributes:
@@ -193,12 +193,12 @@ class Sight:
     @property
     def words(self) -> str:
         return (
-            f"{self.with_worker} of {self.queues} queues have a worker, {counted(self.waiting, 'order')} waiting,"
-            f" {counted(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
+            f"{self.with_worker} of {self.queues} queues have a worker, {pluralize(self.waiting, 'order')} waiting,"
+            f" {pluralize(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
         )
 
 
-def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
+def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> BrokerStatus:
     """`db_path`: whose outcomes and dead letters are counted; it need not exist.
 
     Raises UnreachableError, ConfigError or StateError. Nothing is made there that was not there before.
@@ -212,7 +212,7 @@ def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
             outcomes = [_depth(line, outcomes_queue(state_id, name).name) for name in names]
             dead = [_depth(line, dead_queue(state_id, name).name) for name in names]
     there = [one for one in orders if one is not None]
-    return Sight(
+    return BrokerStatus(
         queues=SHARDS,
         with_worker=sum(consumers > 0 for _, consumers in there),
         waiting=sum(messages for messages, _ in there),

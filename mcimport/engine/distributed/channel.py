@@ -18,7 +18,7 @@ from mcimport.config import Client
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 
 AHEAD = 50  # messages that may lie here unread
 LONGEST_NAME = 100  # characters of a worker's name
@@ -155,20 +155,20 @@ def _received(client: Client, message: Any) -> Received:
 def _unopened(client: Client, why: Any) -> str:
     """Of what whoever returned it says, only a name and one of our own reasons are repeated."""
     words = reason_words(str(why.get("reason")), client.name) if isinstance(why, dict) else ""
-    return f"worker {shown(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
+    return f"worker {escape(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
 
 
 def _escaped(reply: Reply) -> Reply:
     """Its texts as they can be shown: they may quote somebody who is neither the worker nor we."""
     outcome = reply.outcome
     if outcome is not None:
-        letters = tuple(replace(letter, reason=shown(letter.reason)) for letter in outcome.letters)
-        outcome = replace(outcome, letters=letters, warnings=tuple(map(shown, outcome.warnings)))
+        letters = tuple(replace(letter, reason=escape(letter.reason)) for letter in outcome.letters)
+        outcome = replace(outcome, letters=letters, warnings=tuple(map(escape, outcome.warnings)))
     return msgspec.structs.replace(
         reply,
-        words=shown(reply.words),
-        hint=shown(reply.hint),
-        worker=shown(reply.worker),
-        warnings=tuple(map(shown, reply.warnings)),
+        words=escape(reply.words),
+        hint=escape(reply.hint),
+        worker=escape(reply.worker),
+        warnings=tuple(map(escape, reply.warnings)),
         outcome=outcome,
     )

@@ -37,7 +37,7 @@ from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 from mcimport.services.http import retry
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.retry import StopSignal
@@ -100,7 +100,7 @@ def run_worker(
 
 def _escaping(log: Log) -> Log:
     """Names and errors may be somebody else's who can write to the broker."""
-    return lambda level, line: log(level, shown(line))
+    return lambda level, line: log(level, escape(line))
 
 
 def _noted_term(executor: PageExecutor) -> Callable[..., None]:

@@ -10,8 +10,8 @@ from mcimport.engine.page.held import HeldLookups
 from mcimport.models import ContactRules, Conversion, Member, UnsentSpan
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.usage import UsageMeter
-from mcimport.services.mailchimp.client import Mailchimp
-from mcimport.services.ometria.client import Ometria
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.ometria.client import OmetriaClient
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class PageContext:
     """
 
     list_key: str
-    mailchimp: Mailchimp
-    ometria: Ometria | None
+    mailchimp: MailchimpClient
+    ometria: OmetriaClient | None
     convert: Callable[[Member, int | None], Conversion]
     fetch_missing_tags: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     rules: ContactRules | None = None

@@ -19,7 +19,7 @@ from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
 from mcimport.models.timestamps import epoch
 from mcimport.services.http.retry import DESK
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.windows import NEVER
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
@@ -70,7 +70,7 @@ def _earliest(moments: Sequence[int | None]) -> int | None:
 
 
 def apply_event_limit(
-    mailchimp: Mailchimp, rules: ContactRules, event_budget: EventBudget, warn: Callable[[str], None]
+    mailchimp: MailchimpClient, rules: ContactRules, event_budget: EventBudget, warn: Callable[[str], None]
 ) -> tuple[ContactRules, bool]:
     """The rules, without subscription events where there would be too many: an imported file is no subscriber.
 
@@ -102,7 +102,7 @@ class LazyListFields:
             be switched off now. Else nobody had any, and whoever has some since shows them.
     """
 
-    def __init__(self, mailchimp: Mailchimp, list_key: str, *, is_asked: bool = False) -> None:
+    def __init__(self, mailchimp: MailchimpClient, list_key: str, *, is_asked: bool = False) -> None:
         self._mailchimp = mailchimp
         self._list_key = list_key
         self._is_asked = is_asked
@@ -151,7 +151,7 @@ class RunConverter:
 
     def __init__(
         self,
-        mailchimp: Mailchimp,
+        mailchimp: MailchimpClient,
         fields: LazyListFields,
         rules: ContactRules,
         event_budget: EventBudget,

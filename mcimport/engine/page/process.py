@@ -34,7 +34,7 @@ from mcimport.models.timestamps import epoch
 from mcimport.services.http.retry import DESK
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.windows import PageSplit
-from mcimport.services.ometria.client import Ometria
+from mcimport.services.ometria.client import OmetriaClient
 
 _CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
 
@@ -226,7 +226,7 @@ def _closed(one: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord
     return msgspec.structs.replace(one, record=record, optin=contact.marketing_optin, contact=None)
 
 
-def _push_alone(result: PageResult, ometria: Ometria) -> None:
+def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
     """The consent of who cannot be sent whole; they stay rejected, and their letters open."""
     if not result.alone:
         return
@@ -241,7 +241,7 @@ def _push_alone(result: PageResult, ometria: Ometria) -> None:
         raise pushed.error
 
 
-def _push(result: PageResult, ometria: Ometria, ready: list[EncodedRecord]) -> None:
+def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
     if not ready:
         return
     pushed = ometria.push([one.record for one in ready])

@@ -49,7 +49,12 @@ class RequestLog:
     ) -> None:
         """`status`: 0 where no answer came."""
         if self._tell is not None:
-            what = {"service": service, "method": method, "path": shown(path, params or {}), "status": status}
+            what = {
+                "service": service,
+                "method": method,
+                "path": without_personal_data(path, params or {}),
+                "status": status,
+            }
             self._tell("request", {**self._where(), **what, "seconds": round(seconds, 3)})
 
     def retry(self, service: str, reason: str, seconds: float) -> None:
@@ -62,7 +67,7 @@ class RequestLog:
         return {"client": self._client, **self._place, **({} if number is None else {"window": number})}
 
 
-def shown(path: str, params: Mapping[str, str]) -> str:
+def without_personal_data(path: str, params: Mapping[str, str]) -> str:
     """Without whoever a path names, and without what is long or the same in every request."""
     parts = path.split("/")
     if parts[0] == "lists" and len(parts) > _LIST_DEPTH and parts[2] == "members":

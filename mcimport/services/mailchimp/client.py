@@ -75,7 +75,7 @@ class EmptyPageError(RetriableError):
         self.page = page
 
 
-class Mailchimp:
+class MailchimpClient:
     """One account, for one client. Safe to share between threads.
 
     Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
@@ -103,10 +103,10 @@ class Mailchimp:
         self._meter.retried("mailchimp", seconds)
         self._http.trace.retry(self._http.service, str(error), seconds)
 
-    def with_fields(self, fields: Iterable[str]) -> Mailchimp:
+    def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """The same account, whose pages hold these fields of a member alone, by their dotted names."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
-        return Mailchimp(self._http, self._limit, self._policy, self._meter, asked)
+        return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
 
     def check_not_stopped(self) -> None:
         """Raises InterruptedRunError once a stop was asked for."""

@@ -11,10 +11,10 @@ from mcimport.config import Client
 from mcimport.errors import IgnoredParameterError, RetriableError, ServiceError, UnreachableError
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 
-def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
+def first_page(mailchimp: MailchimpClient, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
     """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list.
 
     An odd clock is looked at twice, and the earlier answer believed: a single edge whose clock is ahead would put the
@@ -37,7 +37,7 @@ def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | N
 
 
 def cut(
-    client: Client, mailchimp: Mailchimp, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
+    client: Client, mailchimp: MailchimpClient, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
 ) -> list[Window]:
     """None for an empty sweep, one for a page that holds everything, else as many as the cuts make.
 
@@ -55,7 +55,7 @@ def cut(
 
 
 def _look_up(
-    mailchimp: Mailchimp, list_key: str, span: Window, offsets: Sequence[int], at_once: int
+    mailchimp: MailchimpClient, list_key: str, span: Window, offsets: Sequence[int], at_once: int
 ) -> list[tuple[int, int | None]]:
     """The `last_changed` at each offset, ten at a time. A cut that cannot be had only makes a window longer."""
     if not offsets:

@@ -82,7 +82,7 @@ def fits_in_one(page: Page, asked: int) -> bool:
     """Whether this page is all there is: fewer members than asked for, and just as many as the answer counts.
 
     More than it counts shows a count that lies low. Then the page may be short for another reason (somebody who was
-    deleted while it was written, say), so the end is looked for with other means (see `Mailchimp.confirm_short_page`).
+    deleted while it was written, say), so the end is looked for with other means: see `confirm_short_page`.
     """
     return not page.is_probe and len(page.members) < asked and len(page.members) == page.total
 

@@ -73,7 +73,7 @@ _SOME = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
-class Ometria:
+class OmetriaClient:
     """One account, for one client. Safe to share between threads.
 
     Args:

@@ -16,7 +16,7 @@ from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.errors import ServiceError
 from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
-from mcimport.report.format import ARCHIVED_LEFT, mend
+from mcimport.report.format import ARCHIVED_LEFT, mend_command
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.services.ometria.contacts import UnknownContactError
@@ -46,7 +46,7 @@ def compare_archived(list_run: ListRun, run_id: int) -> None:
         lists.note_unchecked(list_run.state, list_run.row.id, None)
         list_run.refresh()
     else:
-        list_run.warn(f"{ARCHIVED_LEFT}: {mend(list_run.list_key)}")
+        list_run.warn(f"{ARCHIVED_LEFT}: {mend_command(list_run.list_key)}")
 
 
 class _Check:

@@ -19,7 +19,7 @@ from mcimport.convert import is_contact_id, make_converter, member_id, optin_of
 from mcimport.errors import ConfigError, InterruptedRunError, NotFoundError, RetriableError, ServiceError
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member
 from mcimport.services.connections import ConnectionPool
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
 from mcimport.sync.reconcile.compare import Comparer
 from mcimport.sync.reconcile.fingerprints import Fingerprinter, SameAddress
@@ -43,7 +43,7 @@ class ElsewhereSubscribed:
         self._list_run = comparer.list_run
         self._accounts = accounts
         self._open = ExitStack()
-        self._mailchimps: dict[str, Mailchimp | None] = {}
+        self._mailchimps: dict[str, MailchimpClient | None] = {}
         self._lists: dict[tuple[str, str], _AskedList | None] = {}
         self._has_read = False
         self._is_unread = False  # a collection could not be read: there may be listings that nobody met
@@ -131,7 +131,7 @@ class ElsewhereSubscribed:
             one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
         )
 
-    def _mailchimp(self, client: Client) -> Mailchimp | None:
+    def _mailchimp(self, client: Client) -> MailchimpClient | None:
         if client.name == self._list_run.client.name:
             return self._list_run.services.mailchimp
         if client.name not in self._mailchimps:
@@ -211,7 +211,7 @@ class _AskedList:
     """
 
     key: str
-    mailchimp: Mailchimp
+    mailchimp: MailchimpClient
     rules: ContactRules
     convert: Callable[[Member], Conversion]
     fingerprinter: Fingerprinter

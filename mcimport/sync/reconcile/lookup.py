@@ -10,12 +10,12 @@ from typing import Literal
 
 from mcimport.convert import (
     agrees_to_texts,
+    field_mappings,
     has_permissions,
     has_sms_status,
     is_contact_id,
     member_id,
     optin_of,
-    routes,
 )
 from mcimport.engine.page.converter import EventBudget, RunConverter
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
@@ -53,8 +53,8 @@ class MemberLookup:
         fields = list_run.new_fields()
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
-        known = routes(fields.read(), self.rules).items()
-        tags = [tag for tag, route in known if route.field in _COMPARED_FIELDS or route.merge.type == "address"]
+        known = field_mappings(fields.read(), self.rules).items()
+        tags = [tag for tag, mapping in known if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"]
         self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(
             list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn

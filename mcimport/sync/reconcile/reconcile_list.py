@@ -102,7 +102,7 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
     with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
         mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
         mend.all()
-    Verification(comparer, held).look(has_pushed=mend.has_pushed)
+    Verification(comparer, held).run(has_pushed=mend.has_pushed)
     differences = comparer.differences
     return replace(
         found,

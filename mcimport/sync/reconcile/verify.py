@@ -27,7 +27,7 @@ class Verification:
         self._of_held = comparer.lookup.fingerprinter.of_held
         self._held = held
 
-    def look(self, *, has_pushed: bool) -> None:
+    def run(self, *, has_pushed: bool) -> None:
         """Looks when Ometria has had time to settle, and again at who did not take; raises what reading raises."""
         settling = self._list_run.client.reconcile.settling
         pause = settling if has_pushed else 0.0
