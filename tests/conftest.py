@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, settings
 from mcimport.cli import app
 from mcimport.sandbox.audience import audience, invented_members
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.state import open_state
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -242,7 +242,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         folders = iter(range(1_000))
 
         def make(**knobs: Any) -> Importer:
-            box = stack.enter_context(Sandbox(Knobs(**{**OUT_OF_THE_WAY, **knobs})))
+            box = stack.enter_context(Sandbox(SandboxSettings(**{**OUT_OF_THE_WAY, **knobs})))
             folder = tmp_path / str(next(folders))
             folder.mkdir()
             importer = Importer(box, folder)

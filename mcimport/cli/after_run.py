@@ -13,28 +13,28 @@ from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models.records import ListResult
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.state import open_state, retention
 
 if TYPE_CHECKING:  # loaded by those alone who want to be told
     from mcimport.monitoring.notify import Notifier
 
 
-class Around:
+class AfterRun:
     """Of one call. A dry run did nothing, so there is nothing around it.
 
-    `watch`: is told of each client; None where nobody wants to be.
+    `observer`: is told of each client; None where nobody wants to be.
 
     `stop`: whoever is told then is not waited for.
 
     Raises ConfigError, before any work, for what is wanted and cannot be had.
     """
 
-    def __init__(self, settings: Settings, stop: Stop, *, dry_run: bool) -> None:
+    def __init__(self, settings: Settings, stop: StopSignal, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
         self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
-        self.watch = None if dry_run else _notifier(settings, stop)
+        self.observer = None if dry_run else _notifier(settings, stop)
 
     def after(self, results: Sequence[ListResult]) -> None:
         steps: tuple[Callable[[], None], ...] = (partial(self._close, results), self._write_metrics, self._prune)
@@ -45,8 +45,8 @@ class Around:
                 complain(as_ours(error))
 
     def _close(self, results: Sequence[ListResult]) -> None:
-        if self.watch is not None:
-            for line in self.watch.close(results):
+        if self.observer is not None:
+            for line in self.observer.close(results):
                 say(f"mcimport: {line}")
 
     def _prune(self) -> None:
@@ -55,7 +55,7 @@ class Around:
                 retention.prune(state, self._settings.keep)
 
 
-def _notifier(settings: Settings, stop: Stop) -> Notifier | None:
+def _notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
     clients = settings.clients.values()
     if not settings.healthcheck_source and not any(one.healthcheck_source or one.webhook_source for one in clients):
         return None

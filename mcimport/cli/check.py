@@ -34,7 +34,7 @@ def check(
     signs = _PLAIN_SIGNS if is_plain(sys.stdout) else _SIGNS
     bad = 0
     clients = known.chosen(client or [])
-    for finding in check.look(known, clients, offline=offline, environ=os.environ):
+    for finding in check.run_checks(known, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
         with while_read():
             if json:

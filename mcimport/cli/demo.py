@@ -11,7 +11,7 @@ from pathlib import Path
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
 from mcimport.sandbox.clock import epoch
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.state import open_state
 
 CONFIG = """\
@@ -46,7 +46,7 @@ class _Stage:
 
 def tell(size: int) -> int:
     """Returns 0 when every step ended as it should."""
-    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(Knobs(size=size)) as box:
+    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(SandboxSettings(size=size)) as box:
         stage = _Stage(box, Path(folder))
         (stage.folder / "mcimport.toml").write_text(
             CONFIG.format(

@@ -12,10 +12,10 @@ from mcimport.cli.options import CLIENTS, LARGEST_ID, say, settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
-from mcimport.report.format import counted, dead_letters
+from mcimport.report.format import dead_letters, pluralize
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.models.records import Affected, Letter
+    from mcimport.models.records import Affected, DeadLetter
     from mcimport.state import State
 
 MOST_LISTED = 1000
@@ -44,16 +44,16 @@ def list_letters(
             return
         status = None if everything else "open"
         found = dead_letters.everything(state, status=status, clients=client or (), most=MOST_LISTED + 1)
-        standings = read_state.standings(known, state)
+        list_statuses = read_state.list_statuses(known, state)
     if not found:
         known.chosen(client or [])
     if len(found) > MOST_LISTED:
-        say(f"more than {counted(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
-    listed = [(letter, standings[letter.list_id]) for letter in found[:MOST_LISTED]]
+        say(f"more than {pluralize(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
+    listed = [(letter, list_statuses[letter.list_id]) for letter in found[:MOST_LISTED]]
     if json:
-        read_state.write_json(document(letter, standing) for letter, standing in listed)
+        read_state.write_json(document(letter, list_status) for letter, list_status in listed)
     else:
-        read_state.write_table(HEADS, [row(letter, standing) for letter, standing in listed], prose="reason")
+        read_state.write_table(HEADS, [row(letter, list_status) for letter, list_status in listed], prose="reason")
         if not listed:
             say("no dead letters" if everything else "no open dead letters")
 
@@ -71,11 +71,11 @@ def show_letter(
     known = settings(context)
     with read_state.remembered(known) as state:
         (letter,) = named(state, [letter_id])
-        standing = read_state.standings(known, state)[letter.list_id] if state else ""
+        list_status = read_state.list_statuses(known, state)[letter.list_id] if state else ""
     if json:
-        read_state.write_json([document(letter, standing)])
+        read_state.write_json([document(letter, list_status)])
     else:
-        read_state.write_facts(facts(letter, standing))
+        read_state.write_facts(facts(letter, list_status))
 
 
 @app.command("discard")
@@ -109,7 +109,7 @@ def discard_letters(
     say(f"{dead_letters(found)} discarded")
 
 
-def named(state: State | None, letter_ids: Sequence[int]) -> list[Letter]:
+def named(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
     """The letters of these ids, each once. Raises ConfigError for the first that does not exist."""
     from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mcimport.convert import Route, has_permissions, routes
+from mcimport.convert import FieldMapping, field_mappings, has_permissions
 from mcimport.models import ContactRules, ListFields
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 
 HEADS = ("merge tag", "name", "type", "goes to")
 CUSTOM_HEADS = ("custom field", "type", "holds")
@@ -47,19 +47,24 @@ class CustomField:
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
     """A row for each of the list's merge fields, in the list's order, below HEADS."""
     return [
-        (shown(route.merge.tag), shown(route.merge.name), shown(route.merge.type), _place(route, rules) or "left out")
-        for route in _listed(fields, rules)
+        (
+            escape(mapping.merge.tag),
+            escape(mapping.merge.name),
+            escape(mapping.merge.type),
+            _place(mapping, rules) or "left out",
+        )
+        for mapping in _listed(fields, rules)
     ]
 
 
-def _place(route: Route, rules: ContactRules) -> str:
+def _place(mapping: FieldMapping, rules: ContactRules) -> str:
     """Where its values go in fact: where anybody has an SMS status, no merge field's number is the contact's."""
-    return f"properties.{route.property}" if rules.has_sms and route.field == "phone_number" else target(route)
+    return f"properties.{mapping.property}" if rules.has_sms and mapping.field == "phone_number" else target(mapping)
 
 
-def target(route: Route) -> str:
+def target(mapping: FieldMapping) -> str:
     """As `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
-    return "" if route.dropped else route.field or f"properties.{route.property}"
+    return "" if mapping.dropped else mapping.field or f"properties.{mapping.property}"
 
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
@@ -82,7 +87,7 @@ def too_many(custom: Sequence[CustomField]) -> list[str]:
 
 def interests(fields: ListFields) -> str:
     """Their names, on lines of a readable length; what they belong to is not told apart in Ometria."""
-    names = ", ".join(filter(None, map(shown, fields.interests.values())))
+    names = ", ".join(filter(None, map(escape, fields.interests.values())))
     return textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
@@ -94,35 +99,35 @@ def fields_table(fields: ListFields, rules: ContactRules) -> str:
     """
     lines = ["[fields]"]
     said: set[str] = set()
-    for route in routes(fields, rules).values():
-        tag = route.merge.tag
-        if not route.listed and tag.upper() not in {name.upper() for name in rules.fields}:
+    for mapping in field_mappings(fields, rules).values():
+        tag = mapping.merge.tag
+        if not mapping.listed and tag.upper() not in {name.upper() for name in rules.fields}:
             continue
-        line = f"{_key(tag)} = {json.dumps(target(route))}"
-        can_say = tag.upper() not in said and not target(route).startswith("properties.mailchimp_")
+        line = f"{_key(tag)} = {json.dumps(target(mapping))}"
+        can_say = tag.upper() not in said and not target(mapping).startswith("properties.mailchimp_")
         said.add(tag.upper())
-        lines.append(f"{'' if can_say else '# '}{line}  # {_remark(route)}")
+        lines.append(f"{'' if can_say else '# '}{line}  # {_remark(mapping)}")
     return "\n".join(lines) + "\n"
 
 
-def _listed(fields: ListFields, rules: ContactRules) -> list[Route]:
-    return [route for route in routes(fields, rules).values() if route.listed]
+def _listed(fields: ListFields, rules: ContactRules) -> list[FieldMapping]:
+    return [mapping for mapping in field_mappings(fields, rules).values() if mapping.listed]
 
 
 def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[CustomField]:
-    for route in _listed(fields, rules):
-        tag = shown(route.merge.tag)
-        if route.dropped:
+    for mapping in _listed(fields, rules):
+        tag = escape(mapping.merge.tag)
+        if mapping.dropped:
             continue
-        if not route.field:
-            yield CustomField(route.property, "text" if route.is_phone else _kind(route), tag)
-        elif route.field in _MAY_MISFIT:
-            kind = "object" if route.merge.type == "address" else "text"
-            yield CustomField(route.property, kind, f"{tag}, where it does not fit {route.field}")
+        if not mapping.field:
+            yield CustomField(mapping.property, "text" if mapping.is_phone else _kind(mapping), tag)
+        elif mapping.field in _MAY_MISFIT:
+            kind = "object" if mapping.merge.type == "address" else "text"
+            yield CustomField(mapping.property, kind, f"{tag}, where it does not fit {mapping.field}")
 
 
-def _kind(route: Route) -> str:
-    return _KINDS.get(route.merge.type, "text")
+def _kind(mapping: FieldMapping) -> str:
+    return _KINDS.get(mapping.merge.type, "text")
 
 
 def _key(tag: str) -> str:
@@ -130,7 +135,7 @@ def _key(tag: str) -> str:
     return tag if _is_bare(tag) else json.dumps(tag, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def _remark(route: Route) -> str:
-    if not route.listed:
+def _remark(mapping: FieldMapping) -> str:
+    if not mapping.listed:
         return "no field of this list"
-    return ", ".join(shown(words) for words in (route.merge.name, route.merge.type) if words)
+    return ", ".join(escape(words) for words in (mapping.merge.name, mapping.merge.type) if words)

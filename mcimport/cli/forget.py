@@ -20,7 +20,7 @@ def forget(
 ) -> None:
     """Removes all that the state file knows of a client: sync points, runs, dead letters. Asks first."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import hold, lists, retention  # noqa: PLC0415 - as above
+    from mcimport.state import lists, lock_client, retention  # noqa: PLC0415 - as above
 
     known = settings(context)
     with read_state.remembered(known) as state:
@@ -31,7 +31,7 @@ def forget(
         if not yes and not _agreed(client):
             say("nothing was removed")
             return
-        with hold(known.db_path, client):
+        with lock_client(known.db_path, client):
             gone = retention.forget(state, client)
     if json:
         document = {"lists": gone.lists, "runs": gone.runs, "dead_letters": gone.dead_letters}

@@ -10,7 +10,7 @@ import typer
 from mcimport.cli.options import say, settings
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
-from mcimport.report.format import counted
+from mcimport.report.format import pluralize
 
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.models.records import ListRow
@@ -37,7 +37,7 @@ def accept(
     It is where the account holds contacts of each list that was sent; else nothing is changed.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
-    from mcimport.state import destinations, hold  # noqa: PLC0415 - as above
+    from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen = _named(known, client)
@@ -46,7 +46,7 @@ def accept(
         if state is None:
             return
         destination = state.destination(*chosen.ometria_access())
-        with hold(known.db_path, chosen.name):
+        with lock_client(known.db_path, chosen.name):
             moving = destinations.to_accept(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
@@ -54,7 +54,7 @@ def accept(
                 _try(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
-        say(f"{chosen.name}: {counted(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
+        say(f"{chosen.name}: {pluralize(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
     else:
         say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
 
@@ -66,11 +66,11 @@ def _is_present(client: Client, row: ListRow) -> bool:
 
 def _try(client: Client, bound: Sequence[ListRow]) -> None:
     """Raises what is wrong with the key, or that it is another account's."""
-    from mcimport.services.connections import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import Stop  # noqa: PLC0415 - as above
+    from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.renewed_key import check_same_account  # noqa: PLC0415 - as above
 
-    with Accounts(Stop()).open(client) as services:
+    with ConnectionPool(StopSignal()).open(client) as services:
         check_same_account(services, bound, client.name)
 
 

@@ -17,7 +17,7 @@ from mcimport.config import Settings, load
 from mcimport.errors import McimportError
 
 if TYPE_CHECKING:
-    from mcimport.report.event_log import Journal
+    from mcimport.report.event_log import EventLog
 
 LARGEST_ID = 2**63 - 1  # SQLite's
 
@@ -68,19 +68,19 @@ VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Each request, to
 class _Speech:
     """How this process speaks; text until a command says otherwise."""
 
-    log: Journal | None = None
+    log: EventLog | None = None
 
 
 _speech = _Speech()
 
 
-def speak(log_format: LogFormat) -> Journal | None:
+def speak(log_format: LogFormat) -> EventLog | None:
     """From here on, what is said and complained of is written so. The log, where it is one for machines."""
     _speech.log = None
     if log_format is not LogFormat.TEXT:
-        from mcimport.report.event_log import journal  # noqa: PLC0415 - most calls speak to people
+        from mcimport.report.event_log import event_log  # noqa: PLC0415 - most calls speak to people
 
-        _speech.log = journal("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
+        _speech.log = event_log("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
     return _speech.log
 
 

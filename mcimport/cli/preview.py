@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.options import settings
-from mcimport.errors import ConfigError, MissingError, ServiceError
+from mcimport.errors import ConfigError, NotFoundError, ServiceError
 
 if TYPE_CHECKING:  # each loads half of the machine
     from mcimport.config import Client, Settings
     from mcimport.models import ContactRules, Conversion, ListFields, Member
     from mcimport.models.records import ListRow, Permissions
-    from mcimport.services.mailchimp.client import Mailchimp
+    from mcimport.services.mailchimp.client import MailchimpClient
 
     Pairs = list[tuple[Member, Conversion]]
 
@@ -41,20 +41,20 @@ def preview(
     """
     from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.engine.page.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.connections import Accounts  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import Stop  # noqa: PLC0415 - loads tenacity
+    from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - loads tenacity
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
     row = _remembered(known, chosen, key)
     # Until somebody was accepted, each sync begins the history anew.
     rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
-    with Accounts(Stop()).open(chosen) as services:
+    with ConnectionPool(StopSignal()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
         fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
         rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
-        rules = replace(rules, until=services.mailchimp.glance(key, "listed", None, 1).at_most)
+        rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
         events = _events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None
@@ -72,7 +72,7 @@ def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client,
     return pairs[0]
 
 
-def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None) -> list[Member]:
+def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str | None) -> list[Member]:
     from urllib.parse import quote  # noqa: PLC0415 - of use here alone
 
     if member is None:
@@ -81,15 +81,15 @@ def _members(mailchimp: Mailchimp, list_key: str, limit: int, member: str | None
     try:
         # What is typed becomes part of a path: it must stay one segment of it.
         return [_whole(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
-    except MissingError as error:
-        raise MissingError(
+    except NotFoundError as error:
+        raise NotFoundError(
             f"Mailchimp has no such member of list {list_key}, or no such list",
             hint="--member takes a member's contact_id, as `mcimport dlq show` names it.",
             status=error.status,
         ) from None
 
 
-def _whole(mailchimp: Mailchimp, list_key: str, one: Member) -> Member:
+def _whole(mailchimp: MailchimpClient, list_key: str, one: Member) -> Member:
     """With all tags; as it is where these cannot be had, as a sync would do."""
     from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
 
@@ -112,15 +112,15 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         return destinations.current(state, place) or destinations.under_another_name(state, place)
 
 
-def _events(mailchimp: Mailchimp, rules: ContactRules, row: ListRow | None) -> int:
+def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
     """How many opt-ins the next sync would send as new ones."""
-    from mcimport.engine.page.converter import opted_in  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.engine.page.converter import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
     from mcimport.services.mailchimp.windows import OVERLAP, new_from  # noqa: PLC0415 - of use here alone
 
     point = row.sync_point if row else None
     since = None if point is None else point - OVERLAP
-    whom = opted_in(rules, [OptedIn(since, opted=new_from(row) if row else None)])
+    whom = event_filters(rules, [OptedIn(since, opted=new_from(row) if row else None)])
     return sum(mailchimp.count_opted_in(rules.list_key, some) for some in whom)
 
 
@@ -153,7 +153,7 @@ def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
-    from mcimport.report.permissions import told  # noqa: PLC0415 - as above
+    from mcimport.report.permissions import permissions_text  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
     width = read_state.width()
@@ -165,7 +165,7 @@ def _write(
         say("Nobody is on the list.\n\n")
     _write_fields(fields, rules)
     if permissions:
-        say(f"The list has {told(permissions)}.\n")
+        say(f"The list has {permissions_text(permissions)}.\n")
     say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {_caused(*events)}\n")
     say(f"{OUTWEIGHS}\nNothing was pushed.\n")
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 
 from mcimport.convert import encode_contact, permissions_of
 from mcimport.models import Conversion, Converted, ListFields, Member, Skipped, Unsendable
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 
 HEADS = ("Mailchimp member", "Ometria contact")
 _PLACE = ("country_code", "timezone")  # what is used of `location`
@@ -31,7 +31,7 @@ def remarks(conversion: Conversion) -> list[str]:
     if reason := _why_not(conversion):
         return [reason]
     if isinstance(conversion, Converted):
-        return [f"{shown(name)}: {shown(why)}" for name, why in conversion.notes]
+        return [f"{escape(name)}: {escape(why)}" for name, why in conversion.notes]
     return []
 
 
@@ -88,10 +88,10 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Mapping):
         parts = ((key, _text(part)) for key, part in value.items())
-        return ", ".join(f"{shown(key)}: {part}" for key, part in parts if part)
+        return ", ".join(f"{escape(key)}: {part}" for key, part in parts if part)
     if isinstance(value, list):
         return ", ".join(filter(None, map(_named, value)))
-    return shown(str(value))
+    return escape(str(value))
 
 
 def _named(value: Any) -> str:
@@ -100,7 +100,7 @@ def _named(value: Any) -> str:
 
 
 def _lines(pairs: Iterator[tuple[str, str]], side: int) -> list[str]:
-    filled = [(shown(name), words) for name, words in pairs if words]
+    filled = [(escape(name), words) for name, words in pairs if words]
     width = max((cell_len(name) for name, _ in filled), default=0)
     return [_cut(f"{set_cell_size(name, width)}  {words}", side) for name, words in filled]
 

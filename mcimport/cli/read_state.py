@@ -18,7 +18,7 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run
 from mcimport.report import tables
 from mcimport.services.destination import note, place_of
-from mcimport.state import State, destinations, holder, is_there, lists, open_state, runs
+from mcimport.state import State, destinations, is_there, lists, lock_holder, open_state, runs
 from mcimport.state.destinations import Place
 
 HERE = ""
@@ -44,7 +44,7 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
     Where the lock cannot be looked at, nothing contradicts the note.
     """
     try:
-        if run.status != "running" or holder(settings.db_path, run.client) is not None:
+        if run.status != "running" or lock_holder(settings.db_path, run.client) is not None:
             return run
     except McimportError:
         return run
@@ -52,7 +52,7 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
     return replace(latest, status="interrupted") if latest.status == "running" else latest
 
 
-def standing(settings: Settings, state: State, row: ListRow) -> str:
+def list_status(settings: Settings, state: State, row: ListRow) -> str:
     """HERE for a list that is configured, at the destination it goes to now; else what is different."""
     client = settings.clients.get(row.client)
     if client is None or not client.among([row.list_key]):
@@ -64,9 +64,9 @@ def standing(settings: Settings, state: State, row: ListRow) -> str:
     return HERE if here is not None and here.id == row.id else OTHER_DESTINATION
 
 
-def standings(settings: Settings, state: State) -> Mapping[int, str]:
-    """List id to `standing`, of everything that is remembered."""
-    return {row.id: standing(settings, state, row) for row in lists.overview(state)}
+def list_statuses(settings: Settings, state: State) -> Mapping[int, str]:
+    """List id to `list_status`, of everything that is remembered."""
+    return {row.id: list_status(settings, state, row) for row in lists.overview(state)}
 
 
 def destination(client: Client, list_key: str, state: State) -> Place | None:

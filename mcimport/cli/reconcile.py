@@ -15,7 +15,7 @@ import typer
 
 from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
 from mcimport.errors import ConfigError, InterruptedRunError
-from mcimport.report.reconcile_summary import told
+from mcimport.report.reconcile_summary import comparison_lines
 
 if TYPE_CHECKING:  # loads half of the machine
     from mcimport.config import Client
@@ -54,7 +54,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     Without LIST_KEY: all lists of all clients.
     """
     from mcimport.cli.run_command import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
-    from mcimport.sync.reconcile.reconcile_list import Wish  # noqa: PLC0415 - as above
+    from mcimport.sync.reconcile.reconcile_list import ReconcileOptions  # noqa: PLC0415 - as above
 
     speak(log_format)
     is_asking = (mend or force_mend) and not yes
@@ -69,14 +69,16 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     known = settings(context)
     pairs = known.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
-    wish = Wish(mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_agreed if is_asking else None)
-    return run_reconcile(known, pairs, wish, jobs, output)
+    reconcile_options = ReconcileOptions(
+        mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_agreed if is_asking else None
+    )
+    return run_reconcile(known, pairs, reconcile_options, jobs, output)
 
 
 def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
     """Asks the person at the terminal, who sees first what was found."""
     with _wakeable() as woken:
-        for line in told(f"{client.name} {list_key}", found):
+        for line in comparison_lines(f"{client.name} {list_key}", found):
             say(line)
         sys.stderr.write(f"{_question(found)} [y/N] ")
         sys.stderr.flush()

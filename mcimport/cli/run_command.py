@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from types import FrameType
 
 from mcimport.cli import exits
-from mcimport.cli.after_run import Around
+from mcimport.cli.after_run import AfterRun
 from mcimport.cli.options import LogFormat, complain, say, speak
-from mcimport.config import Client, Settings, exposed
+from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.errors.machine import affordable, raise_file_limit
 from mcimport.models.records import ListResult
-from mcimport.report import json_line, reporter
-from mcimport.report.event_log import Journal, request_line, told
-from mcimport.services.connections import Accounts
+from mcimport.report import json_line, make_reporter
+from mcimport.report.event_log import EventLog, event_sink, request_line
+from mcimport.services.connections import ConnectionPool
 from mcimport.services.http import retry
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 from mcimport.state import is_there
-from mcimport.sync.list_run import House
+from mcimport.sync.list_run import SyncSession
 from mcimport.sync.reconcile import reconcile_list
 from mcimport.sync.reconcile.reconcile_list import reconcile_all
 from mcimport.sync.replay import replay_all
-from mcimport.sync.sync_list import Wish, sync_all
+from mcimport.sync.sync_list import SyncOptions, sync_all
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
 GARBAGE = 5_000  # objects made and not yet dropped before cycles are sought; a page is some 10,000, and has none
@@ -58,55 +58,68 @@ class Output:
     engine: Engine | None = None
 
 
-def run_sync(settings: Settings, pairs: Pairs, wish: Wish, jobs: int, output: Output) -> int:
+def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    if not (wish.dry_run or is_there(settings.db_path)):
+    if not (options.dry_run or is_there(settings.db_path)):
         words = "there is no state file at {}: a new one is made, and each list is read whole. {}"
         say("mcimport: " + words.format(settings.db_path, "Was there one before? See --db and MCIMPORT_DB."))
-    return _run(lambda house: sync_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=wish.by_name)
+    return _run(
+        lambda session: sync_all(pairs, options, session, affordable(jobs)), settings, output, by_name=options.by_name
+    )
 
 
 def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
     """Returns the exit code."""
     nothing = "there is no open dead letter that belongs where its list goes now"
     clients = list(settings.clients.values())
-    return _run(lambda house: replay_all(clients, letter_ids, house), settings, output, by_name=True, nothing=nothing)
+    return _run(
+        lambda session: replay_all(clients, letter_ids, session), settings, output, by_name=True, nothing=nothing
+    )
 
 
-def run_reconcile(settings: Settings, pairs: Pairs, wish: reconcile_list.Wish, jobs: int, output: Output) -> int:
+def run_reconcile(
+    settings: Settings, pairs: Pairs, options: reconcile_list.ReconcileOptions, jobs: int, output: Output
+) -> int:
     """Returns the exit code. 0 says that both sides agree, so a list that was not compared is never 0."""
-    return _run(lambda house: reconcile_all(pairs, wish, house, affordable(jobs)), settings, output, by_name=True)
+    return _run(
+        lambda session: reconcile_all(pairs, options, session, affordable(jobs)), settings, output, by_name=True
+    )
 
 
 def _run(
-    work: Callable[[House], list[ListResult]], settings: Settings, output: Output, *, by_name: bool, nothing: str = ""
+    work: Callable[[SyncSession], list[ListResult]],
+    settings: Settings,
+    output: Output,
+    *,
+    by_name: bool,
+    nothing: str = "",
 ) -> int:
     """`nothing`: what to say where there was no list to work on."""
     prepared()
-    stop = Stop()
+    stop = StopSignal()
     engine = output.engine or LocalEngine()
     log = speak(output.log_format)
-    accounts = Accounts(stop, tell=teller(log) if output.verbose else None)
-    telling = reporter(
+    accounts = ConnectionPool(stop, tell=writer(log) if output.verbose else None)
+    telling = make_reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
         dry_run=output.dry_run,
         verbose=output.verbose,
         log=log,
     )
-    around = Around(settings, stop, dry_run=output.dry_run)
+    after_run = AfterRun(settings, stop, dry_run=output.dry_run)
     if not (output.quiet or output.json):
-        for words in exposed(settings):
+        for words in world_readable_files(settings):
             say(f"mcimport: {words}")
     with _signals(stop, accounts) as caught:
         with telling as listener:
             clients = tuple(settings.clients.values())
-            results = work(House(settings.db_path, accounts, stop, listener, around.watch, engine, clients))
+            results = work(SyncSession(settings.db_path, accounts, stop, listener, after_run.observer, engine, clients))
         _print(results, output, nothing=nothing, by_name=by_name)
-        around.after(results)
+        after_run.after(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
-    if stop.now.is_set():
+    if stop.aborted.is_set():
         _leave_at_once(code)
     return code
 
@@ -133,10 +146,10 @@ def prepared() -> None:
     sys.setswitchinterval(SWITCH)
 
 
-def teller(log: Journal | None) -> Tell:
+def writer(log: EventLog | None) -> EventSink:
     """Requests as events, or as lines for a person."""
     if log is not None:
-        return told(log)
+        return event_sink(log)
     return lambda event, what: say(request_line(event, what))
 
 
@@ -161,7 +174,7 @@ def _tidy_rarely() -> None:
 
 
 @contextmanager
-def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
+def _signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[int]]:
     """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came.
 
     A handler runs in the middle of whatever the main thread does, perhaps with a lock in its hand: so it takes none
@@ -171,7 +184,7 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
     is_over = threading.Event()
 
     def ask(number: int, _: FrameType | None) -> None:
-        leave = stop.at_once if caught else stop.ask
+        leave = stop.abort if caught else stop.request
         caught.append(number)
         try:
             threading.Thread(target=leave, daemon=True).start()
@@ -181,11 +194,11 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
 
     def watch() -> None:
         """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
-        stop.asked.wait()
-        if not is_over.is_set() and not stop.now.wait(retry.LEAVE_WITHIN):
-            stop.at_once()
+        stop.requested.wait()
+        if not is_over.is_set() and not stop.aborted.wait(retry.LEAVE_WITHIN):
+            stop.abort()
         if not is_over.is_set():
-            accounts.give_up()
+            accounts.abort()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     with suppress(RuntimeError):  # no thread is to be had: whoever is asked to leave takes as long as it takes
@@ -194,7 +207,7 @@ def _signals(stop: Stop, accounts: Accounts) -> Iterator[list[int]]:
         yield caught
     finally:
         is_over.set()
-        stop.asked.set()
+        stop.requested.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 

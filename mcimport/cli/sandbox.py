@@ -39,9 +39,9 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
     if wrong := next((ranks for ranks in broken or [] if not _is_range(ranks)), None):
         raise ConfigError(f"--broken {wrong!r}: two ranks are wanted, as in 5000-5009, or one")
     from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
-    from mcimport.sandbox.settings import Knobs  # noqa: PLC0415 - needs the extra
+    from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - needs the extra
 
-    knobs = Knobs(
+    knobs = SandboxSettings(
         size=size,
         seed=seed,
         latency=latency,

@@ -13,7 +13,7 @@ from mcimport.cli.exits import DEAD_LETTERS, OK
 from mcimport.cli.options import CLIENTS, complain, say, settings
 from mcimport.errors import McimportError
 from mcimport.models.records import affected
-from mcimport.report.list_status import HEADS, Standing, document, row
+from mcimport.report.list_status import HEADS, ListStatus, document, row
 
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.config import Settings
@@ -42,14 +42,16 @@ def status(
     known, now = settings(context), int(time.time())
     chosen = {one.name for one in known.chosen(client or [])}
     with read_state.remembered(known) as state:
-        standings = [one for one in _standings(known, state, now) if not client or one.client in chosen]
+        list_statuses = [one for one in _list_statuses(known, state, now) if not client or one.client in chosen]
     if json:
-        read_state.write_json(document(standing, now) for standing in standings)
+        read_state.write_json(document(list_status, now) for list_status in list_statuses)
     else:
         plain = is_plain(sys.stdout)
-        read_state.write_table(HEADS, [row(standing, now, plain=plain) for standing in standings], prose="note")
+        read_state.write_table(
+            HEADS, [row(list_status, now, plain=plain) for list_status in list_statuses], prose="note"
+        )
         _tell_of_broker(known)
-    return DEAD_LETTERS if any(standing.needs_somebody for standing in standings) else OK
+    return DEAD_LETTERS if any(list_status.needs_somebody for list_status in list_statuses) else OK
 
 
 def _tell_of_broker(known: Settings) -> None:
@@ -62,16 +64,16 @@ def _tell_of_broker(known: Settings) -> None:
         check_extra()
         from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
 
-        say(f"broker: {broker.look(known.engine.broker(), known.db_path, known.clients).words}")
+        say(f"broker: {broker.inspect(known.engine.broker(), known.db_path, known.clients).words}")
     except McimportError as error:
         complain(error)
 
 
-def _standings(known: Settings, state: State | None, now: int) -> Iterator[Standing]:
+def _list_statuses(known: Settings, state: State | None, now: int) -> Iterator[ListStatus]:
     """The configured lists in the order of the file, then what else is remembered."""
     configured = [(client, key) for client in known.clients.values() for key in client.lists]
     if state is None:
-        yield from (Standing(client.name, key) for client, key in configured)
+        yield from (ListStatus(client.name, key) for client, key in configured)
         return
     from mcimport.cli import read_state  # noqa: PLC0415 - as above
     from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
@@ -79,23 +81,23 @@ def _standings(known: Settings, state: State | None, now: int) -> Iterator[Stand
 
     here = (read_state.HERE, read_state.UNKNOWN)  # can be replayed, or nobody can say that it cannot
     rest = lists.overview(state)
-    notes = {one.id: read_state.standing(known, state, one) for one in rest}
+    notes = {one.id: read_state.list_status(known, state, one) for one in rest}
     for client, key in configured:
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
         if not present:
             note = read_state.moved_away(client, key, state)
             moved = [one for one in rest if (one.client, one.list_key) == (client.name, key)]
             latest = overdue.waiting_since(known, state, moved, now)
-            yield Standing(client.name, key, note=note, is_overdue=now - latest > client.overdue)
-        yield from (_standing(known, state, one, notes[one.id], client.overdue, now) for one in present)
+            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > client.overdue)
+        yield from (_list_status(known, state, one, notes[one.id], client.overdue, now) for one in present)
         rest = [one for one in rest if one not in present]
     for one in rest:
         owner = known.clients.get(one.client)
         is_here = owner is not None and notes[one.id] in here
-        yield _standing(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
+        yield _list_status(known, state, one, notes[one.id], owner.overdue if owner and is_here else None, now)
 
 
-def _standing(known: Settings, state: State, row: ListRow, note: str, at_most: int | None, now: int) -> Standing:
+def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most: int | None, now: int) -> ListStatus:
     """`at_most`: seconds after which the list is overdue; None for one that is not to be synced any more."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above
     from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
@@ -104,7 +106,7 @@ def _standing(known: Settings, state: State, row: ListRow, note: str, at_most: i
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
     latest = tuple(read_state.as_it_is(known, state, run) for run in noted)
     since = overdue.begun(state, row, now)
-    return Standing(
+    return ListStatus(
         client=row.client,
         list_key=row.list_key,
         collection=row.collection,

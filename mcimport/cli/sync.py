@@ -43,15 +43,15 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     """
     from mcimport.cli.run_command import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
-    from mcimport.sync.sync_list import Wish  # noqa: PLC0415 - as above
+    from mcimport.sync.sync_list import SyncOptions  # noqa: PLC0415 - as above
 
     speak(log_format)
     if full and since is not None:
         raise ConfigError("--full and --since exclude each other")
     known = settings(context)
-    wish = Wish(None if since is None else parse(since), full=full, dry_run=dry_run)
+    sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
     chosen = known.select(list_keys or [], client or [])
     flagged = {name.name: with_flags(name, workers=workers, window=window) for name, _ in chosen}
     pairs = [(flagged[one.name], key) for one, key in chosen]
     output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(known, engine))
-    return run_sync(known, pairs, wish, jobs, output)
+    return run_sync(known, pairs, sync_options, jobs, output)

@@ -25,7 +25,7 @@ def worker(
     log = speak(log_format)
     known = settings(context, has_state=False)
     check_extra()
-    from mcimport.cli.run_command import prepared, teller  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import prepared, writer  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
     def tell(level: str, line: str) -> None:
@@ -35,4 +35,4 @@ def worker(
             getattr(log, level)(line)
 
     prepared()
-    return run_worker(known.clients, known.engine.broker(), concurrency, tell, teller(log) if verbose else None)
+    return run_worker(known.clients, known.engine.broker(), concurrency, tell, writer(log) if verbose else None)

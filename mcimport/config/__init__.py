@@ -1,11 +1,11 @@
 """File, environment and flags as frozen settings; nothing here asks a service."""
 
 from mcimport.config.engine import EngineKind, EngineSettings
-from mcimport.config.file_permissions import exposed
+from mcimport.config.file_permissions import world_readable_files
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.load import load
 from mcimport.config.notify_urls import NoticeSource
-from mcimport.config.schema import Mailchimp, Ometria, Retry
+from mcimport.config.schema import MailchimpSettings, OmetriaSettings, Retry
 from mcimport.config.settings import Client, Settings, with_flags
 from mcimport.config.template import Answers, template
 
@@ -15,14 +15,14 @@ __all__ = [
     "EngineKind",
     "EngineSettings",
     "KeySource",
-    "Mailchimp",
+    "MailchimpSettings",
     "NoticeSource",
-    "Ometria",
+    "OmetriaSettings",
     "Retry",
     "Settings",
     "data_centre",
-    "exposed",
     "load",
     "template",
     "with_flags",
+    "world_readable_files",
 ]

@@ -10,7 +10,7 @@ from mcimport.config.keys import KeySource
 from mcimport.config.settings import Settings
 
 
-def exposed(settings: Settings) -> list[str]:
+def world_readable_files(settings: Settings) -> list[str]:
     """A line for each file with keys in it that every user of this machine may read; empty where there is none.
 
     A group may read: that is how Kubernetes hands a mounted secret to a user who does not own it.

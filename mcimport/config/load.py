@@ -18,17 +18,17 @@ from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.messages import complaint, place, problems, shown
+from mcimport.config.messages import config_error, place, problems, quoted
 from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import (
     ClientTable,
     File,
-    Mailchimp,
+    MailchimpSettings,
     Notify,
-    Ometria,
+    OmetriaSettings,
     Table,
     base_address,
-    check_not_overheard,
+    require_https,
     seconds,
 )
 from mcimport.config.settings import Client, Settings
@@ -41,7 +41,7 @@ _NO_CLIENT_HINT = f"type `mcimport init`, or set {_MAILCHIMP_KEY} and {_OMETRIA_
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 AnyTable = TypeVar("AnyTable", bound=Table)
-Service = TypeVar("Service", Mailchimp, Ometria)
+Service = TypeVar("Service", MailchimpSettings, OmetriaSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def _syntax(message: str, text: str) -> str:
 def _checked(document: Mapping[str, Any], around: _Surroundings) -> File:
     file = problems(document)
     if isinstance(file, list):
-        raise complaint(around.file, file)
+        raise config_error(around.file, file)
     return file.model_copy(
         update={
             "mailchimp": _directed(file.mailchimp, around.mailchimp_url),
@@ -229,9 +229,9 @@ def _directed(table: Service, url: str | None) -> Service:
     if url is None or table.url == url:
         return table
     try:
-        check_not_overheard(url, allow_http=table.allow_http)
+        require_https(url, allow_http=table.allow_http)
     except ValueError as error:
-        raise ConfigError(f"MCIMPORT_{type(table).__name__.upper()}_URL: {error}") from None
+        raise ConfigError(f"MCIMPORT_{type(table).__name__.removesuffix('Settings').upper()}_URL: {error}") from None
     return table.model_copy(update={"url": url})
 
 
@@ -250,7 +250,7 @@ def _clients(file: File, around: _Surroundings) -> list[Client]:
     clients = [_from_table(name, table, file, around) for name, table in file.clients.items()]
     wrong = [*_double_targets(file), *_like_names(clients), *_texting(clients)] or list(_collisions(clients))
     if wrong:
-        raise complaint(around.file, wrong)
+        raise config_error(around.file, wrong)
     return clients
 
 
@@ -261,7 +261,7 @@ def _from_environment(file: File, around: _Surroundings) -> Client:
         )
     wrong = list(_double_targets(file))
     if wrong:
-        raise complaint(around.file, wrong)
+        raise config_error(around.file, wrong)
     table = ClientTable.model_construct(
         lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
     )
@@ -330,7 +330,7 @@ def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
     for tag in fields:
         like = first.setdefault(tag.upper(), tag)
         if like != tag:
-            yield f"{place(*table, tag)}: is {shown(like)} in another case: to Mailchimp, the same merge tag"
+            yield f"{place(*table, tag)}: is {quoted(like)} in another case: to Mailchimp, the same merge tag"
 
 
 def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -342,7 +342,7 @@ def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _double(loc: tuple[str, ...], target: str, other: str) -> str:
-    return f'{place(*loc)}: goes to "{target}", where {shown(other)} goes too; "" leaves one of them out'
+    return f'{place(*loc)}: goes to "{target}", where {quoted(other)} goes too; "" leaves one of them out'
 
 
 def _like_names(clients: Sequence[Client]) -> Iterator[str]:

@@ -19,10 +19,10 @@ from mcimport.config.schema import (
     Consent,
     Engine,
     File,
-    Mailchimp,
+    MailchimpSettings,
     Metrics,
     Notify,
-    Ometria,
+    OmetriaSettings,
     Reconcile,
     Retry,
     Shared,
@@ -36,8 +36,8 @@ _LONGEST_NAME = 64
 _CLIENT_DEPTH = 2  # ("clients", NAME)
 _NAME_WORDS = "a client's name is up to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
 _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
-    "mailchimp": Mailchimp.model_fields,
-    "ometria": Ometria.model_fields,
+    "mailchimp": MailchimpSettings.model_fields,
+    "ometria": OmetriaSettings.model_fields,
     "retry": Retry.model_fields,
     "consent": Consent.model_fields,
     "notify": Notify.model_fields,
@@ -50,7 +50,7 @@ _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
 Loc = tuple[int | str, ...]
 
 
-def shown(name: str) -> str:
+def quoted(name: str) -> str:
     """A name from the file, quoted where TOML would; cut short where it could be an address or a pasted text."""
     if _BARE.fullmatch(name):
         return name
@@ -73,8 +73,8 @@ def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:
 
 
 def _written(table: Sequence[str], rest: Loc) -> str:
-    header = f"[{'.'.join(shown(part) for part in table)}]" if table else ""
-    key = shown(str(rest[0])) if rest and rest[0] != "[key]" else ""
+    header = f"[{'.'.join(quoted(part) for part in table)}]" if table else ""
+    key = quoted(str(rest[0])) if rest and rest[0] != "[key]" else ""
     entry = f", entry {rest[1] + 1}" if len(rest) > 1 and isinstance(rest[1], int) else ""
     return " ".join(filter(None, (header, key))) + entry
 
@@ -106,7 +106,7 @@ def _elsewhere(name: str) -> str:
     return f"; did you mean {near[0]} in [{tables[near[0]]}]?" if near else ""
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _problem(error: ErrorDetails) -> str:
     table, rest = _split(error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
@@ -124,7 +124,7 @@ def _complaint(error: ErrorDetails) -> str:
 def _line(error: ErrorDetails) -> str:
     is_unknown_table = error["type"] == "extra_forbidden" and isinstance(error["input"], dict)
     where = _written([str(part) for part in error["loc"]], ()) if is_unknown_table else place(*error["loc"])
-    return f"{where}: {_complaint(error)}"
+    return f"{where}: {_problem(error)}"
 
 
 def problems(document: Mapping[str, Any]) -> File | list[str]:
@@ -138,7 +138,7 @@ def problems(document: Mapping[str, Any]) -> File | list[str]:
         return [_line(error) for error in invalid.errors(include_url=False)]
 
 
-def complaint(shown_path: str, lines: Sequence[str]) -> ConfigError:
+def config_error(shown_path: str, lines: Sequence[str]) -> ConfigError:
     """All problems as one error, a line each; beyond five only their number."""
     text = [f"{shown_path}: {line}" for line in lines[:_SHOWN_PROBLEMS]]
     more = len(lines) - len(text)

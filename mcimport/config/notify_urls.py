@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import check_not_overheard
+from mcimport.config.schema import require_https
 from mcimport.errors import ConfigError
 
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][!-~]*)?", re.IGNORECASE)
@@ -33,7 +33,7 @@ class NoticeSource:
         if not _ADDRESS.fullmatch(secret.get_secret_value()):
             raise ConfigError(f"{self.name}: that is no address like https://hc-ping.com/...")
         try:
-            check_not_overheard(secret.get_secret_value(), allow_http=self.allow_http)
+            require_https(secret.get_secret_value(), allow_http=self.allow_http)
         except ValueError as error:
             raise ConfigError(f"{self.name}: it {error}") from None
         return secret

@@ -89,7 +89,7 @@ def base_address(value: str) -> str:
     return value.rstrip("/")
 
 
-def check_not_overheard(url: str | None, *, allow_http: bool) -> None:
+def require_https(url: str | None, *, allow_http: bool) -> None:
     """Every request carries a key, so plain http is for services on this machine alone, unless it is allowed by name.
 
     Raises ValueError, in words that do not repeat the address.
@@ -107,7 +107,7 @@ def sends_texts(collection: str) -> bool:
     return "".join(collection.split()).casefold() in _TEXTING
 
 
-def filled(collection: str, *, client: str, list_key: str) -> str:
+def expand(collection: str, *, client: str, list_key: str) -> str:
     """One pass, so that what is filled in is never read as a placeholder itself."""
     return _PLACEHOLDER.sub(lambda found: client if found[1] == "client" else list_key, collection)
 
@@ -197,7 +197,7 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
-class Mailchimp(Table):
+class MailchimpSettings(Table):
     """How one account is read; `timeout` in seconds. `url` ends before any slash and includes the API's version."""
 
     connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
@@ -210,12 +210,12 @@ class Mailchimp(Table):
 
     @field_validator("url")
     @classmethod
-    def _is_not_overheard(cls, url: str | None, table: ValidationInfo) -> str | None:
-        check_not_overheard(url, allow_http=table.data.get("allow_http", False))
+    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
+        require_https(url, allow_http=table.data.get("allow_http", False))
         return url
 
 
-class Ometria(Table):
+class OmetriaSettings(Table):
     """How one account is written to. `collection` is a template: `Client.rules` fills it in."""
 
     requests_per_second: Annotated[float, _number_above_0(1000)] = 8
@@ -233,8 +233,8 @@ class Ometria(Table):
 
     @field_validator("url")
     @classmethod
-    def _is_not_overheard(cls, url: str | None, table: ValidationInfo) -> str | None:
-        check_not_overheard(url, allow_http=table.data.get("allow_http", False))
+    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
+        require_https(url, allow_http=table.data.get("allow_http", False))
         return url
 
 
@@ -328,8 +328,8 @@ class Reconcile(Table):
 class Shared(Table):
     """The tables that stand for all clients, or for one under its name."""
 
-    mailchimp: Mailchimp = Mailchimp()
-    ometria: Ometria = Ometria()
+    mailchimp: MailchimpSettings = MailchimpSettings()
+    ometria: OmetriaSettings = OmetriaSettings()
     retry: Retry = Retry()
     consent: Consent = Consent()
     notify: Notify = Notify()

@@ -11,18 +11,18 @@ from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource, data_centre
-from mcimport.config.messages import did_you_mean, shown
+from mcimport.config.messages import did_you_mean, quoted
 from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import (
     LIST_KEY,
     MOST_CONNECTIONS,
     MOST_MEMBERS,
     TEXTING_WORDS,
-    Mailchimp,
-    Ometria,
+    MailchimpSettings,
+    OmetriaSettings,
     Reconcile,
     Retry,
-    filled,
+    expand,
     sends_texts,
 )
 from mcimport.errors import ConfigError
@@ -49,8 +49,8 @@ class Client:
     name: str
     lists: tuple[str, ...]
     any_list: bool
-    mailchimp: Mailchimp
-    ometria: Ometria
+    mailchimp: MailchimpSettings
+    ometria: OmetriaSettings
     retry: Retry
     reconcile: Reconcile
     consent: Mapping[str, str]
@@ -96,7 +96,7 @@ class Client:
 
     def collection(self, list_key: str) -> str:
         """With everything filled in. ConfigError where that makes a collection that sends text messages."""
-        name = filled(self.ometria.collection, client=self.name, list_key=list_key)
+        name = expand(self.ometria.collection, client=self.name, list_key=list_key)
         if sends_texts(name):
             raise ConfigError(f"client {self.name}: the collection for list {list_key}: {TEXTING_WORDS}")
         return name
@@ -158,7 +158,7 @@ class Settings:
         for name in names:
             if name not in self.clients:
                 raise ConfigError(
-                    f"no client is called {shown(name)}{did_you_mean(name, self.clients)}",
+                    f"no client is called {quoted(name)}{did_you_mean(name, self.clients)}",
                     hint=f"there {'is' if len(self.clients) == 1 else 'are'} {_some(self.clients)}",
                 )
         return [client for client in self.clients.values() if not names or client.name in names]

@@ -14,7 +14,13 @@ from mcimport.convert.contact import (
     lacks_tags,
     make_converter,
 )
-from mcimport.convert.field_mapping import CONTACT_FIELDS, OWN_PROPERTIES, Route, mapping_problems, routes
+from mcimport.convert.field_mapping import (
+    CONTACT_FIELDS,
+    OWN_PROPERTIES,
+    FieldMapping,
+    field_mappings,
+    mapping_problems,
+)
 from mcimport.convert.fingerprint import MAPPING, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.libraries import load_libraries
@@ -35,13 +41,14 @@ __all__ = [
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "SMS_NO",
-    "Route",
+    "FieldMapping",
     "agrees_to_texts",
     "consent_alone",
     "consent_part",
     "contact_id",
     "encode_contact",
     "epoch",
+    "field_mappings",
     "fingerprint",
     "given_names",
     "has_permissions",
@@ -59,5 +66,4 @@ __all__ = [
     "own_part",
     "permissions_of",
     "quoted",
-    "routes",
 ]

@@ -95,7 +95,7 @@ def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
     return changed is None or moment > changed[0] or changed[0] > rules.until + MOST_AHEAD
 
 
-def put_times(
+def add_times(
     contact: dict[str, Any], member: Member, optin: OptIn | None, opted: Instant | None, rules: ContactRules
 ) -> bool:
     """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`.

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from mcimport.convert import consent, permissions
-from mcimport.convert.contact_builder import Draft, put_merge_fields, put_phones, put_place
+from mcimport.convert.contact_builder import ContactBuilder, add_merge_fields, add_phones, add_place
 from mcimport.convert.email_address import plain, usable
-from mcimport.convert.field_mapping import Route, mapping_problems, route_unlisted, routes
+from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted, mapping_problems
 from mcimport.convert.identity import contact_id
 from mcimport.convert.text import label, number, text, trim
 from mcimport.errors import ConfigError
@@ -44,8 +44,8 @@ class _Plan:
     """What depends on the list and the rules alone."""
 
     rules: ContactRules
-    routes: Mapping[str, Route]
-    unlisted: Callable[[str], Route]
+    field_mappings: Mapping[str, FieldMapping]
+    unlisted: Callable[[str], FieldMapping]
     interests: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
     optins: Mapping[str, OptIn | None]
     has_permissions: bool
@@ -139,12 +139,12 @@ def lacks_tags(member: Member) -> bool:
 
 
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
-    known = routes(fields, rules)
+    known = field_mappings(fields, rules)
 
     # A field that was made after the list's fields were read is in every member from then on.
     @lru_cache(maxsize=1024)
-    def unlisted(tag: str) -> Route:
-        return route_unlisted(tag, known)
+    def unlisted(tag: str) -> FieldMapping:
+        return map_unlisted(tag, known)
 
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
     return _Plan(
@@ -188,24 +188,24 @@ def _convert(member: Member, plan: _Plan) -> Conversion:
 
 
 def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Converted:
-    draft = Draft()
-    put_merge_fields(draft, member.merge_fields, plan.routes, plan.unlisted)
-    put_place(draft, member.location)
-    put_phones(draft, member, has_sms=plan.rules.has_sms)
-    optin = _put_status(draft, member.status, plan.optins)
+    builder = ContactBuilder()
+    add_merge_fields(builder, member.merge_fields, plan.field_mappings, plan.unlisted)
+    add_place(builder, member.location)
+    add_phones(builder, member, has_sms=plan.rules.has_sms)
+    optin = _add_status(builder, member.status, plan.optins)
     shown: dict[str, bool] = {}
     if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):
-        shown = _put_permissions(draft, member.marketing_permissions)
-        optin = _permitted(draft, optin, shown, plan)
-    _put_traits(draft, member)
-    _put_tags(draft, member)
-    _put_interests(draft, member.interests, plan.interests)
+        shown = _add_permissions(builder, member.marketing_permissions)
+        optin = _permitted(builder, optin, shown, plan)
+    _add_traits(builder, member)
+    _add_tags(builder, member)
+    _add_interests(builder, member.interests, plan.interests)
     opted = instant(member.timestamp_opt)
     if opted:
-        draft.properties["mailchimp_opted_in"] = opted[1]
-    if consent.put_times(draft.contact, member, optin, opted, plan.rules):
-        draft.remark("opt-in to come")
-        draft.note("timestamp_subscribed", "a time that has not come yet: left out")
+        builder.properties["mailchimp_opted_in"] = opted[1]
+    if consent.add_times(builder.contact, member, optin, opted, plan.rules):
+        builder.remark("opt-in to come")
+        builder.note("timestamp_subscribed", "a time that has not come yet: left out")
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,
@@ -213,45 +213,45 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         email=email,
         marketing_optin=optin,
         force_optin=True if plan.rules.force_optin and optin in consent.SAID else None,
-        properties=draft.properties,
-        **draft.contact,
+        properties=builder.properties,
+        **builder.contact,
     )
-    return Converted(contact, tuple(draft.warnings), tuple(draft.notes), tuple(draft.remarks), tuple(shown))
+    return Converted(contact, tuple(builder.warnings), tuple(builder.notes), tuple(builder.remarks), tuple(shown))
 
 
-def _put_status(draft: Draft, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
+def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
     """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
     if isinstance(status, str) and status in optins:
-        draft.properties["mailchimp_status"] = status
+        builder.properties["mailchimp_status"] = status
         return optins[status]
-    draft.warn(consent.unknown(status))
-    draft.note("status", "unknown: neither opted in nor out")
+    builder.warn(consent.unknown(status))
+    builder.note("status", "unknown: neither opted in nor out")
     word = label(status)
     if word and word not in optins:
-        draft.properties["mailchimp_status"] = word
+        builder.properties["mailchimp_status"] = word
     return "NOT_SPECIFIED"
 
 
-def _put_permissions(draft: Draft, value: Any) -> dict[str, bool]:
+def _add_permissions(builder: ContactBuilder, value: Any) -> dict[str, bool]:
     """The texts of those given, an empty array where none is; what the member shows, given or not."""
     shown = permissions.permissions_of(value)
-    draft.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
+    builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
     return shown
 
 
-def _permitted(draft: Draft, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
+def _permitted(builder: ContactBuilder, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
     """Takes an opt-in back from whoever has not given the permission that counts."""
     if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
         return optin
     names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
-    draft.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
+    builder.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
     become = "opted out" if instead == "out" else "not opted in"
-    draft.note("marketing_permissions", f"{names} is not given: {become}")
+    builder.note("marketing_permissions", f"{names} is not given: {become}")
     return consent.CHOICES[instead]
 
 
-def _put_traits(draft: Draft, member: Member) -> None:
-    properties, rating, vip = draft.properties, member.member_rating, member.vip
+def _add_traits(builder: ContactBuilder, member: Member) -> None:
+    properties, rating, vip = builder.properties, member.member_rating, member.vip
     if (rating := rating if type(rating) is int and -_LARGE < rating < _LARGE else number(rating)) is not None:
         properties["mailchimp_rating"] = rating
     if vip is False or vip is True:
@@ -262,27 +262,29 @@ def _put_traits(draft: Draft, member: Member) -> None:
         properties["mailchimp_source"] = source
 
 
-def _put_tags(draft: Draft, member: Member) -> None:
+def _add_tags(builder: ContactBuilder, member: Member) -> None:
     """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
     tags = member.tags
     if lacks_tags(member):
-        draft.warn("the tags of some members could not be read whole: theirs are left out")
-        draft.note("tags", "not all of them could be read: left out")
+        builder.warn("the tags of some members could not be read whole: theirs are left out")
+        builder.note("tags", "not all of them could be read: left out")
         return
     if not isinstance(tags, list):
         return
     names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
     if names or not tags:
-        draft.properties["mailchimp_tags"] = names
+        builder.properties["mailchimp_tags"] = names
 
 
-def _put_interests(draft: Draft, interests: Any, read: Callable[[Mapping[str, Any]], tuple[list[str], bool]]) -> None:
+def _add_interests(
+    builder: ContactBuilder, interests: Any, read: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
+) -> None:
     """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
     if not isinstance(interests, dict) or not interests:
         return
     names, has_unknown = read(interests)
     if has_unknown:
-        draft.warn("unknown interest")
-        draft.note("interests", "one that the list did not name: left out")
+        builder.warn("unknown interest")
+        builder.note("interests", "one that the list did not name: left out")
     if names or not has_unknown:
-        draft.properties["mailchimp_interests"] = names
+        builder.properties["mailchimp_interests"] = names

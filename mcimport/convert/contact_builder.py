@@ -7,14 +7,14 @@ from typing import Any
 
 from mcimport.convert import consent
 from mcimport.convert.country import believed, country_code
-from mcimport.convert.field_mapping import Route, distinct
+from mcimport.convert.field_mapping import FieldMapping, distinct
 from mcimport.convert.field_values import NAME_LIMIT, NAMES, address, is_email
 from mcimport.convert.phone import e164, region
 from mcimport.convert.text import clean, label, text
 from mcimport.models import Member
 
 
-class Draft:
+class ContactBuilder:
     """What has been found of one contact so far. Lives for one call, in one thread.
 
     Attributes:
@@ -32,7 +32,7 @@ class Draft:
         self.notes: list[tuple[str, str]] = []
         self.remarks: list[str] = []
         self.country = ""
-        self.phones: list[tuple[Route, Any]] = []
+        self.phones: list[tuple[FieldMapping, Any]] = []
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -46,51 +46,54 @@ class Draft:
         self.remarks.append(key)
 
 
-def put_merge_fields(
-    draft: Draft, merge_fields: Any, routes: Mapping[str, Route], unlisted: Callable[[str], Route]
+def add_merge_fields(
+    builder: ContactBuilder,
+    merge_fields: Any,
+    field_mappings: Mapping[str, FieldMapping],
+    unlisted: Callable[[str], FieldMapping],
 ) -> None:
-    """`unlisted` finds a route for the tags that `routes` does not have."""
+    """`unlisted` finds a route for the tags that `field_mappings` does not have."""
     if not isinstance(merge_fields, dict):
         return
-    contact, properties = draft.contact, draft.properties
+    contact, properties = builder.contact, builder.properties
     for tag, given in merge_fields.items():
         if given == "":
             continue
-        route = routes.get(tag) or unlisted(str(tag))
-        if (quick := route.quick) is not None:
+        mapping = field_mappings.get(tag) or unlisted(str(tag))
+        if (quick := mapping.quick) is not None:
             if (value := quick(given)) is not None:
-                properties[route.property] = value  # most values
+                properties[mapping.property] = value  # most values
             else:
-                _put_any(draft, route, given)
-        elif route.is_name and isinstance(given, str):
+                _add_any(builder, mapping, given)
+        elif mapping.is_name and isinstance(given, str):
             words = label(given)
             if words and "@" not in words and len(words) <= NAME_LIMIT:
-                contact[route.field] = words
+                contact[mapping.field] = words
             elif words:
-                _put(draft, route, words)
-        elif route.is_address and isinstance(given, dict):
-            _put_address(draft, route, given)
+                _add(builder, mapping, words)
+        elif mapping.is_address and isinstance(given, dict):
+            _add_address(builder, mapping, given)
         else:
-            _put_any(draft, route, given)
+            _add_any(builder, mapping, given)
 
 
-def put_place(draft: Draft, location: Any) -> None:
+def add_place(builder: ContactBuilder, location: Any) -> None:
     """Country and time zone: what a merge field gave already comes before `location`, which is Mailchimp's estimate."""
     place = location if isinstance(location, dict) else {}
-    contact = draft.contact
-    typed = draft.country or place.get("country_code")
+    contact = builder.contact
+    typed = builder.country or place.get("country_code")
     if typed and "country_id" not in contact:
         code = country_code(typed)
         if code:
             contact["country_id"] = code
         else:
-            draft.note("country_id", "no country that ISO 3166 knows: left out")
+            builder.note("country_id", "no country that ISO 3166 knows: left out")
     timezone = place.get("timezone")
     if timezone and "timezone" not in contact and (timezone := label(timezone)):
         contact["timezone"] = timezone
 
 
-def put_phones(draft: Draft, member: Member, *, has_sms: bool) -> None:
+def add_phones(builder: ContactBuilder, member: Member, *, has_sms: bool) -> None:
     """The number of an SMS status, else the merge field's. Comes after the country, which numbers without `+` need.
 
     Where the member has an SMS status, or anybody on the list has one (`has_sms`), no merge field's number becomes
@@ -98,40 +101,40 @@ def put_phones(draft: Draft, member: Member, *, has_sms: bool) -> None:
     """
     has_status = consent.has_sms_status(member)
     if has_status:
-        _put_sms(draft, member)
-    for route, value in draft.phones:
-        _put_phone(draft, route, value, is_free=not (has_status or has_sms))
+        _add_sms(builder, member)
+    for mapping, value in builder.phones:
+        _add_phone(builder, mapping, value, is_free=not (has_status or has_sms))
 
 
-def _put_phone(draft: Draft, route: Route, value: Any, *, is_free: bool) -> None:
+def _add_phone(builder: ContactBuilder, mapping: FieldMapping, value: Any, *, is_free: bool) -> None:
     """`is_free`: it may become the contact's own number."""
     typed = text(value)
     if typed is None:
-        _put_misfit(draft, route, value)
+        _add_mismatch(builder, mapping, value)
         return
-    number = e164(typed, region(route.merge.options, draft.contact.get("country_id")))
-    if number and is_free and route.field:
-        draft.contact[route.field] = number
+    number = e164(typed, region(mapping.merge.options, builder.contact.get("country_id")))
+    if number and is_free and mapping.field:
+        builder.contact[mapping.field] = number
         return
     if number is None:
-        draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
-    elif route.field:
+        builder.note(mapping.merge.tag, f"no valid number of a known country: kept in properties.{mapping.property}")
+    elif mapping.field:
         why = "SMS consent could pass to it (somebody on the list has an SMS status)"
-        draft.note(route.merge.tag, f"{why}: kept in properties.{route.property}")
-    draft.properties[route.property] = number or typed
+        builder.note(mapping.merge.tag, f"{why}: kept in properties.{mapping.property}")
+    builder.properties[mapping.property] = number or typed
 
 
-def _put_sms(draft: Draft, member: Member) -> None:
+def _add_sms(builder: ContactBuilder, member: Member) -> None:
     typed = text(member.sms_phone_number)
-    number = e164(typed, draft.contact.get("country_id"), is_held=True) if typed else None
+    number = e164(typed, builder.contact.get("country_id"), is_held=True) if typed else None
     if number:
-        draft.contact["phone_number"] = number
+        builder.contact["phone_number"] = number
     elif typed:
-        draft.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
-        draft.properties["mailchimp_sms_phone_number"] = typed
-    channels = draft.contact["channels"] = consent.sms(member, number)
+        builder.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
+        builder.properties["mailchimp_sms_phone_number"] = typed
+    channels = builder.contact["channels"] = consent.sms(member, number)
     if channels == consent.SMS_NO and consent.agrees_to_texts(member):
-        draft.note("sms_subscription_status", "subscribed without a valid number: no text messages")
+        builder.note("sms_subscription_status", "subscribed without a valid number: no text messages")
 
 
 def _filled(given: Any) -> Any:
@@ -143,61 +146,61 @@ def _filled(given: Any) -> Any:
     return None if given == [] else given
 
 
-def _put_address(draft: Draft, route: Route, given: Mapping[str, Any]) -> None:
+def _add_address(builder: ContactBuilder, mapping: FieldMapping, given: Mapping[str, Any]) -> None:
     if parts := address(given):
-        draft.properties[route.property] = parts
-        if not draft.country:
-            draft.country = believed(parts)
+        builder.properties[mapping.property] = parts
+        if not builder.country:
+            builder.country = believed(parts)
 
 
-def _put_any(draft: Draft, route: Route, given: Any) -> None:
+def _add_any(builder: ContactBuilder, mapping: FieldMapping, given: Any) -> None:
     value = _filled(given)
     if value is None:
         return
-    if not route.dropped:
-        _put(draft, route, value)
-    if not route.listed:
-        draft.warn("unknown merge field")
+    if not mapping.dropped:
+        _add(builder, mapping, value)
+    if not mapping.listed:
+        builder.warn("unknown merge field")
 
 
-def _put(draft: Draft, route: Route, value: Any) -> None:
-    if isinstance(value, dict) and not draft.country:
-        draft.country = believed(value)
-    if route.is_phone:
-        draft.phones.append((route, value))
+def _add(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
+    if isinstance(value, dict) and not builder.country:
+        builder.country = believed(value)
+    if mapping.is_phone:
+        builder.phones.append((mapping, value))
         return
-    fitting = route.read(value)
+    fitting = mapping.read(value)
     if fitting is None:
-        _put_misfit(draft, route, value)
-    elif not route.field:
-        _put_property(draft, route, fitting)
+        _add_mismatch(builder, mapping, value)
+    elif not mapping.field:
+        _add_property(builder, mapping, fitting)
     else:
-        draft.contact[route.field] = fitting
-        if route.field in NAMES and isinstance(value, str) and len(value) > NAME_LIMIT:
-            draft.note(route.merge.tag, f"cut to {NAME_LIMIT} characters")
+        builder.contact[mapping.field] = fitting
+        if mapping.field in NAMES and isinstance(value, str) and len(value) > NAME_LIMIT:
+            builder.note(mapping.merge.tag, f"cut to {NAME_LIMIT} characters")
 
 
-def _put_property(draft: Draft, route: Route, value: Any) -> None:
+def _add_property(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
     """Two tags that the list does not have may fall on one name; those that it has never do."""
-    clash = not route.listed and route.property in draft.properties
-    name = distinct(route.property, route.merge.tag) if clash else route.property
-    draft.properties[name] = value
+    clash = not mapping.listed and mapping.property in builder.properties
+    name = distinct(mapping.property, mapping.merge.tag) if clash else mapping.property
+    builder.properties[name] = value
 
 
-def _put_misfit(draft: Draft, route: Route, value: Any) -> None:
+def _add_mismatch(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
     """Kept as typed in a property where it should have been a field of the contact.
 
     Left out where it should have been a property of another type: in Ometria a custom field has its type for good.
     """
-    tag = route.merge.tag
+    tag = mapping.merge.tag
     kept = value if isinstance(value, dict) else text(value)
-    if route.field in NAMES and is_email(kept):
-        draft.note(tag, "an address is no name: left out")
-    elif route.field and kept:
-        draft.note(tag, f"does not fit {route.field}: kept in properties.{route.property}")
-        _put_property(draft, route, kept)
+    if mapping.field in NAMES and is_email(kept):
+        builder.note(tag, "an address is no name: left out")
+    elif mapping.field and kept:
+        builder.note(tag, f"does not fit {mapping.field}: kept in properties.{mapping.property}")
+        _add_property(builder, mapping, kept)
     else:
-        draft.note(tag, f"does not fit {route.field or route.merge.type or 'any property'}: left out")
-        draft.warn("a value does not fit its field's type")
-    if route.field == "country_id" and isinstance(kept, str):
-        draft.country = kept
+        builder.note(tag, f"does not fit {mapping.field or mapping.merge.type or 'any property'}: left out")
+        builder.warn("a value does not fit its field's type")
+    if mapping.field == "country_id" and isinstance(kept, str):
+        builder.country = kept

@@ -56,7 +56,7 @@ _unfit = re.compile(r"[^a-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class FieldMapping:
     """Where the values of one merge field go.
 
     Attributes:
@@ -110,7 +110,7 @@ def _target_problem(target: str) -> str:
     return f"{target!r} is filled by the program itself" if name in OWN_PROPERTIES else ""
 
 
-def routes(fields: ListFields, rules: ContactRules) -> dict[str, Route]:
+def field_mappings(fields: ListFields, rules: ContactRules) -> dict[str, FieldMapping]:
     """A route for each tag that the list or `[fields]` names, in the list's order, and for FNAME and LNAME."""
     mapping = {tag.upper(): target for tag, target in rules.fields.items()}
     listed = {tag.upper() for tag in fields.merge_fields}
@@ -119,17 +119,18 @@ def routes(fields: ListFields, rules: ContactRules) -> dict[str, Route]:
     targets = _targets(merges, mapping)
     names = _property_names(merges, targets)
     return {
-        tag: _route(merge, targets[tag], names[tag], listed=tag in fields.merge_fields) for tag, merge in merges.items()
+        tag: _mapping_of(merge, targets[tag], names[tag], listed=tag in fields.merge_fields)
+        for tag, merge in merges.items()
     }
 
 
-def route_unlisted(tag: str, known: Mapping[str, Route]) -> Route:
+def map_unlisted(tag: str, known: Mapping[str, FieldMapping]) -> FieldMapping:
     """For a tag that is not in `known` as it is spelt: the same in capitals, else to a property, as it comes."""
     if tag.upper() in known:
         return known[tag.upper()]
     taken = OWN_PROPERTIES.union(route.property for route in known.values())
     name = _plain_name(tag)
-    return _route(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
+    return _mapping_of(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
 
 
 def default_target(tag: str) -> str:
@@ -142,10 +143,10 @@ def distinct(name: str, tag: str) -> str:
     return f"{name}_{crc32(tag.encode('utf-8', 'surrogatepass')):08x}"
 
 
-def _route(merge: MergeField, target: str | None, name: str, *, listed: bool) -> Route:
+def _mapping_of(merge: MergeField, target: str | None, name: str, *, listed: bool) -> FieldMapping:
     field = target if target in CONTACT_FIELDS else ""
     is_known = listed and target is not None
-    return Route(
+    return FieldMapping(
         merge=merge,
         field=field,
         property=name,

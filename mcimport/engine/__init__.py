@@ -3,8 +3,8 @@
 Both stand behind `Engine`, and both hand each outcome to the thread that owns the state file.
 """
 
-from mcimport.engine.interface import Engine, Errand
+from mcimport.engine.interface import Engine, RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.threads import drive
+from mcimport.engine.threads import run_windows
 
-__all__ = ["Engine", "Errand", "LocalEngine", "drive"]
+__all__ = ["Engine", "LocalEngine", "RunSpec", "run_windows"]

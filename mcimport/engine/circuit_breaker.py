@@ -18,14 +18,14 @@ def longest_first(window: Window) -> tuple[bool, int]:
     return window.sweep != "listed", -window.count
 
 
-class Tally:
+class CircuitBreaker:
     """Records outcomes, and notices when nothing gets through any more."""
 
     def __init__(self, record: Callable[[Outcome], None]) -> None:
         self._record = record
         self._dead = 0
 
-    def take(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         self._record(outcome)
         if outcome.pushed:
             self._dead = 0

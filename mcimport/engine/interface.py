@@ -1,4 +1,4 @@
-"""What an engine is given, one run's windows and what they share, and what it is to the rest of the house."""
+"""What every engine is given: one run's windows and what they share; and what every engine offers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.engine.page.converter import FieldsInTime, Welcome
-from mcimport.models import ContactRules, LookUps, Outcome, Page, Unsent, Window
-from mcimport.services.connections import Services
+from mcimport.engine.page.converter import EventBudget, LazyListFields
+from mcimport.models import ContactRules, LookUps, Outcome, Page, UnsentSpan, Window
+from mcimport.services.connections import ClientServices
 
 
 @dataclass(frozen=True)
-class Errand:
+class RunSpec:
     """One run of one list.
 
     Attributes:
         services: this process's own.
-        watched, never_sent: see `Job`.
+        watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
-        memory: what the state file calls itself where others hear it.
+        state_id: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
         waits: takes them at once: why the run does not go on at present.
         lent: for the state file: from now on pages of the client may be in the hands of other processes.
@@ -33,17 +33,17 @@ class Errand:
     client: Client
     list_key: str
     run_id: int
-    services: Services
+    services: ClientServices
     rules: ContactRules
-    welcome: Welcome
-    fields: FieldsInTime
+    event_budget: EventBudget
+    fields: LazyListFields
     watched: Mapping[str, int]
-    never_sent: tuple[Unsent, ...]
+    never_sent: tuple[UnsentSpan, ...]
     is_first: bool
     carried_until: int | None
     look_ups: LookUps
     is_dry: bool
-    memory: str
+    state_id: str
     warn: Callable[[str], None]
     waits: Callable[[str], None]
     lent: Callable[[], None]
@@ -54,17 +54,17 @@ class Engine(Protocol):
     """Where windows are worked off.
 
     Attributes:
-        reads_here: pages are read in this process, so that it is worth reading a list's fields ahead.
+        is_local: pages are read in this process, so that it is worth reading a list's fields ahead.
     """
 
-    reads_here: bool
+    is_local: bool
 
-    def turn(self, client: Client) -> AbstractContextManager[object]:
+    def client_lock(self, client: Client) -> AbstractContextManager[object]:
         """Held while anything is done for a client."""
 
-    def drive(
+    def run(
         self,
-        errand: Errand,
+        spec: RunSpec,
         windows: Sequence[Window],
         pages: Mapping[int, Page],
         record: Callable[[Outcome], None],

@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from mcimport.engine.circuit_breaker import Tally, longest_first
-from mcimport.engine.page.context import Job
-from mcimport.engine.page.process import move
+from mcimport.engine.circuit_breaker import CircuitBreaker, longest_first
+from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.services.http import retry
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
 
-def drive(
-    job: Job,
+def run_windows(
+    context: PageContext,
     windows: Iterable[Window],
     record: Callable[[Outcome], None],
     *,
-    stop: Stop,
+    stop: StopSignal,
     workers: int,
     pages: Mapping[int, Page],
     give_up: Callable[[], None],
@@ -36,19 +36,19 @@ def drive(
 
     Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
     """
-    tally = Tally(record)
+    breaker = CircuitBreaker(record)
     queue: deque[Window] = deque()
     for window in windows:
         page = pages.get(window.number)
         if page is None:
             queue.append(window)
             continue
-        outcome = move(window, job, page)
-        tally.take(outcome)
-        if stop.asked.is_set():
+        outcome = process_page(window, context, page)
+        breaker.record(outcome)
+        if stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        _Pool(job, deque(sorted(queue, key=longest_first)), tally, stop, workers, give_up).run()
+        _Pool(context, deque(sorted(queue, key=longest_first)), breaker, stop, workers, give_up).run()
 
 
 class _Pool:
@@ -56,27 +56,27 @@ class _Pool:
 
     def __init__(
         self,
-        job: Job,
+        context: PageContext,
         queue: deque[Window],
-        tally: Tally,
-        stop: Stop,
+        breaker: CircuitBreaker,
+        stop: StopSignal,
         workers: int,
         give_up: Callable[[], None],
     ) -> None:
-        self._job = job
+        self._context = context
         self._queue = queue
-        self._tally = tally
+        self._breaker = breaker
         self._stop = stop
         self._workers = workers
         self._give_up = give_up
         self._learned = Bounds()
-        self._flying: set[Future[Outcome]] = set()
+        self._in_flight: set[Future[Outcome]] = set()
         self._failure: McimportError | None = None
 
     def run(self) -> None:
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="window")
         try:
-            while self._flying or (self._queue and not self._leaving()):
+            while self._in_flight or (self._queue and not self._leaving()):
                 self._fill(executor)
                 self._collect(LOOK_UP)
                 if self._leaving():
@@ -86,23 +86,23 @@ class _Pool:
             raise
         finally:
             # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
-            executor.shutdown(wait=not self._stop.now.is_set(), cancel_futures=True)
+            executor.shutdown(wait=not self._stop.aborted.is_set(), cancel_futures=True)
         if self._failure:
             raise self._failure
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     def _leaving(self) -> bool:
-        return self._failure is not None or self._stop.asked.is_set()
+        return self._failure is not None or self._stop.requested.is_set()
 
     def _fill(self, executor: ThreadPoolExecutor) -> None:
-        while self._queue and len(self._flying) < self._workers and not self._leaving():
+        while self._queue and len(self._in_flight) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._flying.add(executor.submit(move, window, self._job))
+            self._in_flight.add(executor.submit(process_page, window, self._context))
 
     def _collect(self, seconds: float) -> None:
-        done, self._flying = wait(self._flying, seconds, return_when=FIRST_COMPLETED)
+        done, self._in_flight = wait(self._in_flight, seconds, return_when=FIRST_COMPLETED)
         for future in done:
             self._take(future)
 
@@ -114,7 +114,7 @@ class _Pool:
             if outcome.rest:
                 self._learned |= outcome.rest.bounds
                 self._queue.appendleft(outcome.rest)
-            self._tally.take(outcome)
+            self._breaker.record(outcome)
         except InterruptedRunError:
             return
         except McimportError as error:
@@ -123,9 +123,9 @@ class _Pool:
     def _land(self) -> None:
         """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while self._flying and time.monotonic() < deadline and not self._stop.now.is_set():
+        while self._in_flight and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)
-        if self._flying:
+        if self._in_flight:
             self._give_up()
             self._collect(1.0)
-            self._flying = set()
+            self._in_flight = set()

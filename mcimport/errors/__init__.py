@@ -1,22 +1,22 @@
 """Every error of the program, named by what its catcher does next.
 
     McimportError
-    ├── ConfigError            stop before any request; exit 2
-    ├── BusyError              another process holds the client: skip, or exit 4
-    ├── ElsewhereError         workers may have pages of the client: let them, or wait; exit 1
-    ├── StateError             the state file cannot be used; exit 1
-    ├── MachineError           this machine gives no more files, memory or threads, or lost a module; exit 1
-    ├── UnforeseenError        a mistake of ours, in one client's work; exit 1
-    ├── InterruptedRunError    a signal asked us to leave; the rest stays pending
-    └── ServiceError           one of the two services, or the way to it
-        ├── RetriableError     try again, a few times
-        │   ├── ThrottledError     slow down and try again, without counting it as a failure
-        │   ├── TooSlowError       ask for less at once
-        │   ├── UnreachableError   nobody listens there: asking for less would not help
-        │   └── IgnoredError       the answer is to another question: nothing of it may be believed
-        ├── RejectedError      these records will never be taken: find the one and set it aside
-        ├── MissingError       what was asked for is not there
-        └── FatalError         trying again cannot mend it: end the run
+    ├── ConfigError                    stop before any request; exit 2
+    ├── BusyError                      another process holds the client: skip, or exit 4
+    ├── WorkersBusyError               workers may have pages of the client: let them, or wait; exit 1
+    ├── StateError                     the state file cannot be used; exit 1
+    ├── MachineError                   this machine gives no more files, memory or threads, or lost a module; exit 1
+    ├── UnforeseenError                a mistake of ours, in one client's work; exit 1
+    ├── InterruptedRunError            a signal asked us to leave; the rest stays pending
+    └── ServiceError                   one of the two services, or the way to it
+        ├── RetriableError             try again, a few times
+        │   ├── ThrottledError         slow down and try again, without counting it as a failure
+        │   ├── ServiceTimeoutError    ask for less at once
+        │   ├── UnreachableError       nobody listens there: asking for less would not help
+        │   └── IgnoredParameterError  the answer is to another question: nothing of it may be believed
+        ├── RejectedError              these records will never be taken: find the one and set it aside
+        ├── NotFoundError              what was asked for is not there
+        └── FatalError                 trying again cannot mend it: end the run
 
 Messages never hold an address, a name, a key or the text of a server's answer beyond its status and
 title. `hint` is the next thing to type or look at, for the person in front of the screen.
@@ -41,7 +41,7 @@ class BusyError(McimportError):
     """Another process works on the same client."""
 
 
-class ElsewhereError(McimportError):
+class WorkersBusyError(McimportError):
     """Pages of the client may be in the hands of workers whom this process cannot ask."""
 
 
@@ -86,7 +86,7 @@ class ThrottledError(RetriableError):
     """Too many requests or connections, or a full queue: the account is busy, nothing is broken."""
 
 
-class TooSlowError(RetriableError):
+class ServiceTimeoutError(RetriableError):
     """A time-out or a 504: the same question for fewer members may be answered."""
 
 
@@ -94,7 +94,7 @@ class UnreachableError(RetriableError):
     """The connection was refused, or the name does not resolve: every other question would fail alike."""
 
 
-class IgnoredError(RetriableError):
+class IgnoredParameterError(RetriableError):
     """The server left out a part of the question (a filter, the order): what it sent is not what it seems."""
 
 
@@ -102,7 +102,7 @@ class RejectedError(ServiceError):
     """Ometria refuses this batch as it stands (400 or 413)."""
 
 
-class MissingError(ServiceError):
+class NotFoundError(ServiceError):
     """404: no such list or member, as far as the server knows at this moment."""
 
 

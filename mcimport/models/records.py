@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
-from mcimport.models import Bounds, Cause, LetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.models import Bounds, Cause, DeadLetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
 from mcimport.models.sample import SpotCheck
 
 HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
@@ -63,7 +63,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Costs` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    Requests and seconds are what `models.Usage` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
     """
 
     id: int
@@ -153,13 +153,13 @@ class WindowRow:
             through=self.through,
             bounds=Bounds("since" in learned, "before" in learned),
             letter_id=self.letter_id,
-            only=self.only_member,
+            member_id=self.only_member,
             new_since=self.new_since,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it.
 
     `members`: how many it is about, as known when it was written or failed last; None: not known. `list_members`: how
@@ -172,7 +172,7 @@ class Letter:
     first_run_id: int
     client: str
     list_key: str
-    kind: LetterKind
+    kind: DeadLetterKind
     cause: Cause
     sweep: Sweep
     since: int | None
@@ -218,7 +218,7 @@ class Affected:
         return None if self.unknown else self.members
 
 
-def affected(some: Iterable[Letter]) -> Affected:
+def affected(some: Iterable[DeadLetter]) -> Affected:
     found = list(some)
     one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
     spans = [letter for letter in found if letter.kind == "window"]

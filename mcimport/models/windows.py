@@ -17,7 +17,7 @@ SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 RunKind = Literal["full", "incremental", "replay", "reconcile"]
 RunStatus = Literal["running", "completed", "interrupted", "failed", "abandoned"]
 WindowStatus = Literal["pending", "done", "dead"]
-LetterKind = Literal["window", "contact"]
+DeadLetterKind = Literal["window", "contact"]
 Cause = Literal["transport", "refusal"]
 Precision = Literal["exactly", "about", "at least"]
 
@@ -48,10 +48,10 @@ class Window:
         offset, count: where it was cut and about how many it held then; for the reader of the log.
         through: how far it has come: everybody in `(since, through]` is accounted for.
         page: members asked for at once; the size that works.
-        suspect: a page could not be read: the cause is among the next so many members (0: nothing is suspected).
+        suspect_count: a page could not be read: the cause is among the next so many members (0: nothing is suspected).
         bounds: what was learned of the API's bounds.
         letter_id: the dead letter that this window replays.
-        only: replay this member (its id of ours, without the list) and nobody else.
+        member_id: replay this member (its id of ours, without the list) and nobody else.
         new_since: of its members only those who opted in at this second or later are new; None: as in the whole run.
     """
 
@@ -60,13 +60,13 @@ class Window:
     since: int | None
     until: int
     page: int = 1000
-    suspect: int = 0
+    suspect_count: int = 0
     offset: int = 0
     count: int = 0
     through: int | None = None
     bounds: Bounds = Bounds()
     letter_id: int | None = None
-    only: str | None = None
+    member_id: str | None = None
     new_since: int | None = None
 
     @property
@@ -83,7 +83,7 @@ class Page:
         asked: how many members were asked for.
         settled: the last second that was surely over, by the server's clock, when the page was asked for.
         at_most: the server's second, at the latest, when the page was asked for: who opted in later is new.
-        glanced: only counted, and nobody of it is here: a first page that could not be read.
+        is_probe: only counted, and nobody of it is here: a first page that could not be read.
         clock_warning: what is odd about the clocks; empty when nothing is.
         moments: the members' `last_changed`, one by one; None where that is no time.
     """
@@ -94,7 +94,7 @@ class Page:
     settled: int = 0
     at_most: int = 0
     clock_warning: str = ""
-    glanced: bool = False
+    is_probe: bool = False
     moments: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,19 +105,19 @@ class Page:
 CANNOT = "cannot be converted"
 """How the reason of a dead letter begins that a mistake of ours left: an upgrade mends it."""
 
-Unsent = tuple[int | None, int, int]
+UnsentSpan = tuple[int | None, int, int]
 """A span `(since, until]` that was not sent, and from when on an opt-in in it is new."""
 
 
 @dataclass(frozen=True, slots=True)
-class NewLetter:
+class NewDeadLetter:
     """A dead letter to be: a span that could not be read, or a member who could not be sent.
 
     `is_no`: what was refused is an opt-out, which is tried again first.
     `members`: how many it is about; None: nothing was seen of them.
     """
 
-    kind: LetterKind
+    kind: DeadLetterKind
     cause: Cause
     sweep: Sweep
     since: int | None
@@ -130,7 +130,7 @@ class NewLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class Usage:
     """Requests by service, and seconds by what they were spent on, summed over the threads that spent them.
 
     Attributes:
@@ -152,8 +152,8 @@ class Costs:
     waited_limiter: float = 0.0
     converting: float = 0.0
 
-    def __sub__(self, before: Costs) -> Costs:
-        return Costs(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+    def __sub__(self, before: Usage) -> Usage:
+        return Usage(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Outcome:
     events: int = 0
     lacking: tuple[tuple[str, int], ...] = ()
     unsendable: tuple[tuple[str, int], ...] = ()
-    letters: tuple[NewLetter, ...] = ()
+    letters: tuple[NewDeadLetter, ...] = ()
     delivered: tuple[str, ...] = ()
     gone: bool = False
     failed: bool = False
@@ -227,4 +227,4 @@ class Outcome:
     sample: Sample = ()
     began: int = 0
     seconds: float = 0.0
-    costs: Costs = Costs()
+    costs: Usage = Usage()

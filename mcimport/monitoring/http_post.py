@@ -16,7 +16,7 @@ from mcimport.version import __version__
 WITHIN = 5.0  # seconds for one message and its answer, however it trickles
 
 
-class Mail:
+class HttpPoster:
     """Posts for one call. Safe to use from many threads."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Mail:
                 raise httpx.ReadTimeout("took too long") from None
             raise
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         """Ends what is under way, and all that comes after it: somebody leaves."""
         with self._lock:
             self._is_cut = True
@@ -67,7 +67,7 @@ class Mail:
 class _Watch:
     """Of one message. A time-out of httpx is one for each read: an answer that comes in drops would never meet it."""
 
-    def __init__(self, mail: Mail) -> None:
+    def __init__(self, mail: HttpPoster) -> None:
         self.is_over = False
         self._mail = mail
         self._lines: list[socket.socket] = []

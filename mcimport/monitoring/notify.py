@@ -19,10 +19,10 @@ from mcimport.config import Client, NoticeSource, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.errors.machine import submit
 from mcimport.models.records import ListResult
-from mcimport.monitoring.http_post import Mail
+from mcimport.monitoring.http_post import HttpPoster
 from mcimport.monitoring.trouble import of_result
 from mcimport.monitoring.webhook import Webhook
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 
 TRIES = 2
 AT_ONCE = 8
@@ -52,11 +52,11 @@ class Notifier:
         stop: once it was asked for, nothing is waited for.
     """
 
-    def __init__(self, settings: Settings, stop: Stop) -> None:
+    def __init__(self, settings: Settings, stop: StopSignal) -> None:
         self._settings = settings
         self._stop = stop
         self._webhook = Webhook(settings, self._post_document)
-        self._mail = Mail()
+        self._mail = HttpPoster()
         self._told: list[Future[None]] = []
         self._lines: list[str] = []
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notice")
@@ -80,12 +80,12 @@ class Notifier:
         self._end("", self._settings.healthcheck_source, results)
         for client in self._to_tell_of_ages():
             self._submit(partial(self._tell_of_ages, client, results, list(self._told)))
-        while not self._stop.asked.is_set() and wait(self._told, LOOK_UP).not_done:
+        while not self._stop.requested.is_set() and wait(self._told, LOOK_UP).not_done:
             pass
         lines = list(self._lines)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._stop.asked.is_set():
-            self._mail.cut()
+        if self._stop.requested.is_set():
+            self._mail.cancel()
             wait([one for one in self._told if not one.cancel()], LEAVE_WITHIN)
         return lines
 
@@ -161,7 +161,7 @@ class Notifier:
                 status = self._mail.post(url, **what)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 words = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
-                if self._stop.asked.is_set():
+                if self._stop.requested.is_set():
                     break
                 continue
             except ConfigError as error:

@@ -11,7 +11,7 @@ from mcimport.config import Client
 from mcimport.errors import BusyError, InterruptedRunError
 from mcimport.models.records import Comparison, ListResult, ListRow, Run
 from mcimport.monitoring.overdue import Age
-from mcimport.report.format import counted, moment_utc
+from mcimport.report.format import moment_utc, pluralize
 from mcimport.report.reconcile_summary import verdict
 from mcimport.report.spot_check import accusation, names_all
 from mcimport.report.summary import in_words
@@ -114,7 +114,7 @@ def _spot_check(result: ListResult) -> Iterator[Trouble]:
 
 def _difference(found: Comparison) -> str:
     kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-    unread = f"; {counted(len(found.unread), 'span')} could not be read" if found.unread else ""
+    unread = f"; {pluralize(len(found.unread), 'span')} could not be read" if found.unread else ""
     refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
     return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
 

@@ -101,7 +101,7 @@ class Webhook:
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
         result = untold[0]
-        known = troubles.told(state, result.client, result.list_key)
+        known = troubles.known(state, result.client, result.list_key)
         over = list(_over(state, result, known)) if result.runs else []
         result = _with_remembered(state, result, known) if result.runs else result
         now = [*trouble.of_result(result), *(_last_comparison(state, result, known) if result.runs else ())]
@@ -113,7 +113,7 @@ class Webhook:
     ) -> None:
         """Ends first: a list that is in trouble is not left with the word that something is over."""
         place = (result.client, result.list_key)
-        known = troubles.told(state, *place)
+        known = troubles.known(state, *place)
         lasting = {*known, *(one.kind for one in now)} - {one.kind for one in over}
         for one in over:
             if one.kind in known:
@@ -179,7 +179,7 @@ def _last_comparison(state: State, result: ListResult, known: Container[str]) ->
         yield found
 
 
-def _over(state: State, result: ListResult, known: Mapping[str, troubles.Told]) -> Iterator[Trouble]:
+def _over(state: State, result: ListResult, known: Mapping[str, troubles.KnownTrouble]) -> Iterator[Trouble]:
     """What the list does not have any more after this call, as far as the call has seen."""
     run = result.runs[-1]
     kind: Kind = trouble.failing_kind(run)
@@ -200,7 +200,7 @@ def _has(state: State, row: ListRow, kind: Kind) -> bool:
     return spot_checks.missing(row) is not None
 
 
-def _was_elsewhere(state: State, here: ListRow, kind: Kind, known: Mapping[str, troubles.Told]) -> bool:
+def _was_elsewhere(state: State, here: ListRow, kind: Kind, known: Mapping[str, troubles.KnownTrouble]) -> bool:
     """Whether it was told of a destination to which the list does not go any more, and where it is as it was."""
     former = [row for row in lists.of_client(state, here.client) if row.list_key == here.list_key and row.id != here.id]
     began = runs.first_began(state, here.id)

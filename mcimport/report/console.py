@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mcimport.models.records import ListResult
-from mcimport.report.dry_run_table import census
-from mcimport.report.summary import line, troubles
+from mcimport.report.dry_run_table import dry_run_table
+from mcimport.report.summary import line, problems
 from mcimport.report.totals_table import overview
 
 Tell = Callable[[list[str]], None]
 
 
-class Teller:
+class ConsoleWriter:
     """Safe to share between threads.
 
     Attributes:
@@ -60,7 +60,7 @@ class Teller:
             for result in self._waiting:
                 self._tell(self._alone(result))
         if self._dry_run and self._results:
-            census(self._results, stream)
+            dry_run_table(self._results, stream)
             self._tell(["Dry run: nothing was pushed, and nothing of it is remembered."])
 
     def _tell_waiting(self) -> None:
@@ -71,4 +71,4 @@ class Teller:
 
 def in_one_line(result: ListResult) -> list[str]:
     """For a log: one line, and what there is to look at."""
-    return [line(result), *troubles(result)]
+    return [line(result), *problems(result)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mcimport.models.records import Letter, affected
-from mcimport.report.format import about, counted, members, moment, moment_iso, moment_utc, span
+from mcimport.models.records import DeadLetter, affected
+from mcimport.report.format import about, members, moment, moment_iso, moment_utc, pluralize, span
 
 HEADS = (
     *("id", "client", "list", "kind", "cause", "after (UTC)", "up to (UTC)", "member"),
@@ -16,46 +16,50 @@ HEADS = (
 _TIMES = ("since", "until", "created_at", "updated_at")
 
 
-def row(letter: Letter, standing: str) -> tuple[str, ...]:
-    """Cells below HEADS. `standing`: what is different with its list; empty when it is where it goes to now."""
+def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
+    """Cells below HEADS. `list_status`: what is different with its list; empty when it is where it goes to now."""
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
         *("unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),),
-        *(f"{letter.attempts:,}", moment(letter.created_at), letter.status + (f", {standing}" if standing else "")),
+        *(
+            f"{letter.attempts:,}",
+            moment(letter.created_at),
+            letter.status + (f", {list_status}" if list_status else ""),
+        ),
         letter.reason,
     )
 
 
-def document(letter: Letter, standing: str) -> dict[str, Any]:
-    """The log's own names; times as ISO 8601 in UTC or null; `standing` is null where nothing is different."""
+def document(letter: DeadLetter, list_status: str) -> dict[str, Any]:
+    """The log's own names; times as ISO 8601 in UTC or null; `list_status` is null where nothing is different."""
     times = {name: moment_iso(getattr(letter, name)) for name in _TIMES}
-    return {**asdict(letter), **times, "standing": standing or None}
+    return {**asdict(letter), **times, "standing": list_status or None}
 
 
-def facts(letter: Letter, standing: str) -> list[tuple[str, str]]:
+def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:
     """What, when, why, how often, and what to do; a subject a line, empty words where there is nothing to say."""
     return [
         ("dead letter", f"{letter.id}, {letter.status}"),
-        ("list", f"{letter.list_key} of {letter.client}" + (f" ({standing})" if standing else "")),
+        ("list", f"{letter.list_key} of {letter.client}" + (f" ({list_status})" if list_status else "")),
         ("what", _what(letter)),
         ("changed" if letter.kind == "contact" else "span", span(letter.since, letter.until)),
         ("about", members(affected([letter]))),
         ("why", letter.reason),
-        ("tried", f"{counted(letter.attempts, 'time')}, last in run {letter.run_id}"),
+        ("tried", f"{pluralize(letter.attempts, 'time')}, last in run {letter.run_id}"),
         ("written", moment_utc(letter.created_at)),
         ("last change", moment_utc(letter.updated_at)),
-        *(("to do", words) for words in remedies(letter, standing)),
+        *(("to do", words) for words in remedies(letter, list_status)),
     ]
 
 
-def remedies(letter: Letter, standing: str) -> list[str]:
+def remedies(letter: DeadLetter, list_status: str) -> list[str]:
     """What mends it, a line each, the best first; each names the command."""
     discard = f"`mcimport dlq discard {letter.id}` closes it without any more trying"
     if letter.status != "open":
         return ["nothing: it is closed"]
-    if standing:
-        return [f"{standing}: it is not replayed as things are", discard]
+    if list_status:
+        return [f"{list_status}: it is not replayed as things are", discard]
     replay = f"`mcimport dlq replay {letter.id}`"
     if letter.kind == "contact":
         return [
@@ -68,7 +72,7 @@ def remedies(letter: Letter, standing: str) -> list[str]:
     return [f"{replay} once the reason is gone", discard]
 
 
-def _look(letter: Letter) -> list[str]:
+def _look(letter: DeadLetter) -> list[str]:
     if letter.member_id is None or letter.member_id.isdigit():
         return []  # Mailchimp finds a member by contact_id, not by web_id, the number
     return [
@@ -76,7 +80,7 @@ def _look(letter: Letter) -> list[str]:
     ]
 
 
-def _what(letter: Letter) -> str:
+def _what(letter: DeadLetter) -> str:
     which = "archived members" if letter.sweep == "archived" else "members"
     if letter.kind == "window":
         return f"a span of time whose {which} could not be carried"

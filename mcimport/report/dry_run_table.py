@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mcimport.models.records import ListResult
-from mcimport.report.format import counted
-from mcimport.report.permissions import told
+from mcimport.report.format import pluralize
+from mcimport.report.permissions import permissions_text
 from mcimport.report.summary import Totals, title, totals
 from mcimport.report.tables import show
 
@@ -17,7 +17,7 @@ HEADS = (
 )
 
 
-def census(results: Sequence[ListResult], stream: TextIO) -> None:
+def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
     """Writes the table, a line for each reason why somebody could not be sent, and one of each list's permissions.
 
     Nothing where nobody was read.
@@ -29,11 +29,11 @@ def census(results: Sequence[ListResult], stream: TextIO) -> None:
     for result in counted_ones:
         stream.writelines(_reason(result, reason, members) for reason, members in result.unsendable.items())
         if result.permissions:
-            stream.write(f"{title(result)}: {told(result.permissions)}\n")
+            stream.write(f"{title(result)}: {permissions_text(result.permissions)}\n")
 
 
 def _reason(result: ListResult, reason: str, members: int) -> str:
-    return f"{title(result)}: {counted(members, 'member')} cannot be sent: {reason}\n"
+    return f"{title(result)}: {pluralize(members, 'member')} cannot be sent: {reason}\n"
 
 
 def _row(result: ListResult, sums: Totals) -> tuple[str, ...]:

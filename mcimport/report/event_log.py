@@ -15,7 +15,7 @@ FORMATS: tuple[Format, ...] = ("json", "logfmt")
 _ORDER = ["time", "level", "event", "client", "list", "run", "window"]
 
 
-class Journal(Protocol):
+class EventLog(Protocol):
     """structlog's logger, as far as it is used: a level is a method, an event its first argument."""
 
     def info(self, event: str, **what: Any) -> None: ...
@@ -25,7 +25,7 @@ class Journal(Protocol):
     def error(self, event: str, **what: Any) -> None: ...
 
 
-def journal(kind: Format, stream: TextIO) -> Journal:
+def event_log(kind: Format, stream: TextIO) -> EventLog:
     """Safe to share between threads. A stream that takes nothing is no reason to do less."""
     import structlog  # noqa: PLC0415 - a call that tells people starts without it
 
@@ -35,7 +35,7 @@ def journal(kind: Format, stream: TextIO) -> Journal:
     renderer: Any = structlog.processors.JSONRenderer()
     if kind == "logfmt":
         renderer = structlog.processors.LogfmtRenderer(key_order=_ORDER, drop_missing=True, bool_as_flag=False)
-    logger: Journal = structlog.wrap_logger(
+    logger: EventLog = structlog.wrap_logger(
         _Patient(stream),
         processors=[
             structlog.processors.add_log_level,
@@ -66,10 +66,10 @@ class _Patient:
     info = warning = error = msg
 
 
-class Journalist:
+class EventLogReporter:
     """Writes down what a call does, as it does it. `quiet`: only what somebody has to look at."""
 
-    def __init__(self, log: Journal, *, quiet: bool) -> None:
+    def __init__(self, log: EventLog, *, quiet: bool) -> None:
         self._log = log
         self._quiet = quiet
         self._runs: dict[tuple[str, str], int] = {}
@@ -131,7 +131,7 @@ def _counts(result: ListResult) -> dict[str, Any]:
 
 
 def request_line(event: str, what: Mapping[str, Any]) -> str:
-    """What a `Trace` tells, for a person."""
+    """What a `RequestLog` tells, for a person."""
     place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
     where = f"{what['client']} {what.get('list', '')} {place}".strip()
     if event == "retry":
@@ -140,6 +140,6 @@ def request_line(event: str, what: Mapping[str, Any]) -> str:
     return f"{where}: {what['method']} {what['service']} {what['path']}: {status} in {what['seconds']} s"
 
 
-def told(log: Journal) -> Callable[[str, Mapping[str, Any]], None]:
-    """What a `Trace` tells, as events."""
+def event_sink(log: EventLog) -> Callable[[str, Mapping[str, Any]], None]:
+    """What a `RequestLog` tells, as events."""
     return lambda event, what: log.info(event, **what)

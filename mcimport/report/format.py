@@ -13,12 +13,12 @@ ARCHIVED_LEFT = "who was archived before this state file knew the list was not c
 _PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
 
 
-def mend(list_key: str) -> str:
+def mend_command(list_key: str) -> str:
     """What to type."""
-    return f"`mcimport reconcile --mend {list_key}`"
+    return f"`mcimport reconcile --mend_command {list_key}`"
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     """`1 window`, `25,000 members`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
@@ -26,7 +26,7 @@ def counted(number: int, thing: str) -> str:
 def about(found: Affected, thing: str = "") -> str:
     """How many, as exactly as that is known: `766`, `about 766 members`."""
     precisely = "" if found.precision == "exactly" else f"{found.precision} "
-    return precisely + (counted(found.members, thing) if thing else f"{found.members:,}")
+    return precisely + (pluralize(found.members, thing) if thing else f"{found.members:,}")
 
 
 def members(found: Affected) -> str:
@@ -41,7 +41,7 @@ def members(found: Affected) -> str:
 
 def dead_letters(found: Affected) -> str:
     """`1 dead letter of about 766 members, 99 % of the list`; of members one by one, their number says it."""
-    many = counted(found.letters, "dead letter")
+    many = pluralize(found.letters, "dead letter")
     return f"{many} of {members(found)}" if found.spans or found.is_many else many
 
 
@@ -111,7 +111,7 @@ def spark(values: Sequence[int], *, plain: bool = False) -> str:
     return "".join(bars[-(-value * (len(bars) - 1) // top) if top else 0] for value in values)
 
 
-def shown(text: str) -> str:
+def escape(text: str) -> str:
     """Text of somebody else's that goes to a terminal: what is not printable is escaped, so it cannot steer it."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()

@@ -9,13 +9,13 @@ from typing import Any
 from mcimport.models.records import Affected, Run
 from mcimport.models.sample import SpotCheck
 from mcimport.report import spot_check
-from mcimport.report.format import ARCHIVED_LEFT, about, age, counted, mend, moment, moment_iso, spark
+from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ListStatus:
     """One list at one destination.
 
     Attributes:
@@ -57,32 +57,32 @@ class Standing:
         return bool(self.runs) and self.runs[0].status == "failed"
 
 
-def row(standing: Standing, now: int, *, plain: bool) -> tuple[str, ...]:
+def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
     """Cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
-    point = standing.sync_point
+    point = list_status.sync_point
     return (
-        standing.client,
-        standing.list_key,
+        list_status.client,
+        list_status.list_key,
         "never" if point is None else moment(point),
         "-" if point is None else age(now - point),
-        _last_run(standing.runs, now),
-        f"{standing.open_letters:,}",
-        spark([run.contacts_pushed for run in reversed(standing.runs)], plain=plain),
-        "; ".join(_notes(standing, now)),
+        _last_run(list_status.runs, now),
+        f"{list_status.open_letters:,}",
+        spark([run.contacts_pushed for run in reversed(list_status.runs)], plain=plain),
+        "; ".join(_notes(list_status, now)),
     )
 
 
-def document(standing: Standing, now: int) -> dict[str, Any]:
+def document(list_status: ListStatus, now: int) -> dict[str, Any]:
     """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last.
 
     `discarded_members` is null where one of the discarded letters is about an unknown number.
     """
-    last = standing.runs[0] if standing.runs else None
-    point = standing.sync_point
+    last = list_status.runs[0] if list_status.runs else None
+    point = list_status.sync_point
     return {
-        "client": standing.client,
-        "list_key": standing.list_key,
-        "collection": standing.collection or None,
+        "client": list_status.client,
+        "list_key": list_status.list_key,
+        "collection": list_status.collection or None,
         "sync_point": moment_iso(point),
         "age_seconds": None if point is None else max(0, now - point),
         "last_run_id": last.id if last else None,
@@ -90,39 +90,39 @@ def document(standing: Standing, now: int) -> dict[str, Any]:
         "last_run_status": last.status if last else None,
         "last_run_at": moment_iso(last.finished_at or last.started_at) if last else None,
         "last_run_error": last.error if last else None,
-        "overdue": standing.is_overdue,
-        "dead_letters": standing.open_letters,
-        "warnings": list(standing.warnings),
-        "contacts_pushed": [run.contacts_pushed for run in reversed(standing.runs)],
-        "discarded_members": standing.discarded.known_members,
-        "discarded_letters": standing.discarded.letters,
-        "note": standing.note or None,
-        "reconciled_at": moment_iso(standing.reconciled_at),
-        "reconciled": dict(standing.reconciled) or None,
-        "unchecked_at": moment_iso(standing.unchecked_at),
-        "spot_check": standing.spot_check.document if standing.spot_check else None,
+        "overdue": list_status.is_overdue,
+        "dead_letters": list_status.open_letters,
+        "warnings": list(list_status.warnings),
+        "contacts_pushed": [run.contacts_pushed for run in reversed(list_status.runs)],
+        "discarded_members": list_status.discarded.known_members,
+        "discarded_letters": list_status.discarded.letters,
+        "note": list_status.note or None,
+        "reconciled_at": moment_iso(list_status.reconciled_at),
+        "reconciled": dict(list_status.reconciled) or None,
+        "unchecked_at": moment_iso(list_status.unchecked_at),
+        "spot_check": list_status.spot_check.document if list_status.spot_check else None,
     }
 
 
-def _notes(standing: Standing, now: int) -> Iterator[str]:
-    last = standing.runs[0] if standing.runs else None
-    if standing.is_overdue and standing.is_well_known:
+def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
+    last = list_status.runs[0] if list_status.runs else None
+    if list_status.is_overdue and list_status.is_well_known:
         yield "OVERDUE"
-    if standing.note:
-        yield standing.note
-    if standing.discarded.letters:
-        yield f"{_discarded(standing.discarded)} discarded"
+    if list_status.note:
+        yield list_status.note
+    if list_status.discarded.letters:
+        yield f"{_discarded(list_status.discarded)} discarded"
     if last and last.status == "failed" and last.error:
         yield last.error
-    if standing.warnings:
-        run = next(run.id for run in standing.runs if run.warnings)
-        yield f"{counted(len(standing.warnings), 'warning')}: `mcimport runs show {run}`"
-    if standing.spot_check is not None:
-        yield spot_check.note(standing.spot_check, standing.list_key, now)
-    if standing.unchecked_at is not None:
-        yield f"{ARCHIVED_LEFT}: {mend(standing.list_key)}"
-    if standing.reconciled_at is not None:
-        yield f"{_compared(standing.reconciled)} {age(now - standing.reconciled_at)} ago"
+    if list_status.warnings:
+        run = next(run.id for run in list_status.runs if run.warnings)
+        yield f"{pluralize(len(list_status.warnings), 'warning')}: `mcimport runs show {run}`"
+    if list_status.spot_check is not None:
+        yield spot_check.note(list_status.spot_check, list_status.list_key, now)
+    if list_status.unchecked_at is not None:
+        yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
+    if list_status.reconciled_at is not None:
+        yield f"{_compared(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago"
 
 
 def _discarded(found: Affected) -> str:
@@ -135,7 +135,7 @@ def _compared(counts: Mapping[str, int]) -> str:
         stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
         return f"both sides agreed{stands}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
-        return f"compared but for {counted(counts['unread'], 'unread span')}"
+        return f"compared but for {pluralize(counts['unread'], 'unread span')}"
     names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
     kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
     mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""

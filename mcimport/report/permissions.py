@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mcimport.models.records import Permissions
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 
 _LONGEST = 100  # characters of one text
 
 
-def told(known: Permissions) -> str:
+def permissions_text(known: Permissions) -> str:
     """One line for a person."""
-    texts = ", ".join(f"“{shown(text[:_LONGEST])}”" for text in known.texts) or "none that a member shows"
+    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in known.texts) or "none that a member shows"
     return f"marketing permissions (GDPR fields): {texts}; {_lacking(known)}"
 
 
@@ -30,7 +30,7 @@ def _lacking(known: Permissions) -> str:
     if not known.names:
         return "[consent] needs none of them"
     have = "has" if known.lacking == 1 else "have"
-    return f"{known.lacking:,} {_of_whom(known)} {have} not given {shown(known.names)}, and {_are(known)} not opted in"
+    return f"{known.lacking:,} {_of_whom(known)} {have} not given {escape(known.names)}, and {_are(known)} not opted in"
 
 
 def _are(known: Permissions) -> str:

@@ -46,7 +46,7 @@ class Snapshot:
     now: float
 
 
-class Tally:
+class ProgressTracker:
     """Safe to share between threads; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

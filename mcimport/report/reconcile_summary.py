@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mcimport.models.records import Comparison, Difference, Unread
-from mcimport.report.format import counted, moment_iso, span
+from mcimport.report.format import moment_iso, pluralize, span
 
 SPANS_SHOWN = 10
 
@@ -39,7 +39,7 @@ def verdict(found: Comparison) -> str:
     return f"both sides agree{stands}"
 
 
-def told(title: str, found: Comparison) -> list[str]:
+def comparison_lines(title: str, found: Comparison) -> list[str]:
     """A line for what agrees, and one for each kind of difference with a few ids."""
     lines = [f"{title}: {verdict(found)}; {found.agree:,} agree"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
@@ -96,7 +96,7 @@ def _ids(difference: Difference) -> str:
 def _unread(unread: tuple[Unread, ...]) -> str:
     some = "; ".join(f"{span(one.since, one.until)} ({one.sweep}): {one.reason}" for one in unread[:SPANS_SHOWN])
     more = "; …" if len(unread) > SPANS_SHOWN else ""
-    many = counted(len(unread), "span")
+    many = pluralize(len(unread), "span")
     return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads again: {some}{more}"
 
 

@@ -27,7 +27,7 @@ class Reporter(Protocol):
         """A list is through with this call, one way or another."""
 
 
-class Silent:
+class NullReporter:
     """Listens to nothing: for `mcimport.run` and for `--quiet`."""
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mcimport.models.records import Run, WindowRow
 from mcimport.models.sample import SpotCheck
 from mcimport.report import timeline
-from mcimport.report.format import consents, counted, duration, moment, moment_iso, moment_utc, span
+from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, pluralize, span
 from mcimport.report.spot_check import outcome
 
 RUN_HEADS = (
@@ -34,7 +34,7 @@ def run_row(run: Run) -> tuple[str, ...]:
 def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
     """One run, a subject a line; empty words where there is nothing to say."""
     done = sum(window.status == "done" for window in windows)
-    events = counted(run.subscription_events, "subscription event")
+    events = pluralize(run.subscription_events, "subscription event")
     return [
         ("run", f"{run.id}, {run.kind}, of list {run.list_key} of {run.client}"),
         ("status", run.status + (f": {run.error}" if run.error else "")),

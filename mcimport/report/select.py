@@ -11,20 +11,20 @@ from typing import TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.models.records import ListResult
-from mcimport.report.console import Teller, in_one_line
-from mcimport.report.event_log import Journal, Journalist
-from mcimport.report.progress import Tally
-from mcimport.report.reporter import Reporter, Silent
-from mcimport.report.summary import block, complaint
+from mcimport.report.console import ConsoleWriter, in_one_line
+from mcimport.report.event_log import EventLog, EventLogReporter
+from mcimport.report.progress import ProgressTracker
+from mcimport.report.reporter import NullReporter, Reporter
+from mcimport.report.summary import block, error_lines
 
 
-def reporter(
+def make_reporter(
     *,
     json: bool,
     quiet: bool,
     dry_run: bool = False,
     verbose: bool = False,
-    log: Journal | None = None,
+    log: EventLog | None = None,
     stream: TextIO | None = None,
 ) -> AbstractContextManager[Reporter]:
     """What listens to a call until the end of the `with`, when the last words are said.
@@ -39,7 +39,7 @@ def reporter(
     """
     out = sys.stderr if stream is None else stream
     if log is not None:
-        return nullcontext(Journalist(log, quiet=quiet))
+        return nullcontext(EventLogReporter(log, quiet=quiet))
     if quiet:
         return _quiet(out)
     if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
@@ -47,56 +47,56 @@ def reporter(
     return _plain(out, dry_run=dry_run)
 
 
-class _Complaints(Silent):
+class _ErrorsOnly(NullReporter):
     """Says what went wrong, as it goes wrong."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def ended(self, result: ListResult) -> None:
-        _write(self._stream, complaint(result))
+        _write(self._stream, error_lines(result))
 
 
-class _Listener:
+class _ConsoleReporter:
     """Hands on what it hears to those who count (on a terminal) and those who tell."""
 
-    def __init__(self, teller: Teller, tally: Tally | None = None) -> None:
-        self._teller = teller
-        self._tally = tally
+    def __init__(self, writer: ConsoleWriter, tracker: ProgressTracker | None = None) -> None:
+        self._teller = writer
+        self._tracker = tracker
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
         """Its number is told in the log for machines alone."""
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         self._teller.meet(client, list_key)
-        if self._tally and windows:
-            self._tally.planned((client, list_key), kind, total, windows)
+        if self._tracker and windows:
+            self._tracker.planned((client, list_key), kind, total, windows)
 
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
-        if self._tally:
-            self._tally.moved((client, list_key), outcome)
+        if self._tracker:
+            self._tracker.moved((client, list_key), outcome)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         self._teller.remark(f"{client} {list_key}: {words}")
 
     def ended(self, result: ListResult) -> None:
-        if self._tally:
-            self._tally.ended((result.client, result.list_key))
+        if self._tracker:
+            self._tracker.ended((result.client, result.list_key))
         self._teller.take(result)
 
 
 @contextmanager
 def _quiet(stream: TextIO) -> Iterator[Reporter]:
-    yield _Complaints(stream)
+    yield _ErrorsOnly(stream)
 
 
 @contextmanager
 def _plain(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
-    teller = Teller(lambda lines: _write(stream, lines), in_one_line, dry_run=dry_run)
+    writer = ConsoleWriter(lambda lines: _write(stream, lines), in_one_line, dry_run=dry_run)
     try:
-        yield _Listener(teller)
+        yield _ConsoleReporter(writer)
     finally:
-        teller.close(stream)
+        writer.close(stream)
 
 
 @contextmanager
@@ -106,19 +106,19 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from mcimport.report.live_display import picture  # noqa: PLC0415 - as above
     from mcimport.report.tables import paper  # noqa: PLC0415 - as above
 
-    console, tally = paper(stream), Tally()
-    teller = Teller(lambda lines: console.print("\n".join(lines), soft_wrap=True), block, dry_run=dry_run)
+    console, tracker = paper(stream), ProgressTracker()
+    writer = ConsoleWriter(lambda lines: console.print("\n".join(lines), soft_wrap=True), block, dry_run=dry_run)
     try:
         # Standard output is a program's: it must not be led through the display.
         with Live(
             console=console,
-            get_renderable=lambda: picture(tally.snapshot(), console.width, console.height),
+            get_renderable=lambda: picture(tracker.snapshot(), console.width, console.height),
             transient=True,
             redirect_stdout=False,
         ):
-            yield _Listener(teller, tally)
+            yield _ConsoleReporter(writer, tracker)
     finally:
-        teller.close(stream)
+        writer.close(stream)
 
 
 def _write(stream: TextIO, lines: list[str]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from mcimport.models.sample import SpotCheck
 from mcimport.models.timestamps import iso
-from mcimport.report.format import age, counted
+from mcimport.report.format import age, pluralize
 
 _DAY = 86_400
 
 
 def accusation(found: SpotCheck, now: int) -> str:
     """`Ometria accepted 10 contacts yesterday and does not hold 3 of them`. `now`: seconds, UTC."""
-    contacts = counted(found.accepted, "contact")
+    contacts = pluralize(found.accepted, "contact")
     return f"Ometria accepted {contacts} {_when(found, now)} and does not hold {found.missing:,} of them"
 
 
@@ -27,7 +27,7 @@ def not_held(found: SpotCheck, list_key: str, now: int) -> str:
 
 def note(found: SpotCheck, list_key: str, now: int) -> str:
     """For a table."""
-    contacts = f"{found.missing:,} of {counted(found.accepted, 'contact')}"
+    contacts = f"{found.missing:,} of {pluralize(found.accepted, 'contact')}"
     looked = f"looked {age(now - found.at)} ago"
     return f"Ometria does not hold {contacts} that it accepted ({looked}): `mcimport reconcile {list_key}`"
 
@@ -36,7 +36,7 @@ def outcome(found: SpotCheck | None) -> str:
     """For the log of runs; empty where there was none."""
     if found is None:
         return ""
-    contacts = f"{counted(found.accepted, 'contact')} of earlier runs"
+    contacts = f"{pluralize(found.accepted, 'contact')} of earlier runs"
     if found.missing is None:
         return f"{contacts} could not be checked: {found.reason}"
     return f"{contacts} read back, {found.missing:,} missing"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.records import ListResult, Run
-from mcimport.report.format import consents, counted, dead_letters, duration, members, moment_utc
-from mcimport.report.reconcile_summary import told
+from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, pluralize
+from mcimport.report.reconcile_summary import comparison_lines
 
 _MOST_HINTS = 5
 _CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
@@ -82,32 +82,32 @@ def _completed(result: ListResult) -> str:
 def line(result: ListResult) -> str:
     """How it ended and what was carried; one line, whatever happened."""
     if result.comparison is not None:
-        return told(f"{title(result)}, in {duration(result.seconds)}", result.comparison)[0]
+        return comparison_lines(f"{title(result)}, in {duration(result.seconds)}", result.comparison)[0]
     ending = _ending(result)
     if _is_short(result):
         return f"{title(result)}: {ending}"
     sums = totals(result)
     carried = [
-        f"{counted(sums.read, 'member')} read",
-        f"{counted(sums.pushed, 'contact')} {_pushed(result, sums)}",
+        f"{pluralize(sums.read, 'member')} read",
+        f"{pluralize(sums.pushed, 'contact')} {_pushed(result, sums)}",
         *([f"{sums.skipped:,} skipped"] if sums.skipped else []),
         *([f"{sums.rejected:,} rejected"] if sums.rejected else []),
     ]
-    events = f", {counted(sums.events, 'subscription event')}" if sums.events else ""
+    events = f", {pluralize(sums.events, 'subscription event')}" if sums.events else ""
     consent = f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}"
-    windows = f"{result.windows_done:,} of {counted(sums.windows, 'window')}{_dead(sums)}"
+    windows = f"{result.windows_done:,} of {pluralize(sums.windows, 'window')}{_dead(sums)}"
     return f"{title(result)}: {ending}: {', '.join(carried)}; {consent}; {windows}"
 
 
 def block(result: ListResult) -> list[str]:
     """The same in one glance, a subject a line, and then what there is to look at."""
     if result.comparison is not None:
-        return [line(result), *troubles(result)]
+        return [line(result), *problems(result)]
     head = f"{title(result)}: {_ending(result)}"
     if _is_short(result):
-        return [head, *troubles(result)]
+        return [head, *problems(result)]
     sums = totals(result)
-    events = counted(sums.events, "subscription event")
+    events = pluralize(sums.events, "subscription event")
     subjects = {
         "members": f"{sums.read:,} read, {sums.skipped:,} skipped (no e-mail address), {sums.rejected:,} rejected",
         "contacts": f"{sums.pushed:,} {_pushed(result, sums)}",
@@ -115,10 +115,10 @@ def block(result: ListResult) -> list[str]:
         "windows": f"{result.windows_done:,} of {sums.windows:,} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
-    return [head, *(f"  {name:<10}  {words}" for name, words in subjects.items() if words), *troubles(result)]
+    return [head, *(f"  {name:<10}  {words}" for name, words in subjects.items() if words), *problems(result)]
 
 
-def troubles(result: ListResult) -> list[str]:
+def problems(result: ListResult) -> list[str]:
     """A line for everything that a person may want to look at, indented; nothing when all is well."""
     return [
         f"  {words}"
@@ -126,7 +126,7 @@ def troubles(result: ListResult) -> list[str]:
     ]
 
 
-def complaint(result: ListResult) -> list[str]:
+def error_lines(result: ListResult) -> list[str]:
     """What has to be said even when only errors are: one or two lines and each new warning, or nothing.
 
     A list that another process is busy with is none: it is being imported. Neither is one that was not begun when the
@@ -146,13 +146,13 @@ def _news(result: ListResult) -> list[str]:
 
 
 def _differences(result: ListResult) -> list[str]:
-    return [] if result.comparison is None else [words.strip() for words in told("", result.comparison)[1:]]
+    return [] if result.comparison is None else [words.strip() for words in comparison_lines("", result.comparison)[1:]]
 
 
 def _differing(result: ListResult) -> list[str]:
     """What has to be said even when only errors are."""
     found = result.comparison
-    return told(title(result), found) if found is not None and (found.left or found.mended) else []
+    return comparison_lines(title(result), found) if found is not None and (found.left or found.mended) else []
 
 
 def _unnamed(result: ListResult) -> str:
@@ -182,7 +182,7 @@ def _but(result: ListResult) -> str:
         return ""
     if result.runs[0].kind == "replay":
         return f", of which {result.dead_letters:,} failed again"
-    many = counted(result.dead_letters, "dead letter")
+    many = pluralize(result.dead_letters, "dead letter")
     return f", but for {members(result.affected)} ({many})" if result.affected.is_many else f", but for {many}"
 
 
@@ -240,7 +240,7 @@ def _letters(result: ListResult) -> list[str]:
 
 def in_words(result: ListResult) -> str:
     """How many dead letters, and, of more than a handful, how many members these are about."""
-    return dead_letters(result.affected) if result.affected.is_many else counted(result.dead_letters, "dead letter")
+    return dead_letters(result.affected) if result.affected.is_many else pluralize(result.dead_letters, "dead letter")
 
 
 def _failure(result: ListResult) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mcimport.models.records import Run, WindowRow
-from mcimport.report.format import counted, duration, moment
+from mcimport.report.format import duration, moment, pluralize
 
 HEADS = ("window", "up to (UTC)", "status", "members", "pushed", "retries", "when", "took", "error")
 MOST_SHOWN = 50  # windows; of more, those that need nobody are folded into one line
@@ -52,9 +52,9 @@ def rows(run: Run, windows: Sequence[WindowRow], *, columns: int, plain: bool, f
 
 
 def _side(name: str, made: int, again: int, throttled: int) -> str:
-    vain = [counted(again, "retry").replace("retrys", "retries")] if again else []
+    vain = [pluralize(again, "retry").replace("retrys", "retries")] if again else []
     vain += [f'{throttled:,} answered "too many"'] if throttled else []
-    return f"{name} {counted(made, 'request')}" + (f" ({', '.join(vain)})" if vain else "")
+    return f"{name} {pluralize(made, 'request')}" + (f" ({', '.join(vain)})" if vain else "")
 
 
 def _row(window: WindowRow, bar: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mcimport.models.records import ListResult
-from mcimport.report.format import counted, duration
+from mcimport.report.format import duration, pluralize
 from mcimport.report.summary import totals, verdict
 from mcimport.report.tables import show
 
@@ -39,7 +39,7 @@ def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
     fold = len(ordered) > _MOST_ROWS
     alone = [_row(result) for result in ordered if not (fold and verdict(result) in _UNEVENTFUL)]
     folded = Counter(word for result in ordered if fold and (word := verdict(result)) in _UNEVENTFUL)
-    return alone + [(counted(number, "list"), word, "", "", "", "") for word, number in folded.items()]
+    return alone + [(pluralize(number, "list"), word, "", "", "", "") for word, number in folded.items()]
 
 
 def total(results: Sequence[ListResult]) -> str:
@@ -48,7 +48,7 @@ def total(results: Sequence[ListResult]) -> str:
     words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
     pushed = sum(totals(result).pushed for result in results)
     verb = "made, none pushed" if any(result.dry_run for result in results) else "pushed"
-    return f"{counted(len(results), 'list')}: {words}; {counted(pushed, 'contact')} {verb}"
+    return f"{pluralize(len(results), 'list')}: {words}; {pluralize(pushed, 'contact')} {verb}"
 
 
 def _rank(result: ListResult) -> tuple[int, int, str, str]:

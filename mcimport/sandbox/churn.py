@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 _EVERY = 0.02
 _KINDS: tuple[tuple[Callable[[Audience], object], int], ...] = (
@@ -24,7 +24,7 @@ _KINDS: tuple[tuple[Callable[[Audience], object], int], ...] = (
 )
 
 
-def stir(audience: Audience, chance: random.Random) -> None:
+def random_change(audience: Audience, chance: random.Random) -> None:
     """One change of any kind to one member."""
     kinds, weights = zip(*_KINDS, strict=True)
     chance.choices(kinds, weights)[0](audience)
@@ -33,7 +33,7 @@ def stir(audience: Audience, chance: random.Random) -> None:
 class Churn:
     """A thread that stirs all lists, `knobs.churn` times a second, until it is stopped."""
 
-    def __init__(self, knobs: Knobs, audiences: Callable[[], Sequence[Audience]]) -> None:
+    def __init__(self, knobs: SandboxSettings, audiences: Callable[[], Sequence[Audience]]) -> None:
         self._knobs = knobs
         self._audiences = audiences
         self._chance = random.Random(knobs.seed)
@@ -52,5 +52,5 @@ class Churn:
         while not self._over.wait(_EVERY):
             owed += self._knobs.churn * _EVERY
             while owed >= 1:
-                stir(self._chance.choice(self._audiences()), self._chance)
+                random_change(self._chance.choice(self._audiences()), self._chance)
                 owed -= 1

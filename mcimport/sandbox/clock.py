@@ -7,13 +7,13 @@ import time
 from datetime import UTC, datetime
 from email.utils import formatdate
 
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 
 class Clock:
     """Epoch seconds; safe to read from any thread."""
 
-    def __init__(self, knobs: Knobs) -> None:
+    def __init__(self, knobs: SandboxSettings) -> None:
         self._knobs = knobs
         self._ahead = 0.0 if knobs.start is None else knobs.start - time.time()
 

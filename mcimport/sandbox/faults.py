@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from mcimport.sandbox.request_log import Request, Side
-from mcimport.sandbox.settings import Knobs
-from mcimport.sandbox.shared_state import World
+from mcimport.sandbox.settings import SandboxSettings
+from mcimport.sandbox.shared_state import SharedState
 
 TRANSPORT = "mcimport.transport"
 _EVERY = 0.05
@@ -97,7 +97,7 @@ UNANSWERED = ("reset", "silent")
 FAULTS = (*INSTEAD, *SPOILT, *UNANSWERED)
 
 
-def decide(knobs: Knobs, request: Request) -> str | None:
+def decide(knobs: SandboxSettings, request: Request) -> str | None:
     """The name of the fault that strikes this request.
 
     Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
@@ -115,7 +115,7 @@ def decide(knobs: Knobs, request: Request) -> str | None:
     return None
 
 
-def _shares(knobs: Knobs, side: Side) -> Iterator[tuple[str, float]]:
+def _shares(knobs: SandboxSettings, side: Side) -> Iterator[tuple[str, float]]:
     yield "500", knobs.error_rate
     yield "429", knobs.throttle_rate
     for name, share in knobs.faults.items():
@@ -138,10 +138,10 @@ def _draw(seed: int, request: Request) -> float:
 
 
 @dataclass(frozen=True)
-class Wire:
+class FaultyConnection:
     """The way back to the client, for what no ordinary answer does."""
 
-    world: World
+    shared: SharedState
     scope: Scope
     receive: Receive
     send: Send
@@ -158,7 +158,7 @@ class Wire:
     async def gone(self, seconds: float) -> bool:
         """Whether the client leaves within this time; True, too, when the server is to stop."""
         leaving = asyncio.ensure_future(self._left())
-        closing = asyncio.ensure_future(self.world.closing.wait())
+        closing = asyncio.ensure_future(self.shared.closing.wait())
         done, pending = await asyncio.wait({leaving, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -169,13 +169,13 @@ class Wire:
             pass
 
     async def silence(self) -> None:
-        await self.gone(self.world.knobs.silence)
+        await self.gone(self.shared.knobs.silence)
         await self.reset()
 
     async def endless(self, response: Response) -> None:
         """A body that goes on and on, a blank at a time, after a beginning that looks right."""
         await self._begin(response, length=False)
-        begun = self.world.knobs.silence
+        begun = self.shared.knobs.silence
         await self._body(bytes(response.body)[:-1])
         while begun > 0 and not await self.gone(_EVERY):
             await self._body(b" ")

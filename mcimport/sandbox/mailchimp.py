@@ -22,8 +22,8 @@ from mcimport.sandbox.audience.merge_fields import Wanted, wanted
 from mcimport.sandbox.audience.query import Choice, Question, SortField, choose
 from mcimport.sandbox.clock import iso, time_in_query
 from mcimport.sandbox.faults import INSTEAD, html, problem
-from mcimport.sandbox.request_handling import Answer, Call, Door, json, raw_json
-from mcimport.sandbox.shared_state import MailchimpAccount, World
+from mcimport.sandbox.request_handling import Answer, Call, RequestHandler, json, raw_json
+from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 _DEFAULT_COUNT = 10
 _MOST = 1000
@@ -32,7 +32,7 @@ _STATUSES = {"subscribed", "unsubscribed", "cleaned", "pending", "transactional"
 _DIRECTIONS = {"ASC": False, "DESC": True}
 
 
-def routes(world: World) -> list[Route]:
+def routes(shared: SharedState) -> list[Route]:
     """Relative to the base address `/3.0`."""
     answers: dict[str, Answer] = {
         "/ping": _ping,
@@ -46,7 +46,9 @@ def routes(world: World) -> list[Route]:
         "/lists/{list_key}/interest-categories/{category}/interests": _interests,
         "/{anything:path}": _nothing,
     }
-    return [Route(path, Door(world, "mailchimp", _admit, _checked(answer))) for path, answer in answers.items()]
+    return [
+        Route(path, RequestHandler(shared, "mailchimp", _admit, _checked(answer))) for path, answer in answers.items()
+    ]
 
 
 class _MissingError(Exception):
@@ -72,14 +74,14 @@ def _checked(answer: Answer) -> Answer:
 
 def _admit(call: Call) -> Response | None:
     authorization = call.http.headers.get("authorization", "")
-    account = _account(call.world, authorization)
+    account = _account(call.shared, authorization)
     if account is None:
-        return _stranger(call.world, _key_of(authorization))
+        return _stranger(call.shared, _key_of(authorization))
     call.account = account
     account.open += 1
     call.log.open = account.open
-    if account.open > call.world.knobs.connections:
-        return INSTEAD[call.world.knobs.over_limit]("mailchimp")
+    if account.open > call.shared.knobs.connections:
+        return INSTEAD[call.shared.knobs.over_limit]("mailchimp")
     return None
 
 
@@ -94,16 +96,16 @@ def _key_of(authorization: str) -> str:
         return ""
 
 
-def _account(world: World, authorization: str) -> MailchimpAccount | None:
+def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None:
     """By its key, or by a bearer token: that has no data centre, so the key without it is taken for one."""
-    key, accounts = _key_of(authorization), list(world.mailchimp.values())
+    key, accounts = _key_of(authorization), list(shared.mailchimp.values())
     bearer = authorization.lower().startswith("bearer ")
     return next((one for one in accounts if key in {one.key, one.secret if bearer else one.key}), None)
 
 
-def _stranger(world: World, key: str) -> Response:
+def _stranger(shared: SharedState, key: str) -> Response:
     secret, dash, dc = key.rpartition("-")
-    known = list(world.mailchimp.values())
+    known = list(shared.mailchimp.values())
     if dash and (dc not in {one.dc for one in known} or secret in {one.secret for one in known}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
@@ -126,12 +128,12 @@ def _audience(call: Call) -> Audience:
 
 async def _members(call: Call) -> Response:
     writer, question = _writer(call), _question(call.query)
-    audience, knobs = writer.audience, call.world.knobs
+    audience, knobs = writer.audience, call.shared.knobs
     answer_wanted = _wanted(call)
     of_members = answer_wanted.within("members")
     if _is_first_page(call.query, question) and knobs.first_page_latency is not None:
         call.latency = knobs.first_page_latency
-    choice = choose(audience, question, call.world.chance)
+    choice = choose(audience, question, call.shared.chance)
     shown = answer_wanted.has("members")
     refused = (shown and _unreadable(call, audience, choice, of_members)) or _too_big(choice, knobs.max_page)
     if refused:
@@ -143,7 +145,7 @@ async def _members(call: Call) -> Response:
     call.log.count = len(written)
     if knobs.after_page is not None:
         knobs.after_page(audience)
-    return raw_json(_joined(audience.list_key, written, _told_total(call.world, choice.total), answer_wanted))
+    return raw_json(_joined(audience.list_key, written, _told_total(call.shared, choice.total), answer_wanted))
 
 
 def _question(query: Mapping[str, str]) -> Question:
@@ -198,10 +200,10 @@ def _is_first_page(query: Mapping[str, str], question: Question) -> bool:
 
 
 def _unreadable(call: Call, audience: Audience, choice: Choice, of_members: Wanted) -> Response | None:
-    knobs = call.world.knobs
+    knobs = call.shared.knobs
     if of_members.only("last_changed") and not knobs.broken_lookups:
         return None
-    if not call.world.unreadable.any_of(audience, choice.numbers, knobs.broken):
+    if not call.shared.unreadable.any_of(audience, choice.numbers, knobs.broken):
         return None
     return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
 
@@ -218,9 +220,9 @@ async def _written(writer: Writer, choice: Choice, of_members: Wanted) -> list[b
     return written
 
 
-def _told_total(world: World, total: int) -> int:
-    lies = world.knobs.count_lies and world.chance.random() < world.knobs.count_lies_share
-    return max(0, total + world.knobs.count_lies) if lies else total
+def _told_total(shared: SharedState, total: int) -> int:
+    lies = shared.knobs.count_lies and shared.chance.random() < shared.knobs.count_lies_share
+    return max(0, total + shared.knobs.count_lies) if lies else total
 
 
 def _joined(list_key: str, written: list[bytes], total: int, answer_wanted: Wanted) -> bytes:
@@ -240,7 +242,7 @@ async def _member(call: Call) -> Response:
     person = writer.audience.find(call.part("who"))
     if person is None:
         raise _MissingError
-    if call.world.unreadable.any_of(writer.audience, [person.number], call.world.knobs.broken):
+    if call.shared.unreadable.any_of(writer.audience, [person.number], call.shared.knobs.broken):
         return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
     written = writer.write([person.number], _wanted(call))
     if not written:
@@ -255,7 +257,7 @@ async def _tags(call: Call) -> Response:
         raise _MissingError
     added = person.get("timestamp_opt") or person.get("last_changed") or ""
     tags = [{**tag, "date_added": added} for tag in person.get("tags") or []]
-    return _collection(call, "tags", tags[:50] if call.world.knobs.cut_tags else tags)
+    return _collection(call, "tags", tags[:50] if call.shared.knobs.cut_tags else tags)
 
 
 # -- the list itself
@@ -328,7 +330,7 @@ _MERGE_FIELDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 
 
 async def _merge_fields(call: Call) -> Response:
-    list_key, more = _audience(call).list_key, call.world.knobs.more_fields
+    list_key, more = _audience(call).list_key, call.shared.knobs.more_fields
     known = [(tag, name, more.get(tag, kind), options) for tag, name, kind, options in _MERGE_FIELDS]
     known += [(tag, tag.title(), kind, {}) for tag, kind in more.items() if tag not in {one[0] for one in known}]
     fields = [
@@ -359,6 +361,6 @@ async def _interests(call: Call) -> Response:
     named = dict(zip(audience.identity.interests[place], CATEGORIES[place][1], strict=True))
     interests = [
         {"category_id": category, "list_id": audience.list_key, "id": interest, "name": name, "subscriber_count": "0"}
-        for interest, name in {**named, **(call.world.knobs.more_interests if place == 0 else {})}.items()
+        for interest, name in {**named, **(call.shared.knobs.more_interests if place == 0 else {})}.items()
     ]
     return _collection(call, "interests", interests, list_id=audience.list_key, category_id=category)

@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from mcimport.sandbox.faults import html, refusal
 from mcimport.sandbox.ometria_store import Rate, Store
-from mcimport.sandbox.request_handling import Admit, Call, Door, json
-from mcimport.sandbox.settings import Knobs
-from mcimport.sandbox.shared_state import World
+from mcimport.sandbox.request_handling import Admit, Call, RequestHandler, json
+from mcimport.sandbox.settings import SandboxSettings
+from mcimport.sandbox.shared_state import SharedState
 from mcimport.sandbox.validation import has_address
 
 _RECORDS = 100
@@ -24,16 +24,16 @@ _READ = 250
 _TYPES = {"contact", "order", "product", "custom_event", "profile"}
 
 
-def routes(world: World) -> list[Route]:
+def routes(shared: SharedState) -> list[Route]:
     """Relative to the base address `/v2`."""
-    reading = _admitting(lambda store: store.reads, lambda call: call.world.knobs.reads_per_second)
-    pushing = _admitting(lambda store: store.pushes, lambda call: call.world.knobs.pushes_per_second)
+    reading = _admitting(lambda store: store.reads, lambda call: call.shared.knobs.reads_per_second)
+    pushing = _admitting(lambda store: store.pushes, lambda call: call.shared.knobs.pushes_per_second)
     return [
-        Route("/push", Door(world, "ometria", pushing, _push, "POST")),
-        Route("/push/_errors", Door(world, "ometria", reading, _errors)),
-        Route("/contacts", Door(world, "ometria", reading, _contacts)),
-        Route("/contacts/{collection}/{contact_id}", Door(world, "ometria", reading, _contact)),
-        Route("/{anything:path}", Door(world, "ometria", reading, _nothing)),
+        Route("/push", RequestHandler(shared, "ometria", pushing, _push, "POST")),
+        Route("/push/_errors", RequestHandler(shared, "ometria", reading, _errors)),
+        Route("/contacts", RequestHandler(shared, "ometria", reading, _contacts)),
+        Route("/contacts/{collection}/{contact_id}", RequestHandler(shared, "ometria", reading, _contact)),
+        Route("/{anything:path}", RequestHandler(shared, "ometria", reading, _nothing)),
     ]
 
 
@@ -41,13 +41,13 @@ def _admitting(rate_of: Callable[[Store], Rate], limit_of: Callable[[Call], int]
     """Looks at the key, then at the limit for this kind of request, as of when it arrived."""
 
     def admit(call: Call) -> Response | None:
-        store = call.world.ometria.get(call.http.headers.get("x-ometria-auth", ""))
+        store = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
         if store is None:
             return _refuse(403, "The API key may not do this.")
         call.account = store
         store.open += 1
         call.log.open = store.open
-        if not rate_of(store).allows(call.log.at, limit_of(call), call.world.knobs.jitter):
+        if not rate_of(store).allows(call.log.at, limit_of(call), call.shared.knobs.jitter):
             return html(429, "Too Many Requests")
         return None
 
@@ -104,7 +104,7 @@ def _records(body: bytes) -> list[dict[str, Any]]:
 
 def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
     """Received and authenticated, not validated: which records were refused here, nobody is told."""
-    store, knobs = _store(call), call.world.knobs
+    store, knobs = _store(call), call.shared.knobs
     if store.queue_room() < len(records):
         return _with_queue(html(429, "Too Many Requests"), store, knobs.queue_limit)
     kept = [record for record in records if not _is_refused(record, knobs)]
@@ -112,12 +112,12 @@ def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
     if rejected and knobs.reject_batches:
         return _refuse(knobs.reject_status, "A record of the push is not valid.")
     store.take(kept)
-    request_id = str(uuid.UUID(int=call.world.chance.getrandbits(128), version=4))
+    request_id = str(uuid.UUID(int=call.shared.chance.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
     return _with_queue(json(answer, 202), store, knobs.queue_limit)
 
 
-def _is_refused(record: dict[str, Any], knobs: Knobs) -> bool:
+def _is_refused(record: dict[str, Any], knobs: SandboxSettings) -> bool:
     is_wanting = knobs.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
     is_chosen = knobs.rejects_record is not None and knobs.rejects_record(record)
     return is_wanting or is_chosen or record.get("id") in knobs.rejects
@@ -144,7 +144,7 @@ async def _contacts(call: Call) -> Response:
 
 async def _contact(call: Call) -> Response:
     store = _store(call)
-    if not call.world.knobs.single_contacts:
+    if not call.shared.knobs.single_contacts:
         return await _nothing(call)
     contact = store.contact((call.part("collection"), call.part("contact_id")))
     return _refuse(404, "There is no such contact.") if contact is None else json(contact)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from threading import RLock
 from typing import Any
 
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.validation import REFUSED, Complaint, complaint_of
 
 Contact = dict[str, Any]
@@ -46,7 +46,7 @@ class Store:
             brought it also had a `timestamp_subscribed`. Each can start a welcome campaign.
     """
 
-    def __init__(self, key: str, knobs: Knobs) -> None:
+    def __init__(self, key: str, knobs: SandboxSettings) -> None:
         self.key = key
         self.open = 0
         self.pushes, self.reads = Rate(), Rate()

@@ -15,10 +15,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from mcimport.sandbox.faults import INSTEAD, UNANSWERED, Wire, decide, refusal, truncated
+from mcimport.sandbox.faults import INSTEAD, UNANSWERED, FaultyConnection, decide, refusal, truncated
 from mcimport.sandbox.ometria_store import Store
 from mcimport.sandbox.request_log import Request, Side
-from mcimport.sandbox.shared_state import MailchimpAccount, World
+from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 _JSON = "application/json; charset=utf-8"
 
@@ -33,7 +33,7 @@ class Call:
         account: whose it is, once it has been let in.
     """
 
-    world: World
+    shared: SharedState
     http: HttpRequest
     log: Request
     latency: float
@@ -51,7 +51,7 @@ class Call:
     async def pass_time(self, seconds: float) -> None:
         """A part of the latency."""
         self.spent += seconds
-        await self.world.wait(seconds)
+        await self.shared.wait(seconds)
 
 
 Admit = Callable[[Call], Response | None]
@@ -75,7 +75,7 @@ def _compressed(response: Response, accepted: str) -> Response:
 
 
 @dataclass(frozen=True)
-class Door:
+class RequestHandler:
     """An ASGI application for one kind of request.
 
     Attributes:
@@ -84,7 +84,7 @@ class Door:
         answer: what the service does.
     """
 
-    world: World
+    shared: SharedState
     side: Side
     admit: Admit
     answer: Answer
@@ -92,13 +92,13 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = self._arrive(HttpRequest(scope, receive))
-        wire = Wire(self.world, scope, receive, self._noting(call, send))
+        wire = FaultyConnection(self.shared, scope, receive, self._noting(call, send))
         try:
             response = self._refused(call) or await self._answered(call, wire)
             if response is not None:
                 await response(wire.scope, wire.receive, wire.send)
         except Exception as mistake:
-            self.world.mistakes.append(mistake)
+            self.shared.mistakes.append(mistake)
             raise
         finally:
             call.log.finished = call.log.finished or time.monotonic()
@@ -110,10 +110,10 @@ class Door:
         query = dict(parse_qsl(http.scope["query_string"].decode(), keep_blank_values=True))
         log = Request(self.side, http.method, path, query, time.monotonic())
         log.agent = http.headers.get("user-agent", "")
-        log.nth = self.world.asked[self.side, log.method, path]
-        self.world.asked[self.side, log.method, path] += 1
-        self.world.ledger.write(log)
-        return Call(self.world, http, log, self.world.knobs.latency)
+        log.nth = self.shared.asked[self.side, log.method, path]
+        self.shared.asked[self.side, log.method, path] += 1
+        self.shared.request_log.write(log)
+        return Call(self.shared, http, log, self.shared.knobs.latency)
 
     def _refused(self, call: Call) -> Response | None:
         refused = self.admit(call)
@@ -123,8 +123,8 @@ class Door:
             refused = refusal(self.side, 405, "Method Not Allowed", "This address does not take that method.")
         return refused
 
-    async def _answered(self, call: Call, wire: Wire) -> Response | None:
-        call.log.fault = fault = decide(self.world.knobs, call.log)
+    async def _answered(self, call: Call, wire: FaultyConnection) -> Response | None:
+        call.log.fault = fault = decide(self.shared.knobs, call.log)
         if fault is not None:
             with suppress(ClientDisconnect):  # a client that is still sending would see the break in another way
                 await call.http.body()
@@ -137,11 +137,11 @@ class Door:
         response = await self.answer(call)
         if call.latency > call.spent:
             await call.pass_time(call.latency - call.spent)
-        if self.side == "mailchimp" and self.world.knobs.gzip:
+        if self.side == "mailchimp" and self.shared.knobs.gzip:
             response = _compressed(response, call.http.headers.get("accept-encoding", ""))
         return response if fault is None else await self._spoilt(fault, response, wire)
 
-    async def _spoilt(self, fault: str, response: Response, wire: Wire) -> Response | None:
+    async def _spoilt(self, fault: str, response: Response, wire: FaultyConnection) -> Response | None:
         if fault == "truncated":
             return truncated(response)
         if fault == "lost":
@@ -158,8 +158,8 @@ class Door:
         async def note_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.log.status = message["status"]
-                if not self.world.knobs.no_date:
-                    message["headers"] = [*message["headers"], (b"date", self.world.clock.http_date().encode())]
+                if not self.shared.knobs.no_date:
+                    message["headers"] = [*message["headers"], (b"date", self.shared.clock.http_date().encode())]
             else:
                 call.log.bytes += len(message.get("body", b"")) if self.side == "mailchimp" else 0
                 call.log.finished = 0.0 if message.get("more_body") else time.monotonic()

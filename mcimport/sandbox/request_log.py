@@ -48,7 +48,7 @@ class Request:
 
 
 @dataclass
-class Ledger:
+class RequestLog:
     """All requests since it was last cleared."""
 
     requests: list[Request] = field(default_factory=list)

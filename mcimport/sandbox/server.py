@@ -30,8 +30,8 @@ from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
 from mcimport.sandbox.ometria_store import Contact, ContactKey
 from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
-from mcimport.sandbox.settings import Knobs
-from mcimport.sandbox.shared_state import World
+from mcimport.sandbox.settings import SandboxSettings
+from mcimport.sandbox.shared_state import SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
@@ -49,16 +49,16 @@ class Sandbox:
         port: 0 takes a free one.
     """
 
-    def __init__(self, knobs: Knobs | None = None, port: int = 0) -> None:
-        self.knobs = knobs or Knobs()
+    def __init__(self, knobs: SandboxSettings | None = None, port: int = 0) -> None:
+        self.knobs = knobs or SandboxSettings()
         self.clock = Clock(self.knobs)
         self.port = port
         self.mailchimp_key = f"{_hex(self.knobs.seed, 'mailchimp')}-us6"
         self.ometria_key = _hex(self.knobs.seed, "ometria")
         self.list_key = LIST_KEY
-        self._world = World(self.knobs, self.clock)
+        self._shared = SharedState(self.knobs, self.clock)
         self._app = Router(
-            [Mount("/3.0", routes=mailchimp.routes(self._world)), Mount("/v2", routes=ometria.routes(self._world))],
+            [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
             redirect_slashes=False,
         )
         self._serving: _Serving | None = None
@@ -80,10 +80,10 @@ class Sandbox:
         """Returns when it answers. Raises OSError when the port is taken."""
         listener = _listener(self.port)
         self.port = listener.getsockname()[1]
-        self._world.closing = asyncio.Event()
-        self._serving = _Serving(self._app, listener, self._world)
+        self._shared.closing = asyncio.Event()
+        self._serving = _Serving(self._app, listener, self._shared)
         self._serving.start()
-        self._churn = Churn(self.knobs, self._world.audiences)
+        self._churn = Churn(self.knobs, self._shared.audiences)
         self._churn.start()
 
     def stop(self) -> None:
@@ -97,8 +97,8 @@ class Sandbox:
         if self._serving is not None:
             self._serving.stop()
             self._serving = None
-        if self._world.mistakes:
-            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from self._world.mistakes.pop(0)
+        if self._shared.mistakes:
+            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from self._shared.mistakes.pop(0)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -121,55 +121,55 @@ class Sandbox:
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
         """One more client: lists by their size. Each key sees only its own lists and contacts."""
-        self._world.add_account(mailchimp_key, ometria_key, lists)
+        self._shared.add_account(mailchimp_key, ometria_key, lists)
 
     def renew_ometria_key(self, old: str, new: str) -> None:
         """The same account, contacts and all, under another key; the old one is refused from now on."""
-        store = self._world.ometria.pop(old)
+        store = self._shared.ometria.pop(old)
         store.key = new
-        self._world.ometria[new] = store
+        self._shared.ometria[new] = store
 
     def add_ometria_key(self, known: str, another: str) -> None:
         """Both keys lead to the same account from now on. What is asked with either is in the ledger under `known`."""
-        self._world.ometria[another] = self._world.ometria[known]
+        self._shared.ometria[another] = self._shared.ometria[known]
 
     def audience(self, list_key: str | None = None, mailchimp_key: str | None = None) -> Audience:
         """The members of one list, of the first account that has it, unless a key says whose. Raises KeyError."""
         name = list_key or self.list_key
-        for account in self._world.mailchimp.values():
+        for account in self._shared.mailchimp.values():
             if name in account.lists and mailchimp_key in {None, account.key}:
                 return account.lists[name].audience
         raise KeyError(name)
 
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
         """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
-        return self._world.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+        return self._shared.ometria[ometria_key or self.ometria_key].contacts(settled=True)
 
     def mailable(self, ometria_key: str | None = None) -> set[str]:
         """Whom the account may mail, by their address in lower case: an opted-out listing outweighs all others."""
-        return self._world.ometria[ometria_key or self.ometria_key].mailable()
+        return self._shared.ometria[ometria_key or self.ometria_key].mailable()
 
     def take_out(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
         """Contacts leave Ometria behind every importer's back, by collection and id."""
-        store = self._world.ometria[ometria_key or self.ometria_key]
+        store = self._shared.ometria[ometria_key or self.ometria_key]
         store.settle(everything=True)
         store.take_out(keys)
 
     def overwrite(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
         """Another program pushes to the same account: stored at once, and in no ledger."""
-        store = self._world.ometria[ometria_key or self.ometria_key]
+        store = self._shared.ometria[ometria_key or self.ometria_key]
         store.take([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
         store.settle(everything=True)
 
     def welcomes(self, ometria_key: str | None = None) -> Counter[str]:
         """Subscription events, by collection: each can start a welcome campaign."""
-        store = self._world.ometria[ometria_key or self.ometria_key]
+        store = self._shared.ometria[ometria_key or self.ometria_key]
         store.settle(everything=True)
         return Counter(store.welcomes)
 
     def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
         """As `GET /push/_errors`, when everything pushed so far has been validated."""
-        store = self._world.ometria[ometria_key or self.ometria_key]
+        store = self._shared.ometria[ometria_key or self.ometria_key]
         store.settle(everything=True)
         return store.latest_errors()
 
@@ -178,10 +178,10 @@ class Sandbox:
     @property
     def requests(self) -> list[Request]:
         """In the order of their arrival, since the last `clear_requests`."""
-        return self._world.ledger.read()
+        return self._shared.request_log.read()
 
     def clear_requests(self) -> None:
-        self._world.ledger.clear()
+        self._shared.request_log.clear()
 
     def most_open(self, mailchimp_key: str | None = None) -> int:
         """How many requests of one account were open at once at most, those refused for that included."""
@@ -197,7 +197,7 @@ class Sandbox:
         return most_in_any_second(times, 1 - jitter)
 
 
-def serve(knobs: Knobs, port: int = 0) -> None:
+def serve(knobs: SandboxSettings, port: int = 0) -> None:
     """Serves until SIGINT or SIGTERM. Prints first what a shell needs to point the importer at it.
 
     Must be called in the main thread: only there can signals be received.
@@ -295,7 +295,7 @@ class _Server(uvicorn.Server):
 class _Serving:
     """uvicorn in a thread of its own."""
 
-    def __init__(self, app: Router, listener: socket.socket, world: World) -> None:
+    def __init__(self, app: Router, listener: socket.socket, shared: SharedState) -> None:
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -308,8 +308,8 @@ class _Serving:
             log_config=None,
             log_level="critical",  # what breaks here is broken on purpose
         )
-        self._server = _Server(config, world.closing)
-        self._world = world
+        self._server = _Server(config, shared.closing)
+        self._shared = shared
         self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
 
     def start(self) -> None:
@@ -318,5 +318,5 @@ class _Serving:
 
     def stop(self) -> None:
         if self._server.loop is not None:
-            self._server.loop.call_soon_threadsafe(self._world.closing.set)
+            self._server.loop.call_soon_threadsafe(self._shared.closing.set)
         self._thread.join()

@@ -18,7 +18,7 @@ PERMISSIONS = ("Email", "Direct Mail", "Customized Online Advertising")  # as Ma
 
 
 @dataclass
-class Knobs:
+class SandboxSettings:
     """The defaults are the two services on a good day, as far as they are known.
 
     Attributes:

@@ -15,8 +15,8 @@ from mcimport.sandbox.audience.member_json import Writer
 from mcimport.sandbox.audience.query import Unreadable
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.ometria_store import Store
-from mcimport.sandbox.request_log import Ledger
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.request_log import RequestLog
+from mcimport.sandbox.settings import SandboxSettings
 
 
 @dataclass
@@ -37,7 +37,7 @@ class MailchimpAccount:
 
 
 @dataclass
-class World:
+class SharedState:
     """Changed by the server's thread alone, but for the accounts, which are added from outside and never removed.
 
     Attributes:
@@ -47,9 +47,9 @@ class World:
         closing: set when the server is to stop; whoever waits, waits for this, too.
     """
 
-    knobs: Knobs
+    knobs: SandboxSettings
     clock: Clock
-    ledger: Ledger = field(default_factory=Ledger)
+    request_log: RequestLog = field(default_factory=RequestLog)
     mailchimp: dict[str, MailchimpAccount] = field(default_factory=dict)
     ometria: dict[str, Store] = field(default_factory=dict)
     unreadable: Unreadable = field(default_factory=Unreadable)

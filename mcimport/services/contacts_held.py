@@ -8,7 +8,7 @@ from itertools import islice
 from mcimport.convert import contact_id, own_part
 from mcimport.errors import RetriableError
 from mcimport.models import HeldContact, Member
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.ometria.contacts import PAGE, Contacts, UnknownContactError
 
 NEWEST = 4  # of the listed and of the archived each, for the oldest may have been left out with `--since now`
@@ -17,7 +17,7 @@ MOST_PAGES = 100  # of contacts that are read where Ometria does not answer for 
 
 
 def contacts_held(
-    mailchimp: Mailchimp, contacts: Contacts, list_key: str, collection: str, some: Sequence[Member]
+    mailchimp: MailchimpClient, contacts: Contacts, list_key: str, collection: str, some: Sequence[Member]
 ) -> list[HeldContact]:
     """Some contacts of the list, if there are any: first among the oldest of the collection, then one by one.
 

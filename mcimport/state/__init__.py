@@ -4,8 +4,18 @@ It holds ids, times, counts and our own words for reasons; no address, no name, 
 UTC, so that a person can read them with any SQLite browser; here they are whole seconds since the epoch.
 """
 
-from mcimport.state.client_lock import hold, holder, is_ours
+from mcimport.state.client_lock import held_by_this_process, lock_client, lock_holder
 from mcimport.state.database import State, dry_copy, examine, is_there, open_state
 from mcimport.state.locking import check_folder
 
-__all__ = ["State", "check_folder", "dry_copy", "examine", "hold", "holder", "is_ours", "is_there", "open_state"]
+__all__ = [
+    "State",
+    "check_folder",
+    "dry_copy",
+    "examine",
+    "held_by_this_process",
+    "is_there",
+    "lock_client",
+    "lock_holder",
+    "open_state",
+]

@@ -20,13 +20,13 @@ PATIENCE = 0.2  # seconds: somebody may only look whether it is free
 _held: set[Path] = set()  # by this process
 
 
-def is_ours(db_path: Path, client: str) -> bool:
+def held_by_this_process(db_path: Path, client: str) -> bool:
     """Whether it is this process that works on the client."""
     return _lock_path(db_path, client) in _held
 
 
 @contextmanager
-def hold(db_path: Path, client: str) -> Iterator[None]:
+def lock_client(db_path: Path, client: str) -> Iterator[None]:
     """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when.
 
     Raises StateError where it cannot be had at all: that is nobody's work, and passes with nobody's end.
@@ -51,10 +51,10 @@ def hold(db_path: Path, client: str) -> Iterator[None]:
         lock.release()
 
 
-def holder(db_path: Path, client: str) -> str | None:
+def lock_holder(db_path: Path, client: str) -> str | None:
     """None while nobody works on the client; else who does and since when, in brackets, or "" where that is not known.
 
-    A look takes the lock for a moment, for which `hold` has the patience. Raises StateError where it cannot be taken.
+    A look takes the lock for a moment; `lock_client` waits that long. Raises StateError where it cannot be taken.
     """
     path = _lock_path(db_path, client)
     if path in _held:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from mcimport.models import CANNOT, NewLetter, Outcome, Precision
-from mcimport.models.records import Letter, Run
+from mcimport.models import CANNOT, NewDeadLetter, Outcome, Precision
+from mcimport.models.records import DeadLetter, Run
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
@@ -23,14 +23,14 @@ MOST_TAKEN_ALONG = 10  # syncs in which a letter may fail again, though others g
 _TAKEN_OVER = ("since", "until", "reason", "attempts", "members", "precision", "list_members")
 
 
-def find(state: State, letter_id: int) -> Letter | None:
+def find(state: State, letter_id: int) -> DeadLetter | None:
     row = state.row("SELECT * FROM dead_letters WHERE id = ?", [letter_id])
-    return read(Letter, row) if row else None
+    return read(DeadLetter, row) if row else None
 
 
 def everything(
     state: State, *, status: str | None = "open", clients: Sequence[str] = (), most: int = 1000
-) -> list[Letter]:
+) -> list[DeadLetter]:
     """Letters of all lists and destinations, the oldest first; of all clients where none is named."""
     where = "(? IS NULL OR status = ?)"
     if clients:
@@ -39,19 +39,19 @@ def everything(
         f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 - fixed text and marks
         [status, status, *clients, most],
     )
-    return [read(Letter, row) for row in rows]
+    return [read(DeadLetter, row) for row in rows]
 
 
-def open_of(state: State, list_id: int) -> list[Letter]:
+def open_of(state: State, list_id: int) -> list[DeadLetter]:
     rows = state.rows("SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' ORDER BY id", [list_id])
-    return [read(Letter, row) for row in rows]
+    return [read(DeadLetter, row) for row in rows]
 
 
 def count_open(state: State, list_id: int) -> int:
     return int(state.value("SELECT count(*) FROM dead_letters WHERE list_id = ? AND status = 'open'", [list_id]))
 
 
-def to_take_along(state: State, list_id: int) -> list[Letter]:
+def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
     """Open letters that the next sync may mend by itself: spans that an outage left, and members who were refused.
 
     Of these the opt-outs first, each ever more seldom, for most refusals are of what the record holds; those whom a
@@ -67,11 +67,11 @@ def to_take_along(state: State, list_id: int) -> list[Letter]:
         " AND (reason LIKE 'Ometria %' OR reason LIKE ?) ORDER BY is_no DESC, updated_at, id",
         [list_id, f"{CANNOT}%"],
     )
-    due = (letter for row in members if _is_due(letter := read(Letter, row)))
-    return [*(read(Letter, row) for row in spans), *islice(due, MOST_REFUSED)]
+    due = (letter for row in members if _is_due(letter := read(DeadLetter, row)))
+    return [*(read(DeadLetter, row) for row in spans), *islice(due, MOST_REFUSED)]
 
 
-def _is_due(letter: Letter) -> bool:
+def _is_due(letter: DeadLetter) -> bool:
     wait = REFUSED_AGAIN * 2 ** min(letter.attempts - 1, MOST_DOUBLED)
     return letter.reason.startswith(CANNOT) or time.time() >= letter.updated_at + wait
 
@@ -84,16 +84,16 @@ def watched(state: State, list_id: int) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
-def written_by(state: State, run_id: int) -> list[Letter]:
+def written_by(state: State, run_id: int) -> list[DeadLetter]:
     """The letters that are open because of this run: new ones, and those that failed again in it."""
     rows = state.rows("SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id", [run_id])
-    return [read(Letter, row) for row in rows]
+    return [read(DeadLetter, row) for row in rows]
 
 
-def lost(state: State, list_id: int) -> list[Letter]:
+def lost(state: State, list_id: int) -> list[DeadLetter]:
     """Letters of a list that were discarded, and that no full run has made good since."""
     rows = state.rows(f"SELECT * FROM dead_letters WHERE list_id = ? AND {LOST}", [list_id])  # noqa: S608 - fixed texts
-    return [read(Letter, row) for row in rows]
+    return [read(DeadLetter, row) for row in rows]
 
 
 def discard(state: State, letter_ids: Sequence[int]) -> None:
@@ -151,9 +151,13 @@ def count_taken_along(state: State, run: Run) -> None:
         )
 
 
-def _take_new(state: State, run: Run, outcome: Outcome, new: NewLetter) -> None:
+def _take_new(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
     replayed = outcome.window.letter_id
-    if replayed is not None and (new.kind == "window") and (outcome.window.only or _same_span(state, replayed, new)):
+    if (
+        replayed is not None
+        and (new.kind == "window")
+        and (outcome.window.member_id or _same_span(state, replayed, new))
+    ):
         _fail_again(state, run, new, "id = ?", [replayed])
     elif new.kind == "contact" and _open_letter_of(state, run.list_id, new):
         where, parameters = _contact_key(run.list_id, new)
@@ -162,12 +166,12 @@ def _take_new(state: State, run: Run, outcome: Outcome, new: NewLetter) -> None:
         _insert(state, run, outcome, new)
 
 
-def _same_span(state: State, letter_id: int, new: NewLetter) -> bool:
+def _same_span(state: State, letter_id: int, new: NewDeadLetter) -> bool:
     letter = find(state, letter_id)
     return letter is not None and (letter.since, letter.until) == (new.since, new.until)
 
 
-def _contact_key(list_id: int, new: NewLetter) -> tuple[str, list[object]]:
+def _contact_key(list_id: int, new: NewDeadLetter) -> tuple[str, list[object]]:
     """What makes two contact letters the same: the member; for one without any id, the second."""
     if new.member_id is not None:
         return "list_id = ? AND status = 'open' AND member_id = ?", [list_id, new.member_id]
@@ -175,13 +179,13 @@ def _contact_key(list_id: int, new: NewLetter) -> tuple[str, list[object]]:
     return where, [list_id, text(new.until)]
 
 
-def _open_letter_of(state: State, list_id: int, new: NewLetter) -> bool:
+def _open_letter_of(state: State, list_id: int, new: NewDeadLetter) -> bool:
     where, parameters = _contact_key(list_id, new)
     return bool(state.value(f"SELECT 1 FROM dead_letters WHERE {where}", parameters))  # noqa: S608 - fixed texts
 
 
 def _fail_again(
-    state: State, run: Run, new: NewLetter, where: str, parameters: Sequence[object], *, moved: bool = False
+    state: State, run: Run, new: NewDeadLetter, where: str, parameters: Sequence[object], *, moved: bool = False
 ) -> None:
     also = ", since = ?, until = ?, sweep = ?" if moved else ""
     values: list[object] = [text(new.since), text(new.until), new.sweep] if moved else []
@@ -194,7 +198,7 @@ def _fail_again(
     )
 
 
-def _members(state: State, run: Run, outcome: Outcome, new: NewLetter) -> tuple[int | None, Precision]:
+def _members(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tuple[int | None, Precision]:
     """How many a letter is about. Where nothing of it was seen: as many as its window held by the plan."""
     window = outcome.window
     is_whole_rest = (new.since, new.until) == (window.start, window.until)
@@ -216,7 +220,7 @@ def _list_members(state: State, list_id: int) -> int | None:
     return members or None
 
 
-def _insert(state: State, run: Run, outcome: Outcome, new: NewLetter) -> None:
+def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
     replay_of = outcome.window.letter_id
     replayed = find(state, replay_of) if replay_of is not None else None
     old = replayed if new.kind == "window" else None
@@ -256,7 +260,7 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
     letter = find(state, letter_id)
     if letter is None or letter.status != "open":
         return
-    if outcome.gone or (outcome.window.only is not None and letter.run_id != run.id):
+    if outcome.gone or (outcome.window.member_id is not None and letter.run_id != run.id):
         _close(state, "gone", "id = ?", [letter_id])
         return
     narrower = state.row(

@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from mcimport.models import SWEEPS, Costs, Outcome, RunKind, RunStatus, Sweep, Window
+from mcimport.models import SWEEPS, Outcome, RunKind, RunStatus, Sweep, Usage, Window
 from mcimport.models.records import ListRow, Origin, Run, WindowRow
 from mcimport.models.timestamps import epoch
 from mcimport.state import dead_letters, lists, spot_checks
 from mcimport.state.database import State
 from mcimport.state.row_mapping import bounds_text, read, text
 
-NOTHING = Costs()
+NOTHING = Usage()
 WARNED_BY = 24  # of a list's latest runs: what one of them has warned of is not said again where only news are
 # What differs between two texts that say the same of one member and of several.
 _VARYING = re.compile(r"\d[\d,.:T+-]*|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
@@ -65,7 +65,7 @@ def record(
     state: State,
     run_id: int,
     outcome: Outcome,
-    costs: Costs = NOTHING,
+    costs: Usage = NOTHING,
     *,
     keeps_letters: bool = True,
     sample_size: int = 0,
@@ -112,7 +112,7 @@ def finish(
     status: RunStatus,
     error: str | None = None,
     *,
-    costs: Costs = NOTHING,
+    costs: Usage = NOTHING,
     is_silenced: bool = False,
     is_accepted: bool = False,
 ) -> Run:
@@ -160,7 +160,7 @@ def _had_nobody(state: State, done: Run) -> bool:
     return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
 
 
-def give_up(state: State, run_id: int) -> None:
+def abandon(state: State, run_id: int) -> None:
     """Nothing of this run is believed: it is not resumed."""
     with state.transaction():
         state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
@@ -212,7 +212,7 @@ def unfinished(state: State, list_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def sweep_up(state: State, list_id: int) -> None:
+def mark_interrupted(state: State, list_id: int) -> None:
     """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
     if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
         return
@@ -348,7 +348,7 @@ def _insert_window(state: State, run_id: int, window: Window) -> None:
             window.page,
             bounds_text(window.bounds),
             window.letter_id,
-            window.only,
+            window.member_id,
             text(window.new_since),
         ],
     )
@@ -390,7 +390,7 @@ def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
         )
 
 
-def _add_costs(state: State, run_id: int, costs: Costs) -> None:
+def _add_costs(state: State, run_id: int, costs: Usage) -> None:
     if costs == NOTHING:
         return
     named = asdict(costs)

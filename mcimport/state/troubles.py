@@ -12,7 +12,7 @@ from mcimport.state.runs import without_numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class KnownTrouble:
     """One kind of trouble that lasts. `since`: when it began, seconds, UTC. `reasons`: those that were told of it."""
 
     since: int
@@ -20,18 +20,18 @@ class Told:
 
     def is_news(self, reasons: Iterable[str]) -> bool:
         """Whether one of the reasons was not told yet, whatever the numbers in it."""
-        told = {without_numbers(reason) for reason in self.reasons}
-        return any(without_numbers(reason) not in told for reason in reasons)
+        known = {without_numbers(reason) for reason in self.reasons}
+        return any(without_numbers(reason) not in known for reason in reasons)
 
 
-def told(state: State, client: str, list_key: str) -> dict[str, Told]:
+def known(state: State, client: str, list_key: str) -> dict[str, KnownTrouble]:
     """By kind, of one list."""
     rows = state.rows(
         "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
     )
-    found: dict[str, Told] = {}
+    found: dict[str, KnownTrouble] = {}
     for kind, since, reason in rows:
-        known = found.get(kind, Told(epoch(since) or 0, frozenset()))
+        known = found.get(kind, KnownTrouble(epoch(since) or 0, frozenset()))
         found[kind] = replace(known, reasons=known.reasons | {reason})
     return found
 

@@ -9,7 +9,7 @@ from mcimport.errors import RetriableError
 from mcimport.models import SWEEPS, Page, Sweep
 from mcimport.models.records import Run
 from mcimport.services.mailchimp.planning import first_page
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 
 FAR_FEWER = 2  # as many times more than were shown are too many to be a count that lags behind
 TOO_FEW_TO_TELL = 20  # members a run counted, below which half of them may well have left while it was read
@@ -26,12 +26,12 @@ class TooFewError(RetriableError):
         )
 
 
-def first_page_of_list(task: Task, size: int) -> Page:
+def first_page_of_list(list_run: ListRun, size: int) -> Page:
     """The first page of a whole list, believed only beside what the list itself counts.
 
     Costs one request more; two, where they differ. Raises TooFewError, and what the services raise.
     """
-    mailchimp, key = task.services.mailchimp, task.list_key
+    mailchimp, key = list_run.services.mailchimp, list_run.list_key
     page = first_page(mailchimp, key, "listed", None, size)
     counted = mailchimp.subscribed(key)
     if _is_enough(page, counted):
@@ -42,7 +42,7 @@ def first_page_of_list(task: Task, size: int) -> Page:
     raise TooFewError(_shown(page), counted)
 
 
-def check_read(task: Task, run: Run) -> None:
+def check_read(list_run: ListRun, run: Run) -> None:
     """At the end of a run: most of those who were counted when it began must have been read.
 
     Unless they changed since and are the next run's, or dead letters say where they are. Raises TooFewError, and what
@@ -51,12 +51,12 @@ def check_read(task: Task, run: Run) -> None:
     is_read = run.members_read * FAR_FEWER >= run.members_total
     if is_read or run.windows_dead or run.members_total < TOO_FEW_TO_TELL:
         return
-    mailchimp, key = task.services.mailchimp, task.list_key
+    mailchimp, key = list_run.services.mailchimp, list_run.list_key
     counted = mailchimp.subscribed(key) if run.kind == "full" else run.members_total
     if counted is None or run.until is None:
         return
     sweeps: tuple[Sweep, ...] = ("listed",) if run.kind == "full" else SWEEPS  # as they were counted
-    counted -= sum(mailchimp.glance(key, sweep, run.until, 1).total for sweep in sweeps)
+    counted -= sum(mailchimp.probe(key, sweep, run.until, 1).total for sweep in sweeps)
     if counted > max(run.members_read * FAR_FEWER, TOO_FEW_TO_TELL):
         raise TooFewError(run.members_read, counted)
 

@@ -16,7 +16,7 @@ from mcimport.services.contacts_held import ASKED_FOR, contacts_held
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lists
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 
 SYNCED_BEFORE = (
     "this list was synced before, by another state file or by one that was lost: Ometria holds contacts of it"
@@ -24,68 +24,72 @@ SYNCED_BEFORE = (
 
 
 @contextmanager
-def first_try(task: Task) -> Iterator[None]:
+def first_try(list_run: ListRun) -> Iterator[None]:
     """One run of a list, whole: what it remembered of its beginning is forgotten where it surely sent nothing."""
-    ometria = task.services.ometria
-    is_known = task.row.accepted_at is not None or task.row.first_sync_at is not None
-    task.perhaps_held = is_known
-    ometria.perhaps_taken = False
+    ometria = list_run.services.ometria
+    is_known = list_run.row.accepted_at is not None or list_run.row.first_sync_at is not None
+    list_run.perhaps_held = is_known
+    ometria.may_have_taken = False
     try:
         yield
     finally:
-        if not is_known and not ometria.perhaps_taken:
+        if not is_known and not ometria.may_have_taken:
             with suppress(StateError):
-                lists.forget_first_try(task.state, task.row.id)
-                task.refresh()
+                lists.forget_first_try(list_run.state, list_run.row.id)
+                list_run.refresh()
 
 
-def begin(task: Task, page: Page) -> None:
+def begin(list_run: ListRun, page: Page) -> None:
     """Before anything is pushed. `page`: the listed as they are now; of an accepted list it says nothing new.
 
     A dry run asks Ometria nothing.
     """
-    if task.row.accepted_at is not None:
+    if list_run.row.accepted_at is not None:
         return
-    if not (task.perhaps_held or task.dry_run):
-        _look_for_contacts(task, page)
+    if not (list_run.perhaps_held or list_run.dry_run):
+        _look_for_contacts(list_run, page)
     earliest = min(page.settled + 2, int(time.time()))  # of two clocks: whoever is archived later must not be missed
-    lists.note_first_try(task.state, task.row.id, earliest, page.at_most)
-    task.refresh()
+    lists.note_first_try(list_run.state, list_run.row.id, earliest, page.at_most)
+    list_run.refresh()
 
 
-def present(task: Task) -> Page:
+def present(list_run: ListRun) -> Page:
     """A few of the listed and the server's clock, for a run that reads no first page of its own.
 
     Where Mailchimp cannot be asked, this machine's clock has to do, give or take what it may be wrong by. Raises
     FatalError and InterruptedRunError.
     """
-    mailchimp, key = task.services.mailchimp, task.list_key
+    mailchimp, key = list_run.services.mailchimp, list_run.list_key
     try:
-        if task.row.accepted_at is not None:
-            return mailchimp.glance(key, "listed", None, 1)
+        if list_run.row.accepted_at is not None:
+            return mailchimp.probe(key, "listed", None, 1)
         return first_page(mailchimp, key, "listed", None, ASKED_FOR)
     except RetriableError:
         now = int(time.time())
         return Page((), 0, settled=now - CLOCK_TOLERANCE - 2, at_most=now + CLOCK_TOLERANCE)
 
 
-def _look_for_contacts(task: Task, page: Page) -> None:
+def _look_for_contacts(list_run: ListRun, page: Page) -> None:
     """Remembers, and says, that those who were archived before are to be compared.
 
     Where it cannot be told, they are, too: what cannot be done then is said when the run is through.
     """
     try:
         ours = contacts_held(
-            task.services.mailchimp, task.services.contacts, task.list_key, task.row.collection, page.members
+            list_run.services.mailchimp,
+            list_run.services.contacts,
+            list_run.list_key,
+            list_run.row.collection,
+            page.members,
         )
     except ServiceError:
-        lists.note_unchecked(task.state, task.row.id, page.at_most)
+        lists.note_unchecked(list_run.state, list_run.row.id, page.at_most)
         return
     if ours:
-        task.warn(SYNCED_BEFORE)
+        list_run.warn(SYNCED_BEFORE)
     if any(is_sms_known(one) for one in ours):
-        lists.note_sms(task.state, task.row.id)
-    lists.note_unchecked(task.state, task.row.id, page.at_most if ours else None)
+        lists.note_sms(list_run.state, list_run.row.id)
+    lists.note_unchecked(list_run.state, list_run.row.id, page.at_most if ours else None)
 
 
 def is_sms_known(one: HeldContact) -> bool:

@@ -8,24 +8,30 @@ from mcimport.config import load
 from mcimport.engine.select import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
-from mcimport.report.reporter import Silent
-from mcimport.services.connections import Accounts
-from mcimport.services.http.retry import Stop
-from mcimport.sync.list_run import House
+from mcimport.report.reporter import NullReporter
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.retry import StopSignal
+from mcimport.sync.list_run import SyncSession
 from mcimport.sync.since import moment
-from mcimport.sync.sync_list import Wish, sync_all
+from mcimport.sync.sync_list import SyncOptions, sync_all
 
 
 def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """See `mcimport.run`, which is this without its imports."""
     settings = load()
-    stop = Stop()
-    house = House(
-        settings.db_path, Accounts(stop), stop, Silent(), None, engine_of(settings), tuple(settings.clients.values())
+    stop = StopSignal()
+    session = SyncSession(
+        settings.db_path,
+        ConnectionPool(stop),
+        stop,
+        NullReporter(),
+        None,
+        engine_of(settings),
+        tuple(settings.clients.values()),
     )
-    wish = Wish(None if since is None else moment(since))
-    results = sync_all(settings.select([list_key], []), wish, house, jobs=1)
+    options = SyncOptions(None if since is None else moment(since))
+    results = sync_all(settings.select([list_key], []), options, session, jobs=1)
     for result in results:
-        if result.error is not None and (wish.by_name or not isinstance(result.error, BusyError)):
+        if result.error is not None and (options.by_name or not isinstance(result.error, BusyError)):
             raise result.error
     return tuple(run for result in results for run in result.runs)

@@ -12,34 +12,34 @@ from typing import Protocol
 
 from mcimport.config import Client
 from mcimport.convert import quoted
-from mcimport.engine import Engine, Errand, LocalEngine
-from mcimport.engine.page.converter import FieldsInTime, Welcome, opted_in
+from mcimport.engine import Engine, LocalEngine, RunSpec
+from mcimport.engine.page.converter import EventBudget, LazyListFields, event_filters
 from mcimport.engine.page.held import allowance
 from mcimport.errors import (
     BusyError,
     ConfigError,
-    ElsewhereError,
     InterruptedRunError,
     McimportError,
     ServiceError,
     StateError,
+    WorkersBusyError,
 )
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import Letter, ListResult, ListRow, Permissions, Run, affected
+from mcimport.models.records import DeadLetter, ListResult, ListRow, Permissions, Run, affected
 from mcimport.models.remarks import NO_PERMISSION, words
 from mcimport.models.sample import SpotCheck
 from mcimport.models.timestamps import iso
 from mcimport.report.reporter import Reporter
-from mcimport.services.connections import Accounts, Services
+from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
-from mcimport.state import State, dead_letters, destinations, elsewhere, hold, is_ours, lists, runs
+from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
 from mcimport.sync.replaying import never_sent, watched, windows_of
 
 
-class Watch(Protocol):
+class ClientObserver(Protocol):
     """Is told when each client's work begins and ends; called from the threads of several clients."""
 
     def begun(self, client: Client) -> None: ...
@@ -48,35 +48,35 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class House:
+class SyncSession:
     """What all clients of one call share.
 
     Attributes:
-        watch: whoever is told of each client, if somebody is.
+        observer: whoever is told of each client, if somebody is.
         engine: where windows are worked off.
         clients: all that the settings name, whichever of them this call is about.
     """
 
     db_path: Path
-    accounts: Accounts
-    stop: Stop
+    accounts: ConnectionPool
+    stop: StopSignal
     reporter: Reporter
-    watch: Watch | None = None
+    observer: ClientObserver | None = None
     engine: Engine = field(default_factory=LocalEngine)
     clients: tuple[Client, ...] = ()
 
-    def watched(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
+    def observe(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
         """Does one client's work between the two words of the watch."""
-        if self.watch is None:
+        if self.observer is None:
             return work()
-        self.watch.begun(client)
+        self.observer.begun(client)
         results = work()
-        self.watch.ended(client, results)
+        self.observer.ended(client, results)
         return results
 
 
 @dataclass
-class Task:
+class ListRun:
     """What the runs of one list share in one call; belongs to the thread that owns `state`.
 
     Attributes:
@@ -93,7 +93,7 @@ class Task:
 
     client: Client
     list_key: str
-    services: Services
+    services: ClientServices
     state: State
     reporter: Reporter
     row: ListRow
@@ -107,12 +107,12 @@ class Task:
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
     spot_check: SpotCheck | None = None
-    _fields: FieldsInTime | None = None
+    _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
         """Another run of this list, under its number from here on."""
         self.run_ids.append(run_id)
-        self.services.meter.take()  # what was asked for after the last run's end is nobody's
+        self.services.meter.drain()  # what was asked for after the last run's end is nobody's
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
@@ -139,23 +139,23 @@ class Task:
             permissions=lists.permissions(self.row),
         )
 
-    def read_ahead(self) -> None:
+    def prefetch_fields(self) -> None:
         """The list's own fields will be needed: they may be read while something else takes its time."""
-        if not self.engine.reads_here:
+        if not self.engine.is_local:
             return
         self._fields = self.new_fields()
         self._fields.begin()
 
-    def fields(self) -> FieldsInTime:
+    def take_field_reader(self) -> LazyListFields:
         """For one run: the next one reads them anew."""
         found, self._fields = self._fields or self.new_fields(), None
         return found
 
-    def new_fields(self) -> FieldsInTime:
+    def new_fields(self) -> LazyListFields:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
-        return FieldsInTime(self.services.mailchimp, self.list_key, is_asked=is_asked)
+        return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
-    def read_again(self, chosen: Sequence[Letter]) -> list[Window]:
+    def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
         """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
@@ -167,19 +167,19 @@ class Task:
 
 
 def check_nobody_elsewhere(state: State, client: Client) -> None:
-    """Before anything is pushed here. Raises ElsewhereError where workers may be about to push for the client.
+    """Before anything is pushed here. Raises WorkersBusyError where workers may be about to push for the client.
 
     What one of them read before would follow what is read now.
     """
     elsewhere.correct(state, client.name)
     if (until := elsewhere.until(state, client.name)) is not None:
-        raise ElsewhereError(
+        raise WorkersBusyError(
             f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
             hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
         )
 
 
-def remembered(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
+def resolve_list(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
     """What is remembered of a list at the destination that the client's Ometria key leads to.
 
     A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
@@ -187,35 +187,39 @@ def remembered(state: State, client: Client, list_key: str, *, new_destination: 
 
     Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
     be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
-    under the former name is still at work, ElsewhereError while workers may be.
+    under the former name is still at work, WorkersBusyError while workers may be.
     `new_destination`: the operator knows, and everything is sent.
     """
     place = place_of(state, client, list_key)
     known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
     if known is None and former is None and (other := destinations.under_another_name(state, place)):
-        _adopt(state, other, client.name)
+        adopt_renamed_client(state, other, client.name)
     if known is None and former is not None and not new_destination:
         raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
     return destinations.ensure(state, place)
 
 
-def _adopt(state: State, former: ListRow, client: str) -> None:
+def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
     """The list goes on under another client's name; nobody may be at work on it under the former one.
 
     This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
     """
-    held = contextlib.nullcontext() if is_ours(state.path, former.client) else hold(state.path, former.client)
+    held = (
+        contextlib.nullcontext()
+        if held_by_this_process(state.path, former.client)
+        else lock_client(state.path, former.client)
+    )
     with held:
         if (until := elsewhere.until(state, former.client)) is not None:
-            raise ElsewhereError(
+            raise WorkersBusyError(
                 f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
                 hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
             )
         destinations.rename(state, former.id, client)
 
 
-def carry_out(
-    task: Task,
+def execute(
+    list_run: ListRun,
     run_id: int,
     windows: Sequence[Window],
     pages: Mapping[int, Page],
@@ -228,20 +232,25 @@ def carry_out(
     `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
     when all windows are worked off, and is a part of the run.
     """
-    run = runs.run(task.state, run_id)
-    if task.client.ometria.force_optin:
-        task.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
-    task.services.ometria.has_taken |= runs.has_pushed(task.state, run.list_id)
-    task.reporter.planned(task.client.name, task.list_key, run.kind, run.members_total, len(windows))
-    windows = [_judged(task.row, window) for window in windows]
-    rules, welcome = _welcome(task, run, windows, until)
-    with recorded_end(task, run_id):
-        is_silenced = task.engine.drive(
-            _errand(task, run, rules, welcome), windows, pages, lambda outcome: _record(task, run_id, outcome)
+    run = runs.run(list_run.state, run_id)
+    if list_run.client.ometria.force_optin:
+        list_run.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
+    list_run.services.ometria.has_taken |= runs.has_pushed(list_run.state, run.list_id)
+    list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
+    windows = [_judged(list_run.row, window) for window in windows]
+    rules, event_budget = _event_budget(list_run, run, windows, until)
+    with record_failure(list_run, run_id):
+        is_silenced = list_run.engine.run(
+            _spec(list_run, run, rules, event_budget),
+            windows,
+            pages,
+            lambda outcome: _record(list_run, run_id, outcome),
         )
         afterwards(run_id)
-    done = runs.finish(task.state, run_id, "completed", costs=task.services.meter.take(), is_silenced=is_silenced)
-    task.refresh()
+    done = runs.finish(
+        list_run.state, run_id, "completed", costs=list_run.services.meter.drain(), is_silenced=is_silenced
+    )
+    list_run.refresh()
     return done
 
 
@@ -251,67 +260,69 @@ def _judged(row: ListRow, window: Window) -> Window:
 
 
 @contextlib.contextmanager
-def recorded_end(task: Task, run_id: int) -> Iterator[None]:
+def record_failure(list_run: ListRun, run_id: int) -> Iterator[None]:
     """Whatever ends a run before its time is on record before it is raised on."""
     try:
         yield
     except InterruptedRunError:
-        runs.finish(task.state, run_id, "interrupted", costs=task.services.meter.take())
+        runs.finish(list_run.state, run_id, "interrupted", costs=list_run.services.meter.drain())
         raise
     except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
         error = as_ours(raised)
         # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
         with contextlib.suppress(StateError):
-            runs.finish(task.state, run_id, "failed", str(error), costs=task.services.meter.take())
+            runs.finish(list_run.state, run_id, "failed", str(error), costs=list_run.services.meter.drain())
         raise error from None
 
 
-def _record(task: Task, run_id: int, outcome: Outcome) -> None:
-    sample_size = task.client.ometria.spot_check
-    runs.record(task.state, run_id, outcome, task.services.meter.take(), sample_size=sample_size)
-    task.warn(*outcome.warnings)
-    task.lacking.update(dict(outcome.lacking))
-    task.unsendable.update(dict(outcome.unsendable))
-    task.remarks.update(dict(outcome.remarks))
-    task.permissions.update(outcome.permissions)
-    task.reporter.moved(task.client.name, task.list_key, outcome)
+def _record(list_run: ListRun, run_id: int, outcome: Outcome) -> None:
+    sample_size = list_run.client.ometria.spot_check
+    runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), sample_size=sample_size)
+    list_run.warn(*outcome.warnings)
+    list_run.lacking.update(dict(outcome.lacking))
+    list_run.unsendable.update(dict(outcome.unsendable))
+    list_run.remarks.update(dict(outcome.remarks))
+    list_run.permissions.update(outcome.permissions)
+    list_run.reporter.moved(list_run.client.name, list_run.list_key, outcome)
 
 
-def _errand(task: Task, run: Run, rules: ContactRules, welcome: Welcome) -> Errand:
-    return Errand(
-        client=task.client,
-        list_key=task.list_key,
+def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventBudget) -> RunSpec:
+    return RunSpec(
+        client=list_run.client,
+        list_key=list_run.list_key,
         run_id=run.id,
-        services=task.services,
+        services=list_run.services,
         rules=rules,
-        welcome=welcome,
-        fields=task.fields(),
-        watched=watched(task.state, task.row),
-        never_sent=never_sent(task.state, task.row),
-        is_first=task.is_first_run(run),
-        carried_until=task.row.carried_until,
+        event_budget=event_budget,
+        fields=list_run.take_field_reader(),
+        watched=watched(list_run.state, list_run.row),
+        never_sent=never_sent(list_run.state, list_run.row),
+        is_first=list_run.is_first_run(run),
+        carried_until=list_run.row.carried_until,
         look_ups=allowance(),
-        is_dry=task.dry_run,
-        memory=task.state.name,
-        warn=task.warn,
-        waits=lambda words: task.reporter.waits(task.client.name, task.list_key, words),
-        lent=lambda: elsewhere.begin(task.state, task.client.name),
-        given_back=lambda: elsewhere.end(task.state, task.client.name),
+        is_dry=list_run.dry_run,
+        state_id=list_run.state.name,
+        warn=list_run.warn,
+        waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
+        lent=lambda: elsewhere.begin(list_run.state, list_run.client.name),
+        given_back=lambda: elsewhere.end(list_run.state, list_run.client.name),
     )
 
 
-def _welcome(task: Task, run: Run, windows: Sequence[Window], until: int | None) -> tuple[ContactRules, Welcome]:
+def _event_budget(
+    list_run: ListRun, run: Run, windows: Sequence[Window], until: int | None
+) -> tuple[ContactRules, EventBudget]:
     """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
 
     Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
     """
     replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
     spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
-    many = sum(1 if window.only else sys.maxsize for window in replayed)
-    rules = replace(task.rules, until=until if run.until is None else run.until)
+    many = sum(1 if window.member_id else sys.maxsize for window in replayed)
+    rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, many = [OptedIn(run.since, None, new_from(task.row)), *spans], many + _perhaps_new(run, rules)
-    return rules, Welcome(task.client.ometria.welcome_limit, many, opted_in(rules, spans))
+        spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)
+    return rules, EventBudget(list_run.client.ometria.welcome_limit, many, event_filters(rules, spans))
 
 
 def _perhaps_new(run: Run, rules: ContactRules) -> int:
@@ -324,55 +335,55 @@ def _perhaps_new(run: Run, rules: ContactRules) -> int:
 
 
 def result_of(
-    client: Client, list_key: str, task: Task | None, failure: McimportError | None, seconds: float
+    client: Client, list_key: str, list_run: ListRun | None, failure: McimportError | None, seconds: float
 ) -> ListResult:
     """What a call did for one list, gathered from what was recorded."""
     blank = ListResult(client.name, list_key, status_of(failure), seconds=seconds, error=failure)
-    if task is None:
+    if list_run is None:
         return blank
-    warned = (*task.warnings, *(words(key, number) for key, number in task.remarks.items()))
-    news = runs.news(warned, _before(task))
-    if task.run_ids:
-        runs.note_warnings(task.state, task.run_ids[-1], warned)
-    done = tuple(runs.run(task.state, run_id) for run_id in task.run_ids)
-    written = [letter for run in done for letter in dead_letters.written_by(task.state, run.id)]
+    warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
+    news = runs.news(warned, _before(list_run))
+    if list_run.run_ids:
+        runs.note_warnings(list_run.state, list_run.run_ids[-1], warned)
+    done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
+    written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
     return replace(
         blank,
         runs=done,
-        windows_done=sum(runs.windows_done(runs.windows(task.state, run.id)) for run in done),
+        windows_done=sum(runs.windows_done(runs.windows(list_run.state, run.id)) for run in done),
         dead_letters=len(written),
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
-        dry_run=task.dry_run,
+        dry_run=list_run.dry_run,
         warnings=warned,
         news=news,
-        lacking=dict(task.lacking),
-        unsendable=dict(task.unsendable.most_common()),
-        permissions=_permissions(task) if task.dry_run else None,
-        hints=_hints(task, done),
-        spot_check=task.spot_check,
+        lacking=dict(list_run.lacking),
+        unsendable=dict(list_run.unsendable.most_common()),
+        permissions=_permissions(list_run) if list_run.dry_run else None,
+        hints=_hints(list_run, done),
+        spot_check=list_run.spot_check,
     )
 
 
-def _before(task: Task) -> list[Run]:
+def _before(list_run: ListRun) -> list[Run]:
     """The latest runs of the list but for those of this call."""
-    found = runs.latest(task.state, list_id=task.row.id, most=runs.WARNED_BY + len(task.run_ids))
-    return [one for one in found if one.id not in task.run_ids]
+    found = runs.latest(list_run.state, list_id=list_run.row.id, most=runs.WARNED_BY + len(list_run.run_ids))
+    return [one for one in found if one.id not in list_run.run_ids]
 
 
-def _permissions(task: Task) -> Permissions | None:
+def _permissions(list_run: ListRun) -> Permissions | None:
     """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
-    if not task.permissions:
+    if not list_run.permissions:
         return None
-    lacking = sum(number for key, number in task.remarks.items() if key.startswith(NO_PERMISSION))
-    return Permissions(tuple(sorted(task.permissions)), quoted(task.client.permission), lacking)
+    lacking = sum(number for key, number in list_run.remarks.items() if key.startswith(NO_PERMISSION))
+    return Permissions(tuple(sorted(list_run.permissions)), quoted(list_run.client.permission), lacking)
 
 
-def _hints(task: Task, done: Iterable[Run]) -> tuple[str, ...]:
-    if task.dry_run or task.services.stop.asked.is_set() or not any(run.contacts_rejected for run in done):
+def _hints(list_run: ListRun, done: Iterable[Run]) -> tuple[str, ...]:
+    if list_run.dry_run or list_run.services.stop.requested.is_set() or not any(run.contacts_rejected for run in done):
         return ()
     with contextlib.suppress(ServiceError, InterruptedRunError):
-        return tuple(task.services.ometria.latest_errors())
+        return tuple(list_run.services.ometria.latest_errors())
     return ()
 
 

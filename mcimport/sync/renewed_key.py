@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from mcimport.errors import ConfigError
 from mcimport.models.records import ListRow
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 from mcimport.services.contacts_held import contacts_held
 
 
-def check_same_account(services: Services, rows: Sequence[ListRow], client: str) -> None:
+def check_same_account(services: ClientServices, rows: Sequence[ListRow], client: str) -> None:
     """Looks for contacts of each of these lists, at which Ometria accepted some.
 
     Raises ConfigError for the first of which there are none; ServiceError where the key is not accepted, or it cannot

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mcimport.convert import is_contact_id
-from mcimport.models import Unsent, Window
-from mcimport.models.records import Letter, ListRow, Origin
-from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, carried_from
+from mcimport.models import UnsentSpan, Window
+from mcimport.models.records import DeadLetter, ListRow, Origin
+from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, imported_from
 from mcimport.state import State, dead_letters, runs
 
 
-def windows_of(state: State, row: ListRow, chosen: Sequence[Letter], page: int) -> tuple[list[Window], int]:
+def windows_of(state: State, row: ListRow, chosen: Sequence[DeadLetter], page: int) -> tuple[list[Window], int]:
     """Makes a window of each letter, and closes those that name nobody whom the list carries: how many is returned.
 
     One for a member with neither a time nor an id to ask by stays open: only a full sync can come across them again.
@@ -38,7 +38,7 @@ def watched(state: State, row: ListRow) -> dict[str, int]:
     return {letter.member_id or "": _new_since(row, origins[letter.first_run_id]) for letter in theirs}
 
 
-def never_sent(state: State, row: ListRow) -> tuple[Unsent, ...]:
+def never_sent(state: State, row: ListRow) -> tuple[UnsentSpan, ...]:
     """Finds the spans of open dead letters, and from when on an opt-in was new to the run that wrote each.
 
     Who opted in there and changed since is in the letter's span no more, and was announced by nobody.
@@ -49,11 +49,11 @@ def never_sent(state: State, row: ListRow) -> tuple[Unsent, ...]:
     return tuple((since, until, new) for since, until, new in found if until is not None and new != NEVER)
 
 
-def _origins(state: State, some: Iterable[Letter]) -> dict[int, Origin | None]:
+def _origins(state: State, some: Iterable[DeadLetter]) -> dict[int, Origin | None]:
     return {run_id: runs.origin(state, run_id) for run_id in {letter.first_run_id for letter in some}}
 
 
-def _window(row: ListRow, letter: Letter, origin: Origin | None, page: int) -> Window | None:
+def _window(row: ListRow, letter: DeadLetter, origin: Origin | None, page: int) -> Window | None:
     """A letter for a member without a time, or with one that is left out, is an empty span: they are asked for by id.
 
     None: it names nobody whom the list carries.
@@ -72,14 +72,14 @@ def _window(row: ListRow, letter: Letter, origin: Origin | None, page: int) -> W
     return Window(
         *(0, letter.sweep, since, until, page),
         letter_id=letter.id,
-        only=letter.member_id,
+        member_id=letter.member_id,
         new_since=_new_since(row, origin),
     )
 
 
-def _start(row: ListRow, letter: Letter, origin: Origin | None) -> int | None:
+def _start(row: ListRow, letter: DeadLetter, origin: Origin | None) -> int | None:
     """From when on the list is carried, or was to be by the letter's run: one that is not completed counts, too."""
-    start = carried_from(row, letter.sweep)
+    start = imported_from(row, letter.sweep)
     if start is None or origin is None or letter.sweep == "archived":
         return start
     if origin.kind == "full":

@@ -8,48 +8,50 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mcimport.errors import InterruptedRunError, TooSlowError
+from mcimport.errors import InterruptedRunError, ServiceTimeoutError
 from mcimport.errors.machine import as_ours
 from mcimport.models.sample import SampledContact, SpotCheck
 from mcimport.report.spot_check import not_held
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from mcimport.state import spot_checks
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 
 WITHIN = 60.0  # seconds for the whole look, which the run waits for; the one read that is under way is waited for
 
 
-def check_some_pushed(task: Task, run_id: int) -> None:
+def check_some_pushed(list_run: ListRun, run_id: int) -> None:
     """A part of this run, before it reads anybody: who says no while this look goes on is seen to have said so.
 
     Where nobody was pushed since the last look, there is none. Whatever fails, fails no run for it.
     Raises InterruptedRunError and StateError.
     """
     now = int(time.time())
-    sample = [] if task.dry_run or not spot_checks.is_due(task.row.spot_checked_at, now) else _settled(task, now)
+    sample = (
+        [] if list_run.dry_run or not spot_checks.is_due(list_run.row.spot_checked_at, now) else _settled(list_run, now)
+    )
     if not sample:
         return
-    found = _look(task, sample, now)
-    spot_checks.note_checked(task.state, task.row, run_id, found)
-    task.refresh()
-    task.spot_check = found
+    found = _look(list_run, sample, now)
+    spot_checks.note_checked(list_run.state, list_run.row, run_id, found)
+    list_run.refresh()
+    list_run.spot_check = found
     if found.missing:
-        task.warn(not_held(found, task.list_key, now))
+        list_run.warn(not_held(found, list_run.list_key, now))
 
 
-def _settled(task: Task, now: int) -> list[SampledContact]:
+def _settled(list_run: ListRun, now: int) -> list[SampledContact]:
     """Nobody, as long as Ometria may not have validated one of them yet."""
-    found = spot_checks.sample(task.state, task.row.id)[: task.client.ometria.spot_check]
-    settling = task.client.reconcile.settling
+    found = spot_checks.sample(list_run.state, list_run.row.id)[: list_run.client.ometria.spot_check]
+    settling = list_run.client.reconcile.settling
     return found if all(now - one.pushed_at >= settling for one in found) else []
 
 
-def _look(task: Task, sample: Sequence[SampledContact], now: int) -> SpotCheck:
+def _look(list_run: ListRun, sample: Sequence[SampledContact], now: int) -> SpotCheck:
     moments = [one.pushed_at for one in sample]
-    ids = [f"{task.list_key}-{one.member_id}".lower() for one in sample]
+    ids = [f"{list_run.list_key}-{one.member_id}".lower() for one in sample]
     missing, reason = None, ""
     try:
-        missing = _missing(task.services.contacts, task.row.collection, ids)
+        missing = _missing(list_run.services.contacts, list_run.row.collection, ids)
     except InterruptedRunError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, no sync fails for a look
@@ -68,7 +70,7 @@ def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
 
     def is_held(one: str) -> bool:
         if time.monotonic() > end:
-            raise TooSlowError("it took too long")
+            raise ServiceTimeoutError("it took too long")
         return contacts.holds(collection, one)
 
     held = {one: is_held(one) for one in ids}

@@ -19,7 +19,7 @@ from benchmarks.reading import read
 from benchmarks.told import Account
 from mcimport.sandbox.audience.audience import Audience, Person
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 LATENCY = 0.2  # seconds an answer, of both services
@@ -72,7 +72,7 @@ def lost(contestant: Contestant, size: int) -> int:
     here can something be done after each page; so nothing is timed.
     """
     leavers = _Leavers()
-    knobs = Knobs(size=size, latency=LATENCY, after_page=leavers, pushes_per_second=UNLIMITED)
+    knobs = SandboxSettings(size=size, latency=LATENCY, after_page=leavers, pushes_per_second=UNLIMITED)
     with Sandbox(knobs) as box:
         names = {one.number: _names(box.list_key, one) for one in box.audience().listed() if one["email_address"]}
         account = Account("client", box.mailchimp_key, box.ometria_key, box.list_key)

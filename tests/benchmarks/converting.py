@@ -20,9 +20,9 @@ from benchmarks.box import Box
 from benchmarks.importer import Importer, run
 from mcimport.convert import encode_contact, make_converter
 from mcimport.models import ContactRules, Converted, Member
-from mcimport.services.http.client import Wire
-from mcimport.services.http.retry import Gate, Patience
-from mcimport.services.mailchimp.client import MEMBER_FIELDS, Mailchimp
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.mailchimp.client import MEMBER_FIELDS, MailchimpClient
 from mcimport.services.mailchimp.responses import Members
 
 T = TypeVar("T")
@@ -68,8 +68,8 @@ def converting(importer: Importer, box: Box, size: int) -> Took:
 def main() -> None:
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     credentials = base64.b64encode(f"any:{wish.key}".encode()).decode()
-    wire = Wire("Mailchimp", wish.url, {"Authorization": f"Basic {credentials}"})
-    fields = Mailchimp(wire, Gate(10), Patience()).list_fields(wish.list_key)
+    wire = HttpClient("Mailchimp", wish.url, {"Authorization": f"Basic {credentials}"})
+    fields = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy()).list_fields(wish.list_key)
     convert = make_converter(fields, ContactRules(wish.list_key))
     pages = [_page(wire, wish, offset) for offset in range(0, wish.size, PAGE)]
     wire.close()
@@ -92,7 +92,7 @@ def _members(page: bytes) -> list[Member]:
     return msgspec.json.decode(page, type=Members).members
 
 
-def _page(wire: Wire, wish: Wish, offset: int) -> bytes:
+def _page(wire: HttpClient, wish: Wish, offset: int) -> bytes:
     params = {"count": str(PAGE), "offset": str(offset), "sort_field": "last_changed", "fields": MEMBER_FIELDS}
     return wire.send("GET", f"lists/{wish.list_key}/members", params=params).body
 

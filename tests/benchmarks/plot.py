@@ -60,7 +60,7 @@ class Bar:
 
     label: str
     value: float
-    is_ours: bool = True
+    held_by_this_process: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _throughput(figures: Sequence[Measured]) -> Figure:
     bars = [
         Bar("mcimport,\nwhile it pushes", pushing.value),
         Bar("mcimport, start to end,\n0.2 s an answer", slow.value),
-        Bar("sequential, start to end,\n0.2 s an answer", slow.baseline, is_ours=False),
+        Bar("sequential, start to end,\n0.2 s an answer", slow.baseline, held_by_this_process=False),
     ]
     _bars(above, bars, Line("Ometria's limit", pushing.baseline, ceiling.LEAST))
     above.set(title="First sync at Ometria's limit", xlabel="contacts a second")
@@ -117,7 +117,7 @@ def _throughput(figures: Sequence[Measured]) -> Figure:
 
 def _bars(axes: Axes, bars: Sequence[Bar], line: Line) -> None:
     """Bars that hold their values, the ceiling as a line, what is asked as a dashed one, and their words above."""
-    colours = [OURS if one.is_ours else OTHER for one in bars]
+    colours = [OURS if one.held_by_this_process else OTHER for one in bars]
     axes.barh([one.label for one in bars], [one.value for one in bars], color=colours, height=0.7)
     for row, one in enumerate(bars):
         _value(axes, row, one, line.value)
@@ -147,7 +147,7 @@ def _value(axes: Axes, row: int, one: Bar, whole: float) -> None:
         (6, 0),
         textcoords="offset points",
         va="center",
-        color=INK if is_short or not one.is_ours else "white",
+        color=INK if is_short or not one.held_by_this_process else "white",
     )
 
 

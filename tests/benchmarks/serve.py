@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 
 from benchmarks.mirror import hold_up
-from benchmarks.told import Account, Counters, Place, counted
+from benchmarks.told import Account, Counters, Place, pluralize
 from mcimport.sandbox.audience import audience, invented_members
-from mcimport.sandbox.audience.invented_members import ListIdentity, Row
+from mcimport.sandbox.audience.invented_members import ListIdentity, StoredMember
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 TAGS_ON_A_PAGE = 50
 KEPT = 1_000  # records that an Ometria account remembers
@@ -49,20 +49,20 @@ def main() -> None:
     """Serves until standard input ends."""
     options = msgspec.json.decode(sys.argv[1], type=Options)
     _simplify(options)
-    box = Sandbox(Knobs(size=options.size, **options.knobs))
+    box = Sandbox(SandboxSettings(size=options.size, **options.knobs))
     accounts = [Account("client-0", box.mailchimp_key, box.ometria_key, box.list_key)]
     for number in range(1, options.clients):
         one = Account(f"client-{number}", f"{number:032x}-us6", f"{number:032x}", f"{number:010x}")
         box.add_account(one.mailchimp_key, one.ometria_key, {one.list_key: options.size})
         accounts.append(one)
-    for store in box._world.ometria.values():
+    for store in box._shared.ometria.values():
         store._pending = deque(maxlen=KEPT)
-    for members in box._world.audiences():
+    for members in box._shared.audiences():
         # Makes the index by hash, which is otherwise made, while everybody waits, when somebody is first sought by it.
         members.find("0" * 32)
     if options.mirrors:
         for one in accounts:
-            hold_up(box._world.ometria[one.ometria_key], box.audience(one.list_key, one.mailchimp_key))
+            hold_up(box._shared.ometria[one.ometria_key], box.audience(one.list_key, one.mailchimp_key))
     gc.collect()
     gc.freeze()  # a million members are not to be walked over again and again while somebody waits
     with box:
@@ -74,7 +74,7 @@ def _obey(box: Sandbox) -> None:
     began = time.process_time()
     for line in sys.stdin:
         order = msgspec.json.decode(line, type=Order)
-        counters = counted(box.requests, time.process_time() - began)
+        counters = pluralize(box.requests, time.process_time() - began)
         for name, value in order.turn.items():
             setattr(box.knobs, name, value)
         if order.clear:
@@ -87,7 +87,7 @@ def _simplify(options: Options) -> None:
     """Everybody as before, but without a number, or with no more tags than a page lists."""
     invent = invented_members.invent
 
-    def simplified(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
+    def simplified(identity: ListIdentity, row: StoredMember, permissions: Sequence[str] = ()) -> dict[str, Any]:
         member = invent(identity, row, permissions)
         if not options.has_phones:
             member["merge_fields"]["PHONE"] = ""

@@ -10,10 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conftest import Importer
-from test_reconcile import RECONCILING, Apart, drift_apart, killed_half_way, while_it_moves, with_a_tenth_broken
+from sync.reconcile.test_reconcile_list import (
+    RECONCILING,
+    Apart,
+    drift_apart,
+    killed_half_way,
+    while_it_moves,
+    with_a_tenth_broken,
+)
 
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 SCALE = 10  # 50 deleted, 40 changed unseen, 30 taken out, 20 overwritten, 10 foreign
 WAYS: dict[str, Callable[[Importer, Apart], None]] = {
@@ -30,7 +37,7 @@ def main() -> int:
     size = parser.parse_args().size
     for name, way in WAYS.items():
         began = time.monotonic()
-        knobs = Knobs(size=size, pushes_per_second=100_000, reads_per_second=100_000)
+        knobs = SandboxSettings(size=size, pushes_per_second=100_000, reads_per_second=100_000)
         with Sandbox(knobs) as box, tempfile.TemporaryDirectory() as folder:
             importer = Importer(box, Path(folder))
             importer.configure(RECONCILING, most="5%")

@@ -17,7 +17,7 @@ from fork_server import PLENTY, Child, ForkServer, Limits
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.request_log import Request
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 Moment = Literal["request arrives", "push arrives", "page is chosen", "page is written"]
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
@@ -64,17 +64,17 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 def _nth_time(nth: int, strike: Callable[[], None]) -> Callable[[], None]:
     """Moments come in the sandbox's one thread."""
-    counted = itertools.count(1)
+    pluralize = itertools.count(1)
 
     def come() -> None:
-        if next(counted) == nth:
+        if next(pluralize) == nth:
             strike()
 
     return come
 
 
 @contextlib.contextmanager
-def _striking(knobs: Knobs, moment: Moment, come: Callable[[], None]) -> Iterator[None]:
+def _striking(knobs: SandboxSettings, moment: Moment, come: Callable[[], None]) -> Iterator[None]:
     """Whatever the knobs do at that moment already, they do as well."""
     before = knobs.fault, knobs.on_page, knobs.after_page
 

@@ -31,7 +31,7 @@ from weather import CALM, WEATHERS, Weather, let_it_be
 
 from mcimport.convert import epoch
 from mcimport.sandbox.server import LIST_KEY, Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import retry
 
 MOST_OPEN = 10  # requests; also the pushes that ten workers may have on the way, so that some arrive together
@@ -114,7 +114,7 @@ class Story(RuleBasedStateMachine):
     @initialize(nature=NATURES)
     def a_list_and_its_importer(self, nature: Nature) -> None:
         self.steps.append(f"{nature}")
-        knobs = Knobs(
+        knobs = SandboxSettings(
             size=nature.size,
             seed=nature.seed,
             clock_skew=nature.ahead,

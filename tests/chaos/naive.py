@@ -13,7 +13,7 @@ from conftest import CONFIG, PLAIN, Importer
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 BATCH = 100
 LEAVERS = 10  # archived after each page
@@ -37,7 +37,7 @@ class Leavers:
 def lost(carry: Carry, *, size: int, page: int) -> int:
     """How many members who were on the list all the time, and did not change at all, are not in Ometria afterwards."""
     leavers = Leavers()
-    with Sandbox(Knobs(size=size, after_page=leavers, pushes_per_second=100_000)) as box:
+    with Sandbox(SandboxSettings(size=size, after_page=leavers, pushes_per_second=100_000)) as box:
         before = _ids(box, ())
         carry(box, page)
         stayed = before & _ids(box, leavers.numbers)

@@ -13,7 +13,7 @@ from passing import time_passes
 from promises import LATE
 
 from mcimport.sandbox.audience.audience import LISTED, Audience, Person, number_of, second_of
-from mcimport.sandbox.churn import stir
+from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox
@@ -147,7 +147,7 @@ def _stirring(weather: Weather, times: int, clock: Clock, *, after: bool = False
 
     def stir_some(audience: Audience) -> None:
         for _ in range(times):
-            stir(audience, chance)
+            random_change(audience, chance)
         if departing:
             audience.change(who=_some_of_the_largest_second(audience, departing, chance))
         if late_by and len(audience.rows) < MOST_PEOPLE:

@@ -26,7 +26,7 @@ from crontab_table import CRONTAB, ROOT, SETTINGS, Laid, entries, in_a_container
 from privileges import FailedError, Results, attempt, command, make_debian, need, prerequisite, say
 
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.version import __version__
 
 BASE, IMAGE = "localhost/mcimport-trial-base", "localhost/mcimport-trial"
@@ -173,7 +173,7 @@ def try_the_image() -> Results:
 
 def try_the_pod(folder: Path, spec: dict[str, Any], config: str) -> Results:
     """A first sync and an hourly one, within the manifest's limits."""
-    with Sandbox(Knobs(size=SIZE, pushes_per_second=100_000)) as box:
+    with Sandbox(SandboxSettings(size=SIZE, pushes_per_second=100_000)) as box:
         pod, importer = Pod(folder, box, spec), Importer(box, folder)
         pod.lay(config + "ometria.requests_per_second = 500\n")
         first, first_peak, first_seconds = pod.metered()
@@ -199,7 +199,7 @@ def try_the_pod(folder: Path, spec: dict[str, Any], config: str) -> Results:
 def try_to_stop(folder: Path, spec: dict[str, Any], config: str) -> Results:
     """SIGTERM, as a drained node sends it, to the first process of a container."""
     under_way = Event()
-    knobs = Knobs(size=20_000, latency=0.2, on_page=lambda _: under_way.set())
+    knobs = SandboxSettings(size=20_000, latency=0.2, on_page=lambda _: under_way.set())
     with Sandbox(knobs) as box:
         pod = Pod(folder, box, spec)
         pod.lay(config)
@@ -229,7 +229,7 @@ def line_for(laid: Laid) -> str:
 
 
 def try_the_crontab(folder: Path) -> Results:
-    with Sandbox(Knobs(size=200, pushes_per_second=100_000)) as box:
+    with Sandbox(SandboxSettings(size=200, pushes_per_second=100_000)) as box:
         settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
         laid = lay(folder, settings, (box.mailchimp_key, box.ometria_key))
         command("chown", "--recursive", f"{SOMEBODY}:{SOMEBODY}", folder)

@@ -26,7 +26,7 @@ from crontab_table import CRONTAB, HOURLY, PROGRAM, ROOT, SETTINGS, Laid, lay, r
 from privileges import FailedError, Results, attempt, command, need, prerequisite, say
 
 from mcimport.sandbox.server import Sandbox
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 USER = "mcimport-cron-test"
 PATIENCE = 150  # seconds: cron looks once a minute, and may have looked just before
@@ -130,7 +130,7 @@ def installed(table: str) -> Iterator[None]:
         command("crontab", "-u", USER, "-r")
 
 
-def copy_of_the_table(name: str, knobs: Knobs, folder: Path, reports: Path, stack: ExitStack) -> Copy:
+def copy_of_the_table(name: str, knobs: SandboxSettings, folder: Path, reports: Path, stack: ExitStack) -> Copy:
     """`folder`: with the installed program, and with room for the copy's own folders."""
     box = stack.enter_context(Sandbox(knobs))
     settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
@@ -169,9 +169,9 @@ def trial() -> Results:
         reports = Reports(folder)
         stack.callback(reports.close)
         copies = (
-            copy_of_the_table("well", Knobs(size=200), folder, reports.path, stack),
-            copy_of_the_table("letters", Knobs(size=200, broken=["100-101"]), folder, reports.path, stack),
-            copy_of_the_table("keyless", Knobs(size=10), folder, reports.path, stack),
+            copy_of_the_table("well", SandboxSettings(size=200), folder, reports.path, stack),
+            copy_of_the_table("letters", SandboxSettings(size=200, broken=["100-101"]), folder, reports.path, stack),
+            copy_of_the_table("keyless", SandboxSettings(size=10), folder, reports.path, stack),
         )
         copies[-1].laid.environment.unlink()
         stack.enter_context(unprivileged_user(folder))

@@ -8,26 +8,26 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError
 
 
-def leaders(clients: Iterable[Client]) -> dict[str, str]:
+def group_by_account(clients: Iterable[Client]) -> dict[str, str]:
     """Each client's name, and the first name among all that share an account with it, directly or by way of others.
 
     Without those of whom a key cannot be read: nobody knows whom they share an account with.
     """
     chosen = [(client, accounts) for client in clients if (accounts := _accounts(client))]
-    leader = {client.name: client.name for client, _ in chosen}
+    account_group = {client.name: client.name for client, _ in chosen}
     having: dict[tuple[str, str], str] = {}
 
     def first(name: str) -> str:
-        while leader[name] != name:
-            name = leader[name]
+        while account_group[name] != name:
+            name = account_group[name]
         return name
 
     for client, accounts in chosen:
         for account in accounts:
             one, other = first(having.setdefault(account, client.name)), first(client.name)
             low, high = sorted((one, other))
-            leader[high] = low
-    return {name: first(name) for name in leader}
+            account_group[high] = low
+    return {name: first(name) for name in account_group}
 
 
 def _accounts(client: Client) -> tuple[tuple[str, str], ...]:

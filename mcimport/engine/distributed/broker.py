@@ -24,7 +24,7 @@ from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
 from mcimport.errors import ConfigError, UnreachableError
-from mcimport.report.format import counted
+from mcimport.report.format import pluralize
 from mcimport.state import is_there, open_state
 
 TASK = "mcimport.page"
@@ -50,25 +50,29 @@ def orders_queue(shard: int) -> Queue:
     )
 
 
-def outcomes_queue(memory: str, client: str) -> Queue:
+def outcomes_queue(state_id: str, client: str) -> Queue:
     """Durable, so that outcomes outlive their coordinator."""
-    return Queue(f"mcimport.outcomes.{memory}.{client}", durable=True, expires=KEPT)
+    return Queue(f"mcimport.outcomes.{state_id}.{client}", durable=True, expires=KEPT)
 
 
-def dead_queue(memory: str, client: str) -> Queue:
+def dead_queue(state_id: str, client: str) -> Queue:
     return Queue(
-        f"mcimport.dead.{memory}.{client}", DEAD, routing_key=f"*.{_tail(memory, client)}", durable=True, expires=KEPT
+        f"mcimport.dead.{state_id}.{client}",
+        DEAD,
+        routing_key=f"*.{_tail(state_id, client)}",
+        durable=True,
+        expires=KEPT,
     )
 
 
-def routing_key(shard: int, memory: str, client: str) -> str:
+def routing_key(shard: int, state_id: str, client: str) -> str:
     """The shard, and whose dead-letter queue the order may end in."""
-    return f"{shard:02d}.{_tail(memory, client)}"
+    return f"{shard:02d}.{_tail(state_id, client)}"
 
 
-def shard_of(leader: str) -> int:
-    """`leader`: one name for all clients that share an account."""
-    return zlib.crc32(leader.encode()) % SHARDS
+def shard_of(account_group: str) -> int:
+    """`account_group`: one name for all clients that share an account."""
+    return zlib.crc32(account_group.encode()) % SHARDS
 
 
 class _Application(Celery):
@@ -101,7 +105,7 @@ def application(address: SecretStr) -> Celery:
         task_acks_on_failure_or_timeout=False,  # or what fails would never reach the dead-letter exchange
         task_create_missing_queues=False,
         task_ignore_result=True,
-        worker_cancel_long_running_tasks_on_connection_loss=False,  # threads cannot be cancelled; `Workplace` does it
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # threads cannot be cancelled: see `PageExecutor`
         worker_detect_quorum_queues=False,
         worker_enable_prefetch_count_reduction=False,  # pool threads would restore it, over the consumer's connection
         worker_enable_remote_control=False,
@@ -171,7 +175,7 @@ def depth(channel: Any, queue: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class BrokerStatus:
     """What there is at the broker.
 
     Attributes:
@@ -189,26 +193,26 @@ class Sight:
     @property
     def words(self) -> str:
         return (
-            f"{self.with_worker} of {self.queues} queues have a worker, {counted(self.waiting, 'order')} waiting,"
-            f" {counted(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
+            f"{self.with_worker} of {self.queues} queues have a worker, {pluralize(self.waiting, 'order')} waiting,"
+            f" {pluralize(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
         )
 
 
-def look(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Sight:
+def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> BrokerStatus:
     """`db_path`: whose outcomes and dead letters are counted; it need not exist.
 
     Raises UnreachableError, ConfigError or StateError. Nothing is made there that was not there before.
     """
-    memory = _memory(db_path)
+    state_id = _memory(db_path)
     with in_words(), connection(application(address)) as line:
         line.connect()
-        names = list(clients) if memory else []
+        names = list(clients) if state_id else []
         with bounded(line):
             orders = [_depth(line, orders_queue(shard).name) for shard in range(SHARDS)]
-            outcomes = [_depth(line, outcomes_queue(memory, name).name) for name in names]
-            dead = [_depth(line, dead_queue(memory, name).name) for name in names]
+            outcomes = [_depth(line, outcomes_queue(state_id, name).name) for name in names]
+            dead = [_depth(line, dead_queue(state_id, name).name) for name in names]
     there = [one for one in orders if one is not None]
-    return Sight(
+    return BrokerStatus(
         queues=SHARDS,
         with_worker=sum(consumers > 0 for _, consumers in there),
         waiting=sum(messages for messages, _ in there),
@@ -233,6 +237,6 @@ def _depth(line: Connection, queue: str) -> tuple[int, int] | None:
         return None
 
 
-def _tail(memory: str, client: str) -> str:
+def _tail(state_id: str, client: str) -> str:
     """Words of a topic may not hold the dots that a client's name may have."""
-    return f"{memory}.{client.encode().hex()}"
+    return f"{state_id}.{client.encode().hex()}"

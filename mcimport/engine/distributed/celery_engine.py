@@ -13,15 +13,15 @@ from celery import Celery
 from pydantic import SecretStr
 
 from mcimport.config import Client
-from mcimport.engine.circuit_breaker import Tally
+from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed import broker
-from mcimport.engine.distributed.account_groups import leaders
-from mcimport.engine.distributed.backlog import Backlog
-from mcimport.engine.distributed.channel import Line
-from mcimport.engine.distributed.coordinator import Dispatch
-from mcimport.engine.interface import Errand
+from mcimport.engine.distributed.account_groups import group_by_account
+from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.coordinator import Coordinator
+from mcimport.engine.distributed.work_queue import WorkQueue
+from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.page.converter import allowed
+from mcimport.engine.page.converter import apply_event_limit
 from mcimport.errors import ConfigError
 from mcimport.models import Outcome, Page, Window
 
@@ -32,47 +32,47 @@ class RemoteEngine:
     `clients`: all that are configured, for what they share.
     """
 
-    reads_here = False
+    is_local = False
 
     def __init__(self, address: SecretStr, clients: Iterable[Client]) -> None:
         self._app: Celery = broker.application(address)
-        self._leaders = leaders(clients)
-        self._locks = {name: threading.Lock() for name in set(self._leaders.values())}
+        self._account_groups = group_by_account(clients)
+        self._locks = {name: threading.Lock() for name in set(self._account_groups.values())}
         self._here = LocalEngine()
 
-    def turn(self, client: Client) -> AbstractContextManager[object]:
-        leader = self._leaders.get(client.name)
-        return nullcontext() if leader is None else self._locks[leader]
+    def client_lock(self, client: Client) -> AbstractContextManager[object]:
+        account_group = self._account_groups.get(client.name)
+        return nullcontext() if account_group is None else self._locks[account_group]
 
-    def drive(
+    def run(
         self,
-        errand: Errand,
+        spec: RunSpec,
         windows: Sequence[Window],
         pages: Mapping[int, Page],
         record: Callable[[Outcome], None],
     ) -> bool:
-        if errand.is_dry:
-            return self._here.drive(errand, windows, pages, record)
+        if spec.is_dry:
+            return self._here.run(spec, windows, pages, record)
         empty = {number: page for number, page in pages.items() if not page.members}
-        self._here.drive(errand, [window for window in windows if window.number in empty], empty, record)
+        self._here.run(spec, [window for window in windows if window.number in empty], empty, record)
         rest = [window for window in windows if window.number not in empty]
         if not rest:
             return False
-        leader = self._leader(errand.client)
-        line = Line(self._app, broker.shard_of(leader), errand.memory, errand.client, errand.warn)
-        rules, is_silenced = allowed(errand.services.mailchimp, errand.rules, errand.welcome, errand.warn)
-        backlog = Backlog(rest, errand.client.mailchimp.connections)
-        dispatch = Dispatch(errand, rules, leader, line, backlog, Tally(record), self._here)
+        account_group = self._account_group(spec.client)
+        channel = BrokerChannel(self._app, broker.shard_of(account_group), spec.state_id, spec.client, spec.warn)
+        rules, is_silenced = apply_event_limit(spec.services.mailchimp, spec.rules, spec.event_budget, spec.warn)
+        queue = WorkQueue(rest, spec.client.mailchimp.connections)
+        coordinator = Coordinator(spec, rules, account_group, channel, queue, CircuitBreaker(record), self._here)
         try:
-            dispatch.run()
+            coordinator.run()
         finally:
-            line.close()
-            if dispatch.has_landed:
-                errand.given_back()
-        return is_silenced or dispatch.is_silenced
+            channel.close()
+            if coordinator.has_landed:
+                spec.given_back()
+        return is_silenced or coordinator.is_silenced
 
-    def _leader(self, client: Client) -> str:
-        leader = self._leaders.get(client.name)
-        if leader is None:
+    def _account_group(self, client: Client) -> str:
+        account_group = self._account_groups.get(client.name)
+        if account_group is None:
             raise ConfigError(f"client {client.name}: a key of it could not be read when this command began")
-        return leader
+        return account_group

@@ -18,7 +18,7 @@ from mcimport.config import Client
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 
 AHEAD = 50  # messages that may lie here unread
 LONGEST_NAME = 100  # characters of a worker's name
@@ -26,35 +26,35 @@ ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker 
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """`said`: a reply, or an order that comes back. `done`: it is on record, and need not be said again.
+class Received:
+    """`message`: a reply, or an order that comes back. `done`: it is on record, and need not be said again.
 
     `unopened`: who could not open that order, and why; empty where the broker says only that it was rejected.
     `is_expired`: the broker says that nobody took it in time. None of this is sealed: whoever can write to the broker
     may have sent a copy, of an order that somebody is at work on.
     """
 
-    said: Reply | Order
+    message: Reply | Order
     done: Callable[[], None]
     unopened: str = ""
     is_expired: bool = False
 
 
-class Line:
+class BrokerChannel:
     """Belongs to one thread. What is heard and not yet `done` is heard again after `open`.
 
     What is not sealed with the client's keys is never heard: `warn` takes words for a person instead.
     """
 
-    def __init__(self, app: Celery, shard: int, memory: str, client: Client, warn: Callable[[str], None]) -> None:
+    def __init__(self, app: Celery, shard: int, state_id: str, client: Client, warn: Callable[[str], None]) -> None:
         self._app = app
         self._client = client
         self._warn = warn
-        self._key = broker.routing_key(shard, memory, client.name)
+        self._key = broker.routing_key(shard, state_id, client.name)
         self._orders = broker.orders_queue(shard)
-        self._outcomes = broker.outcomes_queue(memory, client.name)
-        self._dead = broker.dead_queue(memory, client.name)
-        self._heard: deque[Heard] = deque()
+        self._outcomes = broker.outcomes_queue(state_id, client.name)
+        self._dead = broker.dead_queue(state_id, client.name)
+        self._received: deque[Received] = deque()
         self._connection: Any = None
         self.reply_to = self._outcomes.name
         self.queue = self._orders.name
@@ -74,11 +74,11 @@ class Line:
         for queue in (self._orders, self._outcomes, self._dead):
             queue(channel).declare()
         self._producer = self._app.amqp.Producer(channel)
-        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._hear, prefetch_count=AHEAD)
+        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._receive, prefetch_count=AHEAD)
         consumer.consume()
 
     def close(self) -> None:
-        self._heard.clear()
+        self._received.clear()
         if self._connection is not None:
             with suppress(*broker.BROKEN):
                 self._connection.collect(1.0)  # without waiting for a last word
@@ -100,14 +100,14 @@ class Line:
                 ignore_result=True,
             )
 
-    def hear(self, seconds: float) -> Heard | None:
+    def receive(self, seconds: float) -> Received | None:
         """The next that comes, in so many seconds at most. Raises UnreachableError."""
-        if not self._heard:
+        if not self._received:
             with broker.in_words():
                 self._beat()
                 with suppress(TimeoutError):
                     self._connection.drain_events(timeout=seconds)
-        return self._heard.popleft() if self._heard else None
+        return self._received.popleft() if self._received else None
 
     def workers(self) -> int:
         """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
@@ -119,16 +119,16 @@ class Line:
             self._beaten = time.monotonic()
             self._connection.heartbeat_check()
 
-    def _hear(self, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         try:
-            heard = _heard(self._client, message)
+            received = _received(self._client, message)
         except SealError:
             name = self._client.name
             self._warn(f"a message from the broker was dropped: it is not sealed with the keys of client {name}")
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
             pass  # from another version, or not from us: what it was about stays pending
         else:
-            self._heard.append(heard)
+            self._received.append(received)
             return
         message.ack()
 
@@ -138,7 +138,7 @@ def _acknowledge(message: Any) -> None:
         message.ack()
 
 
-def _heard(client: Client, message: Any) -> Heard:
+def _received(client: Client, message: Any) -> Received:
     """An order comes back as Celery sent it: arguments, named arguments, and more."""
 
     def done() -> None:
@@ -146,29 +146,29 @@ def _heard(client: Client, message: Any) -> Heard:
 
     headers = message.headers or {}
     if headers.get("task") != broker.TASK:
-        return Heard(_escaped(open_reply(client, sealed_of(message.body))), done)
+        return Received(_escaped(open_reply(client, sealed_of(message.body))), done)
     order = open_order(client, sealed_of(json.loads(message.body)[0][0]))
     is_expired = headers.get("x-first-death-reason") == "expired"
-    return Heard(order, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
+    return Received(order, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
 
 
 def _unopened(client: Client, why: Any) -> str:
     """Of what whoever returned it says, only a name and one of our own reasons are repeated."""
     words = reason_words(str(why.get("reason")), client.name) if isinstance(why, dict) else ""
-    return f"worker {shown(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
+    return f"worker {escape(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
 
 
 def _escaped(reply: Reply) -> Reply:
     """Its texts as they can be shown: they may quote somebody who is neither the worker nor we."""
     outcome = reply.outcome
     if outcome is not None:
-        letters = tuple(replace(letter, reason=shown(letter.reason)) for letter in outcome.letters)
-        outcome = replace(outcome, letters=letters, warnings=tuple(map(shown, outcome.warnings)))
+        letters = tuple(replace(letter, reason=escape(letter.reason)) for letter in outcome.letters)
+        outcome = replace(outcome, letters=letters, warnings=tuple(map(escape, outcome.warnings)))
     return msgspec.structs.replace(
         reply,
-        words=shown(reply.words),
-        hint=shown(reply.hint),
-        worker=shown(reply.worker),
-        warnings=tuple(map(shown, reply.warnings)),
+        words=escape(reply.words),
+        hint=escape(reply.hint),
+        worker=escape(reply.worker),
+        warnings=tuple(map(escape, reply.warnings)),
         outcome=outcome,
     )

@@ -9,14 +9,14 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 
-from mcimport.engine.circuit_breaker import Tally
-from mcimport.engine.distributed.backlog import Backlog, Flight
-from mcimport.engine.distributed.channel import Heard, Line
+from mcimport.engine.circuit_breaker import CircuitBreaker
+from mcimport.engine.distributed.channel import BrokerChannel, Received
 from mcimport.engine.distributed.executor import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.engine.distributed.messages import Order, OrderKind, Reply, settings_of
-from mcimport.engine.interface import Errand
+from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
+from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.page.converter import Welcome
+from mcimport.engine.page.converter import EventBudget
 from mcimport.errors import (
     ConfigError,
     FatalError,
@@ -26,7 +26,7 @@ from mcimport.errors import (
     StateError,
     UnreachableError,
 )
-from mcimport.models import ContactRules, LookUps, NewLetter, Outcome, Window
+from mcimport.models import ContactRules, LookUps, NewDeadLetter, Outcome, Window
 from mcimport.services.http import retry
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
@@ -48,12 +48,12 @@ class _Fence:
     again: float = 0.0
 
 
-class Dispatch:
+class Coordinator:
     """Belongs to one thread.
 
     Args:
-        leader: the first name among the clients that share an account with this one.
-        line: not open yet.
+        account_group: the first name among the clients that share an account with this one.
+        channel: not open yet.
         here: does what no worker brings to an end.
 
     Attributes:
@@ -62,27 +62,27 @@ class Dispatch:
 
     def __init__(
         self,
-        errand: Errand,
+        spec: RunSpec,
         rules: ContactRules,
-        leader: str,
-        line: Line,
-        backlog: Backlog,
-        tally: Tally,
+        account_group: str,
+        channel: BrokerChannel,
+        queue: WorkQueue,
+        breaker: CircuitBreaker,
         here: LocalEngine,
     ) -> None:
         self.is_silenced = False
-        self._errand = errand
+        self._spec = spec
         self._rules = rules
-        self._line = line
-        self._backlog = backlog
-        self._tally = tally
+        self._channel = channel
+        self._queue = queue
+        self._breaker = breaker
         self._here = here
-        self._stop = errand.services.stop
-        self._settings = settings_of(errand.client, errand.list_key, leader)
+        self._stop = spec.services.stop
+        self._settings = settings_of(spec.client, spec.list_key, account_group)
         self._epoch = 0
         self._fence: _Fence | None = None
         self._is_clear = False  # the last fence stands
-        self._session = ""  # of the worker that said so
+        self._worker_token = ""  # of the worker that said so
         self._is_unfenced = False  # another worker has taken over, who did not
         self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
@@ -92,17 +92,17 @@ class Dispatch:
         self._opened: float | None = None
         self._said_away = False
         self._lent: float | None = None
-        self._looked = self._heard = self._away_since = time.monotonic()
+        self._looked = self._last_received = self._away_since = time.monotonic()
         self._not_before = 0.0
 
     def run(self) -> None:
         """Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError."""
         self._reopen()
-        while not (self._backlog.is_empty or self._is_leaving):
+        while not (self._queue.is_empty or self._is_leaving):
             try:
                 self._fill()
-                self._hear(LOOK_UP)
-                self._move_own()
+                self._receive(LOOK_UP)
+                self._run_locally()
                 self._look_at_queue()
             except UnreachableError as error:
                 self._broke(error)
@@ -110,24 +110,24 @@ class Dispatch:
         self._land()
         if self._failure:
             raise self._failure
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     @property
     def has_landed(self) -> bool:
         """No worker has anything of the client's: one said so, and what was sent since was answered."""
-        return self._is_clear and not self._backlog.is_under_way
+        return self._is_clear and not self._queue.is_under_way
 
     @property
     def _is_leaving(self) -> bool:
-        return self._failure is not None or self._stop.asked.is_set()
+        return self._failure is not None or self._stop.requested.is_set()
 
     def _land(self) -> None:
         """Pages under way may end, and are recorded; those that do not are another coordinator's to find."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while self._backlog.is_under_way and time.monotonic() < deadline and not self._stop.now.is_set():
+        while self._queue.is_under_way and time.monotonic() < deadline and not self._stop.aborted.is_set():
             try:
-                self._hear(LOOK_UP)
+                self._receive(LOOK_UP)
             except UnreachableError:
                 return
 
@@ -137,12 +137,12 @@ class Dispatch:
         """Also after the line broke: what was under way then may be so still, so a fence is put before it."""
         while True:
             try:
-                self._line.open()
+                self._channel.open()
                 self._put_fence()
             except UnreachableError as error:
                 self._broke(error)
             else:
-                self._opened = self._heard = time.monotonic()
+                self._opened = self._last_received = time.monotonic()
                 return
 
     def _broke(self, error: UnreachableError) -> None:
@@ -154,20 +154,20 @@ class Dispatch:
         self._opened = None
         if not self._said_away:
             self._said_away = True
-            self._errand.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
+            self._spec.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
         if now - self._away_since > BROKER_AWAY:
             raise ServiceDownError(str(error), hint=error.hint) from None
-        if self._stop.asked.wait(AGAIN):
+        if self._stop.requested.wait(AGAIN):
             raise InterruptedRunError("stopped") from None
 
     def _put_fence(self, after: int = 0) -> None:
         """Nothing is sent until the worker says that nothing older is under way. `after`: an epoch that is known."""
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
         self._is_clear = self._is_unfenced = False
-        self._backlog.recall()
+        self._queue.recall()
         order = self._order("fence", uuid.uuid4().hex, None)
         self._fence = _Fence(order.id)
-        self._line.send(order)
+        self._channel.send(order)
 
     def _look_at_queue(self) -> None:
         now = time.monotonic()
@@ -177,62 +177,62 @@ class Dispatch:
         self._look_for_workers(now)
         if self._lent is not None and now - self._lent > LEND_ANEW:
             self._lend()
-        if now - self._heard < OVERDUE:
+        if now - self._last_received < OVERDUE:
             return
         if self._fence or self._was_silent:
             raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
-        self._heard = now
+        self._last_received = now
         self._was_silent = True
         self._put_fence()
 
     def _look_for_workers(self, now: float) -> None:
-        if self._line.workers():
+        if self._channel.workers():
             self._nobody_since = None
             return
         if self._nobody_since is None:
             self._nobody_since = now
-            self._errand.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
+            self._spec.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
         if now - self._nobody_since > NO_WORKER:
             raise ServiceDownError(
-                f"no worker takes orders from {self._line.queue}",
+                f"no worker takes orders from {self._channel.queue}",
                 hint="Is `mcimport worker` running, with this broker? The next `mcimport sync` goes on.",
             )
 
     def _lend(self) -> None:
         """Before the first page goes out: a note of a coordinator before us stays as it is until a fence stands."""
         self._lent = time.monotonic()
-        self._errand.lent()
+        self._spec.lent()
 
     # ---- out
 
     def _fill(self) -> None:
         if self._fence and self._fence.again and time.monotonic() > self._fence.again:
             self._put_fence()
-        if self._is_unfenced and not self._fence and not self._backlog.is_under_way:
+        if self._is_unfenced and not self._fence and not self._queue.is_under_way:
             self._put_fence()
         if self._fence or self._is_unfenced or time.monotonic() < self._not_before:
             return
-        while (window := self._backlog.begin(order_id := uuid.uuid4().hex)) is not None:
+        while (window := self._queue.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
-            self._errand.services.ometria.perhaps_taken = True  # a worker's push is one that nobody here sees
-            self._line.send(self._order("page", order_id, window))
+            self._spec.services.ometria.may_have_taken = True  # a worker's push is one that nobody here sees
+            self._channel.send(self._order("page", order_id, window))
 
-    def _move_own(self) -> None:
+    def _run_locally(self) -> None:
         """In this process, what no worker brings to an end: here there is no time that a broker gives it.
 
         Nobody else is at work for the client then. Meanwhile the line may break, for nobody listens: it is made anew.
         """
-        if self._fence or self._is_leaving or not (own := self._backlog.take_own()):
+        if self._fence or self._is_leaving or not (local := self._queue.take_local_work()):
             return
-        self._errand.services.rest(TAKEN_OVER)
-        welcome = Welcome(limit=self._welcome_left, most=0, events=())
-        errand = replace(self._errand, rules=self._rules, welcome=welcome, look_ups=self._look_ups_left)
-        self.is_silenced |= self._here.drive(errand, own, {}, self._record_own)
+        self._spec.services.pause(TAKEN_OVER)
+        event_budget = EventBudget(limit=self._events_left, most=0, events=())
+        spec = replace(self._spec, rules=self._rules, event_budget=event_budget, look_ups=self._look_ups_left)
+        self.is_silenced |= self._here.run(spec, local, {}, self._record_local)
         self._reopen()
 
-    def _record_own(self, outcome: Outcome) -> None:
-        self._tally.take(outcome)
+    def _record_local(self, outcome: Outcome) -> None:
+        self._breaker.record(outcome)
         self._count(outcome)
 
     def _count(self, outcome: Outcome) -> None:
@@ -243,166 +243,166 @@ class Dispatch:
             self._rules = replace(self._rules, has_sms=True)
 
     @property
-    def _welcome_left(self) -> int:
+    def _events_left(self) -> int:
         """Subscription events that the run may still cause."""
-        return max(0, self._errand.welcome.limit - self._events)
+        return max(0, self._spec.event_budget.limit - self._events)
 
     @property
     def _look_ups_left(self) -> LookUps:
-        return self._errand.look_ups.less(self._looked_up)
+        return self._spec.look_ups.less(self._looked_up)
 
     def _order(self, kind: OrderKind, order_id: str, window: Window | None) -> Order:
-        errand = self._errand
+        spec = self._spec
         return Order(
             kind=kind,
             id=order_id,
             epoch=self._epoch,
-            memory=errand.memory,
-            reply_to=self._line.reply_to,
-            client=errand.client.name,
-            list_key=errand.list_key,
-            run_id=errand.run_id,
+            state_id=spec.state_id,
+            reply_to=self._channel.reply_to,
+            client=spec.client.name,
+            list_key=spec.list_key,
+            run_id=spec.run_id,
             settings=self._settings,
-            session=self._session if kind == "page" else "",
-            is_suspect=window is not None and self._backlog.is_suspect(window),
+            worker_token=self._worker_token if kind == "page" else "",
+            is_suspect=window is not None and self._queue.is_suspect(window),
             window=window,
             subscription_events=self._rules.subscription_events,
             new_since=self._rules.new_since,
             until=self._rules.until,
             has_sms=self._rules.has_sms,
             permissions=tuple(sorted(self._rules.permissions)),
-            is_first=errand.is_first,
-            carried_until=errand.carried_until,
+            is_first=spec.is_first,
+            carried_until=spec.carried_until,
             look_ups=self._look_ups_left,
-            welcome_left=self._welcome_left,
-            watched=dict(errand.watched),
-            never_sent=errand.never_sent,
-            has_taken=errand.services.ometria.has_taken,
+            events_left=self._events_left,
+            watched=dict(spec.watched),
+            never_sent=spec.never_sent,
+            has_taken=spec.services.ometria.has_taken,
         )
 
     # ---- in
 
-    def _hear(self, seconds: float) -> None:
-        heard = self._line.hear(seconds)
-        if heard is None:
+    def _receive(self, seconds: float) -> None:
+        received = self._channel.receive(seconds)
+        if received is None:
             return
-        if self._is_awaited(heard.said.id) and not heard.is_expired:
-            self._heard = time.monotonic()
-        if (heard.said.run_id, heard.said.memory) == (self._errand.run_id, self._errand.memory):
-            self._take(heard)  # of another run: nobody waits for it
-        self._done(heard)
+        if self._is_awaited(received.message.id) and not received.is_expired:
+            self._last_received = time.monotonic()
+        if (received.message.run_id, received.message.state_id) == (self._spec.run_id, self._spec.state_id):
+            self._take(received)  # of another run: nobody waits for it
+        self._done(received)
 
     def _is_awaited(self, order_id: str) -> bool:
-        return self._is_fence(order_id) or self._backlog.has(order_id)
+        return self._is_fence(order_id) or self._queue.has(order_id)
 
     def _is_fence(self, order_id: str) -> bool:
         return self._fence is not None and self._fence.order_id == order_id
 
-    def _done(self, heard: Heard) -> None:
+    def _done(self, received: Received) -> None:
         if not isinstance(self._failure, StateError):  # else it is not on record: the next one is to hear it again
-            heard.done()
+            received.done()
 
-    def _take(self, heard: Heard) -> None:
-        said = heard.said
-        if isinstance(said, Order):
-            self._take_back(said, heard)
-        elif self._is_fence(said.id):
-            self._take_fence(said)
+    def _take(self, received: Received) -> None:
+        message = received.message
+        if isinstance(message, Order):
+            self._take_back(message, received)
+        elif self._is_fence(message.id):
+            self._take_fence(message)
         else:
             self._was_silent = False
-            self._take_page(said)
+            self._take_page(message)
 
-    def _take_page(self, said: Reply) -> None:
-        if said.kind == "moved":
-            self._take_outcome(said)
-        elif said.kind == "begun":
-            self._backlog.begun(said.id)
-        elif (flight := self._backlog.land(said.id)) is not None:
-            self._take_unmoved(said, flight)
+    def _take_page(self, message: Reply) -> None:
+        if message.kind == "moved":
+            self._take_outcome(message)
+        elif message.kind == "begun":
+            self._queue.begun(message.id)
+        elif (in_flight := self._queue.land(message.id)) is not None:
+            self._take_unmoved(message, in_flight)
 
-    def _take_fence(self, said: Reply) -> None:
-        if said.kind == "clear":
-            self._fence, self._is_clear, self._session = None, True, said.session
-        elif said.kind in ("refused", "failed"):
-            self._fail(said)
-        elif said.kind == "outdated":
-            self._put_fence(said.epoch)
+    def _take_fence(self, message: Reply) -> None:
+        if message.kind == "clear":
+            self._fence, self._is_clear, self._worker_token = None, True, message.worker_token
+        elif message.kind in ("refused", "failed"):
+            self._fail(message)
+        elif message.kind == "outdated":
+            self._put_fence(message.epoch)
         else:  # the worker leaves: the next one is asked
             self._fence = _Fence("", again=time.monotonic() + PAUSE)
 
-    def _take_outcome(self, said: Reply) -> None:
-        outcome = said.outcome
-        if outcome is None or not self._backlog.claim(said.id, outcome.window):
+    def _take_outcome(self, message: Reply) -> None:
+        outcome = message.outcome
+        if outcome is None or not self._queue.claim(message.id, outcome.window):
             return
-        self._errand.services.meter.add(said.costs)
-        self._errand.services.ometria.has_taken |= bool(outcome.pushed)
-        self._errand.warn(*said.warnings)
-        self.is_silenced |= said.is_silenced
+        self._spec.services.meter.add(message.costs)
+        self._spec.services.ometria.has_taken |= bool(outcome.pushed)
+        self._spec.warn(*message.warnings)
+        self.is_silenced |= message.is_silenced
         self._count(outcome)
         if outcome.failed and self._failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
         if outcome.rest:
-            self._backlog.add_rest(outcome.rest)
+            self._queue.add_rest(outcome.rest)
         self._record(outcome)
 
-    def _take_unmoved(self, said: Reply, flight: Flight) -> None:
-        window = flight.window
-        if said.kind in ("refused", "failed"):
-            self._fail(said)
-        elif said.kind == "lost":
-            if self._backlog.lost(flight):
-                self._bury(window, f"{self._backlog.losses(window)} workers died while they had this page")
-        elif said.kind == "late":
-            self._backlog.late(window)
+    def _take_unmoved(self, message: Reply, in_flight: InFlight) -> None:
+        window = in_flight.window
+        if message.kind in ("refused", "failed"):
+            self._fail(message)
+        elif message.kind == "lost":
+            if self._queue.worker_lost(in_flight):
+                self._add_dead_letter(window, f"{self._queue.losses(window)} workers died while they had this page")
+        elif message.kind == "late":
+            self._queue.timed_out(window)
         elif (
-            said.kind == "unfenced"
+            message.kind == "unfenced"
         ):  # the others that are under way are answered first: one may be what its worker died of
-            self._backlog.again(window)
+            self._queue.again(window)
             self._is_unfenced = True
         else:
-            self._take_given_back(said, window)
+            self._take_given_back(message, window)
 
-    def _take_given_back(self, said: Reply, window: Window) -> None:
+    def _take_given_back(self, message: Reply, window: Window) -> None:
         self._not_before = time.monotonic() + PAUSE
-        if said.kind == "broken_off":
-            self._backlog.broken_off(window)
+        if message.kind == "revoked":
+            self._queue.revoked(window)
         else:
-            self._backlog.again(window)
-        if said.kind == "outdated":  # another coordinator of this very state file: but there is a lock
-            self._put_fence(said.epoch)
+            self._queue.again(window)
+        if message.kind == "outdated":  # another coordinator of this very state file: but there is a lock
+            self._put_fence(message.epoch)
 
-    def _take_back(self, order: Order, heard: Heard) -> None:
-        """Why it comes back is anybody's word (see `Heard`), and says nothing of the page: nobody is buried for it.
+    def _take_back(self, order: Order, received: Received) -> None:
+        """Why it comes back is anybody's word (see `Received`), and says nothing of the page: nobody is buried for it.
 
         A fence tells what the worker is, and ends first what it may still have of the page.
         """
         if not self._is_fence(order.id):
             self._take_page_back(order)
-        elif heard.is_expired:
+        elif received.is_expired:
             self._fence = _Fence("", again=time.monotonic() + PAUSE)
         else:
-            self._failure = self._failure or _not_opened(heard.unopened)
+            self._failure = self._failure or _not_opened(received.unopened)
 
     def _take_page_back(self, order: Order) -> None:
-        if not self._backlog.has(order.id):
+        if not self._queue.has(order.id):
             return
-        if (flight := self._backlog.land(order.id)) is not None:
-            self._backlog.broken_off(flight.window)
+        if (in_flight := self._queue.land(order.id)) is not None:
+            self._queue.revoked(in_flight.window)
         self._put_fence()
 
-    def _bury(self, window: Window, reason: str) -> None:
-        letter = NewLetter("window", "transport", window.sweep, window.start, window.until, reason)
+    def _add_dead_letter(self, window: Window, reason: str) -> None:
+        letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
         self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
 
     def _record(self, outcome: Outcome) -> None:
         try:
-            self._tally.take(outcome)
+            self._breaker.record(outcome)
         except McimportError as error:
             self._failure = self._failure or error
 
-    def _fail(self, said: Reply) -> None:
-        kind = ConfigError if said.kind == "refused" else FatalError
-        self._failure = self._failure or kind(said.words, hint=said.hint)
+    def _fail(self, message: Reply) -> None:
+        kind = ConfigError if message.kind == "refused" else FatalError
+        self._failure = self._failure or kind(message.words, hint=message.hint)
 
 
 def _not_opened(unopened: str) -> McimportError:

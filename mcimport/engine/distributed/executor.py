@@ -12,21 +12,21 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.config import Client
-from mcimport.engine.distributed.account_groups import leaders
+from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settings_of
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
-from mcimport.engine.distributed.sessions import Desk, OutdatedError, Room, Sitting
-from mcimport.engine.distributed.standstill import Lease
-from mcimport.engine.page.context import Job
-from mcimport.engine.page.converter import FieldsInTime, RunConverter, Welcome
+from mcimport.engine.distributed.sessions import ClientSession, ClientSlot, OutdatedError, RunningPage
+from mcimport.engine.distributed.standstill import SuspendDetector
+from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.engine.page.held import HeldLookups
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
-from mcimport.services.connections import Accounts
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 
 SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
@@ -36,11 +36,11 @@ LOOK = 1.0  # seconds between two looks at the pages under way
 MOST_OPEN = 100  # clients whose connections are kept for their next order
 
 
-class _BrokenOffError(Exception):
+class _RevokedError(Exception):
     """The order may be another worker's by now."""
 
 
-class Workplace:
+class PageExecutor:
     """Safe to use from many threads.
 
     Args:
@@ -51,19 +51,21 @@ class Workplace:
         term_of_line: what orders of the present connection to the broker come with.
     """
 
-    def __init__(self, name: str, clients: Mapping[str, Client], stop: Stop, tell: Tell | None = None) -> None:
+    def __init__(
+        self, name: str, clients: Mapping[str, Client], stop: StopSignal, tell: EventSink | None = None
+    ) -> None:
         self.name = name
-        self._session = secrets.token_hex(16)
+        self._worker_token = secrets.token_hex(16)
         self._clients = clients
         self._stop = stop
         self._term = self.term_of_line = 0
         self._hang_up: Callable[[], None] = lambda: None
         self._received: Callable[[], int] | None = None
         self._bytes, self._spoke = -1, 0.0
-        self._leaders = leaders(clients.values())
-        self._lease = Lease(STOOD_STILL, self._stood_still)
-        self._accounts = Accounts(stop, tell=tell, may_send=self._lease.check)
-        self._rooms: dict[str, Room] = {}
+        self._account_groups = group_by_account(clients.values())
+        self._suspend_detector = SuspendDetector(STOOD_STILL, self._stood_still)
+        self._accounts = ConnectionPool(stop, tell=tell, may_send=self._suspend_detector.check)
+        self._slots: dict[str, ClientSlot] = {}
         self._lock = threading.Lock()
         self._alone = threading.Lock()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
@@ -92,13 +94,13 @@ class Workplace:
 
     def has_fenced(self, order: Order) -> bool:
         """Whether the fence before this page was answered here; else the page may be an old one that is repeated."""
-        return order.kind == "fence" or order.session == self._session
+        return order.kind == "fence" or order.worker_token == self._worker_token
 
     def is_repeated(self, order: Order) -> bool:
         """Whether this very page was brought here before, and by somebody else than the broker: no id is sent twice."""
-        return order.kind == "page" and not self._room(self._clients[order.client]).note(order.id)
+        return order.kind == "page" and not self._slot(self._clients[order.client]).note(order.id)
 
-    def carry_out(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
+    def execute(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
         """Raises nothing but what `begun` raises: every other failure is in the reply.
 
         Args:
@@ -107,32 +109,32 @@ class Workplace:
             begun: is called before a suspect is begun, which is then the only one here.
         """
         term = self._term if term is None else term
-        if self._stop.asked.is_set():
+        if self._stop.requested.is_set():
             return self.reply(order, "returned")
         if not order.is_suspect:
-            return self._carried_out(order, term)
+            return self._executed(order, term)
         if not self._alone.acquire(blocking=False):
             return self.reply(order, "returned")
         try:
             begun()
-            return self._carried_out(order, term)
+            return self._executed(order, term)
         finally:
             self._alone.release()
 
-    def lost(self, order: Order) -> Reply:
+    def worker_lost(self, order: Order) -> Reply:
         """For an order that was given to a worker before who did not come back: it may have pushed until now."""
         with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
-            self._accounts.rest(self._clients[order.client], TAKEN_OVER)
+            self._accounts.pause(self._clients[order.client], TAKEN_OVER)
         return self.reply(order, "lost")
 
-    def _carried_out(self, order: Order, term: int) -> Reply:
+    def _executed(self, order: Order, term: int) -> Reply:
         client = self._clients[order.client]
         try:
             self._check_alike(client, order)
             return self._page(client, order, term) if order.kind == "page" else self._fence(client, order, term)
         except OutdatedError as error:
             return self.reply(order, "outdated", epoch=error.epoch)
-        except (InterruptedRunError, _BrokenOffError):
+        except (InterruptedRunError, _RevokedError):
             return self._not_ended(order)
         except ConfigError as error:
             return self.reply(order, "refused", words=f"worker {self.name}: {error}", hint=error.hint)
@@ -144,23 +146,23 @@ class Workplace:
 
     @property
     def is_busy(self) -> bool:
-        return any(room.is_busy for room in self._all_rooms())
+        return any(slot.is_busy for slot in self._all_slots())
 
-    def break_off(self) -> None:
+    def revoke(self) -> None:
         """The messages under way may be another's by now, and those that lie ready: ends the work on all of them."""
         self._term += 1
         self._received = None  # that connection is over, or about to be
-        for room in self._all_rooms():
-            room.clear()
+        for slot in self._all_slots():
+            slot.clear()
 
     def _stood_still(self) -> None:
         """Or the broker did. What the broker sent meanwhile may be another's, too: only a new connection tells."""
-        self.break_off()
+        self.revoke()
         self._hang_up()
 
     def close(self) -> None:
-        self._lease.end()
-        self.break_off()
+        self._suspend_detector.end()
+        self.revoke()
 
     def reply(
         self,
@@ -176,7 +178,7 @@ class Workplace:
             kind=kind,
             id=order.id,
             epoch=order.epoch if epoch is None else epoch,
-            memory=order.memory,
+            state_id=order.state_id,
             run_id=order.run_id,
             worker=self.name,
             window=order.window,
@@ -194,62 +196,62 @@ class Workplace:
                 f"client {client.name} has no list {order.list_key}",
                 hint="Give workers and coordinator the same configuration.",
             )
-        if settings_of(client, order.list_key, self._leaders.get(client.name, "")) != order.settings:
+        if settings_of(client, order.list_key, self._account_groups.get(client.name, "")) != order.settings:
             raise ConfigError(
                 f"the settings of client {client.name} are not the coordinator's",
                 hint="Another file, or another version of mcimport? Start workers and coordinator with the same.",
             )
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:
-        self._room(client).begin(order.epoch, self._in_term(term))
-        return msgspec.structs.replace(self.reply(order, "clear"), session=self._session)
+        self._slot(client).begin(order.epoch, self._in_term(term))
+        return msgspec.structs.replace(self.reply(order, "clear"), worker_token=self._worker_token)
 
     def _page(self, client: Client, order: Order, term: int) -> Reply:
         assert order.window is not None  # noqa: S101 - the coordinator sends none without
-        with self._room(client).seated(order.epoch, self._in_term(term), lambda: self._opened(client)) as sitting:
-            job = self._job(client, order, sitting.desk)
+        with self._slot(client).run_page(order.epoch, self._in_term(term), lambda: self._opened(client)) as running:
+            context = self._context(client, order, running.session)
             try:
-                outcome = move(order.window, job)
+                outcome = process_page(order.window, context)
             except InterruptedRunError:
-                return self._interrupted(client, order, sitting)
-        desk = sitting.desk
+                return self._interrupted(client, order, running)
+        session = running.session
         return msgspec.structs.replace(
             self.reply(order, "moved"),
             outcome=outcome,
-            costs=desk.services.meter.take(),
-            warnings=desk.take_warnings(),
-            is_silenced=self._converter(client, order, desk).is_silenced,
+            costs=session.services.meter.drain(),
+            warnings=session.take_warnings(),
+            is_silenced=self._converter(client, order, session).is_silenced,
         )
 
-    def _interrupted(self, client: Client, order: Order, sitting: Sitting) -> Reply:
-        if sitting.is_late or sitting.is_beside:
-            return self.reply(order, "late" if sitting.is_late else "returned")
-        known = self._room(client).epoch
-        return self.reply(order, "outdated", epoch=known) if known > sitting.epoch else self._not_ended(order)
+    def _interrupted(self, client: Client, order: Order, running: RunningPage) -> Reply:
+        if running.is_late or running.is_beside:
+            return self.reply(order, "late" if running.is_late else "returned")
+        known = self._slot(client).epoch
+        return self.reply(order, "outdated", epoch=known) if known > running.epoch else self._not_ended(order)
 
     def _not_ended(self, order: Order) -> Reply:
-        return self.reply(order, "returned" if self._stop.asked.is_set() else "broken_off")
+        return self.reply(order, "returned" if self._stop.requested.is_set() else "revoked")
 
     def _in_term(self, term: int) -> Callable[[], None]:
         def check() -> None:
             if term != self._term:
-                raise _BrokenOffError
+                raise _RevokedError
 
         return check
 
-    def _job(self, client: Client, order: Order, desk: Desk) -> Job:
-        services, converter = desk.services, self._converter(client, order, desk)
+    def _context(self, client: Client, order: Order, session: ClientSession) -> PageContext:
+        services, converter = session.services, self._converter(client, order, session)
         services.ometria.has_taken |= order.has_taken
         if order.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
-        return Job(
+        return PageContext(
             list_key=order.list_key,
             mailchimp=services.mailchimp,
             ometria=services.ometria,
             convert=converter,
-            aside=converter.aside,
+            fetch_missing_tags=converter.fetch_missing_tags,
             rules=_rules(client, order),
-            held=self._held(client, order, desk),
+            held=self._held(client, order, session),
             watched=order.watched,
             never_sent=order.never_sent,
             sample_size=client.ometria.spot_check,
@@ -257,60 +259,62 @@ class Workplace:
             trace=services.trace,
         )
 
-    def _converter(self, client: Client, order: Order, desk: Desk) -> RunConverter:
+    def _converter(self, client: Client, order: Order, session: ClientSession) -> RunConverter:
         """One a run, which counts the run's subscription events; those of workers before were counted already."""
-        with self._room(client).change:
-            known = desk.converters.get((order.list_key, order.run_id))
+        with self._slot(client).change:
+            known = session.converters.get((order.list_key, order.run_id))
             if known is None:
-                desk.services.trace.begin(order.list_key, order.run_id)
+                session.services.trace.begin(order.list_key, order.run_id)
                 is_asked = order.is_first or bool(order.permissions)
-                fields = FieldsInTime(desk.services.mailchimp, order.list_key, is_asked=is_asked)
-                welcome = Welcome(limit=order.welcome_left, most=0, events=())
-                known = RunConverter(desk.services.mailchimp, fields, _rules(client, order), welcome, desk.warn)
-                desk.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
+                fields = LazyListFields(session.services.mailchimp, order.list_key, is_asked=is_asked)
+                event_budget = EventBudget(limit=order.events_left, most=0, events=())
+                known = RunConverter(
+                    session.services.mailchimp, fields, _rules(client, order), event_budget, session.warn
+                )
+                session.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
             return known
 
-    def _held(self, client: Client, order: Order, desk: Desk) -> HeldLookups | None:
+    def _held(self, client: Client, order: Order, session: ClientSession) -> HeldLookups | None:
         """One a run, which counts the run's look-ups; those of workers before were counted already."""
         if order.is_first:
             return None
         run = (order.list_key, order.run_id)
-        with self._room(client).change:
-            if run not in desk.held:
-                desk.held = {run: HeldLookups(desk.services.contacts, order.carried_until, order.look_ups)}
-            return desk.held[run]
+        with self._slot(client).change:
+            if run not in session.held:
+                session.held = {run: HeldLookups(session.services.contacts, order.carried_until, order.look_ups)}
+            return session.held[run]
 
     # ---- rooms
 
-    def _opened(self, client: Client) -> Desk:
+    def _opened(self, client: Client) -> ClientSession:
         """Another worker may have had the account until now."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
-        services.rest(TAKEN_OVER)
-        return Desk(services, stack.close)
+        services.pause(TAKEN_OVER)
+        return ClientSession(services, stack.close)
 
-    def _room(self, client: Client) -> Room:
+    def _slot(self, client: Client) -> ClientSlot:
         with self._lock:
-            return self._rooms.setdefault(client.name, Room())
+            return self._slots.setdefault(client.name, ClientSlot())
 
-    def _all_rooms(self) -> list[Room]:
+    def _all_slots(self) -> list[ClientSlot]:
         with self._lock:
-            return list(self._rooms.values())
+            return list(self._slots.values())
 
     def _watch(self) -> None:
-        while not self._stop.now.wait(LOOK):
+        while not self._stop.aborted.wait(LOOK):
             self._look()
 
     def _look(self) -> None:
         self._listen()
-        rooms = self._all_rooms()
-        for room in rooms:
+        slots = self._all_slots()
+        for slot in slots:
             with suppress(Exception):  # whatever it is, the next room and the next look are to come
-                room.end_late(time.monotonic() - PAGE_DEADLINE)
-        idle = sorted((room for room in rooms if room.is_idle), key=lambda room: room.used)
-        for room in idle[: max(0, len(idle) - MOST_OPEN)]:
+                slot.end_late(time.monotonic() - PAGE_DEADLINE)
+        idle = sorted((slot for slot in slots if slot.is_idle), key=lambda slot: slot.used)
+        for slot in idle[: max(0, len(idle) - MOST_OPEN)]:
             with suppress(Exception):  # as above
-                room.clear_if_idle()
+                slot.clear_if_idle()
 
     def _listen(self) -> None:
         """A broker that is silent for long does not hear us either, perhaps, and gives what we have to another."""

@@ -14,12 +14,12 @@ import msgspec
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
-from mcimport.models import Costs, LookUps, Outcome, SubscriptionEvents, Unsent, Window
+from mcimport.models import LookUps, Outcome, SubscriptionEvents, UnsentSpan, Usage, Window
 from mcimport.version import __version__
 
 OrderKind = Literal["page", "fence"]
 ReplyKind = Literal[
-    "moved", "clear", "begun", "lost", "returned", "broken_off", "late", "outdated", "unfenced", "refused", "failed"
+    "moved", "clear", "begun", "lost", "returned", "revoked", "late", "outdated", "unfenced", "refused", "failed"
 ]
 
 
@@ -30,31 +30,31 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         kind: "page": move one page of `window`. "fence": say so when no order of an older epoch is at work any more.
         id: this message's own.
         epoch: of one client, the later one counts.
-        memory: the state file that it comes from.
+        state_id: the state file that it comes from.
         reply_to: the queue for the answer.
-        session: of the worker that answered the last fence; empty in a fence.
+        worker_token: of the worker that answered the last fence; empty in a fence.
         settings: see `settings_of`.
         is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
         subscription_events, new_since: as decided for the whole run; a window may know better.
         until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
             began.
-        is_first, carried_until: see `Errand`.
+        is_first, carried_until: see `RunSpec`.
         look_ups: how many members the run may still look up in Ometria.
-        welcome_left: subscription events that the run may still cause.
-        watched, never_sent: see `Job`.
+        events_left: subscription events that the run may still cause.
+        watched, never_sent: see `PageContext`.
         has_taken: the account is known to take records.
     """
 
     kind: OrderKind
     id: str
     epoch: int
-    memory: str
+    state_id: str
     reply_to: str
     client: str
     list_key: str
     run_id: int
     settings: str
-    session: str = ""
+    worker_token: str = ""
     is_suspect: bool = False
     window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
@@ -65,9 +65,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     is_first: bool = False
     carried_until: int | None = None
     look_ups: LookUps = LookUps()
-    welcome_left: int = 0
+    events_left: int = 0
     watched: dict[str, int] = {}
-    never_sent: tuple[Unsent, ...] = ()
+    never_sent: tuple[UnsentSpan, ...] = ()
     has_taken: bool = False
 
 
@@ -77,14 +77,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: "moved": see `outcome`. "clear": the fence stands. "begun": another reply follows, unless the worker dies
             of it. "lost": it had been given to somebody who did not come back. "returned": not begun or not
-            ended, and to be sent again: the worker leaves, or cannot begin it at present. "broken_off": it was under
+            ended, and to be sent again: the worker leaves, or cannot begin it at present. "revoked": it was under
             way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
             "outdated": a later epoch is known, which `epoch` names. "unfenced": another worker answered the fence, so
             this one cannot tell the order from an old one that is repeated. "refused": the worker cannot do it, see
             `words`. "failed": nobody can, or the
             machine or the program failed the worker, see `words`.
-        id, memory: the order's.
-        session: in "clear", a name that this worker process has chosen at random.
+        id, state_id: the order's.
+        worker_token: in "clear", a name that this worker process has chosen at random.
         costs: what the client's requests have cost there since the last reply.
         is_silenced: a subscription event was kept back.
     """
@@ -92,13 +92,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     kind: ReplyKind
     id: str
     epoch: int
-    memory: str
+    state_id: str
     run_id: int
     worker: str
-    session: str = ""
+    worker_token: str = ""
     window: Window | None = None
     outcome: Outcome | None = None
-    costs: Costs = Costs()
+    costs: Usage = Usage()
     warnings: tuple[str, ...] = ()
     is_silenced: bool = False
     words: str = ""
@@ -125,16 +125,16 @@ def reply_of(text: str | bytes) -> Reply:
     return _replies.decode(text)
 
 
-def settings_of(client: Client, list_key: str, leader: str) -> str:
+def settings_of(client: Client, list_key: str, account_group: str) -> str:
     """In a few letters, what has to be alike at both ends, or nothing is moved.
 
     That is the program itself, how a member becomes a contact, which accounts are meant, how fast these may be asked,
-    and with whom they are shared: `leader`, the first name among those clients, decides on the queue, and so on who
-    keeps the limits.
+    and with whom they are shared: `account_group`, the first name among those clients, decides on the queue, and so on
+    who keeps the limits.
     """
     rules = client.rules(list_key, None)
     known = [
-        *(__version__, leader, fingerprint(rules), list_key, rules.collection, rules.force_optin),
+        *(__version__, account_group, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
         client.ometria.reads_per_second,
@@ -150,5 +150,5 @@ def is_same_work(one: Window, other: Window) -> bool:
 def _part(window: Window) -> tuple[object, ...]:
     return (
         *(window.number, window.sweep, window.since, window.until, window.through),
-        *(window.suspect, window.letter_id, window.only),
+        *(window.suspect_count, window.letter_id, window.member_id),
     )

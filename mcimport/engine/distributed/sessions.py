@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
-from mcimport.services.connections import Services
+from mcimport.services.connections import ClientServices
 
 
 class OutdatedError(Exception):
@@ -25,10 +25,10 @@ class OutdatedError(Exception):
 
 
 @dataclass(eq=False)
-class Desk:
+class ClientSession:
     """A client's services and what its runs convert and look up with, for one epoch. `warnings`: for the next reply."""
 
-    services: Services
+    services: ClientServices
     close: Callable[[], None]
     converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
     held: dict[tuple[str, int], HeldLookups] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Desk:
 
 
 @dataclass(eq=False)
-class Sitting:
+class RunningPage:
     """One page under way.
 
     Attributes:
@@ -51,14 +51,14 @@ class Sitting:
         is_beside: one that it shares its connections with is late, so that it is ended, too.
     """
 
-    desk: Desk
+    session: ClientSession
     epoch: int
     began: float
     is_late: bool = False
     is_beside: bool = False
 
 
-class Room:
+class ClientSlot:
     """Safe to use from many threads.
 
     Attributes:
@@ -71,18 +71,18 @@ class Room:
         self.change = threading.Condition()
         self.epoch = 0
         self.used = 0.0
-        self._desk: Desk | None = None
-        self._sittings: set[Sitting] = set()
+        self._session: ClientSession | None = None
+        self._running: set[RunningPage] = set()
         self._order_ids: set[str] = set()
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._sittings)
+        return bool(self._running)
 
     @property
     def is_idle(self) -> bool:
         """Its connections are open, and nobody needs them at present."""
-        return self._desk is not None and not self._sittings
+        return self._session is not None and not self._running
 
     def note(self, order_id: str) -> bool:
         """Whether this order of the present epoch comes for the first time."""
@@ -101,26 +101,28 @@ class Room:
                 self.epoch = epoch
                 self._order_ids.clear()  # whatever is older is refused as such
                 self._close()
-            while any(one.epoch < epoch for one in self._sittings) and self.epoch == epoch:
+            while any(one.epoch < epoch for one in self._running) and self.epoch == epoch:
                 self.change.wait()
             if epoch < self.epoch:
                 raise OutdatedError(self.epoch)
             check()
 
     @contextmanager
-    def seated(self, epoch: int, check: Callable[[], None], open_desk: Callable[[], Desk]) -> Iterator[Sitting]:
-        """For one page, from when `begin` returns on. Raises as that, and what `open_desk` raises."""
+    def run_page(
+        self, epoch: int, check: Callable[[], None], open_session: Callable[[], ClientSession]
+    ) -> Iterator[RunningPage]:
+        """For one page, from when `begin` returns on. Raises as that, and what `open_session` raises."""
         with self.change:
             self.begin(epoch, check)
-            self._desk = self._desk or open_desk()
-            sitting = Sitting(self._desk, epoch, time.monotonic())
-            self._sittings.add(sitting)
-            self.used = sitting.began
+            self._session = self._session or open_session()
+            running = RunningPage(self._session, epoch, time.monotonic())
+            self._running.add(running)
+            self.used = running.began
         try:
-            yield sitting
+            yield running
         finally:
             with self.change:
-                self._sittings.discard(sitting)
+                self._running.discard(running)
                 self.change.notify_all()
 
     def clear(self) -> None:
@@ -136,17 +138,17 @@ class Room:
     def end_late(self, before: float) -> None:
         """Ends pages that began before then (monotonic), and with them those that share their connections."""
         with self.change:
-            late = [one for one in self._sittings if one.began < before]
+            late = [one for one in self._running if one.began < before]
             for one in late:
                 one.is_late = True
-            for one in self._sittings:
-                one.is_beside |= any(one.desk is other.desk for other in late)
+            for one in self._running:
+                one.is_beside |= any(one.session is other.session for other in late)
             for one in late:
-                one.desk.close()
-                if self._desk is one.desk:
-                    self._desk = None
+                one.session.close()
+                if self._session is one.session:
+                    self._session = None
 
     def _close(self) -> None:
-        desk, self._desk = self._desk, None
-        if desk is not None:
-            desk.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()

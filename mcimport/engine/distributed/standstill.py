@@ -20,17 +20,17 @@ def _clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-class Lease:
+class SuspendDetector:
     """Renews itself as long as the process runs.
 
     Args:
         seconds: standing still for longer ends everything that was under way.
-        on_gap: is called then, before anything new may begin.
+        on_suspend: is called then, before anything new may begin.
     """
 
-    def __init__(self, seconds: float, on_gap: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, on_suspend: Callable[[], None]) -> None:
         self._seconds = seconds
-        self._on_gap = on_gap
+        self._on_suspend = on_suspend
         self._last = _clock()
         self._over = threading.Event()
         threading.Thread(target=self._renew, name="lease", daemon=True).start()
@@ -51,7 +51,7 @@ class Lease:
 
     def _ended(self) -> bool:
         try:
-            self._on_gap()
+            self._on_suspend()
         except Exception:  # noqa: BLE001 - whatever it is, nothing may be said before it went well, nor ever without this thread
             return False
         return True

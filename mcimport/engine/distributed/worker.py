@@ -33,14 +33,14 @@ from pydantic import SecretStr
 from mcimport.config import Client
 from mcimport.convert import load_libraries
 from mcimport.engine.distributed import broker
-from mcimport.engine.distributed.executor import Workplace
+from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
-from mcimport.report.format import shown
+from mcimport.report.format import escape
 from mcimport.services.http import retry
-from mcimport.services.http.request_log import Tell
-from mcimport.services.http.retry import Stop
+from mcimport.services.http.request_log import EventSink
+from mcimport.services.http.retry import StopSignal
 
 SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
@@ -57,7 +57,7 @@ Log = Callable[[str, str], None]
 
 
 def run_worker(
-    clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: Tell | None = None
+    clients: Mapping[str, Client], address: SecretStr, concurrency: int, log: Log, tell: EventSink | None = None
 ) -> int:
     """Works until SIGTERM or Ctrl-C, and then until the pages in hand have ended, for 25 s at most; the exit code.
 
@@ -65,7 +65,7 @@ def run_worker(
     order is taken, where a library cannot be loaded: that is not tried again in this process.
     """
     load_libraries()
-    name, stop, log = f"{socket.gethostname()}.{os.getpid()}", Stop(), _escaping(log)
+    name, stop, log = f"{socket.gethostname()}.{os.getpid()}", StopSignal(), _escaping(log)
     _listen_to_libraries(stop, log)
     app = broker.application(address)
     with suppress(UnreachableError), broker.in_words(), broker.connection(app) as line:
@@ -73,9 +73,9 @@ def run_worker(
     app.conf.worker_prefetch_multiplier = SPARE
     app.conf.task_queues = [Queue(f"mcimport.worker.{name}", auto_delete=True, expires=60)]  # Celery wants one
     set_limit(concurrency + 1)
-    workplace = Workplace(name, clients, stop, tell)
-    _register(app, workplace, log)
-    app.steps["consumer"].add(_subscriptions(workplace, log))
+    executor = PageExecutor(name, clients, stop, tell)
+    _register(app, executor, log)
+    app.steps["consumer"].add(_subscriptions(executor, log))
     # Without Celery's own handlers of signals: it would begin by cancelling its consumers. See `Subscriptions.stop`.
     # What its own command does beside them is this.
     setup_worker_optimizations(app, name)
@@ -89,75 +89,75 @@ def run_worker(
         loglevel="WARNING",
     )
     over = threading.Event()
-    _leave_when_asked(stop, workplace, over, log)
+    _leave_when_asked(stop, executor, over, log)
     log("info", f"worker {name} begins: {concurrency} pages at a time")
-    signals.task_received.connect(_noted_term(workplace), weak=False)
+    signals.task_received.connect(_noted_term(executor), weak=False)
     worker.start()
     over.set()
-    workplace.close()
+    executor.close()
     return int(worker.exitcode or 0)
 
 
 def _escaping(log: Log) -> Log:
     """Names and errors may be somebody else's who can write to the broker."""
-    return lambda level, line: log(level, shown(line))
+    return lambda level, line: log(level, escape(line))
 
 
-def _noted_term(workplace: Workplace) -> Callable[..., None]:
+def _noted_term(executor: PageExecutor) -> Callable[..., None]:
     """Each order carries the term of the connection that it came over."""
 
     def note(request: Any, **_: Any) -> None:
-        request.request_dict["term"] = workplace.term_of_line
+        request.request_dict["term"] = executor.term_of_line
 
     return note
 
 
-def _register(app: Celery, workplace: Workplace, log: Log) -> None:
+def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
     replies = broker.connection(app)  # without heartbeats: nobody would send them between two replies
 
     def page(task: Any, text: str) -> None:
-        order = _opened(replies, workplace, task, text, log)
+        order = _opened(replies, executor, task, text, log)
         if order is not None:
-            reply = _carried_out(workplace, order, task, lambda: _begin(replies, workplace, order), log)
+            reply = _executed(executor, order, task, lambda: _begin(replies, executor, order), log)
             if reply is not None:
-                _send(replies, order, workplace.sealed(order, reply))
+                _send(replies, order, executor.sealed(order, reply))
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
 
 
-def _opened(replies: Any, workplace: Workplace, task: Any, text: str, log: Log) -> Order | None:
+def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log) -> Order | None:
     """None: it is dropped, and its coordinator can know. Raises Reject for what is no order at all."""
     try:
         sealed = sealed_of(text)
-        return workplace.opened(sealed)
+        return executor.opened(sealed)
     except (msgspec.MsgspecError, TypeError, ValueError):
         log("error", "a message was rejected: it is no order of this version of mcimport")
         raise Reject("no order", requeue=False) from None
     except SealError as error:
         words = reason_words(error.reason, sealed.client[:LONGEST_NAME])
-        log("error", f"an order was dropped: worker {workplace.name} {words}")
-        _return(replies, task, text, {"worker": workplace.name, "reason": error.reason})
+        log("error", f"an order was dropped: worker {executor.name} {words}")
+        _return(replies, task, text, {"worker": executor.name, "reason": error.reason})
         return None
 
 
-def _carried_out(workplace: Workplace, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
+def _executed(executor: PageExecutor, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
     """None: it is dropped."""
     if _is_redelivered(task) and order.kind == "page":
-        return workplace.lost(order)
-    if not workplace.has_fenced(order):
-        return workplace.reply(order, "unfenced")
-    if workplace.is_repeated(order):
-        log("error", f"an order was dropped: worker {workplace.name} had it for client {order.client} before")
+        return executor.worker_lost(order)
+    if not executor.has_fenced(order):
+        return executor.reply(order, "unfenced")
+    if executor.is_repeated(order):
+        log("error", f"an order was dropped: worker {executor.name} had it for client {order.client} before")
         return None
-    reply = workplace.carry_out(order, task.request.term, begun)
+    reply = executor.execute(order, task.request.term, begun)
     if reply.kind in ("refused", "failed"):
         log("warning", f"an order of client {order.client} was answered as {reply.kind}: {reply.words}")
     return reply
 
 
-def _begin(replies: Any, workplace: Workplace, order: Order) -> None:
-    _send(replies, order, workplace.sealed(order, workplace.reply(order, "begun")))
+def _begin(replies: Any, executor: PageExecutor, order: Order) -> None:
+    _send(replies, order, executor.sealed(order, executor.reply(order, "begun")))
 
 
 def _is_redelivered(task: Any) -> bool:
@@ -199,31 +199,31 @@ def _publish(replies: Any, body: bytes | str, **options: Any) -> None:
         raise Reject(type(error).__name__, requeue=True) from None
 
 
-def _leave_when_asked(stop: Stop, workplace: Workplace, over: threading.Event, log: Log) -> None:
+def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.Event, log: Log) -> None:
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
         log("info", f"leaving: pages in hand have {retry.LEAVE_WITHIN:.0f} s")
-        stop.ask()
+        stop.request()
         deadline = time.monotonic() + retry.LEAVE_WITHIN
-        while workplace.is_busy and time.monotonic() < deadline and not stop.now.wait(LOOK_UP):
+        while executor.is_busy and time.monotonic() < deadline and not stop.aborted.wait(LOOK_UP):
             pass
-        stop.at_once()
-        workplace.break_off()
+        stop.abort()
+        executor.revoke()
         setattr(state, "should_stop", 0)  # noqa: B010 - Celery's loop looks at it, and ends with that code; its type says None
         if not over.wait(LAST_WORDS):
             sys.stderr.flush()
             os._exit(0)  # a thread hangs in its connection to the broker: what it has is given to another
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=stop.at_once if stop.asked.is_set() else leave, name="leaving", daemon=True).start()
+        threading.Thread(target=stop.abort if stop.requested.is_set() else leave, name="leaving", daemon=True).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
 
 
 def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it needs around it
-    workplace: Workplace, log: Log
+    executor: PageExecutor, log: Log
 ) -> type[bootsteps.StartStopStep]:
     """A step of Celery's consumer: it begins with each connection to the broker, and ends with it."""
 
@@ -237,7 +237,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
 
         def start(self, consumer: Any) -> None:
             line = consumer.connection
-            workplace.connected(lambda: broker.hang_up(line), lambda: broker.received(line))
+            executor.connected(lambda: broker.hang_up(line), lambda: broker.received(line))
             shards = random.sample(range(broker.SHARDS), broker.SHARDS)
             self._taken, self._rest = (
                 0,
@@ -259,7 +259,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
             self._rest = iter(())
             if consumer.task_consumer is not None:
                 consumer.task_consumer.cancel = consumer.task_consumer.close = lambda: None
-            workplace.break_off()
+            executor.revoke()
 
         def _next(self, consumer: Any) -> None:
             """A queue that is not there any more, say, ends the connection: the next one makes them all anew."""
@@ -289,12 +289,12 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
     return Subscriptions
 
 
-def _listen_to_libraries(stop: Stop, log: Log) -> None:
+def _listen_to_libraries(stop: StopSignal, log: Log) -> None:
     """Their first line alone: what they log beside it are tracebacks. Nothing of what they lose while we leave."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if not stop.asked.is_set():
+            if not stop.requested.is_set():
                 log("warning", record.getMessage().partition("\n")[0])
 
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery would set up its own

@@ -19,7 +19,7 @@ from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
 from mcimport.models.timestamps import epoch
 from mcimport.services.http.retry import DESK
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.windows import NEVER
 
 CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
@@ -35,7 +35,7 @@ Convert = Callable[[Member], Conversion]
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
+class EventBudget:
     """How many subscription events a run may cause.
 
     Attributes:
@@ -49,7 +49,7 @@ class Welcome:
     events: tuple[OptedIn, ...]
 
 
-def opted_in(rules: ContactRules, spans: Sequence[OptedIn]) -> tuple[OptedIn, ...]:
+def event_filters(rules: ContactRules, spans: Sequence[OptedIn]) -> tuple[OptedIn, ...]:
     """Whose opt-ins are events when these spans are read; where there are many, one span that holds them all."""
     if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.new_since is None):
         return ()
@@ -69,30 +69,30 @@ def _earliest(moments: Sequence[int | None]) -> int | None:
     return min(known) if len(known) == len(moments) else None
 
 
-def allowed(
-    mailchimp: Mailchimp, rules: ContactRules, welcome: Welcome, warn: Callable[[str], None]
+def apply_event_limit(
+    mailchimp: MailchimpClient, rules: ContactRules, event_budget: EventBudget, warn: Callable[[str], None]
 ) -> tuple[ContactRules, bool]:
     """The rules, without subscription events where there would be too many: an imported file is no subscriber.
 
     The second value: such events are kept back.
     """
-    if rules.subscription_events == "none" or welcome.most <= welcome.limit:
+    if rules.subscription_events == "none" or event_budget.most <= event_budget.limit:
         return rules, False
     try:
-        many = sum(mailchimp.count_opted_in(rules.list_key, some) for some in welcome.events)
+        many = sum(mailchimp.count_opted_in(rules.list_key, some) for some in event_budget.events)
     except ServiceError:
         warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
         return replace(rules, subscription_events="none"), True
-    if many <= welcome.limit:
+    if many <= event_budget.limit:
         return rules, False
     warn(
-        f"this run would cause {many:,} subscription events, more than the welcome_limit of {welcome.limit:,}:"
+        f"this run would cause {many:,} subscription events, more than the welcome_limit of {event_budget.limit:,}:"
         " it causes none"
     )
     return replace(rules, subscription_events="none"), True
 
 
-class FieldsInTime:
+class LazyListFields:
     """A list's own fields: read when they are first needed, or earlier, beside something else that takes its time.
 
     Safe to share between threads.
@@ -102,7 +102,7 @@ class FieldsInTime:
             be switched off now. Else nobody had any, and whoever has some since shows them.
     """
 
-    def __init__(self, mailchimp: Mailchimp, list_key: str, *, is_asked: bool = False) -> None:
+    def __init__(self, mailchimp: MailchimpClient, list_key: str, *, is_asked: bool = False) -> None:
         self._mailchimp = mailchimp
         self._list_key = list_key
         self._is_asked = is_asked
@@ -151,16 +151,16 @@ class RunConverter:
 
     def __init__(
         self,
-        mailchimp: Mailchimp,
-        fields: FieldsInTime,
+        mailchimp: MailchimpClient,
+        fields: LazyListFields,
         rules: ContactRules,
-        welcome: Welcome,
+        event_budget: EventBudget,
         warn: Callable[[str], None],
     ) -> None:
         self._mailchimp = mailchimp
         self._fields = fields
         self._rules = rules
-        self._welcome = welcome
+        self._event_budget = event_budget
         self._warn = warn
         self._lock = threading.Lock()
         self._convert: Convert | None = None
@@ -176,7 +176,7 @@ class RunConverter:
         self._mistakes: Counter[str] = Counter()
 
     @contextmanager
-    def aside(self, members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
+    def fetch_missing_tags(self, members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
         """Takes out of a page those who have more tags than it lists, fifty at most, and asks for all of theirs.
 
         What is yielded waits for the answers and gives these members back. One whose tags cannot be had comes back as
@@ -255,7 +255,9 @@ class RunConverter:
         DESK.leave()  # the first waits for Mailchimp, and others for the first
         with self._lock:
             if self._convert is None:
-                self._rules, is_silenced = allowed(self._mailchimp, self._rules, self._welcome, self._warn)
+                self._rules, is_silenced = apply_event_limit(
+                    self._mailchimp, self._rules, self._event_budget, self._warn
+                )
                 self.is_silenced |= is_silenced
                 fields = self._fields.read()
                 self._has_permissions = self._shows_permissions(fields)
@@ -331,10 +333,12 @@ class RunConverter:
 
     def _counted(self, converted: Converted) -> Conversion:
         """The last word on the limit, for counts have been seen to lie: whoever comes after it is not welcomed."""
-        if next(self._events) <= self._welcome.limit:
+        if next(self._events) <= self._event_budget.limit:
             return converted
         self.is_silenced = True
-        self._warn(f"more subscription events than counted: after the welcome_limit of {self._welcome.limit:,} none")
+        self._warn(
+            f"more subscription events than counted: after the welcome_limit of {self._event_budget.limit:,} none"
+        )
         return _silent(converted)
 
 

@@ -38,7 +38,7 @@ def depends(contact: Contact) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class CheckedContacts:
     """Contacts as they may be sent.
 
     Attributes:
@@ -75,17 +75,17 @@ class HeldLookups:
             return contact
         return msgspec.structs.replace(contact, timestamp_unsubscribed=None)
 
-    def settled(self, contacts: Sequence[Contact]) -> Settled:
+    def settled(self, contacts: Sequence[Contact]) -> CheckedContacts:
         """Looks up those of whom it matters, some side by side. Raises InterruptedRunError."""
         open_ = [one for one in contacts if depends(one)]
         if not open_:
-            return Settled(tuple(contacts))
+            return CheckedContacts(tuple(contacts))
         DESK.leave()
         with ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
             found = dict(zip((one.id for one in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = [one.marketing_optin for one in open_ if found[one.id][1]]
-        return Settled(
+        return CheckedContacts(
             contacts=tuple(_allowed(one, seen[one.id]) if one.id in seen else one for one in contacts),
             absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
             unknown=sum(seen[one.id] == "unknown" for one in open_ if one.marketing_optin == "NOT_SPECIFIED"),
@@ -120,14 +120,16 @@ class HeldLookups:
                 self._rests_until = time.monotonic() + REST
 
 
-def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> Settled:
+def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> CheckedContacts:
     """The consent of members who cannot be sent whole, where it says something that Ometria may not have.
 
     Without an address nobody comes to be in Ometria, and nobody has to for being neither opted in nor out.
     `held`: None in a list's first run, in which Ometria has none of them. Raises InterruptedRunError.
     """
     if held is None:
-        return Settled(tuple(one for one in contacts if one.email and one.marketing_optin == "EXPLICITLY_OPTEDOUT"))
+        return CheckedContacts(
+            tuple(one for one in contacts if one.email and one.marketing_optin == "EXPLICITLY_OPTEDOUT")
+        )
     found = held.settled(tuple(contacts))
     return replace(found, contacts=tuple(one for one in found.contacts if _says_something(one, found.absent)))
 

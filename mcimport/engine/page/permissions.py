@@ -11,7 +11,7 @@ from mcimport.convert import given_names, missing_names, needed, permissions_of,
 from mcimport.errors import ConfigError
 from mcimport.models import ContactRules
 from mcimport.models.records import Permissions
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 MOST_PAGES = 10  # of 1,000 members
 NAMED = 10  # texts shown
@@ -44,7 +44,7 @@ class Shown:
         )
 
 
-def look_at_members(mailchimp: Mailchimp, list_key: str, pages: int) -> Shown:
+def look_at_members(mailchimp: MailchimpClient, list_key: str, pages: int) -> Shown:
     """Looks at those who changed last, 1,000 a page. Raises what Mailchimp raises."""
     texts: set[str] = set()
     given: Counter[frozenset[str]] = Counter()
@@ -60,7 +60,7 @@ def look_at_members(mailchimp: Mailchimp, list_key: str, pages: int) -> Shown:
     return Shown(frozenset(texts), given, subscribed)
 
 
-def look_at_list(mailchimp: Mailchimp, list_key: str) -> Shown | None:
+def look_at_list(mailchimp: MailchimpClient, list_key: str) -> Shown | None:
     """None for a list without permissions, which costs one small request where the list says so."""
     has_some = mailchimp.has_permissions(list_key)
     if has_some is False:

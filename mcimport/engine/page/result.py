@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from mcimport.engine.page.context import Job
-from mcimport.engine.page.held import Settled
-from mcimport.models import Contact, LookUps, NewLetter, OptIn, Outcome, Precision, Window
+from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.held import CheckedContacts
+from mcimport.models import Contact, LookUps, NewDeadLetter, OptIn, Outcome, Precision, Window
 
 
-class Ready(msgspec.Struct, frozen=True, gc=False):
+class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
     """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
 
     Attributes:
@@ -36,19 +36,19 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass
-class Haul:
+class PageResult:
     """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page.
 
     `alone`: the consent of members who cannot be sent whole, by the contact's id.
     """
 
     window: Window
-    job: Job
+    context: PageContext
     members: int = 0
     skipped: int = 0
     pushed: int = 0
     rejected: int = 0
-    letters: list[NewLetter] = field(default_factory=list)
+    letters: list[NewDeadLetter] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     warnings: set[str] = field(default_factory=set)
     remarks: Counter[str] = field(default_factory=Counter)
@@ -93,15 +93,15 @@ class Haul:
         if members:
             self.remarks[key] += members
 
-    def note_settled(self, found: Settled) -> None:
+    def note_settled(self, found: CheckedContacts) -> None:
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
 
     def draw_sample(self, pushed: Iterable[str]) -> None:
         """A few of all who were pushed, each as likely as any other: those of the lowest random numbers."""
-        if self.job.sample_size:
+        if self.context.sample_size:
             drawn = ((random.random(), own) for own in pushed)  # noqa: S311 - nothing is kept secret by it
-            self.sample = heapq.nsmallest(self.job.sample_size, [*self.sample, *drawn])
+            self.sample = heapq.nsmallest(self.context.sample_size, [*self.sample, *drawn])
 
     def left_of(self, read: int) -> int:
         """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
@@ -111,11 +111,11 @@ class Haul:
         left = read - self.pushed - self.skipped - self.rejected
         return left if left > 0 else max(1, self.rejected)
 
-    def bury(
+    def add_dead_letter(
         self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
     ) -> None:
         """`members`: how many in the span were not sent; None where nothing was seen of it."""
         sweep, reason = self.window.sweep, str(error)
         self.letters.append(
-            NewLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+            NewDeadLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
         )

@@ -1,9 +1,9 @@
 """Whether everything that a sync needs is there and works: settings, state file, keys, services, lists.
 
-Each look is a read, and each finding says what was seen and what mends it.
+Each run_checks is a read, and each finding says what was seen and what mends it.
 """
 
-from mcimport.monitoring.check.checkup import look
+from mcimport.monitoring.check.checkup import run_checks
 from mcimport.monitoring.check.finding import Finding
 
-__all__ = ["Finding", "look"]
+__all__ = ["Finding", "run_checks"]

@@ -9,21 +9,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcimport.config import Client, Settings, exposed
+from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine.page.permissions import Shown
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models.timestamps import iso
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.engine import engine
 from mcimport.monitoring.check.finding import Finding, bad
-from mcimport.monitoring.check.services import AT_ONCE, Answered, Doors
+from mcimport.monitoring.check.services import AT_ONCE, ProbeResult, ServiceProbes
 from mcimport.monitoring.check.synced_lists import Memory, elsewhere_until, remembered, unchecked
-from mcimport.report.format import ARCHIVED_LEFT, mend
-from mcimport.report.permissions import told
-from mcimport.services.connections import Accounts
-from mcimport.services.http.retry import Stop
+from mcimport.report.format import ARCHIVED_LEFT, mend_command
+from mcimport.report.permissions import permissions_text
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
-from mcimport.state import holder
+from mcimport.state import lock_holder
 
 BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found
 LISTS_NAMED = 5
@@ -33,11 +33,11 @@ FIRST_SYNC = (
 )
 ANOTHER_AT_WORK = "It may be Ometria's own synchronisation, or an earlier import: see that nothing else writes there."
 
-Answers = Mapping[str, Answered]
+Answers = Mapping[str, ProbeResult]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ClientFacts:
     """One client, and what is known without asking anybody: what is wrong with its keys, what its lists have behind.
 
     `elsewhere`: until when workers may have pages of it, so that nothing can be pushed here.
@@ -59,40 +59,40 @@ class _Place:
         return bool(self.never_synced) or not self.lists
 
 
-def look(
+def run_checks(
     settings: Settings, clients: Sequence[Client], *, offline: bool, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
     """What is found, in the order of the file, as soon as it is known. `offline`: only what needs no network."""
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
-    yield from (Finding("", "keys", "note", words) for words in exposed(settings))
+    yield from (Finding("", "keys", "note", words) for words in world_readable_files(settings))
     yield from engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
     db_path = settings.db_path if state_file.verdict == "good" else None
     memories = remembered(db_path, clients)
     waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
-    stop = Stop()
-    accounts = Accounts(stop, busy_for=BUSY_FOR)
+    stop = StopSignal()
+    accounts = ConnectionPool(stop, busy_for=BUSY_FOR)
     left = unchecked(db_path, clients)
-    places = [_place(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
+    places = [_facts(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
         try:
-            doors = None if offline else _asked(places, Doors(accounts, pool))
-            for place in places:
-                yield from _client(place, settings.db_path, doors)
-            yield from _clocks(places, doors)
+            probes = None if offline else _asked(places, ServiceProbes(accounts, pool))
+            for facts in places:
+                yield from _client(facts, settings.db_path, probes)
+            yield from _clocks(places, probes)
         finally:
-            stop.at_once()  # who does not wait for the rest need not
+            stop.abort()  # who does not wait for the rest need not
     yield from _first_syncs(places)
 
 
-def _place(
+def _facts(
     client: Client,
     lists: Mapping[str, Memory | ConfigError],
     elsewhere: int | None,
     unchecked: frozenset[str],
-    accounts: Accounts,
-) -> _Place:
+    accounts: ConnectionPool,
+) -> _ClientFacts:
     sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
         "Mailchimp": accounts.open_mailchimp,
         "Ometria": accounts.open_ometria,
@@ -104,37 +104,37 @@ def _place(
                 pass
         except ConfigError as error:
             wrong[service] = error
-    return _Place(client, wrong, lists, elsewhere, unchecked)
+    return _ClientFacts(client, wrong, lists, elsewhere, unchecked)
 
 
-def _asked(places: Sequence[_Place], doors: Doors) -> Doors:
-    doors.ask_mailchimp([(place.client, list(place.lists)) for place in places if "Mailchimp" not in place.wrong])
-    doors.ask_ometria([(place.client, place.is_new) for place in places if "Ometria" not in place.wrong])
-    return doors
+def _asked(places: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
+    probes.ask_mailchimp([(facts.client, list(facts.lists)) for facts in places if "Mailchimp" not in facts.wrong])
+    probes.ask_ometria([(facts.client, facts.is_new) for facts in places if "Ometria" not in facts.wrong])
+    return probes
 
 
-def _answers(place: _Place, doors: Doors | None) -> Answers:
+def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
     """Of the services that were asked."""
-    if doors is None:
+    if probes is None:
         return {}
-    answers = {"Mailchimp": doors.mailchimp, "Ometria": doors.ometria}
-    return {service: answer(place.client) for service, answer in answers.items() if service not in place.wrong}
+    answers = {"Mailchimp": probes.mailchimp, "Ometria": probes.ometria}
+    return {service: answer(facts.client) for service, answer in answers.items() if service not in facts.wrong}
 
 
 # ---- one client
 
 
-def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Finding]:
-    name, answers = place.client.name, _answers(place, doors)
+def _client(facts: _ClientFacts, db_path: Path, probes: ServiceProbes | None) -> Iterator[Finding]:
+    name, answers = facts.client.name, _answers(facts, probes)
     for service in ("Mailchimp", "Ometria"):
-        yield _key(place, service, answers.get(service))
+        yield _key(facts, service, answers.get(service))
     yield from _lock(db_path, name)
-    if place.elsewhere is not None:
+    if facts.elsewhere is not None:
         words = "workers may have pages of it in their hands, from a run over the broker that was cut off"
-        hint = f"`mcimport sync --engine celery` waits for them. By {iso(place.elsewhere)} none can be left."
+        hint = f"`mcimport sync --engine celery` waits for them. By {iso(facts.elsewhere)} none can be left."
         yield Finding(name, "pages elsewhere", "bad", words, hint)
-    yield from _lists(place, answers.get("Mailchimp", Answered()))
-    if place.is_new and answers.get("Ometria", Answered()).others:
+    yield from _lists(facts, answers.get("Mailchimp", ProbeResult()))
+    if facts.is_new and answers.get("Ometria", ProbeResult()).others:
         words = "Ometria holds contacts in another collection whose name says Mailchimp"
         yield Finding(name, "first sync", "note", words, ANOTHER_AT_WORK)
 
@@ -142,7 +142,7 @@ def _client(place: _Place, db_path: Path, doors: Doors | None) -> Iterator[Findi
 def _lock(db_path: Path, client: str) -> Iterator[Finding]:
     """It is taken for a moment where it is there; where it is not, the state file's folder was tried."""
     try:
-        busy = holder(db_path, client)
+        busy = lock_holder(db_path, client)
     except McimportError as error:
         yield bad(client, "lock", error)
         return
@@ -150,27 +150,27 @@ def _lock(db_path: Path, client: str) -> Iterator[Finding]:
         yield Finding(client, "lock", "note", f"another process is at work on this client{busy}")
 
 
-def _key(place: _Place, service: str, answer: Answered | None) -> Finding:
-    error = place.wrong.get(service) or (answer.error if answer else None)
+def _key(facts: _ClientFacts, service: str, answer: ProbeResult | None) -> Finding:
+    error = facts.wrong.get(service) or (answer.error if answer else None)
     if error is not None:
-        return bad(place.client.name, f"{service} key", error)
-    return Finding(place.client.name, f"{service} key", "good", "accepted" if answer else "there; it was not tried")
+        return bad(facts.client.name, f"{service} key", error)
+    return Finding(facts.client.name, f"{service} key", "good", "accepted" if answer else "there; it was not tried")
 
 
-def _lists(place: _Place, answer: Answered) -> Iterator[Finding]:
+def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
     """How large each is. Where the key is not accepted, nothing is known of them."""
-    name = place.client.name
-    for key, memory in place.lists.items():
+    name = facts.client.name
+    for key, memory in facts.lists.items():
         size = answer.sizes.get(key)
         if isinstance(memory, ConfigError):
             yield bad(name, f"list {key}", memory)
         elif isinstance(size, int):
             yield Finding(name, f"list {key}", "good", f"{size:,} members")
-            yield from _permissions(place.client, key, answer.permissions.get(key))
+            yield from _permissions(facts.client, key, answer.permissions.get(key))
         elif size is not None:
             yield bad(name, f"list {key}", size)
-        if key in place.unchecked:
-            yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend(key))
+        if key in facts.unchecked:
+            yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend_command(key))
 
 
 def _permissions(client: Client, list_key: str, shown: Shown | McimportError | None) -> Iterator[Finding]:
@@ -178,7 +178,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
     subject = f"list {list_key}"
     if isinstance(shown, Shown):
         try:
-            yield Finding(client.name, subject, "note", told(shown.by(client.rules(list_key, None))))
+            yield Finding(client.name, subject, "note", permissions_text(shown.by(client.rules(list_key, None))))
         except ConfigError as error:
             yield bad(client.name, subject, error)
     elif shown is not None:
@@ -189,10 +189,10 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 # ---- all clients
 
 
-def _clocks(places: Sequence[_Place], doors: Doors | None) -> Iterator[Finding]:
+def _clocks(places: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
     """This machine's clock beside each service's, told once where all of a service's servers agree."""
     for service in ("Mailchimp", "Ometria"):
-        answers = {place.client.name: _answers(place, doors).get(service) for place in places}
+        answers = {facts.client.name: _answers(facts, probes).get(service) for facts in places}
         apart = {name: answer.apart for name, answer in answers.items() if answer and answer.error is None}
         known = {name: seconds for name, seconds in apart.items() if seconds is not None}
         wrong = {name: seconds for name, seconds in known.items() if abs(seconds) > CLOCK_TOLERANCE}
@@ -213,11 +213,11 @@ def _wrong_clock(client: str, service: str, apart: float) -> Finding:
     return Finding(client, "clock", "bad", words, "Let the machine keep its time by NTP.")
 
 
-def _first_syncs(places: Sequence[_Place]) -> Iterator[Finding]:
-    new = [f"{place.client.name} {key}" for place in places for key in place.never_synced]
+def _first_syncs(places: Sequence[_ClientFacts]) -> Iterator[Finding]:
+    new = [f"{facts.client.name} {key}" for facts in places for key in facts.never_synced]
     named = f": {', '.join(new)}" if len(new) <= LISTS_NAMED else ""
     if new:
         words = f"{len(new):,} {'list was' if len(new) == 1 else 'lists were'} never synced{named}"
         yield Finding("", "first sync", "note", words, FIRST_SYNC)
-    elif any(not place.lists for place in places):
+    elif any(not facts.lists for facts in places):
         yield Finding("", "first sync", "note", "nothing was synced yet", FIRST_SYNC)

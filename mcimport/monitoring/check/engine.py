@@ -11,7 +11,7 @@ from mcimport.errors import McimportError
 from mcimport.monitoring.check.finding import Finding, bad
 
 if TYPE_CHECKING:
-    from mcimport.engine.distributed.broker import Sight
+    from mcimport.engine.distributed.broker import BrokerStatus
 
 EXTRA = "pip install 'mcimport[celery]'"
 
@@ -30,12 +30,12 @@ def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
             return
         from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
 
-        yield from _findings(broker.look(address, settings.db_path, settings.clients))
+        yield from _findings(broker.inspect(address, settings.db_path, settings.clients))
     except McimportError as error:
         yield bad("", "broker", error)
 
 
-def _findings(sight: Sight) -> Iterator[Finding]:
+def _findings(sight: BrokerStatus) -> Iterator[Finding]:
     yield Finding("", "broker", "good", f"reachable: {sight.words}")
     if not sight.with_worker:
         yield Finding("", "workers", "bad", "nobody takes orders", "Start `mcimport worker`, with this broker.")

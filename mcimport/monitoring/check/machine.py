@@ -8,7 +8,7 @@ from pathlib import Path
 from mcimport.config import Settings
 from mcimport.errors import StateError
 from mcimport.monitoring.check.finding import Finding, bad
-from mcimport.report.format import counted
+from mcimport.report.format import pluralize
 from mcimport.state import check_folder, examine
 
 ADDRESSES: Mapping[str, str] = {
@@ -21,11 +21,11 @@ ANOTHER = "Name another with --db or MCIMPORT_DB, or mend the rights of its fold
 
 def configuration(settings: Settings) -> Finding:
     lists = sum(len(client.lists) for client in settings.clients.values())
-    clients = counted(len(settings.clients), "client")
+    clients = pluralize(len(settings.clients), "client")
     where = settings.config_path or "from the environment"
     any_list = any(client.any_list for client in settings.clients.values())
     return Finding(
-        "", "configuration", "good", f"{where}: {clients}, {'any list' if any_list else counted(lists, 'list')}"
+        "", "configuration", "good", f"{where}: {clients}, {'any list' if any_list else pluralize(lists, 'list')}"
     )
 
 

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
-from mcimport.errors import InterruptedRunError, McimportError, ServiceError, TooSlowError
-from mcimport.services.connections import Accounts
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.errors import InterruptedRunError, McimportError, ServiceError, ServiceTimeoutError
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.mailchimp.client import MailchimpClient
 
 T = TypeVar("T")
 
@@ -20,11 +20,11 @@ AT_ONCE = 64  # keys tried side by side: those of 50 clients take eight seconds 
 LISTS_AT_ONCE = 4  # of one account; its other programs need connections, too
 TIMEOUT = 4.0  # seconds for one answer, whatever is configured for a sync
 
-Door = tuple[str, str]  # base address and key: what is asked there is the same for all who come with them
+Endpoint = tuple[str, str]  # base address and key: what is asked there is the same for all who come with them
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ProbeResult:
     """What one key opens.
 
     Attributes:
@@ -43,52 +43,52 @@ class Answered:
     others: bool = False
 
 
-class Doors:
+class ServiceProbes:
     """Begins to ask as soon as it is told of its clients; whoever wants an answer waits for that one alone."""
 
-    def __init__(self, accounts: Accounts, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, accounts: ConnectionPool, pool: ThreadPoolExecutor) -> None:
         self._accounts = accounts
         self._pool = pool
-        self._mailchimp: dict[Door, Future[Answered]] = {}
-        self._ometria: dict[Door, Future[Answered]] = {}
+        self._mailchimp: dict[Endpoint, Future[ProbeResult]] = {}
+        self._ometria: dict[Endpoint, Future[ProbeResult]] = {}
 
     def ask_mailchimp(self, clients: Iterable[tuple[Client, Sequence[str]]]) -> None:
         """Each client with its lists, its key known to be there."""
-        wanted: dict[Door, tuple[Client, dict[str, None]]] = {}
+        wanted: dict[Endpoint, tuple[Client, dict[str, None]]] = {}
         for client, list_keys in clients:
-            _, lists = wanted.setdefault(_mailchimp_door(client), (client, {}))
+            _, lists = wanted.setdefault(_mailchimp_endpoint(client), (client, {}))
             lists.update(dict.fromkeys(list_keys))
-        for door, (client, lists) in wanted.items():
-            self._mailchimp[door] = self._pool.submit(self._look_at_mailchimp, _hurried(client), list(lists))
+        for endpoint, (client, lists) in wanted.items():
+            self._mailchimp[endpoint] = self._pool.submit(self._probe_mailchimp, _impatient(client), list(lists))
 
     def ask_ometria(self, clients: Iterable[tuple[Client, bool]]) -> None:
         """Each client, its key known to be there, with whether it is new, so that other collections matter."""
-        wanted: dict[Door, list[tuple[Client, bool]]] = {}
+        wanted: dict[Endpoint, list[tuple[Client, bool]]] = {}
         for client, is_new in clients:
-            wanted.setdefault(_ometria_door(client), []).append((client, is_new))
-        for door, holders in wanted.items():
+            wanted.setdefault(_ometria_endpoint(client), []).append((client, is_new))
+        for endpoint, holders in wanted.items():
             ours = {client.collection(key) for client, _ in holders for key in client.lists or ("",)}
             is_new = any(new for _, new in holders)
-            self._ometria[door] = self._pool.submit(
-                self._look_at_ometria, _hurried(holders[0][0]), ours if is_new else None
+            self._ometria[endpoint] = self._pool.submit(
+                self._probe_ometria, _impatient(holders[0][0]), ours if is_new else None
             )
 
-    def mailchimp(self, client: Client) -> Answered:
-        return self._mailchimp[_mailchimp_door(client)].result()
+    def mailchimp(self, client: Client) -> ProbeResult:
+        return self._mailchimp[_mailchimp_endpoint(client)].result()
 
-    def ometria(self, client: Client) -> Answered:
-        return self._ometria[_ometria_door(client)].result()
+    def ometria(self, client: Client) -> ProbeResult:
+        return self._ometria[_ometria_endpoint(client)].result()
 
-    def _look_at_mailchimp(self, client: Client, list_keys: Sequence[str]) -> Answered:
+    def _probe_mailchimp(self, client: Client, list_keys: Sequence[str]) -> ProbeResult:
         try:
             with self._accounts.open_mailchimp(client) as mailchimp:
                 apart, sizes = mailchimp.ping(), _sizes(mailchimp, list_keys)
                 known = [key for key, size in sizes.items() if isinstance(size, int)]
-                return Answered(apart=apart, sizes=sizes, permissions=_permissions(mailchimp, known))
+                return ProbeResult(apart=apart, sizes=sizes, permissions=_permissions(mailchimp, known))
         except McimportError as error:
-            return Answered(error)
+            return ProbeResult(error)
 
-    def _look_at_ometria(self, client: Client, ours: set[str] | None) -> Answered:
+    def _probe_ometria(self, client: Client, ours: set[str] | None) -> ProbeResult:
         others = False
         try:
             with self._accounts.open_ometria(client) as ometria:
@@ -97,19 +97,19 @@ class Doors:
                     with suppress(ServiceError):
                         others = any("mailchimp" in name.lower() for name in ometria.collections_seen() - ours)
         except McimportError as error:
-            return Answered(error)
-        return Answered(apart=apart, others=others)
+            return ProbeResult(error)
+        return ProbeResult(apart=apart, others=others)
 
 
-def _mailchimp_door(client: Client) -> Door:
+def _mailchimp_endpoint(client: Client) -> Endpoint:
     return client.mailchimp_url(), client.mailchimp_key().get_secret_value()
 
 
-def _ometria_door(client: Client) -> Door:
+def _ometria_endpoint(client: Client) -> Endpoint:
     return client.ometria_url(), client.ometria_key().get_secret_value()
 
 
-def _hurried(client: Client) -> Client:
+def _impatient(client: Client) -> Client:
     """Somebody waits: no second tries, and no long answers."""
     return replace(
         client,
@@ -119,17 +119,17 @@ def _hurried(client: Client) -> Client:
     )
 
 
-def _sizes(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, int | McimportError]:
-    return _of_each(list_keys, mailchimp.size)
+def _sizes(mailchimp: MailchimpClient, list_keys: Sequence[str]) -> dict[str, int | McimportError]:
+    return _of_each(list_keys, mailchimp.count_members)
 
 
-def _permissions(mailchimp: Mailchimp, list_keys: Sequence[str]) -> dict[str, Shown | McimportError | None]:
+def _permissions(mailchimp: MailchimpClient, list_keys: Sequence[str]) -> dict[str, Shown | McimportError | None]:
     return _of_each(list_keys, lambda key: look_at_list(mailchimp, key))
 
 
 def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | McimportError]:
     """A few at a time. After one that took too long no other is begun."""
-    slow: list[TooSlowError] = []
+    slow: list[ServiceTimeoutError] = []
 
     def answer(key: str) -> T | McimportError:
         try:
@@ -137,7 +137,7 @@ def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T |
         except InterruptedRunError:
             raise
         except McimportError as error:
-            slow.extend([error] if isinstance(error, TooSlowError) else [])
+            slow.extend([error] if isinstance(error, ServiceTimeoutError) else [])
             return error
 
     if len(list_keys) < 2:  # noqa: PLR2004 - one needs no threads

@@ -60,9 +60,9 @@ def _of(client: Client, state: State) -> Mapping[str, Memory | ConfigError]:
     return {key: _memory(state, place_of(state, client, key)) for key in keys}
 
 
-def _memory(state: State, place: Place) -> Memory | ConfigError:
-    known, former = destinations.current(state, place), destinations.bound_elsewhere(state, place)
+def _memory(state: State, facts: Place) -> Memory | ConfigError:
+    known, former = destinations.current(state, facts), destinations.bound_elsewhere(state, facts)
     if known is None and former is not None:
-        return ConfigError(moved(place, former), hint=ways_on(place, former))
-    known = known or destinations.under_another_name(state, place)
+        return ConfigError(moved(facts, former), hint=ways_on(facts, former))
+    known = known or destinations.under_another_name(state, facts)
     return "nothing" if known is None or known.sync_point is None else "synced"

@@ -21,7 +21,7 @@ from mcimport.sandbox.audience.countries import COUNTRIES
 from mcimport.sandbox.audience.invented_members import (
     ABSENT,
     ListIdentity,
-    Row,
+    StoredMember,
     address_of,
     invent,
     md5,
@@ -31,7 +31,7 @@ from mcimport.sandbox.audience.invented_members import (
     with_own,
 )
 from mcimport.sandbox.clock import Clock, epoch
-from mcimport.sandbox.settings import Knobs
+from mcimport.sandbox.settings import SandboxSettings
 
 LISTED = "listed"
 ARCHIVED = "archived"
@@ -129,12 +129,12 @@ class Audience:
         orders: `listed`, and each status; sorted keys (see the module).
     """
 
-    def __init__(self, list_key: str, size: int, knobs: Knobs, clock: Clock) -> None:
+    def __init__(self, list_key: str, size: int, knobs: SandboxSettings, clock: Clock) -> None:
         self.list_key = list_key
         self.knobs = knobs
         self.lock = RLock()
         self.identity = ListIdentity(list_key, knobs.seed)
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, StoredMember] = {}
         self.orders: defaultdict[str, list[int]] = defaultdict(list)
         self.when_changed: list[Callable[[int], None]] = []
         self._clock = clock
@@ -154,7 +154,7 @@ class Audience:
         statuses = chance.choices(_STATUSES, _SHARES, k=size)
         for number, status in enumerate(statuses):
             changed = crowd_at if number < crowd else now - _NEWEST - int(chance.random() * 3 * _YEAR)
-            row = Row(number, status, changed, *self._opt_in(status, changed))
+            row = StoredMember(number, status, changed, *self._opt_in(status, changed))
             row.key = self._key(row.number, changed)
             self.rows[number] = row
         for key in sorted(row.key for row in self.rows.values()):
@@ -198,7 +198,7 @@ class Audience:
             row = self.rows[number]
             return Person(number, with_own(row, self._invention(row)))
 
-    def _invention(self, row: Row) -> dict[str, Any]:
+    def _invention(self, row: StoredMember) -> dict[str, Any]:
         """Nobody changes what is in it: it is handed out again until something happens to the member."""
         texts = self.knobs.permissions
         known = self._invented.get(row.number)
@@ -243,7 +243,7 @@ class Audience:
     def crowd(self, n: int, at: int) -> People:
         """New subscribers who all share the second `at`, as after an import."""
         with self.lock:
-            rows = [self._admit(Row(0, "subscribed", at, at, at)) for _ in range(n)]
+            rows = [self._admit(StoredMember(0, "subscribed", at, at, at)) for _ in range(n)]
         return self._people(rows)
 
     def leave(self, n: int = 1, who: Who | None = None) -> People:
@@ -324,26 +324,26 @@ class Audience:
         """
         second = at if at is not None else _epoch(fields.get("last_changed"), self._clock.second())
         opted = 0 if fields.get("timestamp_opt") == "" else _epoch(fields.get("timestamp_opt"), second)
-        row = Row(0, str(fields.get("status", "subscribed")), second, opted, 0)
+        row = StoredMember(0, str(fields.get("status", "subscribed")), second, opted, 0)
         row.own = self._all_permitted() | _with_hashes(fields)
         with self.lock:
             return self.person(self._admit(row).number)
 
     # -- how it happens
 
-    def _each(self, rows: Sequence[Row], happen: Callable[[Row], None]) -> People:
+    def _each(self, rows: Sequence[StoredMember], happen: Callable[[StoredMember], None]) -> People:
         with self.lock:
             there = [row for row in rows if row.number in self.rows]
             for row in there:
                 happen(row)
         return self._people(there)
 
-    def _people(self, rows: Iterable[Row]) -> People:
+    def _people(self, rows: Iterable[StoredMember]) -> People:
         return People(self, [row.number for row in rows])
 
     def _whom(
         self, who: Who | None, n: int, order: str = LISTED, fits: Callable[[Person], bool] | None = None
-    ) -> list[Row]:
+    ) -> list[StoredMember]:
         with self.lock:
             if who is not None:
                 return [self.rows[self._number(one)] for one in who]
@@ -362,14 +362,14 @@ class Audience:
             raise KeyError("nobody by that hash, address or contact_id")
         return found.number
 
-    def _admit(self, row: Row) -> Row:
+    def _admit(self, row: StoredMember) -> StoredMember:
         row.number = self._next
         self._next += 1
         self._put_in(row, row.changed)
         self._known_by(row)
         return row
 
-    def _put(self, row: Row, *, status: str | None = None, move: bool = True, **own: Any) -> None:
+    def _put(self, row: StoredMember, *, status: str | None = None, move: bool = True, **own: Any) -> None:
         """Changes a row and gives it its new place; `move` is False for a change that `last_changed` does not tell."""
         second = self._clock.second() if move else second_of(row.key)
         self._take_out(row)
@@ -383,13 +383,13 @@ class Audience:
         self._put_in(row, second)
         self._known_by(row)
 
-    def _take_out(self, row: Row) -> None:
+    def _take_out(self, row: StoredMember) -> None:
         for name in _orders_of(row.status):
             order = self.orders[name]
             del order[bisect_left(order, row.key)]
         self._tell(row.number)
 
-    def _put_in(self, row: Row, second: int) -> None:
+    def _put_in(self, row: StoredMember, second: int) -> None:
         row.key = self._key(row.number, second)
         self.rows[row.number] = row
         for name in _orders_of(row.status):
@@ -401,7 +401,7 @@ class Audience:
         for listener in self.when_changed:
             listener(number)
 
-    def _known_by(self, row: Row) -> None:
+    def _known_by(self, row: StoredMember) -> None:
         """Whoever bears a name that cannot be worked out from their number is found by it."""
         if row.own and {"email_address", "id", "contact_id"} & row.own.keys():
             for name in names_of(self.person(row.number)):
@@ -409,7 +409,7 @@ class Audience:
         elif self._hashes is not None:
             self._hashes[md5(address_of(self.identity, row.number))] = row.number
 
-    def _rename(self, row: Row, *, move: bool = True) -> None:
+    def _rename(self, row: StoredMember, *, move: bool = True) -> None:
         country = self._chance.choice(COUNTRIES)
         given, family = self._chance.choice(country.given).written, self._chance.choice(country.family).written
         before = self.person(row.number).get("merge_fields")
@@ -418,23 +418,23 @@ class Audience:
         fields |= {"FNAME": given, "LNAME": family, "POINTS": 5000 + self._moves}
         self._put(row, move=move, merge_fields=fields, full_name=f"{given} {family}")
 
-    def _opt_in_again(self, row: Row) -> None:
+    def _opt_in_again(self, row: StoredMember) -> None:
         row.opt = self._clock.second()
         self._put(row, status="subscribed")
         (row.own or {}).pop("timestamp_opt", None)
 
-    def _move_address(self, row: Row) -> None:
+    def _move_address(self, row: StoredMember) -> None:
         self._moves += 1
         address = moved_address(self.identity, row.number, self._moves)
         self._put(row, **_with_hashes({"email_address": address}))
 
-    def _tag(self, row: Row, name: str) -> None:
+    def _tag(self, row: StoredMember, name: str) -> None:
         tags = self.person(row.number).get("tags") or []
         self._moves += 1
         tags = [*tags, {"id": 3_000_000 + self._moves, "name": name}]
         self._put(row, move=self.knobs.tags_move, tags=tags, tags_count=len(tags))
 
-    def _decide(self, row: Row, text: str, *, is_given: bool) -> None:
+    def _decide(self, row: StoredMember, text: str, *, is_given: bool) -> None:
         shown = self.person(row.number).get("marketing_permissions") or []
         decided = [{**one, "enabled": is_given} if one["text"] == text else one for one in shown]
         self._put(row, move=self.knobs.permissions_move, marketing_permissions=decided)

@@ -43,7 +43,7 @@ _FIRST_TAG = 2_000_001
 
 
 @dataclass(slots=True)
-class Row:
+class StoredMember:
     """What is remembered of one member: what it is sorted and filtered by, and what differs from its invention.
 
     Times are epoch seconds, 0 where Mailchimp has an empty text.
@@ -325,7 +325,7 @@ def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) ->
     return member
 
 
-def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) -> dict[str, Any]:
+def invent(identity: ListIdentity, row: StoredMember, permissions: Sequence[str] = ()) -> dict[str, Any]:
     """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
     ip = f"203.0.113.{row.number % 254 + 1}"
     member = likeness(identity, row.number, tuple(permissions)) | {
@@ -341,7 +341,7 @@ def invent(identity: ListIdentity, row: Row, permissions: Sequence[str] = ()) ->
     return member
 
 
-def with_own(row: Row, invented: dict[str, Any]) -> dict[str, Any]:
+def with_own(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
     """The member with what was set by hand or by a change."""
     if not row.own:
         return invented

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcimport.sandbox.audience.audience import LISTED, Audience, number_of, second_of, start_of, tie_of
-from mcimport.sandbox.settings import Knobs, Span
+from mcimport.sandbox.settings import SandboxSettings, Span
 
 SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
 
@@ -56,7 +56,7 @@ def choose(audience: Audience, question: Question, chance: random.Random) -> Cho
     return Choice([number_of(key) for key in keys], total)
 
 
-def _bounds(order: list[int], question: Question, knobs: Knobs) -> tuple[int, int]:
+def _bounds(order: list[int], question: Question, knobs: SandboxSettings) -> tuple[int, int]:
     low, high = 0, len(order)
     if question.since is not None:
         low = bisect_left(order, start_of(question.since + (not knobs.since_includes)))

@@ -1,7 +1,7 @@
 """One request over the wire: sent once, read within bounds, and its answer named.
 
-`Wire.send` turns whatever happens on the way into the tree of `errors`; `check` does the same for what the server
-says. Retrying and limiting are the callers' business (see `limits`).
+`HttpClient.send` turns whatever happens on the way into the tree of `errors`; `raise_for_status` does the same for what
+the server says. Retries and limits are the business of the caller (see `retry`).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ import msgspec
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
     ServiceError,
+    ServiceTimeoutError,
     ThrottledError,
-    TooSlowError,
     UnreachableError,
 )
 from mcimport.errors.machine import check_files_left
 from mcimport.services.http.environment import transport
-from mcimport.services.http.request_log import Trace
+from mcimport.services.http.request_log import RequestLog
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
@@ -49,7 +49,7 @@ _EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back.
 
     Attributes:
@@ -68,7 +68,7 @@ class Answer:
         return "json" in self.headers.get("content-type", "")
 
 
-class Wire:
+class HttpClient:
     """Connections to one base address, kept open and shared by threads. Redirects are never followed with a key.
 
     Requests go to httpx's transport itself, below its `Client`: redirects, cookies and authentication are not wanted
@@ -92,12 +92,12 @@ class Wire:
         *,
         timeout: float = 120,
         connections: int = 10,
-        trace: Trace | None = None,
+        trace: RequestLog | None = None,
         may_send: Callable[[], None] = lambda: None,
     ) -> None:
         self.service = service
         self._may_send = may_send
-        self.trace = trace or Trace("")
+        self.trace = trace or RequestLog("")
         self._timeout = timeout
         self._closed = False
         self._in_flight = 0
@@ -129,7 +129,7 @@ class Wire:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         on_sent: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Raises RetriableError or a kind of it when no whole answer came; InterruptedRunError once closed.
 
         `on_sent` is called when the last byte of the request has left.
@@ -149,7 +149,7 @@ class Wire:
         params: Mapping[str, str] | None,
         body: bytes | None,
         on_sent: Callable[[], None] | None,
-    ) -> Answer:
+    ) -> Response:
         request = httpx.Request(
             method,
             self._url,
@@ -162,13 +162,13 @@ class Wire:
             },
         )
         try:
-            with self._flying():
+            with self._in_flight_request():
                 return self._send(request)
         except httpx.ConnectTimeout:
             check_files_left()
             raise UnreachableError(f"{self.service} does not answer") from None
         except httpx.TimeoutException:
-            raise TooSlowError(f"{self.service} took too long to answer") from None
+            raise ServiceTimeoutError(f"{self.service} took too long to answer") from None
         except httpx.ConnectError as error:
             check_files_left()
             if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
@@ -187,13 +187,13 @@ class Wire:
             self._if_closed()
             raise
 
-    def checked(self, answer: Answer) -> Answer:
-        """The answer, if it is a success; else raises what to do about it, as `check`.
+    def checked(self, answer: Response) -> Response:
+        """The answer, if it is a success; else raises what to do about it, as `raise_for_status`.
 
         A key that was accepted a moment ago and is not now is tried once more: single refusals in passing were seen.
         """
         try:
-            check(self.service, answer)
+            raise_for_status(self.service, answer)
         except FatalError as error:
             if answer.status == 401 and self._is_accepted:  # noqa: PLR2004 - unauthorized
                 self._is_accepted = False
@@ -218,7 +218,7 @@ class Wire:
             self._transport.close()
 
     @contextlib.contextmanager
-    def _flying(self) -> Iterator[None]:
+    def _in_flight_request(self) -> Iterator[None]:
         with self._lock:
             self._if_closed()
             self._in_flight += 1
@@ -260,7 +260,7 @@ class Wire:
 
         return trace
 
-    def _send(self, request: httpx.Request) -> Answer:
+    def _send(self, request: httpx.Request) -> Response:
         self._may_send()
         begun = time.monotonic()
         response = self._transport.handle_request(request)
@@ -269,7 +269,7 @@ class Wire:
             content = self._read(response, begun + self._timeout)
         finally:
             response.close()
-        return Answer(
+        return Response(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=_in_utf8(content, response.charset_encoding),
@@ -287,7 +287,7 @@ class Wire:
             if size > MAX_BODY:
                 raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one answer")
             if time.monotonic() > deadline:
-                raise TooSlowError(f"{self.service} took too long to answer")
+                raise ServiceTimeoutError(f"{self.service} took too long to answer")
         return b"".join(parts)
 
     def _if_closed(self) -> None:
@@ -332,18 +332,18 @@ def _http_date(text: str | None) -> int | None:
         return None
 
 
-def check(service: str, answer: Answer) -> Answer:
+def raise_for_status(service: str, answer: Response) -> Response:
     """The answer, if it is a success (any 2xx); else raises the error that says what to do about it."""
     if 200 <= answer.status < 300:  # noqa: PLR2004 - the range that HTTP calls success
         return answer
     raise _named(service, answer)
 
 
-def _named(service: str, answer: Answer) -> ServiceError:  # noqa: PLR0911 - one line a status is the plainest table
+def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - one line a status is the plainest table
     status = answer.status
     said = f"{service} answered {status}{_title(answer)}"
     if status in (408, 504, 524):
-        return TooSlowError(said, status=status, retry_after=_retry_after(answer))
+        return ServiceTimeoutError(said, status=status, retry_after=_retry_after(answer))
     if status == 429:  # noqa: PLR2004 - too many requests
         return ThrottledError(said, status=status, retry_after=_retry_after(answer))
     if status >= 500:  # noqa: PLR2004 - the range that HTTP calls a server error
@@ -351,7 +351,7 @@ def _named(service: str, answer: Answer) -> ServiceError:  # noqa: PLR0911 - one
     if status == 403:  # noqa: PLR2004 - forbidden, or busy, or blocked
         return _forbidden(service, answer, said)
     if status == 404:  # noqa: PLR2004 - not found
-        return MissingError(said, status=status)
+        return NotFoundError(said, status=status)
     if status in (400, 413, 422):
         return RejectedError(said, status=status)
     if status == 401:  # noqa: PLR2004 - unauthorized
@@ -359,7 +359,7 @@ def _named(service: str, answer: Answer) -> ServiceError:  # noqa: PLR0911 - one
     return FatalError(said, status=status)
 
 
-def _forbidden(service: str, answer: Answer, said: str) -> ServiceError:
+def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
     """403 has three meanings: no right (says why), blocked at the edge (a page of HTML), too many connections (bare).
 
     The first from the vendors' documentation, the other two from reports of Mailchimp's users. A bare one of Ometria's
@@ -384,7 +384,7 @@ def _key_hint(service: str) -> str:
     return f"Look at the client's {service} key: whole, not revoked, of the right account? `mcimport check` tries it."
 
 
-def _title(answer: Answer) -> str:
+def _title(answer: Response) -> str:
     """The title of a problem document, if it is plain words; nothing else of an answer is ever repeated."""
     if not answer.is_json:
         return ""
@@ -404,7 +404,7 @@ class _Problem(msgspec.Struct):
 _PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp`
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: Response) -> float | None:
     text = answer.headers.get("retry-after", "").strip()
     if not text:
         return None

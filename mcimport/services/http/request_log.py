@@ -9,21 +9,21 @@ from typing import Any
 
 from mcimport.version import __version__
 
-Tell = Callable[[str, Mapping[str, Any]], None]
+EventSink = Callable[[str, Mapping[str, Any]], None]
 """Takes the name of an event and what belongs to it."""
 
 _SHOWN = ("count", "offset", "status", "since_last_changed", "before_last_changed", "limit")
 _LIST_DEPTH = 3  # lists/KEY/members: what follows names one person
 
 
-class Trace:
+class RequestLog:
     """Of one client, shared by its two wires. One run at a time; a window belongs to the thread that works on it.
 
     Args:
         tell: hears of every request and of every pause before another try; None: nobody does.
     """
 
-    def __init__(self, client: str, tell: Tell | None = None) -> None:
+    def __init__(self, client: str, tell: EventSink | None = None) -> None:
         self._client = client
         self._tell = tell
         self._place: dict[str, Any] = {}
@@ -49,10 +49,15 @@ class Trace:
     ) -> None:
         """`status`: 0 where no answer came."""
         if self._tell is not None:
-            what = {"service": service, "method": method, "path": shown(path, params or {}), "status": status}
+            what = {
+                "service": service,
+                "method": method,
+                "path": without_personal_data(path, params or {}),
+                "status": status,
+            }
             self._tell("request", {**self._where(), **what, "seconds": round(seconds, 3)})
 
-    def again(self, service: str, reason: str, seconds: float) -> None:
+    def retry(self, service: str, reason: str, seconds: float) -> None:
         """After a pause of so many seconds, something is tried again."""
         if self._tell is not None:
             self._tell("retry", {**self._where(), "service": service, "reason": reason, "paused": round(seconds, 1)})
@@ -62,7 +67,7 @@ class Trace:
         return {"client": self._client, **self._place, **({} if number is None else {"window": number})}
 
 
-def shown(path: str, params: Mapping[str, str]) -> str:
+def without_personal_data(path: str, params: Mapping[str, str]) -> str:
     """Without whoever a path names, and without what is long or the same in every request."""
     parts = path.split("/")
     if parts[0] == "lists" and len(parts) > _LIST_DEPTH and parts[2] == "members":

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import tenacity
 
-from mcimport.errors import InterruptedRunError, RetriableError, ThrottledError, TooSlowError
+from mcimport.errors import InterruptedRunError, RetriableError, ServiceTimeoutError, ThrottledError
 
 T = TypeVar("T")
 
@@ -30,50 +30,50 @@ CALM = 40  # answered requests after which one more connection is tried
 QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
 
 
-class Stop:
+class StopSignal:
     """A request to leave. `asked`: begin nothing new, wake every pause. `now`: give up what is under way, too.
 
     A follower hears what its leader hears, and may be stopped alone: one client that has to be given up.
     """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.now = threading.Event()
-        self._followers: list[Stop] = []
+        self.requested = threading.Event()
+        self.aborted = threading.Event()
+        self._children: list[StopSignal] = []
         self._lock = threading.Lock()
 
-    def follower(self) -> Stop:
-        one = Stop()
+    def child(self) -> StopSignal:
+        child = StopSignal()
         with self._lock:
-            self._followers.append(one)
-        if self.asked.is_set():
-            one.ask()
-        if self.now.is_set():
-            one.at_once()
-        return one
+            self._children.append(child)
+        if self.requested.is_set():
+            child.request()
+        if self.aborted.is_set():
+            child.abort()
+        return child
 
-    def dismiss(self, one: Stop) -> None:
+    def dismiss(self, child: StopSignal) -> None:
         with self._lock:
-            self._followers.remove(one)
+            self._children.remove(child)
 
-    def ask(self) -> None:
-        self.asked.set()
-        for one in self._all():
-            one.ask()
+    def request(self) -> None:
+        self.requested.set()
+        for child in self._all():
+            child.request()
 
-    def at_once(self) -> None:
-        self.asked.set()
-        self.now.set()
-        for one in self._all():
-            one.at_once()
+    def abort(self) -> None:
+        self.requested.set()
+        self.aborted.set()
+        for child in self._all():
+            child.abort()
 
-    def _all(self) -> list[Stop]:
+    def _all(self) -> list[StopSignal]:
         with self._lock:
-            return list(self._followers)
+            return list(self._children)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often and how long a request is tried again.
 
     Attributes:
@@ -85,60 +85,62 @@ class Patience:
         retried: is told of each pause, in seconds, when it is over, and why it was made.
     """
 
-    stop: Stop = field(default_factory=Stop)
+    stop: StopSignal = field(default_factory=StopSignal)
     retries: int = 3
     wait: float = 5.0
     busy_for: float | None = None
     retried: Callable[[float, BaseException | None], None] = field(default=lambda _, __: None, compare=False)
 
-    def none(self) -> Patience:
+    def no_retry(self) -> RetryPolicy:
         """The same, without a second try."""
         return replace(self, retries=0)
 
 
-def patiently(patience: Patience, work: Callable[[], T], *, hurry: bool = False) -> T:
+def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_timeout: bool = False) -> T:
     """Do `work` until it succeeds, fails for good, or its tries are used up: the one policy for all requests.
 
-    `hurry` hands a TooSlowError back at once, for a caller who can ask for less instead.
+    `fail_fast_on_timeout` hands a ServiceTimeoutError back at once, for a caller who can ask for less instead.
     Once the stop was asked for there is no second try, so that a page in flight can end but nothing lingers. Raises
     what `work` raised last, and InterruptedRunError instead of trying again.
     """
-    tally = _Tally(patience)
+    state = _RetryState(policy)
 
     def attempt() -> T:
-        if patience.stop.now.is_set() or (tally.tried and patience.stop.asked.is_set()):
+        if policy.stop.aborted.is_set() or (state.tried and policy.stop.requested.is_set()):
             raise InterruptedRunError("stopped")
-        tally.tried = True
+        state.tried = True
         return work()
 
     def pause(seconds: float) -> None:
         DESK.leave()  # nobody sleeps there
         began = time.monotonic()
-        patience.stop.asked.wait(seconds)
-        if not patience.stop.asked.is_set():  # else there is no further try
-            patience.retried(time.monotonic() - began, tally.error)
+        policy.stop.requested.wait(seconds)
+        if not policy.stop.requested.is_set():  # else there is no further try
+            policy.retried(time.monotonic() - began, state.error)
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: _worth_another_try(error, hurry=hurry)),
-        stop=tally.exhausted,
-        wait=tally.pause,
+        retry=tenacity.retry_if_exception(
+            lambda error: _worth_another_try(error, fail_fast_on_timeout=fail_fast_on_timeout)
+        ),
+        stop=state.exhausted,
+        wait=state.pause,
         sleep=pause,
         reraise=True,
     )
     return retrying(attempt)
 
 
-def _worth_another_try(error: BaseException, *, hurry: bool) -> bool:
-    return isinstance(error, RetriableError) and not (hurry and isinstance(error, TooSlowError))
+def _worth_another_try(error: BaseException, *, fail_fast_on_timeout: bool) -> bool:
+    return isinstance(error, RetriableError) and not (fail_fast_on_timeout and isinstance(error, ServiceTimeoutError))
 
 
-class _Tally:
+class _RetryState:
     """What one request has cost so far: failures, and the time for which its account was busy."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self.tried = False
         self.error: BaseException | None = None  # why there is a pause
-        self._patience = patience
+        self._policy = policy
         self._failures = 0
         self._refusals = 0
         self._busy_since: float | None = None
@@ -149,27 +151,27 @@ class _Tally:
             return False
         self._failures += 1
         self._busy_since = None
-        return self._failures > self._patience.retries
+        return self._failures > self._policy.retries
 
     def pause(self, state: tenacity.RetryCallState) -> float:
         error = self.error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
             pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
-            return min(pause, math.inf if self._patience.busy_for is None else self._patience.busy_for)
-        return max(asked, self._patience.wait)
+            return min(pause, math.inf if self._policy.busy_for is None else self._policy.busy_for)
+        return max(asked, self._policy.wait)
 
     def _busy_too_long(self) -> bool:
         now = time.monotonic()
         self._busy_since = self._busy_since or now
-        return self._patience.busy_for is not None and now - self._busy_since > self._patience.busy_for
+        return self._policy.busy_for is not None and now - self._busy_since > self._policy.busy_for
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-class Gate:
+class ConnectionLimit:
     """At most so many requests of one account are open at once; fewer for a while after a refusal.
 
     One for each Mailchimp account. A refusal closes one place (many refusals of the same moment count once);
@@ -185,11 +187,11 @@ class Gate:
         self._change = threading.Condition()
 
     @contextmanager
-    def place(self, stop: Stop) -> Iterator[None]:
-        """Holds one place; raises InterruptedRunError at `stop.now`."""
+    def slot(self, stop: StopSignal) -> Iterator[None]:
+        """Holds one place; raises InterruptedRunError at `stop.aborted`."""
         with self._change:
             while self._open >= self._places:
-                if stop.now.is_set():
+                if stop.aborted.is_set():
                     raise InterruptedRunError("stopped")
                 self._change.wait(0.25)
             self._open += 1
@@ -247,7 +249,7 @@ class Desk:
 DESK = Desk(1)
 
 
-class Turn:
+class Permit:
     """One push's place in the pace. `moment`: when its bytes had left (monotonic); infinite until that is known."""
 
     def __init__(self, began: float) -> None:
@@ -259,7 +261,7 @@ class Turn:
         self.moment = min(self.moment, time.monotonic())
 
 
-class Pacer:
+class RateLimiter:
     """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
 
     One for each Ometria account. A refusal (429) gives every second a little more air, for the way may be less even
@@ -278,23 +280,23 @@ class Pacer:
         self._calm = 0
         self._taken: deque[float] = deque(maxlen=math.ceil(per_second) + 1)
         self._lock = threading.Lock()
-        self._latest: deque[Turn] = deque(maxlen=max(1, math.floor(per_second)))
+        self._latest: deque[Permit] = deque(maxlen=max(1, math.floor(per_second)))
 
-    def turn(self, stop: Stop) -> Turn:
-        """Waits for the next turn; raises InterruptedRunError at `stop.now`."""
+    def permit(self, stop: StopSignal) -> Permit:
+        """Waits for the next turn; raises InterruptedRunError at `stop.aborted`."""
         while True:
             with self._lock:
                 now = time.monotonic()
                 pause = max(self._next, self._window_opens()) - now
                 if pause <= 0:
-                    turn = Turn(now)
-                    self._latest.append(turn)
+                    permit = Permit(now)
+                    self._latest.append(permit)
                     self._next = now + 1 / (self._rate * self._room)
-                    return turn
-            if stop.now.wait(pause):
+                    return permit
+            if stop.aborted.wait(pause):
                 raise InterruptedRunError("stopped")
 
-    def rest(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """No turn for so long: somebody else may have taken turns of the account until now."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
@@ -311,10 +313,10 @@ class Pacer:
             return time.monotonic() + NOT_SENT_YET
         return sent + self._slack * len(self._latest) / self._most
 
-    def refused(self, turn: Turn) -> None:
+    def refused(self, permit: Permit) -> None:
         """A 429: those that were under way together count once."""
         with self._lock:
-            if turn.began < self._cut_at:
+            if permit.began < self._cut_at:
                 return
             self._cut_at = time.monotonic()
             self._calm = 0

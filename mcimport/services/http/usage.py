@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Literal
 
-from mcimport.models import Costs
+from mcimport.models import Usage
 
 Count = Literal[
     "mailchimp_requests",
@@ -22,10 +22,10 @@ Count = Literal[
 Wait = Literal["waited_mailchimp", "waited_ometria", "waited_limiter", "converting"]
 Side = Literal["mailchimp", "ometria"]
 
-_NAMES = tuple(field.name for field in fields(Costs))
+_NAMES = tuple(field.name for field in fields(Usage))
 
 
-class Meter:
+class UsageMeter:
     """Counts for one client, whichever of its threads a request is made in. Seconds are summed over threads."""
 
     def __init__(self) -> None:
@@ -50,21 +50,21 @@ class Meter:
         self._add(f"{side}_retries", 1)
         self._add(f"waited_{side}", seconds)
 
-    def add(self, costs: Costs) -> None:
+    def add(self, costs: Usage) -> None:
         """What was spent elsewhere, for the same client."""
         with self._lock:
             for name in _NAMES:
                 self._untaken[name] += getattr(costs, name)
 
-    def take(self) -> Costs:
+    def drain(self) -> Usage:
         """All since the last call, of every thread."""
         with self._lock:
             taken, self._untaken = self._untaken, dict.fromkeys(_NAMES, 0)
-        return Costs(**taken)  # type: ignore[arg-type] # whole numbers stay whole: 1 is added to them
+        return Usage(**taken)  # type: ignore[arg-type] # whole numbers stay whole: 1 is added to them
 
-    def own(self) -> Costs:
+    def of_this_thread(self) -> Usage:
         """All so far of this thread."""
-        return Costs(**getattr(self._thread, "costs", {}))
+        return Usage(**getattr(self._thread, "costs", {}))
 
     def _waited(self) -> float:
         own: dict[str, float] = getattr(self._thread, "costs", {})

@@ -19,20 +19,20 @@ import msgspec
 from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import (
     FatalError,
-    IgnoredError,
+    IgnoredParameterError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
+    ServiceTimeoutError,
     ThrottledError,
-    TooSlowError,
     UnknownListError,
 )
 from mcimport.models import ListFields, Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.services.http.client import Answer, Wire
-from mcimport.services.http.retry import DESK, Gate, Patience, patiently
-from mcimport.services.http.usage import Meter
+from mcimport.services.http.client import HttpClient, Response
+from mcimport.services.http.retry import DESK, ConnectionLimit, RetryPolicy, call_with_retry
+from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.responses import (
     CATEGORIES,
@@ -63,11 +63,11 @@ MORE_LOOKS = 3  # at an answer that holds nobody and counts nobody, before that 
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
 
 
-class UnsettledError(RetriableError):
+class UnstableSecondError(RetriableError):
     """A second larger than a page held no still: after so many passes there was still somebody new."""
 
 
-class NobodyError(RetriableError):
+class EmptyPageError(RetriableError):
     """An answer counted somebody and held nobody, however often it was asked for."""
 
     def __init__(self, page: Page) -> None:
@@ -75,7 +75,7 @@ class NobodyError(RetriableError):
         self.page = page
 
 
-class Mailchimp:
+class MailchimpClient:
     """One account, for one client. Safe to share between threads.
 
     Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
@@ -84,38 +84,38 @@ class Mailchimp:
 
     def __init__(
         self,
-        wire: Wire,
-        gate: Gate,
-        patience: Patience,
-        meter: Meter | None = None,
+        http: HttpClient,
+        limit: ConnectionLimit,
+        policy: RetryPolicy,
+        meter: UsageMeter | None = None,
         member_fields: str = MEMBER_FIELDS,
     ) -> None:
-        self._wire = wire
-        self._gate = gate
-        self._meter = meter or Meter()
-        self._patience = replace(patience, retried=self._again)
+        self._http = http
+        self._limit = limit
+        self._meter = meter or UsageMeter()
+        self._policy = replace(policy, retried=self._note_retry)
         self._member_fields = member_fields
 
     def close(self) -> None:
-        self._wire.close()
+        self._http.close()
 
-    def _again(self, seconds: float, error: BaseException | None) -> None:
+    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("mailchimp", seconds)
-        self._wire.trace.again(self._wire.service, str(error), seconds)
+        self._http.trace.retry(self._http.service, str(error), seconds)
 
-    def asking_for(self, fields: Iterable[str]) -> Mailchimp:
+    def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """The same account, whose pages hold these fields of a member alone, by their dotted names."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
-        return Mailchimp(self._wire, self._gate, self._patience, self._meter, asked)
+        return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
 
     def check_not_stopped(self) -> None:
         """Raises InterruptedRunError once a stop was asked for."""
-        if self._patience.stop.asked.is_set():
+        if self._policy.stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     def ping(self) -> float | None:
         """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
-        answer = patiently(self._patience, lambda: self._once("ping", {}))
+        answer = call_with_retry(self._policy, lambda: self._once("ping", {}))
         decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 
@@ -128,28 +128,30 @@ class Mailchimp:
         while True:
             try:
                 return self._page(list_key, window, count, first=True)
-            except TooSlowError:
+            except ServiceTimeoutError:
                 if count <= windows.SMALLEST_PAGE:
                     raise
                 count = windows.half(count)
-            except MissingError:
+            except NotFoundError:
                 raise _unknown_list(list_key) from None
 
-    def size(self, list_key: str) -> int:
+    def count_members(self, list_key: str) -> int:
         """How many members are on the list. One try, for a tiny answer. Raises FatalError for an unknown list."""
         try:
-            return self.glance(list_key, "listed", None, 1).total
-        except MissingError:
+            return self.probe(list_key, "listed", None, 1).total
+        except NotFoundError:
             raise _unknown_list(list_key) from None
 
-    def glance(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
+    def probe(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
         """How many there are after `since`, and the server's clock, without anybody: for a first page that is broken.
 
         One try, for a tiny answer. `count` is what the page says was asked for.
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
-        answer = patiently(self._patience.none(), lambda: self._once(f"lists/{list_key}/members", params, first=True))
-        return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), glanced=True)
+        answer = call_with_retry(
+            self._policy.no_retry(), lambda: self._once(f"lists/{list_key}/members", params, first=True)
+        )
+        return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), is_probe=True)
 
     def newest(self, list_key: str, sweep: Sweep, count: int) -> list[Member]:
         """Those who changed last, by their ids alone."""
@@ -162,7 +164,7 @@ class Mailchimp:
         }
         return self._get(f"lists/{list_key}/members", params, MEMBERS).members
 
-    def look_up(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
+    def last_changed_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
 
         Nobody is believed only of an answer that counts no more than `offset`. Raises RetriableError otherwise, and for
@@ -174,7 +176,7 @@ class Mailchimp:
             raise RetriableError("Mailchimp does not say when a member changed last")
         return moment
 
-    def count(self, list_key: str, window: Window) -> int | None:
+    def count_in_window(self, list_key: str, window: Window) -> int | None:
         """How many are in what is left of the window, or a few more; None where Mailchimp does not say. One try."""
         with suppress(RetriableError):
             return self._look(list_key, window, 0, quick=True).total_items
@@ -186,16 +188,16 @@ class Mailchimp:
         An answer that holds nobody and counts nobody is believed after `MORE_LOOKS`; where one member alone is sought,
         at once: they are asked for by id before they are gone.
 
-        Raises TooSlowError at once when fewer might be answered.
+        Raises ServiceTimeoutError at once when fewer might be answered.
         """
         page = self._page(list_key, window, count, offset=offset, quick=quick)
-        for _ in range(0 if window.only else MORE_LOOKS):
+        for _ in range(0 if window.member_id else MORE_LOOKS):
             if page.members or page.total:
                 break
             page = self._page(list_key, window, count, offset=offset, quick=quick)
         return page
 
-    def doubted(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
+    def confirm_short_page(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
 
         The same members twice more, with nobody at the next offset in between, are the end whatever is counted: the
@@ -203,7 +205,9 @@ class Mailchimp:
         would have drawn whoever stood there into the page.) Somebody there: the server cuts its pages short, and that
         is their size.
         """
-        again = self.next_page(list_key, window, count) if page.members else self._insisted(list_key, window, count)
+        again = (
+            self.next_page(list_key, window, count) if page.members else self._retry_empty_page(list_key, window, count)
+        )
         if not _same(again, page):
             return again, count
         size = len(again.members)
@@ -215,39 +219,41 @@ class Mailchimp:
                 return again, count
         return replace(again, total=size), count
 
-    def crowded_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
+    def same_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
         """Everybody who shares `second`, in passes over its pages, last page first; each member once.
 
-        Raises UnsettledError after 25 passes. A page that fails for good is left out and its error raised at the end
-        of the pass, when the rest of the second was handed over; a TooSlowError comes at once.
+        Raises UnstableSecondError after 25 passes. A page that fails for good is left out and its error raised at the
+        end of the pass, when the rest of the second was handed over; a ServiceTimeoutError comes at once.
         """
         span = replace(window, since=second - 1, through=None, until=second)
-        crowd = windows.Crowd(second, self._look(list_key, span, 0).total_items)
-        while crowd.passes < crowd.MOST_PASSES:
-            crowd.begin_pass()
+        reader = windows.SameSecondReader(second, self._look(list_key, span, 0).total_items)
+        while reader.passes < reader.MOST_PASSES:
+            reader.begin_pass()
             failure: RetriableError | None = None
-            for offset, page in self._pass(list_key, span, crowd):
+            for offset, page in self._pass(list_key, span, reader):
                 if isinstance(page, RetriableError):
                     failure = page
-                elif fresh := crowd.take(page.members, offset):
+                elif fresh := reader.take(page.members, offset):
                     yield fresh
             if failure:
                 raise failure
-            if crowd.end_pass():
-                if crowd.unstable and crowd.troubled:
+            if reader.end_pass():
+                if reader.unstable and reader.troubled:
                     # Whoever breaks every page that holds them is never on the page that another try gets.
-                    raise UnsettledError("a page of a crowded second failed while the order of its members changed")
+                    raise UnstableSecondError(
+                        "a page of a crowded second failed while the order of its members changed"
+                    )
                 return
-        raise UnsettledError(f"a crowded second was not settled after {crowd.MOST_PASSES} passes")
+        raise UnstableSecondError(f"a crowded second was not settled after {reader.MOST_PASSES} passes")
 
     def member(self, list_key: str, contact_id: str) -> Member:
-        """One member by `contact_id`; MissingError when there is none (any more)."""
+        """One member by `contact_id`; NotFoundError when there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
         path = f"lists/{list_key}/members/{contact_id}"
-        return patiently(self._patience, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
+        return call_with_retry(self._policy, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
 
     def member_by_address(self, list_key: str, address: str) -> Member:
-        """One member by their address, whoever it belongs to; MissingError when it is nobody's.
+        """One member by their address, whoever it belongs to; NotFoundError when it is nobody's.
 
         Raises RetriableError for an answer about another address.
         """
@@ -259,7 +265,7 @@ class Mailchimp:
     def with_all_tags(self, list_key: str, member: Member) -> Member:
         """The member with every tag: a page lists fifty at most.
 
-        Raises MissingError for who is not there any more, RetriableError also for a list that is cut here, too.
+        Raises NotFoundError for who is not there any more, RetriableError also for a list that is cut here, too.
         """
         address = member.email_address if isinstance(member.email_address, str) else ""
         who = member_id(member)
@@ -310,8 +316,8 @@ class Mailchimp:
         """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
         path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
         try:
-            answer = patiently(self._patience, lambda: decoded(self._once(path, params, first=True), LIST))
-        except (MissingError, FatalError):  # what the members show has to do
+            answer = call_with_retry(self._policy, lambda: decoded(self._once(path, params, first=True), LIST))
+        except (NotFoundError, FatalError):  # what the members show has to do
             return None
         found = answer.marketing_permissions
         return found if isinstance(found, bool) else None
@@ -320,8 +326,10 @@ class Mailchimp:
         """How many subscribed members the list itself counts; None where Mailchimp does not say. One try."""
         path, params = f"lists/{list_key}", {"fields": "stats.member_count"}
         try:
-            answer = patiently(self._patience.none(), lambda: decoded(self._once(path, params, first=True), LIST))
-        except (MissingError, FatalError, RetriableError):
+            answer = call_with_retry(
+                self._policy.no_retry(), lambda: decoded(self._once(path, params, first=True), LIST)
+            )
+        except (NotFoundError, FatalError, RetriableError):
             return None
         count = answer.stats.get("member_count") if isinstance(answer.stats, dict) else None
         return count if isinstance(count, int) else None
@@ -341,17 +349,19 @@ class Mailchimp:
 
     def _some_tags(self, path: str, offset: int) -> Tags:
         params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
-        return patiently(self._patience, lambda: decoded(self._once(path, params, first=True), TAGS))
+        return call_with_retry(self._policy, lambda: decoded(self._once(path, params, first=True), TAGS))
 
-    def _pass(self, list_key: str, span: Window, crowd: windows.Crowd) -> Iterator[tuple[int, Page | RetriableError]]:
+    def _pass(
+        self, list_key: str, span: Window, reader: windows.SameSecondReader
+    ) -> Iterator[tuple[int, Page | RetriableError]]:
         """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
 
         A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
         way up do not count as read: somebody may slide from a page not read yet into one that was.
         """
         size = span.page
-        top = -(-crowd.count // size) * size
-        page = self._page_or_error(list_key, span, top, crowd)
+        top = -(-reader.count // size) * size
+        page = self._page_or_error(list_key, span, top, reader)
         seen: set[object] = set()
         stale = 0
         while isinstance(page, Page) and page.members:
@@ -359,27 +369,29 @@ class Mailchimp:
             seen.update(map(windows.identity, page.members))
             stale = stale + 1 if len(seen) == before else 0
             if stale >= MOST_STALE:
-                raise IgnoredError("Mailchimp ignored offset: page after page holds the same members")
+                raise IgnoredParameterError("Mailchimp ignored offset: page after page holds the same members")
             top += size
-            page = self._page_or_error(list_key, span, top, crowd)
+            page = self._page_or_error(list_key, span, top, reader)
         yield top, page
         for offset in range(top - size, -1, -size):
-            page = self._page_or_error(list_key, span, offset, crowd)
+            page = self._page_or_error(list_key, span, offset, reader)
             if isinstance(page, Page) and page.members:
-                crowd.at_least(offset + len(page.members))
+                reader.at_least(offset + len(page.members))
             yield offset, page
 
-    def _page_or_error(self, list_key: str, span: Window, offset: int, crowd: windows.Crowd) -> Page | RetriableError:
+    def _page_or_error(
+        self, list_key: str, span: Window, offset: int, reader: windows.SameSecondReader
+    ) -> Page | RetriableError:
         """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
         try:
             return self.next_page(list_key, span, span.page, offset=offset, quick=True)
-        except TooSlowError:
+        except ServiceTimeoutError:
             raise
         except RetriableError:
-            crowd.troubled = True
+            reader.troubled = True
         try:
             return self.next_page(list_key, span, span.page, offset=offset)
-        except TooSlowError:
+        except ServiceTimeoutError:
             raise
         except RetriableError as error:
             return error
@@ -393,22 +405,22 @@ class Mailchimp:
                 return answer
         return self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
-    def _insisted(self, list_key: str, window: Window, count: int) -> Page:
+    def _retry_empty_page(self, list_key: str, window: Window, count: int) -> Page:
         """A page that holds nobody though it counts somebody, asked for as often as an error would be.
 
-        A few may be a count that lies. Many are a fault: raises NobodyError, lest a whole window be taken for empty.
+        A few may be a count that lies. Many are a fault: raises EmptyPageError, lest a whole window be taken for empty.
         """
 
         def ask() -> Page:
             page = self.next_page(list_key, window, count, quick=True)
             if page.total and not page.members:
                 DESK.leave()
-                raise NobodyError(page)
+                raise EmptyPageError(page)
             return page
 
         try:
-            return patiently(self._patience, ask)
-        except NobodyError as error:
+            return call_with_retry(self._policy, ask)
+        except EmptyPageError as error:
             if error.page.total > BELIEVABLE_LIE:
                 raise
             return error.page
@@ -430,31 +442,33 @@ class Mailchimp:
                 DESK.leave()  # nobody sleeps there until the next try
                 raise
 
-        def opened(answer: Answer) -> Page:
+        def opened(answer: Response) -> Page:
             content = decoded(answer, MEMBERS)
             page = Page(tuple(content.members), content.total_items, count, *clock(answer))
-            windows.check(window, page, count, offset)
+            windows.check_page(window, page, count, offset)
             return page
 
-        return patiently(self._patience.none() if quick else self._patience, ask, hurry=count > windows.SMALLEST_PAGE)
+        return call_with_retry(
+            self._policy.no_retry() if quick else self._policy, ask, fail_fast_on_timeout=count > windows.SMALLEST_PAGE
+        )
 
     def _get(self, path: str, params: Mapping[str, str], kind: msgspec.json.Decoder[T], *, quick: bool = False) -> T:
-        patience = self._patience.none() if quick else self._patience
-        return patiently(patience, lambda: decoded(self._once(path, params), kind))
+        policy = self._policy.no_retry() if quick else self._policy
+        return call_with_retry(policy, lambda: decoded(self._once(path, params), kind))
 
-    def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Answer:
+    def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
         DESK.leave()
-        with self._meter.timed("waited_mailchimp"), self._gate.place(self._patience.stop):
+        with self._meter.timed("waited_mailchimp"), self._limit.slot(self._policy.stop):
             self._meter.count("mailchimp_requests")
             try:
-                return self._wire.checked(self._wire.send("GET", path, params=params))
+                return self._http.checked(self._http.send("GET", path, params=params))
             except ThrottledError:
                 self._meter.count("mailchimp_throttled")
                 raise
             except RejectedError as error:
                 raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
-            except MissingError as error:
+            except NotFoundError as error:
                 if first:
                     raise
                 raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from mcimport.config import Client
-from mcimport.errors import IgnoredError, RetriableError, ServiceError, UnreachableError
+from mcimport.errors import IgnoredParameterError, RetriableError, ServiceError, UnreachableError
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.mailchimp.client import MailchimpClient
 
 
-def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
+def first_page(mailchimp: MailchimpClient, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
     """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list.
 
     An odd clock is looked at twice, and the earlier answer believed: a single edge whose clock is ahead would put the
@@ -22,22 +22,22 @@ def first_page(mailchimp: Mailchimp, list_key: str, sweep: Sweep, since: int | N
     """
     try:
         page = mailchimp.first_page(list_key, sweep, since, size)
-    except (UnreachableError, IgnoredError):
+    except (UnreachableError, IgnoredParameterError):
         raise
     except RetriableError as error:
         with suppress(RetriableError):
-            return mailchimp.glance(list_key, sweep, since, size)
+            return mailchimp.probe(list_key, sweep, since, size)
         raise error from None
     if page.clock_warning:
         with suppress(ServiceError):
-            again = mailchimp.glance(list_key, sweep, since, size)
+            again = mailchimp.probe(list_key, sweep, since, size)
             settled, at_most = min(page.settled, again.settled), max(page.at_most, again.at_most)
             return replace(page, settled=settled, at_most=at_most)
     return page
 
 
 def cut(
-    client: Client, mailchimp: Mailchimp, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
+    client: Client, mailchimp: MailchimpClient, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
 ) -> list[Window]:
     """None for an empty sweep, one for a page that holds everything, else as many as the cuts make.
 
@@ -55,7 +55,7 @@ def cut(
 
 
 def _look_up(
-    mailchimp: Mailchimp, list_key: str, span: Window, offsets: Sequence[int], at_once: int
+    mailchimp: MailchimpClient, list_key: str, span: Window, offsets: Sequence[int], at_once: int
 ) -> list[tuple[int, int | None]]:
     """The `last_changed` at each offset, ten at a time. A cut that cannot be had only makes a window longer."""
     if not offsets:
@@ -63,7 +63,7 @@ def _look_up(
 
     def look(offset: int) -> int | None:
         with suppress(RetriableError):
-            return mailchimp.look_up(list_key, span, offset, quick=True)
+            return mailchimp.last_changed_at(list_key, span, offset, quick=True)
         return None
 
     with ThreadPoolExecutor(min(at_once, len(offsets))) as pool:

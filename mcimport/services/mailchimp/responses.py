@@ -14,7 +14,7 @@ import msgspec
 
 from mcimport.errors import FatalError, RetriableError
 from mcimport.models import Member, MergeField
-from mcimport.services.http.client import Answer
+from mcimport.services.http.client import Response
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ CATEGORIES = msgspec.json.Decoder(Categories)
 INTERESTS = msgspec.json.Decoder(Interests)
 
 
-def clock(answer: Answer) -> tuple[int, int, str]:
+def clock(answer: Response) -> tuple[int, int, str]:
     """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
 
     Both by the server's clock. What is read up to it is not believed to be complete where this machine's clock has not
@@ -142,7 +142,7 @@ def _oddity(apart: float) -> str:
     return oddity if apart < 0 else f"{oddity}: each sync reads the last {round(apart / 60):,} minutes again"
 
 
-def decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
+def decoded(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
     """By one of the decoders above.
 
     Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody".
@@ -153,7 +153,7 @@ def decoded(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
         return _decoded_leniently(answer, kind)
 
 
-def _decoded_leniently(answer: Answer, kind: msgspec.json.Decoder[T]) -> T:
+def _decoded_leniently(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
     """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
     try:
         return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, cast
 
-from mcimport.errors import IgnoredError, RetriableError
+from mcimport.errors import IgnoredParameterError, RetriableError
 from mcimport.models import Bounds, Member, Page, Sweep, Window
 from mcimport.models.records import ListRow
 from mcimport.models.timestamps import epoch
@@ -31,7 +31,7 @@ Verdict = Literal["over", "more", "crowded", "short"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PageSplit:
     """What one page of a window says.
 
     Attributes:
@@ -48,7 +48,7 @@ class Settled:
     second: int = 0
 
 
-def carried_from(row: ListRow, sweep: Sweep) -> int | None:
+def imported_from(row: ListRow, sweep: Sweep) -> int | None:
     """Names the last second whose changes a list leaves out on purpose; None: there is none, NO_END: it carries nobody.
 
     The archive is carried from a minute before the first sync on, for what Mailchimp commits late.
@@ -82,9 +82,9 @@ def fits_in_one(page: Page, asked: int) -> bool:
     """Whether this page is all there is: fewer members than asked for, and just as many as the answer counts.
 
     More than it counts shows a count that lies low. Then the page may be short for another reason (somebody who was
-    deleted while it was written, say), so the end is looked for with other means (see `Mailchimp.doubted`).
+    deleted while it was written, say), so the end is looked for with other means: see `confirm_short_page`.
     """
-    return not page.glanced and len(page.members) < asked and len(page.members) == page.total
+    return not page.is_probe and len(page.members) < asked and len(page.members) == page.total
 
 
 def offsets(total: int, page: int) -> list[int]:
@@ -135,7 +135,7 @@ def asked_before(window: Window) -> int:
     return window.until if window.bounds.before_includes else window.until + 1
 
 
-def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
+def check_page(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     """Raises RetriableError for an answer that cannot be one to the question.
 
     That is: members older than asked for, an order that is not ascending, or, from a window's beginning, a full page
@@ -146,39 +146,39 @@ def check(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     moments = [moment for moment in page.moments if moment is not None]
     start = window.start
     if start is not None and moments and min(moments) < start:
-        raise IgnoredError("Mailchimp ignored since_last_changed: it sent members who changed before it")
+        raise IgnoredParameterError("Mailchimp ignored since_last_changed: it sent members who changed before it")
     # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
     latest = min(window.until, page.settled) if window.until == NO_END else window.until
     ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
     if any(later < earlier for earlier, later in pairwise(ours)):
-        raise IgnoredError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
+        raise IgnoredParameterError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
     if full and not ours and _learned(window, moments) == Bounds():
         raise RetriableError("Mailchimp sent a full page without anybody of the span that was asked for")
 
 
-def settle(window: Window, page: Page, asked: int) -> Settled:
-    """What to keep of a page that passed `check`, and what is left of its window."""
-    return (_settle_plain if _is_plain(window, page) else _settle_any)(window, page, asked)
+def split_page(window: Window, page: Page, asked: int) -> PageSplit:
+    """What to keep of a page that passed `check_page`, and what is left of its window."""
+    return (_split_plain_page if _is_plain(window, page) else _split_any_page)(window, page, asked)
 
 
-def _settle_any(window: Window, page: Page, asked: int) -> Settled:
+def _split_any_page(window: Window, page: Page, asked: int) -> PageSplit:
     dated = list(zip(page.moments, page.members, strict=True))
     undated = [member for moment, member in dated if moment is None]
     moments = [moment for moment, _ in dated if moment is not None]
     rest = replace(window, bounds=window.bounds | _learned(window, moments))
     ours = [(moment, member) for moment, member in dated if moment is not None and _within(window, moment)]
     if fits_in_one(page, asked):
-        return Settled("over", (*(member for _, member in ours), *undated), rest)
+        return PageSplit("over", (*(member for _, member in ours), *undated), rest)
     if not ours:
         taught = rest.bounds != window.bounds
-        return Settled("more" if taught else "short", tuple(undated), rest)
+        return PageSplit("more" if taught else "short", tuple(undated), rest)
     last = ours[-1][0]
     whole = [member for moment, member in ours if moment < last]
     if whole:
-        return Settled("more", (*whole, *undated), replace(rest, through=last - 1))
+        return PageSplit("more", (*whole, *undated), replace(rest, through=last - 1))
     verdict: Verdict = "crowded" if len(page.members) >= asked else "short"
-    return Settled(verdict, (*(member for _, member in ours), *undated), replace(rest, through=last - 1), last)
+    return PageSplit(verdict, (*(member for _, member in ours), *undated), replace(rest, through=last - 1), last)
 
 
 def _is_plain(window: Window, page: Page) -> bool:
@@ -193,16 +193,16 @@ def _is_plain(window: Window, page: Page) -> bool:
     )
 
 
-def _settle_plain(window: Window, page: Page, asked: int) -> Settled:
-    """What `settle` says of such a page; it teaches nothing of the bounds."""
+def _split_plain_page(window: Window, page: Page, asked: int) -> PageSplit:
+    """What `split_page` says of such a page; it teaches nothing of the bounds."""
     if fits_in_one(page, asked):
-        return Settled("over", page.members, window)
+        return PageSplit("over", page.members, window)
     last = cast("int", page.moments[-1])
     whole = bisect_left(cast("tuple[int, ...]", page.moments), last)
     rest = replace(window, through=last - 1)
     if whole:
-        return Settled("more", page.members[:whole], rest)
-    return Settled("crowded" if len(page.members) >= asked else "short", page.members, rest, last)
+        return PageSplit("more", page.members[:whole], rest)
+    return PageSplit("crowded" if len(page.members) >= asked else "short", page.members, rest, last)
 
 
 def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
@@ -211,7 +211,7 @@ def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
     return tuple(member for moment, member in dated if moment is None or (moment <= second and _within(window, moment)))
 
 
-def settle_whole(window: Window, page: Page) -> tuple[Member, ...]:
+def whole_page(window: Window, page: Page) -> tuple[Member, ...]:
     """The members of a first page that is the whole job: also those whom `until` does not cover yet."""
     return tuple(
         member
@@ -236,7 +236,7 @@ def _learned(window: Window, moments: Sequence[int]) -> Bounds:
     )
 
 
-class Crowd:
+class SameSecondReader:
     """Who was seen of one second that is larger than a page, over as many passes as it takes.
 
     Offsets move while the second is read, but only one way: members can leave it, nobody can enter it. So a pass goes

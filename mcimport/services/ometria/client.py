@@ -16,7 +16,7 @@ import msgspec
 from mcimport.errors import (
     FatalError,
     McimportError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
     ServiceDownError,
@@ -24,9 +24,9 @@ from mcimport.errors import (
     ThrottledError,
     UnreachableError,
 )
-from mcimport.services.http.client import Answer, Wire
-from mcimport.services.http.retry import DESK, Pacer, Patience, Turn, patiently
-from mcimport.services.http.usage import Meter
+from mcimport.services.http.client import HttpClient, Response
+from mcimport.services.http.retry import DESK, Permit, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.usage import UsageMeter
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
@@ -73,34 +73,39 @@ _SOME = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
-class Ometria:
+class OmetriaClient:
     """One account, for one client. Safe to share between threads.
 
     Args:
         batch: records a push, at most 100.
 
     `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
-    `perhaps_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
+    `may_have_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
     """
 
     def __init__(
-        self, wire: Wire, pacer: Pacer, patience: Patience, batch: int = 100, meter: Meter | None = None
+        self,
+        http: HttpClient,
+        limiter: RateLimiter,
+        policy: RetryPolicy,
+        batch: int = 100,
+        meter: UsageMeter | None = None,
     ) -> None:
-        self._wire = wire
-        self._pacer = pacer
-        self._meter = meter or Meter()
-        self._patience = replace(patience, retried=self._again)
+        self._http = http
+        self._limiter = limiter
+        self._meter = meter or UsageMeter()
+        self._policy = replace(policy, retried=self._note_retry)
         self.batch = batch
         self.has_taken = False
-        self.perhaps_taken = False
+        self.may_have_taken = False
         self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
 
     def close(self) -> None:
-        self._wire.close()
+        self._http.close()
 
-    def _again(self, seconds: float, error: BaseException | None) -> None:
+    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("ometria", seconds)
-        self._wire.trace.again(self._wire.service, str(error), seconds)
+        self._http.trace.retry(self._http.service, str(error), seconds)
 
     def push(self, records: Sequence[bytes]) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when it is its turn.
@@ -124,27 +129,27 @@ class Ometria:
 
         A harmless read: it stores nothing.
         """
-        answer = patiently(self._patience, lambda: _json(self._get("push/_errors")))
+        answer = call_with_retry(self._policy, lambda: _json(self._get("push/_errors")))
         return None if answer.date is None else time.time() - answer.date
 
     def collections_seen(self) -> set[str]:
         """The collections of the oldest few contacts: what is not among them may be there all the same."""
-        answer = patiently(self._patience.none(), lambda: self._get("contacts", {"limit": "250"}))
+        answer = call_with_retry(self._policy.no_retry(), lambda: self._get("contacts", {"limit": "250"}))
         try:
             return {one.collection for one in _SOME.decode(answer.body)}
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
 
-    def rest(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """No push for so long, of nobody who shares the account here: another process may have pushed until now."""
-        self._pacer.rest(seconds)
+        self._limiter.pause(seconds)
 
     def latest_errors(self) -> list[str]:
         """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
 
         What they quote, and whatever holds a digit or an @, is left out: it may be somebody's name, number or address.
         """
-        answer = patiently(self._patience.none(), lambda: self._get("push/_errors"))
+        answer = call_with_retry(self._policy.no_retry(), lambda: self._get("push/_errors"))
         try:
             hints = _HINTS.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -196,7 +201,7 @@ class Ometria:
         """Why Ometria refuses this batch or a part of it; empty when it took all."""
         body = b"[" + b",".join(batch) + b"]"
         try:
-            rejected = patiently(self._patience, lambda: self._once(body, len(batch)))
+            rejected = call_with_retry(self._policy, lambda: self._once(body, len(batch)))
         except RejectedError as error:
             return str(error)
         return "Ometria rejected the record" if rejected else ""
@@ -205,32 +210,32 @@ class Ometria:
         """Sends a batch and returns how many of its `size` records were rejected."""
         DESK.leave()
         with self._meter.timed("waited_limiter"):
-            turn = self._pacer.turn(self._patience.stop)
+            permit = self._limiter.permit(self._policy.stop)
         try:
-            rejected = self._posted(turn, body, size)
+            rejected = self._posted(permit, body, size)
         except McimportError as error:
-            self.perhaps_taken |= not _is_refusal(error)
+            self.may_have_taken |= not _is_refusal(error)
             raise
-        self.perhaps_taken |= rejected < size
+        self.may_have_taken |= rejected < size
         return rejected
 
-    def _posted(self, turn: Turn, body: bytes, size: int) -> int:
+    def _posted(self, permit: Permit, body: bytes, size: int) -> int:
         self._meter.count("ometria_requests")
         try:
             with self._meter.timed("waited_ometria"):
-                answer = self._wire.checked(self._wire.send("POST", "push", body=body, on_sent=turn.sent))
+                answer = self._http.checked(self._http.send("POST", "push", body=body, on_sent=permit.sent))
         except ThrottledError:
             self._meter.count("ometria_throttled")
-            self._pacer.refused(turn)
+            self._limiter.refused(permit)
             raise
-        except MissingError as error:
+        except NotFoundError as error:
             raise self._not_there(error) from None
         finally:
-            turn.sent()
-        self._pacer.served(_room(answer))
+            permit.sent()
+        self._limiter.served(_room(answer))
         return _rejected(answer, size)
 
-    def _not_there(self, error: MissingError) -> FatalError | RetriableError:
+    def _not_there(self, error: NotFoundError) -> FatalError | RetriableError:
         """Where pushes were taken before, a 404 is an incident that passes; else the address is wrong."""
         if self.has_taken:
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
@@ -240,10 +245,10 @@ class Ometria:
             status=error.status,
         )
 
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response:
         self._meter.count("ometria_requests")
         with self._meter.timed("waited_ometria"):
-            return self._wire.checked(self._wire.send("GET", path, params=params))
+            return self._http.checked(self._http.send("GET", path, params=params))
 
 
 def _is_refusal(error: McimportError) -> bool:
@@ -253,7 +258,7 @@ def _is_refusal(error: McimportError) -> bool:
     return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
 
 
-def _json(answer: Answer) -> Answer:
+def _json(answer: Response) -> Response:
     """Raises RetriableError where somebody else answers in Ometria's place: a proxy's page of HTML, say."""
     try:
         _ANYTHING.decode(answer.body)
@@ -271,13 +276,13 @@ def _impersonal(hint: _ErrorHint) -> str:
     return f"{where}: {_PERHAPS_PERSONAL.sub('…', message)}"
 
 
-def _room(answer: Answer) -> int | None:
+def _room(answer: Response) -> int | None:
     """Records that still fit into the account's queue, when the answer says so."""
     text = answer.headers.get("x-queuesize-remaining", "")
     return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
-def _rejected(answer: Answer, size: int) -> int:
+def _rejected(answer: Response, size: int) -> int:
     """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
     try:
         receipt = _RECEIPT.decode(answer.body)

@@ -18,18 +18,18 @@ import msgspec
 
 from mcimport.errors import (
     FatalError,
-    IgnoredError,
+    IgnoredParameterError,
     InterruptedRunError,
-    MissingError,
+    NotFoundError,
     RejectedError,
     RetriableError,
     ServiceError,
     ThrottledError,
 )
 from mcimport.models import HeldContact
-from mcimport.services.http.client import Answer, Wire
-from mcimport.services.http.retry import DESK, Pacer, Patience, patiently
-from mcimport.services.http.usage import Meter
+from mcimport.services.http.client import HttpClient, Response
+from mcimport.services.http.retry import DESK, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.usage import UsageMeter
 
 PAGE = 250  # contacts, the most that are given at once
 AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
@@ -56,21 +56,23 @@ class Contacts:
     Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
     """
 
-    def __init__(self, wire: Wire, pacer: Pacer, patience: Patience, meter: Meter | None = None) -> None:
-        self._wire = wire
-        self._pacer = pacer
-        self._meter = meter or Meter()
-        self._patience = replace(patience, retried=self._again)
+    def __init__(
+        self, http: HttpClient, limiter: RateLimiter, policy: RetryPolicy, meter: UsageMeter | None = None
+    ) -> None:
+        self._http = http
+        self._limiter = limiter
+        self._meter = meter or UsageMeter()
+        self._policy = replace(policy, retried=self._note_retry)
         self._answered: set[str] = set()  # collections of which single contacts were found
         self._unanswered: set[str] = set()  # collections of which no single contact is found, though it is there
 
-    def _again(self, seconds: float, error: BaseException | None) -> None:
+    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
         self._meter.retried("ometria", seconds)
-        self._wire.trace.again(self._wire.service, str(error), seconds)
+        self._http.trace.retry(self._http.service, str(error), seconds)
 
-    def rest(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """No reading for so long, of nobody who shares the account here: another process may have read until now."""
-        self._pacer.rest(seconds)
+        self._limiter.pause(seconds)
 
     def listing(self, collection: str) -> Listing:
         return Listing(self, collection)
@@ -82,13 +84,13 @@ class Contacts:
         def ask() -> Page:
             try:
                 answer = self._get("contacts", params)
-            except MissingError as error:  # an incident that passes, as with pushes; else the address is wrong
+            except NotFoundError as error:  # an incident that passes, as with pushes; else the address is wrong
                 hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
                 raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
             return _decoded(answer.body)
 
         try:
-            return patiently(self._patience, ask)
+            return call_with_retry(self._policy, ask)
         except RejectedError as error:
             raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
 
@@ -145,35 +147,35 @@ class Contacts:
         """Raises what the service raises, and RetriableError for an answer about somebody else."""
         path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
         try:
-            once = replace(self._patience.none(), busy_for=BUSY_FOR)
-            found = patiently(once, lambda: _one(self._get(path, {}).body))
-        except MissingError:
+            once = replace(self._policy.no_retry(), busy_for=BUSY_FOR)
+            found = call_with_retry(once, lambda: _one(self._get(path, {}).body))
+        except NotFoundError:
             return None
         if found.id != contact_id:
             raise RetriableError("Ometria's answer is about another contact than the one asked for")
         return found
 
-    def _get(self, path: str, params: Mapping[str, str]) -> Answer:
-        """One request, in its turn. Raises what `http.check` raises."""
+    def _get(self, path: str, params: Mapping[str, str]) -> Response:
+        """One request, in its turn. Raises what `raise_for_status` raises."""
         self._check_not_stopped()
         DESK.leave()
         with self._meter.timed("waited_limiter"):
-            turn = self._pacer.turn(self._patience.stop)
+            permit = self._limiter.permit(self._policy.stop)
         self._meter.count("ometria_requests")
         try:
             with self._meter.timed("waited_ometria"):
-                answer = self._wire.checked(self._wire.send("GET", path, params=params, on_sent=turn.sent))
+                answer = self._http.checked(self._http.send("GET", path, params=params, on_sent=permit.sent))
         except ThrottledError:
             self._meter.count("ometria_throttled")
-            self._pacer.refused(turn)
+            self._limiter.refused(permit)
             raise
         finally:
-            turn.sent()
-        self._pacer.served(None)
+            permit.sent()
+        self._limiter.served(None)
         return answer
 
     def _check_not_stopped(self) -> None:
-        if self._patience.stop.asked.is_set():
+        if self._policy.stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
 
@@ -212,7 +214,7 @@ class Listing:
             step = PAGE // 2
             stale = stale + 1 if all(map(self._is_known, page)) else 0
             if stale > MOST_STALE:
-                raise IgnoredError("Ometria ignored offset: page after page holds the same contacts")
+                raise IgnoredParameterError("Ometria ignored offset: page after page holds the same contacts")
             self._count_others(page)
             self._known.append({_key(one) for one in page})
             yield page

@@ -13,7 +13,7 @@ from mcimport.models import ContactRules, HeldContact
 from mcimport.models.records import ListRow
 from mcimport.state import State, lists
 from mcimport.state.destinations import key_of
-from mcimport.sync.reconcile.fingerprints import Versions
+from mcimport.sync.reconcile.fingerprints import Fingerprinter
 
 Listing = tuple[str, str, bytes]
 """List, id without it, version. An empty list: nobody's id of ours."""
@@ -67,9 +67,11 @@ def by_key(known: Iterable[AccountList], collection: str) -> dict[str, AccountLi
     return {one.list_key.lower(): one for one in known if one.collection == collection}
 
 
-def listings_of(held: Iterable[HeldContact], known: Mapping[str, AccountList], versions: Versions) -> list[Listing]:
+def listings_of(
+    held: Iterable[HeldContact], known: Mapping[str, AccountList], fingerprinter: Fingerprinter
+) -> list[Listing]:
     """Each contact with the list of `known` (see `by_key`) that its id belongs to."""
-    return [(*_listed(one.id, known), versions.of_held(one)) for one in held]
+    return [(*_listed(one.id, known), fingerprinter.of_held(one)) for one in held]
 
 
 def _listed(contact_id: object, known: Mapping[str, AccountList]) -> tuple[str, str]:

@@ -17,13 +17,13 @@ from mcimport.sync.reconcile.fingerprints import (
     WIDTH,
     Due,
     Kind,
-    Seen,
-    Twin,
-    Whereabouts,
+    LastPosition,
+    MemberSnapshot,
+    SameAddress,
     differing,
     mendable,
 )
-from mcimport.sync.reconcile.temp_db import Scratch
+from mcimport.sync.reconcile.temp_db import TempDatabase
 
 _TABLES = """
     CREATE TABLE members (
@@ -76,11 +76,11 @@ _WITHOUT_ADDRESS = (
 )
 
 
-class Sides:
+class DifferenceTable:
     """Belongs to the thread that opened it. `folder`: where the file lies. Raises StateError."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = Scratch(folder, _TABLES, {"differing": differing, "mendable": mendable})
+        self._file = TempDatabase(folder, _TABLES, {"differing": differing, "mendable": mendable})
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class Sides:
 
     # ---- what is seen
 
-    def note_members(self, seen: Iterable[Seen]) -> None:
+    def note_members(self, seen: Iterable[MemberSnapshot]) -> None:
         """Of two sights of one member the later is kept."""
         self._file.write_all(
             "INSERT INTO members (id, version, changed, is_whole, is_archived) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
@@ -140,7 +140,7 @@ class Sides:
             self._file.write_all("UPDATE members SET held = ? WHERE id = ?", [(held, own) for own, held in rows])
             self._file.write_all("DELETE FROM orphans WHERE id = ?", [(own,) for own, _ in rows])
 
-    def suspect(self, due: Due) -> int:
+    def fill_suspects(self, due: Due) -> int:
         """Everybody who differs at first sight; returns how many these are."""
         self._file.write("DELETE FROM suspects")
         for kind, where in _WHERE.items():
@@ -154,7 +154,7 @@ class Sides:
         for rows in self._file.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size):
             yield [own for (own,) in rows]
 
-    def note_looked(self, seen: Iterable[Seen], absent: Iterable[str], unclear: Iterable[str]) -> None:
+    def note_looked(self, seen: Iterable[MemberSnapshot], absent: Iterable[str], unclear: Iterable[str]) -> None:
         """Of suspects: who was found in Mailchimp, who is not there, and of whom nothing can be said."""
         self.note_members(seen)
         gone = [(own,) for own in absent]
@@ -230,24 +230,24 @@ class Sides:
         for rows in self._file.batches(query, size, kind):
             yield [own for (own,) in rows]
 
-    def whereabouts(self, ids: Iterable[str]) -> list[Whereabouts]:
+    def last_positions(self, ids: Iterable[str]) -> list[LastPosition]:
         """Of those who are on the list."""
         query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
-        return [Whereabouts(*row) for own in ids for row in self._file.rows(query, [own])]
+        return [LastPosition(*row) for own in ids for row in self._file.rows(query, [own])]
 
     def address_of(self, own: str) -> bytes:
         """Of somebody who is gone, as a digest."""
         rows = self._file.rows(f"SELECT {_EMAIL.format('held')} FROM orphans WHERE id = ?", [own])
         return next((bytes(email) for (email,) in rows), _NOTHING)
 
-    def twins_of(self, own: str) -> list[Twin]:
+    def twins_of(self, own: str) -> list[SameAddress]:
         """All listings that are opted in under the address of somebody who is gone, as far as they were met."""
         email = self.address_of(own)
         if email == _NOTHING:
             return []
         on_this_list = self._file.rows("SELECT twin, NULL, NULL FROM twins WHERE id = ?", [own])
         others = self._file.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
-        return [Twin(*row) for row in [*on_this_list, *others]]
+        return [SameAddress(*row) for row in [*on_this_list, *others]]
 
     def texted(self, ids: Sequence[str]) -> set[str]:
         """Of some hundred ids, those of whom Ometria holds a yes to text messages."""

@@ -16,13 +16,13 @@ from typing import Self, TypeVar
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, make_converter, member_id, optin_of
-from mcimport.errors import ConfigError, InterruptedRunError, MissingError, RetriableError, ServiceError
+from mcimport.errors import ConfigError, InterruptedRunError, NotFoundError, RetriableError, ServiceError
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member
-from mcimport.services.connections import Accounts
-from mcimport.services.mailchimp.client import Mailchimp
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
-from mcimport.sync.reconcile.compare import Survey
-from mcimport.sync.reconcile.fingerprints import Twin, Versions
+from mcimport.sync.reconcile.compare import Comparer
+from mcimport.sync.reconcile.fingerprints import Fingerprinter, SameAddress
 
 T = TypeVar("T")
 
@@ -38,12 +38,12 @@ class ElsewhereSubscribed:
     Nothing is asked before somebody is gone.
     """
 
-    def __init__(self, survey: Survey, accounts: Accounts) -> None:
-        self._survey = survey
-        self._task = survey.task
+    def __init__(self, comparer: Comparer, accounts: ConnectionPool) -> None:
+        self._comparer = comparer
+        self._list_run = comparer.list_run
         self._accounts = accounts
         self._open = ExitStack()
-        self._mailchimps: dict[str, Mailchimp | None] = {}
+        self._mailchimps: dict[str, MailchimpClient | None] = {}
         self._lists: dict[tuple[str, str], _AskedList | None] = {}
         self._has_read = False
         self._is_unread = False  # a collection could not be read: there may be listings that nobody met
@@ -64,7 +64,7 @@ class ElsewhereSubscribed:
         Raises InterruptedRunError and StateError; a service that fails is a None.
         """
         self._read_collections_once()
-        asked = [self._asked_for(one) for one in self._survey.known if one.is_carried]
+        asked = [self._asked_for(one) for one in self._comparer.known if one.is_carried]
         people = [self._person(own, address, asked) for own, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
             answers = list(pool.map(self._ask, people))
@@ -77,38 +77,40 @@ class ElsewhereSubscribed:
         if self._has_read:
             return
         self._has_read = True
-        own = self._task.row.collection
-        for collection in dict.fromkeys(one.collection for one in self._survey.known):
+        own = self._list_run.row.collection
+        for collection in dict.fromkeys(one.collection for one in self._comparer.known):
             if collection != own:
                 self._read(collection)
 
     def _read(self, collection: str) -> None:
-        known, versions = by_key(self._survey.known, collection), self._survey.look.versions
+        known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
         try:
-            for page in self._task.services.contacts.listing(collection):
-                self._survey.sides.note_twins(collection, listings_of(page, known, versions))
+            for page in self._list_run.services.contacts.listing(collection):
+                self._comparer.differences.note_twins(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
             self._is_unread = True
-            self._task.warn(f"the collection {collection} could not be searched for who is subscribed there: {error}")
+            self._list_run.warn(
+                f"the collection {collection} could not be searched for who is subscribed there: {error}"
+            )
 
     def _person(self, own: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        sides, list_key = self._survey.sides, self._task.list_key.lower()
+        differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
         # The same member in a collection that the list went to before is gone from there, too.
-        twins = [one for one in sides.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
+        twins = [one for one in differences.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
         held = [(self._list_of(one), one.id) for one in twins]
-        digest, address = sides.address_of(own), (address or "").strip()
-        is_another = bool(address) and self._survey.look.versions.of_address(address) != digest
+        digest, address = differences.address_of(own), (address or "").strip()
+        is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 
     # ---- which list to ask
 
-    def _list_of(self, twin: Twin) -> _AskedList | None:
+    def _list_of(self, twin: SameAddress) -> _AskedList | None:
         """None where nobody can be asked for the twin."""
-        row = self._task.row
+        row = self._list_run.row
         key, collection = twin.list_key, twin.collection
         if key is None or collection is None:
             key, collection = row.list_key, row.collection
-        found = by_key(self._survey.known, collection).get(key.lower())
+        found = by_key(self._comparer.known, collection).get(key.lower())
         return None if found is None else self._asked_for(found)
 
     def _asked_for(self, one: AccountList) -> _AskedList | None:
@@ -126,17 +128,17 @@ class ElsewhereSubscribed:
             return None
         rules = one.rules(client)
         return _AskedList(
-            one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._survey.look.versions
+            one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
         )
 
-    def _mailchimp(self, client: Client) -> Mailchimp | None:
-        if client.name == self._task.client.name:
-            return self._task.services.mailchimp
+    def _mailchimp(self, client: Client) -> MailchimpClient | None:
+        if client.name == self._list_run.client.name:
+            return self._list_run.services.mailchimp
         if client.name not in self._mailchimps:
             try:
-                opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._task.services))
+                opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._list_run.services))
             except ConfigError as error:
-                self._task.warn(f"nobody can be asked for whether who is gone is subscribed there: {error}")
+                self._list_run.warn(f"nobody can be asked for whether who is gone is subscribed there: {error}")
                 opened = None
             self._mailchimps[client.name] = opened
         return self._mailchimps[client.name]
@@ -154,14 +156,14 @@ class ElsewhereSubscribed:
             self._check_not_stopped()
             try:
                 answer.take(None if one is None else one.by_address(person.address))
-            except MissingError:
+            except NotFoundError:
                 answer.absent.extend([one] if one else [])
             if answer.is_subscribed:
                 return answer
         return answer
 
     def _check_not_stopped(self) -> None:
-        if self._task.services.stop.asked.is_set():
+        if self._list_run.services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
 
@@ -209,10 +211,10 @@ class _AskedList:
     """
 
     key: str
-    mailchimp: Mailchimp
+    mailchimp: MailchimpClient
     rules: ContactRules
     convert: Callable[[Member], Conversion]
-    versions: Versions
+    fingerprinter: Fingerprinter
     failures: int = 0
 
     def by_id(self, own: str, address: bytes) -> bool | None:
@@ -225,13 +227,13 @@ class _AskedList:
             return None
         if member_id(member) != own:
             return None
-        return self._is_subscribed(member) if self.versions.of_address(member.email_address) == address else False
+        return self._is_subscribed(member) if self.fingerprinter.of_address(member.email_address) == address else False
 
     def by_address(self, address: str) -> bool | None:
-        """Whether somebody on the list is subscribed under it. Raises MissingError where nobody has it."""
+        """Whether somebody on the list is subscribed under it. Raises NotFoundError where nobody has it."""
         try:
             return self._is_subscribed(self._tried(lambda: self.mailchimp.member_by_address(self.key, address)))
-        except MissingError:
+        except NotFoundError:
             raise
         except ServiceError:
             return None
@@ -241,7 +243,7 @@ class _AskedList:
 
         A 404 has been seen, in passing, for everything at once.
         """
-        witnesses = self.mailchimp.asking_for(WITNESS_FIELDS)
+        witnesses = self.mailchimp.with_fields(WITNESS_FIELDS)
         try:
             page = self._tried(lambda: witnesses.first_page(self.key, "listed", None, WITNESSES))
             address = next((one.email_address for one in page.members if _is_text(one.email_address)), None)
@@ -257,7 +259,7 @@ class _AskedList:
             raise RetriableError("the list failed too often")
         try:
             return ask()
-        except MissingError:
+        except NotFoundError:
             raise
         except ServiceError:
             self.failures += 1

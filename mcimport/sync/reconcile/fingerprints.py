@@ -38,7 +38,7 @@ SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MemberSnapshot:
     """A member as Mailchimp shows them. `is_whole`: they can be sent; else only their consent is compared."""
 
     id: str
@@ -66,7 +66,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class SameAddress:
     """Another listing with the address of somebody who is gone, opted in.
 
     `list_key`, `collection`: None for one of this very list; an empty list for a listing under nobody's id of ours.
@@ -78,7 +78,7 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class LastPosition:
     """Where a member stands on the list: the second of their last change, and whether among the archived."""
 
     id: str
@@ -86,7 +86,7 @@ class Whereabouts:
     is_archived: bool
 
 
-class Versions:
+class Fingerprinter:
     """Makes versions that can be compared with each other; safe to share between threads."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from mcimport.convert import own_part
 from mcimport.models import HeldContact
 from mcimport.services.ometria.contacts import UnknownContactError
-from mcimport.sync.list_run import Task
+from mcimport.sync.list_run import ListRun
 
 FEW = 50  # contacts, asked for one by one in a quarter of a minute
 
@@ -15,10 +15,10 @@ FEW = 50  # contacts, asked for one by one in a quarter of a minute
 class HeldNow:
     """`pages`: what a pass over the whole collection takes. Ids are ours, without the list."""
 
-    def __init__(self, task: Task, pages: int) -> None:
-        self._list_key = task.list_key
-        self._collection = task.row.collection
-        self._contacts = task.services.contacts
+    def __init__(self, list_run: ListRun, pages: int) -> None:
+        self._list_key = list_run.list_key
+        self._collection = list_run.row.collection
+        self._contacts = list_run.services.contacts
         self._pages = pages
 
     def is_few(self, number: int) -> bool:

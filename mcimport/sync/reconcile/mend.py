@@ -15,21 +15,21 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
-from mcimport.engine.page.context import Job
+from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import HeldLookups, allowance
-from mcimport.engine.page.process import move
+from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, RetriableError
 from mcimport.models import Channels, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Page, Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
-from mcimport.sync.list_run import Task
-from mcimport.sync.reconcile.compare import Survey
-from mcimport.sync.reconcile.differences import Sides
+from mcimport.sync.list_run import ListRun
+from mcimport.sync.reconcile.compare import Comparer
+from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
-from mcimport.sync.reconcile.fingerprints import Kind, Whereabouts, is_texted
+from mcimport.sync.reconcile.fingerprints import Kind, LastPosition, is_texted
 from mcimport.sync.reconcile.held_now import HeldNow
-from mcimport.sync.reconcile.lookup import Afresh, Look, check_list_is_there
+from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
 from mcimport.sync.replaying import watched
 
 _encode = msgspec.json.Encoder().encode
@@ -45,27 +45,29 @@ class Mend:
     `is_opting_in`: who is subscribed here and opted out in Ometria is opted in, too. `has_pushed`: anybody at all.
     """
 
-    def __init__(self, survey: Survey, held: HeldNow, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool) -> None:
-        self._task: Task = survey.task
-        self._run_id = survey.run_id
-        self._sides: Sides = survey.sides
-        self._look: Look = survey.look
-        self._horizon = survey.due.horizon
-        self._batch = self._task.services.ometria.batch
+    def __init__(
+        self, comparer: Comparer, held: HeldNow, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
+    ) -> None:
+        self._list_run: ListRun = comparer.list_run
+        self._run_id = comparer.run_id
+        self._differences: DifferenceTable = comparer.differences
+        self._lookup: MemberLookup = comparer.lookup
+        self._horizon = comparer.due.horizon
+        self._batch = self._list_run.services.ometria.batch
         self._held = held
         self._elsewhere = elsewhere
-        self._look_ups = HeldLookups(self._task.services.contacts, None, allowance())
+        self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
         self.has_pushed = False
 
     def all(self) -> None:
         """Raises what the services raise; what was pushed until then is recorded."""
-        ometria = self._task.services.ometria
-        ometria.has_taken |= runs.has_pushed(self._task.state, self._task.row.id)
+        ometria = self._list_run.services.ometria
+        ometria.has_taken |= runs.has_pushed(self._list_run.state, self._list_run.row.id)
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
-            for ids in self._sides.differing(kind, self._batch):
+            for ids in self._differences.differing(kind, self._batch):
                 self._bring_up_to_date(kind, ids)
 
     # ---- who is on the list
@@ -76,16 +78,16 @@ class Mend:
         due = {own: one for own, one in looked.found.items() if self._is_due(one)}
         if kind == "missing":
             due = {own: one for own, one in due.items() if one.status != "archived"}
-        whole = [one for one in due.values() if isinstance(self._look.convert(one), Converted)]
-        said_no, texted = self._sides.opted_out_among(ids), self._sides.texted(ids)
-        pushing = _Pushing(self._look, said_no, texted, is_opting_in=kind == "said_no")
+        whole = [one for one in due.values() if isinstance(self._lookup.convert(one), Converted)]
+        said_no, texted = self._differences.opted_out_among(ids), self._differences.texted(ids)
+        pushing = _Pushing(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
             page = Page(tuple(whole), len(whole), len(whole) + 1)
-            self._note(kind, pushing, move(_NO_WINDOW, self._job(pushing), page))
-        for where in self._sides.whereabouts(own for own in ids if not is_contact_id(own)):
+            self._note(kind, pushing, process_page(_NO_WINDOW, self._context(pushing), page))
+        for where in self._differences.last_positions(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(kind, where, pushing)
 
-    def _bring_from_their_second(self, kind: Kind, where: Whereabouts, pushing: _Pushing) -> None:
+    def _bring_from_their_second(self, kind: Kind, where: LastPosition, pushing: _Pushing) -> None:
         """Who is known by a web_id alone cannot be asked for by it, but stands in the second of their last change."""
         if where.changed is None or where.changed > self._horizon:
             return
@@ -94,11 +96,11 @@ class Mend:
             sweep="archived" if where.is_archived else "listed",
             since=where.changed - 1,
             until=where.changed,
-            page=self._task.client.mailchimp.window,
-            only=where.id,
+            page=self._list_run.client.mailchimp.window,
+            member_id=where.id,
         )
         while rest is not None:
-            outcome = move(rest, self._job(pushing))
+            outcome = process_page(rest, self._context(pushing))
             rest = outcome.rest
             self._note(kind, pushing, outcome)
 
@@ -111,37 +113,37 @@ class Mend:
         versions = {**pushing.versions, **{own: one for own, one in pushing.alone.items() if own in refused}}
         pushing.versions.clear()
         pushing.alone.clear()
-        self._sides.note_tried(kind, versions.items())
-        self._sides.note_refused(kind, (own for own in refused if own is not None))
+        self._differences.note_tried(kind, versions.items())
+        self._differences.note_refused(kind, (own for own in refused if own is not None))
         self._record(outcome)
 
     # ---- who is gone, or has no address on the list that can be used
 
     def _push_consents(self) -> None:
         """Each with the address that Ometria holds: its validation may drop a record without one, and tell nobody."""
-        if self._held.is_few(self._sides.count_without_address()):
+        if self._held.is_few(self._differences.count_without_address()):
             with suppress(UnknownContactError):
-                for ids in self._sides.without_address(self._batch):
+                for ids in self._differences.without_address(self._batch):
                     self._push_consents_of(self._held.singly(ids, are_there=True))
-                return self._sides.note_nothing_left()
+                return self._differences.note_nothing_left()
         for page in self._held.pages():
             self._push_consents_of(page)
-        return self._sides.note_nothing_left()
+        return self._differences.note_nothing_left()
 
     def _push_consents_of(self, held: Mapping[str, HeldContact]) -> None:
         """Of those whom Ometria holds: who is still not on the list, and who says no and cannot be sent whole."""
-        kinds = self._sides.without_address_among(held)
+        kinds = self._differences.without_address_among(held)
         looked = self._afresh(list(kinds))
         if looked.absent:
-            check_list_is_there(self._task, self._sides.witness())
+            check_list_is_there(self._list_run, self._differences.witness())
         self._opt_out({own: held[own] for own, kind in kinds.items() if kind == "gone"}, looked)
         self._push_noes({own: held[own] for own, kind in kinds.items() if kind == "stale"}, looked)
 
-    def _opt_out(self, held: Mapping[str, HeldContact], looked: Afresh) -> None:
+    def _opt_out(self, held: Mapping[str, HeldContact], looked: LookupResult) -> None:
         """NOT_SPECIFIED where a no would silence a listing that is subscribed today, or perhaps is."""
         agreed = {own: one for own, one in held.items() if one.marketing_optin == _IN or is_texted(one)}
         gone = [own for own in agreed if own not in looked.found and own not in looked.unclear]
-        self._sides.leave("gone", (own for own in agreed if own not in gone))
+        self._differences.leave("gone", (own for own in agreed if own not in gone))
         opted_in = {own: _address(held[own]) for own in gone if held[own].marketing_optin == _IN}
         found = self._elsewhere.among(opted_in) if opted_in else {}
         now = iso(int(time.time()))
@@ -151,17 +153,17 @@ class Mend:
             no = SMS_NO if is_texted(held[own]) else None
             contacts[own] = self._contact_of(own, held[own], optin, no, now if optin == _OUT else None)
         self._push("gone", contacts)
-        self._task.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
+        self._list_run.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
 
-    def _push_noes(self, held: Mapping[str, HeldContact], looked: Afresh) -> None:
+    def _push_noes(self, held: Mapping[str, HeldContact], looked: LookupResult) -> None:
         """A no is carried without anything else, a yes never; neither does not lift a no that Ometria holds."""
         contacts: dict[str, Contact] = {}
         for own, one in held.items():
             member = looked.found.get(own)
-            if member is None or not self._is_due(member) or isinstance(self._look.convert(member), Converted):
+            if member is None or not self._is_due(member) or isinstance(self._lookup.convert(member), Converted):
                 continue
             no = SMS_NO if is_texted(one) and not agrees_to_texts(member) else None
-            alone = consent_alone(member, self._look.rules)
+            alone = consent_alone(member, self._lookup.rules)
             optin = alone.marketing_optin if alone is not None and one.marketing_optin != _OUT else None
             left = alone.timestamp_unsubscribed if alone is not None and optin == _OUT else None
             if optin is not None or no is not None:
@@ -170,39 +172,39 @@ class Mend:
 
     # ---- how
 
-    def _afresh(self, ids: Sequence[str]) -> Afresh:
-        if self._task.services.stop.asked.is_set():
+    def _afresh(self, ids: Sequence[str]) -> LookupResult:
+        if self._list_run.services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
-        return self._look.afresh(ids)
+        return self._lookup.look_up(ids)
 
-    def _job(self, pushing: _Pushing) -> Job:
-        task = self._task
-        return Job(
-            list_key=task.list_key,
-            mailchimp=task.services.mailchimp,
-            ometria=task.services.ometria,
+    def _context(self, pushing: _Pushing) -> PageContext:
+        list_run = self._list_run
+        return PageContext(
+            list_key=list_run.list_key,
+            mailchimp=list_run.services.mailchimp,
+            ometria=list_run.services.ometria,
             convert=pushing.convert,
-            aside=self._look.convert.aside,
-            rules=self._look.rules,
+            fetch_missing_tags=self._lookup.convert.fetch_missing_tags,
+            rules=self._lookup.rules,
             held=self._look_ups,
-            watched=watched(task.state, task.row),
-            meter=task.services.meter,
-            trace=task.services.trace,
+            watched=watched(list_run.state, list_run.row),
+            meter=list_run.services.meter,
+            trace=list_run.services.trace,
         )
 
     def _push(self, kind: Kind, contacts: Mapping[str, Contact]) -> None:
         """Parts of contacts that Ometria holds: what is not named stays as it is."""
         if not contacts:
             return
-        pushed = self._task.services.ometria.push([_encode(one) for one in contacts.values()])
-        of_consent = self._look.versions.of_consent
+        pushed = self._list_run.services.ometria.push([_encode(one) for one in contacts.values()])
+        of_consent = self._lookup.fingerprinter.of_consent
         versions = (
             (own, of_consent(one.marketing_optin, sms="" if one.channels is None else "no"))
             for own, one in contacts.items()
         )
-        self._sides.note_tried(kind, versions)
+        self._differences.note_tried(kind, versions)
         owns = list(contacts)
-        self._sides.note_refused(kind, (owns[place] for place, _ in pushed.refused))
+        self._differences.note_refused(kind, (owns[place] for place, _ in pushed.refused))
         self._record(
             Outcome(
                 _NO_WINDOW,
@@ -219,7 +221,7 @@ class Mend:
         self, own: str, held: HeldContact, optin: OptIn | None, channels: Channels | None, left: str | None
     ) -> Contact:
         """`held`: as Ometria gave it a moment ago, address and all. `left`: `timestamp_unsubscribed`."""
-        rules = self._look.rules
+        rules = self._lookup.rules
         return Contact(
             type_="contact",
             collection=rules.collection,
@@ -234,9 +236,11 @@ class Mend:
         """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated."""
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
-        runs.record(self._task.state, self._run_id, replace(outcome, letters=kept), self._task.services.meter.take())
-        self._task.warn(*outcome.warnings)
-        self._task.remarks.update(dict(outcome.remarks))
+        runs.record(
+            self._list_run.state, self._run_id, replace(outcome, letters=kept), self._list_run.services.meter.drain()
+        )
+        self._list_run.warn(*outcome.warnings)
+        self._list_run.remarks.update(dict(outcome.remarks))
         self.has_pushed = self.has_pushed or outcome.pushed > 0
         if lost is not None:
             raise RetriableError(lost.reason)
@@ -254,24 +258,24 @@ class _Pushing:
     it, for those who turn out not to be sent whole.
     """
 
-    def __init__(self, look: Look, said_no: frozenset[str], texted: set[str], *, is_opting_in: bool) -> None:
-        self._look = look
+    def __init__(self, lookup: MemberLookup, said_no: frozenset[str], texted: set[str], *, is_opting_in: bool) -> None:
+        self._lookup = lookup
         self._said_no = said_no
-        self._texted = texted if look.convert.has_sms else set[str]()
+        self._texted = texted if lookup.convert.has_sms else set[str]()
         self._may_be_pushed = (_OUT, _IN) if is_opting_in else (_OUT,)
         self.versions: dict[str, bytes] = {}
         self.alone: dict[str, bytes] = {}
 
     def convert(self, member: Member, new_since: int | None) -> Conversion:
-        converted = self._look.convert(member, new_since)
+        converted = self._lookup.convert(member, new_since)
         own = member_id(member)
         if own is None or not isinstance(converted, Converted):
             return converted
         contact = self._allowed(own, converted.contact)
-        versions, part = self._look.versions, consent_part(contact)
-        self.versions[own] = versions.of_contact(contact)
+        fingerprinter, part = self._lookup.fingerprinter, consent_part(contact)
+        self.versions[own] = fingerprinter.of_contact(contact)
         if part is not None:
-            self.alone[own] = versions.of_consent(part.marketing_optin, sms="" if part.channels is None else "no")
+            self.alone[own] = fingerprinter.of_consent(part.marketing_optin, sms="" if part.channels is None else "no")
         return msgspec.structs.replace(converted, contact=contact)
 
     def _allowed(self, own: str, contact: Contact) -> Contact:

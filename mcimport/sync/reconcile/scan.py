@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 
-from mcimport.engine import drive
-from mcimport.engine.page.context import Job
+from mcimport.engine import run_windows
+from mcimport.engine.page.context import PageContext
 from mcimport.models import Conversion, Converted, Member, Outcome, Page, Skipped, Sweep, Window
 from mcimport.models.records import Unread
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.state import runs
-from mcimport.sync.reconcile.differences import Sides
-from mcimport.sync.reconcile.fingerprints import Seen
-from mcimport.sync.reconcile.lookup import Look
+from mcimport.sync.reconcile.differences import DifferenceTable
+from mcimport.sync.reconcile.fingerprints import MemberSnapshot
+from mcimport.sync.reconcile.lookup import MemberLookup
 
 _SWEEPS: tuple[Sweep, ...] = ("listed", "archived")
 
 
 @dataclass(frozen=True, slots=True)
-class Walked:
+class ScanResult:
     """Up to when everybody was seen, about how many are on the list, and what could not be read."""
 
     until: int
@@ -31,50 +31,50 @@ class Walked:
     unread: tuple[Unread, ...]
 
 
-def walk(look: Look, sides: Sides, since: int | None, run_id: int | None) -> Walked:
+def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, run_id: int | None) -> ScanResult:
     """Notes everybody who changed after `since`; a span that cannot be read is left out, and named.
 
     `run_id`: the walk stands in this run's log, with its windows.
     """
-    task = look.task
-    size = task.client.mailchimp.window
-    firsts = [(sweep, first_page(look.mailchimp, task.list_key, sweep, since, size)) for sweep in _SWEEPS]
+    list_run = lookup.list_run
+    size = list_run.client.mailchimp.window
+    firsts = [(sweep, first_page(lookup.mailchimp, list_run.list_key, sweep, since, size)) for sweep in _SWEEPS]
     until = min(page.settled for _, page in firsts)
-    planned, pages = _planned(look, since, until, firsts)
+    planned, pages = _planned(lookup, since, until, firsts)
     if run_id is not None:
         total = sum(page.total for _, page in firsts)
-        task.warn(firsts[0][1].clock_warning)
-        runs.plan(task.state, run_id, until, total, planned)
-        task.reporter.planned(task.client.name, task.list_key, "reconcile", total, len(planned))
-    seen: deque[Seen] = deque()
+        list_run.warn(firsts[0][1].clock_warning)
+        runs.plan(list_run.state, run_id, until, total, planned)
+        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", total, len(planned))
+    seen: deque[MemberSnapshot] = deque()
     unread: list[Unread] = []
 
     def record(outcome: Outcome) -> None:
-        sides.note_members(_emptied(seen))
+        differences.note_members(_emptied(seen))
         unread.extend(_unread(outcome))
         if run_id is not None:
-            _record(look, run_id, outcome)
+            _record(lookup, run_id, outcome)
 
-    drive(
-        _job(look, seen),
+    run_windows(
+        _context(lookup, seen),
         planned,
         record,
-        stop=task.services.stop,
-        workers=task.client.mailchimp.connections,
+        stop=list_run.services.stop,
+        workers=list_run.client.mailchimp.connections,
         pages=pages,
-        give_up=task.services.give_up,
+        give_up=list_run.services.abort,
     )
-    return Walked(until, firsts[0][1].total, tuple(unread))
+    return ScanResult(until, firsts[0][1].total, tuple(unread))
 
 
 def _planned(
-    look: Look, since: int | None, until: int, firsts: list[tuple[Sweep, Page]]
+    lookup: MemberLookup, since: int | None, until: int, firsts: list[tuple[Sweep, Page]]
 ) -> tuple[list[Window], dict[int, Page]]:
-    task, numbers = look.task, count()
+    list_run, numbers = lookup.list_run, count()
     planned: list[Window] = []
     pages: dict[int, Page] = {}
     for sweep, page in firsts:
-        for window in cut(task.client, look.mailchimp, task.list_key, sweep, (since, until), page):
+        for window in cut(list_run.client, lookup.mailchimp, list_run.list_key, sweep, (since, until), page):
             planned.append(replace(window, number=next(numbers), page=page.asked))
             if windows.fits_in_one(page, page.asked):
                 pages[planned[-1].number] = page
@@ -87,34 +87,34 @@ def _unread(outcome: Outcome) -> Iterator[Unread]:
             yield Unread(letter.sweep, letter.since, letter.until, letter.reason)
 
 
-def _record(look: Look, run_id: int, moved: Outcome) -> None:
+def _record(lookup: MemberLookup, run_id: int, moved: Outcome) -> None:
     """Writes no dead letters: a sync that replayed them would bring in whom it leaves out on purpose."""
-    task = look.task
+    list_run = lookup.list_run
     outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
-    runs.record(task.state, run_id, outcome, task.services.meter.take(), keeps_letters=False)
-    task.warn(*outcome.warnings)
-    task.reporter.moved(task.client.name, task.list_key, replace(outcome, letters=()))
+    runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
+    list_run.warn(*outcome.warnings)
+    list_run.reporter.moved(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
 
 
-def _job(look: Look, seen: deque[Seen]) -> Job:
-    task = look.task
-    return Job(
-        list_key=task.list_key,
-        mailchimp=look.mailchimp,
+def _context(lookup: MemberLookup, seen: deque[MemberSnapshot]) -> PageContext:
+    list_run = lookup.list_run
+    return PageContext(
+        list_key=list_run.list_key,
+        mailchimp=lookup.mailchimp,
         ometria=None,
-        convert=_noting(look, seen),
-        aside=_nobody_aside,
-        meter=task.services.meter,
-        trace=task.services.trace,
+        convert=_noting(lookup, seen),
+        fetch_missing_tags=_no_missing_tags,
+        meter=list_run.services.meter,
+        trace=list_run.services.trace,
     )
 
 
-def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member, int | None], Conversion]:
+def _noting(lookup: MemberLookup, seen: deque[MemberSnapshot]) -> Callable[[Member, int | None], Conversion]:
     """Remembers what passes by; who cannot be sent has a dead letter already, and gets no second one."""
 
     def convert(member: Member, _: int | None) -> Conversion:
-        converted = look.convert(member)
-        sight = look.seen(member, converted)
+        converted = lookup.convert(member)
+        sight = lookup.snapshot_of(member, converted)
         if sight is not None:
             seen.append(sight)
         return converted if isinstance(converted, Converted) else Skipped("only looked at")
@@ -122,13 +122,13 @@ def _noting(look: Look, seen: deque[Seen]) -> Callable[[Member, int | None], Con
     return convert
 
 
-def _emptied(seen: deque[Seen]) -> Iterator[Seen]:
+def _emptied(seen: deque[MemberSnapshot]) -> Iterator[MemberSnapshot]:
     """Threads add to it meanwhile."""
     while seen:
         yield seen.popleft()
 
 
 @contextmanager
-def _nobody_aside(_members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
+def _no_missing_tags(_members: list[Member]) -> Iterator[Callable[[], list[Member]]]:
     """Tags are not compared, so nobody is asked for theirs."""
     yield list

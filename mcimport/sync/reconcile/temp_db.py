@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
-class Scratch:
+class TempDatabase:
     """Belongs to the thread that opened it. Raises StateError in words, for a disk that is full above all.
 
     The file has mode 0600, lies in `folder`, and is unlinked as soon as it is open. SQLite needs no other beside it as

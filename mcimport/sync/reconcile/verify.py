@@ -9,9 +9,9 @@ from typing import get_args
 from mcimport.errors import InterruptedRunError
 from mcimport.models import HeldContact
 from mcimport.services.ometria.contacts import UnknownContactError
-from mcimport.sync.list_run import Task
-from mcimport.sync.reconcile.compare import AT_ONCE, Survey
-from mcimport.sync.reconcile.differences import Sides
+from mcimport.sync.list_run import ListRun
+from mcimport.sync.reconcile.compare import AT_ONCE, Comparer
+from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.fingerprints import Kind
 from mcimport.sync.reconcile.held_now import HeldNow
 
@@ -21,43 +21,43 @@ LOOKS = 4  # at those who did not take yet: validation may lag behind
 class Verification:
     """Of one mend; belongs to the thread that owns the task's state."""
 
-    def __init__(self, survey: Survey, held: HeldNow) -> None:
-        self._task: Task = survey.task
-        self._sides: Sides = survey.sides
-        self._of_held = survey.look.versions.of_held
+    def __init__(self, comparer: Comparer, held: HeldNow) -> None:
+        self._list_run: ListRun = comparer.list_run
+        self._differences: DifferenceTable = comparer.differences
+        self._of_held = comparer.lookup.fingerprinter.of_held
         self._held = held
 
-    def look(self, *, has_pushed: bool) -> None:
+    def run(self, *, has_pushed: bool) -> None:
         """Looks when Ometria has had time to settle, and again at who did not take; raises what reading raises."""
-        settling = self._task.client.reconcile.settling
+        settling = self._list_run.client.reconcile.settling
         pause = settling if has_pushed else 0.0
         for _ in range(LOOKS):
-            if self._task.services.stop.asked.wait(pause):
+            if self._list_run.services.stop.requested.wait(pause):
                 raise InterruptedRunError("stopped")
             self._look_once()
-            if not self._sides.count_unseen(but_refused=True):
+            if not self._differences.count_unseen(but_refused=True):
                 return
             pause = max(1.0, settling / 2)
 
     def _look_once(self) -> None:
-        if self._held.is_few(self._sides.count_unseen()):
+        if self._held.is_few(self._differences.count_unseen()):
             with suppress(UnknownContactError):
                 return self._look_singly()
         return self._look_by_listing()
 
     def _look_singly(self) -> None:
-        self._sides.begin_look()
+        self._differences.begin_look()
         for kind in get_args(Kind):
-            for ids in self._sides.unseen(kind, AT_ONCE):
+            for ids in self._differences.unseen(kind, AT_ONCE):
                 self._note(self._held.singly(ids, are_there=kind == "gone"))
-        self._sides.end_look()
+        self._differences.end_look()
 
     def _look_by_listing(self) -> None:
-        self._sides.begin_look()
+        self._differences.begin_look()
         for page in self._held.pages():
-            unseen = self._sides.unseen_among(page)
+            unseen = self._differences.unseen_among(page)
             self._note({own: page[own] for own in unseen})
-        self._sides.end_look()
+        self._differences.end_look()
 
     def _note(self, held: Mapping[str, HeldContact]) -> None:
-        self._sides.note_held_now((own, self._of_held(one)) for own, one in held.items())
+        self._differences.note_held_now((own, self._of_held(one)) for own, one in held.items())
