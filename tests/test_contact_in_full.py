@@ -618,7 +618,7 @@ def test_a_dry_run_ends_with_a_table_of_what_would_be(stage: Stage) -> None:
     held = list(importer.box.contacts().values())
     by_consent = Counter(one["marketing_optin"] for one in held)
     line = ended.line
-    assert (line["event_filters"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
+    assert (line["opted_in"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
     assert line["without"] == {
         "country": sum("country_id" not in one for one in held),
         "phone": sum("phone_number" not in one for one in held),
