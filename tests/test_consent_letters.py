@@ -13,7 +13,7 @@ from test_engine import LATER, order, sent, workplace
 
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.settings import Span
 from mcimport.services.http.retry import StopSignal
 

@@ -26,7 +26,7 @@ from test_reconcile import (
     whole,
 )
 
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.request_log import Request
 
 FORCING = RECONCILING + "ometria.force_optin = true\n"
