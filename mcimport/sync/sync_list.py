@@ -30,7 +30,17 @@ from mcimport.services import contacts_held
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import State, dead_letters, destinations, dry_copy, lists, lock_client, open_state, runs
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    dry_copy,
+    lists,
+    lock_client,
+    open_state,
+    run_windows,
+    runs,
+)
 from mcimport.sync import few, first_sync
 from mcimport.sync.list_run import (
     ListRun,
@@ -184,7 +194,7 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
+        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:

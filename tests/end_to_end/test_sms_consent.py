@@ -25,7 +25,7 @@ from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.http.retry import StopSignal
 

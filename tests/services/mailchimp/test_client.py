@@ -31,7 +31,7 @@ from mcimport.errors import (
 from mcimport.models import Bounds, ListFields, Member, Page, Skipped, Window
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
