@@ -18,7 +18,7 @@ from mcimport.convert import make_converter
 from mcimport.engine import LocalEngine, RunSpec
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.messages import Order
 from mcimport.engine.distributed.work_queue import WorkQueue
