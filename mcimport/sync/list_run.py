@@ -36,7 +36,7 @@ from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
-from mcimport.sync.replaying import never_sent, watched, windows_of
+from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 
 class ClientObserver(Protocol):
