@@ -47,7 +47,7 @@ from mcimport.state import (
     run_windows,
     runs,
 )
-from mcimport.sync.replaying import never_sent, watched, windows_of
+from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 
 class ClientObserver(Protocol):

@@ -41,7 +41,7 @@ from mcimport.state import (
     run_windows,
     runs,
 )
-from mcimport.sync import few, first_sync
+from mcimport.sync import count_check, first_sync
 from mcimport.sync.list_run import (
     ListRun,
     SyncSession,
@@ -163,8 +163,8 @@ def _check(list_run: ListRun, run_id: int) -> None:
             f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
         )
     try:
-        few.check_read(list_run, run)
-    except few.TooFewError:
+        count_check.check_read(list_run, run)
+    except count_check.TooFewError:
         runs.abandon(list_run.state, run_id)
         raise
     compare_archived(list_run, run_id)
@@ -270,7 +270,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
     mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = few.first_page_of_list(list_run, size)
+        listed = count_check.first_page_of_list(list_run, size)
     else:
         listed = first_page(mailchimp, list_run.list_key, "listed", beginning.listed, size)
     list_run.warn(listed.clock_warning)
