@@ -35,8 +35,19 @@ from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
-from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
-from mcimport.sync.replaying import never_sent, watched, windows_of
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    elsewhere,
+    held_by_this_process,
+    lists,
+    lock_client,
+    run_warnings,
+    run_windows,
+    runs,
+)
+from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 
 class ClientObserver(Protocol):
@@ -342,15 +353,15 @@ def result_of(
     if list_run is None:
         return blank
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = runs.news(warned, _before(list_run))
+    news = run_warnings.new(warned, _before(list_run))
     if list_run.run_ids:
-        runs.note_warnings(list_run.state, list_run.run_ids[-1], warned)
+        run_warnings.note(list_run.state, list_run.run_ids[-1], warned)
     done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
     written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
     return replace(
         blank,
         runs=done,
-        windows_done=sum(runs.windows_done(runs.windows(list_run.state, run.id)) for run in done),
+        windows_done=sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done),
         dead_letters=len(written),
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
@@ -367,7 +378,7 @@ def result_of(
 
 def _before(list_run: ListRun) -> list[Run]:
     """The latest runs of the list but for those of this call."""
-    found = runs.latest(list_run.state, list_id=list_run.row.id, most=runs.WARNED_BY + len(list_run.run_ids))
+    found = runs.latest(list_run.state, list_id=list_run.row.id, most=run_warnings.WARNED_BY + len(list_run.run_ids))
     return [one for one in found if one.id not in list_run.run_ids]
 
 

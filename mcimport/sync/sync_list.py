@@ -30,8 +30,18 @@ from mcimport.services import contacts_held
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import State, dead_letters, destinations, dry_copy, lists, lock_client, open_state, runs
-from mcimport.sync import few, first_sync
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    dry_copy,
+    lists,
+    lock_client,
+    open_state,
+    run_windows,
+    runs,
+)
+from mcimport.sync import count_check, first_sync
 from mcimport.sync.list_run import (
     ListRun,
     SyncSession,
@@ -153,8 +163,8 @@ def _check(list_run: ListRun, run_id: int) -> None:
             f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
         )
     try:
-        few.check_read(list_run, run)
-    except few.TooFewError:
+        count_check.check_read(list_run, run)
+    except count_check.TooFewError:
         runs.abandon(list_run.state, run_id)
         raise
     compare_archived(list_run, run_id)
@@ -184,7 +194,7 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
+        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
@@ -260,7 +270,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
     mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = few.first_page_of_list(list_run, size)
+        listed = count_check.first_page_of_list(list_run, size)
     else:
         listed = first_page(mailchimp, list_run.list_key, "listed", beginning.listed, size)
     list_run.warn(listed.clock_warning)

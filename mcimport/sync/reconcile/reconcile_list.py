@@ -19,9 +19,9 @@ from mcimport.state import State, lists, lock_client, open_state, runs
 from mcimport.sync import first_sync
 from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, record_failure, resolve_list, result_of
 from mcimport.sync.reconcile.compare import SHOWN, Comparer
+from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
-from mcimport.sync.reconcile.held_now import HeldNow
 from mcimport.sync.reconcile.mend import Mend
 from mcimport.sync.reconcile.verify import Verification
 
@@ -98,7 +98,7 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    held = HeldNow(list_run, comparer.pages)
+    held = ContactReader(list_run, comparer.pages)
     with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
         mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
         mend.all()

@@ -13,7 +13,7 @@ from passing import time_passes
 
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.settings import Span
 from mcimport.services.http.retry import StopSignal
 

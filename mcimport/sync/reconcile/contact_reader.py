@@ -12,7 +12,7 @@ from mcimport.sync.list_run import ListRun
 FEW = 50  # contacts, asked for one by one in a quarter of a minute
 
 
-class HeldNow:
+class ContactReader:
     """`pages`: what a pass over the whole collection takes. Ids are ours, without the list."""
 
     def __init__(self, list_run: ListRun, pages: int) -> None:
