@@ -33,6 +33,7 @@ from mcimport.models import (
 from mcimport.models.timestamps import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
+UNKNOWN_INTEREST = "some members have an interest that the list does not define; it was left out"
 
 _LARGE = 2**31  # what `number` need not look at
 
@@ -57,7 +58,7 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
 
     The result never raises, whatever JSON stands in whichever field, but for what is this machine's fault (ImportError,
     OSError, MemoryError). Looked at in this order: no address is Skipped;
-    no id, then an address that cannot be used, is Unsendable. Its warnings `unknown merge field` and `unknown interest`
+    no id, then an address that cannot be used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST
     say that the list has been changed since `fields` was read.
 
     Raises:
@@ -205,7 +206,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         draft.properties["mailchimp_opted_in"] = opted[1]
     if consent.put_times(draft.contact, member, optin, opted, plan.rules):
         draft.remark("opt-in to come")
-        draft.note("timestamp_subscribed", "a time that has not come yet: left out")
+        draft.note("timestamp_subscribed", "a time in the future: left out")
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,
@@ -266,7 +267,7 @@ def _put_tags(draft: Draft, member: Member) -> None:
     """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
     tags = member.tags
     if lacks_tags(member):
-        draft.warn("the tags of some members could not be read whole: theirs are left out")
+        draft.warn("the tags of some members could not be read completely and were left out")
         draft.note("tags", "not all of them could be read: left out")
         return
     if not isinstance(tags, list):
@@ -282,7 +283,7 @@ def _put_interests(draft: Draft, interests: Any, read: Callable[[Mapping[str, An
         return
     names, has_unknown = read(interests)
     if has_unknown:
-        draft.warn("unknown interest")
-        draft.note("interests", "one that the list did not name: left out")
+        draft.warn(UNKNOWN_INTEREST)
+        draft.note("interests", "one that the list does not define: left out")
     if names or not has_unknown:
         draft.properties["mailchimp_interests"] = names

@@ -13,6 +13,8 @@ from mcimport.convert.phone import e164, region
 from mcimport.convert.text import clean, label, text
 from mcimport.models import Member
 
+UNKNOWN_FIELD = "some members have a merge field that the list does not define"
+
 
 class Draft:
     """What has been found of one contact so far. Lives for one call, in one thread.
@@ -84,7 +86,7 @@ def put_place(draft: Draft, location: Any) -> None:
         if code:
             contact["country_id"] = code
         else:
-            draft.note("country_id", "no country that ISO 3166 knows: left out")
+            draft.note("country_id", "not a country of ISO 3166: left out")
     timezone = place.get("timezone")
     if timezone and "timezone" not in contact and (timezone := label(timezone)):
         contact["timezone"] = timezone
@@ -114,9 +116,9 @@ def _put_phone(draft: Draft, route: Route, value: Any, *, is_free: bool) -> None
         draft.contact[route.field] = number
         return
     if number is None:
-        draft.note(route.merge.tag, f"no valid number of a known country: kept in properties.{route.property}")
+        draft.note(route.merge.tag, f"not a valid number of a known country: kept in properties.{route.property}")
     elif route.field:
-        why = "SMS consent could pass to it (somebody on the list has an SMS status)"
+        why = "SMS consent could pass to it (some members of the list have an SMS status)"
         draft.note(route.merge.tag, f"{why}: kept in properties.{route.property}")
     draft.properties[route.property] = number or typed
 
@@ -127,7 +129,7 @@ def _put_sms(draft: Draft, member: Member) -> None:
     if number:
         draft.contact["phone_number"] = number
     elif typed:
-        draft.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
+        draft.note("sms_phone_number", "not a valid number: kept in properties.mailchimp_sms_phone_number")
         draft.properties["mailchimp_sms_phone_number"] = typed
     channels = draft.contact["channels"] = consent.sms(member, number)
     if channels == consent.SMS_NO and consent.agrees_to_texts(member):
@@ -157,7 +159,7 @@ def _put_any(draft: Draft, route: Route, given: Any) -> None:
     if not route.dropped:
         _put(draft, route, value)
     if not route.listed:
-        draft.warn("unknown merge field")
+        draft.warn(UNKNOWN_FIELD)
 
 
 def _put(draft: Draft, route: Route, value: Any) -> None:
@@ -192,12 +194,12 @@ def _put_misfit(draft: Draft, route: Route, value: Any) -> None:
     tag = route.merge.tag
     kept = value if isinstance(value, dict) else text(value)
     if route.field in NAMES and is_email(kept):
-        draft.note(tag, "an address is no name: left out")
+        draft.note(tag, "an e-mail address is not a name: left out")
     elif route.field and kept:
         draft.note(tag, f"does not fit {route.field}: kept in properties.{route.property}")
         _put_property(draft, route, kept)
     else:
         draft.note(tag, f"does not fit {route.field or route.merge.type or 'any property'}: left out")
-        draft.warn("a value does not fit its field's type")
+        draft.warn("some values do not fit their field's type and were left out")
     if route.field == "country_id" and isinstance(kept, str):
         draft.country = kept

@@ -112,7 +112,7 @@ def open_state(path: Path, *, create: bool = True) -> State:
     """
     if not is_there(path):
         if not create:
-            raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` makes it.")
+            raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
         _create(path)
     with _in_words(path):
         connection = _connect(path)
@@ -162,8 +162,8 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise StateError(
-            f"the state file {path} cannot be looked at: {error.strerror}",
-            hint="Name another with --db or MCIMPORT_DB.",
+            f"the state file {path} cannot be accessed: {error.strerror}",
+            hint="Choose another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -186,7 +186,8 @@ def _create(path: Path) -> None:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
         raise StateError(
-            f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
+            f"the state file {path} cannot be created: {error.strerror}",
+            hint="Choose another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -198,7 +199,10 @@ def _migrating(path: Path, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise StateError(f"the state file {path} is being made, or brought up to date, for too long") from None
+        raise StateError(
+            f"the state file {path} is still being created or upgraded by another process",
+            hint="Try again in a minute.",
+        ) from None
     except OSError as error:
         raise cannot_lock(beside, error) from None
     try:
@@ -261,10 +265,10 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
         rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mcimport'")
         applied = {row[0] for row in rows}
     if tables - {"_sqlite_migrations"} and not applied:
-        raise StateError(f"{path} is the database of another program; it was left as it is")
+        raise StateError(f"{path} is the database of another program; it was left unchanged")
     if any(name > NEWEST for name in applied):
         raise StateError(
-            f"{path} was written by a newer mcimport; it was left as it is", hint="Upgrade mcimport on this machine."
+            f"{path} was written by a newer mcimport; it was left unchanged", hint="Upgrade mcimport on this machine."
         )
     return applied
 
@@ -281,16 +285,16 @@ def _in_words(path: Path) -> Iterator[None]:
 _WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
     (
         ("SQLITE_NOTADB",),
-        "is no state file of mcimport; it was left as it is",
-        "Name another with --db or MCIMPORT_DB.",
+        "is not a state file of mcimport; it was left unchanged",
+        "Choose another with --db or MCIMPORT_DB.",
     ),
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
-    (("SQLITE_FULL",), "stands on a disk that is full; nothing was half-recorded", "Make room and try again."),
+    (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
     (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
     (
         ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
         "cannot be written",
-        "Check its owner, its mode and its folder.",
+        "Check its owner, its permissions and its folder.",
     ),
     (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
 )

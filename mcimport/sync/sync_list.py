@@ -25,7 +25,7 @@ from mcimport.errors import (
 from mcimport.errors.machine import as_ours, submit
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
-from mcimport.models.timestamps import iso
+from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.connections import Services
 from mcimport.services.mailchimp import windows
@@ -150,7 +150,8 @@ def _check(task: Task, run_id: int) -> None:
     if runs.is_in_vain(task.state, run) and not _is_old(task, run):
         reason = runs.take_back(task.state, run)
         raise ServiceDownError(
-            f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
+            f"nothing was imported: {reason}",
+            hint="Nothing is lost: the next `mcimport sync` resumes where this one stopped.",
         )
     try:
         few.check_read(task, run)
@@ -173,8 +174,8 @@ def _finish(task: Task, wish: Wish, unfinished: Run) -> None:
     if wish.since is not None:
         key = task.list_key
         raise ConfigError(
-            f"{task.client.name}: run {unfinished.id} of list {key} is not finished, and --since would skip it",
-            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
+            f"{task.client.name}: run {unfinished.id} of list {key} is unfinished; --since would skip the rest of it",
+            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` imports the whole list again.",
         )
     runs.reopen(task.state, unfinished.id)
     task.begin(unfinished.id)
@@ -203,10 +204,10 @@ def _earlier(task: Task, run_id: int, until: int) -> _Beginning:
     row = task.row
     agreed = runs.agreed(task.state, row.id, until)
     back = agreed if agreed is not None else min(row.carried_since or 0, until)
-    again = f"what changed since {iso(back)}" if back else "everything"
+    again = f"what changed since {moment_utc(back)}" if back else "the whole list"
     task.warn(
-        f"the sync point, {iso(row.sync_point or until)}, is later than this run can read up to: a clock was ahead, or"
-        f" Mailchimp sends none now; {again} is read again"
+        f"the sync point, {moment_utc(row.sync_point or until)}, is later than what this run can read: a clock was"
+        f" ahead, or Mailchimp's responses have no Date header now; {again} is read again"
     )
     now = int(time.time())
     lists.step_back(task.state, row.id, back, min(runs.first_began(task.state, row.id) or now, now))
@@ -231,15 +232,15 @@ def _mapping(task: Task, kind: RunKind) -> str | None:
 def _notice_mapping(task: Task) -> None:
     if task.row.sync_point is not None and task.row.mapping != fingerprint(task.rules):
         task.warn(
-            "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
-            f" is in Ometria as before; `mcimport sync --full {task.list_key}` brings everybody up to date"
+            "[fields], [consent] or mcimport's own mapping changed since the last full sync: contacts that have not"
+            f" changed since then keep their old values; `mcimport sync --full {task.list_key}` updates all of them"
         )
 
 
 def _begin_now(task: Task) -> None:
     """Imports nobody: what changes from now on is what the next run brings."""
     if task.row.sync_point is not None:
-        task.warn(f"what changed between {iso(task.row.sync_point)} and now is not carried, as --since now says")
+        task.warn(f"--since now: changes made between {moment_utc(task.row.sync_point)} and now will not be imported")
     run_id = runs.begin(task.state, task.row, "incremental", None, moves_sync_point=True)
     task.begin(run_id)
     with recorded_end(task, run_id):

@@ -74,5 +74,5 @@ class RemoteEngine:
     def _leader(self, client: Client) -> str:
         leader = self._leaders.get(client.name)
         if leader is None:
-            raise ConfigError(f"client {client.name}: a key of it could not be read when this command began")
+            raise ConfigError(f"client {client.name}: one of its keys could not be read when this command started")
         return leader

@@ -28,10 +28,10 @@ def read(window: Window, job: Job, haul: Haul) -> tuple[Settled, int]:
         if settled.verdict != "short":
             break
         page, asked = job.mailchimp.doubted(job.list_key, window, page, asked)
-        haul.warnings.add("Mailchimp's counts and its members differ")
+        haul.warnings.add("Mailchimp returned pages that contradict their own total; they were read again")
         settled = windows.settle(window, page, asked)
     if settled.verdict == "short":
-        raise RetriableError("Mailchimp's pages and their counts do not come to rest")
+        raise RetriableError("Mailchimp kept returning pages that contradict their own total")
     if settled.verdict == "crowded" and window.suspect:
         settled = _perhaps_whole(window, job, settled, asked)
     return settled, asked

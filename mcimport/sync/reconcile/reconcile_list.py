@@ -54,8 +54,8 @@ def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
     """
     if task.row.sync_point is None:
         raise ConfigError(
-            f"{task.client.name}: list {task.list_key} was not synced yet, so there is nothing to compare",
-            hint=f"`mcimport sync {task.list_key}` carries it first.",
+            f"{task.client.name}: list {task.list_key} has not been synced yet, so there is nothing to compare",
+            hint=f"`mcimport sync {task.list_key}` imports it.",
         )
     if wish.mend:
         check_nobody_elsewhere(task.state, task.client)
@@ -78,8 +78,8 @@ def reconcile_list(task: Task, wish: Wish, house: House) -> Comparison:
 def _notice_unfinished(task: Task) -> None:
     if (run := runs.unfinished(task.state, task.row.id)) is not None:
         task.warn(
-            f"run {run.id} is not finished: what it still has to bring may differ until"
-            f" `mcimport sync {task.list_key}` has ended it"
+            f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {task.list_key}`"
+            " finishes it"
         )
 
 
@@ -89,7 +89,7 @@ def _mended(survey: Survey, wish: Wish, found: Comparison, house: House) -> Comp
         raise InterruptedRunError("stopped")
     refusal = "" if wish.is_forced else _too_many(task, found)
     if not refusal and wish.agree is not None and not wish.agree(task.client, task.list_key, found):
-        refusal = "nothing was mended: it was not agreed to"
+        refusal = "nothing was fixed: you did not confirm it"
     if refusal:
         return replace(found, refusal=refusal)
     if task.row.accepted_at is None:
@@ -112,16 +112,16 @@ def _too_many(task: Task, found: Comparison) -> str:
     limit = task.client.reconcile
     if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
-    of_all = f" of {found.held:,}"
+    of_all = f" of {found.held:,} contacts"
     kinds = []
     if found.gone.count:
-        kinds.append(f"{found.gone.count:,}{of_all} are gone")
+        kinds.append(f"{found.gone.count:,}{of_all} would be opted out")
         of_all = ""
     if found.consents:
-        kinds.append(f"the consent of {found.consents:,}{of_all} would change")
+        kinds.append(f"{found.consents:,}{of_all} would change their consent")
     return (
-        f"nothing was mended: {' and '.join(kinds)} at once, more than {limit.most}. Is it the right list, with the"
-        " right key, and was it not emptied by mistake? If all of that is meant, --force-mend does it"
+        f"nothing was fixed: {' and '.join(kinds)}, above the limit of {limit.most} ([reconcile] most). Check the list"
+        " and the key, and that the list was not emptied by mistake; if these changes are intended, use --force-mend"
     )
 
 
@@ -179,7 +179,7 @@ def _attempt(client: Client, list_key: str, wish: Wish, house: House, services: 
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
         failure = as_ours(error)
         if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
-            error.hint = f"`mcimport reconcile {list_key}` begins anew."
+            error.hint = f"`mcimport reconcile {list_key}` starts over."
     result = result_of(client, list_key, task, failure, time.monotonic() - begun)
     return replace(result, comparison=found, hints=result.hints or _hints(services, found))
 
