@@ -15,7 +15,7 @@ from benchmarks.box import Box, environment
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
 
-READY = "takes orders of "
+READY = "takes pages from "
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = 100  # members: many pages, so that what each costs is seen
 

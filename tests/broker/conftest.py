@@ -18,7 +18,7 @@ from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
 
 SYNC = ("sync", "--engine", "celery")
 
-TAKES = "takes orders of "
+TAKES = "takes pages from "
 SECONDS, HEARD_LATE, THROTTLED = 3, 4, 429
 READY_WITHIN = 60  # seconds
 

@@ -123,9 +123,9 @@ def test_an_order_that_was_seen_is_carried_out_by_nobody(crew: Crew) -> None:
         pushed = len(pushes(importer, found["c0"]))
         for page in pages:
             one.send(page)
-        wait_for(worker, "had it for client c0 before", len(pages))
+        wait_for(worker, "has already had it, for client c0", len(pages))
         one.send(pages[0], text=('"events_left":1000', '"events_left":9999'))
-        wait_for(worker, "was not sealed with the keys of client c0")
+        wait_for(worker, "is not signed with the keys of client c0")
         one.send(pages[0], client=("c0", f"c{STEERING}0"))
         wait_for(worker, f"has no client c{SHOWN}0")
         worker.leave()
@@ -138,7 +138,7 @@ def test_an_order_that_was_seen_is_carried_out_by_nobody(crew: Crew) -> None:
     importer.box.audience(found["c0"]["list_key"]).add(email_address="new@example.com")
     time_passes(5)  # who changes in a run's last seconds before it begins comes with the next one
     ended = importer.in_a_process(*SYNC)
-    assert (ended.code, ended.err.count("not sealed")) == (0, 1), ended.err  # the changed one, which came back
+    assert (ended.code, ended.err.count("not signed")) == (0, 1), ended.err  # the changed one, which came back
     everybody_is_in(importer, found)
 
 
@@ -165,7 +165,7 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(crew: Crew) -> N
         forging.join()
     assert coordinator.returncode == 0, err
     line = json.loads(out.splitlines()[0])
-    assert "a message from the broker was dropped: it is not sealed with the keys of client c0" in line["warnings"]
+    assert "a message from the broker was dropped: it is not signed with the keys of client c0" in line["warnings"]
     everybody_is_in(importer, found)
 
 
@@ -185,7 +185,7 @@ def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody
     first.leave()
     out, err = coordinator.communicate(timeout=100)
     assert coordinator.returncode == 2, err
-    assert "the Ometria key of client c0 is not the coordinator's" in json.loads(out.splitlines()[0])["error"]
+    assert "another Ometria key for client c0 than the coordinator" in json.loads(out.splitlines()[0])["error"]
     assert importer("dlq", "list", "--json").lines == []
     second.leave()
     crew.hire_ready()

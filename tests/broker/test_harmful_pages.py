@@ -88,8 +88,8 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("TypeError('person@example.com')", "an unforeseen fault of mcimport's: TypeError"),
-        ("OSError(errno.EMFILE, 'person@example.com')", "this machine refused something: Too many open files"),
+        ("TypeError('person@example.com')", "unexpected error in mcimport: TypeError"),
+        ("OSError(errno.EMFILE, 'person@example.com')", "the operating system reported an error: Too many open files"),
     ],
     ids=["mistake", "machine"],
 )
@@ -106,7 +106,7 @@ def test_a_worker_that_fails_at_every_page_ends_the_run_in_its_words(crew: Crew,
     assert (ended.code, ended.line["status"]) == (1, "failed"), ended.err
     assert words in ended.err
     assert importer("dlq", "list", "--json").lines == []
-    assert any("was answered as failed: worker" in line and words in line for line in worker.lines), worker.lines
+    assert any("was answered with failed: worker" in line and words in line for line in worker.lines), worker.lines
     assert not any("example.com" in line or "Traceback" in line for line in (*worker.lines, ended.err))
     worker.leave()
     crew.hire_ready()

@@ -49,4 +49,4 @@ def test_a_runs_look_ups_are_bounded_whoever_moves_its_pages(crew: Crew, monkeyp
     replacing.join()
     assert ended.code == 0, ended.err
     assert len([one for one in importer.box.requests if "/contacts/" in one.path]) == 5
-    assert f"{PENDING - 5} members are neither opted in nor out" in ended.err
+    assert f"{PENDING - 5} members, neither opted in nor out" in ended.err

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
+from mcimport.models.timestamps import epoch
+from mcimport.report.format import moment_utc
 from mcimport.sandbox.audience.member_list import People
 
 TAGS_ON_A_PAGE = 50
@@ -100,7 +102,7 @@ def test_since_now_on_a_list_with_a_sync_point_says_what_is_left_out(stage: Stag
     importer.box.audience().change(5)
     ended = importer("sync", "--since", "now", "--json")
     assert (ended.code, ended.line["contacts_pushed"]) == (0, 0)
-    assert f"what changed between {point} and now is not carried" in ended.err
+    assert f"changes made between {moment_utc(epoch(point) or 0)} and now will not be imported" in ended.err
 
 
 def test_since_now_imports_nobody_and_the_next_sync_only_what_changed(stage: Stage) -> None:

@@ -94,7 +94,7 @@ def test_a_library_that_is_not_whole_fails_each_client_before_its_first_request(
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     results = Ended(ended.returncode, ended.stdout, ended.stderr).lines
     assert [one["status"] for one in results] == ["failed", "failed"]
-    assert all("cannot be loaded any more (phonenumbers.data.region_DE)" in one["error"] for one in results)
+    assert all("can no longer be loaded (phonenumbers.data.region_DE)" in one["error"] for one in results)
     assert importer.box.requests == []
 
 

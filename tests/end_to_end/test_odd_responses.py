@@ -124,8 +124,8 @@ def test_err_403_akamai_stays_and_is_said_in_words(stage: Stage) -> None:
     importer.box.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
     ended = importer("sync")
     assert ended.code == 1
-    assert "blocked at Mailchimp's edge, reference 18.0a0b0c0d" in ended.err
-    assert "key is not to blame" in ended.err
+    assert "blocking this machine's IP address, reference 18.0a0b0c0d" in ended.err
+    assert "key is not the problem" in ended.err
 
 
 def test_err_403_json_is_not_retried(stage: Stage) -> None:

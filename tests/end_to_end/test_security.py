@@ -76,7 +76,7 @@ def test_no_key_is_sent_where_the_certificate_is_not_trusted(stage: Stage, tmp_p
         trust = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")} if is_trusted else {}
         ended = importer.in_a_process("check", environment=trust)
     assert bool(asked) is is_trusted
-    assert ("Mailchimp's certificate is not one that this machine trusts" in ended.out) is not is_trusted
+    assert ("this machine does not trust Mailchimp's TLS certificate" in ended.out) is not is_trusted
     assert ("SSL_CERT_FILE" in ended.out) is not is_trusted
 
 

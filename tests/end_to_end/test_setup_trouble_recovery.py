@@ -102,9 +102,9 @@ def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(
 
     # The reason, found where one looks first.
     standings = one.lines("status")
-    assert "the key is not accepted" in standings["globex"]["last_run_error"]
+    assert "it does not accept the API key" in standings["globex"]["last_run_error"]
     assert standings["acme"]["last_run_status"] == "completed"
-    assert "Look at the client's Mailchimp key" in one.types("check").out
+    assert "Check the Mailchimp API key" in one.types("check").out
 
     # The key is renewed; but Ometria refuses one of those who had to wait.
     importer.box.knobs.fault = None

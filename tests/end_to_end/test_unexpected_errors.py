@@ -54,7 +54,7 @@ def test_without_threads_each_client_has_its_result_and_somebody_is_told(stage: 
     ended = with_threads(many, importer, "sync", "--json")
     results = [json.loads(line) for line in ended.stdout.splitlines()]
     assert sorted((one["client"], one["status"]) for one in results) == [("one", "failed"), ("two", "failed")]
-    assert {one["error"] for one in results} == {"this machine allows mcimport no more threads"}
+    assert {one["error"] for one in results} == {"this machine lets mcimport start no more threads"}
     assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
     assert sorted(ear.paths) == ["/check/fail", "/check/start", "/hook", "/hook"]
     assert {one["last_run_status"] for one in importer("status", "--json").lines} == {"failed"}
@@ -76,7 +76,7 @@ def test_a_check_without_threads_ends_in_words(stage: Stage, ear: Ear) -> None:
     """It needs some, and says which limit shows how many there are."""
     ended = with_threads(0, of_two_clients(stage, ear, size=5), "check")
     assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
-    assert ended.stderr.splitlines()[0] == "mcimport: this machine allows mcimport no more threads"
+    assert ended.stderr.splitlines()[0] == "mcimport: this machine lets mcimport start no more threads"
 
 
 def test_metrics_that_cannot_be_made_are_a_line(stage: Stage, ear: Ear) -> None:
@@ -87,7 +87,7 @@ def test_metrics_that_cannot_be_made_are_a_line(stage: Stage, ear: Ear) -> None:
     ended = importer("sync", "--json")
     assert [one["status"] for one in ended.lines] == ["completed", "completed"]
     assert ended.code == 0
-    assert "mcimport: an unforeseen fault of mcimport's: AttributeError, monitoring/metrics.py line " in ended.err
+    assert "mcimport: unexpected error in mcimport: AttributeError, monitoring/metrics.py line " in ended.err
     assert ear.paths[-1] == "/check"
 
 
@@ -100,5 +100,5 @@ def test_a_command_that_looks_at_odd_rows_ends_in_words(stage: Stage, ear: Ear, 
     spoil(importer, f"UPDATE {table} SET {column} = 'ann@example.com'")  # noqa: S608 - from above
     ended = importer(*command.split())
     assert ended.code == 1
-    assert ended.err.startswith("mcimport: an unforeseen fault of mcimport's: ")
+    assert ended.err.startswith("mcimport: unexpected error in mcimport: ")
     assert "ann@example.com" not in ended.err

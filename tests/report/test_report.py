@@ -38,7 +38,7 @@ from mcimport.report.tables import show
 from mcimport.report.totals_table import rows, total
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
-BUSY = BusyError("acme: another process is at work on this client")
+BUSY = BusyError("acme: another mcimport is already running for this client")
 
 
 def run(**more: Any) -> Run:
@@ -254,7 +254,7 @@ def test_a_resumed_run_has_no_speed() -> None:
         (result(), "nothing changed"),
         (
             idle(status="skipped", error=BUSY),
-            "skipped: another process is at work on this client",
+            "skipped: another mcimport is already running for this client",
         ),
         (
             result(run(kind="incremental", members_read=0)),

@@ -94,7 +94,7 @@ def test_status_is_not_0_while_the_last_run_of_a_list_failed(stage: Stage) -> No
         assert importer("sync").code == 1
         shown = importer("status")
         assert shown.code == 3
-        assert "the key is not accepted" in " ".join(shown.out.split())
+        assert "it does not accept the API key" in " ".join(shown.out.split())
         importer.box.knobs.fault = lambda _: None
         assert importer("sync").code == 0
         assert importer("status").code == 0

@@ -186,10 +186,10 @@ def test_a_file_system_without_locks_is_an_error_in_words(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     ended = importer("sync")
-    assert (ended.code, f"gives no locks: {os.strerror(number)}" in ended.err) == (1, True)
+    assert (ended.code, f"does not support locks: {os.strerror(number)}" in ended.err) == (1, True)
     assert "--db" in ended.err
     checked = importer("check", "--offline")
-    assert (checked.code, f"gives no locks: {os.strerror(number)}" in checked.out) == (1, True)
+    assert (checked.code, f"does not support locks: {os.strerror(number)}" in checked.out) == (1, True)
     assert sorted(path.name for path in importer.folder.iterdir() if path.name.startswith(".")) == []
 
 

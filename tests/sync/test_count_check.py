@@ -40,7 +40,7 @@ def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybo
     empty(importer)
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["status"]) == (1, "failed")
-    assert "Mailchimp showed 0 members of the list, and counts" in ended.err
+    assert "Mailchimp returned 0 members of the list, but reported" in ended.err
     assert importer("status", "--json").line["sync_point"] is None
     importer.box.knobs.fault = None
     assert importer("sync").code == 0

@@ -155,7 +155,7 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(stage: Sta
     state(importer, "UPDATE runs SET finished_at = ?", iso(importer.box.clock.second() + hours * 3_600))
     ended = importer("reconcile")
     assert ended.code == 3
-    assert "waited 1 s, until Ometria had settled" in ended.err
+    assert "waited 1.0 s until Ometria had processed" in ended.err
 
 
 # ---- letters that a comparison of an earlier version wrote
@@ -226,7 +226,7 @@ def test_an_old_letter_that_lies_before_all_that_is_carried_is_closed_without_a_
     importer.box.clear_requests()
     ended = importer(*command)
     assert ended.code == 0
-    assert "dead letters closed because they name nobody whom this list carries: 2" in ended.err
+    assert "dead letters closed because they affect no member that this list imports: 2" in ended.err
     assert carried(importer) == set()
     assert [one["status"] for one in letters(importer, "--all")] == ["gone", "gone"]
     if command == ("dlq", "replay"):

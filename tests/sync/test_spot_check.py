@@ -241,7 +241,8 @@ def test_where_none_is_found_nobody_is_said_to_be_missing(stage: Stage) -> None:
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["warnings"], "spot_check" in ended.line) == (0, [], False)
     assert (
-        "10 contacts of earlier runs could not be checked: none of them is found" in importer("runs", "show", "2").out
+        "10 contacts of earlier runs could not be checked: Ometria found none of them"
+        in importer("runs", "show", "2").out
     )
     assert importer("runs", "show", "2", "--json").line["spot_check"]["missing"] is None
     assert importer("status", "--json").line["spot_check"] is None
@@ -285,7 +286,7 @@ def test_a_look_that_takes_too_long_ends_and_says_so(stage: Stage, monkeypatch: 
     monkeypatch.setattr(spot_check, "WITHIN", -1.0)
     assert importer("sync").code == 0
     shown = importer("runs", "show", "2").out
-    assert "could not be checked: it took too long" in " ".join(shown.split())
+    assert "could not be checked: Ometria took too long to answer" in " ".join(shown.split())
     assert reads(importer) == []
 
 
@@ -323,7 +324,10 @@ def test_where_nothing_is_found_any_more_at_the_end_nobody_is_said_to_be_missing
     asked = iter(range(1_000))
     importer.box.knobs.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
     assert "spot_check" not in importer("sync", "--json").line
-    assert "could not be checked: one that was found is not found any more" in importer("runs", "show", "2").out
+    assert (
+        "could not be checked: Ometria no longer found a contact that it had found just before"
+        in importer("runs", "show", "2").out
+    )
 
 
 # ---- when, how often, how many

@@ -184,7 +184,7 @@ def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage
     for number in range(2):
         reply = there.execute(order(importer, id=f"page{number}"))
         assert reply.kind == "refused"
-        assert "has no marketing permission “Email”; there are “E-Mail”" in reply.words
+        assert "has no marketing permission “Email”; it has “E-Mail”" in reply.words
         assert 'permission = "E-Mail"' in reply.hint
     assert not importer.box.contacts()
     there.close()
@@ -273,7 +273,7 @@ def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_nam
     importer.configure(CONFIG.replace("[clients.acme]", "[clients.renamed]"))
     ended = importer("sync")
     assert ended.code == 1
-    assert "from a run as acme" in ended.err
+    assert "from an earlier run as acme" in ended.err
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
     assert importer("sync").code == 0
@@ -489,7 +489,7 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stag
     importer.box.knobs.fault = lambda _: "401"
     reply = workplace(importer, stop).execute(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
-    assert "key is not accepted" in reply.words
+    assert "does not accept the API key" in reply.words
 
 
 NO_LIBRARY = """
@@ -516,7 +516,7 @@ def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(s
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=20)
     assert (ended.returncode, ended.stderr.strip()) == (
         1,
-        "mcimport: this machine refused something: Too many open files",
+        "mcimport: the operating system reported an error: Too many open files",
     )
 
 
@@ -525,9 +525,9 @@ def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(s
     [
         (
             OSError(errno.EMFILE, "/home/ada@example.com"),
-            "worker w: this machine refused something: Too many open files",
+            "worker w: the operating system reported an error: Too many open files",
         ),
-        (TypeError("ada@example.com"), "worker w: an unforeseen fault of mcimport's: TypeError"),
+        (TypeError("ada@example.com"), "worker w: unexpected error in mcimport: TypeError"),
     ],
     ids=["machine", "mistake"],
 )

@@ -103,9 +103,9 @@ def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: 
     ("before", "after", "words"),
     [
         ("[clients.acme]", "[clients.other]", "has no client acme"),
-        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "the Mailchimp key of client acme is not"),
-        ('ometria_api_key = "', 'ometria_api_key = "another', "the Ometria key of client acme is not"),
-        ('api_key = "', 'api_key = "another', "was not sealed with the keys of client acme"),
+        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "another Mailchimp key for client acme than"),
+        ('ometria_api_key = "', 'ometria_api_key = "another', "another Ometria key for client acme than"),
+        ('api_key = "', 'api_key = "another', "is not signed with the keys of client acme"),
         ('ometria_api_key = "', 'ometria_api_key = "env:NOWHERE', "cannot read the keys of client acme"),
     ],
 )

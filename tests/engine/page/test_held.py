@@ -77,7 +77,7 @@ def test_keep_leaves_a_consent_as_ometria_has_it(stage: Stage, status: str, befo
 
 
 NEITHERS = ["pending", "transactional", "invented"]
-UNKNOWN = "1 member is neither opted in nor out, and could not be looked up in Ometria"
+UNKNOWN = "1 member, neither opted in nor out, could not be looked up in Ometria"
 
 
 def looked_up(importer: Importer) -> list[str]:
@@ -169,7 +169,7 @@ def test_a_few_look_ups_that_fail_are_enough(stage: Stage) -> None:
     importer.box.clear_requests()
     importer.box.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
     ended = importer("sync")
-    assert "50 members are neither opted in nor out" in ended.err
+    assert "50 members, neither opted in nor out," in ended.err
     assert len(looked_up(importer)) <= held.FAILURES + held.AT_ONCE - 1
 
 
@@ -187,7 +187,7 @@ def test_so_many_are_looked_up_in_a_run_and_no_more(stage: Stage, monkeypatch: p
     importer.box.clear_requests()
     ended = importer("sync")
     assert len(looked_up(importer)) == 7
-    assert "3 members are neither opted in nor out" in ended.err
+    assert "3 members, neither opted in nor out," in ended.err
     consents = [contact_of(importer, one)["marketing_optin"] for one in members]
     assert (consents.count(OUT), consents.count(NEITHER)) == (7, 3)
 
@@ -394,7 +394,7 @@ def test_the_no_of_somebody_who_is_too_large_arrives_and_the_letter_stays(stage:
         ended = importer("sync")
         held = contact_of(importer, member)
         assert (ended.code, held["marketing_optin"], held["email"]) == (3, OUT, member["email_address"])
-        assert "1 member who cannot be sent whole was opted out all the same" in ended.err
+        assert "1 member could not be imported in full, but was opted out" in ended.err
         (letter,) = letters_of(importer)
         assert (letter["member_id"], letter["attempts"]) == (member["contact_id"], attempts)
     assert not any(word in ended.err for word in (member["email_address"], member["contact_id"]))
@@ -483,7 +483,7 @@ def test_a_no_that_ometria_refuses_makes_no_second_letter(stage: Stage) -> None:
     importer.box.knobs.rejects = {key_of(importer, member)[1]}
     ended = importer("sync")
     assert (ended.code, len(letters_of(importer))) == (3, 1)
-    assert "could not be opted out either: Ometria refused the record" in ended.err
+    assert "could not be imported in full, nor opted out: Ometria refused the record" in ended.err
     assert "larger than 60,000 bytes" in letters_of(importer)[0]["reason"]
 
 
@@ -494,7 +494,7 @@ def test_the_no_of_somebody_whose_record_ometria_refuses_arrives_and_the_letter_
     become(importer, member, "unsubscribed", merge_fields={"FNAME": "Refused"})
     ended = importer("sync")
     assert (ended.code, len(letters_of(importer))) == (3, 1), ended.err
-    assert "was opted out all the same" in ended.err
+    assert "but was opted out" in ended.err
     assert contact_of(importer, member)["marketing_optin"] == OUT
 
 

@@ -85,7 +85,7 @@ def test_who_did_not_give_the_permission_for_email_is_not_opted_in(stage: Stage)
     assert not {"timestamp_subscribed", "timestamp_unsubscribed"} & {*held(importer, post), *held(importer, nothing)}
     names = [held(importer, one)["properties"]["mailchimp_permissions"] for one in (gave, post, nothing, left)]
     assert names == [[EMAIL], [POST], [], [EMAIL, POST]]
-    assert "2 subscribed members have not given the permission “Email”: they are not opted in" in ended.err
+    assert "2 subscribed members have not given the permission “Email”, so they are not opted in" in ended.err
 
 
 def test_a_list_without_permissions_is_as_ever(stage: Stage) -> None:
@@ -143,7 +143,7 @@ def test_without_the_permission_they_are_opted_out_if_that_is_configured(stage: 
     ended = importer("sync")
     assert optin(importer, member) == OUT
     assert "timestamp_unsubscribed" not in held(importer, member)
-    assert "1 subscribed member has not given the permission “Email”: they are opted out" in ended.err
+    assert "1 subscribed member has not given the permission “Email”, so they are opted out" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -313,8 +313,8 @@ def test_another_listing_without_the_permission_keeps_no_opt_in_of_one_that_is_g
 # ---- a name that nobody has
 
 
-WORDS = "has no marketing permission “Email”; there are “Correo”, “E-Mail”"
-REMEDY = 'permission = "Correo", or write permission = "" if none is needed'
+WORDS = "has no marketing permission “Email”; it has “Correo”, “E-Mail”"
+REMEDY = 'permission = "Correo", or write permission = "" if they need none'
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ def test_a_permission_that_was_renamed_is_noticed_by_the_next_sync(stage: Stage)
     importer.box.audience().change(who=members[:1])
     ended = importer("sync")
     assert ended.code == 2
-    assert "no marketing permission “Email”; there are “Newsletter”" in ended.err
+    assert "no marketing permission “Email”; it has “Newsletter”" in ended.err
     assert {optin(importer, one) for one in members} == {IN}
 
 
@@ -405,7 +405,7 @@ def test_a_replay_holds_the_name_to_the_list_too(stage: Stage) -> None:
     consenting(importer, 'permission = "E-Post"')
     ended = importer("dlq", "replay")
     assert ended.code == 2
-    assert "no marketing permission “E-Post”; there are “Email”" in ended.err
+    assert "no marketing permission “E-Post”; it has “Email”" in ended.err
     assert not importer.box.contacts()
     consenting(importer)
     assert importer("dlq", "replay").code == 0

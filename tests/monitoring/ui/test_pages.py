@@ -124,7 +124,7 @@ def test_it_asks_nobody_else_for_anything(browser: httpx.Client) -> None:
 def test_a_port_that_is_taken_is_a_mistake_and_a_missing_file_is_told(stage: Stage) -> None:
     """Exit 2, with what to type; without a state file, exit 1 and how one comes to be."""
     importer = stage(size=10)
-    assert "`mcimport sync` makes it" in importer("ui").err
+    assert "`mcimport sync` creates it" in importer("ui").err
     importer("sync")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

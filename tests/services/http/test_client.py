@@ -391,7 +391,7 @@ def test_a_block_at_the_edge_names_its_reference_and_does_not_blame_the_key() ->
     """The reference is what the vendor's support asks for."""
     error = said(answer(EDGE, status=403, content_type="text/html"))
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in str(error)
-    assert "not to blame" in error.hint
+    assert "not the problem" in error.hint
 
 
 def test_a_wrong_key_leads_to_the_key_of_that_service() -> None:

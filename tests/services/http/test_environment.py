@@ -52,7 +52,7 @@ def test_a_proxy_that_cannot_be_is_named_by_its_variable_alone(
     monkeypatch.setenv(variable, value)
     ended = far_away(stage)(command)
     assert ended.code == (2 if command == "sync" else 1)
-    assert f"{variable} is no address of a proxy" in ended.err + ended.out
+    assert f"{variable} is not a valid proxy address" in ended.err + ended.out
     assert "hunter2" not in ended.err + ended.out
     assert "Traceback" not in ended.err
 
@@ -76,7 +76,7 @@ def test_certificates_that_are_not_there_are_named_by_their_variable(stage: Stag
         path.mkdir()
     ended = far_away(stage).in_a_process("sync", environment={"SSL_CERT_FILE": str(path)})
     assert ended.code == 2
-    assert "SSL_CERT_FILE names no file with certificates" in ended.err
+    assert "SSL_CERT_FILE has no certificates" in ended.err
     assert "Traceback" not in ended.err
 
 

@@ -246,8 +246,8 @@ def test_status_tells_why_the_last_run_failed(stage: Stage) -> None:
     importer("sync")
     importer.box.knobs.fault = lambda _: "401"
     importer("sync")
-    assert "the key is not accepted" in importer("status").out
-    assert "the key is not accepted" in importer("status", "--json").line["last_run_error"]
+    assert "it does not accept the API key" in importer("status").out
+    assert "it does not accept the API key" in importer("status", "--json").line["last_run_error"]
 
 
 def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(

@@ -255,7 +255,7 @@ def test_a_server_whose_clock_is_a_quarter_of_an_hour_off_is_read_by_its_own_wit
     page = mailchimp.first_page(LIST_KEY, "listed", None, 100)
     assert page.settled - time.time() == pytest.approx(skew, abs=60)
     assert "five minutes" in page.clock_warning
-    assert ("the last 15 minutes again" in page.clock_warning) is (skew > 0)
+    assert ("the last 15 min again" in page.clock_warning) is (skew > 0)
 
 
 def test_without_a_clock_of_the_servers_this_machines_counts_less_five_minutes(make: Maker) -> None:
@@ -265,7 +265,7 @@ def test_without_a_clock_of_the_servers_this_machines_counts_less_five_minutes(m
     before = time.time()
     page = mailchimp.first_page(LIST_KEY, "listed", None, 100)
     assert page.settled <= before - 300
-    assert "no clock" in page.clock_warning
+    assert "no Date header" in page.clock_warning
 
 
 @pytest.mark.parametrize("years", [-5, 5])

@@ -183,9 +183,9 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """In words, with what to look at."""
-    with pytest.raises(StateError, match="temporary file of the comparison") as raised:
+    with pytest.raises(StateError, match="comparison's temporary file") as raised:
         DifferenceTable(tmp_path / "nowhere")
-    assert "is there room" in raised.value.hint
+    assert "enough free space" in raised.value.hint
 
 
 def test_contacts_are_decoded_whatever_their_fields_hold() -> None:
