@@ -58,7 +58,7 @@ def on_the_list(importer: Importer) -> int:
 
 
 def in_words(importer: Importer, missing: int) -> str:
-    return f"{missing} members, {missing * 100 // on_the_list(importer)} % of the list"
+    return f"{missing} members, {missing * 100 // on_the_list(importer)}% of the list"
 
 
 def is_open(importer: Importer) -> bool:
@@ -144,16 +144,16 @@ def test_a_sync_that_left_many_out_does_not_say_that_everything_was_imported(sta
     importer.configure(SMALL_PAGES)
     said = import_half(importer).err
     words = in_words(importer, len(expected(importer)) - len(carried(importer)))
-    assert f": imported, but for {words} (1 dead letter), in " in said
+    assert f": imported, except {words} (1 dead letter), in " in said
     assert "everything" not in said
-    assert f"1 dead letter of {words}: `mcimport dlq list`" in said
+    assert f"1 dead letter ({words}): `mcimport dlq list`" in said
 
 
 def test_a_webhook_is_told_how_many_members_dead_letters_are_about(stage: Stage, ear: Ear) -> None:
     """In words, and as a number for programs."""
     importer, missing = half_a_list(stage, f'[notify]\nwebhook_url = "{ear.url}/hook"\n{SMALL_PAGES}')
     event = ear.documents[-1]
-    told = f"1 dead letter of {in_words(importer, missing)}"
+    told = f"1 dead letter ({in_words(importer, missing)})"
     assert (event["reason"], event["dead_letter_members"]) == (told, missing)
 
 
@@ -169,7 +169,7 @@ def test_many_members_are_not_discarded_without_their_number(
     importer, missing = half_a_list(stage)
     ended = importer("dlq", "discard", "1", *options)
     assert ended.code == 2
-    assert f"1 dead letter of {missing} members" in ended.err
+    assert f"1 dead letter ({missing} members" in ended.err
     assert f"--yes --members {missing}" in ended.err
     assert is_open(importer)
 
@@ -179,11 +179,11 @@ def test_many_members_are_discarded_by_their_number_and_status_says_so_until_a_f
     importer, missing = half_a_list(stage)
     ended = importer("dlq", "discard", "1", "--yes", "--members", str(missing))
     assert (ended.code, is_open(importer)) == (0, False)
-    assert f"1 dead letter of {missing} members" in ended.err
+    assert f"1 dead letter ({missing} members" in ended.err
     time_passes(600)
     assert importer("sync").code == 0
     shown = importer("status")
-    assert (shown.code, f"{missing} discarded" in shown.out) == (0, True)
+    assert (shown.code, f"{missing} members discarded" in shown.out) == (0, True)
     assert importer("status", "--json").line["discarded_members"] == missing
     assert importer("sync", "--full").code == 0
     assert "discarded" not in importer("status").out
@@ -200,7 +200,7 @@ def test_the_person_at_the_terminal_types_how_many_are_discarded(
     monkeypatch.setattr("sys.stdin", Keyboard(typed.format(missing)))
     ended = importer("dlq", "discard", "1")
     assert ended.code == 0
-    question = f"Discard 1 dead letter of {in_words(importer, missing)} for good?"
+    question = f"Discard 1 dead letter ({in_words(importer, missing)}) for good?"
     assert f"{question} Type {missing} to discard: " in ended.err
     assert is_open(importer) == is_left
 
@@ -214,7 +214,7 @@ def test_letters_of_an_earlier_version_are_about_an_unknown_number_and_that_is_n
     assert (ended.code, "an unknown number of members" in ended.err) == (2, True)
     assert importer("dlq", "discard", "1", "--yes", "--members", "100").code == 2
     assert importer("dlq", "discard", "1", "--yes", "--members", "unknown").code == 0
-    assert "an unknown number discarded" in importer("status").out
+    assert "an unknown number of members discarded" in importer("status").out
     assert importer("status", "--json").line["discarded_members"] is None
 
 
@@ -226,7 +226,7 @@ def test_letters_of_members_count_one_each(stage: Stage) -> None:
     importer("sync")
     ids = [str(number) for number in range(1, 22)]
     ended = importer("dlq", "discard", "--yes", *ids)
-    assert (ended.code, "21 dead letters of 21 members" in ended.err) == (2, True)
+    assert (ended.code, "21 dead letters (21 members" in ended.err) == (2, True)
     assert importer("dlq", "discard", "--yes", *ids[1:]).code == 0
     assert importer("status", "--json").line["discarded_members"] == 20
 
@@ -246,6 +246,6 @@ def test_what_was_discarded_and_never_made_good_outlives_the_log(stage: Stage) -
     time_passes(400 * 86_400)
     with open_state(importer.db) as state:
         retention.prune(state, 86_400)
-    assert "at least 40 discarded" in importer("status").out
+    assert "at least 40 members discarded" in importer("status").out
     importer("sync", "--full")
     assert "discarded" not in importer("status").out

@@ -73,7 +73,7 @@ def test_page_default_ten_the_count_is_always_sent(stage: Stage) -> None:
 
 
 def test_page_count_1001_is_never_asked_for(stage: Stage) -> None:
-    """`page-count-1001`: at most 1000 members are asked for at once."""
+    """`page-count-1001`: must be at most 1000 members are asked for at once."""
     importer = stage(size=1_500)
     all_arrive(importer, importer("sync", "--window", "1000"))
     assert max(int(query["count"]) for query in queries(importer)) == 1000

@@ -98,7 +98,9 @@ def test_what_cannot_be_told_fails_nothing_and_is_said_in_a_line(stage: Stage, e
     ear.answers = answers
     ended = importer("sync", "--quiet")
     assert ended.code == 0
-    assert ended.err.splitlines() == [f"mcimport: healthcheck_url answered {answers[0]}: it was not told"] * 2
+    assert (
+        ended.err.splitlines() == [f"mcimport: healthcheck_url answered {answers[0]}: notification not delivered"] * 2
+    )
     assert "secret-uuid" not in ended.err
     assert "/elsewhere" not in ear.paths
 
@@ -149,7 +151,9 @@ def test_an_answer_that_comes_in_drops_holds_nobody_up(stage: Stage, monkeypatch
         ended = importer("sync", "--quiet")
         leave.set()
     assert ended.code == 0
-    assert ended.err.splitlines() == ["mcimport: healthcheck_url took too long to answer: it was not told"] * 2
+    assert (
+        ended.err.splitlines() == ["mcimport: healthcheck_url took too long to answer: notification not delivered"] * 2
+    )
     assert len(heard) == 4
 
 
@@ -276,7 +280,7 @@ def test_sides_that_differ_are_trouble_until_they_are_compared_again(stage: Stag
     assert importer("reconcile").code == 3
     assert importer("sync").code == 0
     (failure,) = ear.documents
-    assert failure["reason"] == "both sides differ: 2 missing, 0 stale, 0 gone; 0 mended"
+    assert failure["reason"] == "both sides differ: 2 missing, 0 stale, 0 gone; 0 fixed"
     assert f"mcimport reconcile {importer.box.list_key} --mend" in failure["next"]
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert ear.events == ["failure", "recovery"]

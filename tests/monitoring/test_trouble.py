@@ -91,7 +91,7 @@ def test_a_reason_that_differs_in_numbers_alone_is_no_news(stage: Stage, ear: Ea
     make_stale(importer, 1)
     assert importer("reconcile").code == 3
     assert heard(ear) == [("failure", "differ")] * 2
-    assert ear.documents[1]["reason"] == "both sides differ: 2 missing, 1 stale, 0 gone; 0 mended"
+    assert ear.documents[1]["reason"] == "both sides differ: 2 missing, 1 stale, 0 gone; 0 fixed"
 
 
 def test_a_failure_for_another_reason_is_news_once(stage: Stage, ear: Ear) -> None:
@@ -172,7 +172,7 @@ def never_synced(stage: Stage, ear: Ear) -> tuple[Importer, str]:
         time_passes(4 * HOUR)
     assert importer("sync", keys["one"]).code == 0
     assert [(one["client"], one["kind"]) for one in ear.documents] == [("two", "overdue")]
-    assert ear.documents[0]["reason"] == "the list was never synced to the end where it goes now"
+    assert ear.documents[0]["reason"] == "no sync of the list to its current Ometria account was ever completed"
     return importer, keys["two"]
 
 
@@ -209,7 +209,7 @@ def test_a_list_of_which_much_was_pushed_is_not_said_to_have_carried_nothing(sta
         assert ended.line["contacts_pushed"] > 0
         time_passes(1.2 * HOUR)
     assert heard(ear) == [("failure", "failed"), ("failure", "overdue")]
-    assert "the list was never synced to the end where it goes now: " in ear.documents[1]["reason"]
+    assert "no sync of the list to its current Ometria account was ever completed: " in ear.documents[1]["reason"]
 
 
 def test_trouble_that_could_not_be_told_is_told_by_the_next_call_that_does_not_meet_it(stage: Stage, ear: Ear) -> None:
@@ -220,7 +220,7 @@ def test_trouble_that_could_not_be_told_is_told_by_the_next_call_that_does_not_m
     time_passes(120)
     ear.answers = [500] * 4
     assert importer("sync").code == 3
-    assert "it was not told" in importer("reconcile").err
+    assert "notification not delivered" in importer("reconcile").err
     ear.heard.clear()
     for _ in range(2):
         assert importer("sync").code == 0
@@ -243,7 +243,7 @@ def test_a_post_that_fails_does_not_hold_up_what_is_told_of_the_clients_next_lis
     importer.box.knobs.fault = lambda _: "401"
     ear.answers = [500] * 2
     said = importer("sync").err
-    assert said.count("it was not told") == 1
+    assert said.count("notification not delivered") == 1
     posted = [one["list_key"] for one in ear.documents]
     assert len(posted) == 3
     assert posted[0] == posted[1] != posted[2]
@@ -268,7 +268,7 @@ def test_a_list_that_leaves_the_settings_is_overdue_no_more(stage: Stage, ear: E
     assert [(one["list_key"], one["event"]) for one in ear.documents] == [
         ("ffffffffff", event) for event in ("failure", "recovery", "failure")
     ]
-    assert ear.documents[1]["reason"] == "the list is not in the settings any more"
+    assert ear.documents[1]["reason"] == "the list is no longer configured"
 
 
 def test_a_list_whose_client_leaves_the_settings_is_overdue_no_more(stage: Stage, ear: Ear) -> None:
@@ -296,12 +296,13 @@ def test_trouble_at_a_place_to_which_the_list_goes_no_more_is_not_said_to_be_men
     importer.configure(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{COMPARING}ometria.collection = "other"\n')
     assert importer("sync", "--full", importer.box.list_key).code == 0
     assert sorted((one["event"], one["kind"], one["reason"]) for one in ear.documents[2:]) == [
-        ("recovery", kind, "the list goes elsewhere now") for kind in ("dead_letters", "differ")
+        ("recovery", kind, "the list now goes to another Ometria account or collection")
+        for kind in ("dead_letters", "differ")
     ]
     importer.box.take_out([one for one in importer.box.contacts() if one[0] == "other"][:2])
     assert importer("reconcile").code == 3
     assert importer("reconcile", "--mend", "--yes").code == 0
-    assert ear.documents[-1]["reason"] == "both sides agree"
+    assert ear.documents[-1]["reason"] == "both sides match"
 
 
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:

@@ -49,9 +49,7 @@ def test_latest_validation_errors_are_a_hint_of_nobody_in_particular(stage: Stag
     ended = importer("sync")
     assert ended.code == 3
     (hint,) = importer.box.push_errors()
-    assert (
-        f"of all who write to it, not of this list in particular: root > gender: {hint['error_message']}" in ended.err
-    )
+    assert f"of the whole account and not only of this list: root > gender: {hint['error_message']}" in ended.err
     (letter,) = open_letters(importer)
     assert hint["error_message"] not in letter["reason"]
     assert "gender" not in letter["reason"]

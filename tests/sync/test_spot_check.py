@@ -72,8 +72,8 @@ def accusation(importer: Importer, accepted: int, missing: int) -> list[str]:
     """What is said of them, whether midnight has passed since or not."""
     key = importer.box.list_key
     return [
-        f"Ometria accepted {accepted} contacts {day} and does not hold {missing} of them;"
-        f" `mcimport reconcile {key}` names all"
+        f"Ometria accepted {accepted} contacts {day}, but {missing} of them are not there;"
+        f" `mcimport reconcile {key}` lists them all"
         for day in ("today", "yesterday")
     ]
 
@@ -106,7 +106,7 @@ def test_the_summary_says_who_is_missing_and_passes_quiet_once(stage: Stage) -> 
     assert is_said(importer("sync", "--quiet").err, accusation(importer, 10, 2))
     shown = importer("runs", "show", "2")
     assert is_said(shown.out, accusation(importer, 10, 2))
-    assert "10 contacts of earlier runs read back, 2 missing" in shown.out
+    assert "10 contacts from earlier runs read back, 2 missing" in shown.out
     assert importer("runs", "show", "2", "--json").line["spot_check"]["missing"] == 2
     time_passes(HOUR)
     assert importer("sync", "--quiet").err == ""
@@ -123,7 +123,7 @@ def test_contacts_that_are_all_there_are_worth_no_word(stage: Stage) -> None:
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["warnings"], ended.line["spot_check"]["missing"]) == (0, [], 0)
     assert len({one.path for one in reads(importer)}) == len(reads(importer)) == 9
-    assert "9 contacts of earlier runs read back, 0 missing" in importer("runs", "show", "2").out
+    assert "9 contacts from earlier runs read back, 0 missing" in importer("runs", "show", "2").out
     assert importer("status", "--json").line["spot_check"] is None
 
 
@@ -134,7 +134,7 @@ def test_status_says_who_is_missing_until_both_sides_were_compared(stage: Stage)
     importer("sync")
     time_passes(2 * HOUR)
     importer("sync")
-    words = f"Ometria does not hold 3 of 10 contacts that it accepted (looked 2 h ago): `mcimport reconcile {key}`"
+    words = f"3 of 10 contacts that Ometria accepted are not there (checked 2 h ago): `mcimport reconcile {key}`"
     assert words in " ".join(importer("status").out.split())
     shown = importer("status", "--json").line["spot_check"]
     assert (shown["accepted"], shown["missing"]) == (10, 3)
@@ -142,7 +142,7 @@ def test_status_says_who_is_missing_until_both_sides_were_compared(stage: Stage)
     importer.configure(CONFIG + "reconcile.settling = 0\n")
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert importer("status", "--json").line["spot_check"] is None
-    assert "does not hold" not in importer("status").out
+    assert "not there" not in importer("status").out
 
 
 def test_a_later_spot_check_that_finds_everybody_ends_nothing(stage: Stage, ear: Ear) -> None:
@@ -196,7 +196,7 @@ def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear:
     key = importer.box.list_key
     assert failure["event"] == "failure"
     assert is_said(failure["reason"], [words.partition(";")[0] for words in accusation(importer, 10, 3)])
-    assert failure["next"] == f"`mcimport reconcile {key}` names all."
+    assert failure["next"] == f"`mcimport reconcile {key}` lists them all."
     assert "/ping/fail" not in ear.paths
     importer.box.knobs.drops = set()
     assert importer("reconcile", "--mend", "--yes").code == 0
@@ -207,13 +207,13 @@ def test_a_webhook_that_failed_is_told_who_is_missing_by_the_next_call(stage: St
     """That one looks at nobody; the state file has what was found."""
     importer = imported(stage, drops=3, config=telling(ear))
     ear.answers = [500] * 2
-    assert "it was not told" in importer("sync").err
+    assert "notification not delivered" in importer("sync").err
     ear.heard.clear()
     for _ in range(2):
         importer("sync")
     (told,) = ear.documents
     assert (told["event"], told["kind"]) == ("failure", "spot_check")
-    assert "and does not hold 3 of them" in told["reason"]
+    assert "but 3 of them are not there" in told["reason"]
 
 
 def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Stage) -> None:
@@ -227,7 +227,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Sta
     importer("sync")
     time_passes(DAY / 2)
     said = importer("sync").err
-    assert "does not hold 1 of them" in said
+    assert "but 1 of them is not there" in said
     assert "Ometria accepted 4 contacts since " in said or "Ometria accepted 4 contacts yesterday " in said
 
 
@@ -241,7 +241,7 @@ def test_where_none_is_found_nobody_is_said_to_be_missing(stage: Stage) -> None:
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["warnings"], "spot_check" in ended.line) == (0, [], False)
     assert (
-        "10 contacts of earlier runs could not be checked: Ometria found none of them"
+        "10 contacts from earlier runs could not be checked: Ometria found none of them"
         in importer("runs", "show", "2").out
     )
     assert importer("runs", "show", "2", "--json").line["spot_check"]["missing"] is None

@@ -667,7 +667,7 @@ def test_preview_shows_interests_and_all_tags(stage: Stage) -> None:
 def test_preview_warns_above_a_hundred_custom_fields_of_a_type(stage: Stage) -> None:
     """Ometria holds no more of them; at a hundred there is nothing to say."""
     importer = stage(more_fields={f"NUM{n}": "number" for n in range(98)})  # POINTS and the rating are the others
-    words = "custom fields of type number, and Ometria holds 100"
+    words = "custom fields of type number, but Ometria allows 100"
     assert words not in importer("preview", importer.box.list_key).out
     importer.box.knobs.more_fields["ONEMORE"] = "number"
     assert f"101 {words}" in importer("preview", importer.box.list_key).out

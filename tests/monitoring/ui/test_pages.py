@@ -91,7 +91,7 @@ def test_a_run_is_shown_by_its_number_and_the_newest_without_one(stage: Stage) -
         windows = rows(browser, PAGES["run"]["charts"]["table"]["query"], run="1")
         (newest,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="")
     assert (run["pushed"], run["kind"]) == (logged["contacts_pushed"], "full")
-    assert [window["window"] for window in windows] == [window["number"] for window in logged["windows"]]
+    assert [window["time range"] for window in windows] == [window["number"] for window in logged["windows"]]
     assert newest["run"] == 2
 
 

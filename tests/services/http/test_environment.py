@@ -98,7 +98,7 @@ def test_a_path_with_marks_around_it_is_refused_by_its_name(stage: Stage, name: 
     importer = stage(size=0)
     paths = {"config": importer.config, "db": importer.db}
     paths[name] = Path(value.format(paths[name]))
-    with pytest.raises(ConfigError, match=f"MCIMPORT_{name.upper()}: the path has quotation marks or a line end"):
+    with pytest.raises(ConfigError, match=f"MCIMPORT_{name.upper()}: the path has quotation marks or a line break"):
         load(config=paths["config"], db=paths["db"])
 
 
@@ -134,7 +134,7 @@ def test_a_folder_that_is_gone_matters_only_to_paths_that_begin_there(stage: Sta
         )
         assert ended.returncode == code, ended.stderr
         assert "Traceback" not in ended.stderr
-    assert "current folder is not there any more" in ended.stderr
+    assert "current folder no longer exists" in ended.stderr
 
 
 def test_a_configuration_that_was_only_found_must_be_this_users_or_roots() -> None:
@@ -195,7 +195,7 @@ def test_a_brokers_password_that_has_to_be_encoded_is_refused_before_anything_is
     monkeypatch.setenv("BROKER", f"amqp://mc:{password}@127.0.0.1:5672/")
     ended = importer("sync")
     assert ended.code == 2, ended.err
-    assert "percent-encoded" in ended.err
+    assert "percent-encode" in ended.err
     assert "word9" not in ended.err
     assert importer.box.requests == []
 

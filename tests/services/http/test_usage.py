@@ -1,4 +1,4 @@
-"""What a run cost, by side and by what its time went to; and how that is shown."""
+"""What a run cost, by side and by what its time spent to; and how that is shown."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_windows_tell_when_they_were_worked_on_and_what_took_their_time(stage: S
 
 
 def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(stage: Stage) -> None:
-    """Runs from before are shown, without a word on where their time went."""
+    """Runs from before are shown, without a word on where their time spent."""
     importer = stage(size=100)
     importer("sync")
     names = (
@@ -114,7 +114,7 @@ def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(stage: Stag
         state.execute(f"UPDATE runs SET {', '.join(f'{name} = 0' for name in names)}")  # noqa: S608 - names from above
         state.execute("UPDATE windows SET begun_at = NULL, seconds = 0")
     out = importer("runs", "show", "1").out
-    assert "time went" not in out
+    assert "time spent" not in out
     assert "requests" not in out
 
 
@@ -148,7 +148,8 @@ def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
     run = replace(RUN, waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
     assert timeline.time_spent(run) == (
-        "waiting for Ometria's limit 80%, for Mailchimp's 15%, converting 5% (of 1 min 40 s, all workers together)"
+        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
+        " workers together)"
     )
     assert timeline.time_spent(RUN) == ""
 

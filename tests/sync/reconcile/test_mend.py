@@ -185,7 +185,7 @@ def test_status_and_the_state_tell_who_did_not_take(stage: Stage) -> None:
 
 
 def test_the_missing_and_the_stale_are_looked_at_again_as_well(stage: Stage) -> None:
-    """Each is held to what was pushed; of ten names all that did not take are among those told."""
+    """Each is held to what was pushed; of ten lists them all that did not take are among those told."""
     importer = synced(stage, 300)
     missing, stale, fine, renamed = whole(importer)[:4]
     importer.box.take_out(key_of(importer, of_ours(one)) for one in (missing, fine))
@@ -297,9 +297,9 @@ def test_whoever_said_no_in_ometria_is_not_opted_in_by_a_mend(stage: Stage) -> N
     assert pushes(importer.box.requests) == []
     assert consents(importer, people) == {OUT}
     said = importer("reconcile").err
-    assert "both sides agree, but for 30 opted out in Ometria" in said
+    assert "both sides match, but for 30 opted out in Ometria" in said
     assert "said no     30 opted out in Ometria, subscribed here" in said
-    assert "both sides agreed (30 opted out in Ometria)" in importer("status").out
+    assert "both sides matched (30 opted out in Ometria)" in importer("status").out
 
 
 def test_beside_a_no_in_ometria_everything_else_is_mended_and_the_consent_left_out(stage: Stage) -> None:
@@ -382,9 +382,7 @@ def test_opt_in_asks_with_the_number_in_the_question(stage: Stage, monkeypatch: 
     in_ometria(importer, people, marketing_optin=OUT)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     ended = importer("reconcile", "--mend", "--opt-in")
-    question = (
-        "opt out 0 that are gone, but for who is subscribed elsewhere, and opt in 3 that are opted out in Ometria?"
-    )
+    question = "opt out 0 deleted (unless subscribed to another list), and opt in 3 opted out in Ometria?"
     assert f"Push 0 missing and 0 stale, {question} [y/N]" in ended.err
     assert ended.code == (0 if typed == "y\n" else 3)
     assert consents(importer, people) == ({IN} if typed == "y\n" else {OUT})
@@ -394,7 +392,7 @@ def test_opt_in_needs_a_mend_and_somebody_to_ask(stage: Stage) -> None:
     """Before any request: alone it means nothing, and cron has to say --yes."""
     importer = synced(stage, 50)
     importer.box.clear_requests()
-    for words, said in ((["--opt-in"], "--mend is not asked for"), (["--mend", "--opt-in"], "nobody is there")):
+    for words, said in ((["--opt-in"], "--opt-in needs --mend"), (["--mend", "--opt-in"], "not running in a terminal")):
         ended = importer("reconcile", *words)
         assert ended.code == 2
         assert said in ended.err

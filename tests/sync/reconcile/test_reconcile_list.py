@@ -571,7 +571,7 @@ def test_it_is_in_the_log_of_runs_with_its_windows(stage: Stage) -> None:
 
 
 def test_a_client_that_is_taken_is_4_with_and_without_mending(stage: Stage) -> None:
-    """0 would say that both sides agree."""
+    """0 would say that both sides match."""
     importer = synced(stage, 50)
     importer.box.clear_requests()
     with lock_client(importer.db, "acme"):
@@ -586,7 +586,11 @@ def test_without_anybody_to_ask_it_does_not_mend(stage: Stage) -> None:
     """Cron has to say --yes; --yes alone agrees to nothing."""
     importer = synced(stage, 50)
     importer.box.clear_requests()
-    for words, said in ((["--mend"], "nobody is there"), (["--force-mend"], "nobody is there"), (["--yes"], "--mend")):
+    for words, said in (
+        (["--mend"], "not running in a terminal"),
+        (["--force-mend"], "not running in a terminal"),
+        (["--yes"], "--mend"),
+    ):
         ended = importer("reconcile", *words)
         assert ended.code == 2
         assert said in ended.err
@@ -657,7 +661,7 @@ def test_status_tells_when_both_sides_were_compared_and_with_what_result(stage: 
     importer = synced(stage, 300)
     assert importer("status", "--json").line["reconciled_at"] is None
     importer("reconcile")
-    assert re.search(r"both sides agreed \d+ s ago", importer("status").out)
+    assert re.search(r"both sides matched \d+ s ago", importer("status").out)
     importer.box.audience().delete(who=whole(importer)[:2])
     importer("reconcile")
     assert re.search(r"both sides differed \(2 gone\) \d+ s ago", importer("status").out)
@@ -665,7 +669,7 @@ def test_status_tells_when_both_sides_were_compared_and_with_what_result(stage: 
     assert line["reconciled_at"]
     assert (line["reconciled"]["gone"], line["reconciled"]["left"]) == (2, 2)
     importer(*MEND)
-    assert re.search(r"both sides agreed \d+ s ago", importer("status").out)
+    assert re.search(r"both sides matched \d+ s ago", importer("status").out)
 
 
 READY = os.open(os.devnull, os.O_RDONLY)  # somebody has typed something
@@ -693,7 +697,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
     ended = importer("reconcile", "--mend")
     assert ended.code == code
     assert ended.err.index("missing     2") < ended.err.index(
-        "Push 2 missing and 0 stale, and opt out 0 that are gone, but for who is subscribed elsewhere?"
+        "Push 2 missing and 0 stale, and opt out 0 deleted (unless subscribed to another list)?"
     )
     assert ("nothing was fixed: you did not confirm it" in ended.err) == (code == 3)
     assert bool([one for one in importer.box.requests if one.path == "/push"]) == (code == 0)
