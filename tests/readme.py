@@ -48,14 +48,14 @@ def crontab() -> str:
 
 def demo(*options: str) -> str:
     """What `mcimport demo` prints without a terminal."""
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "mcimport", "demo", *options],
         check=True,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    return f"```text\n{ended.stdout.strip()}\n```"
+    return f"```text\n{result.stdout.strip()}\n```"
 
 
 def parts(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import readme
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 
 from mcimport.config import load
 
@@ -56,13 +56,13 @@ def shape(text: str) -> str:
     return re.sub(r" +", " ", text.replace("windows", "window").replace(" 9 m 9 s", " 9 s"))
 
 
-def test_every_command_of_the_readme_runs_as_it_stands(stage: Stage) -> None:
+def test_every_command_of_the_readme_runs_as_it_stands(make_importer: MakeImporter) -> None:
     """Word for word, in order, in a shell's environment, with the sandbox in the vendors' place."""
-    importer = stage(size=300)
-    box = importer.box
+    importer = make_importer(size=300)
+    sandbox = importer.sandbox
     importer.config.unlink()
-    environment = {"MCIMPORT_MAILCHIMP_URL": box.mailchimp_url, "MCIMPORT_OMETRIA_URL": box.ometria_url}
-    keys = {"MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": box.ometria_key}
+    environment = {"MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url, "MCIMPORT_OMETRIA_URL": sandbox.ometria_url}
+    keys = {"MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key}
     ran = []
     for line in lines():
         words = shlex.split(line)
@@ -70,13 +70,13 @@ def test_every_command_of_the_readme_runs_as_it_stands(stage: Stage) -> None:
             name = words[1].partition("=")[0]
             environment[name] = keys[name]
         elif words[0] == "mcimport":
-            ended = importer.in_a_process(*words[1:], environment=environment, bare=True)
-            assert ended.code == 0, (line, ended.err)
+            result = importer.in_a_process(*words[1:], environment=environment, bare=True)
+            assert result.code == 0, (line, result.err)
             ran.append(line)
         else:
             assert line in {"pip install .", "make demo", "make test"}
     assert len(ran) >= 5
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 def test_the_targets_that_the_readme_names_are_there() -> None:
@@ -100,13 +100,13 @@ def test_the_settings_of_the_readme_load(tmp_path: Path) -> None:
     assert settings.clients["globex"].webhook_source
 
 
-def test_the_python_of_the_readme_runs(stage: Stage) -> None:
+def test_the_python_of_the_readme_runs(make_importer: MakeImporter) -> None:
     """The library call does what the README says: the list first, then nothing but what changes."""
-    importer = stage(size=200)
+    importer = make_importer(size=200)
     (python,) = blocks("python")
-    ended = python_in_a_process(importer, python)
-    assert ended.returncode == 0, ended.stderr
-    assert carried(importer) == expected(importer)
+    result = python_in_a_process(importer, python)
+    assert result.returncode == 0, result.stderr
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 def python_in_a_process(importer: Importer, code: str) -> subprocess.CompletedProcess[str]:

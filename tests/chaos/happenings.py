@@ -69,60 +69,60 @@ HAPPENINGS = st.lists(_few | _odd | _elsewhere, max_size=3) | st.lists(_many | _
 """So few that one page holds them all, or so many that it does not: these are two ways through the importer."""
 
 
-def happen(what: Sequence[Happening], box: Sandbox, chronicle: Chronicle) -> None:
+def happen(what: Sequence[Happening], sandbox: Sandbox, chronicle: Chronicle) -> None:
     """One after another; a list that is large enough does not grow."""
-    audience = box.audience()
+    audience = sandbox.audience()
     for one in what:
         full = len(audience.rows) >= MOST_PEOPLE
         if one.kind in ELSEWHERE:
-            ELSEWHERE[one.kind](box, chronicle, one.n)
+            ELSEWHERE[one.kind](sandbox, chronicle, one.n)
         elif one.kind in CHANGES:
             CHANGES[one.kind](audience, one.n if one.kind not in {"join", "come back"} or not full else 0)
         elif one.kind in ODD_ONES:
             audience.add(**ODD_ONES[one.kind])
         elif not full:
-            _import_a_file(box, one)
+            _import_a_file(sandbox, one)
 
 
-def _import_a_file(box: Sandbox, one: Happening) -> None:
+def _import_a_file(sandbox: Sandbox, one: Happening) -> None:
     """Many share a second; fewer come in the second before it."""
-    at = box.clock.second() - one.ago
-    box.audience().crowd(one.n, at)
-    box.audience().crowd(one.n // 3, at - 1)
+    at = sandbox.clock.second() - one.ago
+    sandbox.audience().crowd(one.n, at)
+    sandbox.audience().crowd(one.n // 3, at - 1)
 
 
-def _twin(box: Sandbox, _: Chronicle, n: int) -> None:
+def _twin(sandbox: Sandbox, _: Chronicle, n: int) -> None:
     """People of the list subscribe to the other client's, under the same address."""
-    other = box.audience(OTHER_LIST)
+    other = sandbox.audience(OTHER_LIST)
     known = {one["email_address"] for one in other.members}
-    for one in list(box.audience().with_status("subscribed"))[:n]:
+    for one in list(sandbox.audience().with_status("subscribed"))[:n]:
         if one["email_address"] and one["email_address"] not in known:
             other.add(email_address=one["email_address"])
 
 
-def _twin_leaves(box: Sandbox, _: Chronicle, n: int) -> None:
+def _twin_leaves(sandbox: Sandbox, _: Chronicle, n: int) -> None:
     """By themselves, or deleted for good."""
-    other = box.audience(OTHER_LIST)
+    other = sandbox.audience(OTHER_LIST)
     (other.delete if n % 2 else other.unsubscribe)(n)
 
 
-def _no_in_ometria(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+def _no_in_ometria(sandbox: Sandbox, chronicle: Chronicle, n: int) -> None:
     """In a mail of Ometria's, say."""
-    held = _held(box, chronicle, n)
-    box.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
+    held = _held(sandbox, chronicle, n)
+    sandbox.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
     chronicle.said_no.update(held)
 
 
-def _taken_out(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+def _taken_out(sandbox: Sandbox, chronicle: Chronicle, n: int) -> None:
     """Nobody is told, not even by `GET /push/_errors`."""
-    lost = _held(box, chronicle, n)
-    box.take_out(lost)
+    lost = _held(sandbox, chronicle, n)
+    sandbox.take_out(lost)
     chronicle.dropped.update(lost)
 
 
-def _held(box: Sandbox, chronicle: Chronicle, n: int) -> list[tuple[str, str]]:
-    front = (chronicle.collection, f"{box.list_key}-")
-    return [key for key in box.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
+def _held(sandbox: Sandbox, chronicle: Chronicle, n: int) -> list[tuple[str, str]]:
+    front = (chronicle.collection, f"{sandbox.list_key}-")
+    return [key for key in sandbox.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
 
 
 ELSEWHERE: Mapping[str, Callable[[Sandbox, Chronicle, int], None]] = {

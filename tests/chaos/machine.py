@@ -16,7 +16,7 @@ from typing import Any, ParamSpec
 import pytest
 from chronicle import Chronicle
 from claims import NOBODY, Wrong, keys_of, too_few_missing, untold
-from conftest import Ended, Importer
+from conftest import CommandResult, Importer
 from consents import breaches_of_consent
 from death import AWAY, MOMENTS, Moment, limited, struck_down
 from fork_server import ForkServer, Limits, fork_server
@@ -128,16 +128,16 @@ class Story(RuleBasedStateMachine):
             without_address=nature.without_address,
             single_contacts=nature.single_contacts,
         )
-        self.box = self.stack.enter_context(Sandbox(knobs))
-        self.box.add_account(OTHER_KEY, self.box.ometria_key, {OTHER_LIST: OTHER_SIZE})
+        self.sandbox = self.stack.enter_context(Sandbox(knobs))
+        self.sandbox.add_account(OTHER_KEY, self.sandbox.ometria_key, {OTHER_LIST: OTHER_SIZE})
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.importer = Importer(self.box, folder)
+        self.importer = Importer(self.sandbox, folder)
         batch = 8 if nature.pace == SLOW_PACE else 25
         self.settings = {"window": str(nature.window), "pace": str(nature.pace), "batch": str(batch)}
         self.nature = nature
-        self.audience = self.box.audience()
+        self.audience = self.sandbox.audience()
         self.chronicle = Chronicle(self.audience)
-        self.other = self.box.audience(OTHER_LIST)
+        self.other = self.sandbox.audience(OTHER_LIST)
         self.chronicle_of_other = Chronicle(self.other, f"mc-{OTHER_LIST}")
         self._let_it_be(CALM)
         self._sync_the_other()
@@ -149,7 +149,7 @@ class Story(RuleBasedStateMachine):
         And after a comparison that mends nobody at all is opted in who is not subscribed today: another finds nothing.
         """
         with self.stack:
-            if hasattr(self, "box"):
+            if hasattr(self, "sandbox"):
                 self._let_it_be(CALM)
                 self.is_over = True
                 time_passes(max(0, self.nature.ahead))  # so that no change lies in what is the future here
@@ -157,9 +157,9 @@ class Story(RuleBasedStateMachine):
                 mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
                 for words in (*syncs, REPLAY, *syncs, *mends):
                     time_passes(2 * LATE)
-                    ended = self._command(*words)
-                    self._judge(ended, words)
-                assert ended.code == 0, ended.err
+                    result = self._command(*words)
+                    self._judge(result, words)
+                assert result.code == 0, result.err
                 self._look(finally_=True)
                 self._consents()
 
@@ -172,9 +172,9 @@ class Story(RuleBasedStateMachine):
     ) -> None:
         """A sync, a replay or a comparison; now and then nobody listens on either side."""
         words = self._prepared(what, command, turn, pause)
-        with self.box.away() if away else nullcontext():
-            ended = self._command(*words)
-        self._judge(ended, words, may_fail=away)
+        with self.sandbox.away() if away else nullcontext():
+            result = self._command(*words)
+        self._judge(result, words, may_fail=away)
         self._look()
 
     @rule(
@@ -202,12 +202,12 @@ class Story(RuleBasedStateMachine):
         words = self._prepared(what, command, turn, pause)
         self.steps.append(f"which gets {number.name} when {moment}, for the {nth}. time")
         self._begin(words)
-        ended = struck_down(self.server, self.importer, words, number, moment, nth)
+        result = struck_down(self.server, self.importer, words, number, moment, nth)
         self._limits()
-        if ended.code == AWAY[number]:
-            self._keeps_secrets(ended.out + ended.err)
+        if result.code == AWAY[number]:
+            self._keeps_secrets(result.out + result.err)
         else:  # it was over before its moment came
-            self._judge(ended, words)
+            self._judge(result, words)
         self._look()
 
     @rule(
@@ -225,13 +225,13 @@ class Story(RuleBasedStateMachine):
         words = self._prepared(what, command, turn, pause)
         self.steps.append(f"with {limits}")
         self._begin(words)
-        ended = limited(self.server, self.importer, words, limits)
+        result = limited(self.server, self.importer, words, limits)
         self._limits()
-        self._judge(ended, words, may_fail=True)
+        self._judge(result, words, may_fail=True)
         before = self.letters
         self._look()
         if not self.weather.rough:
-            assert ended.code != 1 or THIS_MACHINE.search(ended.err), ended.err
+            assert result.code != 1 or THIS_MACHINE.search(result.err), result.err
             new = [one for one in self.letters if one["id"] not in {each["id"] for each in before}]
             groundless = open_letters_without_cause(new, everybody(self.audience))
             assert groundless == [], groundless[:SHOWN]
@@ -262,8 +262,8 @@ class Story(RuleBasedStateMachine):
     # ---- how
 
     def _sync_the_other(self) -> None:
-        ended = self.importer(*SYNC_OTHER)
-        assert ended.code in {0, 3}, ended.err
+        result = self.importer(*SYNC_OTHER)
+        assert result.code in {0, 3}, result.err
 
     def _let_it_be(self, weather: Weather) -> None:
         """A server without a clock is read by ours, which then must not go before it.
@@ -272,8 +272,8 @@ class Story(RuleBasedStateMachine):
         an edge's clock before the one that dates changes where ours is: not both at once, which is taken on trust.
         """
         if weather is not self.weather:
-            self.weather_began = self.box.clock.now()
-        behind = self.box.clock.now() < time.time() - CLOCK_TOLERANCE
+            self.weather_began = self.sandbox.clock.now()
+        behind = self.sandbox.clock.now() < time.time() - CLOCK_TOLERANCE
         if weather.no_date and (behind or not self.point):
             weather = replace(weather, no_date=False)
         if behind:
@@ -281,8 +281,8 @@ class Story(RuleBasedStateMachine):
         self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
         self.has_wandered |= weather.edge_skew != 0
         first = list(self.audience.listed()[: weather.rejected])
-        rejects = {f"{self.box.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
-        let_it_be(weather, self.box, rejects, self._dropped(weather.dropped), self.weather_began)
+        rejects = {f"{self.sandbox.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
+        let_it_be(weather, self.sandbox, rejects, self._dropped(weather.dropped), self.weather_began)
         timeout = IMPATIENT if weather.endless else PATIENT
         others = {"other_list": OTHER_LIST, "other_key": OTHER_KEY}
         self.importer.configure(SETTINGS, **self.settings, **others, timeout=str(timeout))
@@ -303,7 +303,7 @@ class Story(RuleBasedStateMachine):
         is_sync = not self.point if is_comparison else command != REPLAY
         words = self._sync(() if is_comparison else command) if is_sync else command
         self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
-        happen(what, self.box, self.chronicle)
+        happen(what, self.sandbox, self.chronicle)
         time_passes(pause)
         self._let_it_be(turn or self.weather)
         return words
@@ -311,54 +311,54 @@ class Story(RuleBasedStateMachine):
     def _sync(self, manner: Sequence[str]) -> list[str]:
         """`--since` on a list that was never synced would leave people out, as was asked for."""
         refused = () if self.point else SINCE
-        return ["sync", self.box.list_key, "--json", *(word for word in manner if word not in refused)]
+        return ["sync", self.sandbox.list_key, "--json", *(word for word in manner if word not in refused)]
 
     def _begin(self, words: Sequence[str]) -> None:
-        self.chronicle.begin(self.box.clock.second())
-        self.box.clear_requests()
-        self.held = keys_of(self.box.contacts())
+        self.chronicle.begin(self.sandbox.clock.second())
+        self.sandbox.clear_requests()
+        self.held = keys_of(self.sandbox.contacts())
         self.wrong = Wrong.of(self._scene()) if words[:2] == RECONCILE[:2] else NOBODY
 
-    def _command(self, *words: str) -> Ended:
+    def _command(self, *words: str) -> CommandResult:
         self._begin(words)
-        ended = self.importer(*words)
+        result = self.importer(*words)
         self._limits()
-        return ended
+        return result
 
     # ---- what must hold
 
-    def _judge(self, ended: Ended, words: Sequence[str], *, may_fail: bool = False) -> None:
+    def _judge(self, result: CommandResult, words: Sequence[str], *, may_fail: bool = False) -> None:
         """The exit code is one that the weather explains, and what was printed is nobody's business.
 
         2: `--since` refuses while a run is not finished.
         """
         allowed = {0, 3} | ({1} if may_fail or self.weather.rough else set()) | ({2} if "--since" in words else set())
-        assert ended.code in allowed, (ended.code, ended.err)
-        assert "Traceback" not in ended.err, ended.err
-        self._keeps_secrets(ended.out + ended.err)
-        done = [line["status"] for line in ended.lines] if ended.code != 2 else []
-        assert set(done) <= ({"failed"} if ended.code == 1 else {"completed"}), ended.out
-        self._claims(ended, words)
+        assert result.code in allowed, (result.code, result.err)
+        assert "Traceback" not in result.err, result.err
+        self._keeps_secrets(result.out + result.err)
+        done = [line["status"] for line in result.lines] if result.code != 2 else []
+        assert set(done) <= ({"failed"} if result.code == 1 else {"completed"}), result.out
+        self._claims(result, words)
 
-    def _claims(self, ended: Ended, words: Sequence[str]) -> None:
+    def _claims(self, result: CommandResult, words: Sequence[str]) -> None:
         if words[:2] == RECONCILE[:2]:
-            unsaid = untold(ended, self.wrong, Wrong.of(self._scene()), quiet=self.is_over)
+            unsaid = untold(result, self.wrong, Wrong.of(self._scene()), quiet=self.is_over)
             assert unsaid == [], unsaid[:SHOWN]
         elif words[:2] == ("sync", LIST_KEY):
-            unsaid = list(too_few_missing(ended, self.box.requests, self.held))
+            unsaid = list(too_few_missing(result, self.sandbox.requests, self.held))
             assert unsaid == [], unsaid
 
     def _limits(self) -> None:
         if not self.weather.endless:
-            assert self.box.most_open() <= MOST_OPEN
-        assert self.box.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
+            assert self.sandbox.most_open() <= MOST_OPEN
+        assert self.sandbox.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
 
     def _scene(self, *, finally_: bool = False) -> Scene:
         """By the letters and the sync point of the last look."""
         return Scene(
-            self.box.list_key,
+            self.sandbox.list_key,
             everybody(self.audience),
-            self.box.contacts(),
+            self.sandbox.contacts(),
             self.letters,
             None if finally_ or self.is_over else self.point - LATE,
             self.chronicle,
@@ -372,7 +372,7 @@ class Story(RuleBasedStateMachine):
         assert point >= self.point or self.weather.no_date or self.has_wandered, "the sync point moved backwards"
         self.point = point
         self._keeps_secrets(self._state())
-        self.letters = [one for one in self._lines("dlq", "list") if one["list_key"] == self.box.list_key]
+        self.letters = [one for one in self._lines("dlq", "list") if one["list_key"] == self.sandbox.list_key]
         scene = replace(self._scene(finally_=finally_), drops_told=finally_)
         if finally_:
             groundless = open_letters_without_cause(self.letters, scene.people)
@@ -383,17 +383,17 @@ class Story(RuleBasedStateMachine):
     def _consents(self) -> None:
         """By the account's rule, over all its lists."""
         sides = [(self.audience, self.chronicle), (self.other, self.chronicle_of_other)]
-        broken = breaches_of_consent(self.box.mailable(), self.box.contacts(), sides)
+        broken = breaches_of_consent(self.sandbox.mailable(), self.sandbox.contacts(), sides)
         assert broken == [], broken[:SHOWN]
 
     def _sync_point(self) -> int:
-        lines = [one for one in self._lines("status") if one["list_key"] == self.box.list_key]
+        lines = [one for one in self._lines("status") if one["list_key"] == self.sandbox.list_key]
         return (epoch(lines[0]["sync_point"]) or 0) if lines else 0
 
     def _lines(self, *words: str) -> list[dict[str, Any]]:
-        ended = self.importer(*words, "--json")
-        assert ended.code in {0, 3}, ended.err  # 3: there are dead letters
-        return ended.lines
+        result = self.importer(*words, "--json")
+        assert result.code in {0, 3}, result.err  # 3: there are dead letters
+        return result.lines
 
     def _state(self) -> str:
         """All bytes that are at rest: the state file, its log, its locks."""
@@ -403,8 +403,8 @@ class Story(RuleBasedStateMachine):
     def _keeps_secrets(self, text: str) -> None:
         assert self.chronicle.secrets_in(text) == 0
         assert self.chronicle_of_other.secrets_in(text) == 0
-        assert self.box.mailchimp_key not in text
-        assert self.box.ometria_key not in text
+        assert self.sandbox.mailchimp_key not in text
+        assert self.sandbox.ometria_key not in text
 
 
 def tell(story: type[Story], *, stories: int, steps: int, derandomize: bool = False) -> None:

@@ -99,11 +99,11 @@ class Weather:
 CALM = Weather()
 
 
-def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
+def let_it_be(weather: Weather, sandbox: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
     """Turns all knobs at once. `rejects`, `drops`: ids of records; `began`: by the services' clock."""
-    knobs = box.knobs
+    knobs = sandbox.knobs
     knobs.faults = {**weather.faults, **({"mailchimp:nobody": weather.empty} if weather.empty else {})}
-    knobs.fault = _fault(weather, box)
+    knobs.fault = _fault(weather, sandbox)
     for name in (
         *("count_lies", "count_lies_share", "no_date", "edge_skew", "max_page", "broken_lookups"),
         *("connections", "over_limit", "latency", "churn"),
@@ -112,20 +112,22 @@ def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], drops: set[str]
     knobs.broken = list(weather.broken)
     knobs.rejects, knobs.drops = rejects, drops
     refused_until = began + weather.refused_for
-    knobs.rejects_record = (lambda _: box.clock.now() < refused_until) if weather.refused_for else None
-    knobs.reject_batches = weather.reject_batches or box.clock.now() < refused_until
-    knobs.on_page = _stirring(weather, weather.stirred, box.clock)
-    knobs.after_page = _stirring(replace(weather, dice=weather.dice + 1), weather.stirred_after, box.clock, after=True)
+    knobs.rejects_record = (lambda _: sandbox.clock.now() < refused_until) if weather.refused_for else None
+    knobs.reject_batches = weather.reject_batches or sandbox.clock.now() < refused_until
+    knobs.on_page = _stirring(weather, weather.stirred, sandbox.clock)
+    knobs.after_page = _stirring(
+        replace(weather, dice=weather.dice + 1), weather.stirred_after, sandbox.clock, after=True
+    )
 
 
-def _fault(weather: Weather, box: Sandbox) -> Callable[[Request], str | None] | None:
+def _fault(weather: Weather, sandbox: Sandbox) -> Callable[[Request], str | None] | None:
     if not weather.outage and not weather.pause:
         return None
     outage, asked = weather.outage or Outage("neither", "", 0), itertools.count(1)
 
     def decide(request: Request) -> str | None:
         if weather.pause and _is_first_page(request):
-            box.audience().join()
+            sandbox.audience().join()
             time_passes(weather.pause)
         return outage.fault if request.side == outage.side and next(asked) > outage.after else None
 
