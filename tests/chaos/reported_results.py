@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from conftest import CommandResult
-from promises import COLLECTION, Contacts, Scene, missing, stale
+from invariants import COLLECTION, Contacts, Scene, missing, stale
 
 from mcimport.sandbox.request_log import Request
 

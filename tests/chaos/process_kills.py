@@ -27,7 +27,7 @@ AWAY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}
 STILL_ANSWERING = 30  # seconds after which the sandbox is
 
 
-def struck_down(
+def run_and_kill(
     server: ForkServer, importer: Importer, words: Sequence[str], number: signal.Signals, moment: Moment, nth: int
 ) -> CommandResult:
     """The command, which gets the signal at the nth such moment, if that comes. Ends as `limited` does."""

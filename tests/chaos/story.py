@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
-from chronicle import Chronicle
-from claims import NOBODY, Wrong, keys_of, too_few_missing, untold
+from conditions import CONDITIONS, OTHER_KEY, OTHER_SIZE, SETTINGS, SLOW_PACE, Conditions
 from conftest import CommandResult, Importer
 from consents import breaches_of_consent
-from death import AWAY, MOMENTS, Moment, limited, struck_down
+from fault_plan import FAULT_PLANS, NO_FAULTS, FaultPlan, apply_plan
 from fork_server import ForkServer, Limits, fork_server
-from happenings import HAPPENINGS, OTHER_LIST, Happening, happen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from nature import NATURES, OTHER_KEY, OTHER_SIZE, SETTINGS, SLOW_PACE, Nature
+from invariants import LATE, Letter, Scene, breaches, everybody, open_letters_without_cause
+from list_events import LIST_EVENTS, OTHER_LIST, ListEvent, apply_events
+from member_history import MemberHistory
 from passing import time_passes
-from promises import LATE, Letter, Scene, breaches, everybody, open_letters_without_cause
-from weather import CALM, WEATHERS, Weather, let_it_be
+from process_kills import AWAY, MOMENTS, Moment, limited, run_and_kill
+from reported_results import NOBODY, Wrong, keys_of, too_few_missing, untold
 
 from mcimport.convert import epoch
 from mcimport.sandbox.server import LIST_KEY, Sandbox
@@ -56,7 +56,9 @@ manners = st.tuples(
 commands = st.sampled_from([manners] * 6 + [st.just(REPLAY), st.just(MEND), st.just(RECONCILE)]).flatmap(
     lambda some: some
 )
-turns = st.sampled_from([st.none(), st.just(CALM), WEATHERS, WEATHERS, WEATHERS]).flatmap(lambda some: some)
+turns = st.sampled_from([st.none(), st.just(NO_FAULTS), FAULT_PLANS, FAULT_PLANS, FAULT_PLANS]).flatmap(
+    lambda some: some
+)
 pauses = st.sampled_from([0, 0, 0, 1, 20, 61, 600, 2000, 3_600, 86_400])
 # With more open files a run that needs more still waits, in vain, for those of others.
 LIMITS = st.builds(Limits, files=st.integers(4, 24)) | st.builds(Limits, threads=st.integers(0, 16))
@@ -66,7 +68,7 @@ THIS_MACHINE = re.compile("this machine|the state file")
 SHOWN = 3  # of those with whom a promise is broken
 P = ParamSpec("P")
 first_bad_end: list[Exception] = []
-"""What the first story of a `tell` that ended badly raised, for it may not end so when Hypothesis tells it again."""
+"""What the first story that ended badly raised, for it may not end so when Hypothesis tells it again."""
 
 
 def noted(step: Callable[P, None]) -> Callable[P, None]:
@@ -98,8 +100,8 @@ class Story(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
-        self.weather = CALM
-        self.weather_began = 0.0  # by the services' clock
+        self.plan = NO_FAULTS
+        self.plan_began = 0.0  # by the services' clock
         self.point = 0
         self.has_wandered = False  # an edge's clock did
         self.is_lost = False  # a state file was, since which both sides were not compared
@@ -111,35 +113,35 @@ class Story(RuleBasedStateMachine):
 
     # ---- how it begins and ends
 
-    @initialize(nature=NATURES)
-    def a_list_and_its_importer(self, nature: Nature) -> None:
-        self.steps.append(f"{nature}")
+    @initialize(conditions=CONDITIONS)
+    def a_list_and_its_importer(self, conditions: Conditions) -> None:
+        self.steps.append(f"{conditions}")
         knobs = Knobs(
-            size=nature.size,
-            seed=nature.seed,
-            clock_skew=nature.ahead,
-            since_includes=nature.since_includes,
-            before_includes=nature.before_includes,
-            unstable_order=nature.unstable_order,
+            size=conditions.size,
+            seed=conditions.seed,
+            clock_skew=conditions.ahead,
+            since_includes=conditions.since_includes,
+            before_includes=conditions.before_includes,
+            unstable_order=conditions.unstable_order,
             pushes_per_second=100_000,
             reads_per_second=100_000,
             settling=0.0,
             silence=2.0,
-            without_address=nature.without_address,
-            single_contacts=nature.single_contacts,
+            without_address=conditions.without_address,
+            single_contacts=conditions.single_contacts,
         )
         self.sandbox = self.stack.enter_context(Sandbox(knobs))
         self.sandbox.add_account(OTHER_KEY, self.sandbox.ometria_key, {OTHER_LIST: OTHER_SIZE})
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.importer = Importer(self.sandbox, folder)
-        batch = 8 if nature.pace == SLOW_PACE else 25
-        self.settings = {"window": str(nature.window), "pace": str(nature.pace), "batch": str(batch)}
-        self.nature = nature
+        batch = 8 if conditions.pace == SLOW_PACE else 25
+        self.settings = {"window": str(conditions.window), "pace": str(conditions.pace), "batch": str(batch)}
+        self.conditions = conditions
         self.audience = self.sandbox.audience()
-        self.chronicle = Chronicle(self.audience)
+        self.history = MemberHistory(self.audience)
         self.other = self.sandbox.audience(OTHER_LIST)
-        self.chronicle_of_other = Chronicle(self.other, f"mc-{OTHER_LIST}")
-        self._let_it_be(CALM)
+        self.history_of_other = MemberHistory(self.other, f"mc-{OTHER_LIST}")
+        self._apply_plan(NO_FAULTS)
         self._sync_the_other()
 
     @noted
@@ -150,9 +152,9 @@ class Story(RuleBasedStateMachine):
         """
         with self.stack:
             if hasattr(self, "sandbox"):
-                self._let_it_be(CALM)
+                self._apply_plan(NO_FAULTS)
                 self.is_over = True
-                time_passes(max(0, self.nature.ahead))  # so that no change lies in what is the future here
+                time_passes(max(0, self.conditions.ahead))  # so that no change lies in what is the future here
                 syncs = (self._sync(()), SYNC_OTHER)
                 mends = (MEND, (*RECONCILE_OTHER, *MENDING), RECONCILE_OTHER, RECONCILE)
                 for words in (*syncs, REPLAY, *syncs, *mends):
@@ -163,12 +165,12 @@ class Story(RuleBasedStateMachine):
                 self._look(finally_=True)
                 self._consents()
 
-    # ---- what happens: people change, time passes, the weather turns, and then something is done
+    # ---- what happens: people change, time passes, faults begin and end, and then something is done
 
-    @rule(what=HAPPENINGS, command=commands, turn=turns, pause=pauses, away=st.sampled_from([False] * 9 + [True]))
+    @rule(what=LIST_EVENTS, command=commands, turn=turns, pause=pauses, away=st.sampled_from([False] * 9 + [True]))
     @noted
     def a_command(
-        self, *, what: Sequence[Happening], command: Sequence[str], turn: Weather | None, pause: int, away: bool
+        self, *, what: Sequence[ListEvent], command: Sequence[str], turn: FaultPlan | None, pause: int, away: bool
     ) -> None:
         """A sync, a replay or a comparison; now and then nobody listens on either side."""
         words = self._prepared(what, command, turn, pause)
@@ -178,7 +180,7 @@ class Story(RuleBasedStateMachine):
         self._look()
 
     @rule(
-        what=HAPPENINGS,
+        what=LIST_EVENTS,
         command=commands,
         turn=turns,
         pause=pauses,
@@ -190,9 +192,9 @@ class Story(RuleBasedStateMachine):
     def the_process_dies(
         self,
         *,
-        what: Sequence[Happening],
+        what: Sequence[ListEvent],
         command: Sequence[str],
-        turn: Weather | None,
+        turn: FaultPlan | None,
         pause: int,
         number: signal.Signals,
         moment: Moment,
@@ -202,7 +204,7 @@ class Story(RuleBasedStateMachine):
         words = self._prepared(what, command, turn, pause)
         self.steps.append(f"which gets {number.name} when {moment}, for the {nth}. time")
         self._begin(words)
-        result = struck_down(self.server, self.importer, words, number, moment, nth)
+        result = run_and_kill(self.server, self.importer, words, number, moment, nth)
         self._limits()
         if result.code == AWAY[number]:
             self._keeps_secrets(result.out + result.err)
@@ -211,15 +213,15 @@ class Story(RuleBasedStateMachine):
         self._look()
 
     @rule(
-        what=HAPPENINGS,
+        what=LIST_EVENTS,
         command=commands,
-        turn=st.sampled_from([st.just(CALM), turns]).flatmap(lambda some: some),
+        turn=st.sampled_from([st.just(NO_FAULTS), turns]).flatmap(lambda some: some),
         pause=pauses,
         limits=LIMITS,
     )
     @noted
     def the_machine_runs_out_of_files_or_threads(
-        self, *, what: Sequence[Happening], command: Sequence[str], turn: Weather | None, pause: int, limits: Limits
+        self, *, what: Sequence[ListEvent], command: Sequence[str], turn: FaultPlan | None, pause: int, limits: Limits
     ) -> None:
         """The run fails in words, and nobody has a dead letter for it."""
         words = self._prepared(what, command, turn, pause)
@@ -230,7 +232,7 @@ class Story(RuleBasedStateMachine):
         self._judge(result, words, may_fail=True)
         before = self.letters
         self._look()
-        if not self.weather.rough:
+        if not self.plan.rough:
             assert result.code != 1 or THIS_MACHINE.search(result.err), result.err
             new = [one for one in self.letters if one["id"] not in {each["id"] for each in before}]
             groundless = open_letters_without_cause(new, everybody(self.audience))
@@ -238,10 +240,10 @@ class Story(RuleBasedStateMachine):
 
     @rule(turn=turns)
     @noted
-    def the_other_client_is_synced(self, *, turn: Weather | None) -> None:
-        """Whose list goes to the same Ometria account; whatever comes of it in that weather."""
+    def the_other_client_is_synced(self, *, turn: FaultPlan | None) -> None:
+        """Whose list goes to the same Ometria account; whatever comes of it under that plan."""
         self.steps.append(f"the other client is synced in {turn}")
-        self._let_it_be(turn or self.weather)
+        self._apply_plan(turn or self.plan)
         self._keeps_secrets(self.importer(*SYNC_OTHER).err)
 
     @rule(lost=st.sampled_from([True, False, False]))
@@ -254,10 +256,10 @@ class Story(RuleBasedStateMachine):
         for file in self.importer.folder.glob(f"{self.importer.db.name}*"):
             file.unlink()
         self.point, self.is_lost = 0, True
-        weather = self.weather
-        self._let_it_be(CALM)
+        plan = self.plan
+        self._apply_plan(NO_FAULTS)
         self._sync_the_other()
-        self._let_it_be(weather)
+        self._apply_plan(plan)
 
     # ---- how
 
@@ -265,25 +267,25 @@ class Story(RuleBasedStateMachine):
         result = self.importer(*SYNC_OTHER)
         assert result.code in {0, 3}, result.err
 
-    def _let_it_be(self, weather: Weather) -> None:
+    def _apply_plan(self, plan: FaultPlan) -> None:
         """A server without a clock is read by ours, which then must not go before it.
 
         Nor begins a first sync without one here: who is new is counted from then on, and ours may be far behind. Nor is
         an edge's clock before the one that dates changes where ours is: not both at once, which is taken on trust.
         """
-        if weather is not self.weather:
-            self.weather_began = self.sandbox.clock.now()
+        if plan is not self.plan:
+            self.plan_began = self.sandbox.clock.now()
         behind = self.sandbox.clock.now() < time.time() - CLOCK_TOLERANCE
-        if weather.no_date and (behind or not self.point):
-            weather = replace(weather, no_date=False)
+        if plan.no_date and (behind or not self.point):
+            plan = replace(plan, no_date=False)
         if behind:
-            weather = replace(weather, edge_skew=min(0.0, weather.edge_skew))
-        self.weather = weather = replace(weather, latency=max(weather.latency, self.nature.latency))
-        self.has_wandered |= weather.edge_skew != 0
-        first = list(self.audience.listed()[: weather.rejected])
-        rejects = {f"{self.sandbox.list_key}-{self.chronicle.contact_ids[one.number]}".lower() for one in first}
-        let_it_be(weather, self.sandbox, rejects, self._dropped(weather.dropped), self.weather_began)
-        timeout = IMPATIENT if weather.endless else PATIENT
+            plan = replace(plan, edge_skew=min(0.0, plan.edge_skew))
+        self.plan = plan = replace(plan, latency=max(plan.latency, self.conditions.latency))
+        self.has_wandered |= plan.edge_skew != 0
+        first = list(self.audience.listed()[: plan.rejected])
+        rejects = {f"{self.sandbox.list_key}-{self.history.contact_ids[one.number]}".lower() for one in first}
+        apply_plan(plan, self.sandbox, rejects, self._dropped(plan.dropped), self.plan_began)
+        timeout = IMPATIENT if plan.endless else PATIENT
         others = {"other_list": OTHER_LIST, "other_key": OTHER_KEY}
         self.importer.configure(SETTINGS, **self.settings, **others, timeout=str(timeout))
 
@@ -291,21 +293,21 @@ class Story(RuleBasedStateMachine):
         """Ids of some who change seldom, and of some who just did: they are the next to be pushed."""
         people = self.audience.listed()
         some = [*people[: number // 2], *people[max(0, len(people) - number) :]] if number else []
-        keys = {self.chronicle.key_of(one.number) for one in some}
-        self.chronicle.dropped.update(keys)
+        keys = {self.history.key_of(one.number) for one in some}
+        self.history.dropped.update(keys)
         return {own for _, own in keys}
 
     def _prepared(
-        self, what: Sequence[Happening], command: Sequence[str], turn: Weather | None, pause: int
+        self, what: Sequence[ListEvent], command: Sequence[str], turn: FaultPlan | None, pause: int
     ) -> Sequence[str]:
         """A list that was never synced cannot be compared yet."""
         is_comparison = command in (MEND, RECONCILE)
         is_sync = not self.point if is_comparison else command != REPLAY
         words = self._sync(() if is_comparison else command) if is_sync else command
         self.steps.append(f"{what}, {pause} s pass, {turn}, {' '.join(words)}")
-        happen(what, self.sandbox, self.chronicle)
+        apply_events(what, self.sandbox, self.history)
         time_passes(pause)
-        self._let_it_be(turn or self.weather)
+        self._apply_plan(turn or self.plan)
         return words
 
     def _sync(self, manner: Sequence[str]) -> list[str]:
@@ -314,7 +316,7 @@ class Story(RuleBasedStateMachine):
         return ["sync", self.sandbox.list_key, "--json", *(word for word in manner if word not in refused)]
 
     def _begin(self, words: Sequence[str]) -> None:
-        self.chronicle.begin(self.sandbox.clock.second())
+        self.history.begin(self.sandbox.clock.second())
         self.sandbox.clear_requests()
         self.held = keys_of(self.sandbox.contacts())
         self.wrong = Wrong.of(self._scene()) if words[:2] == RECONCILE[:2] else NOBODY
@@ -328,11 +330,11 @@ class Story(RuleBasedStateMachine):
     # ---- what must hold
 
     def _judge(self, result: CommandResult, words: Sequence[str], *, may_fail: bool = False) -> None:
-        """The exit code is one that the weather explains, and what was printed is nobody's business.
+        """The exit code is one that the plan explains, and what was printed is nobody's business.
 
         2: `--since` refuses while a run is not finished.
         """
-        allowed = {0, 3} | ({1} if may_fail or self.weather.rough else set()) | ({2} if "--since" in words else set())
+        allowed = {0, 3} | ({1} if may_fail or self.plan.rough else set()) | ({2} if "--since" in words else set())
         assert result.code in allowed, (result.code, result.err)
         assert "Traceback" not in result.err, result.err
         self._keeps_secrets(result.out + result.err)
@@ -349,9 +351,9 @@ class Story(RuleBasedStateMachine):
             assert unsaid == [], unsaid
 
     def _limits(self) -> None:
-        if not self.weather.endless:
+        if not self.plan.endless:
             assert self.sandbox.most_open() <= MOST_OPEN
-        assert self.sandbox.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
+        assert self.sandbox.pushes_in_any_second() <= self.conditions.pace + MOST_OPEN
 
     def _scene(self, *, finally_: bool = False) -> Scene:
         """By the letters and the sync point of the last look."""
@@ -361,7 +363,7 @@ class Story(RuleBasedStateMachine):
             self.sandbox.contacts(),
             self.letters,
             None if finally_ or self.is_over else self.point - LATE,
-            self.chronicle,
+            self.history,
             archived_due=finally_ or not self.is_lost,
         )
 
@@ -369,7 +371,7 @@ class Story(RuleBasedStateMachine):
         point = self._sync_point()
         # Without a clock in the answers a run reads up to some minutes ago, and goes back to what is vouched for; as it
         # does when the clock of an edge was ahead before.
-        assert point >= self.point or self.weather.no_date or self.has_wandered, "the sync point moved backwards"
+        assert point >= self.point or self.plan.no_date or self.has_wandered, "the sync point moved backwards"
         self.point = point
         self._keeps_secrets(self._state())
         self.letters = [one for one in self._lines("dlq", "list") if one["list_key"] == self.sandbox.list_key]
@@ -382,7 +384,7 @@ class Story(RuleBasedStateMachine):
 
     def _consents(self) -> None:
         """By the account's rule, over all its lists."""
-        sides = [(self.audience, self.chronicle), (self.other, self.chronicle_of_other)]
+        sides = [(self.audience, self.history), (self.other, self.history_of_other)]
         broken = breaches_of_consent(self.sandbox.mailable(), self.sandbox.contacts(), sides)
         assert broken == [], broken[:SHOWN]
 
@@ -401,13 +403,13 @@ class Story(RuleBasedStateMachine):
         return "\n".join(file.read_bytes().decode("utf-8", "replace") for file in files)
 
     def _keeps_secrets(self, text: str) -> None:
-        assert self.chronicle.secrets_in(text) == 0
-        assert self.chronicle_of_other.secrets_in(text) == 0
+        assert self.history.secrets_in(text) == 0
+        assert self.history_of_other.secrets_in(text) == 0
         assert self.sandbox.mailchimp_key not in text
         assert self.sandbox.ometria_key not in text
 
 
-def tell(story: type[Story], *, stories: int, steps: int, derandomize: bool = False) -> None:
+def run_stories(story: type[Story], *, stories: int, steps: int, derandomize: bool = False) -> None:
     """Raises what the first story with a bad end raised, with its steps as a note.
 
     Nothing is shrunk: sockets, threads and killed processes are never twice the same to the microsecond, and a story of
