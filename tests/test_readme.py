@@ -19,7 +19,7 @@ import readme
 import typer
 import typer.main
 import yaml
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 
 from mcimport.cli.app import app
 from mcimport.config import load
@@ -100,15 +100,15 @@ def shape(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("sh", text)])
-def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> None:
+def test_every_command_of_a_page_runs_as_it_stands(page: str, make_importer: MakeImporter) -> None:
     """Word for word, in order, in a shell's environment, with the sandbox in the vendors' place.
 
     The front page begins with two variables; every other page with a client whose list is synced.
     """
-    importer = stage(size=300)
-    box = importer.box
-    environment = {"MCIMPORT_MAILCHIMP_URL": box.mailchimp_url, "MCIMPORT_OMETRIA_URL": box.ometria_url}
-    keys = {"MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": box.ometria_key}
+    importer = make_importer(size=300)
+    sandbox = importer.sandbox
+    environment = {"MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url, "MCIMPORT_OMETRIA_URL": sandbox.ometria_url}
+    keys = {"MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key}
     if page == FRONT:
         importer.config.unlink()
     else:
@@ -119,11 +119,11 @@ def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> N
             name = words[1].partition("=")[0]
             environment[name] = keys[name]
         elif words[0] == "mcimport":
-            ended = importer.in_a_process(*words[1:], environment=environment, bare=True)
-            assert ended.code == 0, (words, ended.err)
+            result = importer.in_a_process(*words[1:], environment=environment, bare=True)
+            assert result.code == 0, (words, result.err)
         else:
             OTHER_PROGRAMS[words[0]](words)
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("console", text)])
@@ -136,7 +136,7 @@ def test_every_command_that_needs_more_than_this_machine_fits_the_project(page: 
 def _make(words: list[str]) -> None:
     """`make` would know what to do."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    ended = subprocess.run(
+    result = subprocess.run(
         ["make", "--dry-run", *words[1:]],  # noqa: S607 - the shell's own, as the page says
         cwd=ROOT,
         env=environment,
@@ -144,7 +144,7 @@ def _make(words: list[str]) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, (words, ended.stderr)
+    assert result.returncode == 0, (words, result.stderr)
 
 
 def _pytest(words: list[str]) -> None:
@@ -258,13 +258,13 @@ def test_the_overlays_of_the_pages_name_folders_that_there_are() -> None:
     assert all((ROOT / path.removeprefix("../mcimport/") / "kustomization.yaml").exists() for path in named)
 
 
-def test_the_python_of_the_pages_runs(stage: Stage) -> None:
+def test_the_python_of_the_pages_runs(make_importer: MakeImporter) -> None:
     """The library call does what the page says: the list first, then nothing but what changes."""
-    importer = stage(size=200)
+    importer = make_importer(size=200)
     (python,) = [block for text in TEXTS.values() for block in blocks("python", text)]
-    ended = python_in_a_process(importer, python)
-    assert ended.returncode == 0, ended.stderr
-    assert carried(importer) == expected(importer)
+    result = python_in_a_process(importer, python)
+    assert result.returncode == 0, result.stderr
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 def python_in_a_process(importer: Importer, code: str) -> subprocess.CompletedProcess[str]:

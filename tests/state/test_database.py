@@ -239,12 +239,12 @@ def test_a_read_only_file_is_an_error_in_words_and_stays_as_it_was() -> None:
         path.chmod(0o444)
         Path(folder).chmod(0o555)
         before = path.read_bytes()
-        ended = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", UNPRIVILEGED, str(path)], capture_output=True, text=True, check=False
         )
         Path(folder).chmod(0o755)  # so that it can be removed
-        assert ended.stderr.startswith("StateError: ")
-        assert "cannot be written" in ended.stderr
+        assert result.stderr.startswith("StateError: ")
+        assert "cannot be written" in result.stderr
         assert path.read_bytes() == before
 
 

@@ -37,7 +37,7 @@ from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
-from mcimport.report.format import duration, escape
+from mcimport.report.format import duration, escape, pluralize
 from mcimport.services.http import retry
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.retry import StopSignal

@@ -528,7 +528,7 @@ def test_a_closed_wire_sends_nothing_more() -> None:
 def test_closing_ends_a_request_in_flight_at_once() -> None:
     """A server that hangs must not keep the program for the two minutes of its time-out."""
     asked, silent = threading.Event(), threading.Event()
-    ended: list[BaseException] = []
+    result: list[BaseException] = []
 
     def handler(_: socket.socket) -> None:
         asked.set()
@@ -540,7 +540,7 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
             try:
                 wire.send("GET", "ping")
             except InterruptedRunError as error:
-                ended.append(error)
+                result.append(error)
 
         thread = threading.Thread(target=request, daemon=True)
         thread.start()
@@ -549,7 +549,7 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
             wire.close()
             thread.join(PATIENT)  # far less than the time-out of the request
             assert not thread.is_alive(), "the request still waits for the server"
-            assert [type(error) for error in ended] == [InterruptedRunError]
+            assert [type(error) for error in result] == [InterruptedRunError]
         finally:
             silent.set()
             thread.join(PATIENT)

@@ -176,8 +176,8 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
         "table.note_members(MemberSnapshot(str(n), bytes(48), 1, True, False) for n in range(50_000))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert result.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
 
 
