@@ -559,7 +559,7 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, comma
         elsewhere.begin(state, "acme")
     ended = importer(*command)
     assert ended.code == 1
-    assert "workers may have pages" in ended.err
+    assert "workers may still be processing pages" in ended.err
     assert len([one for one in importer.box.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
     checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}

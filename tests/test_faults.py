@@ -178,7 +178,7 @@ def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(stag
     ended = importer("sync")
     assert ended.code == 1
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in ended.err
-    assert "blocked" in ended.err
+    assert "firewall is blocking" in ended.err
     assert "key is not the problem" in ended.err
 
 

@@ -94,7 +94,7 @@ def test_the_address_is_a_part_of_the_destination(stage: Stage) -> None:
         assert "mcimport keys accept acme" in ended.err
     assert importer.box.requests == []
     assert "to a different Ometria address" in importer("check", "--offline").out
-    assert "its Ometria address has changed" in importer("status").out
+    assert "its Ometria address changed" in importer("status").out
     ended = importer("sync", "--full", "1a2d7ebf82", "--json")
     assert (ended.code, ended.line["contacts_pushed"]) == (0, len(expected(importer)))
 

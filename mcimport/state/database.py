@@ -163,7 +163,7 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be accessed: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -187,7 +187,7 @@ def _create(path: Path) -> None:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be created: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -286,7 +286,7 @@ _WORDS = (  # how SQLite's name of an error begins, what is said of the file, an
     (
         ("SQLITE_NOTADB",),
         "is not a state file of mcimport; it was left unchanged",
-        "Choose another with --db or MCIMPORT_DB.",
+        "Name another with --db or MCIMPORT_DB.",
     ),
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
     (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
