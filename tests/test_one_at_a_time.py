@@ -19,7 +19,7 @@ def test_a_plain_sync_that_finds_the_client_taken_says_by_whom_and_skips(stage: 
         ended = importer(*arguments, "--json")
     assert ended.code == 0
     assert ended.line["status"] == "skipped"
-    assert f"process {os.getpid()} since 20" in ended.err
+    assert f"process {os.getpid()}, since 20" in ended.err
     assert importer.box.requests == []
 
 
