@@ -169,7 +169,7 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew) -> 
     (worker,) = crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 1, ended.err
-    assert "does not understand" in ended.line["error"]
+    assert "did not understand" in ended.line["error"]
     worker.leave()
     crew.hire_ready()
     assert importer.in_a_process(*SYNC).code == 0
