@@ -28,7 +28,7 @@ def ways_on(place: Place, former: ListRow) -> str:
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
     change = change_of(place, former)
     if change == "collection":
-        mistake = f'By mistake? Set "{former.collection}" again.'
+        mistake = f'By mistake? Set collection = "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
     what = "address" if change == "address" else "key"
     return f"New account? {anew}. Same account, new {what}? `mcimport keys accept {place.client}`."

@@ -164,7 +164,7 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be accessed: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -188,7 +188,7 @@ def _create(path: Path) -> None:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be created: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 

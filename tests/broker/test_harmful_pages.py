@@ -169,7 +169,7 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(cluster: Cluste
     (worker,) = cluster.start_ready_workers(before=before)
     result = importer.in_a_process(*SYNC, "--json")
     assert result.code == 1, result.err
-    assert "does not understand" in result.line["error"]
+    assert "did not understand" in result.line["error"]
     worker.leave()
     cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0

@@ -567,7 +567,7 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(
         elsewhere.begin(state, "acme")
     result = importer(*command)
     assert result.code == 1
-    assert "workers may have pages" in result.err
+    assert "workers may still be processing pages" in result.err
     assert len([one for one in importer.sandbox.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
     checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}

@@ -294,7 +294,7 @@ def test_the_same_list_in_another_account_opts_nobody_out(make_importer: MakeImp
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert result.code == 3
-    check_nobody_was_touched(importer, result, "gone at once")
+    check_nobody_was_touched(importer, result, "would be opted out, above the limit")
 
 
 def test_another_ometria_key_is_refused_before_any_request(make_importer: MakeImporter) -> None:
