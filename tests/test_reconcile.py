@@ -697,7 +697,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
     ended = importer("reconcile", "--mend")
     assert ended.code == code
     assert ended.err.index("missing     2") < ended.err.index(
-        "Push 2 missing and 0 stale, and opt out 0 deleted (unless subscribed to another list)?"
+        "Push 2 missing and 0 stale members, and opt out 0 deleted (unless subscribed to another list)?"
     )
     assert ("nothing was mended: it was not agreed to" in ended.err) == (code == 3)
     assert bool([one for one in importer.box.requests if one.path == "/push"]) == (code == 0)

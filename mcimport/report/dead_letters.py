@@ -79,6 +79,6 @@ def _look(letter: Letter) -> list[str]:
 def _what(letter: Letter) -> str:
     which = "archived members" if letter.sweep == "archived" else "members"
     if letter.kind == "window":
-        return f"the {which} who changed in a time range; they could not be imported"
+        return f"the {which} who changed in this time range could not be imported"
     who = "a member without an id" if letter.member_id is None else f"member {letter.member_id}"
-    return f"{who}, who could not be sent"
+    return f"{who} could not be sent"
