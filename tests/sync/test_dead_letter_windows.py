@@ -132,7 +132,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
     assert {one["sweep"] for one in spans} == {"listed"}
     assert all(one["until"] and "500" in one["reason"] for one in spans)
     assert pluralize.line["dead_letters"] == 0
-    assert "compared but for" in importer("status").out
+    assert "that could not be read" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1
     importer.sandbox.knobs.broken.clear()

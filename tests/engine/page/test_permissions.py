@@ -532,7 +532,7 @@ def test_check_of_a_list_that_does_not_answer_that_is_none_the_worse(make_import
     importer.sandbox.knobs.fault = lambda one: "500" if "marketing_permissions" in one.query.get("fields", "") else None
     said = importer("check")
     assert said.code == 0
-    assert "whether it has marketing permissions (GDPR fields) could not be found out" in said.out
+    assert "its marketing permissions (GDPR fields) could not be read" in said.out
 
 
 def test_of_a_large_list_ten_thousand_are_looked_at(make_importer: MakeImporter) -> None:
@@ -540,7 +540,7 @@ def test_of_a_large_list_ten_thousand_are_looked_at(make_importer: MakeImporter)
     importer = make_importer(permissions=(EMAIL,))
     importer.sandbox.audience().crowd(10_020, importer.sandbox.clock.second() - 900)
     said = importer("preview", importer.sandbox.list_key, "--limit", "1")
-    assert "of the 10,000 looked at (of 10,020 subscribed members) have not given “Email”" in said.out
+    assert "of the 10,000 checked (of 10,020 subscribed members) have not given “Email”" in said.out
     assert census_requests(importer) == 10
 
 

@@ -701,7 +701,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
     result = importer("reconcile", "--mend")
     assert result.code == code
     assert result.err.index("missing     2") < result.err.index(
-        "Push 2 missing and 0 stale, and opt out 0 deleted (unless subscribed to another list)?"
+        "Push 2 missing and 0 stale members, and opt out 0 deleted (unless subscribed to another list)?"
     )
     assert ("nothing was fixed: you did not confirm it" in result.err) == (code == 3)
     assert bool([one for one in importer.sandbox.requests if one.path == "/push"]) == (code == 0)
