@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.rabbit import Rabbit
+from broker.rabbit import Rabbit
 
 from benchmarks.box import Box, environment
 from benchmarks.figures import Figure, Scale

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conftest import Importer
-from test_reconcile import RECONCILING, Apart, drift_apart, killed_half_way, while_it_moves, with_a_tenth_broken
+from sync.reconcile.test_reconcile_list import (
+    RECONCILING,
+    Apart,
+    drift_apart,
+    killed_half_way,
+    while_it_moves,
+    with_a_tenth_broken,
+)
 
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings

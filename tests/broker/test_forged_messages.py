@@ -1,0 +1,238 @@
+"""Whoever can write to the broker: what they send, repeat or change is believed by nobody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from kombu import Connection, Queue
+from passing import time_passes
+from pydantic import SecretStr
+
+from broker.conftest import SYNC, Crew, Worker, clients, everybody_is_in, pushes
+from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, inspect
+from mcimport.engine.distributed.messages import Order, Reply, encoded
+from mcimport.engine.distributed.seal import Sealed, sealed_of
+from mcimport.models import Outcome
+from mcimport.sandbox.request_log import Request
+
+STEERING = "\x1b[2J[red]"
+SHOWN = "\\x1b[2J[red]"
+
+
+class Stranger:
+    """Hears a copy of each order, and writes what they like; has none of the client's keys."""
+
+    def __init__(self, line: Connection) -> None:
+        self._channel = line.default_channel
+        self._copies = Queue("", ORDERS, routing_key="#", exclusive=True)(self._channel)
+        self._copies.declare()
+        self._producer = line.Producer()
+
+    def next(self) -> Any:
+        """The next order that was sent; None: there is none at present."""
+        return self._copies.get(no_ack=True)
+
+    def all(self) -> list[Any]:
+        return list(iter(self.next, None))
+
+    def send(self, order: Any, **changes: tuple[str, str]) -> None:
+        """As it was; `changes`: what stands in its text or its envelope, and what is to stand there instead."""
+        ((text,), *rest) = json.loads(order.body)
+        sealed = json.loads(text)
+        for name, (before, after) in changes.items():
+            assert before in sealed[name]
+            sealed[name] = sealed[name].replace(before, after)
+        self._producer.publish(
+            json.dumps([[json.dumps(sealed)], *rest]),
+            exchange=ORDERS,
+            routing_key=order.delivery_info["routing_key"],
+            headers=order.headers,
+            content_type="application/json",
+            content_encoding="utf-8",
+            correlation_id=order.properties["correlation_id"],
+        )
+
+    def return_copy(self, order: Any, reason: str) -> None:
+        """As the broker sends back what was rejected, or what nobody took in time."""
+        self._producer.publish(
+            order.body,
+            exchange=DEAD,
+            routing_key=order.delivery_info["routing_key"],
+            headers={**order.headers, "x-first-death-reason": reason},
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+
+    def answer(self, order: Any, seals: str) -> None:
+        """That everything was moved, though nothing was."""
+        sealed = sealed_of(json.loads(order.body)[0][0])
+        asked = msgspec.json.decode(sealed.text, type=Order)
+        assert asked.window is not None
+        reply = Reply(
+            kind="moved",
+            id=asked.id,
+            epoch=asked.epoch,
+            state_id=asked.state_id,
+            run_id=asked.run_id,
+            worker="stranger",
+            window=asked.window,
+            outcome=Outcome(asked.window, members=120, pushed=120),
+        )
+        forged = Sealed(client=asked.client, text=encoded(reply).decode(), mailchimp=seals, ometria=seals)
+        self._producer.publish(
+            msgspec.json.encode(forged),
+            routing_key=asked.reply_to,
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+
+
+@contextmanager
+def stranger(crew: Crew) -> Iterator[Stranger]:
+    with connection(application(SecretStr(crew.rabbit.address))) as line:
+        yield Stranger(line)
+
+
+def wait_for(worker: Worker, words: str, times: int = 1) -> None:
+    """Until it has said so, so many times."""
+    while sum(words in line for line in worker.lines) < times:
+        assert worker.is_alive
+
+
+def wait_for_outcomes(crew: Crew, least: int) -> None:
+    """Until so many replies wait for a coordinator."""
+    while inspect(SecretStr(crew.rabbit.address), crew.importer.db, ["c0"]).outcomes < least:
+        assert crew.workers[-1].is_alive
+
+
+def test_an_order_that_was_seen_is_carried_out_by_nobody(crew: Crew) -> None:
+    """Neither as it was, by the same worker or by one that has just begun, nor with anything else in it."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    (worker,) = crew.hire_ready()
+    with stranger(crew) as one:
+        assert importer.in_a_process(*SYNC).code == 0
+        fence, *pages = one.all()
+        assert pages
+        pushed = len(pushes(importer, found["c0"]))
+        for page in pages:
+            one.send(page)
+        wait_for(worker, "had it for client c0 before", len(pages))
+        one.send(pages[0], text=('"events_left":1000', '"events_left":9999'))
+        wait_for(worker, "was not sealed with the keys of client c0")
+        one.send(pages[0], client=("c0", f"c{STEERING}0"))
+        wait_for(worker, f"has no client c{SHOWN}0")
+        worker.leave()
+        crew.hire_ready()
+        for order in (fence, *pages):
+            one.send(order)
+        wait_for_outcomes(crew, 1 + len(pages))
+    assert len(pushes(importer, found["c0"])) == pushed
+    assert not any("\x1b" in line for line in worker.lines)
+    importer.box.audience(found["c0"]["list_key"]).add(email_address="new@example.com")
+    time_passes(5)  # who changes in a run's last seconds before it begins comes with the next one
+    ended = importer.in_a_process(*SYNC)
+    assert (ended.code, ended.err.count("not sealed")) == (0, 1), ended.err  # the changed one, which came back
+    everybody_is_in(importer, found)
+
+
+def test_a_reply_from_somebody_without_the_keys_is_not_believed(crew: Crew) -> None:
+    """It says first that all was moved: nobody is missed, and the run says what it was sent."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    importer.box.knobs.latency = 0.5
+    crew.hire_ready()
+    with stranger(crew) as one:
+        coordinator = crew.coordinator()
+        over = threading.Event()
+
+        def answer() -> None:
+            while not over.is_set():
+                order = one.next()
+                if order is not None and '\\"kind\\":\\"page\\"' in json.loads(order.body)[0][0]:
+                    one.answer(order, "0" * 64)
+
+        forging = threading.Thread(target=answer)
+        forging.start()
+        out, err = coordinator.communicate(timeout=100)
+        over.set()
+        forging.join()
+    assert coordinator.returncode == 0, err
+    line = json.loads(out.splitlines()[0])
+    assert "a message from the broker was dropped: it is not sealed with the keys of client c0" in line["warnings"]
+    everybody_is_in(importer, found)
+
+
+def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody(crew: Crew) -> None:
+    """What it cannot open says nothing of the page: no dead letter, and with the right keys the next run goes on."""
+    importer = crew.importer
+    found = clients(crew, 1, size=600)
+    importer.box.knobs.pushes_per_second = 8
+    (first,) = crew.hire_ready()
+    whole = importer.config.read_text()
+    importer.config.write_text(whole.replace('ometria_api_key = "', 'ometria_api_key = "another'))
+    (second,) = crew.hire_ready()  # stands by
+    importer.config.write_text(whole)
+    coordinator = crew.coordinator()
+    while len(pushes(importer, found["c0"])) < 2:
+        assert coordinator.poll() is None
+    first.leave()
+    out, err = coordinator.communicate(timeout=100)
+    assert coordinator.returncode == 2, err
+    assert "the Ometria key of client c0 is not the coordinator's" in json.loads(out.splitlines()[0])["error"]
+    assert importer("dlq", "list", "--json").lines == []
+    second.leave()
+    crew.hire_ready()
+    assert importer.in_a_process(*SYNC).code == 0
+    everybody_is_in(importer, found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("[clients.c0]", "[clients.other]"), ("[retry]", '[ometria]\ncollection = "people"\n[retry]')],
+    ids=["unopened", "refused"],
+)
+def test_a_workers_name_is_shown_escaped(crew: Crew, before: str, after: str) -> None:
+    """It cannot steer a terminal, by the reason that comes back with an order or in a reply."""
+    importer = crew.importer
+    clients(crew, 1, size=20)
+    whole = importer.config.read_text()
+    importer.config.write_text(whole.replace(before, after))
+    crew.hire_ready(before=f"import socket\n\nsocket.gethostname = lambda: {'w' + STEERING!r}\n")
+    importer.config.write_text(whole)
+    ended = importer.in_a_process(*SYNC)
+    assert ended.code == 2
+    assert f"worker w{SHOWN}" in ended.err
+    assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize("reason", ["rejected", "expired"])
+def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(crew: Crew, reason: str) -> None:
+    """A page under way is said to be dead: it is done to its end, once, and nobody becomes a dead letter."""
+    importer = crew.importer
+    found = clients(crew, 1, size=120)
+    crew.hire_ready()
+    copied: list[Request] = []
+    with stranger(crew) as one:
+
+        def return_copy(request: Request) -> str | None:
+            """Of every page that was sent so far, at the first push."""
+            if request.path == "/push" and not copied:
+                copied.append(request)
+                for order in one.all():
+                    one.return_copy(order, reason)
+            return None
+
+        importer.box.knobs.fault = return_copy
+        ended = importer.in_a_process(*SYNC, "--json")
+        later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["kind"] for order in one.all()]
+    assert copied
+    assert "fence" in later  # before a page goes out again: whoever has it is ended first
+    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
+    everybody_is_in(importer, found)

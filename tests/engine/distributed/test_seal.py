@@ -1,0 +1,172 @@
+"""What goes over the broker is believed of those alone who have a client's keys, and once; nothing goes in the open."""
+
+from __future__ import annotations
+
+import subprocess
+
+import msgspec
+import pytest
+from conftest import CONFIG, Stage
+
+from engine.distributed.test_executor import TWIN, order, sent, stop, workplace
+from mcimport.config import load
+from mcimport.engine.distributed.seal import SealError, open_reply, reason_words, sealed_of
+from mcimport.services.http.retry import StopSignal
+
+__all__ = ["stop"]  # a fixture
+
+
+CHANGED = {
+    "another window": ('"until":2000000000', '"until":1000000000'),
+    "another list": ('"list_key":"', '"list_key":"x'),
+    "another run": ('"run_id":1', '"run_id":2'),
+    "another reply queue": ('"reply_to":"q"', '"reply_to":"other"'),
+    "a later epoch": ('"epoch":1', '"epoch":9'),
+    "every event allowed": ('"subscription_events":"none"', '"subscription_events":"all"'),
+    "more events": ('"events_left":0', '"events_left":9'),
+    "texts allowed": ('"has_sms":true', '"has_sms":false'),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
+    stage: Stage, stop: StopSignal, name: str
+) -> None:
+    """The seal is over the whole of it: nothing else than what its coordinator sent is carried out."""
+    importer = stage(size=10)
+    seen = sent(importer, order(importer, has_sms=True))
+    text = seen.text.replace(*CHANGED[name])
+    assert text != seen.text
+    with pytest.raises(SealError) as dropped:
+        workplace(importer, stop).opened(msgspec.structs.replace(seen, text=text))
+    assert dropped.value.reason == "both"
+
+
+def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: Stage, stop: StopSignal) -> None:
+    """Also where that client has the same keys, and where the seal is one that was seen on a reply."""
+    importer = stage(size=10)
+    importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
+    place = workplace(importer, stop)
+    ours = order(importer)
+    seen = sent(importer, ours)
+    back = sealed_of(place.sealed(ours, place.reply(ours, "returned")))
+    forged = [
+        msgspec.structs.replace(seen, client="twin"),
+        msgspec.structs.replace(seen, mailchimp="", ometria=""),
+        msgspec.structs.replace(seen, mailchimp="é" * 64),
+        msgspec.structs.replace(seen, mailchimp=seen.ometria, ometria=seen.mailchimp),
+        msgspec.structs.replace(back, text=seen.text),
+        back,
+    ]
+    for one in forged:
+        with pytest.raises(SealError):
+            place.opened(one)
+    assert place.opened(seen) == ours
+
+
+def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: StopSignal) -> None:
+    """Nobody who has not the client's keys tells a coordinator what became of its members."""
+    importer = stage(size=10)
+    client = load(config=importer.config, environ={}).clients["acme"]
+    place = workplace(importer, stop)
+    ours = order(importer)
+    reply = place.reply(ours, "returned")
+    back = sealed_of(place.sealed(ours, reply))
+    assert open_reply(client, back) == reply
+    changed = back.text.replace('"kind":"returned"', '"kind":"clear"')
+    assert changed != back.text
+    for forged in (msgspec.structs.replace(back, text=changed), sent(importer, ours)):
+        with pytest.raises(SealError):
+            open_reply(client, forged)
+
+
+def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: StopSignal) -> None:
+    """Its worker has had it, a later fence makes it old, and no other worker answered the fence before it."""
+    importer = stage(size=10)
+    place, another = workplace(importer, stop), workplace(importer, stop)
+    first = place.execute(order(importer, "fence", epoch=1))
+    page = order(importer, epoch=1, worker_token=first.worker_token)
+    assert place.has_fenced(page)
+    assert not place.is_repeated(page)
+    assert place.is_repeated(page)
+    assert not place.is_repeated(msgspec.structs.replace(page, id="another"))
+    assert another.execute(order(importer, "fence", epoch=1)).kind == "clear"  # repeated there, too
+    assert not another.has_fenced(page)
+    assert not place.has_fenced(order(importer, epoch=1))
+    assert place.execute(order(importer, "fence", epoch=2)).kind == "clear"
+    assert place.execute(page).kind == "outdated"
+    assert place.execute(order(importer, "fence", epoch=1)).kind == "outdated"
+    assert importer.box.requests == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("[clients.acme]", "[clients.other]", "has no client acme"),
+        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "the Mailchimp key of client acme is not"),
+        ('ometria_api_key = "', 'ometria_api_key = "another', "the Ometria key of client acme is not"),
+        ('api_key = "', 'api_key = "another', "was not sealed with the keys of client acme"),
+        ('ometria_api_key = "', 'ometria_api_key = "env:NOWHERE', "cannot read the keys of client acme"),
+    ],
+)
+def test_a_worker_says_why_it_does_not_open_an_order(
+    stage: Stage, stop: StopSignal, before: str, after: str, words: str
+) -> None:
+    """Which client and which of the keys is to be looked at."""
+    importer = stage(size=10)
+    seen = sent(importer, order(importer))
+    text = importer.config.read_text()
+    assert before in text
+    importer.config.write_text(text.replace(before, after))
+    with pytest.raises(SealError) as dropped:
+        workplace(importer, stop).opened(seen)
+    assert words in reason_words(dropped.value.reason, "acme")
+
+
+# ---- in the open
+
+PLAIN = ["amqp://u:secret@broker.example:5672/", "amqp://rabbitmq", "amqp://u:secret@10.0.0.5//", "amqp://[fd00::5]/"]
+
+
+@pytest.mark.parametrize("address", PLAIN)
+@pytest.mark.parametrize("command", [("sync",), ("check", "--offline")], ids=" ".join)
+def test_a_broker_that_is_not_this_machine_is_not_spoken_to_in_the_open(
+    stage: Stage, command: tuple[str, ...], address: str
+) -> None:
+    """Before any request, in words that say both ways out and repeat nothing of the address."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nkind = "celery"\nbroker = "{address}"\n{CONFIG}')
+    ended = importer(*command)
+    assert ended.code == (1 if command[0] == "check" else 2)
+    said = ended.out + ended.err
+    assert "amqps://" in said
+    assert "allow_plain = true" in said
+    assert "secret" not in said
+    assert importer.box.requests == []
+
+
+def test_a_worker_does_not_begin_with_a_broker_that_others_could_hear(stage: Stage) -> None:
+    """It ends at once, rather than waiting for that broker."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nbroker = "{PLAIN[0]}"\n{CONFIG}')
+    ended = subprocess.run(importer.command("worker"), capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert "allow_plain = true" in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        *((one, "allow_plain = true\n") for one in PLAIN),
+        *((one.replace("amqp:", "amqps:"), "") for one in PLAIN),
+        *((f"amqp://u:p@{host}:5672//", "") for host in ("localhost", "127.0.0.1", "127.3.2.1", "[::1]")),
+    ],
+)
+def test_a_broker_over_tls_or_on_this_machine_or_allowed_by_name_is_taken(
+    stage: Stage, address: str, more: str
+) -> None:
+    """Nothing of a working configuration is refused."""
+    importer = stage(size=10)
+    importer.configure(f'[engine]\nbroker = "{address}"\n{more}{CONFIG}')
+    assert load(config=importer.config, environ={}).engine.broker().get_secret_value() == address
