@@ -24,7 +24,7 @@ def forget(
 
     known = settings(context)
     with read_state.remembered(known) as state:
-        names = {row.client for row in lists.overview(state)} if state else set()
+        names = {row.client for row in lists.all_lists(state)} if state else set()
         if state is None or client not in names:
             there = f"it knows {', '.join(sorted(names))}" if names else "it knows no client"
             raise ConfigError(f"the state file knows nothing of a client {client!r}", hint=there)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from mcimport.config import Client
 from mcimport.models.records import ListRow
 from mcimport.state import State
-from mcimport.state.destinations import Place, change_of
+from mcimport.state.destinations import Destination, what_changed
 
 
-def place_of(state: State, client: Client, list_key: str) -> Place:
+def place_of(state: State, client: Client, list_key: str) -> Destination:
     """Raises ConfigError without a usable Ometria key."""
-    return Place(client.name, list_key, client.collection(list_key), state.destination(*client.ometria_access()))
+    return Destination(
+        client.name, list_key, client.collection(list_key), state.account_fingerprint(*client.ometria_access())
+    )
 
 
-def moved(place: Place, former: ListRow) -> str:
+def moved(place: Destination, former: ListRow) -> str:
     """What has changed since the list was sent to `former`."""
-    change, sent = change_of(place, former), f"list {place.list_key} was sent"
+    change, sent = what_changed(place, former), f"list {place.list_key} was sent"
     if change == "collection":
         return f'the collection is not "{former.collection}", to which {sent}'
     if change == "address":
@@ -23,17 +25,17 @@ def moved(place: Place, former: ListRow) -> str:
     return f"the Ometria key is not the one that {sent} with"
 
 
-def ways_on(place: Place, former: ListRow) -> str:
+def ways_on(place: Destination, former: ListRow) -> str:
     """The commands that say what the change means."""
     anew = f"`mcimport sync --full {place.list_key}` sends everybody there"
-    if change_of(place, former) == "collection":
+    if what_changed(place, former) == "collection":
         return f"{anew}, and nothing tells the former collection of an opt-out any more.  A slip: put the name back."
     return f"Another account: {anew}.  The same account: `mcimport keys accept {place.client}`."
 
 
-def note(place: Place, former: ListRow) -> str:
+def note(place: Destination, former: ListRow) -> str:
     """Both in short, for a table."""
-    change = change_of(place, former)
+    change = what_changed(place, former)
     if change == "collection":
         return f'its collection has changed: put "{former.collection}" back, or `mcimport sync --full {place.list_key}`'
     what = "address" if change == "address" else "key"

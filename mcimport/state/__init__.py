@@ -5,17 +5,17 @@ UTC, so that a person can read them with any SQLite browser; here they are whole
 """
 
 from mcimport.state.client_lock import held_by_this_process, lock_client, lock_holder
-from mcimport.state.database import State, dry_copy, examine, is_there, open_state
+from mcimport.state.database import State, check_state_file, copy_in_memory, open_state, state_exists
 from mcimport.state.locking import check_folder
 
 __all__ = [
     "State",
     "check_folder",
-    "dry_copy",
-    "examine",
+    "check_state_file",
+    "copy_in_memory",
     "held_by_this_process",
-    "is_there",
     "lock_client",
     "lock_holder",
     "open_state",
+    "state_exists",
 ]

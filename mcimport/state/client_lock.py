@@ -13,9 +13,9 @@ from filelock import Timeout
 
 from mcimport.errors import BusyError
 from mcimport.models.timestamps import iso
-from mcimport.state.locking import cannot_lock, lock_on
+from mcimport.state.locking import file_lock, lock_error
 
-PATIENCE = 0.2  # seconds: somebody may only look whether it is free
+LOCK_TIMEOUT = 0.2  # seconds: somebody may only look whether it is free
 
 _held: set[Path] = set()  # by this process
 
@@ -32,14 +32,14 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
     Raises StateError where it cannot be had at all: that is nobody's work, and passes with nobody's end.
     """
     path = _lock_path(db_path, client)
-    lock = lock_on(path, PATIENCE)
+    lock = file_lock(path, LOCK_TIMEOUT)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise BusyError(f"{client}: another process is at work on this client{_holder(path)}") from None
+        raise BusyError(f"{client}: another process is at work on this client{_holder_text(path)}") from None
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
     try:
         # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
         with contextlib.suppress(OSError):
@@ -58,16 +58,16 @@ def lock_holder(db_path: Path, client: str) -> str | None:
     """
     path = _lock_path(db_path, client)
     if path in _held:
-        return _holder(path)
+        return _holder_text(path)
     try:
         if not path.exists():
             return None
-        with lock_on(path, 0):
+        with file_lock(path, 0):
             return None
     except Timeout:
-        return _holder(path)
+        return _holder_text(path)
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
 
 
 def _lock_path(db_path: Path, client: str) -> Path:
@@ -75,7 +75,7 @@ def _lock_path(db_path: Path, client: str) -> Path:
     return file.with_name(f"{file.name}.{client}.lock")
 
 
-def _holder(path: Path) -> str:
+def _holder_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

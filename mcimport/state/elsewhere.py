@@ -10,7 +10,7 @@ from mcimport.state.row_mapping import text
 
 # Seconds after the last note that pages are out, when none can be: no order waits longer than 25 minutes for a worker,
 # RabbitMQ takes one back from a worker after 30, and the note is made anew every five.
-HOUR = 3_600
+NOTE_EXPIRES = 3_600
 
 
 def until(state: State, client: str) -> int | None:
@@ -19,7 +19,7 @@ def until(state: State, client: str) -> int | None:
     A note of a time that has not come yet is of a clock that was ahead: see `correct`.
     """
     begun, now = since(state, client), int(time.time())
-    return None if begun is None or now - begun > HOUR else min(begun, now) + HOUR
+    return None if begun is None or now - begun > NOTE_EXPIRES else min(begun, now) + NOTE_EXPIRES
 
 
 def since(state: State, client: str) -> int | None:

@@ -10,11 +10,11 @@ from mcimport.models.records import ListRow, Run
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
-MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
+SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
+MAX_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
 
 
-def overview(state: State) -> list[ListRow]:
+def all_lists(state: State) -> list[ListRow]:
     return [read(ListRow, row) for row in state.rows("SELECT * FROM lists ORDER BY client, list_key, id")]
 
 
@@ -27,7 +27,7 @@ def by_id(state: State, list_id: int) -> ListRow:
     return read(ListRow, row)
 
 
-def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> None:
+def record_first_attempt(state: State, list_id: int, moment: int, new_since: int) -> None:
     """A run begins before Ometria has accepted anybody; nothing is changed any more once it has.
 
     `moment`: the earliest that this can be. The first one stays, for its run may have pushed somebody, and whoever is
@@ -42,7 +42,7 @@ def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> N
         )
 
 
-def forget_first_try(state: State, list_id: int) -> None:
+def clear_first_attempt(state: State, list_id: int) -> None:
     """The only runs so far surely sent nothing: the next one finds Ometria as they did, and looks again."""
     with state.transaction():
         state.write(
@@ -52,7 +52,7 @@ def forget_first_try(state: State, list_id: int) -> None:
         )
 
 
-def forget_unknown(state: State, list_id: int) -> None:
+def delete_unknown(state: State, list_id: int) -> None:
     """A list that Mailchimp never knew, with the runs that found that out; one that was ever read stays."""
     with state.transaction():
         if state.value(
@@ -65,7 +65,7 @@ def forget_unknown(state: State, list_id: int) -> None:
             state.write("DELETE FROM lists WHERE id = ?", [list_id])
 
 
-def note_accepted(state: State, run: Run) -> None:
+def record_accepted(state: State, run: Run) -> None:
     """Inside a transaction: whoever opts in from the beginning of this run on is new; said once."""
     began = text(run.started_at)
     state.write(
@@ -75,38 +75,38 @@ def note_accepted(state: State, run: Run) -> None:
     )
 
 
-def note_unchecked(state: State, list_id: int, moment: int | None) -> None:
+def set_unchecked_at(state: State, list_id: int, moment: int | None) -> None:
     """Whether those who were archived before the first sync are still to be compared; None: they are not."""
     with state.transaction():
         state.write("UPDATE lists SET unchecked_at = ? WHERE id = ?", [text(moment), list_id])
 
 
-def note_sms(state: State, list_id: int) -> None:
+def set_has_sms(state: State, list_id: int) -> None:
     """Remembers that somebody on the list, or in Ometria, has an SMS status; never taken back."""
     with state.transaction():
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
 
-def no_longer_new(state: State, list_id: int, moment: int) -> None:
+def advance_new_since(state: State, list_id: int, moment: int) -> None:
     """Inside a transaction: who opted in before `moment` is not new to this destination any more."""
     state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
-def note_silence(state: State, list_id: int, sweep: Sweep) -> None:
+def record_empty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
     """Inside a transaction, before the sync point moves: this sweep's answer showed nobody after the last moment."""
-    column = FROM[sweep]
+    column = SWEEP_COLUMNS[sweep]
     state.write(
         f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
         [list_id],
     )
 
 
-def note_shown(state: State, list_id: int, sweep: Sweep) -> None:
+def record_nonempty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
     """Inside a transaction: this sweep's answer showed somebody, so it is read up to the sync point."""
-    state.write(f"UPDATE lists SET {FROM[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
+    state.write(f"UPDATE lists SET {SWEEP_COLUMNS[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
 
 
-def advance(state: State, list_id: int, moment: int) -> None:
+def advance_sync_point(state: State, list_id: int, moment: int) -> None:
     """Inside a transaction: moves the sync point to `moment`, never backwards. (ISO texts in UTC sort as times do.)"""
     state.write(
         "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
@@ -114,7 +114,7 @@ def advance(state: State, list_id: int, moment: int) -> None:
     )
 
 
-def step_back(state: State, list_id: int, moment: int, began: int) -> None:
+def rewind(state: State, list_id: int, moment: int, began: int) -> None:
     """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was.
 
     `began`: when its first run began, by this machine's clock. Its history does not begin earlier than that: those who
@@ -129,7 +129,7 @@ def step_back(state: State, list_id: int, moment: int, began: int) -> None:
             )
 
 
-def note_carried(state: State, run: Run) -> None:
+def record_imported_since(state: State, run: Run) -> None:
     """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
     start = text(run.since if run.since is not None or run.until is None else min(run.until, run.started_at))
     if run.kind == "full":
@@ -141,15 +141,15 @@ def note_carried(state: State, run: Run) -> None:
         )
 
 
-def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
+def record_seen(state: State, list_id: int, outcome: Outcome) -> None:
     """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
     if outcome.has_sms:
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
     if outcome.permissions:
         row = by_id(state, list_id)
         known = permissions(row)
-        if len(known) < MOST_PERMISSIONS and not known.issuperset(outcome.permissions):
-            both = json.dumps(sorted(known.union(outcome.permissions))[:MOST_PERMISSIONS], ensure_ascii=False)
+        if len(known) < MAX_PERMISSIONS and not known.issuperset(outcome.permissions):
+            both = json.dumps(sorted(known.union(outcome.permissions))[:MAX_PERMISSIONS], ensure_ascii=False)
             state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
 
 
@@ -158,7 +158,7 @@ def permissions(row: ListRow) -> frozenset[str]:
     return frozenset(json.loads(row.permissions) if row.permissions else ())
 
 
-def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
+def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
     """Both sides were compared. `left`: how many differ still, of all kinds together."""
     with state.transaction():
         state.write(

@@ -14,31 +14,31 @@ from filelock import FileLock
 from mcimport.errors import StateError
 from mcimport.errors.machine import check_files_left
 
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+_LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _ANOTHER = "Name another state file with --db or MCIMPORT_DB"
 _MEND = "or mend the rights of its folder."
 
 
-def lock_on(path: Path, patience: float) -> FileLock:
+def file_lock(path: Path, timeout: float) -> FileLock:
     """Waits so many seconds, then raises Timeout; OSError where there can be no lock.
 
     Where the file system has no locks, a file alone would have to do: it outlives a process that is killed.
     """
-    return FileLock(path, timeout=patience, mode=0o600, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
 
 
-def cannot_lock(path: Path, error: OSError) -> StateError:
+def lock_error(path: Path, error: OSError) -> StateError:
     """What is said of a lock that cannot be had. Raises MachineError where this process can open no more files."""
     check_files_left()
-    if error.errno in _NO_LOCKS:
+    if error.errno in _LOCKS_UNSUPPORTED:
         said = f"the file system of {path.parent} gives no locks: {error.strerror}"
         return StateError(said, hint=f"{_ANOTHER}, on a disk of this machine.")
     found = _regular_file(path)
     if found is None:
         return StateError(f"the lock {path} cannot be made: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
     if found.st_uid != os.geteuid():
-        hint = f"`chown {_user(os.geteuid())} {path}` as root; from then on run mcimport as one user alone."
-        return StateError(f"the lock {path} belongs to another user, {_user(found.st_uid)}", hint=hint)
+        hint = f"`chown {_user_name(os.geteuid())} {path}` as root; from then on run mcimport as one user alone."
+        return StateError(f"the lock {path} belongs to another user, {_user_name(found.st_uid)}", hint=hint)
     hint = f"`chmod 600 {path}`" if isinstance(error, PermissionError) else f"{_ANOTHER}."
     return StateError(f"the lock {path} cannot be opened: {error.strerror}", hint=hint)
 
@@ -57,10 +57,10 @@ def check_folder(folder: Path) -> None:
 
 def _check_locks(path: Path) -> None:
     try:
-        with lock_on(path, 0):
+        with file_lock(path, 0):
             pass
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
 
 
 def _regular_file(path: Path) -> os.stat_result | None:
@@ -70,7 +70,7 @@ def _regular_file(path: Path) -> os.stat_result | None:
     return None
 
 
-def _user(number: int) -> str:
+def _user_name(number: int) -> str:
     """A user's name where there is one."""
     import pwd  # noqa: PLC0415 - there is none on Windows
 

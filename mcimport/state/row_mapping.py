@@ -11,7 +11,7 @@ from mcimport.models.timestamps import epoch, iso
 
 T = TypeVar("T")
 
-_TIMES = frozenset(
+_TIME_COLUMNS = frozenset(
     {
         "since",
         "until",
@@ -46,7 +46,7 @@ def read(kind: type[T], row: sqlite3.Row) -> T:
     values: dict[str, Any] = {}
     for column in fields(kind):  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
         value = row[column.name]
-        values[column.name] = epoch(value) if column.name in _TIMES else value
+        values[column.name] = epoch(value) if column.name in _TIME_COLUMNS else value
     return kind(**values)
 
 

@@ -13,7 +13,7 @@ from mcimport.state import dead_letters, lists, run_windows, spot_checks
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-NOTHING = Usage()
+NO_USAGE = Usage()
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
@@ -60,7 +60,7 @@ def record(
     state: State,
     run_id: int,
     outcome: Outcome,
-    costs: Usage = NOTHING,
+    usage: Usage = NO_USAGE,
     *,
     keeps_letters: bool = True,
     sample_size: int = 0,
@@ -72,7 +72,7 @@ def record(
     `sample_size`: how many of those who were pushed are remembered for a spot check.
     """
     with state.transaction():
-        _add_costs(state, run_id, costs)
+        _add_usage(state, run_id, usage)
         run_windows.advance(state, run_id, outcome)
         state.write(
             "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
@@ -92,13 +92,13 @@ def record(
                 run_id,
             ],
         )
-        done = run(state, run_id)
+        done = get(state, run_id)
         if keeps_letters:
-            dead_letters.take(state, done, outcome)
-        lists.note_seen(state, done.list_id, outcome)
-        spot_checks.note_pushed(state, done, outcome.sample, sample_size)
+            dead_letters.record(state, done, outcome)
+        lists.record_seen(state, done.list_id, outcome)
+        spot_checks.record_pushed(state, done, outcome.sample, sample_size)
         if outcome.pushed:
-            lists.note_accepted(state, done)
+            lists.record_accepted(state, done)
 
 
 def finish(
@@ -107,7 +107,7 @@ def finish(
     status: RunStatus,
     error: str | None = None,
     *,
-    costs: Usage = NOTHING,
+    usage: Usage = NO_USAGE,
     is_silenced: bool = False,
     is_accepted: bool = False,
 ) -> Run:
@@ -121,27 +121,29 @@ def finish(
     letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
     """
     with state.transaction():
-        _add_costs(state, run_id, costs)
+        _add_usage(state, run_id, usage)
         state.write(
             "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
         )
-        done = run(state, run_id)
+        done = get(state, run_id)
         if status == "completed":
-            dead_letters.count_taken_along(state, done)
-            lists.note_carried(state, done)
-        if is_accepted or (status == "completed" and _had_nobody(state, done)):
-            lists.note_accepted(state, done)
+            dead_letters.count_failed_retries(state, done)
+            lists.record_imported_since(state, done)
+        if is_accepted or (status == "completed" and _had_no_contacts(state, done)):
+            lists.record_accepted(state, done)
         if is_silenced and done.until is not None:
-            lists.no_longer_new(state, done.list_id, done.until + 1)
+            lists.advance_new_since(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
-            silent = _silent(state, done)
+            silent = _empty_sweeps(state, done)
             for sweep in SWEEPS:
-                (lists.note_silence if sweep in silent else lists.note_shown)(state, done.list_id, sweep)
-            lists.advance(state, done.list_id, min(done.until, done.started_at))
+                (lists.record_empty_sweep if sweep in silent else lists.record_nonempty_sweep)(
+                    state, done.list_id, sweep
+                )
+            lists.advance_sync_point(state, done.list_id, min(done.until, done.started_at))
     return done
 
 
-def _silent(state: State, done: Run) -> list[Sweep]:
+def _empty_sweeps(state: State, done: Run) -> list[Sweep]:
     """The sweeps of whom the run was shown nobody; one that skipped everything on purpose has none of them."""
     if done.kind == "incremental" and done.since is None:
         return []
@@ -150,7 +152,7 @@ def _silent(state: State, done: Run) -> list[Sweep]:
     return [sweep for sweep in SWEEPS if sweep not in seen]
 
 
-def _had_nobody(state: State, done: Run) -> bool:
+def _had_no_contacts(state: State, done: Run) -> bool:
     """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
     return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
 
@@ -161,7 +163,7 @@ def abandon(state: State, run_id: int) -> None:
         state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
 
 
-def is_in_vain(state: State, run: Run) -> bool:
+def made_no_progress(state: State, run: Run) -> bool:
     """Whether nothing at all of it got through: each window failed as a whole, and Ometria took and refused nobody.
 
     A span that was narrowed shows that the services answered: it fails for what stands in it.
@@ -178,11 +180,11 @@ def is_in_vain(state: State, run: Run) -> bool:
     return row is not None and 0 < row["own"] == row["failed"]
 
 
-def take_back(state: State, run: Run) -> str:
+def reset_windows(state: State, run: Run) -> str:
     """Its windows are pending again, and their dead letters were none; returns why they failed."""
     with state.transaction():
         reason = str(state.value("SELECT error FROM windows WHERE run_id = ? AND error IS NOT NULL", [run.id]))
-        dead_letters.take_back(state, run)
+        dead_letters.delete_windows_of(state, run)
         state.write(
             "UPDATE windows SET status = 'pending', through = NULL, error = NULL, finished_at = NULL"
             " WHERE run_id = ? AND letter_id IS NULL",
@@ -218,7 +220,7 @@ def mark_interrupted(state: State, list_id: int) -> None:
         )
 
 
-def run(state: State, run_id: int) -> Run:
+def get(state: State, run_id: int) -> Run:
     (row,) = state.rows("SELECT * FROM runs WHERE id = ?", [run_id])
     return read(Run, row)
 
@@ -228,10 +230,10 @@ def find(state: State, run_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def has_pushed(state: State, list_id: int, *, but: int = 0) -> bool:
+def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
     """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
     query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
-    return bool(state.value(query, [list_id, but]))
+    return bool(state.value(query, [list_id, except_run]))
 
 
 def origin(state: State, run_id: int) -> Origin | None:
@@ -247,39 +249,39 @@ def origin(state: State, run_id: int) -> Origin | None:
     return read(Origin, row) if row else None
 
 
-def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:
+def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), limit: int = 20) -> list[Run]:
     """The newest first; of all lists and clients where none is named."""
     where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, most])  # noqa: S608 - fixed text and marks
+    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, limit])  # noqa: S608 - fixed text and marks
     return [read(Run, row) for row in rows]
 
 
-def agreed(state: State, list_id: int, latest: int) -> int | None:
+def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
     """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
     return epoch(
         state.value(
             "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
             " AND moves_sync_point AND moment <= ? ORDER BY id DESC LIMIT 1",
-            [list_id, text(latest)],
+            [list_id, text(until)],
         )
     )
 
 
-def begin_earlier(state: State, run_id: int, since: int) -> None:
+def set_since(state: State, run_id: int, since: int) -> None:
     """A run that was begun and not planned yet begins there instead."""
     with state.transaction():
         state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
 
 
-def first_began(state: State, list_id: int | None = None) -> int | None:
+def first_started_at(state: State, list_id: int | None = None) -> int | None:
     """When the oldest run of the list, or of any, that is still in the log began."""
     where, parameters = ("", []) if list_id is None else ("WHERE list_id = ?", [list_id])
     return epoch(state.value(f"SELECT started_at FROM runs {where} ORDER BY id LIMIT 1", parameters))  # noqa: S608 - fixed text
 
 
-def last_success(state: State, list_id: int) -> int | None:
+def last_success_at(state: State, list_id: int) -> int | None:
     """When a run that moves the sync point last completed."""
     return epoch(
         state.value(
@@ -290,10 +292,10 @@ def last_success(state: State, list_id: int) -> int | None:
     )
 
 
-def _add_costs(state: State, run_id: int, costs: Usage) -> None:
-    if costs == NOTHING:
+def _add_usage(state: State, run_id: int, usage: Usage) -> None:
+    if usage == NO_USAGE:
         return
-    named = asdict(costs)
+    named = asdict(usage)
     sums = ", ".join(f"{name} = {name} + ?" for name in named)
     state.write(f"UPDATE runs SET {sums} WHERE id = ?", [*named.values(), run_id])  # noqa: S608 - the fields' names
 

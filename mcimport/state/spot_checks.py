@@ -11,12 +11,12 @@ from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-ONCE_A = 86_400 - 600  # seconds: a daily job does not begin at the very second
+INTERVAL = 86_400 - 600  # seconds: a daily job does not begin at the very second
 
 
 def is_due(last: int | None, now: int) -> bool:
     """`last`: when a spot check was tried; a time that has not come yet is of a clock that was ahead."""
-    return last is None or not 0 <= now - last < ONCE_A
+    return last is None or not 0 <= now - last < INTERVAL
 
 
 def sample(state: State, list_id: int) -> list[SampledContact]:
@@ -27,14 +27,14 @@ def sample(state: State, list_id: int) -> list[SampledContact]:
     return [read(SampledContact, row) for row in rows]
 
 
-def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
+def record_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
     """Inside the transaction that records an outcome: keeps `size` of those of this run, and of earlier ones.
 
     A sample that is due, and only has to settle, stays as it is: else it would never be looked at where runs follow
     each other quickly.
     """
     now = int(time.time())
-    if not pushed or not size or _is_waiting(state, run, now):
+    if not pushed or not size or _is_sample_due(state, run, now):
         return
     for rank, member_id in pushed:
         state.write(
@@ -48,7 +48,7 @@ def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
     )
 
 
-def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
+def record_check(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
     """What a look has found, in its run; and in its list, where contacts are missing. The sample is used up.
 
     One that finds all leaves what the list had: it looked at others.
@@ -61,7 +61,7 @@ def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> N
         state.write("DELETE FROM pushed_sample WHERE list_id = ?", [row.id])
 
 
-def missing(row: ListRow) -> SpotCheck | None:
+def unresolved(row: ListRow) -> SpotCheck | None:
     """The last spot check of a list in which contacts were missing, if both sides were not compared since."""
     found = SpotCheck.read(row.spot_check)
     if found is None or not found.missing or (row.reconciled_at is not None and row.reconciled_at >= found.at):
@@ -69,7 +69,7 @@ def missing(row: ListRow) -> SpotCheck | None:
     return found
 
 
-def _is_waiting(state: State, run: Run, now: int) -> bool:
+def _is_sample_due(state: State, run: Run, now: int) -> bool:
     """There is a sample of other runs, and a look at it is due."""
     row = state.row(
         "SELECT spot_checked_at FROM lists WHERE id = ? AND EXISTS (SELECT 1 FROM pushed_sample"

@@ -11,15 +11,15 @@ from mcimport.errors import StateError
 
 
 @contextmanager
-def in_words(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """SQLite's errors, for a person."""
     try:
         yield
     except sqlite3.Error as error:
-        raise _named(path, error) from None
+        raise _state_error(path, error) from None
 
 
-_WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
+_MESSAGES = (  # how SQLite's name of an error begins, what is said of the file, and what to do
     (
         ("SQLITE_NOTADB",),
         "is no state file of mcimport; it was left as it is",
@@ -37,9 +37,9 @@ _WORDS = (  # how SQLite's name of an error begins, what is said of the file, an
 )
 
 
-def _named(path: Path, error: sqlite3.Error) -> StateError:
+def _state_error(path: Path, error: sqlite3.Error) -> StateError:
     name = getattr(error, "sqlite_errorname", "")
-    for beginnings, said, hint in _WORDS:
+    for beginnings, said, hint in _MESSAGES:
         if name.startswith(beginnings):
             return StateError(f"the state file {path} {said}", hint=hint)
     return StateError(f"the state file {path} cannot be used ({name or type(error).__name__})")

@@ -12,26 +12,26 @@ from mcimport.state.run_warnings import without_numbers
 
 
 @dataclass(frozen=True, slots=True)
-class KnownTrouble:
+class OpenTrouble:
     """One kind of trouble that lasts. `since`: when it began, seconds, UTC. `reasons`: those that were told of it."""
 
     since: int
     reasons: frozenset[str]
 
-    def is_news(self, reasons: Iterable[str]) -> bool:
+    def has_new_reason(self, reasons: Iterable[str]) -> bool:
         """Whether one of the reasons was not told yet, whatever the numbers in it."""
         known = {without_numbers(reason) for reason in self.reasons}
         return any(without_numbers(reason) not in known for reason in reasons)
 
 
-def known(state: State, client: str, list_key: str) -> dict[str, KnownTrouble]:
+def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTrouble]:
     """By kind, of one list."""
     rows = state.rows(
         "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
     )
-    found: dict[str, KnownTrouble] = {}
+    found: dict[str, OpenTrouble] = {}
     for kind, since, reason in rows:
-        known = found.get(kind, KnownTrouble(epoch(since) or 0, frozenset()))
+        known = found.get(kind, OpenTrouble(epoch(since) or 0, frozenset()))
         found[kind] = replace(known, reasons=known.reasons | {reason})
     return found
 

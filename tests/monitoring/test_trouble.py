@@ -330,5 +330,5 @@ def test_trouble_that_a_former_version_told_has_the_kinds_that_the_state_shows(t
         with closing(sqlite3.connect(path)) as old:
             old.executescript(former.read_text(encoding="utf-8") + f"{setup};")
         with open_state(path) as state:
-            found = troubles.known(state, "acme", "1a2d7ebf82")
+            found = troubles.open_troubles(state, "acme", "1a2d7ebf82")
         assert {kind: one.since for kind, one in found.items()} == dict.fromkeys(kinds, 1_795_165_209)

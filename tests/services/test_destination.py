@@ -252,7 +252,7 @@ def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(
             state.write(
                 "UPDATE lists SET destination = substr(destination, 1, 16), has_sms = 1 WHERE list_key = 'bbbbbbbbbb'"
             )
-        row = next(one for one in lists.overview(state) if one.list_key == importer.box.list_key)
+        row = next(one for one in lists.all_lists(state) if one.list_key == importer.box.list_key)
         found = {one.list_key: one for one in account_lists(state, client, row, [client])}
     assert found["bbbbbbbbbb"].row is not None
     assert found["bbbbbbbbbb"].rules(client).has_sms

@@ -17,7 +17,7 @@ from mcimport.models import Outcome, Sample, Window
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import Request
 from mcimport.state import State, destinations, lists, open_state, runs, spot_checks
-from mcimport.state.destinations import Place
+from mcimport.state.destinations import Destination
 from mcimport.sync import spot_check
 
 DAY, HOUR = 86_400, 3_600
@@ -450,7 +450,7 @@ def test_a_client_that_is_forgotten_is_dropped_from_the_sample(stage: Stage) -> 
     importer.config.write_text(importer.config.read_text().replace("ometria.spot_check = 0\n", ""))
     importer("sync")
     with open_state(importer.db) as state:
-        ids = {row.client: row.id for row in lists.overview(state)}
+        ids = {row.client: row.id for row in lists.all_lists(state)}
         theirs = [one.member_id for one in spot_checks.sample(state, ids["one"])]
         others = spot_checks.sample(state, ids["two"])
     assert theirs
@@ -464,7 +464,7 @@ def test_a_client_that_is_forgotten_is_dropped_from_the_sample(stage: Stage) -> 
 
 
 def a_run(state: State) -> int:
-    row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+    row = destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
     run_id = runs.begin(state, row, "full", None, moves_sync_point=True)
     runs.plan(state, run_id, 100, 3, [Window(0, "listed", None, 100)])
     return run_id
