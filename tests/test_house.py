@@ -75,7 +75,7 @@ def test_no_address_name_or_key_is_left_or_printed(stage: Stage) -> None:
     """A sync with rejects, dead letters, a replay and everything that only looks keeps all personal data to itself."""
     importer = stage(size=1_200, broken=["100-101"], faults={"500": 0.05})
     people = [one for one in importer.box.audience().listed() if one.get("contact_id") and one["email_address"]]
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in people[500:503]}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in people[500:503]}
     importer.box.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     commands = [

@@ -77,7 +77,7 @@ def _obey(box: Sandbox) -> None:
         order = msgspec.json.decode(line, type=Order)
         counters = pluralize(box.requests, time.process_time() - began)
         for name, value in order.turn.items():
-            setattr(box.knobs, name, value)
+            setattr(box.settings, name, value)
         if order.clear:
             box.clear_requests()
             began = time.process_time()

@@ -44,7 +44,7 @@ def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
     """
     importer = crew.importer
     found = clients(crew, 20, size=1_200, window=12)
-    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
+    importer.box.settings.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
     workers = crew.hire_ready(4)
     stopped = workers.pop()
     coordinators = [crew.coordinator()]

@@ -45,8 +45,8 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
     importer = crew.importer
     found = clients(crew, 2, size=600, window=100)
     box, list_key = importer.box, found["c0"]["list_key"]
-    box.knobs.broken = ["550-550"]
-    box.knobs.latency = 0.3
+    box.settings.broken = ["550-550"]
+    box.settings.latency = 0.3
     workers = crew.hire_ready(1)
     deadly: list[tuple[str, str]] = []
 
@@ -64,20 +64,20 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
             workers.extend(crew.hire())
 
     def fault(request: Request) -> str | None:
-        if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
+        if request.service == "mailchimp" and request.path == f"/lists/{list_key}/members":
             strike(request)
         return None
 
-    box.knobs.fault = fault
+    box.settings.fault = fault
     ended = importer.in_a_process(*SYNC, "--json")
-    box.knobs.fault = None
+    box.settings.fault = None
     assert ended.code == 3, ended.err
     letters = importer("dlq", "list", "--json").lines
     found_by = {"workers died": ["c0"], "500": ["c0", "c1"]}
     for words, whose in found_by.items():
         assert sorted(letter["client"] for letter in letters if words in letter["reason"]) == whose, letters
     assert len(letters) == 3
-    box.knobs.broken = []
+    box.settings.broken = []
     (killer,) = [str(letter["id"]) for letter in letters if "workers died" in letter["reason"]]
     assert importer.in_a_process("dlq", "replay", killer, "--engine", "celery").code == 0
     assert importer.in_a_process("dlq", "replay").code == 0
@@ -119,7 +119,7 @@ def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Cr
     importer = crew.importer
     found = clients(crew, 1, size=120)
     before = "from mcimport.engine.distributed import executor\n\nexecutor.PAGE_DEADLINE, executor.LOOK = 0.3, 0.1\n"
-    importer.box.knobs.latency = 0.6
+    importer.box.settings.latency = 0.6
     crew.hire_ready(before=before)
     ended = importer.in_a_process(*SYNC, "--json")
     assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
@@ -148,9 +148,9 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
             threading.Timer(1.0, worker.signal, (signal.SIGCONT,)).start()
         return None
 
-    importer.box.knobs.fault = stand_still
+    importer.box.settings.fault = stand_still
     ended = importer.in_a_process(*SYNC, "--json")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
     assert len(standstills) > BREAKS
     everybody_is_in(importer, found)

@@ -36,7 +36,7 @@ def test_a_runs_look_ups_are_bounded_whoever_moves_its_pages(crew: Crew, monkeyp
         if one.path == "/push" and next(pushes) == 1:
             leaving.set()
 
-    importer.box.knobs.fault = leave
+    importer.box.settings.fault = leave
 
     def replace() -> None:
         assert leaving.wait(60)

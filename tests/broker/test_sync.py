@@ -26,16 +26,16 @@ def test_twenty_clients_over_four_workers(crew: Crew) -> None:
     """Everybody is in, no limit was met, and each worker had a share of the accounts."""
     importer = crew.importer
     found = clients(crew, 20, size=600)
-    importer.box.knobs.pushes_per_second = 8
-    importer.box.knobs.latency = 0.05
-    importer.box.knobs.jitter = (
+    importer.box.settings.pushes_per_second = 8
+    importer.box.settings.latency = 0.05
+    importer.box.settings.jitter = (
         0.4  # eight processes on two cores: it hears late; eight of two workers each are still too many
     )
     workers = crew.hire_ready(4)
     ended = importer.in_a_process(*SYNC, "--json")
     assert ended.code == 0, ended.err
     everybody_is_in(importer, found)
-    assert [(one.side, one.status, one.open) for one in importer.box.requests if one.status not in (200, 202)] == []
+    assert [(one.service, one.status, one.open) for one in importer.box.requests if one.status not in (200, 202)] == []
     for client in found.values():
         assert pushes_at_most(importer, client)
         assert connections_open(importer, client) <= 10
@@ -66,7 +66,7 @@ def test_a_worker_that_is_asked_to_leave_gives_back_what_it_has(crew: Crew) -> N
     """Its pages end or go to the next worker at once; none is suspected of anything."""
     importer = crew.importer
     found = clients(crew, 2, size=1_000)
-    importer.box.knobs.pushes_per_second = 8
+    importer.box.settings.pushes_per_second = 8
     first, _ = crew.hire_ready(2)
     coordinator = crew.coordinator()
     while len(pushes(importer, found["c0"])) < 5:
@@ -90,7 +90,7 @@ def test_a_worker_whose_channel_the_broker_ends_leaves_its_pages_to_the_next(cre
     """
     importer = crew.importer
     found = clients(crew, 1, size=3_000, window=100)
-    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here
+    importer.box.settings.pushes_per_second = 10_000  # how fast it was is measured here
     wrongly = (
         "from celery import signals\n\ndone = []\n\n\n@signals.task_received.connect(weak=False)\n"
         "def acknowledge_wrongly(sender=None, **_):\n    if not done:\n        done.append(1)\n"
@@ -212,9 +212,9 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
         threading.Timer(1.5, worker.kill).start()
         return "silent"
 
-    importer.box.knobs.fault = hang
+    importer.box.settings.fault = hang
     ended = importer(*SYNC, "--json")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert ended.code == 1
     assert "no worker takes orders" in ended.line["error"]
     assert "waited for, 3 s at most" in ended.err

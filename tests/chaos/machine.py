@@ -172,7 +172,7 @@ class Story(RuleBasedStateMachine):
     ) -> None:
         """A sync, a replay or a comparison; now and then nobody listens on either side."""
         words = self._prepared(what, command, turn, pause)
-        with self.box.away() if away else nullcontext():
+        with self.box.offline() if away else nullcontext():
             ended = self._command(*words)
         self._judge(ended, words, may_fail=away)
         self._look()
@@ -350,7 +350,7 @@ class Story(RuleBasedStateMachine):
 
     def _limits(self) -> None:
         if not self.weather.endless:
-            assert self.box.most_open() <= MOST_OPEN
+            assert self.box.max_open() <= MOST_OPEN
         assert self.box.pushes_in_any_second() <= self.nature.pace + MOST_OPEN
 
     def _scene(self, *, finally_: bool = False) -> Scene:

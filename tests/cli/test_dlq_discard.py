@@ -46,9 +46,9 @@ def import_half(importer: Importer) -> Ended:
             return "500" if len(pushes) > 1 else None
         return None
 
-    importer.box.knobs.fault = fault
+    importer.box.settings.fault = fault
     ended = importer("sync", "--workers", "1")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     return ended
 
 
@@ -108,7 +108,7 @@ def test_a_crowded_second_is_about_as_many_as_mailchimp_counts_less_those_who_we
     """What was not read of it is missing, too: more than the one page that Ometria did not take."""
     importer = stage(size=0)
     importer.configure(SMALL_PAGES)
-    importer.box.audience().crowd(400, importer.box.clock.second() - 300)
+    importer.box.audience().join_in_second(400, importer.box.clock.second() - 300)
     assert import_half(importer).code == 3
     letter = importer("dlq", "list", "--json").line
     missing = len(expected(importer)) - len(carried(importer))
@@ -124,7 +124,7 @@ def test_a_span_of_which_only_a_consent_was_not_sent_is_about_its_members(stage:
     large = {"MMERGE13": "x" * 70_000}
     importer.box.audience().add(email_address="large@example.com", status="unsubscribed", merge_fields=large)
     time_passes(5)
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
+    importer.box.settings.fault = lambda one: "500" if one.path.endswith("/push") else None
     assert importer("sync").code == 3
     found = importer("dlq", "list", "--json").lines
     assert {one["kind"]: one["members"] for one in found} == {"contact": 1, "window": 1}

@@ -36,7 +36,7 @@ def test_a_date_that_was_ahead_in_one_run_loses_nobody_who_changes_afterwards(st
     importer = stage(size=200, edge_skew=ahead)
     assert importer("sync").code == 0
     assert remembered(importer, "sync_point") <= iso(int(time.time()))
-    importer.box.knobs.edge_skew = 0
+    importer.box.settings.edge_skew = 0
     left = importer.box.audience().unsubscribe(20)
     assert importer("sync").code == 0
     importer.box.audience().change(10)
@@ -52,7 +52,7 @@ def test_a_sync_point_in_the_future_goes_back_to_what_all_clocks_agree_on_and_sa
     importer = stage(size=120)
     assert importer("sync").code == 0
     importer.box.audience().unsubscribe(15)
-    importer.box.audience().leave(5)
+    importer.box.audience().archive(5)
     set_ahead(importer, ahead, "sync_point", "first_sync_at")
     ended = importer("sync")
     assert ended.code == 0
@@ -123,14 +123,14 @@ def test_an_answer_without_a_clock_right_after_the_first_sync_brings_in_nobody_w
     importer = stage(size=120)
     before = expected(importer, archived=True)
     assert importer("sync").code == 0
-    left = importer.box.audience().leave(5)
+    left = importer.box.audience().archive(5)
     time_passes(20)
-    importer.box.knobs.no_date = True
+    importer.box.settings.no_date = True
     ended = importer("sync")
     assert ended.code == 0
     assert "everything is read again" in ended.err
     assert not carried(importer) & before
-    importer.box.knobs.no_date = False
+    importer.box.settings.no_date = False
     time_passes(3_600)
     assert importer("sync").code == 0
     assert not carried(importer) & before

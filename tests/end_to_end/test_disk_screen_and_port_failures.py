@@ -67,7 +67,7 @@ def test_a_state_file_that_another_program_locks_ends_a_sync_with_1(
         other.execute("ROLLBACK")
     in_words(ended.code, ended.err)
     assert "locked by another program" in ended.err
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    assert [one for one in importer.box.requests if one.service == "ometria"] == []
     nothing_is_half_done(importer)
 
 
@@ -112,7 +112,7 @@ def test_a_state_file_that_is_read_only_ends_a_sync_with_1(stage: Stage) -> None
     in_words(ended.returncode, ended.stderr)
     assert "cannot be written" in ended.stderr
     assert unchanged
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    assert [one for one in importer.box.requests if one.service == "ometria"] == []
     nothing_is_half_done(importer)
 
 

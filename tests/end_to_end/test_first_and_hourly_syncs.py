@@ -8,22 +8,22 @@ from datetime import UTC, datetime, timedelta
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.audience.member_list import People
+from mcimport.sandbox.audience.member_list import MemberViews
 
 TAGS_ON_A_PAGE = 50
 
 
 def requests(importer: Importer, side: str, *, ending: str = "") -> list[int]:
     """The answers of one side since the ledger was cleared, by status."""
-    return [one.status for one in importer.box.requests if one.side == side and one.path.endswith(ending)]
+    return [one.status for one in importer.box.requests if one.service == side and one.path.endswith(ending)]
 
 
-def ids(people: People) -> set[str]:
+def ids(people: MemberViews) -> set[str]:
     return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
 
 
 def pushed_ids(importer: Importer) -> list[str]:
-    return [one_id.split("-", 1)[1] for one in importer.box.requests if one.side == "ometria" for one_id in one.ids]
+    return [one_id.split("-", 1)[1] for one in importer.box.requests if one.service == "ometria" for one_id in one.ids]
 
 
 def quiet_hour(importer: Importer) -> None:
@@ -44,7 +44,7 @@ def test_a_first_sync_of_6_000_carries_everybody_who_is_on_the_list(stage: Stage
     assert carried(importer) == on_the_list
     statuses = Counter(one.status for one in importer.box.requests)
     assert set(statuses) <= {200, 202}
-    assert importer.box.most_open() <= 10
+    assert importer.box.max_open() <= 10
     tagged = [one for one in people if len(one["tags"]) > TAGS_ON_A_PAGE]
     asked = len(requests(importer, "mailchimp", ending="/tags"))
     assert 0 < len(tagged) <= asked <= 1.1 * len(tagged) + 5
@@ -85,7 +85,7 @@ def test_whoever_is_archived_after_the_first_sync_is_opted_out(stage: Stage) -> 
     importer = stage(size=600)
     before = expected(importer, archived=True)
     importer("sync", importer.box.list_key)
-    left = ids(importer.box.audience().leave(12))
+    left = ids(importer.box.audience().archive(12))
     importer("sync", importer.box.list_key)
     contacts = {key[1].split("-", 1)[1]: contact for key, contact in importer.box.contacts().items()}
     assert {contacts[one]["marketing_optin"] for one in left} == {"EXPLICITLY_OPTEDOUT"}
@@ -135,7 +135,7 @@ def test_full_carries_everybody_again(stage: Stage) -> None:
     """`--full` reads the whole list whatever is remembered, and the archived since the first sync."""
     importer = stage(size=1_500)
     importer("sync", importer.box.list_key)
-    left = ids(importer.box.audience().leave(3))
+    left = ids(importer.box.audience().archive(3))
     importer.box.clear_requests()
     ended = importer("sync", importer.box.list_key, "--full", "--json")
     assert ended.line["kind"] == "full"
@@ -177,7 +177,7 @@ def test_a_replay_brings_the_rest_also_when_the_list_has_moved(stage: Stage) -> 
     importer = stage(size=1_500, broken=["900-902"])
     importer("sync", importer.box.list_key)
     lost = sorted(expected(importer) - carried(importer))
-    importer.box.knobs.broken.clear()
+    importer.box.settings.broken.clear()
     importer.box.audience().change(who=[lost[0]])
     importer.box.audience().change(75)
     ended = importer("dlq", "replay")
@@ -200,11 +200,11 @@ def test_a_run_that_was_cut_off_is_resumed(stage: Stage) -> None:
     """After a run that failed in its middle the next sync finishes it, then carries what changed, in one call."""
     importer = stage(size=2_500)
     importer.configure(CONFIG + "mailchimp.window = 50\n")  # so that pages are whole when it fails
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 25 else None
+    importer.box.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 25 else None
     failed = importer("sync", importer.box.list_key, "--json")
     assert failed.code == 1
     assert failed.line["status"] == "failed"
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     changed = ids(importer.box.audience().change(11))
     importer.box.clear_requests()
     ended = importer("sync", importer.box.list_key, "--json")

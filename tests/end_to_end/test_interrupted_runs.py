@@ -35,11 +35,11 @@ def struck(importer: Importer, command: list[str], number: int, when: Callable[[
             os.kill(child[0].pid, number)
             child.clear()
 
-    importer.box.knobs.fault = strike
+    importer.box.settings.fault = strike
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.append(process)
     out, err = process.communicate(timeout=90)
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     return Ended(process.returncode, out, err)
 
 
@@ -102,7 +102,7 @@ def test_killed_between_the_two_first_pages_nobody_is_lost(stage: Stage) -> None
     """An incremental run that dies before its archived sweep was asked for leaves nothing half-planned."""
     importer = stage(size=1_000)
     importer("sync")
-    importer.box.audience().leave(6)
+    importer.box.audience().archive(6)
     importer.box.audience().change(6)
     killed = struck(
         importer, importer.command("sync"), signal.SIGKILL, lambda one: one.query.get("status") == "archived"
@@ -119,7 +119,7 @@ def test_archived_between_the_kill_and_a_full_sync_is_opted_out(stage: Stage) ->
     struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 8))
     there = [key[1].split("-", 1)[1] for key in importer.box.contacts()]
     people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.box.audience().listed()}
-    importer.box.audience().leave(who=[people[one] for one in there[:9]])
+    importer.box.audience().archive(who=[people[one] for one in there[:9]])
     assert importer("sync", "--full").code == 0
     assert_consents_agree(importer)
     assert [one["status"] for one in importer("runs", "list", "--json").lines] == ["completed", "abandoned"]
@@ -160,7 +160,7 @@ def test_a_stop_wakes_a_retry_that_waits(stage: Stage) -> None:
             return "500"
         return None
 
-    importer.box.knobs.fault = fail_and_strike
+    importer.box.settings.fault = fail_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
 
@@ -184,10 +184,10 @@ def test_a_server_that_hangs_does_not_keep_a_stopped_process(stage: Stage, side:
             return "silent"
         return None
 
-    importer.box.knobs.fault = hang_and_strike
+    importer.box.settings.fault = hang_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -204,9 +204,9 @@ def test_a_second_ctrl_c_stops_now_and_loses_nothing(stage: Stage) -> None:
             return "silent"
         return None
 
-    importer.box.knobs.fault = hang_and_strike
+    importer.box.settings.fault = hang_and_strike
     _, err = child.communicate(timeout=24)  # less than pages in flight would have after one signal
     assert child.returncode == 130, err
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)

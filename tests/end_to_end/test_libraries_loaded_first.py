@@ -61,7 +61,7 @@ def test_nothing_is_loaded_after_the_first_request(stage: Stage, ear: Ear, comma
     if command[0] != "sync":
         importer.box.audience().add(email_address="not an address")
         assert importer("sync").code == 3
-        importer.box.take_out(list(importer.box.contacts())[:2])
+        importer.box.delete_contacts(list(importer.box.contacts())[:2])
     odd_members(importer)
     ended = watched(importer, *command)
     assert ended.out.splitlines()[-1] == "asked late:", ended

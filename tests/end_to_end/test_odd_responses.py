@@ -56,11 +56,11 @@ def test_since_fraction_plus_a_filter_that_is_ignored_fails_loudly(stage: Stage)
     def ignore_the_filter(request: Request) -> None:
         request.query.pop("since_last_changed", None)
 
-    importer.box.knobs.fault = ignore_the_filter
+    importer.box.settings.fault = ignore_the_filter
     ended = importer("sync")
     assert ended.code == 1
     assert "ignored since_last_changed" in ended.err
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    assert [one for one in importer.box.requests if one.service == "ometria"] == []
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
 
@@ -83,10 +83,10 @@ def test_one_401_in_the_middle_is_tried_again(stage: Stage) -> None:
     """`one-401-in-the-middle`: a key that was accepted a moment ago is not called wrong for one answer."""
     importer = stage(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members("401", 5)
+    importer.box.settings.fault = members("401", 5)
     all_arrive(importer, importer("sync"))
     importer.box.audience().change(5)
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
+    importer.box.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
     time_passes(60)
     all_arrive(importer, importer("sync"))
 
@@ -121,7 +121,7 @@ def test_err_429_is_retried_with_fewer_connections(stage: Stage) -> None:
 def test_err_403_akamai_stays_and_is_said_in_words(stage: Stage) -> None:
     """`err-403-akamai`: a block page that stays names the edge and its reference, and does not blame the key."""
     importer = stage(size=100)
-    importer.box.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    importer.box.settings.fault = lambda one: "403-blocked" if one.service == "mailchimp" else None
     ended = importer("sync")
     assert ended.code == 1
     assert "blocked at Mailchimp's edge, reference 18.0a0b0c0d" in ended.err
@@ -131,7 +131,7 @@ def test_err_403_akamai_stays_and_is_said_in_words(stage: Stage) -> None:
 def test_err_403_json_is_not_retried(stage: Stage) -> None:
     """`err-403-json`: a 403 that says why ends the run after one request."""
     importer = stage(size=100)
-    importer.box.knobs.fault = members("403", *range(99))
+    importer.box.settings.fault = members("403", *range(99))
     ended = importer("sync")
     assert ended.code == 1
     assert "User action not permitted" in ended.err
@@ -142,13 +142,13 @@ def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_tran
     """`err-404-passing`: mid-run a 404 is retried; what stays so is on record as transport, never "nobody"."""
     importer = stage(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members("404", 12, 14, 17)
+    importer.box.settings.fault = members("404", 12, 14, 17)
     all_arrive(importer, importer("sync"))
     importer.box.audience().change(150)
     time_passes(5)
     second = iso(int(time.time()))
     importer.box.audience().change(350)
-    importer.box.knobs.fault = lambda one: (
+    importer.box.settings.fault = lambda one: (
         "404" if one.query.get("before_last_changed", "") >= second and one.query["count"] != "1" else None
     )
     time_passes(5)
@@ -156,7 +156,7 @@ def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_tran
     assert ended.code == 3
     letters = importer("dlq", "list", "--json").lines
     assert {letter["cause"] for letter in letters} == {"transport"}
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer("sync")
     assert importer("dlq", "list", "--json").lines == []
 
@@ -167,7 +167,7 @@ def test_err_404_passing_at_the_first_look_is_1_and_never_an_empty_list(stage: S
     importer("sync")
     before = importer("status", "--json").lines[0]["sync_point"]
     time_passes(60)
-    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/members") else None
+    importer.box.settings.fault = lambda one: "404" if one.path.endswith("/members") else None
     assert importer("sync").code == 1
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
@@ -181,7 +181,7 @@ def test_an_answer_that_is_no_page_is_retried_as_a_whole(stage: Stage, fault: st
     """An error, an empty body, half a page, an object without members: asked for again, nobody is taken for gone."""
     importer = stage(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members(fault, 0, 2, 5, 11, 15, 16)
+    importer.box.settings.fault = members(fault, 0, 2, 5, 11, 15, 16)
     ended = importer("sync", "--json")
     all_arrive(importer, ended)
     assert ended.line["contacts_pushed"] == len(expected(importer))
@@ -192,7 +192,7 @@ def test_om_202_queue_a_low_remainder_slows_the_pushes(stage: Stage) -> None:
     importer = stage(size=1_000, queue_limit=900, queue_drain=300.0)
     importer.configure(CONFIG.replace("= 500", "= 40"))
     all_arrive(importer, importer("sync"))
-    gaps = sorted(one.at for one in importer.box.requests if one.side == "ometria")
+    gaps = sorted(one.at for one in importer.box.requests if one.service == "ometria")
     assert (len(gaps) - 1) / (gaps[-1] - gaps[0]) < 20
 
 
@@ -200,7 +200,7 @@ def test_om_partial_reject_is_halved_and_the_others_count_once(stage: Stage) -> 
     """`om-partial-reject`: one of a hundred is found; 99 are delivered and counted once."""
     importer = stage(size=100)
     bad = next(one for one in importer.box.audience().listed() if one.get("contact_id") and one["email_address"])
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{bad['contact_id']}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{bad['contact_id']}"}
     ended = importer("sync", "--json")
     assert ended.code == 3
     assert (ended.line["contacts_pushed"], ended.line["contacts_rejected"]) == (len(expected(importer)) - 1, 1)
@@ -221,7 +221,7 @@ def test_om_429_html_is_waited_for_without_spending_tries(stage: Stage) -> None:
     """`om-429-html`: more refusals than tries, without a word of when: nothing is lost, nothing becomes a letter."""
     importer = stage(size=100)
     importer.configure(CONFIG.replace("wait = 0", "wait = 0\nretries = 1"))
-    importer.box.knobs.fault = every_push("429", below=4)
+    importer.box.settings.fault = every_push("429", below=4)
     all_arrive(importer, importer("sync"))
     assert importer("dlq", "list", "--all", "--json").lines == []
 

@@ -16,11 +16,11 @@ def test_a_glance_that_counts_nobody_is_not_an_empty_sweep(stage: Stage) -> None
     time_passes(3_600)
     importer.box.audience().join(6)
     time_passes(300)
-    importer.box.knobs.broken = ["50"]
-    importer.box.knobs.count_lies = -6
+    importer.box.settings.broken = ["50"]
+    importer.box.settings.count_lies = -6
     assert importer("sync").code == 3
-    importer.box.knobs.broken = []
-    importer.box.knobs.count_lies = 0
+    importer.box.settings.broken = []
+    importer.box.settings.count_lies = 0
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -30,24 +30,24 @@ def test_a_member_who_changes_while_they_are_looked_up_does_not_end_the_window(s
     importer = stage()
     audience = importer.box.audience()
     start = importer.box.clock.second() - 86_400
-    people = [audience.crowd(1, start + 10 * number)[0] for number in range(40)]
+    people = [audience.join_in_second(1, start + 10 * number)[0] for number in range(40)]
     time_passes(5)
-    importer.box.knobs.broken = ["0"]
+    importer.box.settings.broken = ["0"]
 
     def change_once(_: Audience) -> None:
-        importer.box.knobs.on_page = None
+        importer.box.settings.on_page = None
         audience.change(who=[people[0]])
 
     def at_the_look_up(request: Request) -> None:
         query = request.query
         is_tiny = query.get("count") == "1" and "email" not in query.get("fields", "")
         if is_tiny and query.get("offset") == "0" and "before_last_changed" in query:
-            importer.box.knobs.on_page = change_once
-            importer.box.knobs.fault = None
+            importer.box.settings.on_page = change_once
+            importer.box.settings.fault = None
 
-    importer.box.knobs.fault = at_the_look_up
+    importer.box.settings.fault = at_the_look_up
     assert importer("sync").code == 3
-    importer.box.knobs.broken = []
+    importer.box.settings.broken = []
     time_passes(10)
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
@@ -67,11 +67,11 @@ def test_a_failed_full_sync_under_a_renewed_key_does_not_become_the_lists_memory
     importer("sync")
     leaver = importer.box.audience().with_status("subscribed")[0]
     time_passes(30)
-    importer.box.audience().leave(who=[leaver])
+    importer.box.audience().archive(who=[leaver])
     importer.box.renew_ometria_key(importer.box.ometria_key, "f" * 32)
     importer.box.ometria_key = "f" * 32
     importer.configure()
-    with importer.box.away():
+    with importer.box.offline():
         assert importer("sync", "--full").code == 1
     assert importer("keys", "accept", "acme").code == 0
     ended = importer("sync", "--json")
@@ -86,11 +86,11 @@ def test_a_full_sync_that_fails_at_its_first_page_leaves_the_unfinished_run_pend
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync", "--since", "now")
     time_passes(5)
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth >= 2 else None
+    importer.box.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth >= 2 else None
     assert importer("sync", "--since", "2000-01-01").code == 1
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/members") else None
+    importer.box.settings.fault = lambda one: "401" if one.path.endswith("/members") else None
     assert importer("sync", "--full").code == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -99,14 +99,14 @@ def test_a_slow_ometria_in_a_crowded_second_is_not_taken_for_a_slow_page(stage: 
     """Pushes that time out make a letter for the second; the page keeps its size, and nothing is read again."""
     importer = stage()
     second = importer.box.clock.second() - 86_400
-    importer.box.audience().crowd(1_500, second)
+    importer.box.audience().join_in_second(1_500, second)
     time_passes(5)
-    importer.box.knobs.fault = lambda one: "504" if one.path.endswith("/push") and one.nth >= 12 else None
+    importer.box.settings.fault = lambda one: "504" if one.path.endswith("/push") and one.nth >= 12 else None
     assert importer("sync").code == 3
     pages = [one for one in importer.box.requests if one.path.endswith("/members") and one.count > 1]
     assert {one.query["count"] for one in pages} == {"1000"}
     assert sum(one.path.endswith("/push") for one in importer.box.requests) <= 12 + 4
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -115,18 +115,18 @@ def test_a_member_who_cannot_be_looked_up_costs_the_replay_of_that_letter_alone(
     """One member of a crowded second whose own page fails: that letter stays open, counted; the replay ends well."""
     importer = stage()
     audience = importer.box.audience()
-    member = audience.crowd(1_200, importer.box.clock.second() - 86_400)[5]
+    member = audience.join_in_second(1_200, importer.box.clock.second() - 86_400)[5]
     name = str(member.get("contact_id") or member["web_id"])
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{name}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{name}"}
     time_passes(5)
     assert importer("sync").code == 3
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     audience.change(who=[member])
-    importer.box.knobs.fault = lambda one: "500" if name in one.path else None
+    importer.box.settings.fault = lambda one: "500" if name in one.path else None
     assert importer("dlq", "replay").code == 3
     (letter,) = importer("dlq", "list", "--json").lines
     assert letter["attempts"] == 2
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("dlq", "replay").code == 0
     assert importer("dlq", "list", "--json").lines == []
 
@@ -135,11 +135,11 @@ def test_pages_that_only_narrow_while_a_run_gives_up_are_no_crash(stage: Stage) 
     """Everything fails at once: exit 1 in words, whatever the pages in flight come back with."""
     importer = stage(size=420)
     importer.configure(CONFIG + "mailchimp.window = 50\n")
-    importer.box.knobs.fault = lambda one: "503" if one.path.endswith("/members") and one.nth > 20 else None
+    importer.box.settings.fault = lambda one: "503" if one.path.endswith("/members") and one.nth > 20 else None
     ended = importer("sync", "--full")
     assert ended.code in (1, 3)
     assert "Traceback" not in ended.err
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer("sync")
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
@@ -148,12 +148,12 @@ def test_pages_that_only_narrow_while_a_run_gives_up_are_no_crash(stage: Stage) 
 def test_an_ometria_that_refuses_whatever_it_is_sent_does_not_fill_the_dead_letters(stage: Stage) -> None:
     """A wrong collection or a proxy that refuses everything: exit 1 after a hundred records, and no letter each."""
     importer = stage(size=900)
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{one}" for one in expected(importer)}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{one}" for one in expected(importer)}
     ended = importer("sync", "--json")
     assert ended.code == 1
     assert "refused the first 100 records" in ended.err
     assert ended.line["dead_letters"] == 0
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -169,12 +169,12 @@ def test_a_member_who_breaks_pages_is_not_hidden_by_an_order_that_changes(stage:
     """In a crowded second whose order changes, another try gets a page without them: a letter says so all the same."""
     importer = stage(unstable_order=True)
     importer.configure(CONFIG + "mailchimp.window = 10\n")
-    importer.box.audience().crowd(60, importer.box.clock.second() - 86_400)
+    importer.box.audience().join_in_second(60, importer.box.clock.second() - 86_400)
     time_passes(5)
-    importer.box.knobs.broken = ["30"]
+    importer.box.settings.broken = ["30"]
     assert importer("sync").code == 3
     assert len(expected(importer) - carried(importer)) == 1
-    importer.box.knobs.broken = []
+    importer.box.settings.broken = []
     assert importer("sync").code == 0
     assert importer("dlq", "list", "--json").lines == []
     assert carried(importer) == expected(importer)

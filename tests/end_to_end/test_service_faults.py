@@ -49,7 +49,9 @@ def mid_run(fault: str, side: str) -> object:
 
     def decide(request: Request) -> str | None:
         return (
-            fault if request.side == side and request.path.endswith(("/members", "/push")) and request.nth > 8 else None
+            fault
+            if request.service == side and request.path.endswith(("/members", "/push")) and request.nth > 8
+            else None
         )
 
     return decide
@@ -61,7 +63,7 @@ def test_a_fault_in_15_percent_of_all_answers_loses_nobody(stage: Stage, fault: 
     importer = stage(size=250, faults={fault: 0.15})
     importer.configure(SMALL_PAGES)
     arrives(importer)
-    assert importer.box.most_open() <= 10
+    assert importer.box.max_open() <= 10
 
 
 @pytest.mark.parametrize("fault", ["silent", "endless"])
@@ -86,8 +88,8 @@ def test_compressed_answers_are_taken_and_cost_a_fraction(stage: Stage) -> None:
         importer = stage(size=250, gzip=is_compressed)
         importer.configure(SMALL_PAGES)
         arrives(importer)
-        sizes.append(sum(one.bytes for one in importer.box.requests if one.side == "mailchimp"))
-        importer.box.knobs.faults = {"reset-body": 0.1, "truncated": 0.1}
+        sizes.append(sum(one.bytes for one in importer.box.requests if one.service == "mailchimp"))
+        importer.box.settings.faults = {"reset-body": 0.1, "truncated": 0.1}
         importer.box.audience().change(75)
         time_passes(60)
         arrives(importer)
@@ -98,7 +100,9 @@ def test_a_list_that_is_not_found_in_passing_is_asked_for_again(stage: Stage) ->
     """A 404 in the middle of a run is retried: the list was there a moment ago."""
     importer = stage(size=400)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/members") and one.nth in {3, 5, 6, 9} else None
+    importer.box.settings.fault = lambda one: (
+        "404" if one.path.endswith("/members") and one.nth in {3, 5, 6, 9} else None
+    )
     arrives(importer)
 
 
@@ -106,7 +110,7 @@ def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(stage: Stage) 
     """A 404 of Ometria's once it has taken pushes is an incident, and retried like one."""
     importer = stage(size=400)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
+    importer.box.settings.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["dead_letters"]) == (0, 0)
     assert carried(importer) == expected(importer)
@@ -115,12 +119,12 @@ def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(stage: Stage) 
 def test_an_address_that_takes_no_pushes_is_said_at_once(stage: Stage) -> None:
     """A 404 before anything was ever taken: the address is wrong, and no try mends it."""
     importer = stage(size=300)
-    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/push") else None
+    importer.box.settings.fault = lambda one: "404" if one.path.endswith("/push") else None
     ended = importer("sync")
     assert ended.code == 1
     assert "nothing takes pushes there" in ended.err
     assert len([one for one in importer.box.requests if one.path.endswith("/push")]) == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     arrives(importer)
 
 
@@ -141,9 +145,9 @@ def test_a_page_that_fails_for_good_is_narrowed_to_the_smallest_span(stage: Stag
     (second,) = {one["last_changed"] for one in importer.box.audience().listed() if one.get("contact_id") in missing}
     assert (letter["kind"], letter["cause"], letter["until"]) == ("window", "transport", second)
     assert epoch(letter["since"]) == (epoch(second) or 0) - 1
-    asked = [one for one in importer.box.requests if one.side == "mailchimp" and one.status == 500]
+    asked = [one for one in importer.box.requests if one.service == "mailchimp" and one.status == 500]
     assert len(asked) <= 4 + 12  # the tries of the page, and a dozen in which the span is found
-    importer.box.knobs.broken.clear()
+    importer.box.settings.broken.clear()
     arrives(importer)
 
 
@@ -152,7 +156,7 @@ def test_a_batch_that_is_refused_whole_is_halved_until_the_record_is_found(stage
     """The other 99 are delivered, and the record's letter says what Ometria answered."""
     importer = stage(size=400, reject_batches=True, reject_status=status)
     member = next(one for one in importer.box.audience().listed() if one["email_address"] and one.get("contact_id"))
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{member['contact_id']}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{member['contact_id']}"}
     assert importer("sync").code == 3
     (letter,) = importer("dlq", "list", "--json").lines
     assert letter["member_id"] == member["contact_id"]
@@ -163,7 +167,7 @@ def test_a_batch_that_is_refused_whole_is_halved_until_the_record_is_found(stage
 def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(stage: Stage) -> None:
     """Nobody listens: exit 1 in words; once somebody does, the next sync brings everybody."""
     importer = stage(size=500)
-    with importer.box.away():
+    with importer.box.offline():
         ended = importer("sync")
         assert ended.code == 1
         assert "cannot be reached" in ended.err
@@ -174,7 +178,7 @@ def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(st
 def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(stage: Stage) -> None:
     """The key is not blamed for a machine's address that Mailchimp's edge blocks."""
     importer = stage(size=100)
-    importer.box.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    importer.box.settings.fault = lambda one: "403-blocked" if one.service == "mailchimp" else None
     ended = importer("sync")
     assert ended.code == 1
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in ended.err
@@ -188,14 +192,14 @@ def test_a_refusal_that_says_why_stops_the_run_at_once(stage: Stage, fault: str,
     """A key revoked in the middle of a run ends it with exit 1; the sync point stays, the next run goes on."""
     importer = stage(size=500)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
+    importer.box.settings.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
     ended = importer("sync", "--json")
     assert ended.code == 1
     assert ended.line["status"] == "failed"
     assert importer("status", "--json").lines[0]["sync_point"] is None
     refused = [one for one in importer.box.requests if one.fault == fault]
     assert len(refused) <= 20
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     arrives(importer)
 
 
@@ -203,12 +207,12 @@ def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(stage: St
     """A service that is down is not answered with a table full of letters: exit 1, resumable."""
     importer = stage(size=2_000)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
+    importer.box.settings.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
     ended = importer("sync", "--json")
     assert ended.code == 1
     assert ended.line["status"] == "failed"
     assert 0 < ended.line["windows_dead"] < ended.line["windows_total"]
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     arrives(importer)
 
 

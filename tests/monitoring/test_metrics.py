@@ -39,7 +39,7 @@ def test_a_sync_leaves_what_it_did_for_the_collector(stage: Stage) -> None:
     assert of_list["last_run_contacts", ""] == len(carried(importer))
     assert of_list["last_run_rejected", ""] == of_list["dead_letters_open", ""] == line["dead_letters"] == 1
     assert of_list["last_run_success", ""] == 1
-    assert of_list["last_run_requests", "mailchimp"] == sum(one.side == "mailchimp" for one in importer.box.requests)
+    assert of_list["last_run_requests", "mailchimp"] == sum(one.service == "mailchimp" for one in importer.box.requests)
     assert of_list["sync_point_timestamp_seconds", ""] <= of_list["last_success_timestamp_seconds", ""]
     assert 0 <= of_list["sync_point_age_seconds", ""] < 3_600
     assert {("last_run_retries", "ometria"), ("last_run_throttled", "mailchimp"), ("last_run_seconds", "")} <= set(
@@ -53,7 +53,7 @@ def test_what_was_compared_is_told_by_kind(stage: Stage) -> None:
     importer.configure(METRICS + CONFIG + "reconcile.settling = 0\n")
     importer("sync")
     assert "reconciled_timestamp_seconds" not in {name for name, *_ in told(importer)}
-    importer.box.take_out(list(importer.box.contacts())[:2])
+    importer.box.delete_contacts(list(importer.box.contacts())[:2])
     importer("reconcile")
     text = (importer.folder / "mcimport.prom").read_text(encoding="utf-8")
     pluralize = {
@@ -73,7 +73,7 @@ def test_a_list_that_fails_keeps_the_time_of_its_last_success(stage: Stage) -> N
     importer.configure(METRICS + CONFIG)
     importer("sync")
     before = {name[0]: value for name, value in told(importer).items()}
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     importer("sync")
     after = {name[0]: value for name, value in told(importer).items()}
     assert after["last_run_success"] == 0

@@ -45,7 +45,7 @@ def test_a_client_has_a_health_check_of_its_own(stage: Stage, ear: Ear) -> None:
 def test_a_failure_is_told_with_its_reason_and_without_anybodys_key(stage: Stage, ear: Ear) -> None:
     """What a person needs to know in a line; the exit code is that of the run."""
     importer = telling(stage(size=10), healthcheck_url=ear.url)
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     (_, text) = ear.heard[-1]
     assert ear.paths == ["/start", "/fail"]
@@ -76,7 +76,7 @@ def test_a_stopped_run_reports_neither(stage: Stage, ear: Ear) -> None:
     """It is no failure: the next one goes on with it; and nothing holds it up."""
     importer = telling(stage(size=1_500, pushes_per_second=8), healthcheck_url=ear.url)
     process = subprocess.Popen(importer.command("sync"), stderr=subprocess.DEVNULL)
-    while not any(one.side == "ometria" for one in importer.box.requests):
+    while not any(one.service == "ometria" for one in importer.box.requests):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143
@@ -221,7 +221,7 @@ def test_addresses_come_from_variables_and_files_as_keys_do(stage: Stage, ear: E
     importer = telling(stage(size=10), healthcheck_url="file:check", webhook_url="env:HOOK")
     (importer.folder / "check").write_text(f"{ear.url}/ping\n", encoding="utf-8")
     (importer.folder / "check").chmod(0o600)
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer.in_a_process("sync", environment={"HOOK": f"{ear.url}/hook"}).code == 1
     assert sorted(ear.paths) == ["/hook", "/ping/fail", "/ping/start"]
 
@@ -234,7 +234,7 @@ def test_a_webhook_hears_of_a_failure_once_and_once_of_its_end(stage: Stage, ear
     importer = telling(stage(size=10), webhook_url=f"{ear.url}/hook")
     importer("sync")
     assert ear.heard == []
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     importer("sync")
     importer("sync")
     assert ear.events == ["failure"]
@@ -242,7 +242,7 @@ def test_a_webhook_hears_of_a_failure_once_and_once_of_its_end(stage: Stage, ear
     assert (failure["client"], failure["list_key"], failure["status"]) == ("acme", importer.box.list_key, "failed")
     assert "401" in failure["reason"]
     assert failure["next"]
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer("sync")
     importer("sync")
     assert ear.events == ["failure", "recovery"]
@@ -255,12 +255,12 @@ def test_trouble_lasts_as_long_as_a_dead_letter_is_open(stage: Stage, ear: Ear) 
     importer("sync")
     person = importer.box.audience().add(email_address="refused@example.com")
     time_passes(120)
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{person['contact_id']}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{person['contact_id']}"}
     assert importer("sync").code == 3
     time_passes(600)
     assert importer("sync").code == 0
     assert ear.events == ["failure"]
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert ear.events == ["failure", "recovery"]
 
@@ -272,7 +272,7 @@ def test_sides_that_differ_are_trouble_until_they_are_compared_again(stage: Stag
         importer.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8"
     )
     importer("sync")
-    importer.box.take_out(list(importer.box.contacts())[:2])
+    importer.box.delete_contacts(list(importer.box.contacts())[:2])
     assert importer("reconcile").code == 3
     assert importer("sync").code == 0
     (failure,) = ear.documents
@@ -285,7 +285,7 @@ def test_sides_that_differ_are_trouble_until_they_are_compared_again(stage: Stag
 def test_what_a_webhook_did_not_take_is_told_again_with_the_next_run(stage: Stage, ear: Ear) -> None:
     """Trouble counts as told only when it was."""
     importer = telling(stage(size=10), webhook_url=f"{ear.url}/hook")
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     ear.answers = [503, 503]
     assert importer("sync").code == 1
     importer("sync")

@@ -33,13 +33,13 @@ def telling(stage: Stage, ear: Ear, size: int = 20, text: str = COMPARING) -> Im
 def make_stale(importer: Importer, many: int) -> None:
     """Another program writes a first name of its own over so many contacts."""
     some = list(importer.box.contacts())[:many]
-    importer.box.overwrite({"id": contact_id, "firstname": "Else"} for _, contact_id in some)
+    importer.box.push_from_elsewhere({"id": contact_id, "firstname": "Else"} for _, contact_id in some)
 
 
 def refused(importer: Importer, *addresses: str) -> None:
     """New members whom Ometria does not take."""
     people = [importer.box.audience().add(email_address=address) for address in addresses]
-    importer.box.knobs.rejects |= {f"{importer.box.list_key}-{one['contact_id']}" for one in people}
+    importer.box.settings.rejects |= {f"{importer.box.list_key}-{one['contact_id']}" for one in people}
 
 
 def test_a_revoked_key_is_told_while_both_sides_differ_and_so_is_its_end(stage: Stage, ear: Ear) -> None:
@@ -47,10 +47,10 @@ def test_a_revoked_key_is_told_while_both_sides_differ_and_so_is_its_end(stage: 
     importer = telling(stage, ear)
     make_stale(importer, 1)
     assert importer("reconcile").code == 3
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     assert "401" in ear.documents[1]["reason"]
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert ear.documents[2]["other_kinds"] == ["differ"]
     assert ear.documents[2]["since"] == ear.documents[1]["since"]
@@ -85,7 +85,7 @@ def test_a_reason_that_differs_in_numbers_alone_is_no_news(stage: Stage, ear: Ea
     """Two missing rather than one are; a stale one beside them is another thing."""
     importer = telling(stage, ear)
     for _ in range(2):
-        importer.box.take_out(list(importer.box.contacts())[:1])
+        importer.box.delete_contacts(list(importer.box.contacts())[:1])
         assert importer("reconcile").code == 3
     assert heard(ear) == [("failure", "differ")]
     make_stale(importer, 1)
@@ -98,10 +98,10 @@ def test_a_failure_for_another_reason_is_news_once(stage: Stage, ear: Ear) -> No
     """A revoked key is told after an outage; that the outage comes back as well is not."""
     importer = telling(stage, ear)
     for fault in ("reset", "401", "reset", "401"):
-        importer.box.knobs.fault = lambda _, fault=fault: fault
+        importer.box.settings.fault = lambda _, fault=fault: fault
         assert importer("sync").code == 1
     assert heard(ear) == [("failure", "failed")] * 2
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer("sync")
     importer("sync")
     assert heard(ear)[2:] == [("recovery", "failed")]
@@ -110,9 +110,9 @@ def test_a_failure_for_another_reason_is_news_once(stage: Stage, ear: Ear) -> No
 def test_a_comparison_that_failed_is_made_good_by_a_comparison_alone(stage: Stage, ear: Ear) -> None:
     """A sync that goes well says nothing of it."""
     importer = telling(stage, ear)
-    importer.box.knobs.fault = lambda one: "403" if one.side == "ometria" else None
+    importer.box.settings.fault = lambda one: "403" if one.service == "ometria" else None
     assert importer("reconcile").code == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert heard(ear) == [("failure", "reconcile_failed")]
     assert importer("reconcile").code == 0
@@ -125,7 +125,7 @@ def test_dead_letters_that_were_discarded_are_over_with_the_next_call_however_it
     refused(importer, "one@example.com")
     assert importer("sync").code == 3
     assert importer("dlq", "discard", "1", "--yes").code == 0
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     assert heard(ear)[1:] == [("recovery", "dead_letters"), ("failure", "failed")]
 
@@ -179,11 +179,11 @@ def never_synced(stage: Stage, ear: Ear) -> tuple[Importer, str]:
 def test_a_first_run_that_fails_does_not_end_that_a_list_is_overdue(stage: Stage, ear: Ear) -> None:
     """It has carried nobody; the run that completes does."""
     importer, key = never_synced(stage, ear)
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer("sync", key).code == 1
     assert heard(ear)[1:] == [("failure", "failed")]
     assert ear.documents[1]["other_kinds"] == ["overdue"]
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync", key).code == 0
     assert heard(ear)[2:] == [("recovery", "failed"), ("recovery", "overdue")]
     assert ear.documents[3]["since"] == ear.documents[0]["since"]
@@ -204,7 +204,7 @@ def test_a_list_of_which_much_was_pushed_is_not_said_to_have_carried_nothing(sta
     importer.configure(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{CONFIG}mailchimp.window = 5\n')
     for _ in range(4):
         pushes = iter(range(1_000))
-        importer.box.knobs.fault = lambda one, pushes=pushes: "401" if one.path == "/push" and next(pushes) else None
+        importer.box.settings.fault = lambda one, pushes=pushes: "401" if one.path == "/push" and next(pushes) else None
         ended = importer("sync", "--json", "--workers", "1")
         assert ended.line["contacts_pushed"] > 0
         time_passes(1.2 * HOUR)
@@ -240,7 +240,7 @@ def test_a_post_that_fails_does_not_hold_up_what_is_told_of_the_clients_next_lis
     importer.box.add_account(keys["mailchimp_key"], keys["ometria_key"], more)
     text = importer.config.read_text().replace(f'["{keys["list_key"]}"]', f'["{keys["list_key"]}", "ffffffffff"]')
     importer.config.write_text(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n' + text)
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     ear.answers = [500] * 2
     said = importer("sync").err
     assert said.count("it was not told") == 1
@@ -292,13 +292,13 @@ def test_trouble_at_a_place_to_which_the_list_goes_no_more_is_not_said_to_be_men
     time_passes(120)
     assert importer("sync").code == 3
     time_passes(HOUR)
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     importer.configure(f'[notify]\nwebhook_url = "{ear.url}/hook"\n\n{COMPARING}ometria.collection = "other"\n')
     assert importer("sync", "--full", importer.box.list_key).code == 0
     assert sorted((one["event"], one["kind"], one["reason"]) for one in ear.documents[2:]) == [
         ("recovery", kind, "the list goes elsewhere now") for kind in ("dead_letters", "differ")
     ]
-    importer.box.take_out([one for one in importer.box.contacts() if one[0] == "other"][:2])
+    importer.box.delete_contacts([one for one in importer.box.contacts() if one[0] == "other"][:2])
     assert importer("reconcile").code == 3
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert ear.documents[-1]["reason"] == "both sides agree"
@@ -307,9 +307,9 @@ def test_trouble_at_a_place_to_which_the_list_goes_no_more_is_not_said_to_be_men
 def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(stage: Stage, ear: Ear) -> None:
     """What was told of a list is remembered of it, as its runs are."""
     importer = telling(stage, ear)
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer.config.write_text(importer.config.read_text().replace("[clients.acme]", "[clients.acme-uk]"))
     assert importer("sync").code == 0
     assert heard(ear) == [("failure", "failed"), ("recovery", "failed")]

@@ -114,7 +114,7 @@ def test_quiet_tells_machines_of_trouble_alone(stage: Stage) -> None:
     importer = stage(size=10)
     importer.begun()
     assert importer("sync", "--quiet", "--log-format", "json").err == ""
-    importer.box.knobs.fault = lambda _: "401"
+    importer.box.settings.fault = lambda _: "401"
     (event,) = events(importer("sync", "--quiet", "--log-format", "json"))
     assert (event["event"], event["level"]) == ("failed", "error")
     assert event["next"]

@@ -33,9 +33,9 @@ def a_box() -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _quiet(box: Sandbox) -> Iterator[None]:
     """Each test finds the knobs as they are by default."""
-    before = dict(vars(box.knobs))
+    before = dict(vars(box.settings))
     yield
-    vars(box.knobs).update(before)
+    vars(box.settings).update(before)
 
 
 def client(box: Sandbox, key: str | None = None) -> Any:
@@ -197,7 +197,7 @@ def test_members_of_one_second_stand_in_a_stable_order_that_is_not_their_own(box
 
 def test_an_unstable_order_differs_from_answer_to_answer_and_keeps_the_seconds(box: Sandbox) -> None:
     """Only equals change places, and the page is one of the whole list's possible pages."""
-    box.knobs.unstable_order = True
+    box.settings.unstable_order = True
     pages = [members(box, count=40, sort_field="last_changed", **crowd(box))["members"] for _ in range(2)]
     assert [one["web_id"] for one in pages[0]] != [one["web_id"] for one in pages[1]]
     everything = members(box, count=1000, sort_field="last_changed")["members"]
@@ -229,9 +229,9 @@ def test_archived_members_appear_only_when_asked_for(box: Sandbox) -> None:
 def test_total_items_may_lie(box: Sandbox) -> None:
     """Always by so much, or now and then."""
     right = members(box)["total_items"]
-    box.knobs.count_lies = -7
+    box.settings.count_lies = -7
     assert members(box)["total_items"] == right - 7
-    box.knobs.count_lies_share = 0.5
+    box.settings.count_lies_share = 0.5
     assert {members(box, count=1, fields=["total_items"])["total_items"] for _ in range(30)} == {right, right - 7}
 
 
@@ -244,7 +244,7 @@ def test_the_bounds_include_their_second_as_the_knobs_say(
     box: Sandbox, *, since_includes: bool, before_includes: bool
 ) -> None:
     """Nobody knows how the real ones behave."""
-    box.knobs.since_includes, box.knobs.before_includes = since_includes, before_includes
+    box.settings.since_includes, box.settings.before_includes = since_includes, before_includes
     audience = box.audience()
     planted = {at: audience.add(at=int(NOW) - 100_000_000 + at)["web_id"] for at in (0, 5, 9)}
     since, before = iso(int(NOW) - 100_000_000), iso(int(NOW) - 100_000_000 + 9)
@@ -358,7 +358,7 @@ def test_after_a_move_the_new_address_finds_and_the_old_one_does_not(box: Sandbo
     """contact_id follows the person, the MD5 does not."""
     audience = box.audience()
     before = next(one for one in audience.listed() if one["email_address"] and "contact_id" in one)
-    (after,) = audience.move_address(who=[before])
+    (after,) = audience.change_address(who=[before])
     lists = client(box).lists
     assert lists.get_list_member(LIST_KEY, after["id"])["email_address"] == after["email_address"]
     assert lists.get_list_member(LIST_KEY, before["contact_id"])["id"] == after["id"] != before["id"]
@@ -396,18 +396,18 @@ def test_a_member_who_changes_between_choice_and_writing_is_written_as_changed(b
     """So a row may be newer than the order in which it stands, or archived on a page of the listed."""
     audience = box.audience()
     one = audience.listed()[0]
-    box.knobs.on_page = lambda audience: audience.leave(who=[one])
+    box.settings.on_page = lambda audience: audience.archive(who=[one])
     first = members(box, count=3, sort_field="last_changed")["members"][0]
     assert (first["web_id"], first["status"]) == (one["web_id"], "archived")
     assert first["last_changed"] > one["last_changed"]
-    box.knobs.on_page = None
+    box.settings.on_page = None
     assert members(box, count=3, sort_field="last_changed")["members"][0]["web_id"] != one["web_id"]
 
 
 def test_who_is_deleted_between_choice_and_writing_leaves_the_page_short(box: Sandbox) -> None:
     """The count was taken before."""
     right = members(box)["total_items"]
-    box.knobs.on_page = lambda audience: audience.delete(who=[audience.listed()[0]])
+    box.settings.on_page = lambda audience: audience.delete(who=[audience.listed()[0]])
     answer = members(box, count=5, sort_field="last_changed")
     assert (len(answer["members"]), answer["total_items"]) == (4, right)
 
@@ -422,11 +422,11 @@ def test_answers_are_dated_by_the_sandbox_clock(box: Sandbox) -> None:
         return parsedate_to_datetime(get(box, "/ping").headers["date"]).timestamp()
 
     assert abs(dated() - box.clock.now()) < 30
-    box.knobs.clock_skew = 900
+    box.settings.clock_skew = 900
     box.clock.advance(100)
     assert dated() - NOW >= 1000
     (one,) = box.audience().change()
     assert epoch(one["last_changed"]) - NOW >= 1000
-    box.knobs.no_date = True
+    box.settings.no_date = True
     assert "date" not in get(box, "/ping").headers
     box.clock.advance(-100)

@@ -217,7 +217,7 @@ def test_contacts_are_read_back_in_the_order_of_their_first_arrival(box: Sandbox
 def test_a_contact_that_is_taken_out_moves_all_that_came_later(box: Sandbox) -> None:
     """By one place a contact; one that is pushed again is a new one, and comes last."""
     client(box).push.post(data=[contact(n) for n in range(6)])
-    box.take_out([("mailchimp", "list-1"), ("mailchimp", "list-3")])
+    box.delete_contacts([("mailchimp", "list-1"), ("mailchimp", "list-3")])
     assert ids_read(box, offset=1, limit=2) == ["list-2", "list-4"]
     client(box).push.post(data=[contact(1)])
     assert ids_read(box) == [f"list-{n}" for n in (0, 2, 4, 5, 1)]
@@ -228,7 +228,7 @@ def test_a_filter_that_does_not_work_answers_with_every_collection(box: Sandbox)
     """Nobody is told; each contact says itself where it belongs."""
     client(box).push.post(data=[contact(1), {**contact(2), "@collection": "shop"}])
     assert ids_read(box, collection="shop") == ["list-2"]
-    box.knobs.collection_ignored = True
+    box.settings.collection_ignored = True
     assert ids_read(box, collection="shop") == ["list-1", "list-2"]
 
 
@@ -236,7 +236,7 @@ def test_another_program_may_overwrite_a_contact(box: Sandbox) -> None:
     """Merged, as by a push, and in no ledger."""
     client(box).push.post(data=[contact(1, firstname="Ada")])
     box.clear_requests()
-    box.overwrite([{"id": "list-1", "email": "else@example.com"}])
+    box.push_from_elsewhere([{"id": "list-1", "email": "else@example.com"}])
     assert box.contacts()["mailchimp", "list-1"] == contact(1, firstname="Ada", email="else@example.com")
     assert box.requests == []
 
@@ -247,7 +247,7 @@ def ids_read(box: Sandbox, **params: Any) -> list[str]:
 
 def test_pushed_contacts_are_not_there_before_they_are_validated(box: Sandbox) -> None:
     """Reading back lags behind; looking into the box does not."""
-    box.knobs.settling = 60
+    box.settings.settling = 60
     client(box).push.post(data=[contact()])
     assert client(box).contacts.get().data == []
     assert len(box.contacts()) == 1
@@ -255,7 +255,7 @@ def test_pushed_contacts_are_not_there_before_they_are_validated(box: Sandbox) -
 
 def test_more_pushes_than_the_limit_in_a_second_are_429_in_html(box: Sandbox) -> None:
     """Whatever is refused was not stored; the measure counts the refused, too."""
-    box.knobs.pushes_per_second = 3
+    box.settings.pushes_per_second = 3
     answers = [push(box, [contact(n)]) for n in range(6)]
     codes = [answer.status_code for answer in answers]
     assert codes == [202, 202, 202, 429, 429, 429]
@@ -267,7 +267,7 @@ def test_more_pushes_than_the_limit_in_a_second_are_429_in_html(box: Sandbox) ->
 
 def test_more_reads_than_the_limit_in_a_second_are_429(box: Sandbox) -> None:
     """Reads have a limit of their own, lower than that of pushes."""
-    box.knobs.reads_per_second = 4
+    box.settings.reads_per_second = 4
     headers = {"X-Ometria-Auth": box.ometria_key}
     codes = [
         httpx.get(f"{box.ometria_url}/push/_errors", headers=headers, trust_env=False, verify=PLAIN).status_code
@@ -279,11 +279,11 @@ def test_more_reads_than_the_limit_in_a_second_are_429(box: Sandbox) -> None:
 
 def test_a_record_can_be_rejected_without_a_word_about_which(box: Sandbox) -> None:
     """One less is accepted; or the whole batch is refused."""
-    box.knobs.rejects = {"list-3"}
+    box.settings.rejects = {"list-3"}
     answer = push(box, [contact(n) for n in range(10)])
     assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (202, 9, 1)
     assert ("mailchimp", "list-3") not in box.contacts()
-    box.knobs.reject_batches = True
+    box.settings.reject_batches = True
     assert push(box, [contact(n) for n in range(3, 20)]).status_code == 400
     assert len(box.contacts()) == 9
 
@@ -300,7 +300,7 @@ def test_a_record_without_an_address_is_refused_or_dropped_where_that_is_set(box
         ("dropped", 2, ["root > email"]),
     ]
     for knob, accepted, errors in cases:
-        box.knobs.without_address = knob
+        box.settings.without_address = knob
         answer = push(box, [without, contact(1, firstname=knob)]).json()
         assert (answer["accepted"], answer["rejected"]) == (accepted, 2 - accepted)
         assert [error["error_path"] for error in box.push_errors()] == errors
@@ -312,7 +312,7 @@ def test_a_record_can_be_dropped_whatever_it_holds(box: Sandbox) -> None:
     """It is accepted, and a contact that is there stays as it was."""
     push(box, [contact(1)])
     assert box.push_errors() == []  # validated
-    box.knobs.drops = {"list-1"}
+    box.settings.drops = {"list-1"}
     assert push(box, [contact(1, firstname="Ada"), contact(2)]).json()["accepted"] == 2
     assert list(box.contacts().values()) == [contact(1), contact(2)]
     assert [error["error_path"] for error in box.push_errors()] == ["root > email"]
@@ -320,10 +320,10 @@ def test_a_record_can_be_dropped_whatever_it_holds(box: Sandbox) -> None:
 
 def test_a_full_queue_says_so_before_and_refuses_then(box: Sandbox) -> None:
     """The header tells what is left; what does not fit is a 429; it drains."""
-    box.knobs.queue_limit, box.knobs.queue_drain = 150, 0
+    box.settings.queue_limit, box.settings.queue_drain = 150, 0
     assert push(box, [contact(n) for n in range(100)]).headers["X-QueueSize-Remaining"] == "50"
     assert push(box, [contact(n) for n in range(100)]).status_code == 429
-    box.knobs.queue_drain = 1e9
+    box.settings.queue_drain = 1e9
     assert push(box, [contact(n) for n in range(100)]).status_code == 202
 
 
@@ -333,14 +333,14 @@ def test_a_first_opt_in_with_its_time_is_a_subscription_event(box: Sandbox) -> N
     dated = opted | {"timestamp_subscribed": "2026-01-01T00:00:00Z"}
     for record in (contact(1, **dated), contact(1, **dated), contact(2, **opted), contact(2, **dated), contact(3)):
         client(box).push.post(data=[record])
-    assert box.welcomes() == {"mailchimp": 1}
+    assert box.subscription_events() == {"mailchimp": 1}
 
 
 def test_the_ledger_tells_what_was_pushed(box: Sandbox) -> None:
     """Records, their ids, bytes, status."""
     push(box, [contact(1), contact(2)])
     (line,) = box.requests
-    assert (line.side, line.method, line.path, line.status) == ("ometria", "POST", "/push", 202)
+    assert (line.service, line.method, line.path, line.status) == ("ometria", "POST", "/push", 202)
     assert (line.count, line.ids, line.key) == (2, ("list-1", "list-2"), box.ometria_key)
     assert line.bytes > 200
     assert line.at <= line.finished

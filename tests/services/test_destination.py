@@ -65,9 +65,9 @@ def test_from_the_first_accepted_contact_on_another_key_is_refused(stage: Stage)
     importer = with_another_account(stage, size=120)
     importer.configure(CONFIG + "ometria.batch = 5\n", ometria_key=OTHER)
     pushes = iter(range(1_000))
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer.box.settings.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
     importer("sync")
-    importer.box.knobs.fault = lambda _: None
+    importer.box.settings.fault = lambda _: None
     importer.configure()
     importer.box.clear_requests()
     ended = importer("sync")
@@ -183,7 +183,7 @@ def test_a_key_is_not_accepted_where_it_cannot_be_tried(stage: Stage) -> None:
     importer("sync")
     importer.box.renew_ometria_key(importer.box.ometria_key, OTHER)
     importer.configure(ometria_key=OTHER)
-    with importer.box.away():
+    with importer.box.offline():
         assert importer("keys", "accept", "acme").code == 1
     assert importer("sync").code == 2
     assert importer("keys", "accept", "acme").code == 0
@@ -197,9 +197,9 @@ def test_a_replay_goes_where_the_list_goes_now(stage: Stage) -> None:
     time_passes(300)
     importer.box.audience().join(1)
     time_passes(60)
-    importer.box.knobs.rejects_record = lambda _: True
+    importer.box.settings.rejects_record = lambda _: True
     importer("sync")
-    importer.box.knobs.rejects_record = None
+    importer.box.settings.rejects_record = None
     importer.configure()
     assert importer("dlq", "replay").code == 0
     assert importer("sync").code == 0
@@ -230,7 +230,7 @@ def test_who_was_archived_before_is_compared_with_the_right_account_after_a_slip
     assert importer("sync").code == 0
     time_passes(300)
     importer.db.unlink()
-    leaving = importer.box.audience().leave(2, who=importer.box.audience().with_status("subscribed")[:2])
+    leaving = importer.box.audience().archive(2, who=importer.box.audience().with_status("subscribed")[:2])
     time_passes(300)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--since", "now").code == 0

@@ -25,7 +25,7 @@ def empty(importer: Importer, *, status: str | None = None) -> None:
         is_meant = request.path.endswith("/members") and (status is None or request.query.get("status") == status)
         return "nobody" if is_meant else None
 
-    importer.box.knobs.fault = fault
+    importer.box.settings.fault = fault
 
 
 def opted_out_stay_mailed(importer: Importer) -> set[str]:
@@ -42,7 +42,7 @@ def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybo
     assert (ended.code, ended.line["status"]) == (1, "failed")
     assert "Mailchimp showed 0 members of the list, and counts" in ended.err
     assert importer("status", "--json").line["sync_point"] is None
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -50,7 +50,7 @@ def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybo
 def test_one_wrong_answer_to_a_first_sync_is_asked_for_again(stage: Stage) -> None:
     """The second answer is right, and the sync goes on with it."""
     importer = stage(size=300)
-    importer.box.knobs.fault = lambda one: "nobody" if one.path.endswith("/members") and one.nth == 1 else None
+    importer.box.settings.fault = lambda one: "nobody" if one.path.endswith("/members") and one.nth == 1 else None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -79,11 +79,11 @@ def test_a_window_in_which_nobody_is_shown_any_more_is_looked_at_twice(stage: St
     """Pages that turn empty for a moment in the middle of a first sync lose nobody."""
     importer = stage(size=2_000)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = lambda one: (
+    importer.box.settings.fault = lambda one: (
         "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and one.nth % 7 == 0 else None
     )
     assert importer("sync").code == 0
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert carried(importer) == expected(importer)
 
 
@@ -98,12 +98,12 @@ def test_a_run_whose_pages_turn_empty_for_good_is_not_believed(stage: Stage, kin
         importer.box.audience().unsubscribe(900)
         time_passes(5)
     pages = iter(range(10_000))
-    importer.box.knobs.fault = lambda one: (
+    importer.box.settings.fault = lambda one: (
         "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and next(pages) > 1 else None
     )
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["status"]) == (1, "failed")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync", "--json").code == 0
     assert carried(importer) == expected(importer)
     assert not opted_out_stay_mailed(importer)
@@ -122,12 +122,12 @@ def test_an_hourly_sync_that_was_shown_nobody_by_mistake_is_made_good_by_the_nex
     importer("sync")
     time_passes(1_800)
     importer.box.audience().unsubscribe(20)
-    importer.box.audience().leave(5)
+    importer.box.audience().archive(5)
     empty(importer, status=status)
     for _ in range(hours):
         time_passes(3_600)
         assert importer("sync").code == 0
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     time_passes(3_600)
     assert importer("sync").code == 0
     assert not opted_out_stay_mailed(importer)
@@ -144,7 +144,7 @@ def test_an_idle_list_costs_two_requests_and_no_push_however_long_it_is_idle(sta
     for _ in range(4):
         importer.box.clear_requests()
         assert importer("sync").code == 0
-        assert [(one.side, one.path[-8:]) for one in importer.box.requests] == [("mailchimp", "/members")] * 2
+        assert [(one.service, one.path[-8:]) for one in importer.box.requests] == [("mailchimp", "/members")] * 2
         time_passes(50)
 
 
@@ -159,7 +159,7 @@ def some_answers_are_empty(importer: Importer, times: int) -> None:
         asked[question] += 1
         return "nobody" if 1 < asked[question] <= 1 + times else None
 
-    importer.box.knobs.fault = fault
+    importer.box.settings.fault = fault
 
 
 @pytest.mark.parametrize("lie", [40, -3, 0])
@@ -170,7 +170,7 @@ def test_an_empty_answer_to_a_second_look_takes_nobody_back(stage: Stage, lie: i
     some_answers_are_empty(importer, 2)
     ended = importer("sync")
     if ended.code:  # so few were seen that the run is no success: the next one brings them
-        importer.box.knobs.fault = None
+        importer.box.settings.fault = None
         assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -188,7 +188,7 @@ def test_an_empty_answer_in_a_second_larger_than_a_page_hides_nobody(stage: Stag
         is_meant = request.path.endswith("/members") and request.query.get("offset") == "100"
         return "nobody" if is_meant and request.query.get("count") == "50" and next(asked) < 2 else None
 
-    importer.box.knobs.fault = fault
+    importer.box.settings.fault = fault
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
     assert next(asked) > 2
@@ -207,9 +207,9 @@ def test_many_who_are_archived_while_a_run_begins_are_the_next_ones(stage: Stage
     def leaves(request: Request) -> None:
         if request.query.get("status") == "archived" and not left:
             time_passes(5)
-            left.extend(importer.box.audience().leave(60))
+            left.extend(importer.box.audience().archive(60))
 
-    importer.box.knobs.fault = leaves
+    importer.box.settings.fault = leaves
     ended = importer("sync")
     assert ended.code == 0, ended.err
     assert len(left) == 60

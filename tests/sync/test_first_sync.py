@@ -14,7 +14,7 @@ from end_to_end.test_interrupted_runs import nth, struck
 from passing import time_passes
 
 from mcimport.models.timestamps import iso
-from mcimport.sandbox.audience.member_list import People
+from mcimport.sandbox.audience.member_list import MemberViews
 from mcimport.sync.reconcile import archive_check
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -28,14 +28,14 @@ def contact_id(importer: Importer, member: Any) -> tuple[str, str]:
     return "mailchimp", f"{importer.box.list_key}-{member.get('contact_id') or member['web_id']}"
 
 
-def consents(importer: Importer, people: People) -> list[str | None]:
+def consents(importer: Importer, people: MemberViews) -> list[str | None]:
     """What Ometria holds of these; None for whom it does not hold."""
     held = importer.box.contacts()
     return [held.get(contact_id(importer, one), {}).get("marketing_optin") for one in people]
 
 
 def welcomed(importer: Importer) -> int:
-    return importer.box.welcomes().total()
+    return importer.box.subscription_events().total()
 
 
 def remembered(importer: Importer, sql: str) -> list[tuple[Any, ...]]:
@@ -167,9 +167,9 @@ def test_a_replay_sends_no_opt_in_in_the_future(stage: Stage) -> None:
         opts_in(importer, "2096-08-11T10:00:00+00:00"),
         opts_in(importer, iso(importer.box.clock.second()), 1),
     )
-    importer.box.knobs.rejects = {contact_id(importer, one)[1] for one in (wrong, right)}
+    importer.box.settings.rejects = {contact_id(importer, one)[1] for one in (wrong, right)}
     synced(importer, code=3)
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     ended = importer("dlq", "replay")
     assert ended.code == 0, ended.err
     assert welcomed(importer) == 1
@@ -189,11 +189,11 @@ def fails_at_first(importer: Importer, how: str) -> None:
         assert struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 0)).code == -signal.SIGKILL
         return
     if how == "refused":
-        importer.box.knobs.rejects = {contact_id(importer, one)[1] for one in importer.box.audience().members}
+        importer.box.settings.rejects = {contact_id(importer, one)[1] for one in importer.box.audience().members}
     else:
-        importer.box.knobs.fault = only_pushes(how)
+        importer.box.settings.fault = only_pushes(how)
     importer("sync")
-    importer.box.knobs.fault, importer.box.knobs.rejects = None, set()
+    importer.box.settings.fault, importer.box.settings.rejects = None, set()
 
 
 FAILURES = ["403", "500", "refused", "reset", "killed"]
@@ -226,7 +226,7 @@ def test_while_ometria_cannot_be_reached_no_history_begins(stage: Stage) -> None
     importer.configure()
     time_passes(DAY)
     importer.box.audience().join(12)
-    gone = importer.box.audience().leave(6)
+    gone = importer.box.audience().archive(6)
     time_passes(600)
     synced(importer)
     synced(importer)
@@ -284,7 +284,7 @@ def test_who_may_have_been_pushed_in_a_try_that_failed_is_opted_out_when_archive
     contacts = importer.box.contacts()
     held = [one for one in importer.box.audience().listed() if contact_id(importer, one) in contacts]
     time_passes(600)
-    gone = importer.box.audience().leave(who=held[:5])
+    gone = importer.box.audience().archive(who=held[:5])
     assert len(gone) == 5
     time_passes(600)
     synced(importer)
@@ -297,7 +297,7 @@ def test_who_was_archived_before_the_first_sync_that_works_is_not_brought_in(sta
     importer = stage(size=60)
     fails_at_first(importer, "403")
     time_passes(600)
-    gone = importer.box.audience().leave(6)
+    gone = importer.box.audience().archive(6)
     time_passes(600)
     synced(importer)
     time_passes(600)
@@ -309,7 +309,7 @@ def test_who_was_archived_before_the_first_sync_that_works_is_not_brought_in(sta
 def test_who_was_archived_well_before_the_first_sync_is_not_brought_in(stage: Stage) -> None:
     """A minute before it is looked at again, for the clocks; nobody who left earlier."""
     importer = stage(size=60)
-    gone = importer.box.audience().leave(6)
+    gone = importer.box.audience().archive(6)
     time_passes(120)
     synced(importer)
     synced(importer)
@@ -321,11 +321,11 @@ def test_who_was_archived_well_before_the_first_sync_is_not_brought_in(stage: St
 def test_with_clocks_40_seconds_apart_all_who_are_archived_are_opted_out(stage: Stage, words: tuple[str, ...]) -> None:
     """The server that answered the first sync was ahead of the one that dates the changes."""
     importer = stage(size=200)
-    importer.box.knobs.clock_skew = 40
+    importer.box.settings.clock_skew = 40
     synced(importer)
-    importer.box.knobs.clock_skew = 0
+    importer.box.settings.clock_skew = 0
     time_passes(5)
-    gone = importer.box.audience().leave(20)
+    gone = importer.box.audience().archive(20)
     time_passes(120)
     synced(importer, *words)
     synced(importer)
@@ -342,14 +342,14 @@ def lost(importer: Importer) -> None:
         path.unlink()
 
 
-def lost_after_a_sync(importer: Importer, count: int = 20) -> People:
+def lost_after_a_sync(importer: Importer, count: int = 20) -> MemberViews:
     """A list that was synced; then the state file is lost, and so many are archived, the latest of them last."""
     synced(importer)
     time_passes(600)
     held = importer.box.contacts()
     known = [one for one in importer.box.audience().with_status("subscribed") if contact_id(importer, one) in held]
     lost(importer)
-    gone = importer.box.audience().leave(who=known[:count])
+    gone = importer.box.audience().archive(who=known[:count])
     time_passes(DAY)
     return gone
 
@@ -384,7 +384,9 @@ def test_the_archived_whom_ometria_never_held_are_not_brought_in(stage: Stage) -
 def test_a_list_that_is_new_to_ometria_costs_a_few_reads_once(stage: Stage) -> None:
     """Beside a collection full of others, at most nineteen; and nothing is said."""
     importer = stage(size=60)
-    importer.box.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.box.push_from_elsewhere(
+        [{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)]
+    )
     ended = synced(importer)
     reads = [one for one in importer.box.requests if "/contacts" in one.path]
     assert 0 < len(reads) <= 19
@@ -399,12 +401,14 @@ def test_a_list_that_is_new_to_ometria_costs_a_few_reads_once(stage: Stage) -> N
 def test_contacts_of_the_list_are_found_behind_those_of_others(stage: Stage, *, is_single: bool) -> None:
     """One by one, by their ids; or, where Ometria does not answer for single ones, in its listing."""
     importer = stage(size=60, single_contacts=is_single)
-    importer.box.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.box.push_from_elsewhere(
+        [{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)]
+    )
     lost_after_a_sync(importer, 5)
     assert BEFORE in synced(importer).err
 
 
-def assert_left_until_mended(importer: Importer, gone: People) -> None:
+def assert_left_until_mended(importer: Importer, gone: MemberViews) -> None:
     """It is said each time, and by `status` and `check`, until both sides were compared and mended."""
     words = f"{LEFT}: `mcimport reconcile --mend {importer.box.list_key}`"
     assert words in synced(importer).err
@@ -450,11 +454,11 @@ def test_a_mend_that_left_some_leaves_the_note(stage: Stage, why: str) -> None:
     if why == "too many":
         importer.config.write_text(importer.config.read_text().replace('"100%"', '"0.1%"'))
     else:
-        importer.box.knobs.rejects = {contact_id(importer, gone[0])[1]}
+        importer.box.settings.rejects = {contact_id(importer, gone[0])[1]}
     ended = importer("reconcile", "--mend", "--yes")
     assert ended.code == 3, ended.err
     assert unchecked(importer) != [None]
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     unhurried(importer)
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert unchecked(importer) == [None]
@@ -483,10 +487,10 @@ def test_a_single_contact_that_cannot_be_read_leaves_the_note_to_the_next_sync(s
     importer = stage(size=300)
     gone = lost_after_a_sync(importer)
     one_of_them = contact_id(importer, gone[3])[1]
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith(one_of_them) else None
+    importer.box.settings.fault = lambda one: "500" if one.path.endswith(one_of_them) else None
     assert LEFT in synced(importer).err
     assert sorted(str(one) for one in consents(importer, gone)) == [IN] + [OUT] * 19
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert LEFT not in synced(importer).err
     assert set(consents(importer, gone)) == {OUT}
 
@@ -495,9 +499,9 @@ def test_where_ometria_cannot_be_read_a_first_sync_says_what_it_did_not_compare(
     """It carries everybody all the same; the next sync compares the archived."""
     importer = stage(size=300)
     gone = lost_after_a_sync(importer)
-    importer.box.knobs.fault = lambda one: "500" if "/contacts" in one.path else None
+    importer.box.settings.fault = lambda one: "500" if "/contacts" in one.path else None
     assert LEFT in synced(importer).err
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     synced(importer)
     assert set(consents(importer, gone)) == {OUT}
     assert unchecked(importer) == [None]
@@ -520,7 +524,7 @@ def test_a_dry_run_asks_ometria_nothing(stage: Stage) -> None:
     gone = lost_after_a_sync(importer)
     importer.box.clear_requests()
     synced(importer, "--dry-run")
-    assert {one.side for one in importer.box.requests} == {"mailchimp"}
+    assert {one.service for one in importer.box.requests} == {"mailchimp"}
     assert set(consents(importer, gone)) == {IN}
 
 
@@ -529,14 +533,16 @@ def test_an_sms_status_that_ometria_holds_is_remembered(stage: Stage) -> None:
     importer = stage(size=60)
     lost_after_a_sync(importer, 5)
     ((_, one), *_) = importer.box.contacts()
-    importer.box.overwrite([{"id": one, "email": "sms@example.com", "channels": {"sms": {"allow_marketing": True}}}])
+    importer.box.push_from_elsewhere(
+        [{"id": one, "email": "sms@example.com", "channels": {"sms": {"allow_marketing": True}}}]
+    )
     synced(importer)
     assert remembered(importer, "SELECT has_sms FROM lists") == [(1,)]
 
 
-def texted_but_out(importer: Importer, people: People) -> None:
+def texted_but_out(importer: Importer, people: MemberViews) -> None:
     """Ometria holds them as opted out of e-mail, and as agreed to text messages."""
-    importer.box.overwrite(
+    importer.box.push_from_elsewhere(
         [
             {
                 "id": contact_id(importer, one)[1],
@@ -564,7 +570,9 @@ def test_who_was_archived_since_is_texted_no_more(stage: Stage) -> None:
 def test_contacts_of_the_newest_are_found_where_the_oldest_were_left_out(stage: Stage) -> None:
     """A list that was begun with `--since now` has only its newest in Ometria."""
     importer = stage(size=300)
-    importer.box.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.box.push_from_elsewhere(
+        [{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)]
+    )
     synced(importer, "--since", "now")
     time_passes(600)
     new = importer.box.audience().add(email_address="new@example.com")

@@ -69,8 +69,8 @@ def test_a_client_that_moves_to_another_account_starts_anew_there(stage: Stage) 
     """From a test account to the real one: everybody is sent there, and nothing of the old one is used."""
     importer = stage(size=400, broken=["100-101"])
     assert importer("sync").code == 3
-    importer.box.audience().leave(5)
-    importer.box.knobs.broken.clear()
+    importer.box.audience().archive(5)
+    importer.box.settings.broken.clear()
     real = "d" * 32
     importer.box.add_account(importer.box.mailchimp_key, real, {})
     importer.configure(ometria_key=real)
@@ -90,8 +90,8 @@ def test_a_client_that_is_renamed_keeps_its_memory(stage: Stage) -> None:
     """Same list and account, another name: the sync goes on, with whoever was archived meanwhile, and the letters."""
     importer = stage(size=400, broken=["100-101"])
     assert importer("sync").code == 3
-    importer.box.knobs.broken.clear()
-    importer.box.audience().leave(3)
+    importer.box.settings.broken.clear()
+    importer.box.audience().archive(3)
     importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["client"], ended.line["kind"]) == (0, "acme-uk", "incremental")
@@ -163,9 +163,9 @@ def test_since_refuses_while_a_run_is_pending_and_says_what_to_type(stage: Stage
     """`--since` would skip what an unfinished run still has to bring."""
     importer = stage(size=1_000)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 4 else None
+    importer.box.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 4 else None
     assert importer("sync").code == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     importer.box.clear_requests()
     for since in ("now", "2020-01-01"):
         ended = importer("sync", "--since", since)
@@ -180,12 +180,12 @@ def outage(importer: Importer, side: str, hours: int) -> list[int]:
     """Hourly syncs while one side refuses to answer anything useful."""
     codes = []
     for _ in range(hours):
-        importer.box.knobs.fault = lambda one: "503" if one.side == side else None
+        importer.box.settings.fault = lambda one: "503" if one.service == side else None
         for key in importer.lists:
             importer.box.audience(key).change(4)
         codes.append(importer("sync", "--quiet").code)
         time_passes(3_600)
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     return codes
 
 

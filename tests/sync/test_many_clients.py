@@ -92,11 +92,11 @@ def test_a_full_queue_of_one_client_holds_up_nobody_else(stage: Stage) -> None:
 
     def decide(request: Request) -> str | None:
         """The queue is full until everybody else is there."""
-        if request.side == "ometria" and request.key == clients["a"]["ometria_key"]:
+        if request.service == "ometria" and request.key == clients["a"]["ometria_key"]:
             return None if all(carried_of(importer, one) for one in others) else "429-retry-after"
         return None
 
-    importer.box.knobs.fault = decide
+    importer.box.settings.fault = decide
     ended = importer("sync")
     assert ended.code == 0
     assert carried_of(importer, clients["a"]) == expected_of(importer, clients["a"])

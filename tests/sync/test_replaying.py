@@ -13,7 +13,7 @@ from passing import time_passes
 
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.settings import Span
 from mcimport.services.http.retry import StopSignal
 
@@ -40,7 +40,7 @@ def begun_now(stage: Stage, size: int, **knobs: Any) -> Importer:
     return importer
 
 
-def second_of(one: Person) -> tuple[int, int]:
+def second_of(one: MemberView) -> tuple[int, int]:
     """The span of the second in which a member changed last."""
     second = epoch(one["last_changed"])
     assert second
@@ -49,10 +49,10 @@ def second_of(one: Person) -> tuple[int, int]:
 
 def compared_over_a_broken_span(importer: Importer, *broken: Span | str) -> Ended:
     """What `reconcile` says of a list of which a part cannot be read; it can be read again afterwards."""
-    importer.box.knobs.broken[:] = broken
-    importer.box.knobs.broken_lookups = True
+    importer.box.settings.broken[:] = broken
+    importer.box.settings.broken_lookups = True
     ended = importer("reconcile", "--json")
-    importer.box.knobs.broken.clear()
+    importer.box.settings.broken.clear()
     return ended
 
 
@@ -60,7 +60,7 @@ def events(importer: Importer) -> int:
     return sum("timestamp_subscribed" in contact for contact in importer.box.contacts().values())
 
 
-def person_of(importer: Importer, one: Person) -> dict[str, Any]:
+def person_of(importer: Importer, one: MemberView) -> dict[str, Any]:
     return importer.box.contacts()["mailchimp", f"{importer.box.list_key}-{one['contact_id']}"]
 
 
@@ -101,7 +101,7 @@ def test_what_a_comparison_cannot_read_announces_nobody_again(stage: Stage) -> N
     importer.box.audience().add(email_address="new@example.com")
     time_passes(600)
     importer("sync")
-    assert importer.box.welcomes().total() == 1
+    assert importer.box.subscription_events().total() == 1
     time_passes(86_400)
     importer("sync")
     importer.box.clear_requests()
@@ -118,7 +118,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> 
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    importer.box.knobs.broken.append("100-101")
+    importer.box.settings.broken.append("100-101")
     said, pluralize = importer("reconcile"), importer("reconcile", "--json")
     assert (said.code, pluralize.code) == (3, 3)
     assert "not everything could be read" in said.err
@@ -131,7 +131,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> 
     assert "compared but for" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1
-    importer.box.knobs.broken.clear()
+    importer.box.settings.broken.clear()
     again = importer("reconcile", "--json")
     assert (again.code, again.line["unread"], again.line["unread_spans"]) == (0, 0, [])
 
@@ -139,7 +139,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> 
 def test_the_log_for_machines_names_what_could_not_be_read(stage: Stage) -> None:
     """An event of its own: it is no dead letter."""
     importer = begun_now(stage, 100)
-    importer.box.knobs.broken.append("50-50")
+    importer.box.settings.broken.append("50-50")
     told = importer("reconcile", "--log-format", "json").err
     assert '"event": "unread"' in told
     assert '"event": "dead letter"' not in told
@@ -151,7 +151,7 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(stage: Sta
     importer = stage(size=50)
     importer.configure(CONFIG + "reconcile.settling = 1\n")
     importer("sync")
-    importer.box.take_out(list(importer.box.contacts())[:1])
+    importer.box.delete_contacts(list(importer.box.contacts())[:1])
     state(importer, "UPDATE runs SET finished_at = ?", iso(importer.box.clock.second() + hours * 3_600))
     ended = importer("reconcile")
     assert ended.code == 3
@@ -200,10 +200,10 @@ def test_an_old_letter_brings_in_only_whom_the_list_carries(stage: Stage, comman
     importer = begun_now(stage, 300)
     audience = importer.box.audience()
     changed = [one for one in audience.change(9) if one["email_address"]]
-    left = [one for one in audience.leave(4) if one["email_address"]]
+    left = [one for one in audience.archive(4) if one["email_address"]]
     time_passes(600)
     assert importer("sync").code == 0
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.box.delete_contacts(list(importer.box.contacts()))
     time_passes(600)
     as_an_earlier_version(importer, sweep=sweep)
     importer.box.clear_requests()
@@ -247,7 +247,7 @@ def test_an_old_letter_announces_nobody(stage: Stage, command: tuple[str, ...], 
     assert "timestamp_subscribed" in person_of(importer, new)
     time_passes(86_400)
     importer("sync")
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.box.delete_contacts(list(importer.box.contacts()))
     as_an_earlier_version(importer)
     importer("sync")
     importer(*command)
@@ -263,9 +263,9 @@ def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(stage: 
     importer("sync")
     as_an_earlier_version(importer)
     (before,) = letters(importer)
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    importer.box.settings.fault = lambda one: "reset" if one.path == "/push" else None
     assert importer("dlq", "replay").code == 3
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     (after,) = letters(importer)
     ((start,),) = state(importer, "SELECT carried_since FROM lists")
     assert (after["id"], after["since"], after["until"]) == (before["id"], start, before["until"])
@@ -304,11 +304,11 @@ def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_de
     importer("sync")
     time_passes(600)
     importer("sync")
-    importer.box.take_out([("mailchimp", f"{importer.box.list_key}-{new['contact_id']}")])
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{new['contact_id']}"}
+    importer.box.delete_contacts([("mailchimp", f"{importer.box.list_key}-{new['contact_id']}")])
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{new['contact_id']}"}
     assert importer("reconcile", "--mend", "--yes").code == 3
     assert [one["member_id"] for one in letters(importer)] == [new["contact_id"]]
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert letters(importer) == []
     assert "timestamp_subscribed" not in person_of(importer, new)
@@ -317,23 +317,23 @@ def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_de
 # ---- who is new to the run that failed
 
 
-def joined(importer: Importer, name: str) -> Person:
+def joined(importer: Importer, name: str) -> MemberView:
     """Somebody opts in; ten minutes pass."""
     one = importer.box.audience().add(email_address=f"{name}@example.com")
     time_passes(600)
     return one
 
 
-def is_announced(importer: Importer, *people: Person) -> list[bool]:
+def is_announced(importer: Importer, *people: MemberView) -> list[bool]:
     return ["timestamp_subscribed" in person_of(importer, one) for one in people]
 
 
 def taken_out(importer: Importer) -> None:
     """Nothing of what was sent before is in Ometria: whoever comes now shows with what they were sent."""
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.box.delete_contacts(list(importer.box.contacts()))
 
 
-def failing(stage: Stage) -> tuple[Importer, Person, Person]:
+def failing(stage: Stage) -> tuple[Importer, MemberView, MemberView]:
     """No push goes through, for somebody who was welcomed and changed since, and for somebody who is new."""
     importer = stage(size=60)
     importer("sync")
@@ -356,7 +356,7 @@ def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
     """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
     importer, early, late = failing(stage)
     assert importer("sync", *kind).code == 3
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert late["contact_id"] not in carried(importer)
     time_passes(3_600)
     assert importer(*command).code == 0
@@ -368,7 +368,7 @@ def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(st
     """That version did not write down who was new: the beginning of the run says it."""
     importer, early, late = failing(stage)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     state(importer, "UPDATE windows SET new_since = NULL")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, early, late) == [False, True]
@@ -380,14 +380,14 @@ def test_a_run_that_takes_a_letter_along_announces_nobody_of_its_own_span_again(
     importer("sync")
     time_passes(600)
     refused = importer.box.audience().add(email_address="refused@example.com")
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{refused['contact_id']}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{refused['contact_id']}"}
     time_passes(600)
     assert importer("sync").code == 3
     early = joined(importer, "early")
     importer("sync")
     time_passes(3_600)
     importer("sync")
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     importer.box.audience().change(who=[early, refused])
     taken_out(importer)
     time_passes(600)
@@ -404,7 +404,7 @@ def test_a_letter_whose_run_is_not_in_the_log_announces_nobody(stage: Stage) -> 
     late = joined(importer, "late")
     takes_one_push_more(importer)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     state(importer, "UPDATE dead_letters SET first_run_id = 99")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [False]
@@ -418,11 +418,11 @@ def test_whom_a_replay_cannot_deliver_is_still_new_to_the_run_that_failed(stage:
     late = joined(importer, "late")
     takes_one_push_more(importer)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
+    importer.box.settings.fault = None
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
     assert importer("dlq", "replay").code == 3
     assert [one["member_id"] for one in letters(importer)] == [late["contact_id"]]
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [True]
 
@@ -431,11 +431,11 @@ def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_
     """A list begun with `--since now` is carried as a whole once `--full` is asked for, also before that is through."""
     importer = begun_now(stage, 300)
     importer.configure(AT_ONCE + "mailchimp.window = 50\nmailchimp.connections = 1\n")
-    importer.box.knobs.broken.append("100-100")
-    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
+    importer.box.settings.broken.append("100-100")
+    importer.box.settings.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
     assert importer("sync", "--full").code == 1
-    importer.box.knobs.fault = None
-    importer.box.knobs.broken.clear()
+    importer.box.settings.fault = None
+    importer.box.settings.broken.clear()
     assert letters(importer)
     importer("dlq", "replay")
     assert importer("sync").code == 0
@@ -474,7 +474,7 @@ def test_who_opted_in_in_the_span_of_a_letter_and_changed_since_is_announced(
     time_passes(600)
     importer.box.audience().change(who=[new])
     time_passes(600)
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync", *kind).code == 0
     assert is_announced(importer, new) == [True]
     assert events(importer) == 1

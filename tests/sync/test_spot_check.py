@@ -51,7 +51,7 @@ def imported(stage: Stage, number: int = 10, *, config: str = CONFIG, drops: int
     """After a first sync of so many, of whom Ometria's validation drops some; an hour later."""
     importer = stage()
     importer.configure(config)
-    importer.box.knobs.drops = set(joining(importer, number)[:drops])
+    importer.box.settings.drops = set(joining(importer, number)[:drops])
     assert importer("sync").code == 0
     time_passes(HOUR)
     importer.box.clear_requests()
@@ -138,7 +138,7 @@ def test_status_says_who_is_missing_until_both_sides_were_compared(stage: Stage)
     assert words in " ".join(importer("status").out.split())
     shown = importer("status", "--json").line["spot_check"]
     assert (shown["accepted"], shown["missing"]) == (10, 3)
-    importer.box.knobs.drops = set()
+    importer.box.settings.drops = set()
     importer.configure(CONFIG + "reconcile.settling = 0\n")
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert importer("status", "--json").line["spot_check"] is None
@@ -149,7 +149,7 @@ def test_a_later_spot_check_that_finds_everybody_ends_nothing(stage: Stage, ear:
     """It looked at others: those who were missing are so still, and neither `status` nor the webhook says else."""
     importer = imported(stage, drops=3, config=telling(ear))
     importer("sync")
-    importer.box.knobs.drops = set()
+    importer.box.settings.drops = set()
     for _ in range(2):
         joining(importer, 2)
         importer("sync")
@@ -163,7 +163,7 @@ def test_a_later_spot_check_that_finds_others_missing_is_what_is_said(stage: Sta
     """The last look in which contacts were missing counts."""
     importer = imported(stage, drops=3)
     importer("sync")
-    importer.box.knobs.drops = set(joining(importer, 4)[:1])
+    importer.box.settings.drops = set(joining(importer, 4)[:1])
     importer("sync")
     time_passes(DAY)
     importer("sync")
@@ -198,7 +198,7 @@ def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(stage: Stage, ear:
     assert is_said(failure["reason"], [words.partition(";")[0] for words in accusation(importer, 10, 3)])
     assert failure["next"] == f"`mcimport reconcile {key}` names all."
     assert "/ping/fail" not in ear.paths
-    importer.box.knobs.drops = set()
+    importer.box.settings.drops = set()
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert ear.events == ["failure", "recovery"]
 
@@ -220,7 +220,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Sta
     """A look that had to wait is about those who were pushed before and after midnight."""
     importer = imported(stage, config=f"{CONFIG}reconcile.settling = 0\n")
     importer("sync")  # looks, so that the next look is due in a day
-    importer.box.knobs.drops = set(joining(importer, 2)[:1])
+    importer.box.settings.drops = set(joining(importer, 2)[:1])
     importer("sync")
     time_passes(DAY / 2)
     joining(importer, 2)
@@ -237,7 +237,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(stage: Sta
 def test_where_none_is_found_nobody_is_said_to_be_missing(stage: Stage) -> None:
     """Perhaps single contacts are not to be had: only the run's record says that it could not be checked."""
     importer = imported(stage)
-    importer.box.knobs.single_contacts = False
+    importer.box.settings.single_contacts = False
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["warnings"], "spot_check" in ended.line) == (0, [], False)
     assert (
@@ -254,7 +254,7 @@ def test_a_look_that_cannot_tell_leaves_what_the_last_one_said(stage: Stage) -> 
     joining(importer, 2)
     importer("sync")
     time_passes(DAY)
-    importer.box.knobs.single_contacts = False
+    importer.box.settings.single_contacts = False
     importer("sync")
     assert importer("status", "--json").line["spot_check"]["missing"] == 3
 
@@ -269,7 +269,7 @@ def test_a_no_that_is_given_while_contacts_are_looked_at_is_sent_by_the_same_run
         if one.path.startswith("/contacts/") and one.nth == 0:
             importer.box.audience().unsubscribe(who=[new])
 
-    importer.box.knobs.fault = leaves
+    importer.box.settings.fault = leaves
     time_passes(5)
     ended = importer("sync", "--json")
     assert ended.line["spot_check"]["missing"] == 0
@@ -295,7 +295,7 @@ def test_a_spot_check_that_fails_fails_no_sync(stage: Stage, monkeypatch: pytest
     monkeypatch.setattr("mcimport.services.ometria.contacts.BUSY_FOR", 0.0)
     importer = imported(stage, drops=3, config=CONFIG + "ometria.timeout = 0.5\n")
     new = joining(importer, 1)
-    importer.box.knobs.fault = lambda one: fault if one.path.startswith("/contacts") else None
+    importer.box.settings.fault = lambda one: fault if one.path.startswith("/contacts") else None
     ended = importer("sync", "--json")
     assert (ended.code, ended.line["warnings"]) == (0, [])
     assert {f"{importer.box.list_key}-{own}" for own in carried(importer)} >= set(new)
@@ -313,7 +313,7 @@ def test_who_is_found_at_the_second_look_is_not_missing(stage: Stage) -> None:
         seen.add(one.path)
         return "404" if len(seen) in (3, 4) else None
 
-    importer.box.knobs.fault = fault
+    importer.box.settings.fault = fault
     assert importer("sync", "--json").line["spot_check"]["missing"] == 0
 
 
@@ -321,7 +321,7 @@ def test_where_nothing_is_found_any_more_at_the_end_nobody_is_said_to_be_missing
     """An incident that answers 404 to everything may begin in the middle of a look."""
     importer = imported(stage)
     asked = iter(range(1_000))
-    importer.box.knobs.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
+    importer.box.settings.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
     assert "spot_check" not in importer("sync", "--json").line
     assert "could not be checked: one that was found is not found any more" in importer("runs", "show", "2").out
 
@@ -338,7 +338,7 @@ def test_a_list_is_looked_at_once_a_day_and_only_where_somebody_was_pushed_since
         time_passes(hours * HOUR)
         importer.box.clear_requests()
         importer("sync")
-        assert [one.side for one in importer.box.requests] == ["mailchimp", "mailchimp"]
+        assert [one.service for one in importer.box.requests] == ["mailchimp", "mailchimp"]
 
 
 def test_an_hourly_list_is_looked_at_once_in_24_hours(stage: Stage) -> None:
@@ -373,7 +373,7 @@ def test_a_list_that_is_synced_more_often_than_ometria_settles_is_looked_at_all_
     """The sample that is due is kept until it can be looked at, whoever is pushed meanwhile."""
     importer = stage()
     importer.configure(CONFIG + "reconcile.settling = 1800\n")
-    importer.box.knobs.drops = set(joining(importer, 10)[:3])
+    importer.box.settings.drops = set(joining(importer, 10)[:3])
     importer("sync")
     for _ in range(5):
         time_passes(600)
@@ -420,10 +420,10 @@ def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(stag
     joining(importer, 5)
     joining(importer, 5)
     pushes = iter(range(1_000))
-    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" and next(pushes) else None
+    importer.box.settings.fault = lambda one: "401" if one.path == "/push" and next(pushes) else None
     assert importer("sync", "--workers", "1").code == 1
-    importer.box.knobs.fault = None
-    importer.box.take_out(list(importer.box.contacts())[:1])
+    importer.box.settings.fault = None
+    importer.box.delete_contacts(list(importer.box.contacts())[:1])
     time_passes(HOUR)
     assert importer("sync").code == 0
     found = importer("runs", "show", "1", "--json").line["spot_check"]
@@ -433,7 +433,7 @@ def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(stag
 def test_the_limit_for_reading_is_kept(stage: Stage) -> None:
     """A look waits for its turn as every other read does."""
     importer = imported(stage, config=CONFIG.replace("1000", "20"))
-    importer.box.knobs.reads_per_second = 20
+    importer.box.settings.reads_per_second = 20
     importer("sync")
     assert [one.status for one in reads(importer)] == [200] * 10
     first, *_, last = [one.at for one in reads(importer)]

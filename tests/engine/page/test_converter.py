@@ -72,7 +72,7 @@ def test_tags_are_fetched_within_the_connection_limit(stage: Stage) -> None:
     time_passes(60)
     assert importer("sync").code == 0
     assert len(asked(importer, "/tags")) == 120
-    assert importer.box.most_open() <= 10
+    assert importer.box.max_open() <= 10
 
 
 def test_a_cut_list_of_tags_is_never_passed_off_as_whole(stage: Stage) -> None:
@@ -80,7 +80,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole(stage: Stage) -> None:
     importer = stage()
     for number in range(20):
         importer.box.audience().add(email_address=f"m{number}@example.com", **tagged(60))
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/tags") else None
+    importer.box.settings.fault = lambda one: "500" if one.path.endswith("/tags") else None
     ended = importer("sync")
     assert ended.code == 0
     assert "tags of some members could not be read whole" in ended.err
@@ -109,7 +109,7 @@ def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> No
     members = list(mailchimp.first_page(box.list_key, "listed", None, 10).members)
     sat = threading.Event()
     waited: list[bool] = []
-    box.knobs.fault = lambda one: waited.append(sat.wait(10)) if one.path.endswith("/tags") else None
+    box.settings.fault = lambda one: waited.append(sat.wait(10)) if one.path.endswith("/tags") else None
 
     def sit() -> None:
         DESK.sit_down()
@@ -134,11 +134,11 @@ def test_a_stop_does_not_wait_for_hundreds_of_members_tags(stage: Stage) -> None
     for number in range(200):
         importer.box.audience().add(email_address=f"m{number}@example.com", **tagged(60))
     child = subprocess.Popen(importer.command("sync"), stderr=subprocess.PIPE)
-    importer.box.knobs.fault = lambda one: child.terminate() if one.path.endswith("/tags") else None
+    importer.box.settings.fault = lambda one: child.terminate() if one.path.endswith("/tags") else None
     child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGTERM
     assert len(asked(importer, "/tags")) < 100
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
 
@@ -148,7 +148,7 @@ def test_tags_that_may_not_be_read_are_no_reason_to_fail(stage: Stage, fault: st
     """The contacts go through without them; `preview` shows its members all the same."""
     importer = stage(size=60)
     member = importer.box.audience().add(email_address="many@example.com", **tagged(60))
-    importer.box.knobs.fault = lambda one: fault if one.path.endswith("/tags") else None
+    importer.box.settings.fault = lambda one: fault if one.path.endswith("/tags") else None
     assert importer("sync").code == 0
     assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
     assert importer("preview", importer.box.list_key, "--member", member["contact_id"]).code == 0
@@ -159,7 +159,7 @@ def test_a_member_deleted_before_their_tags_were_read_is_no_failure(stage: Stage
     importer = stage()
     audience = importer.box.audience()
     members = [audience.add(email_address=f"m{number}@example.com", **tagged(60)) for number in range(6)]
-    importer.box.knobs.after_page = lambda crowd: crowd.delete(5, who=members[:5])
+    importer.box.settings.after_page = lambda crowd: crowd.delete(5, who=members[:5])
     assert importer("sync").code == 0
     assert len(contact_of(importer, members[5])["properties"]["mailchimp_tags"]) == 60
 
@@ -172,9 +172,9 @@ def test_a_first_sync_causes_no_subscription_event(stage: Stage) -> None:
     importer = stage(size=600)
     ended = importer("sync", "--json")
     assert ended.line["subscription_events"] == 0
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
     again = importer("sync", "--full", "--json")
-    assert (again.line["subscription_events"], importer.box.welcomes().total()) == (0, 0)
+    assert (again.line["subscription_events"], importer.box.subscription_events().total()) == (0, 0)
 
 
 def test_new_subscribers_are_welcomed_and_counted_in_the_summary(stage: Stage) -> None:
@@ -185,7 +185,7 @@ def test_new_subscribers_are_welcomed_and_counted_in_the_summary(stage: Stage) -
     new = [one for one in importer.box.audience().join(12) if one["status"] == "subscribed" and one["email_address"]]
     ended = importer("sync", "--json")
     assert ended.line["subscription_events"] == len(new) > 0
-    assert importer.box.welcomes().total() == len(new)
+    assert importer.box.subscription_events().total() == len(new)
     assert f"{len(new)} subscription event" in ended.err
 
 
@@ -194,7 +194,7 @@ def test_who_comes_back_from_the_archive_is_not_welcomed_afresh(stage: Stage) ->
     importer = stage(size=500)
     importer("sync")
     time_passes(600)
-    importer.box.audience().come_back(8)
+    importer.box.audience().unarchive(8)
     ended = importer("sync", "--json")
     assert ended.line["contacts_pushed"] >= 8
     assert ended.line["subscription_events"] == 0
@@ -213,7 +213,7 @@ def test_more_events_than_the_welcome_limit_are_none(stage: Stage, limit: int, *
     time_passes(60)
     ended = importer("sync", "--json")
     assert ended.code == 0
-    assert importer.box.welcomes().total() == (60 if is_caused else 0)
+    assert importer.box.subscription_events().total() == (60 if is_caused else 0)
     assert ended.line["subscription_events"] == (60 if is_caused else 0)
     assert ("this run would cause 60 subscription events, more than the welcome_limit of 59" in ended.err) is (
         not is_caused
@@ -235,7 +235,7 @@ def test_a_silenced_run_ends_together_with_what_it_keeps_from_being_announced_la
         assert state.execute("SELECT status FROM runs ORDER BY id DESC").fetchone() != ("completed",)
         state.execute("DROP TRIGGER dies")
     assert importer("sync").code == 0
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
 
 
 def imported(importer: Importer, count: int, **fields: Any) -> None:
@@ -259,7 +259,7 @@ def welcomed_of_a_file_left_out(importer: Importer, *later: str) -> int:
     importer("sync", "--since", "now")
     time_passes(86_400)
     assert importer("sync", *later).code == 0
-    return importer.box.welcomes().total()
+    return importer.box.subscription_events().total()
 
 
 @pytest.mark.parametrize("later", [("--full",), ("--since", "3d"), ()], ids=" ".join)
@@ -275,14 +275,14 @@ def test_letters_that_are_taken_along_are_counted_too(stage: Stage) -> None:
     importer("sync")
     time_passes(600)
     imported(importer, 80)
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
+    importer.box.settings.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
     assert importer("sync").code in (1, 3)
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     time_passes(3_600)
     for _ in range(3):
         importer("sync")
     assert carried(importer) == expected(importer)
-    assert importer.box.welcomes().total() <= 50
+    assert importer.box.subscription_events().total() <= 50
 
 
 @pytest.mark.parametrize("later", [("sync",), ("dlq", "replay")], ids=" ".join)
@@ -296,19 +296,19 @@ def test_what_a_run_did_not_announce_is_not_announced_by_its_letters_or_the_over
     time_passes(600)
     imported(importer, 80)
     time_passes(-3_570)  # so that the next run's overlap holds some of them
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
+    importer.box.settings.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
     importer("sync")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     time_passes(60)
     importer(*later)
     importer("sync")
     assert importer("sync").code == 0
     assert carried(importer) == expected(importer)
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
 
 
 def refuses(importer: Importer, *members: Any) -> None:
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in members}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in members}
 
 
 @pytest.mark.parametrize("later", [(), ("--full",)], ids=["changes", "full"])
@@ -327,7 +327,7 @@ def test_who_was_never_sent_is_still_new_when_they_are(stage: Stage, later: tupl
     importer.box.audience().change(who=[new])
     time_passes(60)
     assert importer("sync", *later).code == 0
-    assert importer.box.welcomes().total() == 1
+    assert importer.box.subscription_events().total() == 1
     assert importer("dlq", "list", "--json").lines == []
 
 
@@ -340,15 +340,15 @@ def test_a_replay_of_one_new_subscriber_welcomes_them(stage: Stage) -> None:
         time_passes(600)
         imported(importer, 30)
         importer("sync")
-    before = importer.box.welcomes().total()
+    before = importer.box.subscription_events().total()
     assert before == 90
     late = importer.box.audience().add(email_address="late@example.com")
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
+    importer.box.settings.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
     time_passes(3_600)
     assert importer("sync").code == 3
-    importer.box.knobs.rejects = set()
+    importer.box.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
-    assert importer.box.welcomes().total() == before + 1
+    assert importer.box.subscription_events().total() == before + 1
 
 
 @pytest.mark.parametrize("knobs", [{"count_lies": -60}, {}], ids=["counts lie low", "no time of opting in"])
@@ -360,9 +360,9 @@ def test_no_more_than_the_limit_are_welcomed_whatever_is_counted(stage: Stage, k
     time_passes(600)
     imported(importer, 80, **({} if knobs else {"timestamp_opt": ""}))
     for name, value in knobs.items():
-        setattr(importer.box.knobs, name, value)
+        setattr(importer.box.settings, name, value)
     ended = importer("sync")
-    assert importer.box.welcomes().total() <= 50
+    assert importer.box.subscription_events().total() <= 50
     assert "welcome_limit" in ended.err
     assert carried(importer) >= expected(importer)
 
@@ -371,9 +371,9 @@ def test_a_first_sync_of_a_server_without_a_clock_welcomes_nobody(stage: Stage) 
     """When it began is known to within minutes: who opted in just before is history."""
     importer = stage(size=100, no_date=True)
     imported(importer, 40)
-    importer.box.knobs.clock_skew = 0
+    importer.box.settings.clock_skew = 0
     importer("sync")
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
 
 
 def test_a_small_run_is_not_counted(stage: Stage) -> None:
@@ -393,23 +393,23 @@ def test_all_events_of_a_first_sync_are_held_to_the_limit_too(stage: Stage) -> N
     importer.configure(CONFIG + 'ometria.subscription_events = "all"\nometria.welcome_limit = 100\n')
     ended = importer("sync")
     assert "more than the welcome_limit of 100" in ended.err
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
     other = stage(size=300)
     other.configure(CONFIG + 'ometria.subscription_events = "all"\n')
     other("sync")
     dated = [one for one in other.box.contacts().values() if "timestamp_subscribed" in one]
-    assert other.box.welcomes().total() == len(dated) > 100
+    assert other.box.subscription_events().total() == len(dated) > 100
 
 
 def test_a_number_of_events_that_cannot_be_had_is_no_welcome(stage: Stage) -> None:
     """Mailchimp does not answer the count: nobody is welcomed, and that is said."""
     importer = stage(size=300)
     importer.configure(CONFIG + 'ometria.subscription_events = "all"\nometria.welcome_limit = 100\n')
-    importer.box.knobs.fault = lambda one: "500" if one.query.get("fields") == "total_items" else None
+    importer.box.settings.fault = lambda one: "500" if one.query.get("fields") == "total_items" else None
     ended = importer("sync")
     assert ended.code == 0
     assert "does not say how many subscription events" in ended.err
-    assert importer.box.welcomes().total() == 0
+    assert importer.box.subscription_events().total() == 0
     assert carried(importer) == expected(importer)
 
 
@@ -440,10 +440,12 @@ def test_an_interest_that_was_added_meanwhile_is_read_anew_once(stage: Stage) ->
 
     def adds_it(request: Request) -> None:
         if request.path.endswith("/interests"):
-            importer.box.knobs.more_interests = {"5e11": "Sales"} if len(asked(importer, "/merge-fields")) > 1 else {}
+            importer.box.settings.more_interests = (
+                {"5e11": "Sales"} if len(asked(importer, "/merge-fields")) > 1 else {}
+            )
 
     time_passes(60)
-    importer.box.knobs.fault = adds_it
+    importer.box.settings.fault = adds_it
     ended = importer("sync")
     assert ended.code == 0
     assert contact_of(importer, new)["properties"]["mailchimp_interests"] == ["Sales"]
@@ -455,7 +457,7 @@ def test_a_second_reading_of_the_fields_that_fails_stops_nobody(stage: Stage) ->
     """One unknown interest: the page goes through with what was read first."""
     importer = stage(size=60)
     importer.box.audience().add(email_address="new@example.com", interests={"0dd0": True})
-    importer.box.knobs.fault = lambda one: "403" if one.path.endswith("/merge-fields") and one.nth else None
+    importer.box.settings.fault = lambda one: "403" if one.path.endswith("/merge-fields") and one.nth else None
     ended = importer("sync")
     assert ended.code == 0
     assert "unknown interest" in ended.err
@@ -599,7 +601,7 @@ def test_a_member_who_was_mended_is_fetched_afresh_by_a_replay(stage: Stage) -> 
     wrong = audience.add(email_address="no.at.sign", last_changed="2026-01-05T08:00:00+00:00")
     assert importer("sync").code == 3
     assert importer("dlq", "replay").code == 3
-    audience.move_address(who=[wrong])
+    audience.change_address(who=[wrong])
     assert importer("dlq", "replay").code == 0
     assert wrong["contact_id"] in carried(importer)
 
@@ -669,5 +671,5 @@ def test_preview_warns_above_a_hundred_custom_fields_of_a_type(stage: Stage) -> 
     importer = stage(more_fields={f"NUM{n}": "number" for n in range(98)})  # POINTS and the rating are the others
     words = "custom fields of type number, and Ometria holds 100"
     assert words not in importer("preview", importer.box.list_key).out
-    importer.box.knobs.more_fields["ONEMORE"] = "number"
+    importer.box.settings.more_fields["ONEMORE"] = "number"
     assert f"101 {words}" in importer("preview", importer.box.list_key).out

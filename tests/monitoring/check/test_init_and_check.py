@@ -419,7 +419,7 @@ def test_check_finds_a_clock_that_is_wrong(stage: Stage) -> None:
     """Five minutes beside a service's are too many: the mend is named, once for all clients."""
     importer = stage()
     several(importer, ["one", "two"], size=5)
-    importer.box.knobs.clock_skew = 3_600
+    importer.box.settings.clock_skew = 3_600
     found = [one for one in importer("check", "--json").lines if one["subject"] == "clock"]
     assert [(one["client"], one["verdict"]) for one in found] == [(None, "bad"), (None, "bad")]
     assert all("60 minutes behind" in one["words"] and one["mend"] for one in found)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from conftest import Importer, Stage, somebody_elses_mistake
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.request_log import Request
 from sync.reconcile.test_reconcile_list import (
     IN,
@@ -33,16 +33,16 @@ FORCING = RECONCILING + "ometria.force_optin = true\n"
 OPT_IN = (*MEND, "--opt-in")
 
 
-def ids_of(people: Iterable[Person]) -> set[str]:
+def ids_of(people: Iterable[MemberView]) -> set[str]:
     return {of_ours(one) for one in people}
 
 
-def consents(importer: Importer, people: Iterable[Person]) -> set[str]:
+def consents(importer: Importer, people: Iterable[MemberView]) -> set[str]:
     contacts = held(importer)
     return {contacts[of_ours(one)]["marketing_optin"] for one in people}
 
 
-def deleted(importer: Importer, number: int) -> list[Person]:
+def deleted(importer: Importer, number: int) -> list[MemberView]:
     importer.box.push_errors()  # when all that was pushed before has been validated
     people = whole(importer)[:number]
     importer.box.audience().delete(who=people)
@@ -50,9 +50,9 @@ def deleted(importer: Importer, number: int) -> list[Person]:
     return people
 
 
-def in_ometria(importer: Importer, people: Iterable[Person], **fields: Any) -> None:
+def in_ometria(importer: Importer, people: Iterable[MemberView], **fields: Any) -> None:
     """Another program, or the person there, changes what Ometria holds of them."""
-    importer.box.overwrite({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
+    importer.box.push_from_elsewhere({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
     importer.box.clear_requests()
 
 
@@ -137,11 +137,11 @@ def test_nothing_is_pushed_for_whoever_ometria_opted_in_no_longer(stage: Stage, 
     def happens_before_the_answer(request: Request) -> None:
         if request.path.startswith("/contacts/"):
             if what == "erased":
-                importer.box.take_out([key_of(importer, of_ours(person))])
+                importer.box.delete_contacts([key_of(importer, of_ours(person))])
             else:
-                importer.box.overwrite([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
+                importer.box.push_from_elsewhere([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
 
-    importer.box.knobs.fault = happens_before_the_answer
+    importer.box.settings.fault = happens_before_the_answer
     ended = importer(*MEND)
     assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 1, 1), ended.err
     assert pushes(importer.box.requests) == []
@@ -155,7 +155,7 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(stage:
     importer = synced(stage, 300)
     people = deleted(importer, 7)
     dropped = people[:5]
-    importer.box.knobs.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
+    importer.box.settings.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
     ended = importer(*MEND)
     assert (ended.code, ended.line["gone"], ended.line["mended"]) == (3, 7, 2), ended.err
     assert ended.line["not_taken"] == 5
@@ -168,7 +168,7 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(stage:
     assert "root > email: not a valid value" in again.err
     assert "did not take" not in importer("reconcile").err
     assert "5 not taken" not in importer("status").out
-    importer.box.knobs.drops = set()
+    importer.box.settings.drops = set()
     healed = importer(*MEND)
     assert (healed.code, healed.line["mended"]) == (0, 5), healed.err
 
@@ -177,7 +177,7 @@ def test_status_and_the_state_tell_who_did_not_take(stage: Stage) -> None:
     """As a count, after the mend; no ids."""
     importer = synced(stage, 300)
     people = deleted(importer, 2)
-    importer.box.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    importer.box.settings.drops = {key_of(importer, of_ours(people[0]))[1]}
     assert importer(*MEND).code == 3
     pluralize = importer("status", "--json").line["reconciled"]
     assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
@@ -188,9 +188,9 @@ def test_the_missing_and_the_stale_are_looked_at_again_as_well(stage: Stage) -> 
     """Each is held to what was pushed; of ten names all that did not take are among those told."""
     importer = synced(stage, 300)
     missing, stale, fine, renamed = whole(importer)[:4]
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in (missing, fine))
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in (missing, fine))
     in_ometria(importer, (stale, renamed), firstname="Else")
-    importer.box.knobs.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
+    importer.box.settings.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
     ended = importer(*MEND)
     assert (ended.code, ended.line["missing"], ended.line["stale"], ended.line["mended"]) == (3, 2, 2, 2), ended.err
     assert set(ended.line["ids"]["not_taken"]) == ids_of((missing, stale))
@@ -201,7 +201,7 @@ def test_whom_ometria_refuses_at_once_is_named_too_and_not_waited_for(stage: Sta
     importer = synced(stage, 300)
     people = deleted(importer, 3)
     refused = people[0]
-    importer.box.knobs.rejects = {key_of(importer, of_ours(refused))[1]}
+    importer.box.settings.rejects = {key_of(importer, of_ours(refused))[1]}
     ended = importer(*MEND)
     assert (ended.code, ended.line["mended"]) == (3, 2), ended.err
     assert ended.line["ids"]["not_taken"] == [of_ours(refused)]
@@ -215,7 +215,7 @@ def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(stage: St
     """At the first look it is not there yet, at the second it is."""
     importer = synced(stage, 300)
     people = deleted(importer, 3)
-    importer.box.knobs.settling = 100_000.0
+    importer.box.settings.settling = 100_000.0
     looks: list[Request] = []
 
     def validates_at_the_second_look(request: Request) -> None:
@@ -224,7 +224,7 @@ def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(stage: St
             if len(looks) == len(people) + 1:
                 importer.box.push_errors()  # waits for the validation
 
-    importer.box.knobs.fault = validates_at_the_second_look
+    importer.box.settings.fault = validates_at_the_second_look
     ended = importer(*MEND)
     assert (ended.code, ended.line["mended"]) == (0, 3), ended.err
     assert len(looks) == 2 * len(people)
@@ -242,7 +242,7 @@ def test_whoever_changes_between_the_push_and_the_look_is_not_blamed(stage: Stag
             looks.append(request)
             importer.box.audience().edit_unseen(person, merge_fields={**person["merge_fields"], "FNAME": "Later"})
 
-    importer.box.knobs.fault = changes_after_the_push
+    importer.box.settings.fault = changes_after_the_push
     ended = importer(*MEND)
     assert (ended.code, ended.line["stale"], ended.line["mended"]) == (0, 1, 1), ended.err
     assert looks
@@ -253,13 +253,13 @@ def test_killed_between_the_push_and_the_look_the_next_one_finishes(stage: Stage
     importer = synced(stage, 300)
     people = deleted(importer, 5)
     lost = people[0]
-    importer.box.knobs.drops = {key_of(importer, of_ours(lost))[1]}
+    importer.box.settings.drops = {key_of(importer, of_ours(lost))[1]}
 
     def looks(request: Request) -> bool:
         return request.path.startswith("/contacts/") and bool(pushes(importer.box.requests))
 
     assert struck(importer, importer.command(*MEND), looks) == -signal.SIGKILL
-    importer.box.knobs.drops = set()
+    importer.box.settings.drops = set()
     importer.box.clear_requests()
     ended = importer(*MEND)
     assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 1, 1), ended.err
@@ -336,7 +336,7 @@ def test_a_no_in_mailchimp_goes_out_whatever_ometria_holds(stage: Stage) -> None
     importer = synced(stage, 300)
     one, other, missing = whole(importer)[:3]
     importer.box.audience().unsubscribe_unseen(who=[one, other])
-    importer.box.take_out([key_of(importer, of_ours(missing))])
+    importer.box.delete_contacts([key_of(importer, of_ours(missing))])
     in_ometria(importer, [other], marketing_optin=NEITHER)
     (gone,) = whole(importer)[3:4]
     importer.box.audience().delete(who=[gone])
@@ -369,7 +369,7 @@ def test_an_opt_in_that_ometria_does_not_take_is_named(stage: Stage) -> None:
     importer = synced(stage, 300)
     person = whole(importer)[0]
     in_ometria(importer, [person], marketing_optin=OUT)
-    importer.box.knobs.drops = {key_of(importer, of_ours(person))[1]}
+    importer.box.settings.drops = {key_of(importer, of_ours(person))[1]}
     ended = importer(*OPT_IN)
     assert (ended.code, ended.line["mended"], ended.line["ids"]["not_taken"]) == (3, 0, [of_ours(person)]), ended.err
 
@@ -415,7 +415,7 @@ def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(stage: Stage) ->
                 importer.box.audience().unsubscribe_unseen(who=[left])
                 importer.box.audience().edit_unseen(unclear, status="pending")
 
-    importer.box.knobs.fault = leave_at_the_second_look
+    importer.box.settings.fault = leave_at_the_second_look
     assert importer(*OPT_IN).code == 0
     assert consents(importer, (left, unclear)) == {OUT}
     assert len(asked) > 3
@@ -430,7 +430,7 @@ def test_most_counts_every_change_of_consent_in_either_direction(stage: Stage) -
     people = iter(whole(importer))
     left, neither, gone, refused, renamed, missing = ([next(people) for _ in range(10)] for _ in range(6))
     in_ometria(importer, renamed, firstname="Else")
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in missing)
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in missing)
     assert importer(*MEND).code == 0
 
     importer.box.audience().unsubscribe_unseen(who=left)
@@ -455,7 +455,7 @@ def test_hints_are_ometrias_latest_errors_and_name_nobody(stage: Stage) -> None:
     importer = synced(stage, 300)
     somebody_elses_mistake(importer)
     people = deleted(importer, 1)
-    importer.box.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    importer.box.settings.drops = {key_of(importer, of_ours(people[0]))[1]}
     ended = importer("reconcile", "--mend", "--yes")
     assert ended.code == 3
     assert "root > gender" in ended.err

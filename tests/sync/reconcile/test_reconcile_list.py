@@ -18,9 +18,9 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, expected, several
 from passing import time_passes
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT
-from mcimport.sandbox.request_log import Request, most_in_any_second
+from mcimport.sandbox.request_log import Request, max_in_any_second
 from mcimport.state import lock_client
 
 TABLE = '[reconcile]\nsettling = 0\nmost = "{most}"\n\n[clients.acme]'
@@ -31,11 +31,11 @@ KINDS = ("missing", "stale", "gone", "foreign")
 A_MEMBER = re.compile(r"/lists/\w+/members/\w+")
 
 
-def of_ours(one: Person) -> str:
+def of_ours(one: MemberView) -> str:
     return str(one.get("contact_id") or one["web_id"])
 
 
-def whole(importer: Importer, status: str = "subscribed") -> list[Person]:
+def whole(importer: Importer, status: str = "subscribed") -> list[MemberView]:
     """Members with an address and a contact_id, in an order that no change of theirs moves."""
     people = importer.box.audience().with_status(status)
     return sorted((one for one in people if one["email_address"] and one.get("contact_id")), key=of_ours)
@@ -76,7 +76,7 @@ class Apart:
     stale: set[str]
     gone: set[str]
     foreign: int
-    others: list[Person]
+    others: list[MemberView]
 
 
 def drift_apart(importer: Importer, scale: int = 3) -> Apart:
@@ -84,7 +84,7 @@ def drift_apart(importer: Importer, scale: int = 3) -> Apart:
     audience, people = importer.box.audience(), whole(importer)
     cut = iter(people)
 
-    def some(n: int) -> list[Person]:
+    def some(n: int) -> list[MemberView]:
         return [next(cut) for _ in range(n)]
 
     deleted, renamed, left, taken, overwritten = (
@@ -98,12 +98,12 @@ def drift_apart(importer: Importer, scale: int = 3) -> Apart:
     for one in renamed:
         audience.edit_unseen(one, merge_fields={**one["merge_fields"], "FNAME": "Unseen"})
     audience.unsubscribe_unseen(who=left)
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in taken)
-    importer.box.overwrite(
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in taken)
+    importer.box.push_from_elsewhere(
         {"id": key_of(importer, of_ours(one))[1], "email": "else@example.com", "firstname": "Else"}
         for one in overwritten
     )
-    importer.box.overwrite(
+    importer.box.push_from_elsewhere(
         {"id": f"shop-{number}", "email": f"f{number}@example.com", "marketing_optin": IN} for number in range(scale)
     )
     ids = [set(map(of_ours, group)) for group in (deleted, renamed, left, taken, overwritten)]
@@ -111,14 +111,14 @@ def drift_apart(importer: Importer, scale: int = 3) -> Apart:
 
 
 @contextmanager
-def moving(importer: Importer, others: list[Person]) -> Iterator[None]:
+def moving(importer: Importer, others: list[MemberView]) -> Iterator[None]:
     """Twenty changes a second to people who are not watched, also in the middle of every page."""
     audience, over = importer.box.audience(), threading.Event()
     people = iter(others)
     kinds: list[Callable[[], object]] = [
         lambda: audience.change(who=[next(people)]),
         lambda: audience.unsubscribe(who=[next(people)]),
-        lambda: audience.leave(who=[next(people)]),
+        lambda: audience.archive(who=[next(people)]),
         audience.join,
     ]
 
@@ -178,7 +178,7 @@ def while_it_moves(importer: Importer, apart: Apart) -> None:
         again = importer("reconcile", "--json")
     assert (again.code, counts(again)) == (0, (0, 0, 0, apart.foreign)), again.err
     check_mended(importer, apart)
-    assert importer.box.most_open() <= 10
+    assert importer.box.max_open() <= 10
 
 
 def test_with_a_tenth_of_all_answers_broken_the_end_is_the_same(stage: Stage) -> None:
@@ -189,7 +189,7 @@ def test_with_a_tenth_of_all_answers_broken_the_end_is_the_same(stage: Stage) ->
 
 def with_a_tenth_broken(importer: Importer, apart: Apart) -> None:
     importer.configure(RECONCILING.replace("wait = 0", "wait = 0\nretries = 8"), most="10%")
-    importer.box.knobs.faults = dict.fromkeys(("500", "reset", "truncated", "empty", "html"), 0.02)
+    importer.box.settings.faults = dict.fromkeys(("500", "reset", "truncated", "empty", "html"), 0.02)
     with moving(importer, apart.others):
         check_named(importer("reconcile", "--json"), apart)
         assert importer(*MEND).code == 0
@@ -207,11 +207,11 @@ def struck(
         if child and when(request):
             os.kill(child.pop().pid, by)
 
-    importer.box.knobs.fault = strike
+    importer.box.settings.fault = strike
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.append(process)
     process.communicate(timeout=90)
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     return process.returncode
 
 
@@ -321,7 +321,7 @@ def test_a_passing_404_for_everybody_opts_nobody_out(stage: Stage) -> None:
     """While somebody who is on the list is not found either, no 404 is believed."""
     importer = synced(stage, 500)
     importer.box.audience().delete(who=whole(importer)[:5])
-    importer.box.knobs.fault = lambda one: "404" if A_MEMBER.fullmatch(one.path) else None
+    importer.box.settings.fault = lambda one: "404" if A_MEMBER.fullmatch(one.path) else None
     importer.box.clear_requests()
     ended = importer(*MEND)
     assert ended.code == 1
@@ -332,7 +332,7 @@ def test_nobody_is_gone_while_a_part_of_the_list_cannot_be_read(stage: Stage) ->
     """What could not be read may hold them: nothing is said of them, and that is no agreement."""
     importer = synced(stage, 500)
     importer.box.audience().delete(who=whole(importer)[:5])
-    importer.box.knobs.broken = ["100-101"]
+    importer.box.settings.broken = ["100-101"]
     ended = importer(*MEND)
     assert ended.code == 3
     assert ended.line["gone"] == 0
@@ -374,7 +374,7 @@ def test_whoever_unsubscribes_while_it_mends_is_not_opted_in(stage: Stage) -> No
     importer = synced(stage, 300)
     one = whole(importer)[0]
     box = importer.box
-    box.take_out([key_of(importer, of_ours(one))])
+    box.delete_contacts([key_of(importer, of_ours(one))])
     asked: list[str] = []
 
     def leaves_at_the_second_look(request: Request) -> None:
@@ -383,7 +383,7 @@ def test_whoever_unsubscribes_while_it_mends_is_not_opted_in(stage: Stage) -> No
             if len(asked) == 2:
                 box.audience().unsubscribe_unseen(who=[one])
 
-    box.knobs.fault = leaves_at_the_second_look
+    box.settings.fault = leaves_at_the_second_look
     ended = importer(*MEND)
     assert (ended.code, ended.line["missing"], ended.line["mended"]) == (0, 1, 1), ended.err
     assert held(importer)[of_ours(one)]["marketing_optin"] == OUT
@@ -393,7 +393,7 @@ def test_whoever_changes_while_it_mends_is_left_to_the_next_sync(stage: Stage) -
     """That one may have an event to tell of; it is not mended twice, and not forgotten."""
     importer = synced(stage, 300)
     one = whole(importer)[0]
-    importer.box.take_out([key_of(importer, of_ours(one))])
+    importer.box.delete_contacts([key_of(importer, of_ours(one))])
     asked: list[str] = []
 
     def changes_at_the_second_look(request: Request) -> None:
@@ -402,10 +402,10 @@ def test_whoever_changes_while_it_mends_is_left_to_the_next_sync(stage: Stage) -
             if len(asked) == 2:
                 importer.box.audience().change(who=[one])
 
-    importer.box.knobs.fault = changes_at_the_second_look
+    importer.box.settings.fault = changes_at_the_second_look
     ended = importer(*MEND)
     assert (ended.line["missing"], ended.line["mended"]) == (1, 0), ended.err
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     assert importer("sync").code == 0
     assert held(importer)[of_ours(one)]["marketing_optin"] == IN
 
@@ -418,11 +418,11 @@ def test_mending_welcomes_nobody(stage: Stage) -> None:
     assert importer("sync").code == 0
     time_passes(120)
     assert importer("sync").code == 0
-    before = importer.box.welcomes()
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in new if one["email_address"])
+    before = importer.box.subscription_events()
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in new if one["email_address"])
     assert importer(*MEND).code == 0
     assert expected(importer) <= set(held(importer))
-    assert importer.box.welcomes() == before
+    assert importer.box.subscription_events() == before
 
 
 def test_a_no_is_carried_for_who_has_no_usable_address_any_more(stage: Stage) -> None:
@@ -431,7 +431,7 @@ def test_a_no_is_carried_for_who_has_no_usable_address_any_more(stage: Stage) ->
     audience, (left, stays) = importer.box.audience(), whole(importer)[:2]
     audience.edit_unseen(left, email_address="", status="unsubscribed")
     audience.edit_unseen(stays, email_address="not an address")
-    importer.box.overwrite([{"id": key_of(importer, of_ours(stays))[1], "marketing_optin": NEITHER}])
+    importer.box.push_from_elsewhere([{"id": key_of(importer, of_ours(stays))[1], "marketing_optin": NEITHER}])
     ended = importer(*MEND)
     assert held(importer)[of_ours(left)]["marketing_optin"] == OUT
     assert held(importer)[of_ours(stays)]["marketing_optin"] == NEITHER
@@ -461,7 +461,7 @@ def test_who_was_left_out_on_purpose_is_not_missing(stage: Stage) -> None:
     changed = list(importer.box.audience().change(who=whole(importer)[:8]))
     time_passes(300)
     assert importer("sync").code == 0
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in changed[:3])
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in changed[:3])
     ended = importer(*MEND)
     assert (ended.code, ended.line["missing"], ended.line["mended"]) == (0, 3, 3), ended.err
     assert ended.line["left_out"] > 200
@@ -475,7 +475,7 @@ def test_the_archived_are_compared_only_where_ometria_holds_them(stage: Stage) -
     importer = synced(stage, 500)
     archived = whole(importer, "archived")
     record = {"id": key_of(importer, of_ours(archived[0]))[1], "email": "a@example.com", "marketing_optin": IN}
-    importer.box.overwrite([record])
+    importer.box.push_from_elsewhere([record])
     ended = importer(*MEND)
     assert (ended.code, counts(ended)) == (0, (0, 1, 0, 0)), ended.err
     assert held(importer)[of_ours(archived[0])]["marketing_optin"] == OUT
@@ -494,7 +494,7 @@ def test_members_with_a_web_id_alone_are_compared_too(stage: Stage) -> None:
     deleted, left, taken, away = old
     importer.box.audience().delete(who=[deleted, away])
     importer.box.audience().unsubscribe_unseen(who=[left])
-    importer.box.take_out([key_of(importer, of_ours(taken))])
+    importer.box.delete_contacts([key_of(importer, of_ours(taken))])
     ended = importer(*MEND)
     assert (ended.code, counts(ended)) == (0, (1, 1, 2, 0)), ended.err
     assert [held(importer)[of_ours(one)]["marketing_optin"] for one in old] == [OUT, OUT, IN, OUT]
@@ -504,7 +504,7 @@ def test_who_has_a_dead_letter_is_on_record_and_not_missing(stage: Stage) -> Non
     """Ometria refused them, and the letter says so: replaying it is what mends that."""
     importer = stage(size=300, reads_per_second=100_000)
     importer.configure(RECONCILING, most="5%")
-    importer.box.knobs.rejects = {key_of(importer, of_ours(whole(importer)[0]))[1]}
+    importer.box.settings.rejects = {key_of(importer, of_ours(whole(importer)[0]))[1]}
     assert importer("sync").code == 3
     ended = importer("reconcile", "--json")
     assert (ended.code, ended.line["missing"], ended.line["on_record"]) == (0, 0, 1), ended.err
@@ -514,8 +514,8 @@ def test_whom_ometria_refuses_when_they_are_mended_gets_a_dead_letter(stage: Sta
     """As in a sync: the others are mended, and the exit code says that not all were."""
     importer = synced(stage, 300)
     first, second = whole(importer)[:2]
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in (first, second))
-    importer.box.knobs.rejects = {key_of(importer, of_ours(first))[1]}
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in (first, second))
+    importer.box.settings.rejects = {key_of(importer, of_ours(first))[1]}
     ended = importer(*MEND)
     assert (ended.code, ended.line["missing"], ended.line["mended"]) == (3, 2, 1), ended.err
     assert [one["member_id"] for one in importer("dlq", "list", "--json").lines] == [of_ours(first)]
@@ -524,10 +524,10 @@ def test_whom_ometria_refuses_when_they_are_mended_gets_a_dead_letter(stage: Sta
 def test_a_filter_that_does_not_work_is_said_and_everything_read(stage: Stage) -> None:
     """Each contact says where it belongs: those of other collections are no business of the list's."""
     importer = synced(stage, 400)
-    importer.box.overwrite(
+    importer.box.push_from_elsewhere(
         {"@collection": "shop", "id": f"s{number}", "email": f"s{number}@example.com"} for number in range(30)
     )
-    importer.box.knobs.collection_ignored = True
+    importer.box.settings.collection_ignored = True
     ended = importer("reconcile")
     assert ended.code == 0
     assert (
@@ -543,11 +543,11 @@ def test_contacts_taken_out_while_it_reads_hide_nobody(stage: Stage) -> None:
 
     def take_out_some(request: Request) -> None:
         if request.path == "/contacts" and request.query["offset"] != "0":
-            importer.box.take_out([key for key, _ in zip(early, range(7), strict=False)])
+            importer.box.delete_contacts([key for key, _ in zip(early, range(7), strict=False)])
 
-    importer.box.knobs.fault = take_out_some
+    importer.box.settings.fault = take_out_some
     ended = importer("reconcile", "--json")
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     lost = {key[1] for key in keys} - {key[1] for key in importer.box.contacts()}
     assert lost
     named = set(ended.line["ids"]["missing"])
@@ -604,12 +604,12 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(stage: Stage) -> 
     assert importer("sync").code == 0
     assert importer("reconcile").code == 0
     key = clients["b"]["ometria_key"]
-    importer.box.take_out(list(importer.box.contacts(key))[:3], key)
+    importer.box.delete_contacts(list(importer.box.contacts(key))[:3], key)
     ended = importer("reconcile", "--json")
     assert ended.code == 3
     assert {line["client"]: line["missing"] for line in ended.lines} == {"a": 0, "b": 3, "c": 0}
     assert "3 lists: 1 differ, 2 completed" in ended.err
-    importer.box.knobs.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
+    importer.box.settings.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
     ended = importer("reconcile", "--mend", "--yes", "--json")
     assert ended.code == 1
     mended = {line["client"]: (line["status"], line.get("mended")) for line in ended.lines}
@@ -619,9 +619,9 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(stage: Stage) -> 
 def test_an_unfinished_run_is_said(stage: Stage) -> None:
     """What it still has to bring is no surprise then."""
     importer = synced(stage, 600)
-    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" else None
+    importer.box.settings.fault = lambda one: "401" if one.path == "/push" else None
     assert importer("sync", "--full").code == 1
-    importer.box.knobs.fault = None
+    importer.box.settings.fault = None
     ended = importer("reconcile")
     assert ended.code == 0
     assert "is not finished" in ended.err
@@ -630,14 +630,14 @@ def test_an_unfinished_run_is_said(stage: Stage) -> None:
 def test_ometria_is_read_at_its_own_pace(stage: Stage) -> None:
     """No more reads in any second than an account takes: none is refused."""
     importer = synced(stage, 700)
-    importer.box.knobs.reads_per_second = 8
+    importer.box.settings.reads_per_second = 8
     importer.configure(RECONCILING.replace("reads_per_second = 1000", "reads_per_second = 8"), most="5%")
     importer.box.clear_requests()
     assert importer("reconcile").code == 0
     reads = [one for one in importer.box.requests if one.path == "/contacts"]
     assert len(reads) >= 5
     assert {one.status for one in reads} == {200}
-    assert most_in_any_second(one.at for one in reads) <= 8
+    assert max_in_any_second(one.at for one in reads) <= 8
 
 
 def test_what_is_read_is_only_what_is_compared(stage: Stage) -> None:
@@ -687,7 +687,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
 ) -> None:
     """Only a yes mends; all else leaves everything as it is, and says so."""
     importer = synced(stage, 200)
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
     importer.box.clear_requests()
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     ended = importer("reconcile", "--mend")
@@ -702,7 +702,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
 def test_whoever_is_asked_may_leave_with_ctrl_c(stage: Stage) -> None:
     """At once, with the exit code for that; the run is on record as interrupted, and nobody was pushed."""
     importer = synced(stage, 100)
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.box.delete_contacts(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
     importer.box.clear_requests()
     ours, theirs = os.openpty()
     command = importer.command("reconcile", "--mend")
@@ -726,7 +726,7 @@ def test_nothing_personal_is_said_or_kept(stage: Stage) -> None:
     """No address and no name of anybody, nor an id that may be one, on the terminal or in the folder."""
     importer = synced(stage, 300)
     apart = drift_apart(importer, 2)
-    importer.box.overwrite([{"id": "Jö-Moreno", "email": "jo@example.com", "marketing_optin": IN}])
+    importer.box.push_from_elsewhere([{"id": "Jö-Moreno", "email": "jo@example.com", "marketing_optin": IN}])
     ended = [importer(*words) for words in (["reconcile"], ["reconcile", "--json"], MEND, ["status"])]
     said = "".join(one.out + one.err for one in ended).encode()
     said += b"".join(path.read_bytes() for path in importer.folder.iterdir() if path != importer.config)
