@@ -121,14 +121,14 @@ def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, 
     for name, share in settings.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
-            raise LookupError(f"no side is called {where}")
-        if where in {"", service}:
-            yield _checked_name(fault), share
+            raise LookupError(f"unknown side: {where}")
+        if where in {"", side}:
+            yield _known(fault), share
 
 
 def _checked_name(fault: str) -> str:
     if fault not in FAULTS:
-        raise LookupError(f"no fault is called {fault}")
+        raise LookupError(f"unknown fault: {fault}")
     return fault
 
 
