@@ -278,7 +278,7 @@ def accept_one_more_push(importer: Importer, *, ago: int = 1_100) -> None:
     audience, pushes = importer.sandbox.audience(), iter(range(1_000_000))
     old = "2020-01-01T00:00:00+00:00"
     audience.add(email_address="old@example.com", at=importer.sandbox.clock.second() - ago, timestamp_opt=old)
-    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer.sandbox.settings.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
 
 
 def imported_ids(importer: Importer) -> set[str]:

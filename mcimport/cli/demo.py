@@ -65,14 +65,14 @@ def tell(size: int) -> int:
 
 
 def _story(stage: _Stage) -> int:
-    box, key = stage.box, stage.box.list_key
-    audience = box.audience()
+    sandbox, key = stage.sandbox, stage.sandbox.list_key
+    audience = sandbox.audience()
     ended = [stage.act("The first sync imports every member of the list.", "sync", key)]
     audience.change(30)
     audience.archive(4)
     audience.join(3)
     ended.append(stage.act("37 members changed, left or joined. The next sync imports only those.", "sync", key))
-    _break_somebody(box)
+    _break_somebody(sandbox)
     words = (
         "Twenty members change, and Mailchimp now fails on every page that holds one of three of them. (More than\n"
         "twenty are read, because each run starts a minute early, for changes that Mailchimp commits late.)"
@@ -80,7 +80,7 @@ def _story(stage: _Stage) -> int:
     ended.append(stage.act(words, "sync", key, expected=DEAD_LETTERS))
     _say("Exit code 3: finished with dead letters. No member is lost: what could not be read is recorded.")
     ended.append(stage.act("What could not be read, and why:", "dlq", "list"))
-    box.knobs.broken.clear()
+    sandbox.settings.broken.clear()
     words = "Mailchimp works again. Replaying reads that time range again, even if members changed since."
     ended.append(stage.act(words, "dlq", "replay"))
     ended.append(stage.act("All is well again.", "status"))

@@ -30,7 +30,7 @@ UNKNOWN = "Ometria key not set here, so its account is unknown"
 @contextmanager
 def remembered(settings: Settings) -> Iterator[State | None]:
     """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
-    if not is_there(settings.db_path):
+    if not state_exists(settings.db_path):
         say(NOTHING_YET)
         yield None
         return

@@ -40,7 +40,7 @@ def replay(
 
     speak(log_format)
     known = settings(context)
-    if not letter_ids and not is_there(known.db_path):
+    if not letter_ids and not state_exists(known.db_path):
         say(NOTHING_YET)
         return OK
     output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))

@@ -60,7 +60,7 @@ class Output:
 
 def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    if not (options.dry_run or is_there(settings.db_path)):
+    if not (options.dry_run or state_exists(settings.db_path)):
         words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
         say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
     return _run(

@@ -122,8 +122,8 @@ def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, 
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
             raise LookupError(f"unknown side: {where}")
-        if where in {"", side}:
-            yield _known(fault), share
+        if where in {"", service}:
+            yield _checked_name(fault), share
 
 
 def _checked_name(fault: str) -> str:

@@ -157,7 +157,7 @@ class Sandbox:
         store.validate(everything=True)
         store.delete(keys)
 
-    def push_from_elsewhere(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
+    def store_contacts(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
         """Another program pushes to the same account: stored at once, and in no ledger."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
         store.receive([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])

@@ -17,7 +17,7 @@ def place_of(state: State, client: Client, list_key: str) -> Destination:
 
 def moved(place: Destination, former: ListRow) -> str:
     """What has changed since the list was sent to `former`."""
-    change, synced = change_of(place, former), f"list {place.list_key} was last synced"
+    change, synced = what_changed(place, former), f"list {place.list_key} was last synced"
     if change == "collection":
         return f'{synced} to a different collection, "{former.collection}"'
     if change == "address":
@@ -28,7 +28,7 @@ def moved(place: Destination, former: ListRow) -> str:
 def ways_on(place: Destination, former: ListRow) -> str:
     """The commands that say what the change means."""
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
-    change = change_of(place, former)
+    change = what_changed(place, former)
     if change == "collection":
         mistake = f'By mistake? Set "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from mcimport.errors import BusyError
-from mcimport.state.locking import cannot_lock, lock_on
+from mcimport.state.locking import file_lock, lock_error
 
 LOCK_TIMEOUT = 0.2  # seconds: somebody may only look whether it is free
 
@@ -36,7 +36,7 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise BusyError(f"{client}: another mcimport is already running for this client{_holder(path)}") from None
+        raise BusyError(f"{client}: another mcimport is already running for this client{_holder_text(path)}") from None
     except OSError as error:
         raise lock_error(path, error) from None
     try:

@@ -231,7 +231,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = Tr
     """Brings the tables up to date. `shared`: others may open the file at the same time."""
     if len(_applied_migrations(connection, path)) == int(NEWEST_MIGRATION[1:4]):
         return
-    from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST
+    from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST_MIGRATION
 
     from mcimport.state.migrations import migrations  # noqa: PLC0415 - as above
 
@@ -267,7 +267,7 @@ def _applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:
         applied = {row[0] for row in rows}
     if tables - {"_sqlite_migrations"} and not applied:
         raise StateError(f"{path} is the database of another program; it was left unchanged")
-    if any(name > NEWEST for name in applied):
+    if any(name > NEWEST_MIGRATION for name in applied):
         raise StateError(
             f"{path} was written by a newer mcimport; it was left unchanged", hint="Upgrade mcimport on this machine."
         )

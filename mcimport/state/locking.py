@@ -14,7 +14,7 @@ from filelock import FileLock
 from mcimport.errors import StateError
 from mcimport.errors.machine import check_files_left
 
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+_LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 _ANOTHER = "Choose another state file with --db or MCIMPORT_DB"
 _MEND = "or fix the permissions of its folder."
 
@@ -30,15 +30,15 @@ def file_lock(path: Path, timeout: float) -> FileLock:
 def lock_error(path: Path, error: OSError) -> StateError:
     """What is said of a lock that cannot be had. Raises MachineError where this process can open no more files."""
     check_files_left()
-    if error.errno in _NO_LOCKS:
+    if error.errno in _LOCKS_UNSUPPORTED:
         said = f"the file system of {path.parent} does not support locks: {error.strerror}"
         return StateError(said, hint=f"{_ANOTHER}, on a local disk.")
     found = _regular_file(path)
     if found is None:
         return StateError(f"the lock file {path} cannot be created: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
     if found.st_uid != os.geteuid():
-        hint = f"Run `chown {_user(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
-        return StateError(f"the lock file {path} belongs to another user, {_user(found.st_uid)}", hint=hint)
+        hint = f"Run `chown {_user_name(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
+        return StateError(f"the lock file {path} belongs to another user, {_user_name(found.st_uid)}", hint=hint)
     hint = f"Run `chmod 600 {path}`." if isinstance(error, PermissionError) else f"{_ANOTHER}."
     return StateError(f"the lock file {path} cannot be opened: {error.strerror}", hint=hint)
 

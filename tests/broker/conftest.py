@@ -175,4 +175,4 @@ def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) ->
 
 
 def connections_open(importer: Importer, client: dict[str, str]) -> int:
-    return most_open(importer.sandbox.requests, client["mailchimp_key"])
+    return max_open(importer.sandbox.requests, client["mailchimp_key"])

@@ -103,7 +103,7 @@ NO_FAULTS = FaultPlan()
 
 def apply_plan(plan: FaultPlan, sandbox: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
     """Turns all knobs at once. `rejects`, `drops`: ids of records; `began`: by the services' clock."""
-    knobs = sandbox.knobs
+    knobs = sandbox.settings
     knobs.faults = {**plan.faults, **({"mailchimp:nobody": plan.empty} if plan.empty else {})}
     knobs.fault = _fault(plan, sandbox)
     for name in (
@@ -129,7 +129,7 @@ def _fault(plan: FaultPlan, sandbox: Sandbox) -> Callable[[Request], str | None]
         if plan.pause and _is_first_page(request):
             sandbox.audience().join()
             time_passes(plan.pause)
-        return outage.fault if request.side == outage.side and next(asked) > outage.after else None
+        return outage.fault if request.service == outage.side and next(asked) > outage.after else None
 
     return decide
 

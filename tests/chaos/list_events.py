@@ -87,8 +87,8 @@ def apply_events(what: Sequence[ListEvent], sandbox: Sandbox, history: MemberHis
 def _import_a_file(sandbox: Sandbox, one: ListEvent) -> None:
     """Many share a second; fewer come in the second before it."""
     at = sandbox.clock.second() - one.ago
-    sandbox.audience().crowd(one.n, at)
-    sandbox.audience().crowd(one.n // 3, at - 1)
+    sandbox.audience().join_in_second(one.n, at)
+    sandbox.audience().join_in_second(one.n // 3, at - 1)
 
 
 def _twin(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
@@ -109,14 +109,16 @@ def _twin_leaves(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
 def _no_in_ometria(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """In a mail of Ometria's, say."""
     held = _held(sandbox, history, n)
-    sandbox.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
+    sandbox.store_contacts(
+        {"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held
+    )
     history.said_no.update(held)
 
 
 def _taken_out(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """Nobody is told, not even by `GET /push/_errors`."""
     lost = _held(sandbox, history, n)
-    sandbox.take_out(lost)
+    sandbox.delete_contacts(lost)
     history.dropped.update(lost)
 
 

@@ -66,10 +66,10 @@ def of_texts(importer: Importer, member: MemberView) -> tuple[Any, Any]:
 def change(importer: Importer, member: MemberView, status: Any, number: Any = "", **fields: Any) -> None:
     """Another SMS status, a minute later."""
     time_passes(60)
-    importer.sandbox.audience().text_status(who=[member], status=status, number=number, **fields)
+    importer.sandbox.audience().set_sms_status(who=[member], status=status, number=number, **fields)
 
 
-def synced(make_importer: MakeImporter, **fields: Any) -> tuple[Importer, Person]:
+def synced(make_importer: MakeImporter, **fields: Any) -> tuple[Importer, MemberView]:
     """Somebody who agreed to text messages to number A is in Ometria so."""
     importer = make_importer()
     ada = texted(importer, **fields)
@@ -213,7 +213,7 @@ def test_a_replay_remembers_it_too(make_importer: MakeImporter) -> None:
     time_passes(60)
     accept_one_more_push(importer, ago=110)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("dlq", "replay").code == 0
     assert of_texts(importer, late) == (None, None)
 
@@ -241,7 +241,7 @@ def test_whoever_is_archived_is_texted_no_more(make_importer: MakeImporter) -> N
     importer, ada = synced(make_importer)
     assert of_texts(importer, ada) == (A, YES)
     time_passes(60)
-    importer.sandbox.audience().leave(who=[ada])
+    importer.sandbox.audience().archive(who=[ada])
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, NO)
 
@@ -347,7 +347,7 @@ def split_page(importer: Importer) -> None:
 def overwrite(importer: Importer, member: MemberView, **fields: Any) -> None:
     """Somebody else writes to the contact in Ometria."""
     contact_id = f"{importer.sandbox.list_key}-{member['contact_id']}"
-    importer.sandbox.overwrite([{"id": contact_id, **fields}])
+    importer.sandbox.store_contacts([{"id": contact_id, **fields}])
 
 
 def named(importer: Importer) -> dict[str, int]:
@@ -414,8 +414,10 @@ def test_a_no_that_ometria_does_not_hold_is_mended(make_importer: MakeImporter) 
     split_page(importer)
     overwrite(importer, members[0], channels=YES)
     contact = held(importer, members[1])
-    importer.sandbox.take_out([("mailchimp", contact["id"])])
-    importer.sandbox.overwrite([{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}])
+    importer.sandbox.delete_contacts([("mailchimp", contact["id"])])
+    importer.sandbox.store_contacts(
+        [{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}]
+    )
     assert named(importer) == {"sms": 2}
     check_mended(importer)
     assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in members} == {False}
@@ -506,7 +508,7 @@ def test_who_is_known_by_a_web_id_alone_is_mended_too(make_importer: MakeImporte
     importer = make_importer()
     ada = texted(importer, contact_id="")
     split_page(importer)
-    importer.sandbox.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
+    importer.sandbox.audience().set_sms_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
     split_page(importer)
     assert named(importer) == {"sms": 1}
     check_mended(importer)

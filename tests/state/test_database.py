@@ -161,7 +161,7 @@ def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
 def test_a_file_that_is_no_database_is_left_byte_for_byte(path: Path, text: bytes) -> None:
     """A mistyped `--db` costs nobody their notes, and no file appears beside them."""
     path.write_bytes(text)
-    for opening in (open_state, dry_copy):
+    for opening in (open_state, copy_in_memory):
         with pytest.raises(StateError, match="not a state file of mcimport"):
             opening(path)
     assert files(path.parent) == {path.name: text}
