@@ -1,4 +1,4 @@
-"""The file itself: opened with mode 0600, checked before it is touched, written in whole transactions."""
+"""Opens the state file with mode 0600, checks it before it is changed, and writes it in whole transactions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mcimport.errors import StateError
 from mcimport.state.locking import file_lock, lock_error
 from mcimport.state.sqlite_errors import named_errors
 
-# A file with all migrations up to this one is opened without loading what migrates it, which takes a tenth of a start.
+# A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
 NEWEST_MIGRATION = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
-CHECK_TIMEOUT = 3.0  # the same, where a person waits
+CHECK_TIMEOUT = 3.0  # the same, for `mcimport check`, where a person waits
 
 
 class State:
-    """One connection to the state file; belongs to the thread that opened it."""
+    """Reads and writes the state file over one connection, which belongs to the thread that opened it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
@@ -55,17 +55,17 @@ class State:
         return row[0] if row else None
 
     def incremental_vacuum(self, pages: int) -> None:
-        """Gives back so many free pages; as a script, for a single statement would stop after the first."""
+        """Returns free pages to the file system; as a script, for a single statement would stop after the first."""
         with named_errors(self.path):
             self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """One statement inside `transaction`; returns the id of an inserted row."""
+        """Executes one statement inside `transaction`; returns the id of an inserted row."""
         return self._connection.execute(sql, parameters).lastrowid or 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Takes the write lock at its start, so that it cannot fail half-way for another writer."""
+        """Commits all or nothing. Takes the write lock first, so that another writer cannot make it fail half-way."""
         with named_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -78,7 +78,7 @@ class State:
 
     @contextmanager
     def without_busy_timeout(self) -> Iterator[None]:
-        """Inside, whoever else holds the file is reason enough to give up."""
+        """Makes statements inside fail at once where another process holds the file."""
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             yield
@@ -87,14 +87,14 @@ class State:
 
     @property
     def state_id(self) -> str:
-        """What this file is called where others hear it: the same for good, and no other file's."""
+        """The id of this file in messages to workers: it never changes, and no other file has it."""
         return self._fingerprint("its own name")
 
     def account_fingerprint(self, ometria_key: str, url: str) -> str:
-        """What this file knows an Ometria account by: fingerprints of its key and of the address at which it is asked.
+        """Returns fingerprints of an Ometria key and of the API's address, by which this file knows the account.
 
-        Of use in this file alone. A slash at the end of the address makes no difference, nor do the case of its host
-        and a port that goes without saying.
+        They are salted, so other files have others. A slash at the end of the address makes no difference, nor do the
+        case of its host and a default port.
         """
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -106,10 +106,10 @@ class State:
 
 
 def open_state(path: Path, *, create: bool = True) -> State:
-    """Opens the state file, made and migrated as needed.
+    """Opens the state file, and creates and migrates it as needed.
 
-    Raises StateError, with the file left as it was, when it is no database of ours, cannot be written, or does not
-    exist and is not to be created.
+    Raises StateError, with the file left as it was, when it is not a database of mcimport, cannot be written, or
+    does not exist and is not to be created.
     """
     if not state_exists(path):
         if not create:
@@ -126,7 +126,7 @@ def open_state(path: Path, *, create: bool = True) -> State:
 
 
 def copy_in_memory(path: Path) -> State:
-    """A copy in memory of what is remembered: a dry run reads it, writes to it, and forgets it."""
+    """Copies the state file into memory: a dry run reads the copy, writes to it, and drops it."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         if state_exists(path):
@@ -141,9 +141,10 @@ def copy_in_memory(path: Path) -> State:
 
 
 def check_state_file(path: Path) -> None:
-    """Raises StateError unless the file is one of ours, is sound, can be written and locked. It is left as it is.
+    """Raises StateError unless the file is one of mcimport's, undamaged, and can be written and locked.
 
-    Written to in earnest, and taken back: for a file that is read-only, SQLite begins a transaction all the same.
+    It is left as it is: what is written is rolled back. Something must be written, for SQLite begins a transaction on
+    a read-only file, too.
     """
     with named_errors(path), closing(_connect_to_existing(path)) as connection:
         _applied_migrations(connection, path)
@@ -158,7 +159,7 @@ def check_state_file(path: Path) -> None:
 
 
 def state_exists(path: Path) -> bool:
-    """Raises StateError where nobody can say: in a folder that may not be searched, say."""
+    """Returns whether there is a state file. Raises StateError where that is unknown, as in an unreadable folder."""
     try:
         return path.exists()
     except OSError as error:
@@ -173,13 +174,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _connect_to_existing(path: Path) -> sqlite3.Connection:
-    """Makes no file where there is none."""
+    """Connects without creating the file."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=CHECK_TIMEOUT, isolation_level=None)
 
 
 def _create(path: Path) -> None:
-    """One at a time: closing a file that another thread has open with SQLite would end all locks that it has there."""
+    """Creates the file, in one thread at a time: POSIX locks of another thread end when this one closes the file."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _migration_lock(path):
@@ -194,7 +195,7 @@ def _create(path: Path) -> None:
 
 @contextmanager
 def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> Iterator[None]:
-    """Of several openers at once, one makes the file or brings it up to date. Raises StateError."""
+    """Lets one process or thread at a time create or migrate the file. Raises StateError after `timeout` seconds."""
     beside = _migration_lock_path(path)
     lock = file_lock(beside, timeout)
     try:
@@ -213,14 +214,14 @@ def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> Iterator[None]
 
 
 def _migration_lock_path(path: Path) -> Path:
-    """Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything."""
+    """Returns a name without `.lock` at the end, for a client may have any name and its lock ends in that."""
     return path.with_name(f"{path.name}.migrating")
 
 
 def _allow_incremental_vacuum(connection: sqlite3.Connection) -> None:
-    """Of a file without tables of ours: space that becomes free in it can be given back piece by piece.
+    """Makes a file without tables return free space in steps from now on.
 
-    Under the lock of migrations: it rewrites the file, if an empty one.
+    It rewrites the (empty) file, so the caller holds the migration lock.
     """
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -228,7 +229,7 @@ def _allow_incremental_vacuum(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = True) -> None:
-    """Brings the tables up to date. `shared`: others may open the file at the same time."""
+    """Applies pending migrations. `is_shared`: other processes may open the file at the same time."""
     if len(_applied_migrations(connection, path)) == int(NEWEST_MIGRATION[1:4]):
         return
     from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST_MIGRATION
@@ -244,7 +245,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = Tr
     with _migration_lock(path):
         _allow_incremental_vacuum(connection)
         database.enable_wal()
-        # All of them or none, and the disk is waited for once. IMMEDIATE, for it waits for whoever is writing.
+        # All of them or none, and one fsync. IMMEDIATE, for it waits for another writer.
         connection.execute("BEGIN IMMEDIATE")
         try:
             migrations.apply(database)
@@ -256,7 +257,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = Tr
 
 
 def _applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:
-    """The names of the migrations that were applied. Only reads.
+    """Returns the names of the migrations that were applied. Only reads.
 
     Raises StateError for a database of another program, or of a newer version of this one.
     """

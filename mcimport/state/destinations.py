@@ -1,8 +1,8 @@
-"""Which memory of a list is that of where it goes now: bound to a destination from the first accepted push on.
+"""Finds the row of a list at the destination to which it is sent now.
 
-A destination is an Ometria account, known by its key and the address at which it is asked, and a collection there.
-Until Ometria has accepted somebody, nothing stands there that a sync point could be wrong about: what was tried under a
-wrong key is taken over by the right one.
+A destination is an Ometria account, known by its key and the API's address, and a collection there. A row is bound to
+its destination as soon as Ometria has accepted a contact. Until then nothing in Ometria can contradict a sync point, so
+the row of what was tried with a wrong key moves to the right one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IS_BOUND = "EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pu
 
 
 class Destination(NamedTuple):
-    """Where a list goes. `destination`: what `State.destination` makes of key and address."""
+    """Holds where a list is sent. `account`: what `State.account_fingerprint` makes of key and address."""
 
     client: str
     list_key: str
@@ -30,12 +30,12 @@ class Destination(NamedTuple):
 
     @property
     def accounts(self) -> tuple[str, str]:
-        """The destination, and how a state file of an earlier version has it: by the key alone."""
+        """The account, and how a state file of an earlier version has it: by the key alone."""
         return self.account, key_fingerprint(self.account)
 
 
 def key_fingerprint(destination: str) -> str:
-    """What a destination knows the key by, whatever the address."""
+    """Returns the key's part of an account's fingerprints."""
     return destination.partition("@")[0]
 
 
@@ -49,7 +49,7 @@ def find(state: State, destination: Destination) -> ListRow | None:
 
 
 def current(state: State, destination: Destination) -> ListRow | None:
-    """What is remembered of the list where it goes now: done there, or tried elsewhere without anybody accepted."""
+    """Returns the list's row here; or the latest of another destination, if none of them accepted a contact."""
     found = find(state, destination)
     if found is None and bound_elsewhere(state, destination) is None:
         return _latest_unbound(state, destination)
@@ -57,7 +57,7 @@ def current(state: State, destination: Destination) -> ListRow | None:
 
 
 def bound_elsewhere(state: State, destination: Destination) -> ListRow | None:
-    """Where Ometria has accepted contacts of this client's list last, if that is not `place`."""
+    """Returns the row of the last other destination at which Ometria accepted contacts of this client's list."""
     row = state.row(
         f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
         " AND NOT (collection = ? AND destination IN (?, ?))"
@@ -68,7 +68,7 @@ def bound_elsewhere(state: State, destination: Destination) -> ListRow | None:
 
 
 def what_changed(destination: Destination, former: ListRow) -> str:
-    """What is different of a list that was sent to `former`: its collection, the address, or the key."""
+    """Returns in what `former` differs from the destination: "collection", "address" or "key"."""
     if former.destination in destination.accounts:
         return "collection"
     is_same_key = key_fingerprint(former.destination) == destination.accounts[1]
@@ -76,7 +76,7 @@ def what_changed(destination: Destination, former: ListRow) -> str:
 
 
 def get_or_create(state: State, destination: Destination) -> ListRow:
-    """The memory of this place, made where there is none; what was tried elsewhere without success becomes it."""
+    """Returns the list's row here. Creates it, or moves an unbound row of another destination here, if needed."""
     known = current(state, destination)
     with state.transaction():
         if known is None:
@@ -92,7 +92,7 @@ def get_or_create(state: State, destination: Destination) -> ListRow:
 
 
 def _latest_unbound(state: State, destination: Destination) -> ListRow | None:
-    """The latest place at which the list was tried, and Ometria accepted nobody."""
+    """Returns the row of the last destination that was tried, and at which Ometria accepted no contact."""
     row = state.row(
         f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND NOT {_IS_BOUND}"  # noqa: S608 - fixed text
         " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC LIMIT 1",
@@ -102,10 +102,10 @@ def _latest_unbound(state: State, destination: Destination) -> ListRow | None:
 
 
 def _move_to(state: State, row: ListRow, destination: Destination) -> None:
-    """Inside a transaction. What was found out about another account, or collection, is forgotten.
+    """Moves a row to the destination, inside a transaction, and clears what was found out about another one.
 
-    When history began is, too, unless somebody set it: then whether the list had been synced to this one before is not
-    known, and those who were archived before are still to be compared.
+    It clears the first sync as well, unless Ometria is known to have contacts of the list (`keys accept`): then it is
+    unknown whether the list was synced here before, and members archived before are still to be compared.
     """
     is_elsewhere = row.destination not in destination.accounts or row.collection != destination.collection
     if is_elsewhere and row.accepted_at is None:
@@ -121,7 +121,7 @@ def _move_to(state: State, row: ListRow, destination: Destination) -> None:
 
 
 def of_renamed_client(state: State, destination: Destination) -> ListRow | None:
-    """The same list, sent to the same collection of the same account by a client called otherwise; the newest."""
+    """Returns the newest row of the same list and destination under another client's name."""
     row = state.row(
         "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
         " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
@@ -131,7 +131,7 @@ def of_renamed_client(state: State, destination: Destination) -> ListRow | None:
 
 
 def rename_client(state: State, list_id: int, client: str) -> None:
-    """What is remembered of this list goes on under the new name of its client: runs, dead letters, troubles."""
+    """Renames the client of a list, and of its runs, dead letters and troubles."""
     with state.transaction():
         state.write(
             "UPDATE OR IGNORE troubles SET client = ?"
@@ -144,9 +144,9 @@ def rename_client(state: State, list_id: int, client: str) -> None:
 
 
 def at_other_accounts(state: State, client: str, account: str) -> list[ListRow]:
-    """What a renewed key or a changed address concerns: of each list and collection the latest at another destination.
+    """Returns the rows that a renewed key or a changed address concerns: the latest of each list and collection.
 
-    Those at which Ometria accepted somebody before those at which it was only tried.
+    Rows at which Ometria accepted a contact are preferred to those at which it was only tried.
     """
     here = Destination(client, "", "", account).accounts
     rows = state.rows(
@@ -159,15 +159,15 @@ def at_other_accounts(state: State, client: str, account: str) -> list[ListRow]:
 
 
 def is_bound(state: State, row: ListRow) -> bool:
-    """Whether Ometria has accepted a contact of the list there."""
+    """Returns whether Ometria has accepted a contact of the list at its destination."""
     return bool(state.value(f"SELECT {_IS_BOUND} FROM lists WHERE id = ?", [row.id]))  # noqa: S608 - fixed text
 
 
 def accept_key(state: State, client: str, account: str) -> int:
-    """The client's Ometria key was renewed, the account is the same: what is remembered goes on under the new key.
+    """Moves the client's lists to a renewed key, or a changed address, of the same account; returns how many.
 
-    Returns how many lists that concerns: those of `to_accept`. What was done under the new key meanwhile is joined to
-    it, with the earlier of the two sync points and first syncs: going back only repeats.
+    What was done under the new key in the meantime is merged into them, with the earlier of the two sync points and
+    first syncs: going back only repeats work.
     """
     with state.transaction():
         moving = at_other_accounts(state, client, account)
@@ -181,9 +181,9 @@ def accept_key(state: State, client: str, account: str) -> int:
 
 
 def _rewind(state: State, row: ListRow) -> None:
-    """Inside a transaction: to the earliest sync point of all accounts that the list was sent to.
+    """Moves the sync point back to the earliest of all accounts that the list was sent to, inside a transaction.
 
-    Which of them it is whose key was renewed, nobody can tell: their contacts have the same ids. Going back repeats.
+    Whose key was renewed cannot be told, for contacts have the same ids in all of them. Going back only repeats work.
     """
     points = [
         found["sync_point"]
@@ -202,7 +202,7 @@ def _rewind(state: State, row: ListRow) -> None:
 
 
 def _merge(state: State, old: ListRow, other: ListRow) -> None:
-    """Inside a transaction: everything of `known` becomes `old`'s; of two open letters of a member, the newer stays."""
+    """Merges `other` into `old`, inside a transaction; of two open dead letters of a member, the newer one stays."""
     for column in ("first_sync_at", "accepted_at", "unchecked_at"):
         began = _earliest(column, (old, other))
         state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names

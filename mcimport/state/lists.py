@@ -1,4 +1,4 @@
-"""What is remembered of a list at one destination: its sync point, its first sync, its mapping (see `destinations`)."""
+"""Stores what is known of a list at one destination: sync point, first sync, mapping (see `destinations`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
 SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
-MAX_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
+MAX_PERMISSIONS = 100  # texts stored for one list; its owner writes a few
 
 
 def all_lists(state: State) -> list[ListRow]:
@@ -28,11 +28,11 @@ def by_id(state: State, list_id: int) -> ListRow:
 
 
 def record_first_attempt(state: State, list_id: int, moment: int, new_since: int) -> None:
-    """A run begins before Ometria has accepted anybody; nothing is changed any more once it has.
+    """Records when a run began, as long as Ometria has accepted no contact of the list; later calls change nothing.
 
-    `moment`: the earliest that this can be. The first one stays, for its run may have pushed somebody, and whoever is
-    archived later must not be missed. `new_since`: the latest. It moves with each try: who opted in before the one that
-    works is history.
+    `moment`: the earliest time at which it can have begun. The first one stays, for its run may have pushed contacts,
+    and members who are archived later must not be missed. `new_since`: the latest such time. It moves with each
+    attempt: members who opted in before the one that succeeds are not new.
     """
     with state.transaction():
         state.write(
@@ -43,7 +43,7 @@ def record_first_attempt(state: State, list_id: int, moment: int, new_since: int
 
 
 def clear_first_attempt(state: State, list_id: int) -> None:
-    """The only runs so far surely sent nothing: the next one finds Ometria as they did, and looks again."""
+    """Clears the first attempt, when all runs so far sent nothing: the next one checks again what Ometria holds."""
     with state.transaction():
         state.write(
             "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL"
@@ -53,7 +53,7 @@ def clear_first_attempt(state: State, list_id: int) -> None:
 
 
 def delete_unknown(state: State, list_id: int) -> None:
-    """A list that Mailchimp never knew, with the runs that found that out; one that was ever read stays."""
+    """Deletes a list that Mailchimp never knew, with the runs that failed for it; one that was ever read stays."""
     with state.transaction():
         if state.value(
             "SELECT 1 FROM lists WHERE id = ? AND sync_point IS NULL AND accepted_at IS NULL AND NOT EXISTS"
@@ -66,7 +66,7 @@ def delete_unknown(state: State, list_id: int) -> None:
 
 
 def record_accepted(state: State, run: Run) -> None:
-    """Inside a transaction: whoever opts in from the beginning of this run on is new; said once."""
+    """Records, once and inside a transaction, that members who opt in from the start of this run on are new."""
     began = text(run.started_at)
     state.write(
         "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = coalesce(new_since, ?),"
@@ -76,24 +76,24 @@ def record_accepted(state: State, run: Run) -> None:
 
 
 def set_unchecked_at(state: State, list_id: int, moment: int | None) -> None:
-    """Whether those who were archived before the first sync are still to be compared; None: they are not."""
+    """Sets when members archived before the first sync were found unchecked; None: there are none left to check."""
     with state.transaction():
         state.write("UPDATE lists SET unchecked_at = ? WHERE id = ?", [text(moment), list_id])
 
 
 def set_has_sms(state: State, list_id: int) -> None:
-    """Remembers that somebody on the list, or in Ometria, has an SMS status; never taken back."""
+    """Records that a member of the list, or a contact in Ometria, has an SMS status; it is never cleared."""
     with state.transaction():
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
 
 def advance_new_since(state: State, list_id: int, moment: int) -> None:
-    """Inside a transaction: who opted in before `moment` is not new to this destination any more."""
+    """Moves `new_since` to `moment`, inside a transaction: members who opted in earlier are no longer new here."""
     state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
 def record_empty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
-    """Inside a transaction, before the sync point moves: this sweep's answer showed nobody after the last moment."""
+    """Records that this sweep returned no members, inside a transaction and before the sync point moves."""
     column = SWEEP_COLUMNS[sweep]
     state.write(
         f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
@@ -102,7 +102,7 @@ def record_empty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
 
 
 def record_nonempty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
-    """Inside a transaction: this sweep's answer showed somebody, so it is read up to the sync point."""
+    """Records that this sweep returned members, inside a transaction: it is read up to the sync point."""
     state.write(f"UPDATE lists SET {SWEEP_COLUMNS[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
 
 
@@ -115,10 +115,10 @@ def advance_sync_point(state: State, list_id: int, moment: int) -> None:
 
 
 def rewind(state: State, list_id: int, moment: int, began: int) -> None:
-    """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was.
+    """Moves the list's times back to `moment`, for a clock was ahead. `new_since` stays as it is.
 
-    `began`: when its first run began, by this machine's clock. Its history does not begin earlier than that: those who
-    were archived before are not brought in, however much is read again.
+    `began`: when its first run began, by this machine's clock. `first_sync_at` does not move to before that: members
+    who were archived earlier are not imported, however much is read again.
     """
     with state.transaction():
         for column in ("sync_point", "first_sync_at", "carried_since", "listed_from", "archived_from"):
@@ -130,7 +130,7 @@ def rewind(state: State, list_id: int, moment: int, began: int) -> None:
 
 
 def record_imported_since(state: State, run: Run) -> None:
-    """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
+    """Records from when on the list is imported, in a completed run's transaction, before the sync point moves."""
     start = text(run.since if run.since is not None or run.until is None else min(run.until, run.started_at))
     if run.kind == "full":
         state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
@@ -142,7 +142,7 @@ def record_imported_since(state: State, run: Run) -> None:
 
 
 def record_seen(state: State, list_id: int, outcome: Outcome) -> None:
-    """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
+    """Records SMS statuses and marketing permissions that an outcome's members show, in its transaction."""
     if outcome.has_sms:
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
     if outcome.permissions:
@@ -154,12 +154,12 @@ def record_seen(state: State, list_id: int, outcome: Outcome) -> None:
 
 
 def permissions(row: ListRow) -> frozenset[str]:
-    """The texts of the list's marketing permissions, as far as they were seen; empty where there are none."""
+    """Returns the texts of the list's marketing permissions that were seen so far; empty where there are none."""
     return frozenset(json.loads(row.permissions) if row.permissions else ())
 
 
 def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
-    """Both sides were compared. `left`: how many differ still, of all kinds together."""
+    """Records the counts of a comparison of both sides, and when it was made, in epoch seconds."""
     with state.transaction():
         state.write(
             "UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?",
@@ -168,6 +168,6 @@ def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[s
 
 
 def reconciled(row: ListRow) -> dict[str, int]:
-    """What the last comparison counted; empty where there was none."""
+    """Returns the counts of the last comparison; empty where there was none."""
     counts: dict[str, int] = json.loads(row.reconciled) if row.reconciled else {}
     return counts

@@ -1,4 +1,4 @@
-"""Locks of the operating system's on files; and why there can be none, which is not that somebody else has it."""
+"""Locks files with the operating system, and says why a file cannot be locked at all."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MEND = "or fix the permissions of its folder."
 
 
 def file_lock(path: Path, timeout: float) -> FileLock:
-    """Waits so many seconds, then raises Timeout; OSError where there can be no lock.
+    """Returns the lock on a file. Its `acquire` raises Timeout after `timeout` seconds, OSError where it cannot lock.
 
-    Where the file system has no locks, a file alone would have to do: it outlives a process that is killed.
+    Without the soft fallback of filelock, where the file's existence alone is the lock: it outlives a killed process.
     """
     return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
 
 
 def lock_error(path: Path, error: OSError) -> StateError:
-    """What is said of a lock that cannot be had. Raises MachineError where this process can open no more files."""
+    """Returns why the file cannot be locked. Raises MachineError where this process can open no more files."""
     check_files_left()
     if error.errno in _LOCKS_UNSUPPORTED:
         said = f"the file system of {path.parent} does not support locks: {error.strerror}"
@@ -44,9 +44,9 @@ def lock_error(path: Path, error: OSError) -> StateError:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises StateError where no file can be made and locked in the folder, which is left as it is.
+    """Raises StateError where no file can be created and locked in the folder, which is left as it is.
 
-    Tried: rights on paper are not all that counts.
+    It creates and locks one, for permissions alone do not tell.
     """
     try:
         with tempfile.NamedTemporaryFile(prefix=".mcimport-", dir=folder) as file:
@@ -71,7 +71,7 @@ def _regular_file(path: Path) -> os.stat_result | None:
 
 
 def _user_name(number: int) -> str:
-    """A user's name where there is one."""
+    """Returns the user's name, or the number where the machine has no name for it."""
     import pwd  # noqa: PLC0415 - there is none on Windows
 
     try:

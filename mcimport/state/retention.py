@@ -1,9 +1,8 @@
-"""What is forgotten with time: old runs, their windows and closed dead letters; and one client's whole memory.
+"""Removes old runs with their windows, and closed dead letters; or everything about one client.
 
-Kept whatever its age: the memory of a list, an unfinished run, a run with an open dead letter or a discarded one that
-no full run has made good, and of each list the latest runs, the latest of each kind, and the latest that pushed
-anybody. Routine runs (hourly ones that went well) are thinned after a week to one a day without its windows, for nobody
-looks at the thousandth of them.
+Kept whatever their age: lists, an unfinished run, a run with an open dead letter or a discarded one that no full run
+has read again, and of each list the latest runs, the latest of each kind, and the latest that pushed contacts. Routine
+runs (hourly ones that went well) are thinned after a week to one a day without its windows, for they say nothing new.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from mcimport.state.row_mapping import text
 
 PRUNE_INTERVAL = 86_400  # seconds
 ROUTINE_KEPT = 7 * 86_400  # seconds for which each routine run is kept
-LATEST_KEPT = 24  # runs of a list that are kept in any case: `status` draws them
-RUNS_PER_TRANSACTION = 500  # runs a transaction: others write, too
-MAX_RUNS = 20_000  # runs a call: a first pruning of years goes on with the next call
-VACUUMED_PAGES = 2_000  # of free space given back in one call
-MIN_FREE_PAGES = 2_000  # free pages, a quarter of the file at least, in a file that can only be rewritten as a whole
+LATEST_KEPT = 24  # runs of a list that are kept in any case: `status` shows them
+RUNS_PER_TRANSACTION = 500  # so that other writers get their turn
+MAX_RUNS = 20_000  # in one call: a first pruning of years continues in the next call
+VACUUMED_PAGES = 2_000  # free pages returned in one call
+MIN_FREE_PAGES = 2_000  # and a quarter of the file, before a file that can only be rewritten whole is rewritten
 
 # ?1: the list; ?2: the first of its latest runs; ?3: a time.
 _PRUNABLE = """
@@ -50,7 +49,7 @@ _NOT_THE_LAST_OF_ITS_DAY = """
 
 @dataclass(frozen=True, slots=True)
 class RemovedCounts:
-    """How much was removed."""
+    """Holds how many rows were removed."""
 
     lists: int
     runs: int
@@ -58,7 +57,7 @@ class RemovedCounts:
 
 
 def prune(state: State, keep: int, now: int | None = None) -> bool:
-    """Once a day, removes what is older than `keep` seconds. False while there is more for the next call."""
+    """Removes, once a day, what is older than `keep` seconds. Returns False while more is left for the next call."""
     now = int(time.time()) if now is None else now
     last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
     if last is not None and 0 <= now - last < PRUNE_INTERVAL:
@@ -76,9 +75,9 @@ def prune(state: State, keep: int, now: int | None = None) -> bool:
 
 
 def vacuum(state: State) -> None:
-    """Free space goes back to the file system, a little at a time; a file made by an early version is rewritten once.
+    """Returns free space to the file system, a little at a time; rewrites a file of an early version once.
 
-    Never waits for another process: there is always a next time.
+    Never waits for another process: the next call does the same.
     """
     free = int(state.value("PRAGMA freelist_count"))
     if not free:
@@ -92,7 +91,7 @@ def vacuum(state: State) -> None:
 
 
 def forget(state: State, client: str) -> RemovedCounts:
-    """Removes all that is remembered of a client, in one transaction, and overwrites where it stood."""
+    """Removes everything about a client in one transaction, and overwrites the place where it was stored."""
     state.rows("PRAGMA secure_delete = ON")
     with state.transaction():
         counts = [
@@ -108,7 +107,7 @@ def forget(state: State, client: str) -> RemovedCounts:
 
 
 def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, limit: int) -> int:
-    """How many runs went."""
+    """Returns how many runs were deleted, `limit` at most."""
     floor = state.value(
         "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST_KEPT - 1]
     )
@@ -142,6 +141,6 @@ def _delete_runs(state: State, query: str, parameters: list[object], limit: int)
 
 
 def _delete_windows(state: State, query: str, parameters: list[object]) -> None:
-    """Of routine runs that stay, one a day, the windows go."""
+    """Deletes the windows of routine runs that stay, one a day."""
     with state.transaction():
         state.write(f"DELETE FROM windows WHERE run_id IN ({query})", parameters)  # noqa: S608 - fixed text

@@ -1,4 +1,4 @@
-"""What runs warned of, and which of their warnings are new."""
+"""Stores the warnings of runs, and tells which of a list's warnings are new."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from mcimport.models.records import Run
 from mcimport.state.database import State
 
-RUNS_COMPARED = 24  # of a list's latest runs: what one of them has warned of is not said again where only news are
-# What differs between two texts that say the same of one member and of several.
+RUNS_COMPARED = 24  # latest runs of a list: a warning of one of them is not new
+# What differs between two texts that say the same about one member and about several.
 _NUMBERS_AND_PLURALS = re.compile(r"\d[\d,.:T+-]*|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
 
 
@@ -21,17 +21,17 @@ def record(state: State, run_id: int, warnings: Sequence[str]) -> None:
 
 
 def of_runs(runs: Iterable[Run]) -> list[str]:
-    """What these runs warned of, in their order; of texts that differ in numbers alone the first."""
+    """Returns the warnings of these runs in their order; of texts that differ only in numbers, the first."""
     texts = (text for one in runs if one.warnings for text in json.loads(one.warnings))
     return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
 
 
 def new(warnings: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
-    """Those of the words that none of these runs gave, whatever the numbers in them."""
+    """Returns those of the warnings that none of these runs gave; numbers in them make no difference."""
     known = {without_numbers(text) for text in of_runs(before)}
     return tuple(text for text in warnings if without_numbers(text) not in known)
 
 
 def without_numbers(text: str) -> str:
-    """What is left of it for a comparison: texts that say the same of one member and of several are equal there."""
+    """Returns the text without numbers and plurals, so that texts about one member and about several compare equal."""
     return _NUMBERS_AND_PLURALS.sub("", text)

@@ -1,4 +1,4 @@
-"""Runs and their windows: begun, planned, recorded page by page, ended."""
+"""Stores runs: begun, planned, recorded page by page, and finished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_USAGE = Usage()
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
-    """A new run, without windows yet; returns its id."""
+    """Inserts a new run, without windows yet; returns its id."""
     with state.transaction():
         return state.write(
             "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
@@ -38,8 +38,8 @@ def plan(
 ) -> None:
     """Writes all windows of a run in one transaction: from here on it can be resumed.
 
-    `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same moment.
-    `mapping`: what everybody is mapped by from this run on; None: that of earlier runs still counts.
+    `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same transaction.
+    `mapping`: a digest of the mapping that all members get from this run on; None: that of earlier runs still holds.
     """
     with state.transaction():
         if instead_of is not None:
@@ -65,11 +65,11 @@ def record(
     keeps_letters: bool = True,
     sample_size: int = 0,
 ) -> None:
-    """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
+    """Records one page in one transaction: the progress of its window, counts and dead letters.
 
-    `costs`: what the run has cost since the last time that it was told.
-    `keeps_letters`: False where the dead letters are only the reason why a window is dead.
-    `sample_size`: how many of those who were pushed are remembered for a spot check.
+    `usage`: requests and seconds of the run since the last call.
+    `keeps_letters`: False where the dead letters only say why a window is dead.
+    `sample_size`: how many of the pushed contacts are kept for a spot check.
     """
     with state.transaction():
         _add_usage(state, run_id, usage)
@@ -111,14 +111,14 @@ def finish(
     is_silenced: bool = False,
     is_accepted: bool = False,
 ) -> Run:
-    """Ends a run; a completed one moves the sync point, if it is one that may.
+    """Finishes a run; a completed one moves the sync point, if it may.
 
-    Not beyond the moment at which it began by this machine's clock: the service's may be ahead of the one that dates
-    changes, and of two clocks the earlier only costs some reading twice.
+    The sync point does not move beyond the start of the run by this machine's clock: the `Date` of the service may be
+    ahead of the clock that dates changes, and the earlier of two clocks only costs reading some members twice.
 
-    `costs`: as in `record`.
-    `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
-    letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
+    `usage`: as in `record`.
+    `is_silenced`: subscription events were kept back; neither the next run's overlap nor its dead letters cause them.
+    `is_accepted`: members who opt in from its start on are new, though it pushed no contact.
     """
     with state.transaction():
         _add_usage(state, run_id, usage)
@@ -144,7 +144,7 @@ def finish(
 
 
 def _empty_sweeps(state: State, done: Run) -> list[Sweep]:
-    """The sweeps of whom the run was shown nobody; one that skipped everything on purpose has none of them."""
+    """Returns the sweeps that returned no members; none for a run that skipped all members on purpose."""
     if done.kind == "incremental" and done.since is None:
         return []
     rows = state.rows("SELECT DISTINCT sweep FROM windows WHERE run_id = ? AND letter_id IS NULL", [done.id])
@@ -153,20 +153,20 @@ def _empty_sweeps(state: State, done: Run) -> list[Sweep]:
 
 
 def _had_no_contacts(state: State, done: Run) -> bool:
-    """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
+    """Returns whether there was no member that Ometria could have accepted, so that all who join later are new."""
     return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
 
 
 def abandon(state: State, run_id: int) -> None:
-    """Nothing of this run is believed: it is not resumed."""
+    """Makes a run that cannot be trusted one that is not resumed."""
     with state.transaction():
         state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
 
 
 def made_no_progress(state: State, run: Run) -> bool:
-    """Whether nothing at all of it got through: each window failed as a whole, and Ometria took and refused nobody.
+    """Returns whether all windows failed as a whole, and Ometria neither accepted nor refused a contact.
 
-    A span that was narrowed shows that the services answered: it fails for what stands in it.
+    A span that was narrowed shows that the services answered: it fails because of a member in it.
     """
     if run.contacts_pushed or run.contacts_rejected or not run.windows_dead:
         return False
@@ -181,7 +181,7 @@ def made_no_progress(state: State, run: Run) -> bool:
 
 
 def reset_windows(state: State, run: Run) -> str:
-    """Its windows are pending again, and their dead letters were none; returns why they failed."""
+    """Makes the run's windows pending again and deletes their dead letters; returns why they failed."""
     with state.transaction():
         reason = str(state.value("SELECT error FROM windows WHERE run_id = ? AND error IS NOT NULL", [run.id]))
         dead_letters.delete_windows_of(state, run)
@@ -200,7 +200,7 @@ def reopen(state: State, run_id: int) -> None:
 
 
 def unfinished(state: State, list_id: int) -> Run | None:
-    """The run of this list that was planned and neither completed nor abandoned; there is one at most."""
+    """Returns the run of this list that was planned and neither completed nor abandoned; there is one at most."""
     row = state.row(
         "SELECT * FROM runs WHERE list_id = ? AND kind IN ('full', 'incremental')"
         " AND status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL ORDER BY id DESC LIMIT 1",
@@ -210,7 +210,7 @@ def unfinished(state: State, list_id: int) -> Run | None:
 
 
 def mark_interrupted(state: State, list_id: int) -> None:
-    """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
+    """Marks runs that a killed process left as running. The caller holds the client's lock."""
     if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
         return
     with state.transaction():
@@ -231,13 +231,13 @@ def find(state: State, run_id: int) -> Run | None:
 
 
 def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
-    """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
+    """Returns whether a run of the list, other than `except_run`, pushed contacts to its destination."""
     query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
     return bool(state.value(query, [list_id, except_run]))
 
 
 def origin(state: State, run_id: int) -> Origin | None:
-    """Finds what a dead letter's first run was about; None where it is not in the log any more."""
+    """Returns what a dead letter's first run was about; None where it is not in the log any more."""
     row = state.row(
         "SELECT kind, since, until,"
         " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
@@ -250,7 +250,7 @@ def origin(state: State, run_id: int) -> Origin | None:
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), limit: int = 20) -> list[Run]:
-    """The newest first; of all lists and clients where none is named."""
+    """Returns runs, the newest first; of all lists and clients where none is named."""
     where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
@@ -259,7 +259,7 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
 
 
 def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
-    """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
+    """Returns the last sync point up to `until` that was not ahead of this machine's clock either."""
     return epoch(
         state.value(
             "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
@@ -270,19 +270,19 @@ def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
 
 
 def set_since(state: State, run_id: int, since: int) -> None:
-    """A run that was begun and not planned yet begins there instead."""
+    """Changes where a run that is not planned yet starts to read."""
     with state.transaction():
         state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
 
 
 def first_started_at(state: State, list_id: int | None = None) -> int | None:
-    """When the oldest run of the list, or of any, that is still in the log began."""
+    """Returns when the oldest run of the list, or of all lists, that is still in the log began."""
     where, parameters = ("", []) if list_id is None else ("WHERE list_id = ?", [list_id])
     return epoch(state.value(f"SELECT started_at FROM runs {where} ORDER BY id LIMIT 1", parameters))  # noqa: S608 - fixed text
 
 
 def last_success_at(state: State, list_id: int) -> int | None:
-    """When a run that moves the sync point last completed."""
+    """Returns when a run that moves the sync point last completed."""
     return epoch(
         state.value(
             "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"

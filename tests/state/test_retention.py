@@ -246,7 +246,7 @@ def test_forget_removes_one_client_and_nothing_of_another(make_importer: MakeImp
     result = importer("forget", "one", "--yes", "--json")
     assert result.code == 0
     assert result.line == {"client": "one", "lists": 1, "runs": 1, "dead_letters": 0}
-    assert "its next sync would be a first one" in result.err
+    assert "its next sync will import every member again" in result.err
     with closing(sqlite3.connect(importer.db)) as state:
         for table in ("lists", "runs", "dead_letters", "troubles", "elsewhere"):
             assert not state.execute(f"SELECT 1 FROM {table} WHERE client = 'one'").fetchall()  # noqa: S608 - from above
