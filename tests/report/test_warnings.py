@@ -90,12 +90,12 @@ def test_status_is_not_0_while_the_last_run_of_a_list_failed(make_importer: Make
     """The first one or a later one; with the reason, until one ends well."""
     importer = make_importer(size=5)
     for _ in range(2):
-        importer.sandbox.knobs.fault = lambda _: "401"
+        importer.sandbox.settings.fault = lambda _: "401"
         assert importer("sync").code == 1
         shown = importer("status")
         assert shown.code == 3
         assert "it does not accept the API key" in " ".join(shown.out.split())
-        importer.sandbox.knobs.fault = lambda _: None
+        importer.sandbox.settings.fault = lambda _: None
         assert importer("sync").code == 0
         assert importer("status").code == 0
 

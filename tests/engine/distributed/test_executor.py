@@ -80,9 +80,9 @@ def hanging(importer: Importer) -> threading.Event:
 
     def hang(request: Request) -> str | None:
         asked.set()
-        return "silent" if request.side == "mailchimp" else None
+        return "silent" if request.service == "mailchimp" else None
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     return asked
 
 
@@ -155,7 +155,7 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(make_importer: M
     importer = make_importer(size=50)
     began = time.monotonic()
     workplace(importer, stop).execute(order(importer))
-    assert next(one.at for one in importer.sandbox.requests if one.side == "ometria") > began + 1
+    assert next(one.at for one in importer.sandbox.requests if one.service == "ometria") > began + 1
 
 
 def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -169,7 +169,7 @@ def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImpor
         fence = place.execute(order(importer, "fence", epoch=2))
         assert older.done()
         assert (fence.kind, older.result().kind, older.result().epoch) == ("clear", "outdated", 2)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert place.execute(order(importer, epoch=1)).kind == "outdated"
     assert imported_ids(importer) == set()
     assert place.execute(order(importer, epoch=2)).kind == "moved"
@@ -202,7 +202,7 @@ def test_who_was_broken_off_gives_its_page_back(make_importer: MakeImporter, sto
         assert asked.wait(20)
         place.revoke()
         assert page.result(20).kind == "revoked"
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert place.execute(order(importer)).kind == "moved"
 
 
@@ -231,7 +231,7 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(make_importer: MakeImp
         assert asked.wait(20)
         second = place.execute(order(importer, is_suspect=True), None, lambda: announced.append("second"))
         assert (second.kind, announced) == ("returned", ["first"])
-        importer.sandbox.knobs.fault = None
+        importer.sandbox.settings.fault = None
         assert place.execute(order(importer)).kind == "moved"
         place.revoke()
         first.result(20)
@@ -251,7 +251,7 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
     assert place.worker_lost(order(importer, client=whose)).kind == "lost"
     began = time.monotonic()
     assert place.execute(order(importer)).kind == "moved"
-    assert [one.at for one in importer.sandbox.requests if one.side == "ometria"][-1] > began + 1
+    assert [one.at for one in importer.sandbox.requests if one.service == "ometria"][-1] > began + 1
 
 
 def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(
@@ -299,7 +299,7 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
     monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
+    importer.sandbox.settings.fault = lambda request: "silent" if request.service == "mailchimp" else None
     assert workplace(importer, stop).execute(order(importer)).kind == "late"
 
 
@@ -338,7 +338,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
         asked.put(request)
         return "silent"
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     place = workplace(importer, stop)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(place.execute, order(importer))
@@ -490,7 +490,7 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(
 ) -> None:
     """As it would stand in a run's error here."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     reply = workplace(importer, stop).execute(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
     assert "does not accept the API key" in reply.words
@@ -559,9 +559,9 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(
 ) -> None:
     """What one of them read before would follow what is read now; an hour later none can have any."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     pushed = len([one for one in importer.sandbox.requests if one.path == "/push"])
     with open_state(importer.db) as state:
         elsewhere.begin(state, "acme")
