@@ -42,7 +42,7 @@ def preview(
     from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.engine.page.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - loads tenacity
+    from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)

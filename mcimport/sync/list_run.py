@@ -33,7 +33,7 @@ from mcimport.models.timestamps import iso
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
 from mcimport.sync.replaying import never_sent, watched, windows_of

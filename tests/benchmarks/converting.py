@@ -21,7 +21,8 @@ from benchmarks.importer import Importer, run
 from mcimport.convert import encode_contact, make_converter
 from mcimport.models import ContactRules, Converted, Member
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MEMBER_FIELDS, MailchimpClient
 from mcimport.services.mailchimp.responses import Members
 

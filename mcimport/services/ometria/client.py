@@ -26,7 +26,8 @@ from mcimport.errors import (
 )
 from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import Permit, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.rate_limit import Permit, RateLimiter
+from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 
 MAX_RECORD = 60_000  # bytes of one record as sent

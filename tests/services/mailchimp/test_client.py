@@ -37,7 +37,9 @@ from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import decode_slot, retry
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient, UnstableSecondError
 from services.http.test_client import Server, answer
