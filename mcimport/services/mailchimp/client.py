@@ -31,8 +31,9 @@ from mcimport.errors import (
 from mcimport.models import ListFields, Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
+from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.response import Response
 from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp import windows

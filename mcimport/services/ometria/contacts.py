@@ -28,8 +28,9 @@ from mcimport.errors import (
 )
 from mcimport.models import HeldContact
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
+from mcimport.services.http.client import HttpClient
 from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.response import Response
 from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 
