@@ -11,28 +11,26 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
 from mcimport.errors import (
     FatalError,
-    InterruptedRunError,
     NotFoundError,
     RejectedError,
     RetriableError,
     ServiceTimeoutError,
-    ThrottledError,
     UnknownListError,
 )
 from mcimport.models import Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
 from mcimport.services.http.response import Response
 from mcimport.services.http.retry import RetryPolicy, call_with_retry
-from mcimport.services.http.usage import UsageMeter
+from mcimport.services.http.service_requests import ServiceRequests
+from mcimport.services.http.usage import Side, UsageMeter
 from mcimport.services.mailchimp import pagination, windows
 from mcimport.services.mailchimp.responses import (
     COUNT,
@@ -61,12 +59,14 @@ class EmptyPageError(RetriableError):
         self.page = page
 
 
-class MailchimpClient:
+class MailchimpClient(ServiceRequests):
     """One account, for one client. Safe to share between threads.
 
     Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
     tries are used up, InterruptedRunError when the stop was asked for.
     """
+
+    side: ClassVar[Side] = "mailchimp"
 
     def __init__(
         self,
@@ -76,28 +76,14 @@ class MailchimpClient:
         meter: UsageMeter | None = None,
         member_fields: str = MEMBER_FIELDS,
     ) -> None:
-        self._http = http
+        super().__init__(http, policy, meter)
         self._limit = limit
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
         self._member_fields = member_fields
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried("mailchimp", seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """The same account, whose pages hold these fields of a member alone, by their dotted names."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
         return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
-
-    def check_not_stopped(self) -> None:
-        """Raises InterruptedRunError once a stop was asked for."""
-        if self._policy.stop.requested.is_set():
-            raise InterruptedRunError("stopped")
 
     def ping(self) -> float | None:
         """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
@@ -309,19 +295,14 @@ class MailchimpClient:
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
-        with decode_slot.released(), self._meter.timed("waited_mailchimp"), self._limit.slot(self._policy.stop):
-            self._meter.count("mailchimp_requests")
-            try:
-                return self._http.checked(self._http.send("GET", path, params=params))
-            except ThrottledError:
-                self._meter.count("mailchimp_throttled")
+        try:
+            return self._send("GET", path, params=params, slot=self._limit.slot(self._policy.stop))
+        except RejectedError as error:
+            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+        except NotFoundError as error:
+            if first:
                 raise
-            except RejectedError as error:
-                raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
-            except NotFoundError as error:
-                if first:
-                    raise
-                raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
+            raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
 
 
 def subscriber_hash(address: str) -> str:
