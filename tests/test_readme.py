@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import itertools
 import os
 import re
 import shlex
@@ -19,7 +19,7 @@ import readme
 import typer
 import typer.main
 import yaml
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 
 from mcimport.cli.app import app
 from mcimport.config import load
@@ -29,6 +29,7 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page 
 FRONT = "README.md"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HOLE = "\0"
 _PLACEHOLDERS = {"RUN": "1", "ID": "1", "N": "1"}
 
 
@@ -62,12 +63,12 @@ def test_each_line_about_consent_names_a_test_that_there_is() -> None:
     """What a lawyer reads is held by something that fails when it is not so."""
     text = TEXTS["mcimport/convert/README.md"]
     page = text[text.index("## Consent: what is sent when") :]
+    named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", page)
     rows = [row for row in page.splitlines() if re.match(r"\| \d+ \|", row)]
-    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
-    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(rows) == 10
-    assert all(named)
-    assert [name for name in itertools.chain(*named) if f"def {name}(" not in tests] == []
+    assert all("::test_" in row for row in rows)
+    for file, name in named:
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("part", ["commands", "exits", "crontab"])
@@ -99,15 +100,15 @@ def shape(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("sh", text)])
-def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> None:
+def test_every_command_of_a_page_runs_as_it_stands(page: str, make_importer: MakeImporter) -> None:
     """Word for word, in order, in a shell's environment, with the sandbox in the vendors' place.
 
     The front page begins with two variables; every other page with a client whose list is synced.
     """
-    importer = stage(size=300)
-    box = importer.box
-    environment = {"MCIMPORT_MAILCHIMP_URL": box.mailchimp_url, "MCIMPORT_OMETRIA_URL": box.ometria_url}
-    keys = {"MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": box.ometria_key}
+    importer = make_importer(size=300)
+    sandbox = importer.sandbox
+    environment = {"MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url, "MCIMPORT_OMETRIA_URL": sandbox.ometria_url}
+    keys = {"MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key}
     if page == FRONT:
         importer.config.unlink()
     else:
@@ -118,11 +119,11 @@ def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> N
             name = words[1].partition("=")[0]
             environment[name] = keys[name]
         elif words[0] == "mcimport":
-            ended = importer.in_a_process(*words[1:], environment=environment, bare=True)
-            assert ended.code == 0, (words, ended.err)
+            result = importer.in_a_process(*words[1:], environment=environment, bare=True)
+            assert result.code == 0, (words, result.err)
         else:
             OTHER_PROGRAMS[words[0]](words)
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("console", text)])
@@ -135,7 +136,7 @@ def test_every_command_that_needs_more_than_this_machine_fits_the_project(page: 
 def _make(words: list[str]) -> None:
     """`make` would know what to do."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    ended = subprocess.run(
+    result = subprocess.run(
         ["make", "--dry-run", *words[1:]],  # noqa: S607 - the shell's own, as the page says
         cwd=ROOT,
         env=environment,
@@ -143,7 +144,17 @@ def _make(words: list[str]) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, (words, ended.stderr)
+    assert result.returncode == 0, (words, result.stderr)
+
+
+def _pytest(words: list[str]) -> None:
+    """There are such tests."""
+    assert words[1:3] == ["-m", "pytest"]
+    options = ["-q", "--collect-only", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        [sys.executable, *words[1:], *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, (words, ended.stdout)
 
 
 def _install(words: list[str]) -> None:
@@ -184,6 +195,7 @@ def _parse(words: list[str]) -> None:
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "mcimport": _parse,
     "make": _make,
+    ".venv/bin/python": _pytest,
     "pip": _install,
     "pipx": _install,
     "docker": _docker,
@@ -197,6 +209,32 @@ def test_every_command_that_a_page_mentions_is_one_that_there_is(page: str) -> N
     for found in re.findall(r"`((?:mcimport|make) [^`]+)`", prose(TEXTS[page]).replace("\n", " ")):
         words = [_PLACEHOLDERS.get(word, word) for word in shlex.split(found.replace("...", ""))]
         OTHER_PROGRAMS[words[0]](words)
+
+
+def said() -> Iterator[str]:
+    """Every text in the program's code, with a hole where a value is filled in."""
+    for path in (ROOT / "mcimport").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else _HOLE for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.sub(r"\{\w*\}", _HOLE, node.value)
+
+
+def _pattern(quoted: str) -> re.Pattern[str]:
+    """A message as the table quotes it: `...` is anything, and any number may be filled in."""
+    pattern = ".*".join(re.escape(piece.strip()) for piece in quoted.split("..."))
+    return re.compile(re.sub(r"\d[\d,]*", lambda found: f"(?:{found[0]}|{_HOLE})", pattern), re.DOTALL)
+
+
+def test_each_message_that_is_explained_is_one_of_the_programs() -> None:
+    """Whoever rewords a message rewords the table, where somebody looks for it word by word."""
+    text = TEXTS["mcimport/cli/README.md"]
+    rows = text[text.index("## Messages") : text.index("## A dead letter")].splitlines()
+    quoted = [span for row in rows if row.startswith("| `") for span in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    texts = list(said())
+    assert len(quoted) > 40
+    assert [each for each in quoted if not any(map(_pattern(each).search, texts))] == []
 
 
 def test_the_settings_of_the_pages_load(tmp_path: Path) -> None:
@@ -220,13 +258,13 @@ def test_the_overlays_of_the_pages_name_folders_that_there_are() -> None:
     assert all((ROOT / path.removeprefix("../mcimport/") / "kustomization.yaml").exists() for path in named)
 
 
-def test_the_python_of_the_pages_runs(stage: Stage) -> None:
+def test_the_python_of_the_pages_runs(make_importer: MakeImporter) -> None:
     """The library call does what the page says: the list first, then nothing but what changes."""
-    importer = stage(size=200)
+    importer = make_importer(size=200)
     (python,) = [block for text in TEXTS.values() for block in blocks("python", text)]
-    ended = python_in_a_process(importer, python)
-    assert ended.returncode == 0, ended.stderr
-    assert carried(importer) == expected(importer)
+    result = python_in_a_process(importer, python)
+    assert result.returncode == 0, result.stderr
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 def python_in_a_process(importer: Importer, code: str) -> subprocess.CompletedProcess[str]:

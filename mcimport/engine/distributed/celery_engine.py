@@ -16,7 +16,7 @@ from mcimport.config import Client
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.account_groups import group_by_account
-from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.interface import RunSpec
@@ -74,5 +74,5 @@ class RemoteEngine:
     def _account_group(self, client: Client) -> str:
         account_group = self._account_groups.get(client.name)
         if account_group is None:
-            raise ConfigError(f"client {client.name}: a key of it could not be read when this command began")
+            raise ConfigError(f"client {client.name}: one of its keys could not be read when this command started")
         return account_group

@@ -13,10 +13,10 @@ import msgspec
 
 from mcimport.config import Client
 from mcimport.engine.distributed.account_groups import group_by_account
+from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
 from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settings_of
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
-from mcimport.engine.distributed.sessions import ClientSession, ClientSlot, OutdatedError, RunningPage
-from mcimport.engine.distributed.standstill import SuspendDetector
+from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.engine.page.held import HeldLookups
@@ -194,12 +194,12 @@ class PageExecutor:
         if not client.any_list and order.list_key.lower() not in map(str.lower, client.lists):
             raise ConfigError(
                 f"client {client.name} has no list {order.list_key}",
-                hint="Give workers and coordinator the same configuration.",
+                hint="Use the same configuration for workers and coordinator.",
             )
         if settings_of(client, order.list_key, self._account_groups.get(client.name, "")) != order.settings:
             raise ConfigError(
-                f"the settings of client {client.name} are not the coordinator's",
-                hint="Another file, or another version of mcimport? Start workers and coordinator with the same.",
+                f"the settings of client {client.name} differ from the coordinator's",
+                hint="Use the same configuration and the same version of mcimport for workers and coordinator.",
             )
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:

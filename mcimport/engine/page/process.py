@@ -163,7 +163,7 @@ def _is_empty(window: Window) -> bool:
 
 
 def _is_left_out(window: Window, member: Member) -> bool:
-    """Of an empty span: they have not changed since the list leaves them out (see `replaying`)."""
+    """Of an empty span: they have not changed since the list leaves them out (see `dead_letter_windows`)."""
     changed = epoch(member.last_changed)
     return _is_empty(window) and changed is not None and changed <= window.until
 

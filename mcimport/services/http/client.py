@@ -141,16 +141,16 @@ class HttpClient:
             check_files_left()
             if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
                 raise UnreachableError(
-                    f"{self.service}'s certificate is not one that this machine trusts",
-                    hint="Is a proxy in between? SSL_CERT_FILE names the file with its certificate.",
+                    f"this machine does not trust {self.service}'s TLS certificate",
+                    hint="Is there a proxy in between? Set SSL_CERT_FILE to the file with its certificate.",
                 ) from None
             raise UnreachableError(
-                f"{self.service} cannot be reached", hint="Is the network up, and the address right?"
+                f"{self.service} cannot be reached", hint="Is the network up, and is the address right?"
             ) from None
         except httpx.HTTPError as error:
             self._if_closed()
             check_files_left()
-            raise RetriableError(f"the connection to {self.service} broke ({type(error).__name__})") from None
+            raise RetriableError(f"the connection to {self.service} was lost ({type(error).__name__})") from None
         except RuntimeError:
             self._if_closed()
             raise
@@ -165,7 +165,9 @@ class HttpClient:
         except FatalError as error:
             if answer.status == 401 and self._is_accepted:  # noqa: PLR2004 - unauthorized
                 self._is_accepted = False
-                raise RetriableError(f"{error}, though it was before", hint=error.hint, status=answer.status) from None
+                raise RetriableError(
+                    f"{error}, although it was accepted before", hint=error.hint, status=answer.status
+                ) from None
             raise
         self._is_accepted = True
         return answer
@@ -253,7 +255,7 @@ class HttpClient:
             parts.append(part)
             size += len(part)
             if size > MAX_BODY:
-                raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one answer")
+                raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one response")
             if time.monotonic() > deadline:
                 raise ServiceTimeoutError(f"{self.service} took too long to answer")
         return b"".join(parts)

@@ -47,7 +47,7 @@ def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - o
     if status in (400, 413, 422):
         return RejectedError(said, status=status)
     if status == 401:  # noqa: PLR2004 - unauthorized
-        return FatalError(f"{said}: the key is not accepted", hint=_key_hint(service), status=status)
+        return FatalError(f"{said}: it does not accept the API key", hint=_key_hint(service), status=status)
     return FatalError(said, status=status)
 
 
@@ -58,7 +58,7 @@ def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
     was not reported; it may be either, so it is tried again, but not for as long as an account may be busy.
     """
     if answer.is_json:
-        return FatalError(f"{said}: the key may not do this", hint=_key_hint(service), status=403)
+        return FatalError(f"{said}: the API key has no right to do this", hint=_key_hint(service), status=403)
     if not answer.body.strip():
         if service == "Mailchimp":
             return ThrottledError(f"{said} without a reason: too many connections", status=403)
@@ -66,14 +66,14 @@ def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
     found = _EDGE_REFERENCE.search(html.unescape(answer.body[:4096].decode("utf-8", "replace")))
     reference = f", reference {found[1]}" if found else ""
     return RetriableError(
-        f"{said}: this machine's address is blocked at {service}'s edge{reference}",
-        hint=f"The key is not to blame. Ask {service}'s support, with the reference, or try from another address.",
+        f"{said}: {service}'s firewall is blocking this machine's IP address{reference}",
+        hint=f"The API key is not the problem. Give {service}'s support the reference, or try from another IP address.",
         status=403,
     )
 
 
 def _key_hint(service: str) -> str:
-    return f"Look at the client's {service} key: whole, not revoked, of the right account? `mcimport check` tries it."
+    return f"Check the {service} API key: complete, still active, right account? `mcimport check` tests it."
 
 
 def _title(answer: Response) -> str:

@@ -55,7 +55,7 @@ class EmptyPageError(RetriableError):
     """An answer counted somebody and held nobody, however often it was asked for."""
 
     def __init__(self, page: Page) -> None:
-        super().__init__("Mailchimp counted members, but sent none")
+        super().__init__("Mailchimp reported members but returned none")
         self.page = page
 
 
@@ -145,7 +145,7 @@ class MailchimpClient(ServiceRequests):
         answer = self.probe_at(list_key, window, offset, quick=quick)
         moment = epoch(answer.members[0].last_changed) if answer.members else None
         if moment is None and (answer.members or answer.total_items > offset):
-            raise RetriableError("Mailchimp does not say when a member changed last")
+            raise RetriableError("Mailchimp returned a member without last_changed")
         return moment
 
     def count_in_window(self, list_key: str, window: Window) -> int | None:
@@ -205,7 +205,7 @@ class MailchimpClient(ServiceRequests):
         wanted = address.strip().lower()
         found = self.member(list_key, subscriber_hash(wanted))
         if not isinstance(found.email_address, str) or found.email_address.strip().lower() != wanted:
-            raise RetriableError("Mailchimp's answer is about another address than the one asked for")
+            raise RetriableError("Mailchimp returned another member than the one asked for")
         return found
 
     def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
@@ -298,7 +298,7 @@ class MailchimpClient(ServiceRequests):
         try:
             return self._send("GET", path, params=params, slot=self._limit.slot(self._policy.stop))
         except RejectedError as error:
-            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+            raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
         except NotFoundError as error:
             if first:
                 raise
@@ -312,8 +312,8 @@ def subscriber_hash(address: str) -> str:
 
 def _unknown_list(list_key: str) -> UnknownListError:
     return UnknownListError(
-        f"Mailchimp knows no list {list_key} under this key",
-        hint="The list's id stands in Mailchimp under Audience, Settings.",
+        f"Mailchimp has no list {list_key} for this API key",
+        hint="The list ID is in Mailchimp under Audience > Settings.",
         status=404,
     )
 

@@ -12,6 +12,7 @@ from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.pagination import identity
 
 MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
+_TOO_MANY = "too many members share one last_changed second"
 
 
 class UnstableSecondError(RetriableError):
@@ -101,9 +102,9 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
         if reader.end_pass():
             if reader.unstable and reader.troubled:
                 # Whoever breaks every page that holds them is never on the page that another try gets.
-                raise UnstableSecondError("a page of a crowded second failed while the order of its members changed")
+                raise UnstableSecondError(f"{_TOO_MANY}; a page of them failed while their order changed")
             return
-    raise UnstableSecondError(f"a crowded second was not settled after {reader.MOST_PASSES} passes")
+    raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
 
 
 def _pass(
@@ -124,7 +125,7 @@ def _pass(
         seen.update(map(identity, page.members))
         stale = stale + 1 if len(seen) == before else 0
         if stale >= MOST_STALE:
-            raise IgnoredParameterError("Mailchimp ignored offset: page after page holds the same members")
+            raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
         top += size
         page = _page_or_error(mailchimp, list_key, span, top, reader)
     yield top, page

@@ -33,7 +33,7 @@ def with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> 
         if len(tags) == known or offset >= some.total_items:
             break
     if len(tags) < max(some.total_items, counted if isinstance(counted, int) else 0):
-        raise RetriableError("Mailchimp counts more tags of a member than it lists")
+        raise RetriableError("Mailchimp reported more tags of a member than it returned")
     return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
 
 

@@ -12,7 +12,7 @@ from mcimport.sync.list_run import ListRun
 FEW = 50  # contacts, asked for one by one in a quarter of a minute
 
 
-class HeldNow:
+class ContactReader:
     """`pages`: what a pass over the whole collection takes. Ids are ours, without the list."""
 
     def __init__(self, list_run: ListRun, pages: int) -> None:
@@ -35,7 +35,7 @@ class HeldNow:
         asked = {own: self._contacts.contact(self._collection, f"{self._list_key}-{own}".lower()) for own in ids}
         found = {own: one for own, one in asked.items() if one is not None}
         if are_there and len(found) < len(asked):
-            raise UnknownContactError("Ometria does not find a contact that it listed a moment ago")
+            raise UnknownContactError("Ometria does not find a contact that it listed just before")
         return found
 
     def pages(self) -> Iterator[dict[str, HeldContact]]:
