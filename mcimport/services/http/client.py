@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, it needs a file that may not be there
-import socket
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -30,6 +28,7 @@ from mcimport.errors.machine import check_files_left
 from mcimport.services.http.environment import transport
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.response import Response, http_date, in_utf8
+from mcimport.services.http.sockets import OpenSockets
 from mcimport.services.http.status import raise_for_status
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
@@ -70,7 +69,7 @@ class HttpClient:
         self._closed = False
         self._in_flight = 0
         self._lock = threading.Lock()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets = OpenSockets()
         self._url = httpx.URL(url)
         self._base = self._url.raw_path.decode().rstrip("/")
         self._timeouts = {
@@ -173,17 +172,11 @@ class HttpClient:
         return answer
 
     def close(self) -> None:
-        """Breaks the connections, under the feet of requests in flight if need be.
-
-        Those end at once, and the last of them gives the sockets back: the number of one that is given back while a
-        thread waits on it may be another socket's a moment later, and the thread would wait on that one instead.
-        """
+        """Shuts the connections, also under requests in flight: those end at once, and the last of them closes them."""
         with self._lock:
             self._closed = True
-            connections = list(self._sockets)
             is_idle = not self._in_flight
-        for connection in connections:
-            _shut(connection)
+        self._sockets.shut()
         if is_idle:
             self._transport.close()
 
@@ -201,14 +194,6 @@ class HttpClient:
             if is_last:
                 self._transport.close()
 
-    def _connected(self, connection: socket.socket) -> None:
-        """One that comes to be while the others are closed is not closed with them: its request would hang."""
-        with self._lock:
-            self._sockets.add(connection)
-            is_late = self._closed
-        if is_late:
-            _shut(connection)
-
     def _headers(self, *, has_body: bool) -> dict[str, str]:
         """Those of every request, and under which name it is made."""
         kind = {"Content-Type": "application/json"} if has_body else {}
@@ -224,7 +209,7 @@ class HttpClient:
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-                self._connected(info["return_value"].get_extra_info("socket"))
+                self._sockets.add(info["return_value"].get_extra_info("socket"))
             elif on_sent and event == "http11.send_request_body.complete":
                 on_sent()
 
@@ -263,12 +248,6 @@ class HttpClient:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
-
-
-def _shut(connection: socket.socket) -> None:
-    """Whoever waits there is woken."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _first_cause(error: BaseException) -> BaseException:
