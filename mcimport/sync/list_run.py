@@ -33,7 +33,7 @@ from mcimport.report.format import moment_utc
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import (
     State,

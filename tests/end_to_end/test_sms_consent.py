@@ -27,7 +27,7 @@ from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.services.connections import ClientServices, ConnectionPool
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}

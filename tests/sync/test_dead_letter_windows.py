@@ -15,7 +15,7 @@ from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.settings import Span
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 AT_ONCE = CONFIG + "reconcile.settling = 0\n"
 AGAIN = [("sync",), ("dlq", "replay"), ("sync",)]

@@ -28,7 +28,7 @@ from mcimport.errors import (
 )
 from mcimport.models import ContactRules, LookUps, NewDeadLetter, Outcome, Window
 from mcimport.report.format import duration
-from mcimport.services.http import retry
+from mcimport.services.http import shutdown
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 NO_WORKER = 60.0  # seconds without any worker at the queue, after which there is none
@@ -126,7 +126,7 @@ class Coordinator:
 
     def _land(self) -> None:
         """Pages under way may end, and are recorded; those that do not are another coordinator's to find."""
-        deadline = time.monotonic() + retry.LEAVE_WITHIN
+        deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self._queue.is_under_way and time.monotonic() < deadline and not self._stop.aborted.is_set():
             try:
                 self._receive(LOOK_UP)

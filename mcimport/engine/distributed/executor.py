@@ -26,7 +26,7 @@ from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest

@@ -36,7 +36,7 @@ from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000

@@ -11,7 +11,7 @@ from conftest import CONFIG, MakeImporter
 from engine.distributed.test_executor import TWIN, order, sent, stop, workplace
 from mcimport.config import load
 from mcimport.engine.distributed.seal import SealError, open_reply, reason_words, sealed_of
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 __all__ = ["stop"]  # a fixture
 

@@ -15,7 +15,7 @@ from mcimport.engine.page import held
 from mcimport.models import LookUps
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import max_in_any_second
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria import contacts
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
