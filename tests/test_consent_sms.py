@@ -321,6 +321,7 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),
+        account_known_good=False,
         is_dry=False,
         state_id="m",
         warn=print,

@@ -87,6 +87,7 @@ class Coordinator:
         self._was_silent = False  # for so long that a fence was put, and no page was answered since
         self._events = 0
         self._looked_up = LookUps()
+        self._account_known_good = spec.account_known_good
         self._failure: McimportError | None = None
         self._nobody_since: float | None = None  # there is nobody at the queue
         self._opened: float | None = None
@@ -215,7 +216,6 @@ class Coordinator:
         while (window := self._queue.begin(order_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
-            self._spec.services.ometria.may_have_taken = True  # a worker's push is one that nobody here sees
             self._channel.send(self._order("page", order_id, window))
 
     def _run_locally(self) -> None:
@@ -227,7 +227,13 @@ class Coordinator:
             return
         self._spec.services.pause(TAKEN_OVER)
         event_budget = EventBudget(limit=self._events_left, most=0, events=())
-        spec = replace(self._spec, rules=self._rules, event_budget=event_budget, look_ups=self._look_ups_left)
+        spec = replace(
+            self._spec,
+            rules=self._rules,
+            event_budget=event_budget,
+            look_ups=self._look_ups_left,
+            account_known_good=self._account_known_good,
+        )
         self.is_silenced |= self._here.run(spec, local, {}, self._record_local)
         self._reopen()
 
@@ -239,6 +245,7 @@ class Coordinator:
         """What the orders from now on have to say: what the run may only do so often, and what was seen of the list."""
         self._events += outcome.events
         self._looked_up += outcome.looked_up
+        self._account_known_good |= bool(outcome.pushed)
         if outcome.has_sms:
             self._rules = replace(self._rules, has_sms=True)
 
@@ -277,7 +284,7 @@ class Coordinator:
             events_left=self._events_left,
             watched=dict(spec.watched),
             never_sent=spec.never_sent,
-            has_taken=spec.services.ometria.has_taken,
+            account_known_good=self._account_known_good,
         )
 
     # ---- in
@@ -335,7 +342,6 @@ class Coordinator:
         if outcome is None or not self._queue.claim(message.id, outcome.window):
             return
         self._spec.services.meter.add(message.costs)
-        self._spec.services.ometria.has_taken |= bool(outcome.pushed)
         self._spec.warn(*message.warnings)
         self.is_silenced |= message.is_silenced
         self._count(outcome)

@@ -241,7 +241,6 @@ class PageExecutor:
 
     def _context(self, client: Client, order: Order, session: ClientSession) -> PageContext:
         services, converter = session.services, self._converter(client, order, session)
-        services.ometria.has_taken |= order.has_taken
         if order.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
         return PageContext(
@@ -254,6 +253,7 @@ class PageExecutor:
             held=self._held(client, order, session),
             watched=order.watched,
             never_sent=order.never_sent,
+            account_known_good=order.account_known_good,
             sample_size=client.ometria.spot_check,
             meter=services.meter,
             trace=services.trace,

@@ -42,7 +42,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         look_ups: how many members the run may still look up in Ometria.
         events_left: subscription events that the run may still cause.
         watched, never_sent: see `PageContext`.
-        has_taken: the account is known to take records.
+        account_known_good: see `OmetriaClient.push`.
     """
 
     kind: OrderKind
@@ -68,7 +68,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     events_left: int = 0
     watched: dict[str, int] = {}
     never_sent: tuple[UnsentSpan, ...] = ()
-    has_taken: bool = False
+    account_known_good: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
