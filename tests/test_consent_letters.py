@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from conftest import CONFIG, Ended, Importer, Stage, carried, expected, takes_one_push_more
 from passing import time_passes
-from test_engine import LATER, order, sent, workplace
+from test_engine import LATER, page_message, sent, workplace
 
+from mcimport.engine.distributed.messages import Processed
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.sandbox.audience.audience import Person
@@ -450,13 +451,13 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
-    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
-    message = order(importer, window=window, watched=watched, **rules)
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "events_left": 100}
+    message = page_message(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)
     reply = place.execute(place.opened(sent(importer, message)))
     stop.abort()
-    assert reply.kind == "moved"
+    assert type(reply) is Processed
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
 from pydantic import SecretStr
-from test_engine import order, workplace
+from test_engine import page_message, workplace
 
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
@@ -20,7 +20,7 @@ from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker import application
 from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
-from mcimport.engine.distributed.messages import Order
+from mcimport.engine.distributed.messages import PageMessage, Processed
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
@@ -262,10 +262,10 @@ def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
 # ---- over a broker
 
 
-def page_of(importer: Importer, member: Person, **changes: Any) -> Order:
+def page_of(importer: Importer, member: Person, **changes: Any) -> PageMessage:
     """An order for the second of one member's last change."""
     second = epoch(str(member["last_changed"])) or 0
-    return order(importer, window=Window(0, "listed", second - 1, second), **changes)
+    return page_message(importer, window=Window(0, "listed", second - 1, second), **changes)
 
 
 def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, stop: StopSignal) -> None:
@@ -279,8 +279,8 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, sto
     importer.box.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
     pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
-    outcomes = [worker.execute(page).outcome for page in (*pages, page_of(importer, third))]
-    assert [one.has_sms for one in outcomes if one] == [False, False, False, True]
+    replies = [worker.execute(page) for page in (*pages, page_of(importer, third))]
+    assert [one.outcome.has_sms for one in replies if type(one) is Processed] == [False, False, False, True]
     assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
 
 
@@ -300,9 +300,9 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None
             CircuitBreaker(lambda _: None),
             LocalEngine(),
         )
-        before = dispatch._order("page", "1", sent.window)
+        before = dispatch._page_message("1", sent.window)
         dispatch._count(Outcome(Window(0, "listed", None, 1), has_sms=True))
-        after = dispatch._order("page", "2", sent.window)
+        after = dispatch._page_message("2", sent.window)
     assert (before.has_sms, after.has_sms) == (False, True)
 
 

@@ -237,8 +237,9 @@ def test_a_run_whose_pages_are_never_answered_ends_in_words(crew: Crew, monkeypa
     found = clients(crew, 1, size=40)
     with_broker(crew)
     swallowed = (
-        "from mcimport.engine.distributed import worker\n\nsend = worker._send\n\n\n"
-        "def send_fences(replies, order, reply):\n    if order.kind == 'fence':\n        send(replies, order, reply)\n"
+        "from mcimport.engine.distributed import messages, worker\n\nsend = worker._send\n\n\n"
+        "def send_fences(replies, message, reply):\n"
+        "    if isinstance(message, messages.Fence):\n        send(replies, message, reply)\n"
         "\n\nworker._send = send_fences\n"
     )
     crew.hire_ready(before=swallowed)

@@ -12,7 +12,24 @@ from dataclasses import dataclass, replace
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker_channel import BrokerChannel, Received
 from mcimport.engine.distributed.executor import PAGE_DEADLINE, TAKEN_OVER
-from mcimport.engine.distributed.messages import Order, OrderKind, Reply, settings_of
+from mcimport.engine.distributed.messages import (
+    Begun,
+    Failed,
+    Fence,
+    FenceCleared,
+    Message,
+    MessageRef,
+    Outdated,
+    PageMessage,
+    Processed,
+    Refused,
+    Reply,
+    Revoked,
+    TimedOut,
+    Unfenced,
+    WorkerLost,
+    settings_digest,
+)
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
 from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
@@ -41,10 +58,10 @@ PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it
 
 
 @dataclass(frozen=True, slots=True)
-class _Fence:
+class _FenceSent:
     """`again`: when it is to be put anew; 0 while it is waited for."""
 
-    order_id: str
+    message_id: str
     again: float = 0.0
 
 
@@ -78,9 +95,9 @@ class Coordinator:
         self._breaker = breaker
         self._here = here
         self._stop = spec.services.stop
-        self._settings = settings_of(spec.client, spec.list_key, account_group)
+        self._settings = settings_digest(spec.client, spec.list_key, account_group)
         self._epoch = 0
-        self._fence: _Fence | None = None
+        self._fence: _FenceSent | None = None
         self._is_clear = False  # the last fence stands
         self._worker_token = ""  # of the worker that said so
         self._is_unfenced = False  # another worker has taken over, who did not
@@ -166,9 +183,9 @@ class Coordinator:
         self._epoch = max(after + 1, self._epoch + 1, time.time_ns())
         self._is_clear = self._is_unfenced = False
         self._queue.recall()
-        order = self._order("fence", uuid.uuid4().hex, None)
-        self._fence = _Fence(order.id)
-        self._channel.send(order)
+        fence = self._fence_message()
+        self._fence = _FenceSent(fence.ref.id)
+        self._channel.send(fence)
 
     def _look_at_queue(self) -> None:
         now = time.monotonic()
@@ -213,10 +230,10 @@ class Coordinator:
             self._put_fence()
         if self._fence or self._is_unfenced or time.monotonic() < self._not_before:
             return
-        while (window := self._queue.begin(order_id := uuid.uuid4().hex)) is not None:
+        while (window := self._queue.begin(message_id := uuid.uuid4().hex)) is not None:
             if self._lent is None:
                 self._lend()
-            self._channel.send(self._order("page", order_id, window))
+            self._channel.send(self._page_message(message_id, window))
 
     def _run_locally(self) -> None:
         """In this process, what no worker brings to an end: here there is no time that a broker gives it.
@@ -258,21 +275,28 @@ class Coordinator:
     def _look_ups_left(self) -> LookUps:
         return self._spec.look_ups.less(self._looked_up)
 
-    def _order(self, kind: OrderKind, order_id: str, window: Window | None) -> Order:
-        spec = self._spec
-        return Order(
-            kind=kind,
-            id=order_id,
+    def _fence_message(self) -> Fence:
+        return Fence(
+            ref=self._ref(uuid.uuid4().hex),
             epoch=self._epoch,
-            state_id=spec.state_id,
+            reply_to=self._channel.reply_to,
+            client=self._spec.client.name,
+            list_key=self._spec.list_key,
+            settings=self._settings,
+        )
+
+    def _page_message(self, message_id: str, window: Window) -> PageMessage:
+        spec = self._spec
+        return PageMessage(
+            ref=self._ref(message_id),
+            epoch=self._epoch,
             reply_to=self._channel.reply_to,
             client=spec.client.name,
             list_key=spec.list_key,
-            run_id=spec.run_id,
             settings=self._settings,
-            worker_token=self._worker_token if kind == "page" else "",
-            is_suspect=window is not None and self._queue.is_suspect(window),
             window=window,
+            worker_token=self._worker_token,
+            is_suspect=self._queue.is_suspect(window),
             subscription_events=self._rules.subscription_events,
             new_since=self._rules.new_since,
             until=self._rules.until,
@@ -287,63 +311,69 @@ class Coordinator:
             account_known_good=self._account_known_good,
         )
 
+    def _ref(self, message_id: str) -> MessageRef:
+        return MessageRef(message_id, self._spec.state_id, self._spec.run_id)
+
     # ---- in
 
     def _receive(self, seconds: float) -> None:
         received = self._channel.receive(seconds)
         if received is None:
             return
-        if self._is_awaited(received.message.id) and not received.is_expired:
+        ref = received.message.ref
+        if self._is_awaited(ref.id) and not received.is_expired:
             self._last_received = time.monotonic()
-        if (received.message.run_id, received.message.state_id) == (self._spec.run_id, self._spec.state_id):
+        if (ref.run_id, ref.state_id) == (self._spec.run_id, self._spec.state_id):
             self._take(received)  # of another run: nobody waits for it
         self._done(received)
 
-    def _is_awaited(self, order_id: str) -> bool:
-        return self._is_fence(order_id) or self._queue.has(order_id)
+    def _is_awaited(self, message_id: str) -> bool:
+        return self._is_fence(message_id) or self._queue.has(message_id)
 
-    def _is_fence(self, order_id: str) -> bool:
-        return self._fence is not None and self._fence.order_id == order_id
+    def _is_fence(self, message_id: str) -> bool:
+        return self._fence is not None and self._fence.message_id == message_id
 
     def _done(self, received: Received) -> None:
         if not isinstance(self._failure, StateError):  # else it is not on record: the next one is to hear it again
             received.done()
 
     def _take(self, received: Received) -> None:
-        message = received.message
-        if isinstance(message, Order):
-            self._take_back(message, received)
-        elif self._is_fence(message.id):
-            self._take_fence(message)
-        else:
-            self._was_silent = False
-            self._take_page(message)
+        match received.message:
+            case PageMessage() | Fence() as message:
+                self._take_back(message, received)
+            case reply if self._is_fence(reply.ref.id):
+                self._take_fence_reply(reply)
+            case reply:
+                self._was_silent = False
+                self._take_page_reply(reply)
 
-    def _take_page(self, message: Reply) -> None:
-        if message.kind == "moved":
-            self._take_outcome(message)
-        elif message.kind == "begun":
-            self._queue.begun(message.id)
-        elif (in_flight := self._queue.land(message.id)) is not None:
-            self._take_unmoved(message, in_flight)
+    def _take_fence_reply(self, reply: Reply) -> None:
+        match reply:
+            case FenceCleared():
+                self._fence, self._is_clear, self._worker_token = None, True, reply.worker_token
+            case Refused() | Failed():
+                self._fail(reply)
+            case Outdated():
+                self._put_fence(reply.epoch)
+            case _:  # the worker leaves: the next one is asked
+                self._fence = _FenceSent("", again=time.monotonic() + PAUSE)
 
-    def _take_fence(self, message: Reply) -> None:
-        if message.kind == "clear":
-            self._fence, self._is_clear, self._worker_token = None, True, message.worker_token
-        elif message.kind in ("refused", "failed"):
-            self._fail(message)
-        elif message.kind == "outdated":
-            self._put_fence(message.epoch)
-        else:  # the worker leaves: the next one is asked
-            self._fence = _Fence("", again=time.monotonic() + PAUSE)
+    def _take_page_reply(self, reply: Reply) -> None:
+        match reply:
+            case Processed():
+                self._take_processed(reply)
+            case Begun():
+                self._queue.begun(reply.ref.id)
+            case _ if (in_flight := self._queue.land(reply.ref.id)) is not None:
+                self._take_unprocessed(reply, in_flight)
 
-    def _take_outcome(self, message: Reply) -> None:
-        outcome = message.outcome
-        if outcome is None or not self._queue.claim(message.id, outcome.window):
+    def _take_processed(self, reply: Processed) -> None:
+        outcome = reply.outcome
+        if not self._queue.claim(reply.ref.id, outcome.window):
             return
-        self._spec.services.meter.add(message.costs)
-        self._spec.warn(*message.warnings)
-        self.is_silenced |= message.is_silenced
+        self._spec.services.meter.add(reply.usage)
+        self._spec.warn(*reply.warnings)
+        self.is_silenced |= reply.is_silenced
         self._count(outcome)
         if outcome.failed and self._failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
@@ -351,48 +381,50 @@ class Coordinator:
             self._queue.add_rest(outcome.rest)
         self._record(outcome)
 
-    def _take_unmoved(self, message: Reply, in_flight: InFlight) -> None:
+    def _take_unprocessed(self, reply: Reply, in_flight: InFlight) -> None:
         window = in_flight.window
-        if message.kind in ("refused", "failed"):
-            self._fail(message)
-        elif message.kind == "lost":
-            if self._queue.worker_lost(in_flight):
-                self._add_dead_letter(window, f"{self._queue.losses(window)} workers died while they had this page")
-        elif message.kind == "late":
-            self._queue.timed_out(window)
-        elif (
-            message.kind == "unfenced"
-        ):  # the others that are under way are answered first: one may be what its worker died of
-            self._queue.again(window)
-            self._is_unfenced = True
-        else:
-            self._take_given_back(message, window)
+        match reply:
+            case Refused() | Failed():
+                self._fail(reply)
+            case WorkerLost():
+                if self._queue.worker_lost(in_flight):
+                    self._add_dead_letter(window, f"{self._queue.losses(window)} workers died while they had this page")
+            case TimedOut():
+                self._queue.timed_out(window)
+            case Unfenced():  # the other pages are answered first: the worker before may have died of one of them
+                self._queue.again(window)
+                self._is_unfenced = True
+            case _:
+                self._take_given_back(reply, window)
 
-    def _take_given_back(self, message: Reply, window: Window) -> None:
+    def _take_given_back(self, reply: Reply, window: Window) -> None:
         self._not_before = time.monotonic() + PAUSE
-        if message.kind == "revoked":
-            self._queue.revoked(window)
-        else:
-            self._queue.again(window)
-        if message.kind == "outdated":  # another coordinator of this very state file: but there is a lock
-            self._put_fence(message.epoch)
+        match reply:
+            case Revoked():
+                self._queue.revoked(window)
+            case Outdated():  # another coordinator of this very state file: but there is a lock
+                self._queue.again(window)
+                self._put_fence(reply.epoch)
+            case _:
+                self._queue.again(window)
 
-    def _take_back(self, order: Order, received: Received) -> None:
-        """Why it comes back is anybody's word (see `Received`), and says nothing of the page: nobody is buried for it.
+    def _take_back(self, message: Message, received: Received) -> None:
+        """Takes a message that came back from the broker, or a copy of it.
 
+        Why it came back is not sealed (see `Received`), and says nothing of the page: it becomes no dead letter for it.
         A fence tells what the worker is, and ends first what it may still have of the page.
         """
-        if not self._is_fence(order.id):
-            self._take_page_back(order)
+        if not self._is_fence(message.ref.id):
+            self._take_page_back(message.ref.id)
         elif received.is_expired:
-            self._fence = _Fence("", again=time.monotonic() + PAUSE)
+            self._fence = _FenceSent("", again=time.monotonic() + PAUSE)
         else:
             self._failure = self._failure or _not_opened(received.unopened)
 
-    def _take_page_back(self, order: Order) -> None:
-        if not self._queue.has(order.id):
+    def _take_page_back(self, message_id: str) -> None:
+        if not self._queue.has(message_id):
             return
-        if (in_flight := self._queue.land(order.id)) is not None:
+        if (in_flight := self._queue.land(message_id)) is not None:
             self._queue.revoked(in_flight.window)
         self._put_fence()
 
@@ -406,9 +438,9 @@ class Coordinator:
         except McimportError as error:
             self._failure = self._failure or error
 
-    def _fail(self, message: Reply) -> None:
-        kind = ConfigError if message.kind == "refused" else FatalError
-        self._failure = self._failure or kind(message.words, hint=message.hint)
+    def _fail(self, reply: Refused | Failed) -> None:
+        kind = ConfigError if isinstance(reply, Refused) else FatalError
+        self._failure = self._failure or kind(reply.words, hint=reply.hint)
 
 
 def _not_opened(unopened: str) -> McimportError:
