@@ -54,7 +54,7 @@ advisories: $(VENV)/installed
 
 # Pages over RabbitMQ and Celery, on a broker of its own; installs rabbitmq-server as root on Debian, else ends with 2.
 test-engine: $(VENV)/installed
-	$(BIN)/python tests/engine/run.py
+	$(BIN)/python tests/broker/run.py
 
 audit: $(VENV)/installed
 	$(BIN)/python tests/audit.py --must
@@ -95,7 +95,7 @@ test-debian: $(VENV)/installed
 
 # The pages of `mcimport ui` in headless Chromium, which it installs as root on Debian; leaves pictures to look at.
 test-ui: $(VENV)/installed
-	$(BIN)/python tests/looking/in_a_browser.py
+	$(BIN)/python tests/monitoring/ui/in_a_browser.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

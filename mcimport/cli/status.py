@@ -27,14 +27,14 @@ def status(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a list.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list.")] = False,
 ) -> int:
-    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 where somebody has to look.
+    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 if a list needs attention.
 
-    That is a list that is overdue, whose last run failed, or that has dead letters.
+    A list needs attention if it is overdue, if its last run failed, or if it has open dead letters.
 
-    Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
-    discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
+    Lists that are no longer configured, or of an earlier Ometria key or collection, are marked and do not count.
+    Neither do discarded dead letters: the note shows them until a full sync has read the list again.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
@@ -101,7 +101,7 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
     """`at_most`: seconds after which the list is overdue; None for one that is not to be synced any more."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above
     from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import dead_letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
+    from mcimport.state import dead_letters, lists, run_warnings, runs, spot_checks  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
     latest = tuple(read_state.as_it_is(known, state, run) for run in noted)
@@ -121,5 +121,5 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,
         spot_check=spot_checks.missing(row),
-        warnings=tuple(runs.warnings(noted)),
+        warnings=tuple(run_warnings.of_runs(noted)),
     )

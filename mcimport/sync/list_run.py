@@ -29,14 +29,25 @@ from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
 from mcimport.models.records import DeadLetter, ListResult, ListRow, Permissions, Run, affected
 from mcimport.models.remarks import NO_PERMISSION, words
 from mcimport.models.sample import SpotCheck
-from mcimport.models.timestamps import iso
+from mcimport.report.format import moment_utc
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.services.http.retry import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
-from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
-from mcimport.sync.replaying import never_sent, watched, windows_of
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    elsewhere,
+    held_by_this_process,
+    lists,
+    lock_client,
+    run_warnings,
+    run_windows,
+    runs,
+)
+from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 
 class ClientObserver(Protocol):
@@ -161,7 +172,7 @@ class ListRun:
         """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
-            self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
+            self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
         return found
 
     def note_lent(self) -> None:
@@ -181,8 +192,8 @@ def check_nobody_elsewhere(state: State, client: Client) -> None:
     elsewhere.correct(state, client.name)
     if (until := elsewhere.until(state, client.name)) is not None:
         raise WorkersBusyError(
-            f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
-            hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
+            f"{client.name}: Celery workers may still be processing pages from an earlier run",
+            hint=f"`mcimport sync --engine celery` waits for them. They are done by {moment_utc(until)} at the latest.",
         )
 
 
@@ -219,8 +230,8 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
     with held:
         if (until := elsewhere.until(state, former.client)) is not None:
             raise WorkersBusyError(
-                f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
-                hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
+                f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",
+                hint=f"They are done by {moment_utc(until)} at the latest; run `mcimport sync` again after that.",
             )
         destinations.rename(state, former.id, client)
 
@@ -241,7 +252,7 @@ def execute(
     """
     run = runs.run(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
-        list_run.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
+        list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
     windows = [_judged(list_run.row, window) for window in windows]
     rules, event_budget = _event_budget(list_run, run, windows, until)
@@ -349,15 +360,15 @@ def result_of(
     if list_run is None:
         return blank
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = runs.news(warned, _before(list_run))
+    news = run_warnings.new(warned, _before(list_run))
     if list_run.run_ids:
-        runs.note_warnings(list_run.state, list_run.run_ids[-1], warned)
+        run_warnings.note(list_run.state, list_run.run_ids[-1], warned)
     done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
     written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
     return replace(
         blank,
         runs=done,
-        windows_done=sum(runs.windows_done(runs.windows(list_run.state, run.id)) for run in done),
+        windows_done=sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done),
         dead_letters=len(written),
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
@@ -374,7 +385,7 @@ def result_of(
 
 def _before(list_run: ListRun) -> list[Run]:
     """The latest runs of the list but for those of this call."""
-    found = runs.latest(list_run.state, list_id=list_run.row.id, most=runs.WARNED_BY + len(list_run.run_ids))
+    found = runs.latest(list_run.state, list_id=list_run.row.id, most=run_warnings.WARNED_BY + len(list_run.run_ids))
     return [one for one in found if one.id not in list_run.run_ids]
 
 

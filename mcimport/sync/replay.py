@@ -19,6 +19,8 @@ from mcimport.state import State, dead_letters, destinations, lists, lock_client
 from mcimport.sync import first_sync
 from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, execute, record_failure, result_of
 
+_OPEN_ONES = "`mcimport dlq list` shows the open ones."
+
 
 def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: SyncSession) -> list[ListResult]:
     """Replays the letters named, or all that are open, of the destinations that the clients' keys lead to.
@@ -33,7 +35,11 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     known = {client.name: client for client in clients}
     strangers = [name for name in by_client if name not in known]
     if letter_ids and strangers:
-        raise ConfigError(f"client {strangers[0]} of that dead letter is not configured (any more)")
+        letter_id = by_client[strangers[0]][0].id
+        raise ConfigError(
+            f"client {strangers[0]} of dead letter {letter_id} is not configured",
+            hint=f"`mcimport dlq discard {letter_id}` closes the dead letter.",
+        )
     return [
         result
         for name, theirs in by_client.items()
@@ -51,9 +57,9 @@ def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
 def _found(state: State, letter_id: int) -> DeadLetter:
     letter = dead_letters.find(state, letter_id)
     if letter is None:
-        raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list` shows those that are open.")
+        raise ConfigError(f"there is no dead letter {letter_id}", hint=_OPEN_ONES)
     if letter.status != "open":
-        raise ConfigError(f"dead letter {letter_id} is not open: it is {letter.status}")
+        raise ConfigError(f"dead letter {letter_id} is not open: it is {letter.status}", hint=_OPEN_ONES)
     return letter
 
 
@@ -113,9 +119,9 @@ def _attempt(
         if not named:
             return None
         raise ConfigError(
-            f"{client.name}: that dead letter belongs to another Ometria account or collection than list "
-            f"{row.list_key} goes to now",
-            hint=f"The same account, a renewed key? `mcimport keys accept {client.name}`.",
+            f"{client.name}: dead letter {group[0].id} belongs to another Ometria account or collection than list"
+            f" {row.list_key} is synced to now",
+            hint=f"Same account, new key? `mcimport keys accept {client.name}`.",
         )
     row = destinations.ensure(state, place)  # what was tried elsewhere goes on here
     list_run, failure = _list_run(client, row, session, services, state), None

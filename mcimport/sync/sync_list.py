@@ -25,13 +25,23 @@ from mcimport.errors import (
 from mcimport.errors.machine import as_ours, submit
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
-from mcimport.models.timestamps import iso
+from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import State, dead_letters, destinations, dry_copy, lists, lock_client, open_state, runs
-from mcimport.sync import few, first_sync
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    dry_copy,
+    lists,
+    lock_client,
+    open_state,
+    run_windows,
+    runs,
+)
+from mcimport.sync import count_check, first_sync
 from mcimport.sync.list_run import (
     ListRun,
     SyncSession,
@@ -150,11 +160,12 @@ def _check(list_run: ListRun, run_id: int) -> None:
     if runs.is_in_vain(list_run.state, run) and not _is_old(list_run, run):
         reason = runs.take_back(list_run.state, run)
         raise ServiceDownError(
-            f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
+            f"nothing was imported: {reason}",
+            hint="Nothing is lost: the next `mcimport sync` resumes where this one stopped.",
         )
     try:
-        few.check_read(list_run, run)
-    except few.TooFewError:
+        count_check.check_read(list_run, run)
+    except count_check.TooFewError:
         runs.abandon(list_run.state, run_id)
         raise
     compare_archived(list_run, run_id)
@@ -173,8 +184,9 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
     if options.since is not None:
         key = list_run.list_key
         raise ConfigError(
-            f"{list_run.client.name}: run {unfinished.id} of list {key} is not finished, and --since would skip it",
-            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
+            f"{list_run.client.name}: run {unfinished.id} of list {key} is unfinished;"
+            " --since would skip the rest of it",
+            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` imports the whole list again.",
         )
     runs.reopen(list_run.state, unfinished.id)
     list_run.begin(unfinished.id)
@@ -184,7 +196,7 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
+        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
@@ -203,10 +215,10 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
     row = list_run.row
     agreed = runs.agreed(list_run.state, row.id, until)
     back = agreed if agreed is not None else min(row.carried_since or 0, until)
-    again = f"what changed since {iso(back)}" if back else "everything"
+    again = f"what changed since {moment_utc(back)}" if back else "the whole list"
     list_run.warn(
-        f"the sync point, {iso(row.sync_point or until)}, is later than this run can read up to: a clock was ahead, or"
-        f" Mailchimp sends none now; {again} is read again"
+        f"the sync point, {moment_utc(row.sync_point or until)}, is later than what this run can read: a clock was"
+        f" ahead, or Mailchimp's responses have no Date header now; {again} is read again"
     )
     now = int(time.time())
     lists.step_back(list_run.state, row.id, back, min(runs.first_began(list_run.state, row.id) or now, now))
@@ -231,8 +243,8 @@ def _mapping(list_run: ListRun, kind: RunKind) -> str | None:
 def _notice_mapping(list_run: ListRun) -> None:
     if list_run.row.sync_point is not None and list_run.row.mapping != fingerprint(list_run.rules):
         list_run.warn(
-            "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
-            f" is in Ometria as before; `mcimport sync --full {list_run.list_key}` brings everybody up to date"
+            "[fields], [consent] or mcimport's own mapping changed since the last full sync: contacts that have not"
+            f" changed since then keep their old values; `mcimport sync --full {list_run.list_key}` updates all of them"
         )
 
 
@@ -240,7 +252,7 @@ def _begin_now(list_run: ListRun) -> None:
     """Imports nobody: what changes from now on is what the next run brings."""
     if list_run.row.sync_point is not None:
         list_run.warn(
-            f"what changed between {iso(list_run.row.sync_point)} and now is not carried, as --since now says"
+            f"--since now: changes made between {moment_utc(list_run.row.sync_point)} and now will not be imported"
         )
     run_id = runs.begin(list_run.state, list_run.row, "incremental", None, moves_sync_point=True)
     list_run.begin(run_id)
@@ -260,7 +272,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
     mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = few.first_page_of_list(list_run, size)
+        listed = count_check.first_page_of_list(list_run, size)
     else:
         listed = first_page(mailchimp, list_run.list_key, "listed", beginning.listed, size)
     list_run.warn(listed.clock_warning)

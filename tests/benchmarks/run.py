@@ -20,7 +20,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, this file's own package is not found
 
-from engine.rabbit import is_installed
+from broker.rabbit import is_installed
 
 from benchmarks import (
     ceiling,

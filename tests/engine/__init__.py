@@ -1,1 +1,1 @@
-"""Trials of the engine of many machines, on a real broker; `make test-engine` runs them."""
+"""Working off windows, a page at a time, without a broker; `tests/broker` has the trials over a real one."""

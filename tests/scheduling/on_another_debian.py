@@ -139,7 +139,7 @@ def trial() -> Results:
             raise CannotTryError("what it needs could not be installed there")
         tests = run(root, "make test", seen, found.variables)
         # Without make, which says 2 of all that fails.
-        engine = run(root, ".venv/bin/python tests/engine/run.py", seen, found.variables)
+        engine = run(root, ".venv/bin/python tests/broker/run.py", seen, found.variables)
     results = [(tests == 0, f"`make test` on Debian {release}, Python {python}: exit {tests}")]
     if engine == 2:
         say("NOT TRIED the engine there: see above")

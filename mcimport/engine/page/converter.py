@@ -13,16 +13,25 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
+from mcimport.convert import (
+    MOST_AHEAD,
+    UNKNOWN_FIELD,
+    UNKNOWN_INTEREST,
+    has_permissions,
+    has_sms_status,
+    lacks_tags,
+    make_converter,
+    missing_names,
+)
 from mcimport.engine.page.permissions import check_names, look_at_members
 from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
 from mcimport.models.timestamps import epoch
-from mcimport.services.http.retry import DESK
+from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.windows import NEVER
 
-CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
+CHANGED = frozenset({UNKNOWN_INTEREST, UNKNOWN_FIELD})  # the list was changed since its fields were read
 FAILURES = 3  # members in a row whose tags could not be read, after which nobody's are asked for during REST
 REST = 60.0  # seconds
 MOST_MISTAKES = 20  # members, of one kind, who cannot be converted in a run; or one in a hundred, if that is more
@@ -81,13 +90,13 @@ def apply_event_limit(
     try:
         many = sum(mailchimp.count_opted_in(rules.list_key, some) for some in event_budget.events)
     except ServiceError:
-        warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
+        warn("Mailchimp did not say how many subscription events this run would cause, so none are sent")
         return replace(rules, subscription_events="none"), True
     if many <= event_budget.limit:
         return rules, False
     warn(
-        f"this run would cause {many:,} subscription events, more than the welcome_limit of {event_budget.limit:,}:"
-        " it causes none"
+        f"this run would cause {many:,} subscription events, more than the welcome_limit of {event_budget.limit:,},"
+        " so none are sent"
     )
     return replace(rules, subscription_events="none"), True
 
@@ -195,21 +204,20 @@ class RunConverter:
         asked = [pool.submit(self._with_tags, one, is_long=is_long) for one in lacking]
 
         def late() -> list[Member]:
-            DESK.leave()
-            return [one.result() for one in asked]
+            with decode_slot.released():
+                return [one.result() for one in asked]
 
         try:
             yield late
         finally:
-            DESK.leave()
-            pool.shutdown(cancel_futures=True)
+            with decode_slot.released():
+                pool.shutdown(cancel_futures=True)
 
     def note_sms(self) -> None:
         """From here on no merge field's number becomes `phone_number`, for somebody has an SMS status."""
         if self._rules.has_sms:
             return
-        DESK.leave()  # who reads the list's fields now holds the lock for long
-        with self._lock:
+        with decode_slot.released(), self._lock:  # who reads the list's fields now holds the lock for long
             self._rules = replace(self._rules, has_sms=True)
             if self._convert is not None:
                 self._convert = self._made(self._fields.read())
@@ -244,7 +252,7 @@ class RunConverter:
         """One member who trips a mistake of ours is a dead letter; so many are the mistake's, and it fails the run."""
         self._mistakes[reason] += 1
         if self._mistakes[reason] > max(MOST_MISTAKES, self._converted // 100):
-            raise UnforeseenError(f"too many members {reason}: that is a mistake of mcimport's, not theirs")
+            raise UnforeseenError(f"too many members {reason}: this is a bug in mcimport, not bad data")
 
     def _is_new(self, subscribed: str, new_since: int | None) -> bool:
         if new_since is None or (self._rules.subscription_events == "all" and new_since != NEVER):
@@ -252,8 +260,7 @@ class RunConverter:
         return (epoch(subscribed) or 0) >= new_since
 
     def _begun(self) -> Convert:
-        DESK.leave()  # the first waits for Mailchimp, and others for the first
-        with self._lock:
+        with decode_slot.released(), self._lock:  # the first waits for Mailchimp, and others for the first
             if self._convert is None:
                 self._rules, is_silenced = apply_event_limit(
                     self._mailchimp, self._rules, self._event_budget, self._warn
@@ -278,8 +285,7 @@ class RunConverter:
 
     def _meet(self, texts: tuple[str, ...]) -> Convert:
         """Whoever has other permissions than those before: from now on, who shows none has given none."""
-        DESK.leave()
-        with self._lock:
+        with decode_slot.released(), self._lock:
             self._check_names(texts)
             if not self._has_permissions:
                 self._has_permissions = True
@@ -306,8 +312,7 @@ class RunConverter:
 
     def _read_anew(self, stale: Convert) -> Convert:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
-        DESK.leave()
-        with self._lock:
+        with decode_slot.released(), self._lock:
             if not self._is_fresh:
                 self._is_fresh = True
                 with suppress(ServiceError):
@@ -337,7 +342,8 @@ class RunConverter:
             return converted
         self.is_silenced = True
         self._warn(
-            f"more subscription events than counted: after the welcome_limit of {self._event_budget.limit:,} none"
+            f"more subscription events than Mailchimp counted: none are sent beyond the {self._event_budget.limit:,}"
+            " that welcome_limit allows"
         )
         return _silent(converted)
 

@@ -21,10 +21,10 @@ from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import elsewhere, lists, runs
+from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.first_sync import is_sms_known
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import is_texted
-from mcimport.sync.replaying import watched
 
 MOST_ARCHIVED = 1_000  # read and looked for one by one; at Ometria's 4 reads a second some four minutes
 NO_NUMBER = -1  # what is pushed here is counted with the run, and belongs to none of its windows

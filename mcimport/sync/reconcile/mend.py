@@ -23,14 +23,14 @@ from mcimport.models import Channels, Contact, Conversion, Converted, HeldContac
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
+from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.compare import Comparer
+from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.fingerprints import Kind, LastPosition, is_texted
-from mcimport.sync.reconcile.held_now import HeldNow
 from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
-from mcimport.sync.replaying import watched
 
 _encode = msgspec.json.Encoder().encode
 _NO_WINDOW = Window(number=-1, sweep="listed", since=None, until=0)  # what is pushed here belongs to no span
@@ -46,7 +46,7 @@ class Mend:
     """
 
     def __init__(
-        self, comparer: Comparer, held: HeldNow, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
+        self, comparer: Comparer, held: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
     ) -> None:
         self._list_run: ListRun = comparer.list_run
         self._run_id = comparer.run_id
@@ -213,7 +213,7 @@ class Mend:
                 pushed=len(pushed.taken),
                 rejected=len(pushed.refused),
                 optouts=sum(contacts[owns[place]].marketing_optin == _OUT for place in pushed.taken),
-                warnings=tuple(f"Ometria refused some of what was to be mended: {why}" for _, why in pushed.refused),
+                warnings=tuple(f"Ometria refused some of the fixes: {why}" for _, why in pushed.refused),
             )
         )
         if pushed.error:

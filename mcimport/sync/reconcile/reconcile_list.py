@@ -19,9 +19,9 @@ from mcimport.state import State, lists, lock_client, open_state, runs
 from mcimport.sync import first_sync
 from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, record_failure, resolve_list, result_of
 from mcimport.sync.reconcile.compare import SHOWN, Comparer
+from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
-from mcimport.sync.reconcile.held_now import HeldNow
 from mcimport.sync.reconcile.mend import Mend
 from mcimport.sync.reconcile.verify import Verification
 
@@ -54,8 +54,8 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     """
     if list_run.row.sync_point is None:
         raise ConfigError(
-            f"{list_run.client.name}: list {list_run.list_key} was not synced yet, so there is nothing to compare",
-            hint=f"`mcimport sync {list_run.list_key}` carries it first.",
+            f"{list_run.client.name}: list {list_run.list_key} has not been synced yet, so there is nothing to compare",
+            hint=f"`mcimport sync {list_run.list_key}` imports it.",
         )
     if options.mend:
         check_nobody_elsewhere(list_run.state, list_run.client)
@@ -82,8 +82,8 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
 def _notice_unfinished(list_run: ListRun) -> None:
     if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
         list_run.warn(
-            f"run {run.id} is not finished: what it still has to bring may differ until"
-            f" `mcimport sync {list_run.list_key}` has ended it"
+            f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {list_run.list_key}`"
+            " finishes it"
         )
 
 
@@ -93,12 +93,12 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         raise InterruptedRunError("stopped")
     refusal = "" if options.is_forced else _too_many(list_run, found)
     if not refusal and options.agree is not None and not options.agree(list_run.client, list_run.list_key, found):
-        refusal = "nothing was mended: it was not agreed to"
+        refusal = "nothing was fixed: you did not confirm it"
     if refusal:
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    held = HeldNow(list_run, comparer.pages)
+    held = ContactReader(list_run, comparer.pages)
     with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
         mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
         mend.all()
@@ -116,16 +116,16 @@ def _too_many(list_run: ListRun, found: Comparison) -> str:
     limit = list_run.client.reconcile
     if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
-    of_all = f" of {found.held:,}"
+    of_all = f" of {found.held:,} contacts"
     kinds = []
     if found.gone.count:
-        kinds.append(f"{found.gone.count:,}{of_all} are gone")
+        kinds.append(f"{found.gone.count:,}{of_all} would be opted out")
         of_all = ""
     if found.consents:
-        kinds.append(f"the consent of {found.consents:,}{of_all} would change")
+        kinds.append(f"{found.consents:,}{of_all} would change their consent")
     return (
-        f"nothing was mended: {' and '.join(kinds)} at once, more than {limit.most}. Is it the right list, with the"
-        " right key, and was it not emptied by mistake? If all of that is meant, --force-mend does it"
+        f"nothing was fixed: {' and '.join(kinds)}, above the limit of {limit.most} ([reconcile] most). Check the list"
+        " and the key, and that the list was not emptied by mistake; if these changes are intended, use --force-mend"
     )
 
 
@@ -196,7 +196,7 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
         failure = as_ours(error)
         if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
-            error.hint = f"`mcimport reconcile {list_key}` begins anew."
+            error.hint = f"`mcimport reconcile {list_key}` starts over."
     result = result_of(client, list_key, list_run, failure, time.monotonic() - begun)
     return replace(result, comparison=found, hints=result.hints or _hints(services, found))
 

@@ -11,9 +11,9 @@ from mcimport.models import HeldContact
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.compare import AT_ONCE, Comparer
+from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.fingerprints import Kind
-from mcimport.sync.reconcile.held_now import HeldNow
 
 LOOKS = 4  # at those who did not take yet: validation may lag behind
 
@@ -21,7 +21,7 @@ LOOKS = 4  # at those who did not take yet: validation may lag behind
 class Verification:
     """Of one mend; belongs to the thread that owns the task's state."""
 
-    def __init__(self, comparer: Comparer, held: HeldNow) -> None:
+    def __init__(self, comparer: Comparer, held: ContactReader) -> None:
         self._list_run: ListRun = comparer.list_run
         self._differences: DifferenceTable = comparer.differences
         self._of_held = comparer.lookup.fingerprinter.of_held

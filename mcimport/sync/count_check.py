@@ -1,0 +1,70 @@
+"""An answer that holds nobody, or far fewer members than the list counts, is looked at again, and is no success.
+
+`{"members": [], "total_items": 0}` is a whole and proper answer: only another one shows that it was wrong.
+"""
+
+from __future__ import annotations
+
+from mcimport.errors import RetriableError
+from mcimport.models import SWEEPS, Page, Sweep
+from mcimport.models.records import Run
+from mcimport.services.mailchimp.planning import first_page
+from mcimport.sync.list_run import ListRun
+
+FAR_FEWER = 2  # as many times more than were shown are too many to be a count that lags behind
+TOO_FEW_TO_TELL = 20  # members a run counted, below which half of them may well have left while it was read
+
+
+class TooFewError(RetriableError):
+    """Nothing of the run is believed: the next one begins anew."""
+
+    def __init__(self, shown: int, counted: int | None) -> None:
+        counts = "did not say how many there are" if counted is None else f"reported {counted:,}"
+        super().__init__(
+            f"Mailchimp returned {shown:,} members of the list, but {counts}",
+            hint="The next sync reads the whole list again. If this happens again, check the list in Mailchimp.",
+        )
+
+
+def first_page_of_list(list_run: ListRun, size: int) -> Page:
+    """The first page of a whole list, believed only beside what the list itself counts.
+
+    Costs one request more; two, where they differ. Raises TooFewError, and what the services raise.
+    """
+    mailchimp, key = list_run.services.mailchimp, list_run.list_key
+    page = first_page(mailchimp, key, "listed", None, size)
+    counted = mailchimp.subscribed(key)
+    if _is_enough(page, counted):
+        return page
+    page = first_page(mailchimp, key, "listed", None, size)
+    if _is_enough(page, counted):
+        return page
+    raise TooFewError(_shown(page), counted)
+
+
+def check_read(list_run: ListRun, run: Run) -> None:
+    """At the end of a run: most of those who were counted when it began must have been read.
+
+    Unless they changed since and are the next run's, or dead letters say where they are. Raises TooFewError, and what
+    the services raise.
+    """
+    is_read = run.members_read * FAR_FEWER >= run.members_total
+    if is_read or run.windows_dead or run.members_total < TOO_FEW_TO_TELL:
+        return
+    mailchimp, key = list_run.services.mailchimp, list_run.list_key
+    counted = mailchimp.subscribed(key) if run.kind == "full" else run.members_total
+    if counted is None or run.until is None:
+        return
+    sweeps: tuple[Sweep, ...] = ("listed",) if run.kind == "full" else SWEEPS  # as they were counted
+    counted -= sum(mailchimp.probe(key, sweep, run.until, 1).total for sweep in sweeps)
+    if counted > max(run.members_read * FAR_FEWER, TOO_FEW_TO_TELL):
+        raise TooFewError(run.members_read, counted)
+
+
+def _is_enough(page: Page, counted: int | None) -> bool:
+    shown = _shown(page)
+    return shown > 0 if counted is None else shown * FAR_FEWER >= counted
+
+
+def _shown(page: Page) -> int:
+    return max(page.total, len(page.members))

@@ -1,0 +1,1 @@
+"""Stories that run the whole command line, and are about no single module."""

@@ -1,0 +1,1 @@
+"""The engine of many machines, as far as it needs no broker."""

@@ -1,0 +1,1 @@
+"""One page of a window: fetched, converted, pushed."""

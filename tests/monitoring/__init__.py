@@ -1,0 +1,1 @@
+"""How an operator knows that all is well."""

@@ -1,0 +1,1 @@
+"""What a call prints and logs."""

@@ -1,0 +1,1 @@
+"""The fake Mailchimp and the fake Ometria."""

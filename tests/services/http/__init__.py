@@ -1,0 +1,1 @@
+"""One request, its retries and its limits."""

@@ -1,0 +1,1 @@
+"""Pushing to Ometria, and reading back."""

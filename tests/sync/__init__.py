@@ -1,0 +1,1 @@
+"""Syncs, replays and spot checks."""

@@ -1,0 +1,1 @@
+"""Comparing both sides, and updating what differs."""
