@@ -11,17 +11,12 @@ from engine.distributed.test_executor import page_message, workplace
 from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
-from pydantic import SecretStr
 
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
-from mcimport.engine import LocalEngine, RunSpec
-from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.broker_channel import BrokerChannel
-from mcimport.engine.distributed.coordinator import Coordinator
+from mcimport.engine import RunSpec
+from mcimport.engine.distributed.message_builder import MessageBuilder
 from mcimport.engine.distributed.messages import PageMessage, Processed
-from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
@@ -291,18 +286,11 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeIm
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
-        dispatch = Coordinator(
-            errand_of(client, services),
-            client.rules(importer.sandbox.list_key, None),
-            "acme",
-            BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, print),
-            WorkQueue([], 1),
-            CircuitBreaker(lambda _: None),
-            LocalEngine(),
-        )
-        before = dispatch._page_message("1", sent.window)
-        dispatch._count(Outcome(Window(0, "listed", None, 1), has_sms=True))
-        after = dispatch._page_message("2", sent.window)
+        rules = client.rules(importer.sandbox.list_key, None)
+        builder = MessageBuilder(errand_of(client, services), rules, "acme", "replies")
+        before = builder.page("1", sent.window, epoch=1, worker_token="")
+        builder.count(Outcome(Window(0, "listed", None, 1), has_sms=True))
+        after = builder.page("2", sent.window, epoch=1, worker_token="")
     assert (before.has_sms, after.has_sms) == (False, True)
 
 
