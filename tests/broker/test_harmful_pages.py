@@ -164,7 +164,7 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(cluster: Cluste
     found = clients(cluster, 1, size=120)
     before = (
         "import msgspec\nfrom mcimport.engine.distributed import messages\n\n\n"
-        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.order_of = order_of\n"
+        "def message_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.message_of = message_of\n"
     )
     (worker,) = cluster.start_ready_workers(before=before)
     result = importer.in_a_process(*SYNC, "--json")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, accept_one_more_push, expected_ids, imported_ids
-from engine.distributed.test_executor import LATER, order, sent, workplace
+from engine.distributed.test_executor import LATER, page_message, sent, workplace
 from passing import time_passes
 
+from mcimport.engine.distributed.messages import Processed
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.sandbox.audience.member_list import MemberView
@@ -460,13 +461,13 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(make_importer:
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
-    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
-    message = order(importer, window=window, watched=watched, **rules)
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "events_left": 100}
+    message = page_message(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)
     reply = place.execute(place.opened(sent(importer, message)))
     stop.abort()
-    assert reply.kind == "moved"
+    assert type(reply) is Processed
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
 
 
