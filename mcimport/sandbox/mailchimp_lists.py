@@ -1,4 +1,4 @@
-"""The lists of an account, their merge fields and interests, as the fake Mailchimp answers."""
+"""Responds with an account's lists, their merge fields, categories and interests, as Mailchimp does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def one_list(call: Call) -> Response:
 
 
 def _list_json(audience: Audience) -> dict[str, Any]:
-    """`member_count` counts subscribers only, as in the real thing: no measure of what a sync has to read."""
+    """Returns a list as the API shows it. `member_count` counts subscribers only, so not what a sync has to read."""
     with audience.lock:
         counts = {status: len(audience.orders[status]) for status in (*STATUSES, LISTED)}
     return {

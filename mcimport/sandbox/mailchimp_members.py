@@ -1,4 +1,4 @@
-"""The members of a list, as the fake Mailchimp answers."""
+"""Responds with the members of a list, one member, and its tags, as Mailchimp does."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from mcimport.sandbox.mailchimp_requests import (
 from mcimport.sandbox.request_handling import Call, raw_json
 from mcimport.sandbox.shared_state import SharedState
 
-_BATCH = 50  # members written before others get their turn, who may change somebody meanwhile
+_BATCH = 50  # members encoded before other requests get their turn, and members may change
 _DIRECTIONS = {"ASC": False, "DESC": True}
 
 
 async def members(call: Call) -> Response:
+    """Responds with a page of members, which may change between their choice and their writing."""
     writer, query = encoder_of(call), _member_query(call.query)
     audience, settings = writer.audience, call.shared.settings
     answer_wanted = fields_of(call)

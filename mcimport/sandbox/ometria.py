@@ -1,4 +1,4 @@
-"""The Ometria Data API v2, as far as an importer meets it: pushes, the errors they led to, contacts read back."""
+"""Serves the Ometria Data API v2, as far as an importer uses it: pushes, their validation errors, and contacts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {"contact", "order", "product", "custom_event", "profile"}
 
 
 def routes(shared: SharedState) -> list[Route]:
-    """Relative to the base address `/v2`."""
+    """Returns the routes, relative to the base address `/v2`."""
     reading = _authorizing(lambda store: store.reads, lambda call: call.shared.settings.reads_per_second)
     pushing = _authorizing(lambda store: store.pushes, lambda call: call.shared.settings.pushes_per_second)
     return [
@@ -38,7 +38,7 @@ def routes(shared: SharedState) -> list[Route]:
 
 
 def _authorizing(rate_of: Callable[[OmetriaAccount], RateLimit], limit_of: Callable[[Call], int]) -> Authorize:
-    """Looks at the key, then at the limit for this kind of request, as of when it arrived."""
+    """Returns what checks the key, then the rate limit for this kind of request, by when it arrived."""
 
     def admit(call: Call) -> Response | None:
         store = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
@@ -65,7 +65,7 @@ def _account(call: Call) -> OmetriaAccount:
 
 
 class _RefusedError(Exception):
-    """The whole push is refused."""
+    """Raised when the whole push is refused."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -103,7 +103,7 @@ def _records(body: bytes) -> list[dict[str, Any]]:
 
 
 def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
-    """Received and authenticated, not validated: which records were refused here, nobody is told."""
+    """Accepts the records, which are validated later. Which of them were refused here the response does not tell."""
     store, settings = _account(call), call.shared.settings
     if store.queue_remaining() < len(records):
         return _with_queue(html(429, "Too Many Requests"), store, settings.queue_limit)

@@ -1,4 +1,4 @@
-"""The way of every request: let in or refused, struck by a fault or answered, dated, and written down."""
+"""Handles every request: authorizes it, applies a fault or responds, dates the response, and logs it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _JSON = "application/json; charset=utf-8"
 
 @dataclass
 class Call:
-    """One request on its way.
+    """Holds one request while it is handled.
 
     Attributes:
-        log: its line in the ledger.
-        latency: seconds that its answer takes in all; `spent` is what it has waited for so far.
-        account: whose it is, once it has been let in.
+        log: its entry in the request log.
+        latency: seconds that its response takes in all; `waited` are those so far.
+        account: whose request it is, once it is authorized.
     """
 
     shared: SharedState
@@ -52,11 +52,11 @@ class Call:
         return self.log.query
 
     def path_param(self, name: str) -> str:
-        """A part of the path, decoded."""
+        """Returns a part of the path, decoded."""
         return str(self.http.path_params[name])
 
     async def wait(self, seconds: float) -> None:
-        """A part of the latency."""
+        """Waits for a part of the latency."""
         self.waited += seconds
         await self.shared.wait(seconds)
 
@@ -83,12 +83,12 @@ def _compressed(response: Response, accepted: str) -> Response:
 
 @dataclass(frozen=True)
 class RequestHandler:
-    """An ASGI application for one kind of request.
+    """Handles one kind of request, as an ASGI application.
 
     Attributes:
-        admit: looks at keys and limits; returns why not, or sets `account`, whose `open` counts the request until it
-            has been answered.
-        answer: what the service does.
+        authorize: checks keys and limits; returns an error, or sets the call's `account`, whose `open` counts the
+            request until its response is sent.
+        respond: does what the service does.
     """
 
     shared: SharedState
@@ -160,7 +160,7 @@ class RequestHandler:
         return None
 
     def _recording(self, call: Call, send: Send) -> Send:
-        """Sends, and writes down what is sent; dates an answer when it begins, as servers do."""
+        """Returns a `send` that logs what it sends, and dates a response when it begins, as servers do."""
 
         async def note_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -170,6 +170,6 @@ class RequestHandler:
             else:
                 call.log.bytes += len(message.get("body", b"")) if self.service == "mailchimp" else 0
                 call.log.finished = 0.0 if message.get("more_body") else time.monotonic()
-            await send(message)  # the ledger is complete before the client can know
+            await send(message)  # the log is complete before the client has the response
 
         return note_and_send

@@ -1,7 +1,7 @@
-"""Invents one member of a list from the list's seed and the member's number: always the same, without keeping anything.
+"""Invents one member of a list from the list's secret and the member's number: always the same, without storing it.
 
-A million members are a million numbers: what a member looks like is worked out when somebody asks. Every choice comes
-from a digest of the list's secret and the number, so no order of asking changes anybody.
+A million members are a million numbers: their fields are made when they are needed. Every choice comes from a digest
+of the secret and the number, so the order in which members are made changes none of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FIRST_TAG = 2_000_001
 
 
 def draws(identity: ListIdentity, number: int) -> Draw:
-    """Numbers below 65,536, the same in the same order for the same member. Raises StopIteration after 64."""
+    """Returns a function that draws numbers below 65,536, the same for a member; StopIteration after 64."""
     return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _DRAWS))).__next__
 
 
@@ -86,7 +86,7 @@ def address_of(identity: ListIdentity, number: int) -> str:
 
 
 def moved_address(identity: ListIdentity, number: int, nonce: int) -> str:
-    """A new address of the same person; its digits are no member's number, so nobody is found by it by mistake."""
+    """Returns a new address of a member; its digits are no member's number, so no other member is found by it."""
     person = _profile(number, draws(identity, number))
     return f"{person.given.latin}.{person.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
 
@@ -195,7 +195,7 @@ def _sms(person: _Profile, draw: Draw) -> dict[str, str]:
 
 
 def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence[bool]) -> list[dict[str, Any]]:
-    """As a member shows them; their ids differ from list to list."""
+    """Returns marketing permissions as a member has them; their ids differ from list to list."""
     return [
         {
             "marketing_permission_id": identity.digest(f"permission/{text}".encode(), 5).hex(),
@@ -207,13 +207,13 @@ def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence
 
 
 def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
-    """Of a digest of its own, so that nobody is changed by what permissions a list has."""
+    """Returns which permissions are given, by a digest of its own: a list's permissions change no other field."""
     bits = hashlib.shake_128(identity.secret + b"permissions" + number.to_bytes(8)).digest(count)
     return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
 
 
 def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
-    """All that the real API would tell of a member but its `_links` (see `writing`), with nothing yet of its row.
+    """Returns all fields of a member but its `_links` (see `member_json`), without what its row says.
 
     A long function: one line a field, in the order in which the API writes them.
     """
@@ -257,7 +257,7 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
 
 
 def invent(identity: ListIdentity, row: StoredMember, permissions: Sequence[str] = ()) -> dict[str, Any]:
-    """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
+    """Returns all fields of a member, with its row's status and times, but its `_links` and overrides."""
     ip = f"203.0.113.{row.number % 254 + 1}"
     member = invent_fields(identity, row.number, tuple(permissions)) | {
         "status": row.status,
