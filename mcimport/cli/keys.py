@@ -67,7 +67,7 @@ def _is_present(client: Client, row: ListRow) -> bool:
 def _try(client: Client, bound: Sequence[ListRow]) -> None:
     """Raises what is wrong with the key, or that it is another account's."""
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - as above
+    from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.account_check import check_same_account  # noqa: PLC0415 - as above
 
     with ConnectionPool(StopSignal()).open(client) as services:

@@ -30,7 +30,7 @@ def ways_on(place: Destination, former: ListRow) -> str:
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
     change = what_changed(place, former)
     if change == "collection":
-        mistake = f'By mistake? Set "{former.collection}" again.'
+        mistake = f'By mistake? Set collection = "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
     what = "address" if change == "address" else "key"
     return f"New account? {anew}. Same account, new {what}? `mcimport keys accept {place.client}`."

@@ -165,7 +165,7 @@ def state_exists(path: Path) -> bool:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be accessed: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -189,7 +189,7 @@ def _create(path: Path) -> None:
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be created: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 

@@ -15,7 +15,7 @@ from mcimport.errors import StateError
 from mcimport.errors.machine import check_files_left
 
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
-_ANOTHER = "Choose another state file with --db or MCIMPORT_DB"
+_ANOTHER = "Name another state file with --db or MCIMPORT_DB"
 _MEND = "or fix the permissions of its folder."
 
 

@@ -29,11 +29,11 @@ def first_try(list_run: ListRun) -> Iterator[None]:
     ometria = list_run.services.ometria
     is_known = list_run.row.accepted_at is not None or list_run.row.first_sync_at is not None
     list_run.perhaps_held = is_known
-    ometria.may_have_taken = False
+    list_run.is_lent, before = False, ometria.perhaps_accepted
     try:
         yield
     finally:
-        if not is_known and not ometria.may_have_taken:
+        if not (is_known or list_run.is_lent or ometria.perhaps_accepted > before):
             with suppress(StateError):
                 lists.clear_first_attempt(list_run.state, list_run.row.id)
                 list_run.refresh()

@@ -33,7 +33,7 @@ from mcimport.report.format import moment_utc
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import (
     State,
@@ -99,6 +99,7 @@ class ListRun:
         remarks: on how many members a remark was made, by its key.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed somebody.
+        is_lent: pages of the present run went out to workers, who may have pushed members of it.
         spot_check: what was found of contacts that were pushed before; None where they were not looked at.
     """
 
@@ -117,6 +118,7 @@ class ListRun:
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
+    is_lent: bool = False
     spot_check: SpotCheck | None = None
     _fields: LazyListFields | None = None
 
@@ -172,6 +174,11 @@ class ListRun:
         if closed:
             self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
         return found
+
+    def note_lent(self) -> None:
+        """Notes in the state file, before the first page goes out, that workers may have pages of the client."""
+        self.is_lent = True
+        elsewhere.begin(self.state, self.client.name)
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
@@ -246,7 +253,6 @@ def execute(
     run = runs.get(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
         list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
-    list_run.services.ometria.has_taken |= runs.has_pushed(list_run.state, run.list_id)
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
     windows = [_judged(list_run.row, window) for window in windows]
     rules, event_budget = _event_budget(list_run, run, windows, until)
@@ -311,11 +317,12 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         is_first=list_run.is_first_run(run),
         carried_until=list_run.row.carried_until,
         look_ups=allowance(),
+        account_known_good=runs.has_pushed(list_run.state, run.list_id),
         is_dry=list_run.dry_run,
         state_id=list_run.state.state_id,
         warn=list_run.warn,
         waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
-        lent=lambda: elsewhere.begin(list_run.state, list_run.client.name),
+        lent=list_run.note_lent,
         given_back=lambda: elsewhere.end(list_run.state, list_run.client.name),
     )
 

@@ -28,7 +28,7 @@ from mcimport.models.records import ListResult, Run
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.connections import ClientServices
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination, windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.state import (
     State,
@@ -283,7 +283,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
         archived = first_page(mailchimp, list_run.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     _note_sms(list_run, [page for _, _, page in firsts])
-    if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
+    if not all(pagination.fits_in_one(page, page.asked) for _, _, page in firsts):
         list_run.prefetch_fields()
     until = min(page.settled for _, _, page in firsts)
     numbers = count()
@@ -293,7 +293,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
         for window in cut(list_run.client, mailchimp, list_run.list_key, sweep, (start, until), page):
             numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(list_run.row))
             planned.append(numbered)
-            if windows.fits_in_one(page, page.asked):
+            if pagination.fits_in_one(page, page.asked):
                 pages[numbered.number] = page
     if beginning.kind == "incremental":
         taken_along = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))

@@ -164,12 +164,12 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(cluster: Cluste
     found = clients(cluster, 1, size=120)
     before = (
         "import msgspec\nfrom mcimport.engine.distributed import messages\n\n\n"
-        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.order_of = order_of\n"
+        "def message_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.message_of = message_of\n"
     )
     (worker,) = cluster.start_ready_workers(before=before)
     result = importer.in_a_process(*SYNC, "--json")
     assert result.code == 1, result.err
-    assert "does not understand" in result.line["error"]
+    assert "did not understand" in result.line["error"]
     worker.leave()
     cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0

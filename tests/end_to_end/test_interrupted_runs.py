@@ -21,7 +21,7 @@ PAGE, WORKERS = 60, 10
 
 # A server that hangs must not make a test wait for the 25 seconds that pages in flight have.
 HASTY = (
-    "import sys; from mcimport.services.http import retry; retry.LEAVE_WITHIN = 0.5; "
+    "import sys; from mcimport.services.http import shutdown; shutdown.LEAVE_WITHIN = 0.5; "
     "from mcimport.cli.app import main; main()"
 )
 

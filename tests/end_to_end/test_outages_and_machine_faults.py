@@ -20,7 +20,9 @@ from mcimport.errors import MachineError, McimportError, UnforeseenError
 from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.client import MailchimpClient
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"

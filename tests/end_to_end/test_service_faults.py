@@ -188,7 +188,7 @@ def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(make
     result = importer("sync")
     assert result.code == 1
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in result.err
-    assert "blocked" in result.err
+    assert "firewall is blocking" in result.err
     assert "key is not the problem" in result.err
 
 

@@ -7,27 +7,22 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, accept_one_more_push
-from engine.distributed.test_executor import order, workplace
+from engine.distributed.test_executor import page_message, workplace
 from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
-from pydantic import SecretStr
 
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
-from mcimport.engine import LocalEngine, RunSpec
-from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.broker_channel import BrokerChannel
-from mcimport.engine.distributed.coordinator import Coordinator
-from mcimport.engine.distributed.messages import Order
-from mcimport.engine.distributed.work_queue import WorkQueue
+from mcimport.engine import RunSpec
+from mcimport.engine.distributed.message_builder import MessageBuilder
+from mcimport.engine.distributed.messages import PageMessage, Processed
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.services.connections import ClientServices, ConnectionPool
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}
@@ -262,10 +257,10 @@ def test_preview_says_why_a_number_stays_a_property(make_importer: MakeImporter)
 # ---- over a broker
 
 
-def page_of(importer: Importer, member: MemberView, **changes: Any) -> Order:
+def page_of(importer: Importer, member: MemberView, **changes: Any) -> PageMessage:
     """An order for the second of one member's last change."""
     second = epoch(str(member["last_changed"])) or 0
-    return order(importer, window=Window(0, "listed", second - 1, second), **changes)
+    return page_message(importer, window=Window(0, "listed", second - 1, second), **changes)
 
 
 def test_a_worker_hears_in_an_order_that_somebody_has_a_status(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -279,8 +274,8 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(make_importer: Ma
     importer.sandbox.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
     pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
-    outcomes = [worker.execute(page).outcome for page in (*pages, page_of(importer, third))]
-    assert [one.has_sms for one in outcomes if one] == [False, False, False, True]
+    replies = [worker.execute(page) for page in (*pages, page_of(importer, third))]
+    assert [one.outcome.has_sms for one in replies if type(one) is Processed] == [False, False, False, True]
     assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
 
 
@@ -291,18 +286,11 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeIm
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
-        dispatch = Coordinator(
-            errand_of(client, services),
-            client.rules(importer.sandbox.list_key, None),
-            "acme",
-            BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, print),
-            WorkQueue([], 1),
-            CircuitBreaker(lambda _: None),
-            LocalEngine(),
-        )
-        before = dispatch._order("page", "1", sent.window)
-        dispatch._count(Outcome(Window(0, "listed", None, 1), has_sms=True))
-        after = dispatch._order("page", "2", sent.window)
+        rules = client.rules(importer.sandbox.list_key, None)
+        builder = MessageBuilder(errand_of(client, services), rules, "acme", "replies")
+        before = builder.page("1", sent.window, epoch=1, worker_token="")
+        builder.count(Outcome(Window(0, "listed", None, 1), has_sms=True))
+        after = builder.page("2", sent.window, epoch=1, worker_token="")
     assert (before.has_sms, after.has_sms) == (False, True)
 
 
@@ -321,6 +309,7 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),
+        account_known_good=False,
         is_dry=False,
         state_id="m",
         warn=print,

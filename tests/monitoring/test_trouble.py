@@ -150,7 +150,7 @@ def test_a_list_that_another_process_keeps_for_hours_is_told_as_overdue(
     assert heard(receiver) == [("failure", "overdue")]
     (told,) = receiver.documents
     assert told["reason"].startswith("the sync point has not moved since ")
-    assert "another process is at work on this client (process " in told["reason"]
+    assert "another mcimport is already running for this client (process " in told["reason"]
     assert f"mcimport sync {importer.sandbox.list_key}" in told["next"]
     assert importer("sync").code == 0
     assert heard(receiver)[1:] == [("recovery", "overdue")]

@@ -94,7 +94,7 @@ def test_the_address_is_a_part_of_the_destination(make_importer: MakeImporter) -
         assert "mcimport keys accept acme" in result.err
     assert importer.sandbox.requests == []
     assert "to a different Ometria address" in importer("check", "--offline").out
-    assert "its Ometria address has changed" in importer("status").out
+    assert "its Ometria address changed" in importer("status").out
     result = importer("sync", "--full", "1a2d7ebf82", "--json")
     assert (result.code, result.line["contacts_pushed"]) == (0, len(expected_ids(importer)))
 

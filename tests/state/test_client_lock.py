@@ -170,7 +170,7 @@ def test_locks_that_another_user_left_are_named_by_check_and_sync(make_importer:
     assert [line for line in said.splitlines() if line.startswith("exit")] == ["exit 1", "exit 0", "exit 1"]
     assert f"acme: lock: the lock file {lock} " in said
     assert said.count(mend) == 2
-    assert "another process" not in said
+    assert "another mcimport" not in said
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, accept_one_more_push, expected_ids, imported_ids
-from engine.distributed.test_executor import LATER, order, sent, workplace
+from engine.distributed.test_executor import LATER, page_message, sent, workplace
 from passing import time_passes
 
+from mcimport.engine.distributed.messages import Processed
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.settings import Span
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 AT_ONCE = CONFIG + "reconcile.settling = 0\n"
 AGAIN = [("sync",), ("dlq", "replay"), ("sync",)]
@@ -132,7 +133,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
     assert {one["sweep"] for one in spans} == {"listed"}
     assert all(one["until"] and "500" in one["reason"] for one in spans)
     assert pluralize.line["dead_letters"] == 0
-    assert "compared but for" in importer("status").out
+    assert "that could not be read" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1
     importer.sandbox.settings.broken.clear()
@@ -460,13 +461,13 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(make_importer:
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
-    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
-    message = order(importer, window=window, watched=watched, **rules)
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "events_left": 100}
+    message = page_message(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)
     reply = place.execute(place.opened(sent(importer, message)))
     stop.abort()
-    assert reply.kind == "moved"
+    assert type(reply) is Processed
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
 
 

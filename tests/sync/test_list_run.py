@@ -21,7 +21,7 @@ def test_a_plain_sync_that_finds_the_client_taken_says_by_whom_and_skips(
         result = importer(*arguments, "--json")
     assert result.code == 0
     assert result.line["status"] == "skipped"
-    assert f"process {os.getpid()} since 20" in result.err
+    assert f"process {os.getpid()}, since 20" in result.err
     assert importer.sandbox.requests == []
 
 

@@ -25,7 +25,8 @@ from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.settings import PERMISSIONS
 from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"

@@ -8,14 +8,15 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
-from engine.distributed.test_executor import order
+from engine.distributed.test_executor import page_message
 from mcimport.config import load
 from mcimport.engine.distributed.executor import PageExecutor
+from mcimport.engine.distributed.messages import Processed
 from mcimport.engine.page import held
 from mcimport.models import LookUps
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import max_in_any_second
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria import contacts
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -584,13 +585,13 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(make_importer: MakeImport
         in_ometria(importer, one, OUT, email=one["email_address"])
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    page = order(importer, look_ups=LookUps(7, 0))
-    first, second = place.execute(page).outcome, place.execute(page).outcome
+    page = page_message(importer, look_ups=LookUps(7, 0))
+    first, second = place.execute(page), place.execute(page)
     stop.abort()
-    assert first is not None
-    assert second is not None
-    assert (first.looked_up, first.remarks) == (LookUps(5, 0), ())
-    assert (second.looked_up, second.remarks) == (LookUps(2, 0), (("consent_unknown", 3),))
+    assert type(first) is Processed
+    assert type(second) is Processed
+    assert (first.outcome.looked_up, first.outcome.remarks) == (LookUps(5, 0), ())
+    assert (second.outcome.looked_up, second.outcome.remarks) == (LookUps(2, 0), (("consent_unknown", 3),))
     assert len(looked_up(importer)) == 7
 
 
@@ -600,9 +601,9 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(make_importer: MakeImporter)
     planted(importer, "pending")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    reply = place.execute(order(importer, is_first=True, look_ups=LookUps(7, 7)))
+    reply = place.execute(page_message(importer, is_first=True, look_ups=LookUps(7, 7)))
     stop.abort()
-    assert reply.outcome is not None
+    assert type(reply) is Processed
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
 
 
@@ -612,7 +613,7 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(make_impor
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    place.execute(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    place.execute(page_message(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

@@ -19,7 +19,8 @@ from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -534,7 +535,7 @@ def test_check_of_a_list_that_does_not_answer_that_is_none_the_worse(make_import
     )
     said = importer("check")
     assert said.code == 0
-    assert "whether it has marketing permissions (GDPR fields) could not be found out" in said.out
+    assert "its marketing permissions (GDPR fields) could not be read" in said.out
 
 
 def test_of_a_large_list_ten_thousand_are_looked_at(make_importer: MakeImporter) -> None:
@@ -542,7 +543,7 @@ def test_of_a_large_list_ten_thousand_are_looked_at(make_importer: MakeImporter)
     importer = make_importer(permissions=(EMAIL,))
     importer.sandbox.audience().join_in_second(10_020, importer.sandbox.clock.second() - 900)
     said = importer("preview", importer.sandbox.list_key, "--limit", "1")
-    assert "of the 10,000 looked at (of 10,020 subscribed members) have not given “Email”" in said.out
+    assert "of the 10,000 checked (of 10,020 subscribed members) have not given “Email”" in said.out
     assert census_requests(importer) == 10
 
 

@@ -37,9 +37,13 @@ from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import decode_slot, retry
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
-from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient, UnstableSecondError
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
+from mcimport.services.mailchimp import pagination
+from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient
+from mcimport.services.mailchimp.list_fields import read_list_fields
+from mcimport.services.mailchimp.same_second import UnstableSecondError, read_same_second
 from services.http.test_client import Server, answer
 
 T = 1_700_000_000
@@ -100,7 +104,7 @@ def name_of(person: Mapping[str, Any]) -> str:
 
 
 def who(members: Sequence[Member]) -> list[str]:
-    return [str(windows.identity(member)) for member in members]
+    return [str(pagination.identity(member)) for member in members]
 
 
 def queries(sandbox: Sandbox) -> list[dict[str, str]]:
@@ -173,7 +177,7 @@ def test_a_page_brings_everybody_of_the_span_however_the_bounds_are(
     window = Window(0, "listed", T - 1, T + 1_000, bounds=bounds)
     page = mailchimp.next_page(LIST_KEY, window, 100)
     assert set(inside) <= set(who(page.members))
-    assert set(inside) == set(who(windows.split_page(window, page, 100).kept))
+    assert set(inside) == set(who(pagination.split_page(window, page, 100).kept))
 
 
 def test_a_look_up_says_the_second_of_whoever_stands_there_and_asks_for_nobody_else(make: Maker) -> None:
@@ -225,7 +229,7 @@ def test_a_member_is_found_by_their_contact_id_also_in_the_archive(make: Maker) 
 def test_the_lists_own_fields_are_read_whole_with_the_names_of_its_interests(make: Maker) -> None:
     """More than the ten that come without `count`; options as they are; an interest's name by its id."""
     sandbox, audience, mailchimp = make()
-    fields = mailchimp.list_fields(LIST_KEY)
+    fields = read_list_fields(mailchimp, LIST_KEY)
     assert len(fields.merge_fields) == 13
     assert (fields.merge_fields["PHONE"].type, fields.merge_fields["PHONE"].options) == (
         "phone",
@@ -329,13 +333,13 @@ def test_a_passing_404_in_the_middle_of_a_run_ends_nothing(make: Maker) -> None:
     sandbox, audience, mailchimp = make(fault=first_times("404", 2))
     ids = people(audience, [T] * 3)
     assert mailchimp.last_changed_at(LIST_KEY, WINDOW, 0) == T
-    assert len(mailchimp.list_fields(LIST_KEY).merge_fields) == 13
+    assert len(read_list_fields(mailchimp, LIST_KEY).merge_fields) == 13
     sandbox.settings.fault = None
     assert sorted(crowd(mailchimp, T, 2)) == sorted(ids)
     sandbox.settings.fault = lambda _: "404"
     for asking in (
         lambda: mailchimp.last_changed_at(LIST_KEY, WINDOW, 0),
-        lambda: mailchimp.list_fields(LIST_KEY),
+        lambda: read_list_fields(mailchimp, LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):
         with pytest.raises(RetriableError):
@@ -499,7 +503,7 @@ def test_a_member_who_changes_while_the_first_page_is_written_is_no_disorder(mak
 
 def crowd(mailchimp: MailchimpClient, second: int, page: int, bounds: Bounds | None = None) -> list[str]:
     window = Window(0, "listed", second - 100, second + 100, page=page, bounds=bounds or Bounds())
-    return [name for some in mailchimp.same_second(LIST_KEY, window, second) for name in who(some)]
+    return [name for some in read_same_second(mailchimp, LIST_KEY, window, second) for name in who(some)]
 
 
 @pytest.mark.parametrize("since", [False, True])
@@ -565,7 +569,7 @@ def test_a_page_of_a_crowded_second_that_fails_for_good_keeps_back_nobody_else(m
     sandbox.settings.broken = ["25"]
     came: list[str] = []
     window = Window(0, "listed", T - 100, T + 100, page=20)
-    second = mailchimp.same_second(LIST_KEY, window, T)
+    second = read_same_second(mailchimp, LIST_KEY, window, T)
     with pytest.raises(RetriableError):
         came.extend(name for some in second for name in who(some))
     assert len(set(came)) == 40
@@ -654,7 +658,7 @@ def test_somebody_at_the_next_offset_shows_how_short_the_server_cuts_its_pages()
         assert (who(page.members), page.total) == (["a"], 3)
         believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert (who(believed.members), asked) == (["a"], 1)
-    assert not windows.fits_in_one(believed, asked)
+    assert not pagination.fits_in_one(believed, asked)
 
 
 @pytest.mark.parametrize("leaving_after", [1, 2, 3])
@@ -664,7 +668,7 @@ def test_nobody_slides_past_the_look_at_the_next_offset(leaving_after: int) -> N
     with scripted(script) as mailchimp:
         page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
         believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
-    assert "b" in who(believed.members) or not windows.fits_in_one(believed, asked)
+    assert "b" in who(believed.members) or not pagination.fits_in_one(believed, asked)
 
 
 # ---- whole windows, page by page, around somebody who cannot be read
@@ -784,7 +788,7 @@ def test_a_stop_at_once_ends_everything_that_asks(make: Maker) -> None:
         lambda: mailchimp.first_page(LIST_KEY, "listed", None, 10),
         lambda: mailchimp.next_page(LIST_KEY, WINDOW, 10),
         lambda: mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100),
-        lambda: mailchimp.list_fields(LIST_KEY),
+        lambda: read_list_fields(mailchimp, LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):
         with pytest.raises(InterruptedRunError):

@@ -16,7 +16,9 @@ from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services import ometria
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
+from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from services.http.test_client import saying, serving, wired
 

@@ -168,7 +168,7 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(make_i
     assert consents(importer, dropped) == {IN}
     again = importer("reconcile", "--mend", "--yes")
     assert again.code == 3
-    assert "5 did not take: " in again.err
+    assert "5 pushed without effect: " in again.err
     assert all(of_ours(one) in again.err for one in dropped)
     assert "root > email: not a valid value" in again.err
     assert "did not take" not in importer("reconcile").err
@@ -186,7 +186,7 @@ def test_status_and_the_state_tell_who_did_not_take(make_importer: MakeImporter)
     assert importer(*MEND).code == 3
     pluralize = importer("status", "--json").line["reconciled"]
     assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
-    assert "both sides differed (2 gone, 1 not taken, 1 mended)" in importer("status").out
+    assert "both sides differed (2 gone, 1 not taken, 1 fixed)" in importer("status").out
 
 
 def test_the_missing_and_the_stale_are_looked_at_again_as_well(make_importer: MakeImporter) -> None:
@@ -306,8 +306,8 @@ def test_whoever_said_no_in_ometria_is_not_opted_in_by_a_mend(make_importer: Mak
     assert pushes(importer.sandbox.requests) == []
     assert consents(importer, people) == {OUT}
     said = importer("reconcile").err
-    assert "both sides match, but for 30 opted out in Ometria" in said
-    assert "said no     30 opted out in Ometria, subscribed here" in said
+    assert "both sides match, except 30 opted out in Ometria" in said
+    assert "said no     30 opted out in Ometria, but subscribed in Mailchimp" in said
     assert "both sides matched (30 opted out in Ometria)" in importer("status").out
 
 
@@ -402,7 +402,7 @@ def test_opt_in_asks_with_the_number_in_the_question(
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     result = importer("reconcile", "--mend", "--opt-in")
     question = "opt out 0 deleted (unless subscribed to another list), and opt in 3 opted out in Ometria?"
-    assert f"Push 0 missing and 0 stale, {question} [y/N]" in result.err
+    assert f"Push 0 missing and 0 stale members, {question} [y/N]" in result.err
     assert result.code == (0 if typed == "y\n" else 3)
     assert consents(importer, people) == ({IN} if typed == "y\n" else {OUT})
 

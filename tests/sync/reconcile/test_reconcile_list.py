@@ -294,7 +294,7 @@ def test_the_same_list_in_another_account_opts_nobody_out(make_importer: MakeImp
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert result.code == 3
-    check_nobody_was_touched(importer, result, "gone at once")
+    check_nobody_was_touched(importer, result, "would be opted out, above the limit")
 
 
 def test_another_ometria_key_is_refused_before_any_request(make_importer: MakeImporter) -> None:
@@ -701,7 +701,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
     result = importer("reconcile", "--mend")
     assert result.code == code
     assert result.err.index("missing     2") < result.err.index(
-        "Push 2 missing and 0 stale, and opt out 0 deleted (unless subscribed to another list)?"
+        "Push 2 missing and 0 stale members, and opt out 0 deleted (unless subscribed to another list)?"
     )
     assert ("nothing was fixed: you did not confirm it" in result.err) == (code == 3)
     assert bool([one for one in importer.sandbox.requests if one.path == "/push"]) == (code == 0)
