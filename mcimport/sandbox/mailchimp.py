@@ -80,14 +80,14 @@ def _key_of(authorization: str) -> str:
 def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None:
     """Finds the account by its key, or by a bearer token, which is the key without its data centre."""
     key, accounts = _key_of(authorization), list(shared.mailchimp.values())
-    bearer = authorization.lower().startswith("bearer ")
-    return next((one for one in accounts if key in {one.key, one.secret if bearer else one.key}), None)
+    is_bearer = authorization.lower().startswith("bearer ")
+    return next((found for found in accounts if key in {found.key, found.secret if is_bearer else found.key}), None)
 
 
 def _unauthorized(shared: SharedState, key: str) -> Response:
     secret, dash, dc = key.rpartition("-")
-    known = list(shared.mailchimp.values())
-    if dash and (dc not in {one.dc for one in known} or secret in {one.secret for one in known}):
+    accounts = list(shared.mailchimp.values())
+    if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
 

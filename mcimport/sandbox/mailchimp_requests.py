@@ -27,10 +27,10 @@ class NotFoundError(Exception):
 def encoder_of(call: Call) -> MemberEncoder:
     """Returns the encoder of the list in the path. Raises NotFoundError where the account has no such list."""
     lists = call.account.lists if isinstance(call.account, MailchimpAccount) else {}
-    writer = lists.get(call.path_param("list_key"))
-    if writer is None:
+    encoder = lists.get(call.path_param("list_key"))
+    if encoder is None:
         raise NotFoundError
-    return writer
+    return encoder
 
 
 def audience_of(call: Call) -> Audience:

@@ -105,8 +105,8 @@ class OmetriaAccount:
         """Returns a page of contacts in the order in which they were first stored; a deletion moves all later ones."""
         with self._lock:
             self.validate()
-            some = self._orders.get(None if self._settings.collection_ignored else collection, [])
-            return [self._contacts[key] for key in some[offset : offset + limit]]
+            keys = self._orders.get(None if self._settings.collection_ignored else collection, [])
+            return [self._contacts[key] for key in keys[offset : offset + limit]]
 
     def delete(self, keys: Iterable[ContactKey]) -> None:
         """Deletes contacts, which no call of the API does."""

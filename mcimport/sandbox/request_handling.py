@@ -99,13 +99,13 @@ class RequestHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = self._received(HttpRequest(scope, receive))
-        wire = FaultyConnection(self.shared, scope, receive, self._recording(call, send))
+        connection = FaultyConnection(self.shared, scope, receive, self._recording(call, send))
         try:
-            response = self._rejection(call) or await self._response(call, wire)
+            response = self._rejection(call) or await self._response(call, connection)
             if response is not None:
-                await response(wire.scope, wire.receive, wire.send)
-        except Exception as mistake:
-            self.shared.internal_errors.append(mistake)
+                await response(connection.scope, connection.receive, connection.send)
+        except Exception as error:
+            self.shared.internal_errors.append(error)
             raise
         finally:
             call.log.finished = call.log.finished or time.monotonic()
@@ -123,14 +123,16 @@ class RequestHandler:
         return Call(self.shared, http, log, self.shared.settings.latency)
 
     def _rejection(self, call: Call) -> Response | None:
-        refused = self.authorize(call)
+        rejection = self.authorize(call)
         if call.account is not None:
             call.log.key = call.account.key
-        if refused is None and call.log.method != self.method:
-            refused = error_response(self.service, 405, "Method Not Allowed", "This address does not take that method.")
-        return refused
+        if rejection is None and call.log.method != self.method:
+            rejection = error_response(
+                self.service, 405, "Method Not Allowed", "This address does not take that method."
+            )
+        return rejection
 
-    async def _response(self, call: Call, wire: FaultyConnection) -> Response | None:
+    async def _response(self, call: Call, connection: FaultyConnection) -> Response | None:
         call.log.fault = fault = choose_fault(self.shared.settings, call.log)
         if fault is not None:
             with suppress(ClientDisconnect):  # a client that is still sending would see the break in another way
@@ -139,24 +141,24 @@ class RequestHandler:
             await call.wait(call.latency)
             return ERROR_RESPONSES[fault](self.service)
         if fault in NO_RESPONSE:
-            await (wire.never_respond() if fault == "silent" else wire.reset())
+            await (connection.never_respond() if fault == "silent" else connection.reset())
             return None
         response = await self.respond(call)
         if call.latency > call.waited:
             await call.wait(call.latency - call.waited)
         if self.service == "mailchimp" and self.shared.settings.gzip:
             response = _compressed(response, call.http.headers.get("accept-encoding", ""))
-        return response if fault is None else await self._broken_response(fault, response, wire)
+        return response if fault is None else await self._broken_response(fault, response, connection)
 
-    async def _broken_response(self, fault: str, response: Response, wire: FaultyConnection) -> Response | None:
+    async def _broken_response(self, fault: str, response: Response, connection: FaultyConnection) -> Response | None:
         if fault == "truncated":
             return truncated(response)
         if fault == "lost":
-            await wire.reset()
+            await connection.reset()
         elif fault == "reset-body":
-            await wire.reset_body(response)
+            await connection.reset_body(response)
         else:
-            await wire.endless_body(response)
+            await connection.endless_body(response)
         return None
 
     def _recording(self, call: Call, send: Send) -> Send:

@@ -189,7 +189,7 @@ class Sandbox:
         The second is shorter by `jitter`: what is sent evenly arrives less so on a busy machine.
         """
         key = ometria_key or self.ometria_key
-        times = [one.at for one in self.requests if one.key == key and one.path == "/push"]
+        times = [request.at for request in self.requests if request.key == key and request.path == "/push"]
         return max_in_any_second(times, 1 - jitter)
 
 

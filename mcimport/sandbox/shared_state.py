@@ -62,12 +62,12 @@ class SharedState:
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
         """Adds an account. `lists`: sizes by list key. An Ometria key that is known already is the same account."""
-        writers = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
-        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(writers)
+        encoders = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
+        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(encoders)
         self.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def audiences(self) -> list[Audience]:
-        return [writer.audience for account in list(self.mailchimp.values()) for writer in account.lists.values()]
+        return [encoder.audience for account in list(self.mailchimp.values()) for encoder in account.lists.values()]
 
     async def wait(self, seconds: float) -> None:
         """Waits so many seconds, or until the server is to stop."""

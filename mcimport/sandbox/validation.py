@@ -61,9 +61,9 @@ def _described(error: jsonschema_rs.ValidationError, record: dict[str, Any], nee
     missing = next((name for name in needed if name not in record), None)
     if missing is not None:
         return _push_error("required", missing)
-    stranger = next((name for name in record if name not in schema()["properties"]), None)
-    if stranger is not None:
-        return _push_error("unknown field", stranger)
+    unknown = next((name for name in record if name not in schema()["properties"]), None)
+    if unknown is not None:
+        return _push_error("unknown field", unknown)
     return _push_error("not a valid value", *map(str, error.instance_path[:1]))
 
 

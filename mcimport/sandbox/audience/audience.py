@@ -70,11 +70,11 @@ class Audience(MemberList):
             self._select(who, n, "subscribed"), lambda row: self._update(row, move=False, status="unsubscribed")
         )
 
-    def edit_unseen(self, one: MemberView, **fields: Any) -> None:
+    def edit_unseen(self, member: MemberView, **fields: Any) -> None:
         """Changes any fields of a member without moving `last_changed`."""
         status = fields.pop("status", None)
         self._apply(
-            [self.rows[one.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
+            [self.rows[member.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
         )
 
     def sign_up_again(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
@@ -143,23 +143,23 @@ class Audience(MemberList):
     ) -> list[StoredMember]:
         with self.lock:
             if who is not None:
-                return [self.rows[self._number_of(one)] for one in who]
+                return [self.rows[self._number_of(ref)] for ref in who]
             keys = self.orders[order]
-            some = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
-            rows = [self.rows[number_of(key)] for key in some]
+            drawn = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
+            rows = [self.rows[number_of(key)] for key in drawn]
             return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
 
-    def _number_of(self, one: MemberView | str | int) -> int:
-        if isinstance(one, MemberView):
-            return one.number
-        if isinstance(one, int):
-            return one - self.identity.web_base
-        found = self.find(one)
+    def _number_of(self, ref: MemberView | str | int) -> int:
+        if isinstance(ref, MemberView):
+            return ref.number
+        if isinstance(ref, int):
+            return ref - self.identity.web_base
+        found = self.find(ref)
         if found is None:
             raise KeyError("nobody by that hash, address or contact_id")
         return found.number
 
-    def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **own: Any) -> None:
+    def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **overrides: Any) -> None:
         """Changes a row and its place in the orders; without `move`, `last_changed` stays."""
         second = self._clock.second() if move else second_of(row.key)
         self._remove_from_orders(row)
@@ -169,7 +169,7 @@ class Audience(MemberList):
         if status is not None:
             row.status = status
             kept.pop("status", None)
-        row.overrides = {**kept, **own} or None
+        row.overrides = {**kept, **overrides} or None
         if move:
             row.changed = second
         self._insert_into_orders(row, second)
@@ -202,7 +202,7 @@ class Audience(MemberList):
 
     def _set_permission(self, row: StoredMember, text: str, *, is_given: bool) -> None:
         shown = self.member(row.number).get("marketing_permissions") or []
-        decided = [{**one, "enabled": is_given} if one["text"] == text else one for one in shown]
+        decided = [{**given, "enabled": is_given} if given["text"] == text else given for given in shown]
         self._update(row, move=self.settings.permissions_move, marketing_permissions=decided)
 
     def _all_permitted(self) -> dict[str, Any]:
@@ -210,8 +210,8 @@ class Audience(MemberList):
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
 
 
-def _has_address(person: MemberView) -> bool:
-    return bool(person.get("email_address"))
+def _has_address(member: MemberView) -> bool:
+    return bool(member.get("email_address"))
 
 
 def _with_hashes(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,5 +76,5 @@ def _part(value: Any, branch: Tree, select: Any) -> Any:
     if not branch:
         return value
     if isinstance(value, list):
-        return [_part(one, branch, select) for one in value]
+        return [_part(item, branch, select) for item in value]
     return select(value, branch) if isinstance(value, dict) else value

@@ -62,9 +62,9 @@ class MemberEncoder:
     def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[bytes]:
         """Returns the members as they are now, without those that were deleted."""
         with self.audience.lock:
-            known = self._cache_for(fields)
+            cached = self._cache_for(fields)
             there = (number for number in numbers if number in self.audience.rows)
-            return [known.get(number) or self._encode(number, fields, known) for number in there]
+            return [cached.get(number) or self._encode(number, fields, cached) for number in there]
 
     def _cache_for(self, fields: FieldSelection) -> dict[int, bytes]:
         if self._cached > _CACHE_SIZE:
@@ -83,5 +83,5 @@ class MemberEncoder:
         return written
 
     def _forget(self, number: int) -> None:
-        for known in self._cache.values():
-            known.pop(number, None)
+        for cached in self._cache.values():
+            cached.pop(number, None)

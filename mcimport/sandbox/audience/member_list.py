@@ -77,9 +77,9 @@ class MemberViews(Sequence[MemberView]):
         for number in self.numbers:
             with self._members.lock:
                 there = number in self._members.rows
-                person = self._members.member(number) if there else None
-            if person is not None:
-                yield person
+                member = self._members.member(number) if there else None
+            if member is not None:
+                yield member
 
 
 class MemberList:
@@ -168,8 +168,8 @@ class MemberList:
         key = key.lower()
         with self.lock:
             for number in self._candidates(key):
-                if number in self.rows and key in lookup_keys(person := self.member(number)):
-                    return person
+                if number in self.rows and key in lookup_keys(member := self.member(number)):
+                    return member
         return None
 
     def _candidates(self, key: str) -> Iterator[int]:
@@ -217,9 +217,9 @@ class MemberList:
             self._number_by_md5[md5(address_of(self.identity, row.number))] = row.number
 
 
-def lookup_keys(person: Mapping[str, Any]) -> set[str]:
+def lookup_keys(member: Mapping[str, Any]) -> set[str]:
     """Returns what a single member can be looked up by, in lower case."""
-    return {str(person[field]).lower() for field in ("id", "email_address", "contact_id") if person.get(field)}
+    return {str(member[field]).lower() for field in ("id", "email_address", "contact_id") if member.get(field)}
 
 
 def _orders_of(status: str) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ class UnreadableMembers:
         with audience.lock:
             seconds = {n: second_of(audience.rows[n].key) for n in numbers if n in audience.rows}
         return any(
-            any(number in some for some in ranked) or any(since < second <= until for since, until in spans)
+            any(number in members for members in ranked) or any(since < second <= until for since, until in spans)
             for number, second in seconds.items()
         )
 
