@@ -121,7 +121,7 @@ def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, 
     for name, share in settings.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
-            raise LookupError(f"unknown side: {where}")
+            raise LookupError(f"unknown service: {where}")
         if where in {"", service}:
             yield _checked_name(fault), share
 

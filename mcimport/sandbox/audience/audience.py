@@ -156,7 +156,7 @@ class Audience(MemberList):
             return ref - self.identity.web_base
         found = self.find(ref)
         if found is None:
-            raise KeyError("nobody by that hash, address or contact_id")
+            raise KeyError("no member has that MD5, address or contact_id")
         return found.number
 
     def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **overrides: Any) -> None:

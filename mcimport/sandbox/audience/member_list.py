@@ -110,10 +110,11 @@ class MemberList:
 
     def _fill(self, size: int) -> None:
         now, rng = self._clock.second(), self._rng
-        crowd, crowd_at = min(_SAME_SECOND, int(size * _SAME_SECOND_SHARE)), now - rng.randrange(_YEAR // 12, 2 * _YEAR)
+        together = min(_SAME_SECOND, int(size * _SAME_SECOND_SHARE))
+        second = now - rng.randrange(_YEAR // 12, 2 * _YEAR)
         statuses = rng.choices(_STATUSES, _WEIGHTS, k=size)
         for number, status in enumerate(statuses):
-            changed = crowd_at if number < crowd else now - _NEWEST_CHANGE - int(rng.random() * 3 * _YEAR)
+            changed = second if number < together else now - _NEWEST_CHANGE - int(rng.random() * 3 * _YEAR)
             row = StoredMember(number, status, changed, *self._opt_in(status, changed))
             row.key = key_of(row.number, changed, self.identity.web_base)
             self.rows[number] = row
