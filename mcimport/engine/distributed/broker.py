@@ -7,11 +7,10 @@ through the exchange of dead letters, to a queue of the coordinator that sent it
 
 from __future__ import annotations
 
-import socket
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
+from mcimport.engine.distributed.celery_patches import hang_up
 from mcimport.errors import ConfigError, UnreachableError
 from mcimport.report.format import pluralize
 from mcimport.state import is_there, open_state
@@ -120,20 +120,6 @@ def application(address: SecretStr) -> Celery:
 def connection(app: Celery, *, heartbeat: int = 0) -> Connection:
     """Not opened yet."""
     return app.connection_for_write(heartbeat=heartbeat, connect_timeout=CONNECT_TIMEOUT)
-
-
-def hang_up(line: Connection) -> None:
-    """From any thread: whoever waits for the broker there finds the connection broken."""
-    amqp = getattr(line, "_connection", None)  # each of these, asked in the open, would connect anew
-    sock = getattr(getattr(amqp, "_transport", None), "sock", None)
-    if sock is not None:
-        with suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would pull the rug from under who reads
-
-
-def received(line: Connection | None) -> int:
-    """How many frames came over a connection, heartbeats too; from any thread, and -1 where there is none."""
-    return int(getattr(getattr(line, "_connection", None), "bytes_recv", -1))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from mcimport.engine.page.converter import RunConverter
@@ -152,3 +152,41 @@ class ClientSlot:
         session, self._session = self._session, None
         if session is not None:
             session.close()
+
+
+class ClientSlots:
+    """Holds the slots of all clients that a worker has had a message of. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, ClientSlot] = {}
+        self._lock = threading.Lock()
+
+    def of(self, client: str) -> ClientSlot:
+        """Returns the client's slot, a new one where there is none."""
+        with self._lock:
+            return self._slots.setdefault(client, ClientSlot())
+
+    @property
+    def is_busy(self) -> bool:
+        return any(slot.is_busy for slot in self._all())
+
+    def clear(self) -> None:
+        for slot in self._all():
+            slot.clear()
+
+    def end_late(self, before: float) -> None:
+        """See `ClientSlot.end_late`."""
+        for slot in self._all():
+            with suppress(Exception):  # whatever it is, the other slots and the next look are to come
+                slot.end_late(before)
+
+    def close_idle(self, most: int) -> None:
+        """Closes the connections of clients that have no page, beyond the `most` that were used last."""
+        idle = sorted((slot for slot in self._all() if slot.is_idle), key=lambda slot: slot.used)
+        for slot in idle[: max(0, len(idle) - most)]:
+            with suppress(Exception):  # as above
+                slot.clear_if_idle()
+
+    def _all(self) -> list[ClientSlot]:
+        with self._lock:
+            return list(self._slots.values())

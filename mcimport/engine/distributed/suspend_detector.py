@@ -33,7 +33,11 @@ class SuspendDetector:
         self._on_suspend = on_suspend
         self._last = _clock()
         self._over = threading.Event()
-        threading.Thread(target=self._renew, name="lease", daemon=True).start()
+
+    def start(self) -> None:
+        """Starts the thread that looks at the clock."""
+        self._last = _clock()
+        threading.Thread(target=self._renew, name="suspend-detector", daemon=True).start()
 
     def check(self) -> None:
         """Raises InterruptedRunError in the moment after a standstill, until what was under way has been ended."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import signal
 import socket
 import sys
@@ -22,10 +21,9 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-from celery import Celery, bootsteps, signals
+from celery import Celery, signals
 from celery.app.trace import setup_worker_optimizations
 from celery.exceptions import Reject
-from celery.worker import state
 from kombu import Queue
 from kombu.pools import producers, set_limit
 from pydantic import SecretStr
@@ -33,8 +31,10 @@ from pydantic import SecretStr
 from mcimport.config import Client
 from mcimport.convert import load_libraries
 from mcimport.engine.distributed import broker
+from mcimport.engine.distributed.celery_patches import end_worker, tag_tasks
 from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Begun, Failed, Message, PageMessage, Refused, Reply, Unfenced
+from mcimport.engine.distributed.queue_subscriptions import subscriptions
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
 from mcimport.report.format import duration, escape, pluralize
@@ -42,9 +42,7 @@ from mcimport.services.http import retry
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.retry import StopSignal
 
-SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
-STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterwards
 LOOK_UP = 0.1  # seconds between two looks at whether the pages in hand have ended
 CONFIRMED_WITHIN = 30.0  # seconds, for one reply
 LAST_WORDS = 5.0  # seconds in which threads may end once everything is over; those that hang are left behind
@@ -74,10 +72,12 @@ def run_worker(
     app.conf.task_queues = [Queue(f"mcimport.worker.{name}", auto_delete=True, expires=60)]  # Celery wants one
     set_limit(concurrency + 1)
     executor = PageExecutor(name, clients, stop, tell)
+    executor.start()
     _register(app, executor, log)
-    app.steps["consumer"].add(_subscriptions(executor, log))
-    # Without Celery's own handlers of signals: it would begin by cancelling its consumers. See `Subscriptions.stop`.
-    # What its own command does beside them is this.
+    app.steps["consumer"].add(subscriptions(executor, log))
+    tag_tasks("term", lambda: executor.term_of_connection)
+    # Celery's own handlers of signals are not used: they would begin by cancelling consumers (see `keep_consumers`).
+    # Beside them, its own command does only this.
     setup_worker_optimizations(app, name)
     worker = app.WorkController(
         hostname=name,
@@ -91,7 +91,6 @@ def run_worker(
     over = threading.Event()
     _leave_when_asked(stop, executor, over, log)
     log("info", f"worker {name} starts: up to {pluralize(concurrency, 'page')} at a time")
-    signals.task_received.connect(_noted_term(executor), weak=False)
     worker.start()
     over.set()
     executor.close()
@@ -101,15 +100,6 @@ def run_worker(
 def _escaping(log: Log) -> Log:
     """Names and errors may be somebody else's who can write to the broker."""
     return lambda level, line: log(level, escape(line))
-
-
-def _noted_term(executor: PageExecutor) -> Callable[..., None]:
-    """Each order carries the term of the connection that it came over."""
-
-    def note(request: Any, **_: Any) -> None:
-        request.request_dict["term"] = executor.term_of_line
-
-    return note
 
 
 def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
@@ -213,7 +203,7 @@ def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.
             pass
         stop.abort()
         executor.revoke()
-        setattr(state, "should_stop", 0)  # noqa: B010 - Celery's loop looks at it, and ends with that code; its type says None
+        end_worker(0)
         if not over.wait(LAST_WORDS):
             sys.stderr.flush()
             os._exit(0)  # a thread hangs in its connection to the broker: what it has is given to another
@@ -223,73 +213,6 @@ def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
-
-
-def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it needs around it
-    executor: PageExecutor, log: Log
-) -> type[bootsteps.StartStopStep]:
-    """A step of Celery's consumer: it begins with each connection to the broker, and ends with it."""
-
-    class Subscriptions(bootsteps.StartStopStep):
-        """Takes queues that have no worker, in an order of its own, then stands by for all others.
-
-        The broker makes the first that comes a queue's active one, and does not balance.
-        """
-
-        requires = ("celery.worker.consumer.tasks:Tasks",)
-
-        def start(self, consumer: Any) -> None:
-            line = consumer.connection
-            executor.connected(lambda: broker.hang_up(line), lambda: broker.received(line))
-            shards = random.sample(range(broker.SHARDS), broker.SHARDS)
-            self._taken, self._rest = (
-                0,
-                iter([(shard, True) for shard in shards] + [(shard, False) for shard in shards]),
-            )
-            self._channel = consumer.connection.channel()
-            self._subscribed: set[int] = set()
-            for queue in map(broker.orders_queue, shards):
-                queue(self._channel).declare()
-            self._timer = consumer.timer
-            self._next(consumer)
-
-        def stop(self, consumer: Any) -> None:
-            """Whatever is under way will be delivered again, to this worker or another.
-
-            Consumers are not cancelled: the next worker of a busy classic queue would wait for ever. They end with the
-            connection.
-            """
-            self._rest = iter(())
-            if consumer.task_consumer is not None:
-                consumer.task_consumer.cancel = consumer.task_consumer.close = lambda: None
-            executor.revoke()
-
-        def _next(self, consumer: Any) -> None:
-            """A queue that is not there any more, say, ends the connection: the next one makes them all anew."""
-            try:
-                self._subscribe(consumer)
-            except broker.BROKEN as error:
-                log("warning", f"cannot take pages from the broker ({type(error).__name__}): reconnecting")
-                broker.hang_up(consumer.connection)
-
-        def _subscribe(self, consumer: Any) -> None:
-            for shard, is_first_round in self._rest:
-                if shard in self._subscribed:
-                    continue
-                queue = broker.orders_queue(shard)
-                if is_first_round and broker.depth(self._channel, queue.name)[1]:
-                    continue
-                self._subscribed.add(shard)
-                self._taken += is_first_round
-                consumer.task_consumer.add_queue(queue)
-                consumer.task_consumer.consume()
-                pause = SHARE_WITHIN / broker.SHARDS if is_first_round else STAND_BY
-                self._timer.call_after(pause, self._next, (consumer,))
-                return
-            if self._subscribed:
-                log("info", f"takes pages from {self._taken} of {broker.SHARDS} queues, and stands by for the others")
-
-    return Subscriptions
 
 
 def _listen_to_libraries(stop: StopSignal, log: Log) -> None:
