@@ -136,7 +136,7 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(cluster: Cluster
     """It says first that all was moved: nobody is missed, and the run says what it was sent."""
     importer = cluster.importer
     found = clients(cluster, 1, size=120)
-    importer.sandbox.knobs.latency = 0.5
+    importer.sandbox.settings.latency = 0.5
     cluster.start_ready_workers()
     with attacker(cluster) as one:
         coordinator = cluster.coordinator()
@@ -163,7 +163,7 @@ def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody
     """What it cannot open says nothing of the page: no dead letter, and with the right keys the next run goes on."""
     importer = cluster.importer
     found = clients(cluster, 1, size=600)
-    importer.sandbox.knobs.pushes_per_second = 8
+    importer.sandbox.settings.pushes_per_second = 8
     (first,) = cluster.start_ready_workers()
     whole = importer.config.read_text()
     importer.config.write_text(whole.replace('ometria_api_key = "', 'ometria_api_key = "another'))
@@ -219,7 +219,7 @@ def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(cluster: Clus
                     one.return_copy(order, reason)
             return None
 
-        importer.sandbox.knobs.fault = return_copy
+        importer.sandbox.settings.fault = return_copy
         result = importer.in_a_process(*SYNC, "--json")
         later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["type"] for order in one.all()]
     assert copied

@@ -22,7 +22,7 @@ from mcimport.engine.local import LocalEngine
 from mcimport.errors import InterruptedRunError, ServiceDownError, StateError, UnreachableError
 from mcimport.models import ContactRules, Outcome
 from mcimport.report.format import duration
-from mcimport.services.http import retry
+from mcimport.services.http import shutdown
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 BROKER_AWAY = 120.0  # seconds for which the broker may be away
@@ -103,7 +103,7 @@ class Coordinator:
 
     def _land(self) -> None:
         """Records pages under way that end in time; the next coordinator receives the replies to the others."""
-        deadline = time.monotonic() + retry.LEAVE_WITHIN
+        deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self._queue.is_under_way and time.monotonic() < deadline and not self._stop.aborted.is_set():
             try:
                 self._receive(LOOK_UP)

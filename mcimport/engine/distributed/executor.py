@@ -40,7 +40,7 @@ from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
 TAKEN_OVER = 1.1  # seconds; limits are told by the second

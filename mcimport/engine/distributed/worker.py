@@ -38,9 +38,9 @@ from mcimport.engine.distributed.queue_subscriptions import subscriptions
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
 from mcimport.report.format import duration, escape, pluralize
-from mcimport.services.http import retry
+from mcimport.services.http import shutdown
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
 LOOK_UP = 0.1  # seconds between two looks at whether the pages in hand have ended
@@ -196,9 +196,9 @@ def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
-        log("info", f"stopping: pages under way have up to {duration(retry.LEAVE_WITHIN)} to finish")
+        log("info", f"stopping: pages under way have up to {duration(shutdown.LEAVE_WITHIN)} to finish")
         stop.request()
-        deadline = time.monotonic() + retry.LEAVE_WITHIN
+        deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while executor.is_busy and time.monotonic() < deadline and not stop.aborted.wait(LOOK_UP):
             pass
         stop.abort()

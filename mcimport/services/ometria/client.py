@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -21,13 +21,15 @@ from mcimport.errors import (
     RetriableError,
     ServiceDownError,
     ServiceError,
-    ThrottledError,
     UnreachableError,
 )
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import Permit, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.rate_limit import Permit, RateLimiter
+from mcimport.services.http.response import Response
+from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
+from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
@@ -84,7 +86,7 @@ _SOME = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
-class OmetriaClient:
+class OmetriaClient(RateLimitedRequests):
     """One account, for one client. Safe to share between threads.
 
     Args:
@@ -103,21 +105,11 @@ class OmetriaClient:
         batch: int = 100,
         meter: UsageMeter | None = None,
     ) -> None:
-        self._http = http
-        self._limiter = limiter
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
+        super().__init__(http, limiter, policy, meter)
         self.batch = batch
         self.perhaps_accepted = 0
         self._has_accepted = False  # a batch, whole: so a record that is refused is refused for what it holds
         self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried("ometria", seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
 
     def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
@@ -154,10 +146,6 @@ class OmetriaClient:
             return {one.collection for one in _SOME.decode(answer.body)}
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
-
-    def pause(self, seconds: float) -> None:
-        """No push for so long, of nobody who shares the account here: another process may have pushed until now."""
-        self._limiter.pause(seconds)
 
     def latest_errors(self) -> list[str]:
         """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
@@ -232,8 +220,7 @@ class OmetriaClient:
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
         with decode_slot.released():
-            with self._meter.timed("waited_limiter"):
-                permit = self._limiter.permit(self._policy.stop)
+            permit = self._permit()
             try:
                 rejected = self._posted(permit, body, size)
             except McimportError as error:
@@ -243,16 +230,7 @@ class OmetriaClient:
         return rejected
 
     def _posted(self, permit: Permit, body: bytes, size: int) -> int:
-        self._meter.count("ometria_requests")
-        try:
-            with self._meter.timed("waited_ometria"):
-                answer = self._http.checked(self._http.send("POST", "push", body=body, on_sent=permit.sent))
-        except ThrottledError:
-            self._meter.count("ometria_throttled")
-            self._limiter.refused(permit)
-            raise
-        finally:
-            permit.sent()
+        answer = self._send_with(permit, "POST", "push", body=body)
         self._limiter.served(_room(answer))
         return _rejected(answer, size)
 
@@ -267,9 +245,7 @@ class OmetriaClient:
         )
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response:
-        self._meter.count("ometria_requests")
-        with self._meter.timed("waited_ometria"):
-            return self._http.checked(self._http.send("GET", path, params=params))
+        return self._send("GET", path, params=params)
 
 
 def _is_refusal(error: McimportError) -> bool:

@@ -53,7 +53,7 @@ from mcimport.engine.distributed.seal import Sealed, seal_message, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
@@ -110,9 +110,9 @@ def hanging(importer: Importer) -> threading.Event:
 
     def hang(request: Request) -> str | None:
         asked.set()
-        return "silent" if request.side == "mailchimp" else None
+        return "silent" if request.service == "mailchimp" else None
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     return asked
 
 
@@ -186,7 +186,7 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(make_importer: M
     importer = make_importer(size=50)
     began = time.monotonic()
     workplace(importer, stop).execute(page_message(importer))
-    assert next(one.at for one in importer.sandbox.requests if one.side == "ometria") > began + 1
+    assert next(one.at for one in importer.sandbox.requests if one.service == "ometria") > began + 1
 
 
 def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -201,7 +201,7 @@ def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImpor
         assert older.done()
         assert type(cleared) is FenceCleared
         assert older.result() == Outdated(page_message(importer).ref, epoch=2)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert type(place.execute(page_message(importer, epoch=1))) is Outdated
     assert imported_ids(importer) == set()
     assert type(place.execute(page_message(importer, epoch=2))) is Processed
@@ -234,7 +234,7 @@ def test_who_was_broken_off_gives_its_page_back(make_importer: MakeImporter, sto
         assert asked.wait(20)
         place.revoke()
         assert type(page.result(20)) is Revoked
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert type(place.execute(page_message(importer))) is Processed
 
 
@@ -265,7 +265,7 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(make_importer: MakeImp
         assert asked.wait(20)
         second = place.execute(page_message(importer, is_suspect=True), None, lambda: announced.append("second"))
         assert (type(second), announced) == (Returned, ["first"])
-        importer.sandbox.knobs.fault = None
+        importer.sandbox.settings.fault = None
         assert type(place.execute(page_message(importer))) is Processed
         place.revoke()
         first.result(20)
@@ -286,7 +286,7 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
     assert type(place.worker_lost(page_message(importer, client=whose))) is WorkerLost
     began = time.monotonic()
     assert type(place.execute(page_message(importer))) is Processed
-    assert [one.at for one in importer.sandbox.requests if one.side == "ometria"][-1] > began + 1
+    assert [one.at for one in importer.sandbox.requests if one.service == "ometria"][-1] > began + 1
 
 
 def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(
@@ -334,7 +334,7 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
     monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
+    importer.sandbox.settings.fault = lambda request: "silent" if request.service == "mailchimp" else None
     assert type(workplace(importer, stop).execute(page_message(importer))) is TimedOut
 
 
@@ -373,7 +373,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
         asked.put(request)
         return "silent"
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     place = workplace(importer, stop)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(place.execute, page_message(importer))
@@ -526,7 +526,7 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(
 ) -> None:
     """As it would stand in a run's error here."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     reply = workplace(importer, stop).execute(page_message(importer))
     assert type(reply) is Failed
     assert "does not accept the API key" in reply.words
@@ -596,15 +596,15 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(
 ) -> None:
     """What one of them read before would follow what is read now; an hour later none can have any."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     pushed = len([one for one in importer.sandbox.requests if one.path == "/push"])
     with open_state(importer.db) as state:
         elsewhere.begin(state, "acme")
     result = importer(*command)
     assert result.code == 1
-    assert "workers may have pages" in result.err
+    assert "workers may still be processing pages" in result.err
     assert len([one for one in importer.sandbox.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
     checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}

@@ -20,7 +20,7 @@ from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.messages import FenceCleared, Outdated, Returned
 from mcimport.engine.distributed.seal import Direction, SealError, _sealed, open_reply, reason_words, sealed_of
 from mcimport.engine.distributed.worker import _opened
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 __all__ = ["stop"]  # a fixture
 
