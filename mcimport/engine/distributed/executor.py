@@ -1,4 +1,4 @@
-"""Where a worker carries out orders, for as long as they are its own, and for no longer than a page may take."""
+"""Processes pages in a worker: as long as their messages are this worker's, and no longer than a page may take."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
 
-STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
-TAKEN_OVER = 1.1  # seconds; limits are told by the second
-PAGE_DEADLINE = 840.0  # seconds; twice that, for one that lay ready, is below RabbitMQ's half hour
+SUSPENDED = 8.0  # seconds without running; less than those after which a broker gives up a worker, at the earliest
+TAKEN_OVER = 1.1  # seconds for which an account of a former worker is left alone: limits count by the second
+PAGE_DEADLINE = 840.0  # seconds; twice that, for one that waited for a thread, is below RabbitMQ's half hour
 LOOK = 1.0  # seconds between two looks at the pages under way
-MOST_OPEN = 100  # clients whose connections are kept for their next order
+MOST_OPEN = 100  # clients whose connections are kept open for their next page
 
 
 class PageExecutor:
@@ -68,7 +68,7 @@ class PageExecutor:
         self._stop = stop
         self._term = BrokerTerm()
         self._account_groups = group_by_account(clients.values())
-        self._suspend_detector = SuspendDetector(STOOD_STILL, self._give_up)
+        self._suspend_detector = SuspendDetector(SUSPENDED, self._give_up)
         self._accounts = ConnectionPool(stop, tell=tell, may_send=self._suspend_detector.check)
         self._slots = ClientSlots()
         self._suspect = threading.Lock()  # held while a suspect is processed
@@ -88,7 +88,7 @@ class PageExecutor:
         return self._term.of_connection
 
     def opened(self, sealed: Sealed) -> Message:
-        """Raises SealError, and msgspec.MsgspecError for a good seal on no message of this version."""
+        """Opens a message. Raises SealError, and msgspec.MsgspecError for a good seal on no message of this version."""
         client = self._clients.get(sealed.client)
         if client is None:
             raise SealError("no client")
@@ -129,7 +129,7 @@ class PageExecutor:
 
     def worker_lost(self, message: PageMessage) -> WorkerLost:
         """Replies to a page that another worker had and did not acknowledge: that one may have pushed until now."""
-        with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
+        with suppress(ConfigError):  # without its key, nothing was pushed from here
             self._accounts.pause(self._clients[message.client], TAKEN_OVER)
         return WorkerLost(message.ref)
 
@@ -244,7 +244,7 @@ class PageExecutor:
         )
 
     def _converter(self, client: Client, message: PageMessage, session: ClientSession) -> RunConverter:
-        """One a run, which counts the run's subscription events; those of workers before were counted already."""
+        """Returns the run's converter, which counts its subscription events here: the message allows what is left."""
         with self._slot(client).change:
             known = session.converters.get((message.list_key, message.ref.run_id))
             if known is None:
@@ -259,7 +259,7 @@ class PageExecutor:
             return known
 
     def _held(self, client: Client, message: PageMessage, session: ClientSession) -> HeldLookups | None:
-        """One a run, which counts the run's look-ups; those of workers before were counted already."""
+        """Returns the run's look-ups, which count themselves: the message allows what is left. None in a first run."""
         if message.is_first:
             return None
         run = (message.list_key, message.ref.run_id)
