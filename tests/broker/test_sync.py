@@ -210,7 +210,7 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
     Orders that nobody took come back, and the next sync sends new ones. That pages are out was noted anew all the time,
     so that it holds for as long as one may be.
     """
-    monkeypatch.setattr(broker_channel, "ORDERS_LIVE", 0.2)
+    monkeypatch.setattr(broker_channel, "MESSAGES_LIVE", 0.2)
     monkeypatch.setattr(worker_watch, "NO_WORKER", 3.0)
     monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.2)
     monkeypatch.setattr(worker_watch, "LEND_ANEW", 0.2)
