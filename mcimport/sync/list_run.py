@@ -5,74 +5,23 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.convert import quoted
 from mcimport.engine import Engine, LocalEngine, RunSpec
 from mcimport.engine.page.converter import EventBudget, LazyListFields, event_filters
 from mcimport.engine.page.held import allowance
-from mcimport.errors import (
-    BusyError,
-    ConfigError,
-    InterruptedRunError,
-    McimportError,
-    ServiceError,
-    StateError,
-    WorkersBusyError,
-)
+from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import DeadLetter, ListResult, ListRow, Permissions, Run, affected
-from mcimport.models.remarks import NO_PERMISSION, words
+from mcimport.models.records import Comparison, DeadLetter, ListRow, Run
 from mcimport.models.sample import SpotCheck
-from mcimport.models.timestamps import iso
 from mcimport.report.reporter import Reporter
-from mcimport.services.connections import ClientServices, ConnectionPool
-from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp.windows import NEVER, new_from
-from mcimport.state import State, dead_letters, destinations, elsewhere, held_by_this_process, lists, lock_client, runs
+from mcimport.state import State, elsewhere, lists, runs
 from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
-
-
-class ClientObserver(Protocol):
-    """Is told when each client's work begins and ends; called from the threads of several clients."""
-
-    def begun(self, client: Client) -> None: ...
-
-    def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
-
-
-@dataclass(frozen=True)
-class SyncSession:
-    """What all clients of one call share.
-
-    Attributes:
-        observer: whoever is told of each client, if somebody is.
-        engine: where windows are worked off.
-        clients: all that the settings name, whichever of them this call is about.
-    """
-
-    db_path: Path
-    accounts: ConnectionPool
-    stop: StopSignal
-    reporter: Reporter
-    observer: ClientObserver | None = None
-    engine: Engine = field(default_factory=LocalEngine)
-    clients: tuple[Client, ...] = ()
-
-    def observe(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
-        """Does one client's work between the two words of the watch."""
-        if self.observer is None:
-            return work()
-        self.observer.begun(client)
-        results = work()
-        self.observer.ended(client, results)
-        return results
 
 
 @dataclass
@@ -89,6 +38,7 @@ class ListRun:
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed somebody.
         spot_check: what was found of contacts that were pushed before; None where they were not looked at.
+        comparison: what a comparison of both sides found; None where there was none.
     """
 
     client: Client
@@ -107,6 +57,7 @@ class ListRun:
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
     spot_check: SpotCheck | None = None
+    comparison: Comparison | None = None
     _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
@@ -164,58 +115,6 @@ class ListRun:
 
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
-
-
-def check_nobody_elsewhere(state: State, client: Client) -> None:
-    """Before anything is pushed here. Raises WorkersBusyError where workers may be about to push for the client.
-
-    What one of them read before would follow what is read now.
-    """
-    elsewhere.correct(state, client.name)
-    if (until := elsewhere.until(state, client.name)) is not None:
-        raise WorkersBusyError(
-            f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
-            hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
-        )
-
-
-def resolve_list(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
-    """What is remembered of a list at the destination that the client's Ometria key leads to.
-
-    A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
-    that do that at once are refused when the settings are read.)
-
-    Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
-    be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
-    under the former name is still at work, WorkersBusyError while workers may be.
-    `new_destination`: the operator knows, and everything is sent.
-    """
-    place = place_of(state, client, list_key)
-    known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
-    if known is None and former is None and (other := destinations.under_another_name(state, place)):
-        adopt_renamed_client(state, other, client.name)
-    if known is None and former is not None and not new_destination:
-        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
-    return destinations.ensure(state, place)
-
-
-def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
-    """The list goes on under another client's name; nobody may be at work on it under the former one.
-
-    This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
-    """
-    held = (
-        contextlib.nullcontext()
-        if held_by_this_process(state.path, former.client)
-        else lock_client(state.path, former.client)
-    )
-    with held:
-        if (until := elsewhere.until(state, former.client)) is not None:
-            raise WorkersBusyError(
-                f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
-                hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
-            )
-        destinations.rename(state, former.id, client)
 
 
 def execute(
@@ -329,67 +228,3 @@ def _perhaps_new(run: Run, rules: ContactRules) -> int:
     """How many of a run's members may be new: of a list's first run nobody, for all of them changed before it began."""
     is_first = run.until is not None and rules.new_since is not None and run.until < rules.new_since
     return 0 if is_first and rules.subscription_events == "new" else run.members_total
-
-
-# ---- what came of it
-
-
-def result_of(
-    client: Client, list_key: str, list_run: ListRun | None, failure: McimportError | None, seconds: float
-) -> ListResult:
-    """What a call did for one list, gathered from what was recorded."""
-    blank = ListResult(client.name, list_key, status_of(failure), seconds=seconds, error=failure)
-    if list_run is None:
-        return blank
-    warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = runs.news(warned, _before(list_run))
-    if list_run.run_ids:
-        runs.note_warnings(list_run.state, list_run.run_ids[-1], warned)
-    done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
-    written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
-    return replace(
-        blank,
-        runs=done,
-        windows_done=sum(runs.windows_done(runs.windows(list_run.state, run.id)) for run in done),
-        dead_letters=len(written),
-        affected=affected(written),
-        ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
-        dry_run=list_run.dry_run,
-        warnings=warned,
-        news=news,
-        lacking=dict(list_run.lacking),
-        unsendable=dict(list_run.unsendable.most_common()),
-        permissions=_permissions(list_run) if list_run.dry_run else None,
-        hints=_hints(list_run, done),
-        spot_check=list_run.spot_check,
-    )
-
-
-def _before(list_run: ListRun) -> list[Run]:
-    """The latest runs of the list but for those of this call."""
-    found = runs.latest(list_run.state, list_id=list_run.row.id, most=runs.WARNED_BY + len(list_run.run_ids))
-    return [one for one in found if one.id not in list_run.run_ids]
-
-
-def _permissions(list_run: ListRun) -> Permissions | None:
-    """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
-    if not list_run.permissions:
-        return None
-    lacking = sum(number for key, number in list_run.remarks.items() if key.startswith(NO_PERMISSION))
-    return Permissions(tuple(sorted(list_run.permissions)), quoted(list_run.client.permission), lacking)
-
-
-def _hints(list_run: ListRun, done: Iterable[Run]) -> tuple[str, ...]:
-    if list_run.dry_run or list_run.services.stop.requested.is_set() or not any(run.contacts_rejected for run in done):
-        return ()
-    with contextlib.suppress(ServiceError, InterruptedRunError):
-        return tuple(list_run.services.ometria.latest_errors())
-    return ()
-
-
-def status_of(error: McimportError | None) -> str:
-    if error is None:
-        return "completed"
-    if isinstance(error, InterruptedRunError):
-        return "interrupted"
-    return "skipped" if isinstance(error, BusyError) else "failed"

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, groupby
+from itertools import count
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status, is_contact_id
@@ -22,27 +20,19 @@ from mcimport.errors import (
     ServiceDownError,
     UnknownListError,
 )
-from mcimport.errors.machine import as_ours, submit
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
 from mcimport.models.timestamps import iso
 from mcimport.services import contacts_held
-from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import State, dead_letters, destinations, dry_copy, lists, lock_client, open_state, runs
+from mcimport.state import dead_letters, destinations, lists, runs
 from mcimport.sync import count_check, first_sync
-from mcimport.sync.list_run import (
-    ListRun,
-    SyncSession,
-    check_nobody_elsewhere,
-    execute,
-    record_failure,
-    resolve_list,
-    result_of,
-    status_of,
-)
+from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.destination import resolve_list
+from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.reconcile.archive_check import compare_archived
+from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
 
@@ -308,70 +298,19 @@ def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:
 def sync_all(
     pairs: Iterable[tuple[Client, str]], options: SyncOptions, session: SyncSession, jobs: int
 ) -> list[ListResult]:
-    """Each client's lists one after another, `jobs` clients at a time. One client's failure touches no other."""
-    clients = [(client, [key for _, key in group]) for client, group in groupby(pairs, key=lambda pair: pair[0])]
-    if len(clients) == 1:
-        return sync_client(*clients[0], options, session)
-    with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
-        futures = [submit(pool, partial(sync_client, client, keys, options, session)) for client, keys in clients]
-        return [result for future in as_completed(futures) for result in future.result()]
+    """Syncs each client's lists one after another, `jobs` clients at a time."""
+    runner = ClientRunner(session, may_push=not options.dry_run, dry_run=options.dry_run, creates_state=True)
+    return runner.run(by_client(pairs, partial(_sync_one, options)), jobs)
 
 
-def sync_client(
-    client: Client, list_keys: Sequence[str], options: SyncOptions, session: SyncSession
-) -> list[ListResult]:
-    """One client's lists under its lock; never raises what `errors` knows: it is in the results."""
-    return session.observe(client, lambda: _sync_client(client, list_keys, options, session))
-
-
-def _sync_client(
-    client: Client, list_keys: Sequence[str], options: SyncOptions, session: SyncSession
-) -> list[ListResult]:
-    results: list[ListResult] = []
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(lock_client(session.db_path, client.name))
-            stack.enter_context(session.engine.client_lock(client))
-            services = stack.enter_context(session.accounts.open(client))
-            state = stack.enter_context(dry_copy(session.db_path) if options.dry_run else open_state(session.db_path))
-            if session.engine.is_local and not options.dry_run:
-                check_nobody_elsewhere(state, client)
-            for key in list_keys:
-                _check_not_given_up(results, services, session)
-                result = _attempt(client, key, options, session, services, state)
-                results.append(result)
-                session.reporter.ended(result)
-    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
-        error = as_ours(raised)
-        for key in list_keys[len(results) :]:
-            result = ListResult(client.name, key, status_of(error), error=error, dry_run=options.dry_run)
-            results.append(result)
-            session.reporter.ended(result)
-    return results
-
-
-def _check_not_given_up(results: Sequence[ListResult], services: ClientServices, session: SyncSession) -> None:
-    """A client whose connections had to be closed under hanging requests is through for this call: raises why."""
-    if results and results[-1].error and services.stop.requested.is_set() and not session.stop.requested.is_set():
-        raise results[-1].error
-
-
-def _attempt(
-    client: Client, list_key: str, options: SyncOptions, session: SyncSession, services: ClientServices, state: State
-) -> ListResult:
-    begun = time.monotonic()
-    list_run, failure = None, None
-    try:
-        row = resolve_list(state, client, list_key, new_destination=options.full)
-        list_run = ListRun(
-            client, list_key, services, state, session.reporter, row, session.engine, dry_run=options.dry_run
-        )
-        sync_list(list_run, options)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
-        failure = as_ours(error)
-    result = result_of(client, list_key, list_run, failure, time.monotonic() - begun)
-    if list_run is not None and client.any_list and isinstance(failure, UnknownListError):
-        lists.forget_unknown(
-            state, list_run.row.id
-        )  # whatever is typed is such a client's list; a configured one is shown
+def _sync_one(options: SyncOptions, list_key: str, opened: OpenClient) -> ListResult:
+    state, client = opened.state, opened.client
+    result = opened.run_list(
+        list_key,
+        lambda: resolve_list(state, client, list_key, new_destination=options.full),
+        lambda list_run: sync_list(list_run, options),
+    )
+    if client.any_list and isinstance(result.error, UnknownListError) and result.runs:
+        # Whatever is typed counts as such a client's list. One that the settings name stays, to be seen in `status`.
+        lists.forget_unknown(state, result.runs[-1].list_id)
     return result
