@@ -1,10 +1,11 @@
-"""The parts of the README that are produced from the code; `make readme` writes them, a test holds them to it."""
+"""The parts of the READMEs that are produced from the code; `make readme` writes them, a test holds them to it."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,26 @@ from mcimport.cli.app import app
 from mcimport.cli.exits import MEANINGS
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+FRONT = ROOT / "README.md"
+HOMES = {
+    "demo": FRONT,
+    "commands": FRONT,
+    "exits": FRONT,
+    "dead_letter": ROOT / "mcimport" / "cli" / "README.md",
+    "crontab": ROOT / "cron" / "README.md",
+}
+"""Which page shows which generated part."""
+
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_PARAGRAPHS_OF_TWO_SYNCS = 3  # what `mcimport demo` says first, and its first two commands
+
+
+def pages() -> list[Path]:
+    """Returns every README of the project, the front page first."""
+    return [
+        FRONT,
+        *sorted(page for folder in ("cron", "mcimport", "tests") for page in (ROOT / folder).rglob("README.md")),
+    ]
 
 
 def commands() -> str:
@@ -46,8 +65,8 @@ def crontab() -> str:
     return "```crontab\n" + next(line for line in lines if line[:1].isdigit()) + "\n```"
 
 
-def demo(*options: str) -> str:
-    """What `mcimport demo` prints without a terminal."""
+def demo(*options: str) -> dict[str, str]:
+    """Returns what `mcimport demo` prints without a terminal, in two parts: its two syncs, and its dead letter."""
     ended = subprocess.run(
         [sys.executable, "-m", "mcimport", "demo", *options],
         check=True,
@@ -55,7 +74,9 @@ def demo(*options: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    return f"```text\n{ended.stdout.strip()}\n```"
+    paragraphs = ended.stdout.strip().split("\n\n")
+    syncs, rest = paragraphs[:_PARAGRAPHS_OF_TWO_SYNCS], paragraphs[_PARAGRAPHS_OF_TWO_SYNCS:]
+    return {name: "```text\n" + "\n\n".join(told) + "\n```" for name, told in (("demo", syncs), ("dead_letter", rest))}
 
 
 def parts(text: str) -> dict[str, str]:
@@ -63,13 +84,18 @@ def parts(text: str) -> dict[str, str]:
     return {name: body.strip() for _, name, body, _ in _PART.findall(text)}
 
 
-def with_parts(text: str, new: dict[str, str]) -> str:
+def without_parts(text: str) -> str:
+    return _PART.sub("", text)
+
+
+def with_parts(text: str, new: Mapping[str, str]) -> str:
     return _PART.sub(lambda found: f"{found[1]}{new[found[2]]}\n{found[4]}", text)
 
 
 def main() -> None:
-    fresh = {"demo": demo(), "commands": commands(), "exits": exits(), "crontab": crontab()}
-    README.write_text(with_parts(README.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+    fresh = {"commands": commands(), "exits": exits(), "crontab": crontab(), **demo()}
+    for page in set(HOMES.values()):
+        page.write_text(with_parts(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
 
 
 if __name__ == "__main__":

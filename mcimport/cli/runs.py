@@ -49,7 +49,7 @@ def show_run(
     """Shows one run: what it did, where its time went, and its windows as a timeline."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
-    from mcimport.state import runs  # noqa: PLC0415 - as above
+    from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
 
     known = settings(context)
     with read_state.remembered(known) as state:
@@ -57,7 +57,7 @@ def show_run(
         if state is None or noted is None:
             raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows those that there are.")
         run = read_state.as_it_is(known, state, noted)
-        windows = runs.windows(state, run_id)
+        windows = run_windows.of_run(state, run_id)
     if json:
         read_state.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
     else:

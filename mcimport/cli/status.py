@@ -101,7 +101,7 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
     """`at_most`: seconds after which the list is overdue; None for one that is not to be synced any more."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above
     from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state import dead_letters, lists, runs, spot_checks  # noqa: PLC0415 - as above
+    from mcimport.state import dead_letters, lists, run_warnings, runs, spot_checks  # noqa: PLC0415 - as above
 
     noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
     latest = tuple(read_state.as_it_is(known, state, run) for run in noted)
@@ -121,5 +121,5 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,
         spot_check=spot_checks.missing(row),
-        warnings=tuple(runs.warnings(noted)),
+        warnings=tuple(run_warnings.of_runs(noted)),
     )

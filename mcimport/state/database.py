@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from mcimport.errors import StateError
 from mcimport.state.locking import cannot_lock, lock_on
+from mcimport.state.sqlite_errors import in_words
 
 # A file with all migrations up to this one is opened without loading what migrates it, which takes a tenth of a start.
 NEWEST = "m013_remember_troubles_by_kind"
@@ -30,7 +31,7 @@ class State:
         self.path = path
         self._connection = connection
         connection.row_factory = sqlite3.Row
-        with _in_words(path):
+        with in_words(path):
             self._salt = str(self.value("SELECT value FROM meta WHERE key = 'salt'"))
 
     def __enter__(self) -> Self:
@@ -43,7 +44,7 @@ class State:
         self._connection.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        with _in_words(self.path):
+        with in_words(self.path):
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
@@ -55,7 +56,7 @@ class State:
 
     def shrink(self, pages: int) -> None:
         """Gives back so many free pages; as a script, for a single statement would stop after the first."""
-        with _in_words(self.path):
+        with in_words(self.path):
             self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -65,7 +66,7 @@ class State:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing. Takes the write lock at its start, so that it cannot fail half-way for another writer."""
-        with _in_words(self.path):
+        with in_words(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -114,7 +115,7 @@ def open_state(path: Path, *, create: bool = True) -> State:
         if not create:
             raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` makes it.")
         _create(path)
-    with _in_words(path):
+    with in_words(path):
         connection = _connect(path)
         try:
             _migrate(connection, path)
@@ -129,7 +130,7 @@ def dry_copy(path: Path) -> State:
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         if is_there(path):
-            with _in_words(path), closing(_connect(path)) as file:
+            with in_words(path), closing(_connect(path)) as file:
                 _refuse_strangers(file, path)
                 file.backup(memory)
         _migrate(memory, path, shared=False)
@@ -144,7 +145,7 @@ def examine(path: Path) -> None:
 
     Written to in earnest, and taken back: for a file that is read-only, SQLite begins a transaction all the same.
     """
-    with _in_words(path), closing(_connect_to_look(path)) as connection:
+    with in_words(path), closing(_connect_to_look(path)) as connection:
         _refuse_strangers(connection, path)
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
@@ -267,38 +268,3 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
             f"{path} was written by a newer mcimport; it was left as it is", hint="Upgrade mcimport on this machine."
         )
     return applied
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """SQLite's errors, for a person."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _named(path, error) from None
-
-
-_WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
-    (
-        ("SQLITE_NOTADB",),
-        "is no state file of mcimport; it was left as it is",
-        "Name another with --db or MCIMPORT_DB.",
-    ),
-    (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
-    (("SQLITE_FULL",), "stands on a disk that is full; nothing was half-recorded", "Make room and try again."),
-    (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
-    (
-        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
-        "cannot be written",
-        "Check its owner, its mode and its folder.",
-    ),
-    (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
-)
-
-
-def _named(path: Path, error: sqlite3.Error) -> StateError:
-    name = getattr(error, "sqlite_errorname", "")
-    for beginnings, said, hint in _WORDS:
-        if name.startswith(beginnings):
-            return StateError(f"the state file {path} {said}", hint=hint)
-    return StateError(f"the state file {path} cannot be used ({name or type(error).__name__})")

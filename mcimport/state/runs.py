@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from mcimport.models import SWEEPS, Outcome, RunKind, RunStatus, Sweep, Usage, Window
-from mcimport.models.records import ListRow, Origin, Run, WindowRow
+from mcimport.models.records import ListRow, Origin, Run
 from mcimport.models.timestamps import epoch
-from mcimport.state import dead_letters, lists, spot_checks
+from mcimport.state import dead_letters, lists, run_windows, spot_checks
 from mcimport.state.database import State
-from mcimport.state.row_mapping import bounds_text, read, text
+from mcimport.state.row_mapping import read, text
 
 NOTHING = Usage()
-WARNED_BY = 24  # of a list's latest runs: what one of them has warned of is not said again where only news are
-# What differs between two texts that say the same of one member and of several.
-_VARYING = re.compile(r"\d[\d,.:T+-]*|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
@@ -58,7 +53,7 @@ def plan(
                 "UPDATE lists SET mapping = ? WHERE id = (SELECT list_id FROM runs WHERE id = ?)", [mapping, run_id]
             )
         for window in windows:
-            _insert_window(state, run_id, window)
+            run_windows.insert(state, run_id, window)
 
 
 def record(
@@ -78,7 +73,7 @@ def record(
     """
     with state.transaction():
         _add_costs(state, run_id, costs)
-        _advance_window(state, run_id, outcome)
+        run_windows.advance(state, run_id, outcome)
         state.write(
             "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
             " contacts_pushed = contacts_pushed + ?, contacts_rejected = contacts_rejected + ?,"
@@ -261,29 +256,6 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
     return [read(Run, row) for row in rows]
 
 
-def note_warnings(state: State, run_id: int, words: Sequence[str]) -> None:
-    if words:
-        with state.transaction():
-            state.write("UPDATE runs SET warnings = ? WHERE id = ?", [json.dumps(words, ensure_ascii=False), run_id])
-
-
-def warnings(found: Iterable[Run]) -> list[str]:
-    """What these runs warned of, in their order; of texts that differ in numbers alone the first."""
-    texts = (text for one in found if one.warnings for text in json.loads(one.warnings))
-    return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
-
-
-def news(words: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
-    """Those of the words that none of these runs gave, whatever the numbers in them."""
-    known = {without_numbers(text) for text in warnings(before)}
-    return tuple(text for text in words if without_numbers(text) not in known)
-
-
-def without_numbers(text: str) -> str:
-    """What is left of it for a comparison: texts that say the same of one member and of several are equal there."""
-    return _VARYING.sub("", text)
-
-
 def agreed(state: State, list_id: int, latest: int) -> int | None:
     """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
     return epoch(
@@ -316,78 +288,6 @@ def last_success(state: State, list_id: int) -> int | None:
             [list_id],
         )
     )
-
-
-def windows(state: State, run_id: int) -> list[WindowRow]:
-    return [
-        read(WindowRow, row) for row in state.rows("SELECT * FROM windows WHERE run_id = ? ORDER BY number", [run_id])
-    ]
-
-
-def pending(state: State, run_id: int) -> list[Window]:
-    return [row.window() for row in windows(state, run_id) if row.status == "pending"]
-
-
-def windows_done(rows: Iterable[WindowRow]) -> int:
-    return sum(row.status == "done" for row in rows)
-
-
-def _insert_window(state: State, run_id: int, window: Window) -> None:
-    state.write(
-        'INSERT INTO windows (run_id, number, sweep, "offset", count, since, until, through, page, bounds, letter_id,'
-        " only_member, new_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run_id,
-            window.number,
-            window.sweep,
-            window.offset,
-            window.count,
-            text(window.since),
-            text(window.until),
-            text(window.through),
-            window.page,
-            bounds_text(window.bounds),
-            window.letter_id,
-            window.member_id,
-            text(window.new_since),
-        ],
-    )
-
-
-def _advance_window(state: State, run_id: int, outcome: Outcome) -> None:
-    """A window is dead when any span of it is, whatever else of it was delivered."""
-    window, rest = outcome.window, outcome.rest
-    error = next((letter.reason for letter in outcome.letters if letter.kind == "window"), None)
-    known = rest or window
-    state.write(
-        "UPDATE windows SET through = ?, page = ?, bounds = ?, attempts = attempts + 1, members = members + ?,"
-        " pushed = pushed + ?, error = coalesce(?, error), begun_at = coalesce(begun_at, ?), seconds = seconds + ?,"
-        " retries = retries + ?, waited_mailchimp = waited_mailchimp + ?, waited_ometria = waited_ometria + ?,"
-        " waited_limiter = waited_limiter + ?, converting = converting + ? WHERE run_id = ? AND number = ?",
-        [
-            text(rest.through if rest else window.until),
-            known.page,
-            bounds_text(known.bounds),
-            outcome.members,
-            outcome.pushed,
-            error,
-            text(outcome.began),
-            outcome.seconds,
-            outcome.costs.mailchimp_retries + outcome.costs.ometria_retries,
-            outcome.costs.waited_mailchimp,
-            outcome.costs.waited_ometria,
-            outcome.costs.waited_limiter,
-            outcome.costs.converting,
-            run_id,
-            window.number,
-        ],
-    )
-    if rest is None:
-        state.write(
-            "UPDATE windows SET status = CASE WHEN error IS NULL THEN 'done' ELSE 'dead' END, finished_at = ?"
-            " WHERE run_id = ? AND number = ?",
-            [_now(), run_id, window.number],
-        )
 
 
 def _add_costs(state: State, run_id: int, costs: Usage) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import text
-from mcimport.state.runs import without_numbers
+from mcimport.state.run_warnings import without_numbers
 
 
 @dataclass(frozen=True, slots=True)

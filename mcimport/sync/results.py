@@ -11,7 +11,7 @@ from mcimport.convert import quoted
 from mcimport.errors import BusyError, InterruptedRunError, McimportError, ServiceError
 from mcimport.models.records import Comparison, ListResult, Permissions, Run, affected
 from mcimport.models.remarks import NO_PERMISSION, words
-from mcimport.state import dead_letters, runs
+from mcimport.state import dead_letters, run_warnings, run_windows, runs
 from mcimport.sync.list_run import ListRun
 
 
@@ -23,15 +23,15 @@ def result_of(
     if list_run is None:
         return blank
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = runs.news(warned, _runs_before(list_run))
+    news = run_warnings.new(warned, _runs_before(list_run))
     if list_run.run_ids:
-        runs.note_warnings(list_run.state, list_run.run_ids[-1], warned)
+        run_warnings.note(list_run.state, list_run.run_ids[-1], warned)
     done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
     written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
     return replace(
         blank,
         runs=done,
-        windows_done=sum(runs.windows_done(runs.windows(list_run.state, run.id)) for run in done),
+        windows_done=sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done),
         dead_letters=len(written),
         affected=affected(written),
         ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
@@ -58,7 +58,7 @@ def status_of(error: McimportError | None) -> str:
 
 def _runs_before(list_run: ListRun) -> list[Run]:
     """Returns the latest runs of the list without those of this call."""
-    found = runs.latest(list_run.state, list_id=list_run.row.id, most=runs.WARNED_BY + len(list_run.run_ids))
+    found = runs.latest(list_run.state, list_id=list_run.row.id, most=run_warnings.WARNED_BY + len(list_run.run_ids))
     return [run for run in found if run.id not in list_run.run_ids]
 
 

@@ -26,7 +26,7 @@ from mcimport.models.timestamps import iso
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import dead_letters, destinations, lists, runs
+from mcimport.state import dead_letters, destinations, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
 from mcimport.sync.destination import resolve_list
@@ -174,7 +174,7 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
                 first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, runs.pending(list_run.state, unfinished.id), {})
+        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:

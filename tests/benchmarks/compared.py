@@ -17,7 +17,8 @@ from benchmarks.importer import Importer, Ran, run
 from benchmarks.naive_importer import Wish
 from benchmarks.reading import read
 from benchmarks.told import Account
-from mcimport.sandbox.audience.audience import Audience, Person
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.mailchimp.client import MEMBER_FIELDS

@@ -8,7 +8,8 @@ import msgspec
 
 from mcimport.convert import make_converter, optin_of
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
-from mcimport.sandbox.audience.audience import ARCHIVED, Audience
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import ARCHIVED
 from mcimport.sandbox.ometria_store import Store
 
 OTHERWISE = 100  # of a list's contacts have another first name than the member

@@ -18,8 +18,9 @@ import msgspec
 
 from benchmarks.mirror import hold_up
 from benchmarks.told import Account, Counters, Place, pluralize
-from mcimport.sandbox.audience import audience, invented_members
-from mcimport.sandbox.audience.invented_members import ListIdentity, StoredMember
+from mcimport.sandbox.audience import invented_members, member_list
+from mcimport.sandbox.audience.member_ids import ListIdentity
+from mcimport.sandbox.audience.stored_member import StoredMember
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 
@@ -97,7 +98,7 @@ def _simplify(options: Options) -> None:
             member["tags_count"] = len(member["tags"])
         return member
 
-    vars(audience)["invent"] = simplified
+    vars(member_list)["invent"] = simplified
 
 
 def _say(answer: Place | Counters) -> None:

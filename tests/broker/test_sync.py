@@ -14,7 +14,7 @@ from passing import time_passes
 from pydantic import SecretStr
 
 from broker.conftest import SYNC, Crew, clients, connections_open, everybody_is_in, pushes, pushes_at_most, span_of
-from mcimport.engine.distributed import channel, coordinator
+from mcimport.engine.distributed import broker_channel, coordinator
 from mcimport.engine.distributed.broker import SHARDS, inspect
 from mcimport.sandbox.request_log import Request
 from mcimport.state import elsewhere, open_state
@@ -197,7 +197,7 @@ def test_without_workers_a_sync_ends_in_words(crew: Crew, monkeypatch: pytest.Mo
     Orders that nobody took come back, and the next sync sends new ones. That pages are out was noted anew all the time,
     so that it holds for as long as one may be.
     """
-    monkeypatch.setattr(channel, "ORDERS_LIVE", 0.2)
+    monkeypatch.setattr(broker_channel, "ORDERS_LIVE", 0.2)
     monkeypatch.setattr(coordinator, "NO_WORKER", 3.0)
     monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.2)
     monkeypatch.setattr(coordinator, "LEND_ANEW", 0.2)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from chronicle import Chronicle
 from promises import IN, OUT, Contacts
 
-from mcimport.sandbox.audience.audience import Audience, Person
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import Person
 
 Side = tuple[Audience, Chronicle]
 """A list, and what it went through."""

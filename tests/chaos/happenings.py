@@ -12,7 +12,7 @@ from promises import LATE
 from weather import MOST_PEOPLE
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.server import Sandbox
 
 

@@ -11,7 +11,9 @@ from chronicle import Chronicle
 
 from mcimport.convert import encode_contact, epoch, make_converter, member_id
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField, Skipped, Unsendable
-from mcimport.sandbox.audience.audience import ARCHIVED, Audience, Person, second_of
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import ARCHIVED, Person
+from mcimport.sandbox.audience.sort_keys import second_of
 
 COLLECTION = "mailchimp"
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from passing import time_passes
 from promises import LATE
 
-from mcimport.sandbox.audience.audience import LISTED, Audience, Person, number_of, second_of
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import LISTED, Person
+from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.request_log import Request

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from conftest import CONFIG, Importer, Stage, carried, expected
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import People
+from mcimport.sandbox.audience.member_list import People
 
 TAGS_ON_A_PAGE = 50
 

@@ -9,7 +9,8 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import Audience, Person
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\n"

@@ -18,14 +18,14 @@ from mcimport.convert import make_converter
 from mcimport.engine import LocalEngine, RunSpec
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.messages import Order
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.http.retry import StopSignal
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import PLAIN
 from mailchimp_marketing.api_client import ApiClientError
 
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.clock import epoch, iso
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings

@@ -21,7 +21,7 @@ from sqlite_utils import Database, Migrations
 from mcimport.errors import StateError
 from mcimport.models import Bounds, NewDeadLetter, Outcome, RunKind, Window
 from mcimport.models.records import DeadLetter, ListRow, Run
-from mcimport.state import State, database, dead_letters, destinations, dry_copy, lists, open_state, runs
+from mcimport.state import State, database, dead_letters, destinations, dry_copy, lists, open_state, run_windows, runs
 from mcimport.state.destinations import Place
 
 T = 1_700_000_000
@@ -292,11 +292,11 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_recorded(state: Stat
     )
     with pytest.raises(StateError, match="full"):
         runs.record(state, run_id, outcome)
-    assert (runs.pending(state, run_id)[0], runs.run(state, run_id).members_read) == (FIRST, 0)
+    assert (run_windows.pending(state, run_id)[0], runs.run(state, run_id).members_read) == (FIRST, 0)
     assert dead_letters.everything(state) == []
     state.rows(f"PRAGMA max_page_count = {pages + 1_000}")
     runs.record(state, run_id, outcome)
-    assert (runs.pending(state, run_id)[0].through, len(dead_letters.everything(state))) == (T - 60, 99)
+    assert (run_windows.pending(state, run_id)[0].through, len(dead_letters.everything(state))) == (T - 60, 99)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), sqlite3.OperationalError("no such thing")])
@@ -323,7 +323,7 @@ def test_an_outcome_that_cannot_be_recorded_whole_is_not_recorded_at_all(state: 
     with pytest.raises(StateError):
         runs.record(state, run_id, Outcome(FIRST, members=5, pushed=5, letters=(refusal("c1"), broken)))
     assert dead_letters.everything(state, status=None) == []
-    assert runs.pending(state, run_id) == [FIRST, SECOND]
+    assert run_windows.pending(state, run_id) == [FIRST, SECOND]
     assert runs.run(state, run_id).contacts_pushed == 0
 
 
@@ -331,7 +331,7 @@ KILLED = """
 import sys, threading
 from pathlib import Path
 from mcimport.models import Window
-from mcimport.state import destinations, lists, open_state, runs
+from mcimport.state import destinations, lists, open_state, run_windows, runs
 from mcimport.state.destinations import Place
 
 with open_state(Path(sys.argv[1])) as state:
@@ -371,7 +371,7 @@ def test_a_process_killed_in_the_middle_of_a_transaction_leaves_the_file_as_befo
         unfinished = runs.unfinished(state, row.id)
         assert unfinished is not None
         assert (row.sync_point, unfinished.status) == (None, "running")
-        assert runs.pending(state, unfinished.id) == [Window(0, "listed", None, T)]
+        assert run_windows.pending(state, unfinished.id) == [Window(0, "listed", None, T)]
 
 
 def test_a_file_from_the_middle_of_a_write_opens_with_all_that_was_committed(path: Path, tmp_path: Path) -> None:
@@ -635,7 +635,7 @@ FULL_OF_DETAIL = Window(
 )
 def test_a_pending_window_comes_back_as_it_was_planned(state: State, row: ListRow, window: Window) -> None:
     """Whatever a worker needs in order to go on: span, progress, page, what was learned, whom to look for."""
-    assert runs.pending(state, begin(state, row, window)) == [window]
+    assert run_windows.pending(state, begin(state, row, window)) == [window]
 
 
 def test_a_recorded_page_is_not_read_again(state: State, row: ListRow) -> None:
@@ -645,22 +645,22 @@ def test_a_recorded_page_is_not_read_again(state: State, row: ListRow) -> None:
     runs.record(
         state, run_id, Outcome(FIRST, rest, members=900, skipped=2, pushed=897, rejected=1, optins=3, optouts=4)
     )
-    assert runs.pending(state, run_id) == [rest, SECOND]
+    assert run_windows.pending(state, run_id) == [rest, SECOND]
     run = runs.run(state, run_id)
     assert (run.members_read, run.members_skipped, run.contacts_pushed, run.contacts_rejected) == (900, 2, 897, 1)
     assert (run.opt_ins, run.opt_outs, run.windows_total, run.members_total) == (3, 4, 2, 40)
     runs.record(state, run_id, Outcome(rest, members=10, pushed=10))
-    assert runs.pending(state, run_id) == [SECOND]
-    first = runs.windows(state, run_id)[0]
+    assert run_windows.pending(state, run_id) == [SECOND]
+    first = run_windows.of_run(state, run_id)[0]
     assert (first.status, first.through, first.members, first.attempts) == ("done", FIRST.until, 910, 2)
-    assert runs.windows_done(runs.windows(state, run_id)) == 1
+    assert run_windows.count_done(run_windows.of_run(state, run_id)) == 1
 
 
 def test_a_suspicion_is_not_remembered_but_nothing_is_taken_for_read_by_it(state: State, row: ListRow) -> None:
     """A window whose page could not be read stays where it was: whoever resumes it begins there."""
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, replace(FIRST, suspect_count=500)))
-    assert runs.pending(state, run_id) == [FIRST, SECOND]
+    assert run_windows.pending(state, run_id) == [FIRST, SECOND]
 
 
 def test_a_window_is_dead_when_any_span_of_it_is(state: State, row: ListRow) -> None:
@@ -670,8 +670,8 @@ def test_a_window_is_dead_when_any_span_of_it_is(state: State, row: ListRow) -> 
     runs.record(state, run_id, Outcome(FIRST, rest, letters=(span_letter(),), failed=True))
     runs.record(state, run_id, Outcome(rest, members=5, pushed=5))
     runs.record(state, run_id, Outcome(SECOND, letters=(refusal("c1"),), rejected=1))
-    assert [one.status for one in runs.windows(state, run_id)] == ["dead", "done"]
-    assert runs.windows(state, run_id)[0].error == "Mailchimp answered 500"
+    assert [one.status for one in run_windows.of_run(state, run_id)] == ["dead", "done"]
+    assert run_windows.of_run(state, run_id)[0].error == "Mailchimp answered 500"
     assert runs.run(state, run_id).windows_dead == 1
 
 
@@ -706,7 +706,7 @@ def test_a_run_that_did_not_complete_is_found_again_and_the_sync_point_stays(
     assert (unfinished.id, unfinished.status) == (run_id, "interrupted" if status == "running" else status)
     assert lists.by_id(state, row.id).sync_point is None
     runs.reopen(state, run_id)
-    assert runs.pending(state, run_id) == [FIRST, SECOND]
+    assert run_windows.pending(state, run_id) == [FIRST, SECOND]
     reopened = runs.run(state, run_id)
     assert (reopened.status, reopened.error, reopened.finished_at) == ("running", None, None)
     runs.finish(state, run_id, "completed")

@@ -14,7 +14,17 @@ from passing import time_passes
 from mcimport.models import NewDeadLetter, Outcome, Window
 from mcimport.models.records import ListRow
 from mcimport.models.timestamps import iso
-from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, retention, runs
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    lists,
+    lock_client,
+    open_state,
+    retention,
+    run_windows,
+    runs,
+)
 from mcimport.state.database import NEWEST
 from mcimport.state.destinations import Place
 from mcimport.state.migrations import migrations
@@ -124,7 +134,7 @@ def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     assert len(kept) == retention.LATEST + 3
     assert runs.unfinished(state, row.id) is not None
     assert dead_letters.count_open(state, row.id) == 1
-    assert runs.windows(state, dead)
+    assert run_windows.of_run(state, dead)
     assert destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")) is not None
 
 
@@ -298,7 +308,7 @@ def test_a_file_of_an_earlier_version_opens_and_goes_on(stage: Stage, file: Path
         assert lists.by_id(state, 1).sync_point == 1_795_168_800
         unfinished = runs.unfinished(state, 1)
         assert unfinished is not None
-        assert [window.until for window in runs.pending(state, unfinished.id)] == [1_795_172_400]
+        assert [window.until for window in run_windows.pending(state, unfinished.id)] == [1_795_172_400]
         assert dead_letters.count_open(state, 1) == 1
     assert tables(importer.db) == tables(importer.folder / "fresh.db")
     shown = importer("runs", "show", "2", "--json").line

@@ -13,7 +13,7 @@ from passing import time_passes
 
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.settings import Span
 from mcimport.services.http.retry import StopSignal
 
@@ -450,7 +450,7 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
-    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "events_left": 100}
     message = order(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)

@@ -14,7 +14,7 @@ from end_to_end.test_interrupted_runs import nth, struck
 from passing import time_passes
 
 from mcimport.models.timestamps import iso
-from mcimport.sandbox.audience.audience import People
+from mcimport.sandbox.audience.member_list import People
 from mcimport.sync.reconcile import archive_check
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"

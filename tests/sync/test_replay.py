@@ -8,7 +8,7 @@ import pytest
 from conftest import CONFIG, Importer, Stage, carried, expected, somebody_elses_mistake
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 
 
 def open_letters(importer: Importer) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from mcimport.config import Client
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.account_groups import group_by_account
-from mcimport.engine.distributed.channel import BrokerChannel
+from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.interface import RunSpec

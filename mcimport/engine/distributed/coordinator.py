@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.channel import BrokerChannel, Received
+from mcimport.engine.distributed.broker_channel import BrokerChannel, Received
 from mcimport.engine.distributed.executor import PAGE_DEADLINE, TAKEN_OVER
 from mcimport.engine.distributed.messages import Order, OrderKind, Reply, settings_of
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue

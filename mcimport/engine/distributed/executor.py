@@ -13,10 +13,10 @@ import msgspec
 
 from mcimport.config import Client
 from mcimport.engine.distributed.account_groups import group_by_account
+from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
 from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settings_of
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
-from mcimport.engine.distributed.sessions import ClientSession, ClientSlot, OutdatedError, RunningPage
-from mcimport.engine.distributed.standstill import SuspendDetector
+from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.engine.page.held import HeldLookups

@@ -18,7 +18,7 @@ from mcimport.engine.page.permissions import check_names, look_at_members
 from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
 from mcimport.models.timestamps import epoch
-from mcimport.services.http.retry import DESK
+from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.windows import NEVER
 
@@ -195,21 +195,20 @@ class RunConverter:
         asked = [pool.submit(self._with_tags, one, is_long=is_long) for one in lacking]
 
         def late() -> list[Member]:
-            DESK.leave()
-            return [one.result() for one in asked]
+            with decode_slot.released():
+                return [one.result() for one in asked]
 
         try:
             yield late
         finally:
-            DESK.leave()
-            pool.shutdown(cancel_futures=True)
+            with decode_slot.released():
+                pool.shutdown(cancel_futures=True)
 
     def note_sms(self) -> None:
         """From here on no merge field's number becomes `phone_number`, for somebody has an SMS status."""
         if self._rules.has_sms:
             return
-        DESK.leave()  # who reads the list's fields now holds the lock for long
-        with self._lock:
+        with decode_slot.released(), self._lock:  # who reads the list's fields now holds the lock for long
             self._rules = replace(self._rules, has_sms=True)
             if self._convert is not None:
                 self._convert = self._made(self._fields.read())
@@ -252,8 +251,7 @@ class RunConverter:
         return (epoch(subscribed) or 0) >= new_since
 
     def _begun(self) -> Convert:
-        DESK.leave()  # the first waits for Mailchimp, and others for the first
-        with self._lock:
+        with decode_slot.released(), self._lock:  # the first waits for Mailchimp, and others for the first
             if self._convert is None:
                 self._rules, is_silenced = apply_event_limit(
                     self._mailchimp, self._rules, self._event_budget, self._warn
@@ -278,8 +276,7 @@ class RunConverter:
 
     def _meet(self, texts: tuple[str, ...]) -> Convert:
         """Whoever has other permissions than those before: from now on, who shows none has given none."""
-        DESK.leave()
-        with self._lock:
+        with decode_slot.released(), self._lock:
             self._check_names(texts)
             if not self._has_permissions:
                 self._has_permissions = True
@@ -306,8 +303,7 @@ class RunConverter:
 
     def _read_anew(self, stale: Convert) -> Convert:
         """Once a run: what is unknown then, too, the list does not name. A reading that fails changes nothing."""
-        DESK.leave()
-        with self._lock:
+        with decode_slot.released(), self._lock:
             if not self._is_fresh:
                 self._is_fresh = True
                 with suppress(ServiceError):

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from mcimport.models import Contact, LookUps
-from mcimport.services.http.retry import DESK
+from mcimport.services.http import decode_slot
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 
 LOOK_UPS = 1_000  # members a run whose consent is looked up: four minutes, at four reads a second
@@ -80,8 +80,10 @@ class HeldLookups:
         open_ = [one for one in contacts if depends(one)]
         if not open_:
             return CheckedContacts(tuple(contacts))
-        DESK.leave()
-        with ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
+        with (
+            decode_slot.released(),
+            ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool,
+        ):
             found = dict(zip((one.id for one in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = [one.marketing_optin for one in open_ if found[one.id][1]]

@@ -31,7 +31,7 @@ from mcimport.models import (
     Window,
 )
 from mcimport.models.timestamps import epoch
-from mcimport.services.http.retry import DESK
+from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.windows import PageSplit
 from mcimport.services.ometria.client import OmetriaClient
@@ -45,11 +45,8 @@ def process_page(window: Window, context: PageContext, page: Page | None = None)
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
     began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
-    try:
-        with context.trace.window(window.number):
-            outcome = _moved(window, context, page)
-    finally:
-        DESK.leave()
+    with context.trace.window(window.number), decode_slot.held():
+        outcome = _moved(window, context, page)
     seconds = time.monotonic() - started
     return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
 

@@ -7,13 +7,14 @@ from a digest of the list's secret and the number, so no order of asking changes
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mcimport.sandbox.audience.countries import COUNTRIES, Country, Name
+from mcimport.sandbox.audience.member_ids import ListIdentity, md5, unique_email_id
+from mcimport.sandbox.audience.stored_member import StoredMember
 from mcimport.sandbox.clock import iso
 
 Roll = Callable[[], int]
@@ -42,71 +43,6 @@ TAGS_LISTED = 50
 _FIRST_TAG = 2_000_001
 
 
-@dataclass(slots=True)
-class StoredMember:
-    """What is remembered of one member: what it is sorted and filtered by, and what differs from its invention.
-
-    Times are epoch seconds, 0 where Mailchimp has an empty text.
-
-    Attributes:
-        key: where the row stands in its list's order (see `audience`).
-        own: fields that were set by hand or by a change; an `ABSENT` one is left out.
-    """
-
-    number: int
-    status: str
-    changed: int
-    opt: int
-    signup: int
-    key: int = 0
-    own: dict[str, Any] | None = None
-
-
-class Absent:
-    """The value of a field that a planted member does not have at all."""
-
-
-ABSENT = Absent()
-
-
-class ListIdentity:
-    """What the people of one list share: its id, its secret, the number range of its members in the web application."""
-
-    def __init__(self, list_key: str, seed: int) -> None:
-        self.list_key = list_key
-        self.secret = hashlib.blake2b(f"{seed}/{list_key}".encode(), digest_size=16).digest()
-        self.web_base = (1000 + int.from_bytes(self.secret[:4]) % 8999) * 1_000_000
-        self.categories = [self._hex("category", n) for n in range(len(CATEGORIES))]
-        self.interests = [
-            [self._hex(title, n) for n in range(len(names))] for title, names in CATEGORIES
-        ]  # ids, category by category
-
-    def _hex(self, what: str, n: int) -> str:
-        return self.digest(f"{what}/{n}".encode(), 5).hex()
-
-    def digest(self, of: bytes, size: int) -> bytes:
-        return hashlib.blake2b(of, key=self.secret, digest_size=size).digest()
-
-    def contact_id(self, number: int) -> str:
-        """32 hex digits that hide the number, so that a member is found by it without an index."""
-        tail = self.digest(str(number).encode(), 12)
-        return (number ^ int.from_bytes(self.digest(tail, 4))).to_bytes(4).hex() + tail.hex()
-
-    def number_of(self, key: str) -> int | None:
-        """Whose contact_id or invented address this may be; the caller must compare."""
-        if re.fullmatch(r"[0-9a-f]{32}", key):
-            raw = bytes.fromhex(key)
-            return int.from_bytes(raw[:4]) ^ int.from_bytes(self.digest(raw[4:], 4))
-        found = re.search(r"(\d{1,9})(\+[^@]*)?@", key)
-        return int(found[1]) if found else None
-
-
-CATEGORIES = (
-    ("Topics", ("Garden", "Kitchen", "Travel", "Enfants & Bébé")),
-    ("How often", ("Weekly", "Monthly", "Only the big sale")),
-)
-
-
 def rolls(identity: ListIdentity, number: int) -> Roll:
     """Numbers below 65,536, the same in the same order for the same member. Raises StopIteration after 64."""
     return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _ROLLS))).__next__
@@ -118,11 +54,6 @@ def _pick(roll: Roll, choices: Sequence[T]) -> T:
 
 def _chance(roll: Roll, share: float) -> bool:
     return roll() < share * _FACES
-
-
-def md5(address: str) -> str:
-    """A member's `id`: MD5 of the lowercased address (Marketing API, `subscriber_hash`); empty without an address."""
-    return hashlib.md5(address.lower().encode(), usedforsecurity=False).hexdigest() if address else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,15 +270,3 @@ def invent(identity: ListIdentity, row: StoredMember, permissions: Sequence[str]
     if row.status != "unsubscribed":
         del member["unsubscribe_reason"]
     return member
-
-
-def with_own(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
-    """The member with what was set by hand or by a change."""
-    if not row.own:
-        return invented
-    return {field: value for field, value in (invented | row.own).items() if value is not ABSENT}
-
-
-def unique_email_id(address: str) -> str:
-    """An address's id across lists: ten hex digits."""
-    return hashlib.blake2b(address.lower().encode(), digest_size=5).hexdigest() if address else ""

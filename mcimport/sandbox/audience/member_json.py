@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.field_selection import Wanted
 from mcimport.sandbox.audience.invented_members import TAGS_LISTED
-from mcimport.sandbox.audience.merge_fields import Wanted
 
 _API = "https://us6.api.mailchimp.com/3.0"
 _SCHEMAS = "https://us6.api.mailchimp.com/schema/3.0"

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mcimport.sandbox.audience.audience import LISTED, Audience, number_of, second_of, start_of, tie_of
+from mcimport.sandbox.audience.member_list import LISTED, MemberList
+from mcimport.sandbox.audience.sort_keys import number_of, second_of, start_of, tie_of
 from mcimport.sandbox.settings import SandboxSettings, Span
 
 SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
@@ -40,7 +41,7 @@ class Choice:
     total: int
 
 
-def choose(audience: Audience, question: Question, chance: random.Random) -> Choice:
+def choose(audience: MemberList, question: Question, chance: random.Random) -> Choice:
     """One moment's answer. Costs no more than the page when the order is that of `last_changed`."""
     with audience.lock:
         order = audience.orders[question.status or LISTED]
@@ -83,7 +84,7 @@ def _shuffled(order: list[int], low: int, high: int, page: tuple[int, int], chan
     return keys[page[0] - first : page[1] - first]
 
 
-def _sorted(audience: Audience, keys: list[int], question: Question) -> list[int]:
+def _sorted(audience: MemberList, keys: list[int], question: Question) -> list[int]:
     rows = audience.rows
     if question.opted_since is not None:
         keys = [key for key in keys if rows[number_of(key)].opt > question.opted_since]
@@ -104,7 +105,7 @@ class Unreadable:
     def __init__(self) -> None:
         self._ranks: dict[str, frozenset[int]] = {}
 
-    def any_of(self, audience: Audience, numbers: list[int], broken: list[Span | str]) -> bool:
+    def any_of(self, audience: MemberList, numbers: list[int], broken: list[Span | str]) -> bool:
         if not broken:
             self._ranks.clear()  # whom the ranks name next time is settled next time
             return False
@@ -117,7 +118,7 @@ class Unreadable:
             for number, second in seconds.items()
         )
 
-    def _members(self, audience: Audience, rank: str) -> frozenset[int]:
+    def _members(self, audience: MemberList, rank: str) -> frozenset[int]:
         name = f"{audience.list_key} {rank}"
         if name not in self._ranks:
             first, _, last = rank.partition("-")

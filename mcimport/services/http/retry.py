@@ -17,6 +17,7 @@ from typing import TypeVar
 import tenacity
 
 from mcimport.errors import InterruptedRunError, RetriableError, ServiceTimeoutError, ThrottledError
+from mcimport.services.http import decode_slot
 
 T = TypeVar("T")
 
@@ -112,9 +113,9 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
         return work()
 
     def pause(seconds: float) -> None:
-        DESK.leave()  # nobody sleeps there
         began = time.monotonic()
-        policy.stop.requested.wait(seconds)
+        with decode_slot.released():
+            policy.stop.requested.wait(seconds)
         if not policy.stop.requested.is_set():  # else there is no further try
             policy.retried(time.monotonic() - began, state.error)
 
@@ -222,31 +223,6 @@ class ConnectionLimit:
                 self._calm = 0
                 self._places += 1
                 self._change.notify()
-
-
-class Desk:
-    """Where pages are opened and worked through: one at a time in the whole process, for each takes some megabytes.
-
-    One thread at a time computes anyway. Whoever goes on to wait for a service leaves the desk before.
-    """
-
-    def __init__(self, places: int) -> None:
-        self._free = threading.Semaphore(places)
-        self._own = threading.local()
-
-    def sit_down(self) -> None:
-        """Waits for a place; whoever has one keeps it."""
-        if not getattr(self._own, "sits", False):
-            self._free.acquire()
-            self._own.sits = True
-
-    def leave(self) -> None:
-        if getattr(self._own, "sits", False):
-            self._own.sits = False
-            self._free.release()
-
-
-DESK = Desk(1)
 
 
 class Permit:

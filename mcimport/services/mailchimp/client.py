@@ -30,8 +30,9 @@ from mcimport.errors import (
 )
 from mcimport.models import ListFields, Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
+from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import DESK, ConnectionLimit, RetryPolicy, call_with_retry
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.responses import (
@@ -414,7 +415,6 @@ class MailchimpClient:
         def ask() -> Page:
             page = self.next_page(list_key, window, count, quick=True)
             if page.total and not page.members:
-                DESK.leave()
                 raise EmptyPageError(page)
             return page
 
@@ -432,17 +432,6 @@ class MailchimpClient:
 
         def ask() -> Page:
             answer = self._once(f"lists/{list_key}/members", params, first=first)
-            if first:
-                return opened(answer)
-            # One of many, in the hands of a worker, who leaves the desk when the page is worked through.
-            DESK.sit_down()
-            try:
-                return opened(answer)
-            except BaseException:
-                DESK.leave()  # nobody sleeps there until the next try
-                raise
-
-        def opened(answer: Response) -> Page:
             content = decoded(answer, MEMBERS)
             page = Page(tuple(content.members), content.total_items, count, *clock(answer))
             windows.check_page(window, page, count, offset)
@@ -458,8 +447,7 @@ class MailchimpClient:
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
-        DESK.leave()
-        with self._meter.timed("waited_mailchimp"), self._limit.slot(self._policy.stop):
+        with decode_slot.released(), self._meter.timed("waited_mailchimp"), self._limit.slot(self._policy.stop):
             self._meter.count("mailchimp_requests")
             try:
                 return self._http.checked(self._http.send("GET", path, params=params))

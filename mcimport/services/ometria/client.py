@@ -24,8 +24,9 @@ from mcimport.errors import (
     ThrottledError,
     UnreachableError,
 )
+from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import DESK, Permit, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.retry import Permit, RateLimiter, RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 
 MAX_RECORD = 60_000  # bytes of one record as sent
@@ -208,14 +209,14 @@ class OmetriaClient:
 
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
-        DESK.leave()
-        with self._meter.timed("waited_limiter"):
-            permit = self._limiter.permit(self._policy.stop)
-        try:
-            rejected = self._posted(permit, body, size)
-        except McimportError as error:
-            self.may_have_taken |= not _is_refusal(error)
-            raise
+        with decode_slot.released():
+            with self._meter.timed("waited_limiter"):
+                permit = self._limiter.permit(self._policy.stop)
+            try:
+                rejected = self._posted(permit, body, size)
+            except McimportError as error:
+                self.may_have_taken |= not _is_refusal(error)
+                raise
         self.may_have_taken |= rejected < size
         return rejected
 

@@ -27,8 +27,9 @@ from mcimport.errors import (
     ThrottledError,
 )
 from mcimport.models import HeldContact
+from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import DESK, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.retry import RateLimiter, RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
 
 PAGE = 250  # contacts, the most that are given at once
@@ -158,7 +159,10 @@ class Contacts:
     def _get(self, path: str, params: Mapping[str, str]) -> Response:
         """One request, in its turn. Raises what `raise_for_status` raises."""
         self._check_not_stopped()
-        DESK.leave()
+        with decode_slot.released():
+            return self._get_in_turn(path, params)
+
+    def _get_in_turn(self, path: str, params: Mapping[str, str]) -> Response:
         with self._meter.timed("waited_limiter"):
             permit = self._limiter.permit(self._policy.stop)
         self._meter.count("ometria_requests")

@@ -27,10 +27,8 @@ from conftest import CONFIG, Importer, Stage, carried, expected
 from pydantic import SecretStr
 
 from mcimport.config import load
-from mcimport.engine.distributed import broker
+from mcimport.engine.distributed import broker, client_slot, suspend_detector
 from mcimport.engine.distributed import executor as engine_workplace
-from mcimport.engine.distributed import sessions as engine_room
-from mcimport.engine.distributed import standstill as engine_lease
 from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, encoded, reply_of, settings_of
@@ -330,7 +328,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
     """They share its connections, which are closed under it, and are to blame for nothing."""
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     clock, asked = [0.0], queue.Queue[Request]()
-    for module in (engine_workplace, engine_room):
+    for module in (engine_workplace, client_slot):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     importer = stage(size=50)
 
@@ -353,7 +351,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
-        "import sys\nfrom mcimport.engine.distributed.standstill import SuspendDetector\n"
+        "import sys\nfrom mcimport.engine.distributed.suspend_detector import SuspendDetector\n"
         "lease = SuspendDetector(0.5, lambda: print('ended', flush=True))\n"
         "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )
@@ -374,7 +372,7 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
 def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where ending it fails at first: it is tried again, and only then may this process speak."""
     clock, go_on, tries = [0.0], threading.Event(), list[float]()
-    monkeypatch.setattr(engine_lease, "_clock", lambda: clock[0])
+    monkeypatch.setattr(suspend_detector, "_clock", lambda: clock[0])
 
     def end() -> None:
         tries.append(clock[0])
@@ -382,7 +380,7 @@ def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(mo
             raise OSError
         go_on.wait(20)
 
-    one = engine_lease.SuspendDetector(5.0, end)
+    one = suspend_detector.SuspendDetector(5.0, end)
     one.check()
     clock[0] = 10.0
     while len(tries) < 2:

@@ -23,8 +23,9 @@ from mcimport.models import ContactRules, Converted, ListFields, Member, MergeFi
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.settings import PERMISSIONS
+from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import DESK, ConnectionLimit, RetryPolicy
+from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
 from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -98,8 +99,8 @@ def test_tags_that_are_cut_where_all_should_be_are_left_out(stage: Stage) -> Non
     assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
 
 
-def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> None:
-    """The one place where pages are opened is left meanwhile, also by whoever has nothing to push before."""
+def test_the_decode_slot_is_free_while_tags_are_waited_for(stage: Stage) -> None:
+    """Another page can be decoded meanwhile, also where this one has nothing to push before."""
     importer = stage()
     box = importer.box
     person = box.audience().add(email_address="many@example.com", **tagged(60))
@@ -107,21 +108,20 @@ def test_who_waits_for_tags_keeps_nobody_from_opening_a_page(stage: Stage) -> No
     wire = HttpClient("Mailchimp", box.mailchimp_url, {"Authorization": f"Basic {credentials}"})
     mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
     members = list(mailchimp.first_page(box.list_key, "listed", None, 10).members)
-    sat = threading.Event()
+    decoded = threading.Event()
     waited: list[bool] = []
-    box.knobs.fault = lambda one: waited.append(sat.wait(10)) if one.path.endswith("/tags") else None
+    box.knobs.fault = lambda one: waited.append(decoded.wait(10)) if one.path.endswith("/tags") else None
 
-    def sit() -> None:
-        DESK.sit_down()
-        sat.set()
-        DESK.leave()
+    def decode_another() -> None:
+        with decode_slot.held():
+            decoded.set()
 
     rules = ContactRules(box.list_key)
     converter = RunConverter(mailchimp, LazyListFields(mailchimp, box.list_key), rules, EventBudget(0, 0, ()), print)
-    DESK.sit_down()
-    threading.Thread(target=sit, daemon=True).start()
-    with converter.fetch_missing_tags(members) as late:
-        (whole,) = late()
+    with decode_slot.held():
+        threading.Thread(target=decode_another, daemon=True).start()
+        with converter.fetch_missing_tags(members) as late:
+            (whole,) = late()
     wire.close()
     assert waited == [True]
     assert whole.contact_id == person["contact_id"]
@@ -618,7 +618,7 @@ def test_a_dry_run_ends_with_a_table_of_what_would_be(stage: Stage) -> None:
     held = list(importer.box.contacts().values())
     by_consent = Counter(one["marketing_optin"] for one in held)
     line = ended.line
-    assert (line["event_filters"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
+    assert (line["opted_in"], line["opted_out"]) == (by_consent[IN], by_consent[OUT])
     assert line["without"] == {
         "country": sum("country_id" not in one for one in held),
         "phone": sum("phone_number" not in one for one in held),

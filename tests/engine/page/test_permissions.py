@@ -15,8 +15,8 @@ from passing import time_passes
 
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.models import ContactRules, Converted, Member
-from mcimport.sandbox.audience.audience import Person
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import ConnectionLimit, RetryPolicy

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.sandbox.audience.audience import Audience, Person, number_of, second_of
+from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.countries import COUNTRIES
-from mcimport.sandbox.audience.merge_fields import wanted
+from mcimport.sandbox.audience.field_selection import wanted
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.audience.query import Question, choose
+from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock, epoch
 from mcimport.sandbox.settings import SandboxSettings

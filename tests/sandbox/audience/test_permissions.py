@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import PERMISSIONS, SandboxSettings
 

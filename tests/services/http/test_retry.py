@@ -22,8 +22,8 @@ from mcimport.errors import (
     ThrottledError,
     UnreachableError,
 )
-from mcimport.services.http import retry
-from mcimport.services.http.retry import ConnectionLimit, Desk, RateLimiter, RetryPolicy, StopSignal, call_with_retry
+from mcimport.services.http import decode_slot, retry
+from mcimport.services.http.retry import ConnectionLimit, RateLimiter, RetryPolicy, StopSignal, call_with_retry
 
 PATIENT = 20.0  # seconds after which a thread that was told to leave is taken to hang
 
@@ -508,28 +508,63 @@ def test_a_stop_at_once_ends_the_wait_for_a_turn_and_an_ordinary_stop_does_not()
     assert isinstance(ended(), InterruptedRunError)
 
 
-def sits_down_within(desk: Desk, seconds: float) -> bool:
-    """Whether another thread gets a place; it leaves again."""
-    sat = threading.Event()
+def is_slot_free_within(seconds: float) -> bool:
+    """Whether another thread gets the decode slot; it gives it back."""
+    got = threading.Event()
 
-    def sit() -> None:
-        desk.sit_down()
-        sat.set()
-        desk.leave()
+    def take() -> None:
+        with decode_slot.held():
+            got.set()
 
-    threading.Thread(target=sit, daemon=True).start()
-    return sat.wait(seconds)
+    threading.Thread(target=take, daemon=True).start()
+    return got.wait(seconds)
 
 
-def test_a_desk_has_its_places_and_no_more() -> None:
-    """Who sits keeps one place, however often they sit down; who leaves gives it to the next."""
-    desk = Desk(1)
-    desk.sit_down()
-    desk.sit_down()
-    assert not sits_down_within(desk, 0.05)
-    desk.leave()
-    desk.leave()
-    assert sits_down_within(desk, 5)
-    two = Desk(2)
-    two.sit_down()
-    assert sits_down_within(two, 5)
+def test_the_decode_slot_is_held_by_one_thread_at_a_time() -> None:
+    """A thread holds it however often it asks, until its outermost `held` ends."""
+    with decode_slot.held():
+        with decode_slot.held():
+            assert not is_slot_free_within(0.05)
+        assert not is_slot_free_within(0.05)
+    assert is_slot_free_within(5)
+
+
+def test_the_decode_slot_is_free_while_its_holder_waits_and_held_again_after() -> None:
+    """Also where what was waited for fails."""
+    with decode_slot.held():
+        with suppress(RetriableError), decode_slot.released(), decode_slot.released():
+            assert is_slot_free_within(5)
+            raise RetriableError("no answer")
+        assert not is_slot_free_within(0.05)
+    assert is_slot_free_within(5)
+
+
+def test_a_thread_without_the_decode_slot_has_none_after_a_wait_either() -> None:
+    """`released` gives back only what is held."""
+    with decode_slot.released():
+        pass
+    assert is_slot_free_within(5)
+
+
+def test_the_decode_slot_is_free_between_two_tries() -> None:
+    """A page that could not be read keeps no other from being decoded until it is asked for again."""
+    seen: list[bool] = []
+
+    class Pause(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            del timeout
+            seen.append(is_slot_free_within(5))
+            return False
+
+    stop = StopSignal()
+    stop.requested = Pause()
+    answers = iter([RetriableError("no answer"), None])
+
+    def work() -> None:
+        assert not is_slot_free_within(0.05)
+        if error := next(answers):
+            raise error
+
+    with decode_slot.held():
+        call_with_retry(RetryPolicy(stop=stop, retries=1), work)
+    assert seen == [True]

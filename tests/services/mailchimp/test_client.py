@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,11 +31,11 @@ from mcimport.errors import (
 from mcimport.models import Bounds, ListFields, Member, Page, Skipped, Window
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.services.http import retry
+from mcimport.services.http import decode_slot, retry
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
 from mcimport.services.mailchimp import windows
@@ -298,16 +299,25 @@ def test_an_answer_that_is_none_is_asked_for_again_and_never_taken_for_nobody(ma
     assert len(box.requests) == 1
 
 
-def test_who_waits_for_another_try_does_not_sit_where_pages_are_opened(make: Maker) -> None:
-    """A page that cannot be read keeps nobody from opening theirs."""
-    box, audience, mailchimp = make(fault=only_members("truncated"))
-    people(audience, [T, T + 1])
-    with pytest.raises(RetriableError):
-        mailchimp.next_page(LIST_KEY, WINDOW, 100)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(retry.DESK.sit_down).result(timeout=5)
-        pool.submit(retry.DESK.leave).result(timeout=5)
-    assert len(box.requests) == 4
+def test_a_request_for_a_page_does_not_hold_the_decode_slot(make: Maker) -> None:
+    """Another page can be decoded until the answer is there."""
+    box, audience, mailchimp = make()
+    ids = people(audience, [T, T + 1])
+    free: list[bool] = []
+
+    def decode_another() -> None:
+        with decode_slot.held():
+            free.append(True)
+
+    def while_asked(_: Request) -> None:
+        thread = threading.Thread(target=decode_another, daemon=True)
+        thread.start()
+        thread.join(5)
+
+    box.knobs.fault = while_asked
+    with decode_slot.held():
+        assert who(mailchimp.next_page(LIST_KEY, WINDOW, 100).members) == ids
+    assert free == [True]
 
 
 def test_a_passing_404_in_the_middle_of_a_run_ends_nothing(make: Maker) -> None:

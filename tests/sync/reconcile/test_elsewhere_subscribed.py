@@ -11,8 +11,9 @@ import pytest
 from conftest import Importer, Stage
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import Audience, Person
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.ometria_store import Contact, ContactKey
 from mcimport.sandbox.request_log import Request
 from sync.reconcile.test_reconcile_list import IN, MEND, NEITHER, OUT, of_ours

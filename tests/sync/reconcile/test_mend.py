@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from conftest import Importer, Stage, somebody_elses_mistake
 
-from mcimport.sandbox.audience.audience import Person
+from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.request_log import Request
 from sync.reconcile.test_reconcile_list import (
     IN,

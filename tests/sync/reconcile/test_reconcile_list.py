@@ -18,8 +18,8 @@ import pytest
 from conftest import CONFIG, Ended, Importer, Stage, expected, several
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import Person
-from mcimport.sandbox.audience.invented_members import ABSENT
+from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request, most_in_any_second
 from mcimport.state import lock_client
 
