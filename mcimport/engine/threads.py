@@ -7,34 +7,39 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import Protocol
 
 from mcimport.engine.circuit_breaker import CircuitBreaker, longest_first
-from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
+from mcimport.services.connections import ClientServices
 from mcimport.services.http import retry
-from mcimport.services.http.retry import StopSignal
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
 
+class ProcessPage(Protocol):
+    """Processes one page of a window, in any thread; `page`: it was read already and is the whole window."""
+
+    def __call__(self, window: Window, page: Page | None = None) -> Outcome: ...
+
+
 def run_windows(
-    context: PageContext,
+    process: ProcessPage,
     windows: Iterable[Window],
     record: Callable[[Outcome], None],
+    services: ClientServices,
     *,
-    stop: StopSignal,
     workers: int,
     pages: Mapping[int, Page],
-    give_up: Callable[[], None],
 ) -> None:
-    """Works off all windows; `record` is called in this thread, once for each page, and only then is it acknowledged.
+    """Processes all windows, a page at a time, in a pool of `workers` threads.
 
-    `pages` are first pages that are the whole of their window, by its number: they are moved in order, without any
-    worker. `give_up` closes the connections under requests that do not end, and wakes what waits.
+    `record` is called in this thread, once for each page, and only then is the rest of its window processed. `pages`
+    are first pages that are the whole of their window, by its number: they are processed in order, in this thread.
+    Where requests do not end, the client's connections (`services`) are closed under them.
 
-    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was processed is recorded before.
     """
     breaker = CircuitBreaker(record)
     queue: deque[Window] = deque()
@@ -43,12 +48,12 @@ def run_windows(
         if page is None:
             queue.append(window)
             continue
-        outcome = process_page(window, context, page)
+        outcome = process(window, page)
         breaker.record(outcome)
-        if stop.requested.is_set():
+        if services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        _Pool(context, deque(sorted(queue, key=longest_first)), breaker, stop, workers, give_up).run()
+        _Pool(process, deque(sorted(queue, key=longest_first)), breaker, services, workers).run()
 
 
 class _Pool:
@@ -56,19 +61,18 @@ class _Pool:
 
     def __init__(
         self,
-        context: PageContext,
+        process: ProcessPage,
         queue: deque[Window],
         breaker: CircuitBreaker,
-        stop: StopSignal,
+        services: ClientServices,
         workers: int,
-        give_up: Callable[[], None],
     ) -> None:
-        self._context = context
+        self._process = process
         self._queue = queue
         self._breaker = breaker
-        self._stop = stop
+        self._stop = services.stop
         self._workers = workers
-        self._give_up = give_up
+        self._give_up = services.abort
         self._learned = Bounds()
         self._in_flight: set[Future[Outcome]] = set()
         self._failure: McimportError | None = None
@@ -99,7 +103,7 @@ class _Pool:
         while self._queue and len(self._in_flight) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._in_flight.add(executor.submit(process_page, window, self._context))
+            self._in_flight.add(executor.submit(self._process, window))
 
     def _collect(self, seconds: float) -> None:
         done, self._in_flight = wait(self._in_flight, seconds, return_when=FIRST_COMPLETED)

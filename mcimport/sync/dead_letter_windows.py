@@ -7,6 +7,7 @@ that a comparison wrote (versions before this one did) span everybody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mcimport.convert import is_contact_id
 from mcimport.models import UnsentSpan, Window
@@ -61,20 +62,24 @@ def _window(row: ListRow, letter: DeadLetter, origin: Origin | None, page: int) 
     start, since, until = _start(row, letter, origin), letter.since, letter.until
     if start == NO_END:
         return None
-    if until is None:
-        since, until = (-1, 0) if start is None else (start, start)
-    elif start is not None and until <= start:
-        if not is_contact_id(letter.member_id):
-            return None
-        since, until = start, start
-    elif start is not None:
-        since = start if since is None else max(since, start)
-    return Window(
-        *(0, letter.sweep, since, until, page),
+    window = Window(
+        *(0, letter.sweep, since, until or 0, page),
         letter_id=letter.id,
         member_id=letter.member_id,
         new_since=_new_since(row, origin),
     )
+    if until is None:
+        return window.by_id(start)
+    if start is None:
+        return window
+    if until <= start:
+        return window.by_id(start) if is_contact_id(letter.member_id) else None
+    return replace(window, since=start if since is None else max(since, start))
+
+
+def by_id(window: Window) -> Window:
+    """Asks for the one member by id instead: the second of their change may be an import of thousands."""
+    return window if window.is_by_id or not is_contact_id(window.member_id) else window.by_id()
 
 
 def _start(row: ListRow, letter: DeadLetter, origin: Origin | None) -> int | None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from mcimport.config import Client
-from mcimport.convert import fingerprint, has_sms_status, is_contact_id
+from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import (
     ConfigError,
     InterruptedRunError,
@@ -25,16 +24,18 @@ from mcimport.models.records import ListResult, Run
 from mcimport.models.timestamps import iso
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.planning import cut, first_page
+from mcimport.services.mailchimp.planning import first_page
 from mcimport.state import dead_letters, destinations, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.dead_letter_windows import by_id
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.reconcile.archive_check import compare_archived
 from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
+from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps
 
 IN_VAIN = 2 * 3_600  # seconds during which a run of which nothing gets through is resumed, and leaves no dead letters
 
@@ -66,14 +67,6 @@ class _Beginning:
     kind: RunKind
     listed: int | None = None
     archived: int | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    until: int
-    total: int
-    windows: tuple[Window, ...]
-    pages: dict[int, Page]
 
 
 # ---- one list
@@ -116,10 +109,10 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
     list_run.begin(run_id)
     with record_failure(list_run, run_id):
         check_some_pushed(list_run, run_id)
-        plan = _planned(list_run, beginning)
+        plan = _plan(list_run, beginning)
         today = min(plan.until, int(time.time()))
         if options.since is None and beginning.listed is not None and beginning.listed > today:
-            plan = _planned(list_run, _earlier(list_run, run_id, today))
+            plan = _plan(list_run, _earlier(list_run, run_id, today))
         runs.plan(
             *(list_run.state, run_id, plan.until, plan.total, plan.windows),
             instead_of=instead_of,
@@ -242,52 +235,53 @@ def _begin_now(list_run: ListRun) -> None:
     runs.finish(list_run.state, run_id, "completed", is_accepted=True)
 
 
-def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
-    """Both sweeps' first pages, the listed first; then the windows of both, and the letters taken along.
+def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
+    """Plans the windows of both sweeps and, in an incremental run, of the dead letters that are due."""
+    firsts = _first_pages(list_run, beginning)
+    _note_sms(list_run, firsts)
+    if not all(first.is_whole for first in firsts):
+        list_run.prefetch_fields()
+    plan = plan_sweeps(
+        *(list_run.client, list_run.services.mailchimp, list_run.list_key, firsts),
+        new_since=windows.new_from(list_run.row),
+    )
+    if beginning.kind != "incremental":
+        return plan
+    due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
+    return plan.followed_by(map(by_id, due))
 
-    For a member who is in both, the archived page was read later: its windows come later, too.
+
+def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
+    """Reads the first page of the members on the list, then that of the archived, if an earlier run has begun.
+
+    A member in both was archived in between: the archived page is the later one, and its windows come later, too.
     """
-    mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = count_check.first_page_of_list(list_run, size)
+        listed = count_check.first_page_of_list(list_run, list_run.client.mailchimp.window)
     else:
-        listed = first_page(mailchimp, list_run.list_key, "listed", beginning.listed, size)
+        listed = _first_page(list_run, "listed", beginning.listed)
     list_run.warn(listed.clock_warning)
-    firsts: list[tuple[Sweep, int | None, Page]] = [("listed", beginning.listed, listed)]
     first_sync.begin(list_run, listed)
+    firsts = [FirstPage("listed", beginning.listed, listed)]
     if begun_before is not None:
-        archived_since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
-        archived = first_page(mailchimp, list_run.list_key, "archived", archived_since, size)
-        firsts.append(("archived", archived_since, archived))
-    _note_sms(list_run, [page for _, _, page in firsts])
-    if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
-        list_run.prefetch_fields()
-    until = min(page.settled for _, _, page in firsts)
-    numbers = count()
-    planned: list[Window] = []
-    pages: dict[int, Page] = {}
-    for sweep, start, page in firsts:
-        for window in cut(list_run.client, mailchimp, list_run.list_key, sweep, (start, until), page):
-            numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(list_run.row))
-            planned.append(numbered)
-            if windows.fits_in_one(page, page.asked):
-                pages[numbered.number] = page
-    if beginning.kind == "incremental":
-        taken_along = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
-        planned.extend(replace(_by_id(window), number=next(numbers)) for window in taken_along)
-    return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
+        since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
+        firsts.append(FirstPage("archived", since, _first_page(list_run, "archived", since)))
+    return firsts
 
 
-def _by_id(window: Window) -> Window:
-    """One member, asked for by id in a span that holds nobody: the second of theirs may be an import of thousands."""
-    is_empty = window.since is not None and window.since >= window.until  # says that they may be left out
-    return window if is_empty or not is_contact_id(window.member_id) else replace(window, since=-1, until=0)
+def _first_page(list_run: ListRun, sweep: Sweep, since: int | None) -> Page:
+    size = list_run.client.mailchimp.window
+    return first_page(list_run.services.mailchimp, list_run.list_key, sweep, since, size)
 
 
-def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:
-    """Before anybody is converted, as far as these pages show it: a consent in Ometria must pass to no other number."""
-    if not list_run.row.has_sms and any(has_sms_status(member) for page in pages for member in page.members):
+def _note_sms(list_run: ListRun, firsts: Sequence[FirstPage]) -> None:
+    """Remembers that members of the list have an SMS status, as far as these pages show it.
+
+    Done before any member is converted: a consent to text messages that Ometria holds must pass to no other number.
+    """
+    members = (member for first in firsts for member in first.page.members)
+    if not list_run.row.has_sms and any(map(has_sms_status, members)):
         lists.note_sms(list_run.state, list_run.row.id)
         list_run.refresh()
 

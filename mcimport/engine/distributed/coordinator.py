@@ -332,7 +332,7 @@ class Coordinator:
 
     def _take_outcome(self, message: Reply) -> None:
         outcome = message.outcome
-        if outcome is None or not self._queue.claim(message.id, outcome.window):
+        if outcome is None or outcome.window is None or not self._queue.claim(message.id, outcome.window):
             return
         self._spec.services.meter.add(message.costs)
         self._spec.services.ometria.has_taken |= bool(outcome.pushed)

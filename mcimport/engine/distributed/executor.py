@@ -17,7 +17,7 @@ from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, O
 from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settings_of
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
-from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.engine.page.held import HeldLookups
 from mcimport.engine.page.process import process_page
@@ -244,19 +244,13 @@ class PageExecutor:
         services.ometria.has_taken |= order.has_taken
         if order.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
-        return PageContext(
-            list_key=order.list_key,
-            mailchimp=services.mailchimp,
-            ometria=services.ometria,
-            convert=converter,
-            fetch_missing_tags=converter.fetch_missing_tags,
+        return replace(
+            make_context(services, order.list_key, converter),
             rules=_rules(client, order),
             held=self._held(client, order, session),
             watched=order.watched,
             never_sent=order.never_sent,
             sample_size=client.ometria.spot_check,
-            meter=services.meter,
-            trace=services.trace,
         )
 
     def _converter(self, client: Client, order: Order, session: ClientSession) -> RunConverter:

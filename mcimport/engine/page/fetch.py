@@ -78,35 +78,34 @@ def shrink_suspects(rest: Window, kept: int, asked: int) -> Window:
     return replace(rest, suspect_count=0 if asked >= rest.suspect_count else max(1, rest.suspect_count - kept))
 
 
-def narrow_failure(result: PageResult, error: RetriableError) -> Outcome:
+def narrow_failure(window: Window, context: PageContext, result: PageResult, error: RetriableError) -> Outcome:
     """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
-    window = result.window
     if isinstance(error, UnreachableError | EmptyPageError):
-        counted = error.page.total if isinstance(error, EmptyPageError) else None
-        result.add_dead_letter(window.start, window.until, error, counted)
-        return result.outcome(None, failed=True)
+        count = error.page.total if isinstance(error, EmptyPageError) else None
+        result.add_dead_letter(window.start, window.until, error, count)
+        return result.outcome(window, failed=True)
     asked = max(1, window.suspect_count // 2) if window.suspect_count else window.page
     if isinstance(error, ServiceTimeoutError):
-        return _set_aside(result, min(asked, windows.SMALLEST_PAGE), error)
+        return _set_aside(window, context, result, min(asked, windows.SMALLEST_PAGE), error)
     if window.suspect_count == 1:
-        return _set_aside(result, 1, error)
-    return result.outcome(replace(window, suspect_count=asked))
+        return _set_aside(window, context, result, 1, error)
+    return result.outcome(window, replace(window, suspect_count=asked))
 
 
-def _set_aside(result: PageResult, rows: int, error: RetriableError) -> Outcome:
+def _set_aside(window: Window, context: PageContext, result: PageResult, rows: int, error: RetriableError) -> Outcome:
     """Names the smallest span that holds the window's first `rows` members, and goes on behind it."""
-    span = _smallest_span(result.window, result.context, rows)
+    span = _smallest_span(window, context, rows)
     if span is None:
-        return result.outcome(None)
-    result.add_dead_letter(*span, error, counted(result, span))
-    return result.outcome(replace(result.window, through=span[1], suspect_count=0), failed=True)
+        return result.outcome(window)
+    result.add_dead_letter(*span, error, count_in(window, context, span))
+    return result.outcome(window, replace(window, through=span[1], suspect_count=0), failed=True)
 
 
-def counted(result: PageResult, span: tuple[int | None, int]) -> int | None:
-    """How many members Mailchimp counts in a span of the window; None where it does not say, or says nobody."""
+def count_in(window: Window, context: PageContext, span: tuple[int | None, int]) -> int | None:
+    """Returns how many members Mailchimp counts in a span of the window; None where it does not say, or says none."""
     since, until = span
-    window = replace(result.window, since=since, through=None, until=until)
-    return result.context.mailchimp.count_in_window(result.context.list_key, window) or None
+    part = replace(window, since=since, through=None, until=until)
+    return context.mailchimp.count_in_window(context.list_key, part) or None
 
 
 def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int | None, int] | None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
 
-from mcimport.convert import consent_alone, consent_part, encode_contact, has_sms_status, is_contact_id, member_id
+from mcimport.convert import consent_alone, consent_part, encode_contact, member_id
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.fetch import counted, fetch_page, narrow_failure, shrink_suspects
 from mcimport.engine.page.held import depends, settled_alone
+from mcimport.engine.page.read import Deliver, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
-from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
+from mcimport.errors import RetriableError
 from mcimport.models import (
     Contact,
     Converted,
@@ -25,155 +25,56 @@ from mcimport.models import (
     NewDeadLetter,
     Outcome,
     Page,
-    Precision,
     Skipped,
     Unsendable,
     Window,
 )
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
-from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.windows import PageSplit
 from mcimport.services.ometria.client import OmetriaClient
 
 _CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
 
 
-def process_page(window: Window, context: PageContext, page: Page | None = None) -> Outcome:
-    """Moves one page of a window and says what is left of it. `page`: was read already, and is all there is.
+def process_page(
+    window: Window, context: PageContext, page: Page | None = None, deliver: Deliver | None = None
+) -> Outcome:
+    """Reads one page of a window, converts and pushes its members, and returns the outcome with the window's rest.
+
+    `page`: a page that was read already and is the whole of its window. `deliver`: takes the members instead, where
+    they are not to be pushed.
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
     began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
     with context.trace.window(window.number), decode_slot.held():
-        outcome = _moved(window, context, page)
+        outcome = read_page(window, context, deliver or _push_members, page)
     seconds = time.monotonic() - started
     return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
 
 
-def _moved(window: Window, context: PageContext, page: Page | None) -> Outcome:
-    result = PageResult(window, context)
-    if page is not None:
-        is_all = all(moment is None or moment <= window.until for moment in page.moments)
-        return _carry(result, list(windows.whole_page(window, page)), None, "exactly" if is_all else "about")
-    if window.member_id is not None and _is_empty(window):
-        return _carry_missing(result)
-    try:
-        split, asked = fetch_page(window, context, result)
-    except RetriableError as error:
-        return narrow_failure(result, error)
-    if split.verdict == "crowded":
-        return _carry_crowd(result, split, asked)
-    rest = None if split.verdict == "over" else shrink_suspects(split.rest, len(split.kept), asked)
-    kept = list(split.kept)
-    del split  # so that nobody but `kept` holds the page while its records wait for their turn
-    return _carry(result, kept, rest)
+def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, RetriableError | None]:
+    """Converts and pushes members who were read one by one, and so belong to no window; empties the list.
 
+    Returns what became of them, and why those who are left could not be pushed (None: none are left).
 
-def _carry(result: PageResult, members: list[Member], rest: Window | None, precision: Precision = "exactly") -> Outcome:
-    """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span.
-
-    `precision`: of their number, as one of the span's members.
+    Raises FatalError and InterruptedRunError.
     """
-    window, many = result.window, len(members)
-    try:
-        _deliver(result, members)
-        if rest is None and window.member_id is not None and not result.seen_only:
-            return _carry_missing(result)
-    except RetriableError as error:
-        end = window.until if rest is None or rest.through is None else rest.through
-        result.add_dead_letter(
-            window.start, end, error, 1 if window.member_id is not None else result.left_of(many), precision
-        )
-        return result.outcome(rest, failed=True)
-    return result.outcome(rest)
-
-
-def _carry_crowd(result: PageResult, split: PageSplit, asked: int) -> Outcome:
-    """A second larger than a page: its passes are one piece of work."""
-    window, second = result.window, split.second
-    rest = split.rest if window.suspect_count else replace(split.rest, page=asked)
-    undated = [member for member in split.kept if epoch(member.last_changed) is None]
-    try:
-        failure = _deliver_all(
-            result,
-            itertools.chain([undated], result.context.mailchimp.same_second(result.context.list_key, rest, second)),
-        )
-    except ServiceTimeoutError as error:
-        if rest.page > windows.SMALLEST_PAGE:
-            return result.outcome(replace(window, page=windows.half(rest.page)))
-        failure = error
-    except RetriableError as error:
-        failure = error
-    if failure is None and second >= window.until and window.member_id is not None and not result.seen_only:
-        return _carry_missing(result)
-    if failure is not None:
-        _add_crowd_dead_letter(result, second, failure)
-    rest = shrink_suspects(replace(rest, through=second), result.members, asked)
-    return result.outcome(rest, failed=failure is not None)
-
-
-def _add_crowd_dead_letter(result: PageResult, second: int, error: RetriableError) -> None:
-    """As many of the second as Mailchimp counts, less those who were sent; else at least those who were read."""
-    span = (second - 1, second)
-    many = counted(result, span)
-    if many is None:
-        result.add_dead_letter(*span, error, result.left_of(result.members), "at least")
-    else:
-        result.add_dead_letter(*span, error, result.left_of(many))
-
-
-def _deliver_all(result: PageResult, batches: Iterable[list[Member]]) -> RetriableError | None:
-    """Delivers batch after batch; returns what kept Ometria from taking one, raises what kept one from being read."""
-    for members in batches:
+    result, failure = PageResult(context), None
+    result.note_sms(members)
+    with decode_slot.held():
         try:
-            _deliver(result, members)
+            _push_members(result, members)
         except RetriableError as error:
-            return error
-    return None
+            failure = error
+    return result.outcome(), failure
 
 
-def _carry_missing(result: PageResult) -> Outcome:
-    """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone".
-
-    Mailchimp finds nobody by web_id. Who is known by that alone has left the second by a change, which an incremental
-    run carries, or is not there any more.
-    """
-    window, context = result.window, result.context
-    if not is_contact_id(window.member_id):
-        return result.outcome(None, gone=True)
-    try:
-        member = context.mailchimp.member(context.list_key, window.member_id or "")
-        if _is_left_out(window, member):
-            return result.outcome(None, gone=True)
-        _deliver(result, [member])
-    except NotFoundError:
-        return result.outcome(None, gone=True)
-    except RetriableError as error:
-        result.add_dead_letter(window.since, window.until, error, 1, "exactly")
-        return result.outcome(None, failed=True)
-    return result.outcome(None)
-
-
-def _is_empty(window: Window) -> bool:
-    return window.since is not None and window.since >= window.until
-
-
-def _is_left_out(window: Window, member: Member) -> bool:
-    """Of an empty span: they have not changed since the list leaves them out (see `dead_letter_windows`)."""
-    changed = epoch(member.last_changed)
-    return _is_empty(window) and changed is not None and changed <= window.until
-
-
-def _deliver(result: PageResult, members: list[Member]) -> None:
+def _push_members(result: PageResult, members: list[Member]) -> None:
     """Converts, encodes and pushes; empties `members`, so that a page is forgotten as its records come to be.
 
     Raises RetriableError when Ometria cannot be reached for good.
     """
-    result.has_sms = result.has_sms or any(map(has_sms_status, members))
-    if result.window.member_id is not None:
-        members[:] = [member for member in members if member_id(member) == result.window.member_id]
-        result.seen_only = result.seen_only or bool(members)
     with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
         ometria = result.context.ometria
@@ -275,12 +176,7 @@ def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecor
     )
     if result.alone:
         result.alone.pop(contact.id, None)
-    if converted.warnings:
-        result.warnings.update(converted.warnings)
-    if converted.remarks:
-        result.remarks.update(converted.remarks)
-    if converted.permissions:
-        result.permissions.update(converted.permissions)
+    result.note_conversion(converted)
 
 
 def _new_since(result: PageResult, member: Member) -> int | None:
@@ -288,7 +184,7 @@ def _new_since(result: PageResult, member: Member) -> int | None:
 
     They are as new as to the run that wrote it.
     """
-    new_since, context = result.window.new_since, result.context
+    new_since, context = result.new_since, result.context
     if new_since is None or not (context.watched or context.never_sent):
         return new_since
     opted = epoch(member.timestamp_opt) or epoch(member.timestamp_signup)
@@ -322,7 +218,7 @@ def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
 def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
     """Who has a dead letter, or is in one's span, was perhaps not carried before, whenever they changed."""
     held = result.context.held
-    if held is None or result.window.letter_id is not None:
+    if held is None or result.is_replay:
         return contact
     return held.undated(contact, epoch(member.last_changed))
 
@@ -355,7 +251,7 @@ def _set_aside_one(
     since = None if moment is None else moment - 1
     result.letters.append(
         NewDeadLetter(
-            *("contact", "refusal", result.window.sweep, since, moment, reason, who),
+            *("contact", "refusal", result.sweep, since, moment, reason, who),
             is_no=is_no,
             members=1,
             precision="exactly",

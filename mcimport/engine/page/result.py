@@ -7,12 +7,14 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 
+from mcimport.convert import has_sms_status
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import CheckedContacts
-from mcimport.models import Contact, LookUps, NewDeadLetter, OptIn, Outcome, Precision, Window
+from mcimport.models import Contact, Converted, LookUps, Member, NewDeadLetter, OptIn, Outcome, Precision, Sweep, Window
 
 
 class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -37,13 +39,20 @@ class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class PageResult:
-    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page.
+    """Collects what became of the members of one page, or of some that belong to no window.
 
-    `alone`: the consent of members who cannot be sent whole, by the contact's id.
+    Attributes:
+        sweep: the members' own.
+        new_since: see `Window`.
+        is_replay: the page is read for a dead letter.
+        events: how many records may start a welcome campaign.
+        alone: the consent of members who cannot be sent whole, by the contact's id.
     """
 
-    window: Window
     context: PageContext
+    sweep: Sweep = "listed"
+    new_since: int | None = None
+    is_replay: bool = False
     members: int = 0
     skipped: int = 0
     pushed: int = 0
@@ -58,15 +67,22 @@ class PageResult:
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    seen_only: bool = False
     has_sms: bool = False
     looked_up: LookUps = field(default_factory=LookUps)
     sample: list[tuple[float, str]] = field(default_factory=list)
 
-    def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
+    @classmethod
+    def of_window(cls, window: Window, context: PageContext) -> Self:
+        """Returns an empty result for a page of this window."""
+        return cls(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
+
+    def outcome(
+        self, window: Window | None = None, rest: Window | None = None, *, failed: bool = False, gone: bool = False
+    ) -> Outcome:
+        """Returns what became of the page; `rest`: what is left of the window, also one that holds nothing more."""
         over = rest is not None and rest.through is not None and rest.through >= rest.until
         return Outcome(
-            window=self.window,
+            window=window,
             rest=None if over else rest,
             members=self.members,
             skipped=self.skipped,
@@ -88,6 +104,18 @@ class PageResult:
             looked_up=self.looked_up,
             sample=tuple(self.sample),
         )
+
+    def note_sms(self, members: Iterable[Member]) -> None:
+        self.has_sms = self.has_sms or any(map(has_sms_status, members))
+
+    def note_conversion(self, converted: Converted) -> None:
+        """Adds what the conversion of a member has to tell."""
+        if converted.warnings:
+            self.warnings.update(converted.warnings)
+        if converted.remarks:
+            self.remarks.update(converted.remarks)
+        if converted.permissions:
+            self.permissions.update(converted.permissions)
 
     def remark(self, key: str, members: int) -> None:
         if members:
@@ -115,7 +143,7 @@ class PageResult:
         self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
     ) -> None:
         """`members`: how many in the span were not sent; None where nothing was seen of it."""
-        sweep, reason = self.window.sweep, str(error)
+        reason = str(error)
         self.letters.append(
-            NewDeadLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+            NewDeadLetter("window", "transport", self.sweep, since, until, reason, members=members, precision=precision)
         )

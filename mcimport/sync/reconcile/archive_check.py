@@ -12,10 +12,11 @@ import msgspec
 
 from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import run_windows
-from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.context import make_context
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.process import process_page
 from mcimport.errors import ServiceError
-from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
+from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import cut, first_page
@@ -27,7 +28,6 @@ from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import is_texted
 
 MOST_ARCHIVED = 1_000  # read and looked for one by one; at Ometria's 4 reads a second some four minutes
-NO_NUMBER = -1  # what is pushed here is counted with the run, and belongs to none of its windows
 MOST_UNKNOWN = 3  # of whom Ometria does not tell whether it holds them, after which it is not asked any more
 
 
@@ -72,33 +72,22 @@ class _Check:
         if page.total > MOST_ARCHIVED:
             return False
         planned = cut(list_run.client, mailchimp, list_run.list_key, "archived", (None, page.settled), page)
-        self._drive([replace(window, number=NO_NUMBER, page=page.asked) for window in planned], page)
+        self._process([replace(window, number=NO_NUMBER, page=page.asked) for window in planned], page)
         return self._is_whole
 
-    def _drive(self, planned: list[Window], page: Page) -> None:
-        services = self._list_run.services
-        run_windows(
-            self._context(),
-            planned,
-            self._record,
-            stop=services.stop,
-            workers=self._list_run.client.mailchimp.connections,
-            pages={NO_NUMBER: page} if windows.fits_in_one(page, page.asked) else {},
-            give_up=services.abort,
-        )
-
-    def _context(self) -> PageContext:
-        services = self._list_run.services
-        return PageContext(
-            list_key=self._list_run.list_key,
-            mailchimp=services.mailchimp,
-            ometria=services.ometria,
+    def _process(self, planned: list[Window], page: Page) -> None:
+        list_run = self._list_run
+        context = replace(
+            make_context(list_run.services, list_run.list_key, self._convert),
             convert=self._converted,
-            fetch_missing_tags=self._convert.fetch_missing_tags,
             rules=self._rules,
-            watched=watched(self._list_run.state, self._list_run.row),
-            meter=services.meter,
-            trace=services.trace,
+            watched=watched(list_run.state, list_run.row),
+        )
+        run_windows(
+            lambda window, page=None: process_page(window, context, page),
+            *(planned, self._record, list_run.services),
+            workers=list_run.client.mailchimp.connections,
+            pages={NO_NUMBER: page} if windows.fits_in_one(page, page.asked) else {},
         )
 
     def _converted(self, member: Member, _new_since: int | None) -> Conversion:
@@ -131,7 +120,7 @@ class _Check:
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         self._is_whole = self._is_whole and len(kept) == len(outcome.letters)
         members = outcome.pushed + outcome.rejected
-        carried = replace(outcome, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
-        runs.record(list_run.state, self._run_id, carried, list_run.services.meter.drain())
+        counted = replace(outcome, window=None, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
+        runs.record(list_run.state, self._run_id, counted, list_run.services.meter.drain())
         list_run.warn(*outcome.warnings)
         list_run.remarks.update(dict(outcome.remarks))

@@ -15,7 +15,7 @@ from dataclasses import replace
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
-from mcimport.models import HeldContact, Outcome, Window
+from mcimport.models import HeldContact
 from mcimport.models.records import Comparison, Difference, Unread
 from mcimport.services.mailchimp import windows
 from mcimport.state import dead_letters, runs
@@ -30,34 +30,41 @@ SHOWN = 10  # ids a kind
 AT_ONCE = 200  # suspects looked at before the file is written to
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,80}", re.ASCII)
-_LISTING = Window(number=-1, sweep="listed", since=None, until=0)  # for whoever watches the pages go by
+
+
+def check_both_sides(list_run: ListRun) -> None:
+    """Raises what the services raise where the list or the collection is not there, before a whole list is read."""
+    list_run.services.mailchimp.count_members(list_run.list_key)
+    list_run.services.contacts.page(list_run.row.collection, 0)
 
 
 class Comparer:
-    """One comparison of one list; belongs to the thread that owns the task's state."""
+    """Compares both sides of one list, once; belongs to the thread that owns the list run's state.
+
+    Attributes:
+        known: the lists that go to the same Ometria account.
+        pages: how many pages one pass over the collection takes.
+        unread: spans that could not be read, each once: two scans overlap.
+    """
 
     def __init__(
-        self, list_run: ListRun, run_id: int, differences: DifferenceTable, clients: Sequence[Client] = ()
+        self, lookup: MemberLookup, run_id: int, differences: DifferenceTable, clients: Sequence[Client] = ()
     ) -> None:
-        list_run.services.mailchimp.count_members(
-            list_run.list_key
-        )  # what is not there is told of before a whole list is read
-        list_run.services.contacts.page(list_run.row.collection, 0)
-        self.list_run = list_run
+        self.list_run = list_run = lookup.list_run
         self.run_id = run_id
         self.differences = differences
-        self.lookup = MemberLookup(list_run)
+        self.lookup = lookup
+        self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
+        self.pages = 0
+        self.unread: dict[Unread, None] = {}
         self._due = Due(list_run.row.carried_since, (list_run.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
-        self.pages = 0  # what one pass over the collection takes
-        self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
         self._others = by_key(self.known, list_run.row.collection)
-        self.unread: dict[Unread, None] = {}  # each once: two walks overlap
         self._foreign: dict[str, None] = {}  # a few ids
 
     @property
     def due(self) -> Due:
-        """That somebody has an SMS status may be met on the way."""
+        """Which changes are due in Ometria; that a member has an SMS status may be found out on the way."""
         return replace(self._due, has_sms=self.lookup.convert.has_sms)
 
     def compare(self) -> Comparison:
@@ -110,9 +117,8 @@ class Comparer:
         listing = list_run.services.contacts.listing(self.lookup.rules.collection)
         for self.pages, page in enumerate(listing, 1):
             take(page)
-            progress = Outcome(_LISTING, rest=_LISTING, members=len(page))
-            list_run.reporter.moved(list_run.client.name, list_run.list_key, progress)
-        list_run.reporter.moved(list_run.client.name, list_run.list_key, Outcome(_LISTING))
+            list_run.reporter.read_back(list_run.client.name, list_run.list_key, len(page))
+        list_run.reporter.read_back(list_run.client.name, list_run.list_key, 0, is_last=True)
         if listing.others:
             list_run.warn(
                 "Ometria does not filter its contacts by collection: all were read, of which"

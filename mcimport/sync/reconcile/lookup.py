@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 from mcimport.convert import (
     agrees_to_texts,
@@ -17,7 +17,7 @@ from mcimport.convert import (
     member_id,
     optin_of,
 )
-from mcimport.engine.page.converter import EventBudget, RunConverter
+from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
@@ -42,24 +42,37 @@ class LookupResult:
 
 
 class MemberLookup:
-    """What one comparison looks with; safe to share between threads.
+    """Looks members of one list up, converts them and takes their snapshots; safe to share between threads.
 
-    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now. It forces
-    nothing either: a sync that forces brings what is new, a comparison would overrule what was said since.
+    A comparison causes no subscription events: members who are mended opted in long ago, and are not welcomed now. It
+    forces no consent either: a sync that forces one imports what is new, a comparison would overrule what was said
+    since.
+
+    Attributes:
+        mailchimp: asks for the fields that are compared, and no others.
     """
 
-    def __init__(self, list_run: ListRun) -> None:
+    def __init__(self, list_run: ListRun, fields: LazyListFields) -> None:
+        """`fields`: read already."""
         self.list_run = list_run
-        fields = list_run.new_fields()
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
-        known = field_mappings(fields.read(), self.rules).items()
-        tags = [tag for tag, mapping in known if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"]
+        mappings = field_mappings(fields.read(), self.rules).items()
+        tags = [
+            tag for tag, mapping in mappings if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"
+        ]
         self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(
             list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
         )
         self.fingerprinter = Fingerprinter()
+
+    @classmethod
+    def begin(cls, list_run: ListRun) -> Self:
+        """Reads the list's own fields. Raises what Mailchimp raises."""
+        fields = list_run.new_fields()
+        fields.read()
+        return cls(list_run, fields)
 
     def snapshot_of(self, member: Member, converted: Conversion | None = None) -> MemberSnapshot | None:
         """None for a member without an id, who cannot be in Ometria."""

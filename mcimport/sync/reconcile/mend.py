@@ -15,11 +15,22 @@ from dataclasses import replace
 import msgspec
 
 from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
-from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.held import HeldLookups, allowance
-from mcimport.engine.page.process import process_page
+from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import InterruptedRunError, RetriableError
-from mcimport.models import Channels, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Page, Window
+from mcimport.models import (
+    NO_NUMBER,
+    Channels,
+    Contact,
+    Conversion,
+    Converted,
+    HeldContact,
+    Member,
+    OptIn,
+    Outcome,
+    Window,
+)
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
@@ -33,7 +44,6 @@ from mcimport.sync.reconcile.fingerprints import Kind, LastPosition, is_texted
 from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
 
 _encode = msgspec.json.Encoder().encode
-_NO_WINDOW = Window(number=-1, sweep="listed", since=None, until=0)  # what is pushed here belongs to no span
 _IN: OptIn = "EXPLICITLY_OPTEDIN"
 _OUT: OptIn = "EXPLICITLY_OPTEDOUT"
 NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhere"}  # keys of remarks
@@ -78,12 +88,14 @@ class Mend:
         due = {own: one for own, one in looked.found.items() if self._is_due(one)}
         if kind == "missing":
             due = {own: one for own, one in due.items() if one.status != "archived"}
-        whole = [one for one in due.values() if isinstance(self._lookup.convert(one), Converted)]
+        whole = [member for member in due.values() if isinstance(self._lookup.convert(member), Converted)]
         said_no, texted = self._differences.opted_out_among(ids), self._differences.texted(ids)
         pushing = _Pushing(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
-            page = Page(tuple(whole), len(whole), len(whole) + 1)
-            self._note(kind, pushing, process_page(_NO_WINDOW, self._context(pushing), page))
+            outcome, failure = push_members(whole, self._context(pushing))
+            self._note(kind, pushing, outcome)
+            if failure is not None:
+                raise failure
         for where in self._differences.last_positions(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(kind, where, pushing)
 
@@ -92,7 +104,7 @@ class Mend:
         if where.changed is None or where.changed > self._horizon:
             return
         rest: Window | None = Window(
-            number=_NO_WINDOW.number,
+            number=NO_NUMBER,
             sweep="archived" if where.is_archived else "listed",
             since=where.changed - 1,
             until=where.changed,
@@ -179,17 +191,12 @@ class Mend:
 
     def _context(self, pushing: _Pushing) -> PageContext:
         list_run = self._list_run
-        return PageContext(
-            list_key=list_run.list_key,
-            mailchimp=list_run.services.mailchimp,
-            ometria=list_run.services.ometria,
+        return replace(
+            make_context(list_run.services, list_run.list_key, self._lookup.convert),
             convert=pushing.convert,
-            fetch_missing_tags=self._lookup.convert.fetch_missing_tags,
             rules=self._lookup.rules,
             held=self._look_ups,
             watched=watched(list_run.state, list_run.row),
-            meter=list_run.services.meter,
-            trace=list_run.services.trace,
         )
 
     def _push(self, kind: Kind, contacts: Mapping[str, Contact]) -> None:
@@ -207,7 +214,6 @@ class Mend:
         self._differences.note_refused(kind, (owns[place] for place, _ in pushed.refused))
         self._record(
             Outcome(
-                _NO_WINDOW,
                 pushed=len(pushed.taken),
                 rejected=len(pushed.refused),
                 optouts=sum(contacts[owns[place]].marketing_optin == _OUT for place in pushed.taken),
@@ -236,9 +242,8 @@ class Mend:
         """What Ometria could not take is no span that the next sync could read again: the run fails, to be repeated."""
         lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
-        runs.record(
-            self._list_run.state, self._run_id, replace(outcome, letters=kept), self._list_run.services.meter.drain()
-        )
+        recorded = replace(outcome, window=None, letters=kept)
+        runs.record(self._list_run.state, self._run_id, recorded, self._list_run.services.meter.drain())
         self._list_run.warn(*outcome.warnings)
         self._list_run.remarks.update(dict(outcome.remarks))
         self.has_pushed = self.has_pushed or outcome.pushed > 0

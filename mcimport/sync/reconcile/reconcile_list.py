@@ -15,10 +15,11 @@ from mcimport.sync import first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, record_failure
-from mcimport.sync.reconcile.compare import SHOWN, Comparer
+from mcimport.sync.reconcile.compare import SHOWN, Comparer, check_both_sides
 from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
+from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
 from mcimport.sync.reconcile.verify import Verification
 from mcimport.sync.session import SyncSession
@@ -64,7 +65,8 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         record_failure(list_run, run_id),
         DifferenceTable(list_run.state.path.parent) as differences,
     ):
-        comparer = Comparer(list_run, run_id, differences, session.clients)
+        check_both_sides(list_run)
+        comparer = Comparer(MemberLookup.begin(list_run), run_id, differences, session.clients)
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
             found = _mended(comparer, options, found, session)
