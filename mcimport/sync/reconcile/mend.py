@@ -61,6 +61,7 @@ class Mend:
         self._list_run: ListRun = comparer.list_run
         self._run_id = comparer.run_id
         self._differences: DifferenceTable = comparer.differences
+        self._pushes = comparer.differences.pushes
         self._lookup: MemberLookup = comparer.lookup
         self._horizon = comparer.due.horizon
         self._batch = self._list_run.services.ometria.batch
@@ -77,7 +78,7 @@ class Mend:
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
-            for ids in self._differences.differing(kind, self._batch):
+            for ids in self._pushes.differing(kind, self._batch):
                 self._bring_up_to_date(kind, ids)
 
     # ---- who is on the list
@@ -89,14 +90,14 @@ class Mend:
         if kind == "missing":
             due = {own: one for own, one in due.items() if one.status != "archived"}
         whole = [member for member in due.values() if isinstance(self._lookup.convert(member), Converted)]
-        said_no, texted = self._differences.opted_out_among(ids), self._differences.texted(ids)
+        said_no, texted = self._pushes.opted_out_among(ids), self._pushes.agreeing_to_texts(ids)
         pushing = _Pushing(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
             outcome, failure = push_members(whole, self._context(pushing))
             self._note(kind, pushing, outcome)
             if failure is not None:
                 raise failure
-        for where in self._differences.last_positions(own for own in ids if not is_contact_id(own)):
+        for where in self._pushes.last_positions(own for own in ids if not is_contact_id(own)):
             self._bring_from_their_second(kind, where, pushing)
 
     def _bring_from_their_second(self, kind: Kind, where: LastPosition, pushing: _Pushing) -> None:
@@ -125,26 +126,26 @@ class Mend:
         versions = {**pushing.versions, **{own: one for own, one in pushing.alone.items() if own in refused}}
         pushing.versions.clear()
         pushing.alone.clear()
-        self._differences.note_tried(kind, versions.items())
-        self._differences.note_refused(kind, (own for own in refused if own is not None))
+        self._pushes.note_tried(kind, versions.items())
+        self._pushes.note_refused(kind, (own for own in refused if own is not None))
         self._record(outcome)
 
     # ---- who is gone, or has no address on the list that can be used
 
     def _push_consents(self) -> None:
         """Each with the address that Ometria holds: its validation may drop a record without one, and tell nobody."""
-        if self._held.is_few(self._differences.count_without_address()):
+        if self._held.is_few(self._pushes.count_without_address()):
             with suppress(UnknownContactError):
-                for ids in self._differences.without_address(self._batch):
+                for ids in self._pushes.without_address(self._batch):
                     self._push_consents_of(self._held.singly(ids, are_there=True))
-                return self._differences.note_nothing_left()
+                return self._pushes.note_nothing_left()
         for page in self._held.pages():
             self._push_consents_of(page)
-        return self._differences.note_nothing_left()
+        return self._pushes.note_nothing_left()
 
     def _push_consents_of(self, held: Mapping[str, HeldContact]) -> None:
         """Of those whom Ometria holds: who is still not on the list, and who says no and cannot be sent whole."""
-        kinds = self._differences.without_address_among(held)
+        kinds = self._pushes.without_address_among(held)
         looked = self._afresh(list(kinds))
         if looked.absent:
             check_list_is_there(self._list_run, self._differences.witness())
@@ -155,7 +156,7 @@ class Mend:
         """NOT_SPECIFIED where a no would silence a listing that is subscribed today, or perhaps is."""
         agreed = {own: one for own, one in held.items() if one.marketing_optin == _IN or is_texted(one)}
         gone = [own for own in agreed if own not in looked.found and own not in looked.unclear]
-        self._differences.leave("gone", (own for own in agreed if own not in gone))
+        self._pushes.leave("gone", (own for own in agreed if own not in gone))
         opted_in = {own: _address(held[own]) for own in gone if held[own].marketing_optin == _IN}
         found = self._elsewhere.among(opted_in) if opted_in else {}
         now = iso(int(time.time()))
@@ -209,9 +210,9 @@ class Mend:
             (own, of_consent(one.marketing_optin, sms="" if one.channels is None else "no"))
             for own, one in contacts.items()
         )
-        self._differences.note_tried(kind, versions)
+        self._pushes.note_tried(kind, versions)
         owns = list(contacts)
-        self._differences.note_refused(kind, (owns[place] for place, _ in pushed.refused))
+        self._pushes.note_refused(kind, (owns[place] for place, _ in pushed.refused))
         self._record(
             Outcome(
                 pushed=len(pushed.taken),

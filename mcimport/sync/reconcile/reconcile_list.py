@@ -101,11 +101,11 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
         mend.all()
     Verification(comparer, held).run(has_pushed=mend.has_pushed)
-    differences = comparer.differences
+    pushes = comparer.differences.pushes
     return replace(
         found,
-        mended=differences.count_seen(),
-        not_taken=Difference(differences.count_unseen(), differences.some_unseen(SHOWN)),
+        mended=pushes.count_seen(),
+        not_taken=Difference(pushes.count_unseen(), pushes.some_unseen(SHOWN)),
     )
 
 
