@@ -1,4 +1,4 @@
-"""The engine of one machine: a pool of threads in this very process."""
+"""The engine of one machine: a pool of threads in this process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mcimport.models import Outcome, Page, Window
 
 
 class LocalEngine:
-    """See `Engine`. Ten workers a client, started when there is a second page."""
+    """Processes pages in this process: see `Engine`. Each client has ten threads, started for the second page."""
 
     is_local = True
 
     def client_lock(self, _client: Client) -> AbstractContextManager[object]:
-        """Clients need not wait for each other: what accounts share, they share in this process."""
+        """Returns a lock that locks nothing: clients of one account share its limits within this process."""
         return nullcontext()
 
     def run(

@@ -1,4 +1,4 @@
-"""The windows of one run through a pool of workers; the thread that owns the state file writes each outcome down."""
+"""The windows of one run in a pool of threads; the thread that owns the state file records each outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.services.connections import ClientServices
 from mcimport.services.http import retry
 
-LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
+LOOK_UP = 0.25  # seconds between two looks at whether a stop was requested
 
 
 class ProcessPage(Protocol):
@@ -57,7 +57,7 @@ def run_windows(
 
 
 class _Pool:
-    """Ten workers at most, each with one page at a time; what was learned of the bounds reaches the next pages."""
+    """Processes windows in threads, one page each at a time; what a page shows of the API's bounds reaches the next."""
 
     def __init__(
         self,
@@ -86,10 +86,10 @@ class _Pool:
                 if self._leaving():
                     self._land()
         except BaseException:
-            self._give_up()  # Ctrl-C without a handler, or a fault of ours: nobody waits for what may never end
+            self._give_up()  # Ctrl-C without a handler, or a fault of ours: requests that may never end are cut off
             raise
         finally:
-            # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
+            # After a second Ctrl-C, threads that hang in a dead connection are left behind.
             executor.shutdown(wait=not self._stop.aborted.is_set(), cancel_futures=True)
         if self._failure:
             raise self._failure
@@ -114,7 +114,7 @@ class _Pool:
         try:
             outcome = future.result()
             if outcome.failed and self._failure:
-                return  # what fails while the run ends is left pending, rather than filling the dead letters
+                return  # a page that fails while the run ends is left pending, and becomes no dead letter
             if outcome.rest:
                 self._learned |= outcome.rest.bounds
                 self._queue.appendleft(outcome.rest)
@@ -125,7 +125,7 @@ class _Pool:
             self._failure = self._failure or error
 
     def _land(self) -> None:
-        """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
+        """Lets pages in flight finish for a while; then closes the connections under the others, and wakes waits."""
         deadline = time.monotonic() + retry.LEAVE_WITHIN
         while self._in_flight and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)

@@ -1,4 +1,4 @@
-"""One list at one destination, at work: what its runs share, and how a planned run is carried to its end."""
+"""One list at one destination: what its runs share in one call, and how a planned run is executed to its end."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
 @dataclass
 class ListRun:
-    """What the runs of one list share in one call; belongs to the thread that owns `state`.
+    """Holds what the runs of one list share in one call; belongs to the thread that owns `state`.
 
     Attributes:
-        row: what is remembered of the list at this destination; read anew after each run.
+        row: what is remembered of the list at this destination; read again after each run.
         run_ids: the runs of this call, in order.
-        warnings: words for a person, each once.
-        lacking: of a dry run's contacts, how many have no country, phone, name.
+        warnings: texts for a person, each once, in order.
+        lacking: how many contacts of a dry run have no country, phone, name.
         unsendable: how many members could not be sent, by reason.
-        remarks: on how many members a remark was made, by its key.
+        remarks: on how many members a remark was made, by its key in `remarks.REMARKS`.
         permissions: the texts of the marketing permissions that members have.
-        perhaps_held: an earlier run of this state file may have pushed somebody.
+        perhaps_held: an earlier run of this state file may have pushed contacts.
         spot_check: what was found of contacts that were pushed before; None where they were not looked at.
         comparison: what a comparison of both sides found; None where there was none.
     """
@@ -61,9 +61,9 @@ class ListRun:
     _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
-        """Another run of this list, under its number from here on."""
+        """Begins another run of this list: requests are counted and logged as this run's from here on."""
         self.run_ids.append(run_id)
-        self.services.meter.drain()  # what was asked for after the last run's end is nobody's
+        self.services.meter.drain()  # requests made after the end of the last run belong to no run
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
@@ -73,11 +73,11 @@ class ListRun:
 
     @property
     def is_first(self) -> bool:
-        """Ometria has accepted no contact of this list yet, as far as is known from this state file and a look."""
+        """Ometria has accepted no contact of this list, as far as the state file and a look at Ometria tell."""
         return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
 
     def is_first_run(self, run: Run) -> bool:
-        """As `is_first`; a first run that was cut off stays one when it goes on."""
+        """Says the same of one run; a first run that was interrupted is still one when it is resumed."""
         if self.row.sync_point is not None or self.row.unchecked_at is not None:
             return self.is_first
         return self.is_first or not runs.has_pushed(self.state, self.row.id, but=run.id)
@@ -91,23 +91,27 @@ class ListRun:
         )
 
     def prefetch_fields(self) -> None:
-        """The list's own fields will be needed: they may be read while something else takes its time."""
+        """Begins to read the list's own fields, which will be needed, while something else takes its time.
+
+        Only where pages are processed here: Celery workers read the fields themselves.
+        """
         if not self.engine.is_local:
             return
         self._fields = self.new_fields()
         self._fields.begin()
 
     def take_field_reader(self) -> LazyListFields:
-        """For one run: the next one reads them anew."""
-        found, self._fields = self._fields or self.new_fields(), None
-        return found
+        """Returns the reader of the list's own fields for one run, and forgets it: the next run reads them again."""
+        reader, self._fields = self._fields or self.new_fields(), None
+        return reader
 
     def new_fields(self) -> LazyListFields:
+        """Makes a reader that has read nothing yet."""
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
     def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
-        """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
+        """Returns the windows that read dead letters again, all numbered 0; warns how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
             self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
@@ -126,10 +130,11 @@ def execute(
     until: int | None = None,
     afterwards: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """Works off a planned run and ends it. Raises what ended it early, once that is on record.
+    """Processes the windows of a planned run and ends it. Raises what ended it early, once that is recorded.
 
-    `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
-    when all windows are worked off, and is a part of the run.
+    `pages`: first pages that are the whole of their window, by its number. `until`: the last second that is read, for a
+    run that has none of its own (a replay). `afterwards` is called with the run's id when all windows are processed,
+    and is a part of the run.
     """
     run = runs.run(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
@@ -154,21 +159,21 @@ def execute(
 
 
 def _judged(row: ListRow, window: Window) -> Window:
-    """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
+    """Returns the window with the second from which an opt-in is new, which earlier versions did not write down."""
     return window if window.new_since is not None else replace(window, new_since=new_from(row))
 
 
 @contextlib.contextmanager
 def record_failure(list_run: ListRun, run_id: int) -> Iterator[None]:
-    """Whatever ends a run before its time is on record before it is raised on."""
+    """Records what ends a run before its time, as interrupted or failed, and raises it."""
     try:
         yield
     except InterruptedRunError:
         runs.finish(list_run.state, run_id, "interrupted", costs=list_run.services.meter.drain())
         raise
-    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not stay marked as running
         error = as_ours(raised)
-        # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
+        # Where the state file cannot be written, this cannot be recorded either: the next call marks it interrupted.
         with contextlib.suppress(StateError):
             runs.finish(list_run.state, run_id, "failed", str(error), costs=list_run.services.meter.drain())
         raise error from None
@@ -211,20 +216,21 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
 def _event_budget(
     list_run: ListRun, run: Run, windows: Sequence[Window], until: int | None
 ) -> tuple[ContactRules, EventBudget]:
-    """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
+    """Returns the rules of the run, and how many subscription events it may cause.
 
-    Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
+    The time of an opt-in is sent only of members who are new to the list; it is what causes an event. A window of a
+    dead letter has a span of its own, in which other members may be new.
     """
     replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
     spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
-    many = sum(1 if window.member_id else sys.maxsize for window in replayed)
+    most = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)
-    return rules, EventBudget(list_run.client.ometria.welcome_limit, many, event_filters(rules, spans))
+        spans, most = [OptedIn(run.since, None, new_from(list_run.row)), *spans], most + _perhaps_new(run, rules)
+    return rules, EventBudget(list_run.client.ometria.welcome_limit, most, event_filters(rules, spans))
 
 
 def _perhaps_new(run: Run, rules: ContactRules) -> int:
-    """How many of a run's members may be new: of a list's first run nobody, for all of them changed before it began."""
+    """Returns how many of a run's members may be new: in a list's first run, all changed before it."""
     is_first = run.until is not None and rules.new_since is not None and run.until < rules.new_since
     return 0 if is_first and rules.subscription_events == "new" else run.members_total

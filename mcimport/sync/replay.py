@@ -1,4 +1,4 @@
-"""Dead letters back into the stream: each span or member is read afresh, in a run of its own."""
+"""The replay of dead letters: each span or member is read again, in a run of its own."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mcimport.sync.session import SyncSession
 
 
 def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: SyncSession) -> list[ListResult]:
-    """Replays the letters named, or all that are open, of the destinations that the clients' keys lead to.
+    """Replays the dead letters with these ids, or all that are open, of the clients' present destinations.
 
-    Raises ConfigError, before any request, for a letter that does not exist or is not open; StateError.
+    Raises ConfigError, before any request, for one that does not exist or is not open; StateError.
     """
     with open_state(session.db_path, create=False) as state:
         chosen = _chosen(state, letter_ids)
@@ -89,9 +89,9 @@ def _replay_one(group: Sequence[DeadLetter], opened: OpenClient, *, named: bool)
 
 
 def _replay(list_run: ListRun, group: Sequence[DeadLetter]) -> None:
-    """Spans first, then single members: these may be read by id, as they are at that moment, and must come last.
+    """Replays spans first, then single members: these may be read by id, as they are at that moment, so they come last.
 
-    Runs of their own; they never move the sync point. The letters close as their windows end.
+    Each in a run of its own, which never moves the sync point. A dead letter closes as its window ends.
     """
     runs.mark_interrupted(list_run.state, list_run.row.id)
     still_open = {letter.id for letter in dead_letters.open_of(list_run.state, list_run.row.id)}

@@ -1,7 +1,7 @@
-"""The whole story of one list on one page; of all clients on the next.
+"""The sync of one list, and of the lists of all clients.
 
-A run asks for its first pages, cuts what does not fit into them into windows, writes those down, and only then pushes.
-It ends when no window is pending; the sync point moves then, and only then.
+A run reads the first pages, cuts what does not fit into them into windows, records those, and only then pushes. It ends
+when no window is pending; then the sync point moves, and not before.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
 from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps
 
-IN_VAIN = 2 * 3_600  # seconds during which a run of which nothing gets through is resumed, and leaves no dead letters
+IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """What was typed.
+    """Holds what was typed.
 
     Attributes:
         since: begin there instead of at the sync point; "now": only move the sync point.
-        full: everything, whatever is remembered.
+        full: import every member, whatever is remembered.
         dry_run: read and convert; push nothing and remember nothing.
     """
 
@@ -56,13 +56,13 @@ class SyncOptions:
 
     @property
     def by_name(self) -> bool:
-        """Something was asked for that a busy client means was not done."""
+        """Says whether something was asked for that is left undone where another process holds the client."""
         return self.full or self.since is not None
 
 
 @dataclass(frozen=True)
 class _Beginning:
-    """From where on each sweep is read, None: from its beginning; and what that is called."""
+    """Says from which second on each sweep is read (None: from its beginning), and what kind of run that is."""
 
     kind: RunKind
     listed: int | None = None
@@ -73,14 +73,14 @@ class _Beginning:
 
 
 def sync_list(list_run: ListRun, options: SyncOptions) -> None:
-    """Finishes what was begun, then carries everything (the first time, or `full`) or what changed since.
+    """Resumes an unfinished run, then imports everything (the first time, or `full`) or what changed since.
 
-    Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; the runs are in the task.
+    Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; `list_run` has the runs.
     """
     runs.mark_interrupted(list_run.state, list_run.row.id)
     unfinished = runs.unfinished(list_run.state, list_run.row.id)
     if unfinished is not None and options.since is not None and _is_first_try(list_run):
-        runs.abandon(list_run.state, unfinished.id)  # it sent nobody, and without it a plain sync reads everything
+        runs.abandon(list_run.state, unfinished.id)  # it sent nothing, and without it a plain sync reads everything
         unfinished = None
     if unfinished is not None and not (options.full or options.dry_run):
         _finish(list_run, options, unfinished)
@@ -96,7 +96,7 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
 
 
 def _is_first_try(list_run: ListRun) -> bool:
-    """Whether nobody of the list was ever accepted, and no sync point stands for what was left out."""
+    """Says whether Ometria accepted no contact of the list yet, and no sync point tells what was left out."""
     return list_run.row.sync_point is None and not destinations.is_bound(list_run.state, list_run.row)
 
 
@@ -128,7 +128,10 @@ def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: M
 
 
 def _check(list_run: ListRun, run_id: int) -> None:
-    """The last of a run: did anything get through, was as much read as there is, and are the archived opted out?"""
+    """Checks a run at its end: whether anything got through, and as much was read as there is; opts out the archived.
+
+    Raises ServiceDownError, TooFewError, and what the services raise.
+    """
     run = runs.run(list_run.state, run_id)
     if runs.is_in_vain(list_run.state, run) and not _is_old(list_run, run):
         reason = runs.take_back(list_run.state, run)
@@ -144,15 +147,18 @@ def _check(list_run: ListRun, run_id: int) -> None:
 
 
 def _is_old(list_run: ListRun, run: Run) -> bool:
-    """What fails for hours may be a member's own fault: then it becomes a dead letter, and keeps nobody else waiting.
+    """Says whether the run has failed for hours, perhaps because of single members, who then become dead letters.
 
-    Never of a list that was not synced yet: there it is everybody.
+    Never of a list that was not synced yet: there a dead letter would hold the whole list.
     """
     return list_run.row.sync_point is not None and time.time() - run.started_at > IN_VAIN
 
 
 def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
-    """A run that was cut off is resumed: its windows are spans of time, and mean today what they meant then."""
+    """Resumes a run that was interrupted: its windows are spans of time, and mean the same as when it began.
+
+    Raises ConfigError where `--since` would skip what is left of it.
+    """
     if options.since is not None:
         key = list_run.list_key
         raise ConfigError(
@@ -179,9 +185,10 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
-    """The sync point lies after what this run can read up to: whoever changed since it was set might never be read.
+    """Moves the sync point back, because it lies after what this run can read up to, and has the run begin earlier.
 
-    It goes back to the last moment that all clocks agree on; where no run tells, to where the list is carried from.
+    Else members who changed since it was set might never be read. It goes back to the last moment that all clocks agree
+    on; where no run tells, to the second from which on the list is imported.
     """
     row = list_run.row
     agreed = runs.agreed(list_run.state, row.id, until)
@@ -200,18 +207,19 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
 
 
 def _moves(list_run: ListRun, since: int | None) -> bool:
-    """A run that begins after the sync point would leave a gap before it, so it may not move it."""
+    """Says whether the run may move the sync point: one that begins after it would leave a gap."""
     point = list_run.row.sync_point
     return since is None or point is None or since <= point
 
 
 def _mapping(list_run: ListRun, kind: RunKind) -> str | None:
-    """What everybody on the list is mapped by, once this run is through; None where that stays as it was."""
+    """Returns the fingerprint of the rules that the whole list is mapped by after this run; None: as before."""
     is_first = list_run.row.mapping is None and list_run.row.sync_point is None
     return fingerprint(list_run.rules) if kind == "full" or is_first else None
 
 
 def _notice_mapping(list_run: ListRun) -> None:
+    """Warns where the rules are not those that the whole list was last mapped by."""
     if list_run.row.sync_point is not None and list_run.row.mapping != fingerprint(list_run.rules):
         list_run.warn(
             "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
@@ -220,7 +228,7 @@ def _notice_mapping(list_run: ListRun) -> None:
 
 
 def _begin_now(list_run: ListRun) -> None:
-    """Imports nobody: what changes from now on is what the next run brings."""
+    """Imports no member: the next run imports what changes from now on."""
     if list_run.row.sync_point is not None:
         list_run.warn(
             f"what changed between {iso(list_run.row.sync_point)} and now is not carried, as --since now says"

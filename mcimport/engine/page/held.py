@@ -1,6 +1,6 @@
-"""What Ometria holds of members, looked up where the record depends on it: a no there is not lifted, nor dated anew.
+"""What Ometria holds of members, looked up where a record depends on it: an opt-out there is not lifted, nor redated.
 
-One read a member, within the account's limit for reading, and a bounded number a run.
+One read for each member, within the account's limit for reading, and a limited number for each run.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from mcimport.models import Contact, LookUps
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 
-LOOK_UPS = 1_000  # members a run whose consent is looked up: four minutes, at four reads a second
-DATES = 100  # members a run of whose no it is looked up whether Ometria has it already
+LOOK_UPS = 1_000  # members of a run whose consent is looked up: four minutes, at four reads a second
+DATES = 100  # members of a run who opted out, and of whom it is looked up whether Ometria knows that already
 AT_ONCE = 4
-FAILURES = 3  # look-ups in a row that failed, after which nobody is looked up during REST
+FAILURES = 3  # look-ups in a row that failed, after which none is made for REST seconds
 REST = 60.0  # seconds
 
 Sight = Literal["out", "other", "absent", "unknown"]
 
 
 def allowance() -> LookUps:
-    """What a whole run may look up."""
+    """Returns how many members a whole run may look up."""
     return LookUps(LOOK_UPS, DATES)
 
 
 def depends(contact: Contact) -> bool:
-    """Whether what may be sent depends on what Ometria holds."""
+    """Says whether what may be sent depends on what Ometria holds."""
     return contact.marketing_optin == "NOT_SPECIFIED" or contact.timestamp_unsubscribed is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedContacts:
-    """Contacts as they may be sent.
+    """Holds contacts as they may be sent.
 
     Attributes:
-        absent: ids of those of whom Ometria holds nothing.
+        absent: ids of contacts that Ometria does not hold.
         unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
-        asked: what this has cost.
+        asked: how many members were looked up.
     """
 
     contacts: tuple[Contact, ...]
@@ -54,11 +54,12 @@ class CheckedContacts:
 
 
 class HeldLookups:
-    """One run's look-ups. Safe to share between threads.
+    """Looks contacts of one run up in Ometria; safe to share between threads.
 
     Args:
-        carried_until: who changed last in this second or before was carried by an earlier run; None: that is not known.
-        left: how many members may be looked up still.
+        carried_until: members whose last change is in this second or before were imported by an earlier run; None: that
+            is not known.
+        left: how many members may still be looked up.
     """
 
     def __init__(self, contacts: Contacts, carried_until: int | None, left: LookUps) -> None:
@@ -70,13 +71,19 @@ class HeldLookups:
         self._lock = threading.Lock()
 
     def undated(self, contact: Contact, changed: int | None) -> Contact:
-        """Without the time of a no that was carried before, with that time."""
+        """Returns the contact without the time of an opt-out that an earlier run has sent with that time.
+
+        `changed`: the second of the member's last change.
+        """
         if contact.timestamp_unsubscribed is None or changed is None or changed > (self._carried_until or 0):
             return contact
         return msgspec.structs.replace(contact, timestamp_unsubscribed=None)
 
     def settled(self, contacts: Sequence[Contact]) -> CheckedContacts:
-        """Looks up those of whom it matters, some side by side. Raises InterruptedRunError."""
+        """Returns the contacts as they may be sent; looks up those that depend on it, four at a time.
+
+        Raises InterruptedRunError.
+        """
         open_ = [one for one in contacts if depends(one)]
         if not open_:
             return CheckedContacts(tuple(contacts))
@@ -95,7 +102,7 @@ class HeldLookups:
         )
 
     def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
-        """What Ometria holds, and whether it was asked."""
+        """Returns what Ometria holds, and whether it was asked."""
         if not self._may_ask(contact.marketing_optin or ""):
             return "unknown", False
         try:
@@ -123,10 +130,10 @@ class HeldLookups:
 
 
 def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> CheckedContacts:
-    """The consent of members who cannot be sent whole, where it says something that Ometria may not have.
+    """Returns the consent of members who cannot be sent whole, where it tells Ometria something new.
 
-    Without an address nobody comes to be in Ometria, and nobody has to for being neither opted in nor out.
-    `held`: None in a list's first run, in which Ometria has none of them. Raises InterruptedRunError.
+    Without an address it makes no new contact in Ometria, and none has to be made of a member who neither opted in nor
+    out. `held`: None in a list's first run, in which Ometria holds none of them. Raises InterruptedRunError.
     """
     if held is None:
         return CheckedContacts(
@@ -144,7 +151,7 @@ def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
 
 
 def _allowed(contact: Contact, sight: Sight) -> Contact:
-    """A no in Ometria is not lifted by who is neither, and keeps the time that it has."""
+    """Returns the contact so that it neither lifts an opt-out in Ometria without an opt-in, nor gives it a new time."""
     if contact.marketing_optin == "NOT_SPECIFIED":
         return msgspec.structs.replace(contact, marketing_optin=None) if sight == "out" else contact
     if sight in ("other", "absent"):

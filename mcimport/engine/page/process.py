@@ -1,6 +1,7 @@
-"""One page of a window: fetch, convert, push; frozen values in, an `Outcome` out, no state: any engine can run it.
+"""The members of one page: converted, encoded and pushed.
 
-Rejections of single records become letters of their own; everything else goes on.
+Takes frozen values and returns an `Outcome`, without the state file, so that any engine can run it in any thread or
+process. A record that Ometria rejects becomes a dead letter of its own; the others go through.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
 
 
 def _push_members(result: PageResult, members: list[Member]) -> None:
-    """Converts, encodes and pushes; empties `members`, so that a page is forgotten as its records come to be.
+    """Converts, encodes and pushes members; empties the list, so that memory holds a page or its records, not both.
 
-    Raises RetriableError when Ometria cannot be reached for good.
+    Raises RetriableError where Ometria cannot be reached after all tries.
     """
     with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
@@ -81,7 +82,7 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
         if ometria is None:
             _note_taken(result, [*ready, *_ready(result, late())])
             return
-        ready.sort(key=_is_open)  # who has to be looked up comes last, and keeps nobody waiting
+        ready.sort(key=_is_open)  # members who must be looked up come last: the others need not wait for them
         full = sum(not _is_open(one) for one in ready) // ometria.batch * ometria.batch
         _push(result, ometria, ready[:full])
         last = {one.who: one for one in (*ready[full:], *_ready(result, late()))}
@@ -91,6 +92,7 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
+    """Converts and encodes members, and empties the list: each member is freed as soon as its record is there."""
     records: dict[str, EncodedRecord] = {}
     members.reverse()
     with result.context.meter.timed("converting"):
@@ -101,11 +103,12 @@ def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
 
 
 def _is_open(one: EncodedRecord) -> bool:
-    """What may be sent depends on what Ometria holds."""
+    """Says whether what may be sent depends on what Ometria holds."""
     return one.contact is not None
 
 
 def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedRecord]:
+    """Looks up what Ometria holds where a record depends on it, and returns the records as they may be sent."""
     held, open_ = result.context.held, [one.contact for one in ready if one.contact is not None]
     if held is None or not open_:
         return ready
@@ -125,7 +128,7 @@ def _closed(one: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord
 
 
 def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
-    """The consent of who cannot be sent whole; they stay rejected, and their letters open."""
+    """Pushes the consent of members who cannot be sent whole; they stay rejected, and their dead letters open."""
     if not result.alone:
         return
     found = settled_alone(result.alone.values(), result.context.held)
@@ -153,7 +156,7 @@ def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]
 
 
 def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecord]) -> None:
-    """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
+    """Adds the member's record under its id; of two with one id the later stays, so that a batch holds each id once."""
     converted = result.context.convert(member, _new_since(result, member))
     if not isinstance(converted, Converted):
         _leave_out(result, member, converted)
@@ -180,9 +183,10 @@ def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecor
 
 
 def _new_since(result: PageResult, member: Member) -> int | None:
-    """Who has an open dead letter, or opted in in a span that has one, was never sent since.
+    """Returns from when on an opt-in of this member is new; None: as in the whole run.
 
-    They are as new as to the run that wrote it.
+    A member who has an open dead letter, or who opted in in a span that has one, was not sent since that was written,
+    and so is as new as to the run that wrote it.
     """
     new_since, context = result.new_since, result.context
     if new_since is None or not (context.watched or context.never_sent):
@@ -195,7 +199,10 @@ def _new_since(result: PageResult, member: Member) -> int | None:
 
 
 def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, contact: Contact | None = None) -> None:
-    """`contact`: what the member became, where that is too large to be sent."""
+    """Counts a member who is not sent, and keeps their consent to be pushed alone.
+
+    `contact`: what the member became, where that is too large to be sent.
+    """
     if isinstance(why, Skipped):
         result.skipped += 1
         return
@@ -204,19 +211,22 @@ def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, co
     if rules is None or result.context.ometria is None:
         return
     alone = consent_part(contact) if contact is not None else consent_alone(member, rules)
-    if alone is not None:  # of a member who cannot be sent whole, to be carried all the same
+    if alone is not None:
         result.alone[alone.id] = _undated(result, alone, member)
 
 
 def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
-    """Of a member whose record Ometria refuses: what it refuses may be anything but the consent."""
+    """Keeps the consent in a record that Ometria refuses: what it refuses may be anything else in it."""
     contact = consent_part(_CONTACT.decode(refused.record)) if result.context.rules is not None else None
     if contact is not None:
         result.alone[contact.id] = contact
 
 
 def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
-    """Who has a dead letter, or is in one's span, was perhaps not carried before, whenever they changed."""
+    """Drops the time of an opt-out that an earlier run has sent with that time.
+
+    Not for a dead letter: its members were perhaps not sent before, whenever they changed.
+    """
     held = result.context.held
     if held is None or result.is_replay:
         return contact
@@ -224,6 +234,7 @@ def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
 
 
 def _lacks(contact: Contact) -> tuple[str, ...]:
+    """Returns which of country, phone and name the contact does not have."""
     found = {
         "country": contact.country_id,
         "phone": contact.phone_number,
@@ -233,6 +244,7 @@ def _lacks(contact: Contact) -> tuple[str, ...]:
 
 
 def _note_taken(result: PageResult, taken: list[EncodedRecord]) -> None:
+    """Counts records that Ometria took; in a dry run, those that it would have been sent."""
     result.pushed += len(taken)
     result.consents.update(one.optin for one in taken)
     result.events += sum(one.is_event for one in taken)
@@ -245,7 +257,10 @@ def _note_taken(result: PageResult, taken: list[EncodedRecord]) -> None:
 def _set_aside_one(
     result: PageResult, who: str | None, moment: int | None, reason: str, *, is_no: bool = False
 ) -> None:
-    """A member whom Ometria will not take becomes a letter of their own."""
+    """Makes a dead letter for one member whom Ometria will not take.
+
+    `who`: the member's id, without the list. `moment`: the second of the last change. `is_no`: it is an opt-out.
+    """
     result.rejected += 1
     result.unsendable[reason] += 1
     since = None if moment is None else moment - 1

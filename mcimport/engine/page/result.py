@@ -1,4 +1,4 @@
-"""What one piece of work has carried so far, and the outcome that it comes to."""
+"""What became of the members of one page so far, and the outcome that it comes to."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mcimport.models import Contact, Converted, LookUps, Member, NewDeadLetter, 
 
 
 class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
-    """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
+    """Holds one member as it is sent, so that the page can be forgotten while its records wait for the rate limit.
 
     Attributes:
-        who: the member's id of ours, without the list.
-        changed: the member's `last_changed`, as it came.
+        who: the member's id, without the list.
+        changed: the member's `last_changed`, as Mailchimp sent it.
         is_event: the record may start a welcome campaign.
-        contact: of those alone whose record depends on what Ometria holds.
+        contact: only where the record depends on what Ometria holds.
         lacks: what the contact does not have, for the table of a dry run.
     """
 
@@ -118,23 +118,25 @@ class PageResult:
             self.permissions.update(converted.permissions)
 
     def remark(self, key: str, members: int) -> None:
+        """Adds a remark on so many members; `key`: one of `remarks.REMARKS`."""
         if members:
             self.remarks[key] += members
 
     def note_settled(self, found: CheckedContacts) -> None:
+        """Adds what looking contacts up in Ometria has cost, and how many it could not tell of."""
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
 
     def draw_sample(self, pushed: Iterable[str]) -> None:
-        """A few of all who were pushed, each as likely as any other: those of the lowest random numbers."""
+        """Keeps a few ids of all that were pushed, each as likely as any other: those of the lowest random numbers."""
         if self.context.sample_size:
-            drawn = ((random.random(), own) for own in pushed)  # noqa: S311 - nothing is kept secret by it
+            drawn = ((random.random(), member_id) for member_id in pushed)  # noqa: S311 - nothing is kept secret by it
             self.sample = heapq.nsmallest(self.context.sample_size, [*self.sample, *drawn])
 
     def left_of(self, read: int) -> int:
-        """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
+        """Returns how many of `read` members were neither pushed nor skipped nor given a dead letter.
 
-        Where that is nobody, the consent of those named in letters is what was not sent.
+        Where none are left, what was not sent is the consent of those who have a dead letter.
         """
         left = read - self.pushed - self.skipped - self.rejected
         return left if left > 0 else max(1, self.rejected)
@@ -142,7 +144,10 @@ class PageResult:
     def add_dead_letter(
         self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
     ) -> None:
-        """`members`: how many in the span were not sent; None where nothing was seen of it."""
+        """Adds a dead letter for the span `(since, until]`.
+
+        `members`: how many in it were not sent; None where nothing was seen of it.
+        """
         reason = str(error)
         self.letters.append(
             NewDeadLetter("window", "transport", self.sweep, since, until, reason, members=members, precision=precision)

@@ -1,4 +1,4 @@
-"""Both sides of a list are compared and, if that is wanted, mended; of all clients, one after another."""
+"""Both sides of a list compared and, where that is asked for, mended; and the lists of all clients."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from mcimport.sync.session import SyncSession
 
 @dataclass(frozen=True)
 class ReconcileOptions:
-    """What was typed.
+    """Holds what was typed.
 
     Attributes:
-        mend: push the missing and the stale, opt out the gone.
-        opt_in: mend those, too, who are subscribed here and opted out in Ometria.
-        is_forced: however many are gone, or change their consent.
-        agree: asked, with what was found, before anything is pushed; None: whoever typed it has agreed already.
+        mend: push missing and stale members, opt out contacts that are gone.
+        opt_in: also opt in members who are subscribed here and opted out in Ometria.
+        is_forced: mend however many are gone, or change their consent.
+        agree: asks the operator, with what was found, before anything is pushed; None: the operator agreed already.
     """
 
     mend: bool = False
@@ -46,10 +46,9 @@ class ReconcileOptions:
 
 
 def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSession) -> Comparison:
-    """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
+    """Compares both sides, and mends what differs. Raises ConfigError before any request for a list never synced.
 
-    Also raises WorkersBusyError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
-    record then.
+    Also raises ServiceError, InterruptedRunError and StateError; the run, and what was mended, is recorded then.
     """
     if list_run.row.sync_point is None:
         raise ConfigError(
@@ -78,6 +77,7 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
 
 
 def _notice_unfinished(list_run: ListRun) -> None:
+    """Warns of a run that is not finished: what it has not imported yet differs."""
     if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
         list_run.warn(
             f"run {run.id} is not finished: what it still has to bring may differ until"
@@ -86,6 +86,7 @@ def _notice_unfinished(list_run: ListRun) -> None:
 
 
 def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
+    """Mends what was found, unless that is too much or not agreed to; returns it with what was mended, or why not."""
     list_run = comparer.list_run
     if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
@@ -110,7 +111,10 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
 
 
 def _too_many(list_run: ListRun, found: Comparison) -> str:
-    """Likelier than so many changes at once is a list that was emptied by mistake, a wrong one, or a wrong key."""
+    """Returns why nothing is mended; empty where it may be.
+
+    More likely than so many changes at once is a list that was emptied by mistake, a wrong list, or a wrong key.
+    """
     limit = list_run.client.reconcile
     if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
@@ -128,11 +132,11 @@ def _too_many(list_run: ListRun, found: Comparison) -> str:
 
 
 def _remember(list_run: ListRun, found: Comparison) -> None:
-    """Counts alone."""
+    """Writes down what was found: only counts."""
     names = ("missing", "stale", "gone", "said_no", "foreign", "not_taken")
     kinds = {kind: getattr(found, kind).count for kind in names}
-    fetch_missing_tags = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
-    counts = {**kinds, **fetch_missing_tags, "mended": found.mended, "left": found.left}
+    others = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
+    counts = {**kinds, **others, "mended": found.mended, "left": found.left}
     lists.note_reconciled(list_run.state, list_run.row.id, int(time.time()), counts)
 
 
