@@ -41,8 +41,8 @@ def _audited() -> list[dict[str, Any]]:
     """What pip-audit says of each package; nothing where it says nothing."""
     command = [sys.executable, *COMMAND, "--progress-spinner", "off", "--timeout", str(PATIENCE)]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
-        dependencies: list[dict[str, Any]] = json.loads(ended.stdout)["dependencies"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+        dependencies: list[dict[str, Any]] = json.loads(result.stdout)["dependencies"]
     except (subprocess.TimeoutExpired, ValueError, KeyError):
         return []
     return dependencies

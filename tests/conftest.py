@@ -1,4 +1,4 @@
-"""The stage of the tests: the sandbox over real sockets, and the program as its users start it."""
+"""What tests share: the sandbox over real sockets, and the program as its users start it."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ ometria.reads_per_second = 1000
 ometria.spot_check = 0
 """
 CLIENT = CONFIG[CONFIG.index("[clients.acme]") :]
-# Of a stage's sandbox, unless a test is about it: Ometria's limits, and that it stores a push a moment after answering;
+# Out of the way, unless a test is about them: Ometria's limits, and that it stores a push a moment after answering;
 # marketing permissions, so that a status alone says yes.
-OUT_OF_THE_WAY: dict[str, Any] = {
+SANDBOX_DEFAULTS: dict[str, Any] = {
     "size": 0,
     "pushes_per_second": 100_000,
     "reads_per_second": 100_000,
@@ -81,7 +81,7 @@ OUT_OF_THE_WAY: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended."""
 
     code: int
@@ -103,7 +103,7 @@ class Ended:
 class Importer:
     """The program with its settings and its state in a folder of its own."""
 
-    box: Sandbox
+    sandbox: Sandbox
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
@@ -117,18 +117,18 @@ class Importer:
         return self.folder / "state.db"
 
     def configure(self, text: str = CONFIG, **more: str) -> None:
-        box = self.box
+        sandbox = self.sandbox
         values = {
-            "list_key": box.list_key,
-            "mailchimp_key": box.mailchimp_key,
-            "ometria_key": box.ometria_key,
-            "mailchimp_url": box.mailchimp_url,
-            "ometria_url": box.ometria_url,
+            "list_key": sandbox.list_key,
+            "mailchimp_key": sandbox.mailchimp_key,
+            "ometria_key": sandbox.ometria_key,
+            "mailchimp_url": sandbox.mailchimp_url,
+            "ometria_url": sandbox.ometria_url,
         }
         self.config.write_text(text.format(**(values | more)), encoding="utf-8")
         self.config.chmod(0o600)
 
-    def begun(self) -> None:
+    def create_state_file(self) -> None:
         """Its state file is there, as after any first call: that one is made anew is no news."""
         open_state(self.db).close()
 
@@ -136,7 +136,7 @@ class Importer:
         """As a shell would start it."""
         return passing.program([*self._options(), *arguments])
 
-    def __call__(self, *arguments: str, bare: bool = False) -> Ended:
+    def __call__(self, *arguments: str, bare: bool = False) -> CommandResult:
         """In this process: what `mcimport ARGUMENTS` does, says and answers.
 
         `bare`: without the options that lead to this importer's settings and state.
@@ -151,14 +151,16 @@ class Importer:
             code = left.code if isinstance(left.code, int) else 0
         finally:
             sys.argv = before
-        return Ended(code, out.getvalue(), err.getvalue())
+        return CommandResult(code, out.getvalue(), err.getvalue())
 
-    def in_a_process(self, *arguments: str, environment: Mapping[str, str] | None = None, bare: bool = False) -> Ended:
+    def in_a_process(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, bare: bool = False
+    ) -> CommandResult:
         """In a process of its own, with nothing in its environment but what is named.
 
         `bare`: without the options that lead to this importer's settings and state.
         """
-        ended = subprocess.run(
+        result = subprocess.run(
             passing.program(arguments) if bare else self.command(*arguments),
             capture_output=True,
             text=True,
@@ -166,33 +168,33 @@ class Importer:
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environment, **(environment or {})},
         )
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        return CommandResult(result.returncode, result.stdout, result.stderr)
 
     def _options(self) -> list[str]:
         return ["--config", str(self.config), "--db", str(self.db)]
 
 
-class Stage(Protocol):
+class MakeImporter(Protocol):
     """Makes a sandbox and an importer that is configured for it."""
 
     def __call__(self, **knobs: Any) -> Importer: ...
 
 
 @dataclass
-class Ear:
-    """A service on loopback that is told things; `answers` are given in order, then 200."""
+class WebhookReceiver:
+    """A service on loopback that receives posts; it answers with `statuses` in their order, then with 200."""
 
     url: str = ""
-    heard: list[tuple[str, str]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
+    received: list[tuple[str, str]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
 
     @property
     def paths(self) -> list[str]:
-        return [path for path, _ in self.heard]
+        return [path for path, _ in self.received]
 
     @property
     def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for path, body in self.heard if path == "/hook"]
+        return [json.loads(body) for path, body in self.received if path == "/hook"]
 
     @property
     def events(self) -> list[str]:
@@ -200,17 +202,17 @@ class Ear:
 
 
 @pytest.fixture
-def ear() -> Iterator[Ear]:
-    told = Ear()
+def receiver() -> Iterator[WebhookReceiver]:
+    webhook = WebhookReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            told.heard.append((self.path, body))
-            status = told.answers.pop(0) if told.answers else 200
+            webhook.received.append((self.path, body))
+            status = webhook.statuses.pop(0) if webhook.statuses else 200
             self.send_response(status)
             if status // 100 == 3:
-                self.send_header("Location", f"{told.url}/elsewhere")
+                self.send_header("Location", f"{webhook.url}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -218,9 +220,9 @@ def ear() -> Iterator[Ear]:
             """Tests are quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
+    webhook.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield told
+    yield webhook
     server.shutdown()
     server.server_close()
 
@@ -233,7 +235,7 @@ def _the_true_time() -> Iterator[None]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def make_importer(tmp_path: Path) -> Iterator[MakeImporter]:
     """Sandboxes with certain knobs, each with its importer.
 
     Ometria's pace is out of the way unless it is set; without marketing permissions, a status alone says yes.
@@ -242,54 +244,54 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         folders = iter(range(1_000))
 
         def make(**knobs: Any) -> Importer:
-            box = stack.enter_context(Sandbox(SandboxSettings(**{**OUT_OF_THE_WAY, **knobs})))
+            sandbox = stack.enter_context(Sandbox(SandboxSettings(**{**SANDBOX_DEFAULTS, **knobs})))
             folder = tmp_path / str(next(folders))
             folder.mkdir()
-            importer = Importer(box, folder)
+            importer = Importer(sandbox, folder)
             importer.configure()
             return importer
 
         yield make
 
 
-def somebody_elses_mistake(importer: Importer) -> None:
+def another_program_pushes_invalid_contact(importer: Importer) -> None:
     """Another program pushes a record to the same Ometria account that its validation drops later."""
     record = {"@type": "contact", "@collection": "shop", "id": "1", "email": "shop@example.com", "gender": "none"}
     answer = httpx.post(
-        f"{importer.box.ometria_url}/push",
+        f"{importer.sandbox.ometria_url}/push",
         json=[record],
-        headers={"X-Ometria-Auth": importer.box.ometria_key},
+        headers={"X-Ometria-Auth": importer.sandbox.ometria_key},
         verify=PLAIN,
     )
     assert answer.is_success
-    importer.box.push_errors()  # when it has been validated
+    importer.sandbox.push_errors()  # when it has been validated
 
 
-def takes_one_push_more(importer: Importer, *, ago: int = 1_100) -> None:
+def accept_one_more_push(importer: Importer, *, ago: int = 1_100) -> None:
     """Ometria takes one record, of somebody who changed so many seconds ago, and then breaks each connection.
 
     Something got through, so what did not is a dead letter; a run of which nothing gets through fails instead.
     """
     importer.config.write_text(importer.config.read_text() + "ometria.batch = 1\n")
-    audience, pushes = importer.box.audience(), iter(range(1_000_000))
+    audience, pushes = importer.sandbox.audience(), iter(range(1_000_000))
     old = "2020-01-01T00:00:00+00:00"
-    audience.add(email_address="old@example.com", at=importer.box.clock.second() - ago, timestamp_opt=old)
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    audience.add(email_address="old@example.com", at=importer.sandbox.clock.second() - ago, timestamp_opt=old)
+    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
 
 
-def carried(importer: Importer) -> set[str]:
+def imported_ids(importer: Importer) -> set[str]:
     """The ids (without the list) of those whom Ometria holds."""
-    return {contact_id.split("-", 1)[1] for _, contact_id in importer.box.contacts()}
+    return {contact_id.split("-", 1)[1] for _, contact_id in importer.sandbox.contacts()}
 
 
-def expected(importer: Importer, *, archived: bool = False) -> set[str]:
+def expected_ids(importer: Importer, *, archived: bool = False) -> set[str]:
     """The ids of those who are on the list (or in its archive) and have an address."""
-    audience = importer.box.audience()
+    audience = importer.sandbox.audience()
     people = audience.archived() if archived else audience.listed()
     return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
 
 
-def several(importer: Importer, names: list[str], *, size: int = 60) -> dict[str, dict[str, str]]:
+def configure_clients(importer: Importer, names: list[str], *, size: int = 60) -> dict[str, dict[str, str]]:
     """Clients with a list, a Mailchimp and an Ometria account each, by name."""
     clients = {}
     text = "[retry]\nwait = 0\n\n"
@@ -299,8 +301,8 @@ def several(importer: Importer, names: list[str], *, size: int = 60) -> dict[str
             "mailchimp_key": f"{number + 1:032x}-us6",
             "ometria_key": f"{number + 1:032x}",
         }
-        importer.box.add_account(values["mailchimp_key"], values["ometria_key"], {values["list_key"]: size})
-        urls = {"mailchimp_url": importer.box.mailchimp_url, "ometria_url": importer.box.ometria_url}
+        importer.sandbox.add_account(values["mailchimp_key"], values["ometria_key"], {values["list_key"]: size})
+        urls = {"mailchimp_url": importer.sandbox.mailchimp_url, "ometria_url": importer.sandbox.ometria_url}
         text += CLIENT.replace("acme", name).format(**values, **urls) + "\n"
         clients[name] = values
     importer.config.write_text(text, encoding="utf-8")

@@ -67,14 +67,14 @@ def crontab() -> str:
 
 def demo(*options: str) -> dict[str, str]:
     """Returns what `mcimport demo` prints without a terminal, in two parts: its two syncs, and its dead letter."""
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "mcimport", "demo", *options],
         check=True,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    paragraphs = ended.stdout.strip().split("\n\n")
+    paragraphs = result.stdout.strip().split("\n\n")
     syncs, rest = paragraphs[:_PARAGRAPHS_OF_TWO_SYNCS], paragraphs[_PARAGRAPHS_OF_TWO_SYNCS:]
     return {name: "```text\n" + "\n\n".join(told) + "\n```" for name, told in (("demo", syncs), ("dead_letter", rest))}
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage
+from conftest import CONFIG, CommandResult, Importer, MakeImporter
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 def test_imports_go_down_only() -> None:
     """The contracts in pyproject.toml hold: no room imports one above it or beside it."""
     program = Path(sys.executable).with_name("lint-imports")
-    ended = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    result = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 def test_the_package_has_few_entries_each_with_a_caption() -> None:
@@ -39,10 +39,12 @@ def test_the_package_has_few_entries_each_with_a_caption() -> None:
     ],
     ids=" ".join,
 )
-def test_a_command_imports_what_it_needs_and_no_more(stage: Stage, arguments: list[str], unwanted: list[str]) -> None:
+def test_a_command_imports_what_it_needs_and_no_more(
+    make_importer: MakeImporter, arguments: list[str], unwanted: list[str]
+) -> None:
     """Start-up is spent on nothing that the command does not use."""
-    importer = stage(size=0)
-    importer.begun()
+    importer = make_importer(size=0)
+    importer.create_state_file()
     options = importer._options() if arguments == ["status"] else []
     code = (
         f"import sys; sys.argv = {['mcimport', *options, *arguments]!r}\n"
@@ -50,33 +52,33 @@ def test_a_command_imports_what_it_needs_and_no_more(stage: Stage, arguments: li
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', [name for name in {unwanted!r} if name in sys.modules])"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout.splitlines()[-1] == "LOADED []"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "LOADED []"
 
 
 def personal_data(importer: Importer) -> list[str]:
     """Every address and name of the audience that is long enough to be nobody's word, and both keys."""
-    found = {importer.box.mailchimp_key, importer.box.ometria_key}
-    for one in importer.box.audience().members:
+    found = {importer.sandbox.mailchimp_key, importer.sandbox.ometria_key}
+    for one in importer.sandbox.audience().members:
         fields = one["merge_fields"] if isinstance(one["merge_fields"], dict) else {}
         texts = [one["email_address"], one["id"], fields.get("FNAME"), fields.get("LNAME"), fields.get("PHONE")]
         found |= {text.strip() for text in texts if isinstance(text, str) and len(text.strip()) > 6}
     return sorted(found)
 
 
-def leaks(importer: Importer, *ended: Ended) -> list[str]:
+def leaks(importer: Importer, *result: CommandResult) -> list[str]:
     """What of it stands in the state folder (but for the settings) or was printed."""
-    said = "".join(one.out + one.err for one in ended).encode()
+    said = "".join(one.out + one.err for one in result).encode()
     rests = b"".join(path.read_bytes() for path in importer.folder.iterdir() if path != importer.config)
     return [text for text in personal_data(importer) if text.encode() in said or text.encode() in rests]
 
 
-def test_no_address_name_or_key_is_left_or_printed(stage: Stage) -> None:
+def test_no_address_name_or_key_is_left_or_printed(make_importer: MakeImporter) -> None:
     """A sync with rejects, dead letters, a replay and everything that only looks keeps all personal data to itself."""
-    importer = stage(size=1_200, broken=["100-101"], faults={"500": 0.05})
-    people = [one for one in importer.box.audience().listed() if one.get("contact_id") and one["email_address"]]
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{one['contact_id']}" for one in people[500:503]}
-    importer.box.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
+    importer = make_importer(size=1_200, broken=["100-101"], faults={"500": 0.05})
+    people = [one for one in importer.sandbox.audience().listed() if one.get("contact_id") and one["email_address"]]
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in people[500:503]}
+    importer.sandbox.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     commands = [
         ["sync", "--json"],
@@ -88,20 +90,20 @@ def test_no_address_name_or_key_is_left_or_printed(stage: Stage) -> None:
         ["runs", "show", "1"],
         ["check"],
     ]
-    ended = [importer(*command) for command in commands]
-    assert ended[0].code == 3
-    assert leaks(importer, *ended) == []
+    result = [importer(*command) for command in commands]
+    assert result[0].code == 3
+    assert leaks(importer, *result) == []
 
 
-def test_the_check_for_personal_data_can_fail(stage: Stage) -> None:
+def test_the_check_for_personal_data_can_fail(make_importer: MakeImporter) -> None:
     """`preview`, which does print people, is caught by the same check."""
-    importer = stage(size=50)
-    assert leaks(importer, importer("preview", importer.box.list_key, "--limit", "20")) != []
+    importer = make_importer(size=50)
+    assert leaks(importer, importer("preview", importer.sandbox.list_key, "--limit", "20")) != []
 
 
-def test_the_state_file_is_for_its_owner_alone(stage: Stage) -> None:
+def test_the_state_file_is_for_its_owner_alone(make_importer: MakeImporter) -> None:
     """Mode 0600 for the state file and whatever stands beside it."""
-    importer = stage(size=100)
+    importer = make_importer(size=100)
     importer("sync")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in importer.folder.iterdir()}
     assert set(modes.values()) == {0o600}, modes

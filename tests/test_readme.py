@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import itertools
 import os
 import re
 import shlex
@@ -20,7 +19,7 @@ import readme
 import typer
 import typer.main
 import yaml
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 
 from mcimport.cli.app import app
 from mcimport.config import load
@@ -64,12 +63,12 @@ def test_each_line_about_consent_names_a_test_that_there_is() -> None:
     """What a lawyer reads is held by something that fails when it is not so."""
     text = TEXTS["mcimport/convert/README.md"]
     page = text[text.index("## Consent: what is sent when") :]
+    named = re.findall(r"`([\w/]*test_\w+\.py)::(test_\w+)`", page)
     rows = [row for row in page.splitlines() if re.match(r"\| \d+ \|", row)]
-    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
-    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(rows) == 10
-    assert all(named)
-    assert [name for name in itertools.chain(*named) if f"def {name}(" not in tests] == []
+    assert all("::test_" in row for row in rows)
+    for file, name in named:
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("part", ["commands", "exits", "crontab"])
@@ -101,15 +100,15 @@ def shape(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("sh", text)])
-def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> None:
+def test_every_command_of_a_page_runs_as_it_stands(page: str, make_importer: MakeImporter) -> None:
     """Word for word, in order, in a shell's environment, with the sandbox in the vendors' place.
 
     The front page begins with two variables; every other page with a client whose list is synced.
     """
-    importer = stage(size=300)
-    box = importer.box
-    environment = {"MCIMPORT_MAILCHIMP_URL": box.mailchimp_url, "MCIMPORT_OMETRIA_URL": box.ometria_url}
-    keys = {"MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": box.ometria_key}
+    importer = make_importer(size=300)
+    sandbox = importer.sandbox
+    environment = {"MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url, "MCIMPORT_OMETRIA_URL": sandbox.ometria_url}
+    keys = {"MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key, "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key}
     if page == FRONT:
         importer.config.unlink()
     else:
@@ -120,11 +119,11 @@ def test_every_command_of_a_page_runs_as_it_stands(page: str, stage: Stage) -> N
             name = words[1].partition("=")[0]
             environment[name] = keys[name]
         elif words[0] == "mcimport":
-            ended = importer.in_a_process(*words[1:], environment=environment, bare=True)
-            assert ended.code == 0, (words, ended.err)
+            result = importer.in_a_process(*words[1:], environment=environment, bare=True)
+            assert result.code == 0, (words, result.err)
         else:
             OTHER_PROGRAMS[words[0]](words)
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("console", text)])
@@ -137,7 +136,7 @@ def test_every_command_that_needs_more_than_this_machine_fits_the_project(page: 
 def _make(words: list[str]) -> None:
     """`make` would know what to do."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    ended = subprocess.run(
+    result = subprocess.run(
         ["make", "--dry-run", *words[1:]],  # noqa: S607 - the shell's own, as the page says
         cwd=ROOT,
         env=environment,
@@ -145,7 +144,17 @@ def _make(words: list[str]) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, (words, ended.stderr)
+    assert result.returncode == 0, (words, result.stderr)
+
+
+def _pytest(words: list[str]) -> None:
+    """There are such tests."""
+    assert words[1:3] == ["-m", "pytest"]
+    options = ["-q", "--collect-only", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        [sys.executable, *words[1:], *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, (words, ended.stdout)
 
 
 def _install(words: list[str]) -> None:
@@ -186,6 +195,7 @@ def _parse(words: list[str]) -> None:
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "mcimport": _parse,
     "make": _make,
+    ".venv/bin/python": _pytest,
     "pip": _install,
     "pipx": _install,
     "docker": _docker,
@@ -248,13 +258,13 @@ def test_the_overlays_of_the_pages_name_folders_that_there_are() -> None:
     assert all((ROOT / path.removeprefix("../mcimport/") / "kustomization.yaml").exists() for path in named)
 
 
-def test_the_python_of_the_pages_runs(stage: Stage) -> None:
+def test_the_python_of_the_pages_runs(make_importer: MakeImporter) -> None:
     """The library call does what the page says: the list first, then nothing but what changes."""
-    importer = stage(size=200)
+    importer = make_importer(size=200)
     (python,) = [block for text in TEXTS.values() for block in blocks("python", text)]
-    ended = python_in_a_process(importer, python)
-    assert ended.returncode == 0, ended.stderr
-    assert carried(importer) == expected(importer)
+    result = python_in_a_process(importer, python)
+    assert result.returncode == 0, result.stderr
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 def python_in_a_process(importer: Importer, code: str) -> subprocess.CompletedProcess[str]:

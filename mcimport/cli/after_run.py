@@ -69,7 +69,10 @@ def _metrics_writer(settings: Settings) -> Callable[[], None]:
     if path is None:
         return lambda: None
     if find_spec("prometheus_client") is None:
-        raise ConfigError("[metrics] textfile needs an extra", hint="pip install 'mcimport[metrics]'")
+        raise ConfigError(
+            "[metrics] textfile needs the metrics extra, which is not installed",
+            hint="Install it with: pip install 'mcimport[metrics]'",
+        )
     from mcimport.monitoring import metrics  # noqa: PLC0415 - see above
 
     return partial(metrics.write, settings, path)

@@ -34,7 +34,7 @@ from mcimport.version import __version__
 
 app = typer.Typer(
     name="mcimport",
-    help="Carries every contact of a Mailchimp audience into Ometria, and loses nobody.",
+    help="Imports every contact of a Mailchimp audience into Ometria, and loses none.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -86,9 +86,11 @@ def _version(*, wanted: bool) -> None:
 @app.callback()
 def before(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="The configuration file.", envvar="MCIMPORT_CONFIG")] = None,
-    db: Annotated[Path | None, typer.Option(help="The state file.", envvar="MCIMPORT_DB")] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
+    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
+    db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
+    version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Options that stand before every command."""
     speak(LogFormat.TEXT)  # whatever an earlier command line of this process asked for

@@ -1,4 +1,4 @@
-"""`mcimport check`: everything that a sync needs, looked at, with the mend beside what is wrong."""
+"""`mcimport check`: everything that a sync needs, looked at, with a fix beside what is wrong."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def check(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only what needs no network.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line for each thing that was looked at.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip what needs the network.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per check.")] = False,
 ) -> int:
-    """Looks at configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
+    """Checks configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above, rich
     from mcimport.monitoring import check  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
@@ -66,9 +66,9 @@ def _tell(finding: Finding, sign: str) -> None:
 
 def _verdict(bad: int, *, any_list: bool, offline: bool) -> str:
     if not bad and offline:
-        return "All is well here; neither service was asked."
+        return "No problems found on this machine; Mailchimp and Ometria were not asked (--offline)."
     if not bad:
-        return f"All is well: `mcimport sync{' LIST_KEY' if any_list else ''}` can run."
+        return f"No problems found. Next: `mcimport sync{' LIST_KEY' if any_list else ''}`"
     if bad == 1:
-        return "One thing is wrong; what mends it stands below it."
-    return f"{bad} things are wrong; what mends each stands below it."
+        return "1 problem found; the suggested fix is shown with it."
+    return f"{bad} problems found; the suggested fix is shown with each."

@@ -40,7 +40,7 @@ class _Stage:
         options = ["--config", str(self.folder / "mcimport.toml"), "--db", str(self.folder / "state.db")]
         ended = subprocess.run([sys.executable, "-m", "mcimport", *options, *command], check=False)  # noqa: S603 - our own program, in a process of its own as cron would run it
         if ended.returncode != expected:
-            _say(f"That ended with exit code {ended.returncode}, not with {expected}: please report it.")
+            _say(f"This ended with exit code {ended.returncode} instead of {expected}: please report it.")
         return ended.returncode == expected
 
 
@@ -60,28 +60,28 @@ def tell(size: int) -> int:
         )
         (stage.folder / "mcimport.toml").chmod(0o600)  # as `mcimport init` makes it
         open_state(stage.folder / "state.db").close()  # that there is none yet is no news here
-        _say(f"A Mailchimp with {size:,} invented members and an Ometria are running on this machine's loopback.")
+        _say(f"A fake Mailchimp with {size:,} invented members and a fake Ometria are running on this machine.")
         return _story(stage)
 
 
 def _story(stage: _Stage) -> int:
     box, key = stage.box, stage.box.list_key
     audience = box.audience()
-    ended = [stage.act("The first sync carries everybody who is on the list.", "sync", key)]
+    ended = [stage.act("The first sync imports every member of the list.", "sync", key)]
     audience.change(30)
     audience.leave(4)
     audience.join(3)
-    ended.append(stage.act("37 people changed, left or joined. The next sync carries just those.", "sync", key))
+    ended.append(stage.act("37 members changed, left or joined. The next sync imports only those.", "sync", key))
     _break_somebody(box)
     words = (
-        "Twenty people change; three of them now break every page that would hold them. (The others that are read\n"
-        "are those of a minute before: each run begins a minute early, for what Mailchimp commits late.)"
+        "Twenty members change, and Mailchimp now fails on every page that holds one of three of them. (More than\n"
+        "twenty are read, because each run starts a minute early, for changes that Mailchimp commits late.)"
     )
     ended.append(stage.act(words, "sync", key, expected=DEAD_LETTERS))
-    _say("Exit code 3: finished, with dead letters. Nobody is lost: what could not be read is on record.")
-    ended.append(stage.act("This could not be read, and why:", "dlq", "list"))
+    _say("Exit code 3: finished with dead letters. No member is lost: what could not be read is recorded.")
+    ended.append(stage.act("What could not be read, and why:", "dlq", "list"))
     box.knobs.broken.clear()
-    words = "Mailchimp is mended. Replaying reads that span of time again, whatever moved since."
+    words = "Mailchimp works again. Replaying reads that time range again, even if members changed since."
     ended.append(stage.act(words, "dlq", "replay"))
     ended.append(stage.act("All is well again.", "status"))
     return OK if all(ended) else FAILED

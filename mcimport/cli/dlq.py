@@ -1,4 +1,4 @@
-"""`mcimport dlq`: the dead letters, what each is and what mends it."""
+"""`mcimport dlq`: the dead letters, what each is and what fixes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, LARGEST_ID, say, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, NO_TERMINAL, say, settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
@@ -23,7 +23,7 @@ MOST_LISTED = 1000
 LetterId = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
 LetterIds = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST_ID)]
 
-app = typer.Typer(help="Dead letters: spans and members that could not be carried.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -31,10 +31,10 @@ def list_letters(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    everything: Annotated[bool, typer.Option("--all", help="Those that are closed, too.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a dead letter.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include closed ones.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per dead letter.")] = False,
 ) -> None:
-    """Lists open dead letters, the oldest first; those of other destinations are marked."""
+    """Lists open dead letters, oldest first; those of an earlier Ometria key or collection are marked."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 
@@ -63,9 +63,9 @@ def show_letter(
     context: typer.Context,
     letter_id: LetterId,
     *,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Shows one dead letter: what, when, why, how often, and what mends it."""
+    """Shows one dead letter: what, when, why, how often, and how to fix it."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
     known = settings(context)
@@ -84,14 +84,17 @@ def discard_letters(
     letter_ids: LetterIds,
     *,
     yes: Annotated[
-        bool, typer.Option("--yes", help=f"Do not ask; of more than {HANDFUL} members with --members.")
+        bool,
+        typer.Option("--yes", help=f"Do not ask for confirmation; for more than {HANDFUL} members, add --members."),
     ] = False,
     members: Annotated[
         str | None,
-        typer.Option(metavar="N", help="How many members the letters are about, to confirm it; or `unknown`."),
+        typer.Option(
+            metavar="N", help="Number of members that these dead letters are about, as confirmation; or `unknown`."
+        ),
     ] = None,
 ) -> None:
-    """Closes dead letters for good: what they name is not carried, unless it changes in Mailchimp."""
+    """Closes dead letters for good: their members are not imported unless they change in Mailchimp."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
@@ -99,7 +102,7 @@ def discard_letters(
         chosen = named(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
-                say(f"dead letter {letter.id} is closed already: {letter.status}")
+                say(f"dead letter {letter.id} is already closed: {letter.status}")
         still_open = [letter for letter in chosen if letter.status == "open"]
         found = affected(still_open)
         if state is None or not still_open or not is_agreed(found, yes=yes, members=members):
@@ -128,19 +131,23 @@ def is_agreed(found: Affected, *, yes: bool, members: str | None) -> bool:
     """
     number = "unknown" if found.unknown else str(found.members)
     if members is not None and _plain(members) != number:
-        raise ConfigError(f"--members {members}: this is {dead_letters(found)}", hint=_how(found, number))
+        raise ConfigError(
+            f"--members {members} is not the number of members: {dead_letters(found)}", hint=_how(found, number)
+        )
     if yes and (members is not None or not found.is_many):
         return True
     if yes:
-        raise ConfigError(f"this is {dead_letters(found)}: --yes alone is not enough", hint=_how(found, number))
+        raise ConfigError(f"--yes alone is not enough to discard {dead_letters(found)}", hint=_how(found, number))
     if not sys.stdin.isatty():
-        raise ConfigError(f"nobody is there to be asked: this is {dead_letters(found)}", hint=_how(found, number))
+        raise ConfigError(
+            f"cannot ask whether to discard {dead_letters(found)}: {NO_TERMINAL}", hint=_how(found, number)
+        )
     return _answer(found, number)
 
 
 def _how(found: Affected, number: str) -> str:
     confirmed = f"--yes --members {number}" if found.is_many else "--yes"
-    return f"`mcimport dlq discard {confirmed}` with the ids discards without asking."
+    return f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
 
 
 def _answer(found: Affected, number: str) -> bool:

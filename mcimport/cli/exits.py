@@ -9,14 +9,14 @@ from mcimport.models.records import ListResult
 
 OK, FAILED, USAGE, DEAD_LETTERS, BUSY, CTRL_C, SIGTERM = 0, 1, 2, 3, 4, 130, 143
 MEANINGS = {
-    "0": "all imported, or nothing to do, or another process is at it (a plain `sync`)",
-    "1": "a run failed; its sync point did not move, and the next run goes on with it",
-    "2": "wrong usage or configuration, told before any request unless it took one to see",
-    "3": "finished, but this run wrote dead letters, or one that it took along failed again; `reconcile`: both sides "
-    "do not agree",
-    "4": "another process is at work on the client, and what was asked for by name (`--full`, `--since`, a replay, "
+    "0": "all imported, or nothing to do, or another mcimport is already running for the client (plain `sync`)",
+    "1": "a run failed; its sync point did not move, and the next run resumes it",
+    "2": "wrong usage or configuration, reported before any request, unless it took one to find out",
+    "3": "finished with dead letters: new ones, or older ones that were retried and failed again; `reconcile`: both "
+    "sides differ",
+    "4": "another mcimport is running for the client, and what was asked for by name (`--full`, `--since`, a replay, "
     "`reconcile`) was not done",
-    "130, 143": "stopped by Ctrl-C or SIGTERM; the rest is pending, and the next run goes on with it",
+    "130, 143": "stopped by Ctrl-C or SIGTERM; the next run resumes the rest",
 }
 _WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)
 

@@ -79,7 +79,7 @@ def too_many(custom: Sequence[CustomField]) -> list[str]:
     """A warning for each type of which Ometria cannot hold as many custom fields as are needed."""
     often = Counter(one.type for one in custom)
     return [
-        f"{number:,} custom fields of type {kind}, and Ometria holds {MOST_OF_A_TYPE}: leave some out in [fields]"
+        f"{number:,} custom fields of type {kind}, but Ometria allows {MOST_OF_A_TYPE}: leave some out in [fields]"
         for kind, number in often.items()
         if number > MOST_OF_A_TYPE
     ]
@@ -137,5 +137,5 @@ def _key(tag: str) -> str:
 
 def _remark(mapping: FieldMapping) -> str:
     if not mapping.listed:
-        return "no field of this list"
+        return "not a field of this list"
     return ", ".join(escape(words) for words in (mapping.merge.name, mapping.merge.type) if words)

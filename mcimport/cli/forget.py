@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import say, settings
+from mcimport.cli.options import NO_TERMINAL, say, settings
 from mcimport.errors import ConfigError
+from mcimport.report.format import pluralize
 
 
 def forget(
     context: typer.Context,
-    client: Annotated[str, typer.Argument(metavar="CLIENT", help="As it was called when it was last synced.")],
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client when it was last synced.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line on standard output.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line on standard output.")] = False,
 ) -> None:
-    """Removes all that the state file knows of a client: sync points, runs, dead letters. Asks first."""
+    """Removes everything recorded for a client: sync points, runs, dead letters. Asks first."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import lists, lock_client, retention  # noqa: PLC0415 - as above
 
@@ -26,8 +27,8 @@ def forget(
     with read_state.remembered(known) as state:
         names = {row.client for row in lists.overview(state)} if state else set()
         if state is None or client not in names:
-            there = f"it knows {', '.join(sorted(names))}" if names else "it knows no client"
-            raise ConfigError(f"the state file knows nothing of a client {client!r}", hint=there)
+            there = f"It has {', '.join(sorted(names))}." if names else "It has no client at all."
+            raise ConfigError(f"the state file has no client {client!r}", hint=there)
         if not yes and not _agreed(client):
             say("nothing was removed")
             return
@@ -37,12 +38,15 @@ def forget(
         document = {"lists": gone.lists, "runs": gone.runs, "dead_letters": gone.dead_letters}
         read_state.write_json([{"client": client, **document}])
     else:
-        typer.echo(f"{client}: removed {gone.lists:,} lists, {gone.runs:,} runs, {gone.dead_letters:,} dead letters.")
+        parts = pluralize(gone.lists, "list"), pluralize(gone.runs, "run"), pluralize(gone.dead_letters, "dead letter")
+        typer.echo(f"{client}: removed {', '.join(parts)}.")
     if client in known.clients:
-        say(f"{client} is still configured: its next sync would be a first one, of everybody.")
+        say(f"{client} is still configured: its next sync will import every member again.")
 
 
 def _agreed(client: str) -> bool:
     if not sys.stdin.isatty():
-        raise ConfigError("nobody is here to be asked", hint="--yes removes it without asking.")
-    return typer.confirm(f"Forget all of {client}: its sync points, its runs, its dead letters?", err=True)
+        raise ConfigError(
+            f"cannot ask for confirmation: {NO_TERMINAL}", hint="Add --yes to remove it without being asked."
+        )
+    return typer.confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?", err=True)

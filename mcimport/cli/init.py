@@ -17,20 +17,25 @@ from mcimport.cli.options import Options
 from mcimport.config import Answers, load, template
 from mcimport.errors import ConfigError
 
-_ON_A_TERMINAL = "on a terminal, `mcimport init` asks for what is missing"
+_SOURCES = "Where to find the key: env:NAME or file:PATH."
+_ON_A_TERMINAL = "in a terminal, `mcimport init` asks for what is missing."
 
 
 def init(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(help="Where to write it; ./mcimport.toml if not named.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to write; default ./mcimport.toml.")] = None,
     *,
-    client: Annotated[str | None, typer.Option(metavar="NAME", help="What the client is called.")] = None,
-    list_keys: Annotated[list[str] | None, typer.Option("--list", metavar="LIST_KEY", help="Repeatable.")] = None,
-    mailchimp_key: Annotated[str | None, typer.Option(metavar="SOURCE", help="env:NAME or file:PATH.")] = None,
-    ometria_key: Annotated[str | None, typer.Option(metavar="SOURCE", help="env:NAME or file:PATH.")] = None,
-    collection: Annotated[str | None, typer.Option(metavar="NAME", help="In Ometria; mailchimp if not named.")] = None,
+    client: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the client.")] = None,
+    list_keys: Annotated[
+        list[str] | None, typer.Option("--list", metavar="LIST_KEY", help="List to import; repeatable.")
+    ] = None,
+    mailchimp_key: Annotated[str | None, typer.Option(metavar="SOURCE", help=_SOURCES)] = None,
+    ometria_key: Annotated[str | None, typer.Option(metavar="SOURCE", help=_SOURCES)] = None,
+    collection: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Collection in Ometria; default mailchimp.")
+    ] = None,
 ) -> None:
-    """Writes a commented mcimport.toml for you alone to read; asks for what is not given; never overwrites one."""
+    """Writes a commented mcimport.toml that only you can read; asks for what is missing; never overwrites one."""
     options = context.find_object(Options) or Options()
     target = path or options.config or Path("mcimport.toml")
     if os.path.lexists(target):
@@ -46,7 +51,7 @@ def init(
     is_told = is_there or any(answer is not None for answer in given.values())
     answers = _answers(given, is_there=is_there) if is_told else Answers()
     _write(target, template(answers))
-    typer.echo(f"{target} is written, for you alone to read. {'Next' if is_told else 'Fill in its client, then'}:")
+    typer.echo(f"Wrote {target}, which only you can read. {'Next' if is_told else 'Fill in the client, then'}:")
     for command in ("check", f"preview {answers.lists[0] if is_told else 'LIST_KEY'}", "sync"):
         typer.echo(f"  mcimport {_leading_to(target)}{command}")
 
@@ -68,8 +73,8 @@ def _variable(answers: Answers, service: str) -> str:
 
 _SOURCE = "key, from env:NAME or file:PATH"
 _QUESTIONS = (
-    _Question("client", "--client", "Client's name", lambda known: known.client),
-    _Question("lists", "--list", "Mailchimp lists (their ids, blanks between)", lambda _: None),
+    _Question("client", "--client", "Client name", lambda known: known.client),
+    _Question("lists", "--list", "Mailchimp list ids, separated by spaces", lambda _: None),
     _Question("mailchimp_key", "--mailchimp-key", f"Mailchimp {_SOURCE}", lambda known: _variable(known, "MAILCHIMP")),
     _Question("ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda known: _variable(known, "OMETRIA")),
     _Question("collection", "--collection", "Collection in Ometria", lambda known: known.collection),
@@ -86,7 +91,7 @@ def _answers(given: Mapping[str, str | None], *, is_there: bool) -> Answers:
         elif is_there:
             known = _asked(known, question)
         elif question.name != "collection":
-            raise ConfigError(f"{question.option} is missing", hint=f"nothing was written; {_ON_A_TERMINAL}")
+            raise ConfigError(f"{question.option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
     return known
 
 
@@ -118,7 +123,7 @@ def _leading_to(target: Path) -> str:
 
 
 def _exists(target: Path) -> ConfigError:
-    return ConfigError(f"{target} exists already; it was left as it is", hint="Name another, or move it away.")
+    return ConfigError(f"{target} already exists and was not changed", hint="Name another file, or move this one away.")
 
 
 def _write(target: Path, text: str) -> None:
@@ -135,7 +140,7 @@ def _write(target: Path, text: str) -> None:
         load(config=target, db=target, environ={})
     except ConfigError as error:
         target.unlink()
-        raise ConfigError(str(error), hint="nothing was written") from None
+        raise ConfigError(str(error), hint="Nothing was written.") from None
     except OSError as error:
         target.unlink()
-        raise ConfigError(f"{target} cannot be written: {error.strerror}", hint="nothing was written") from None
+        raise ConfigError(f"{target} cannot be written: {error.strerror}", hint="Nothing was written.") from None

@@ -15,7 +15,7 @@ from mcimport.report.format import pluralize
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.models.records import ListRow
 
-app = typer.Typer(help="Keys that have changed.", no_args_is_help=True)
+app = typer.Typer(help="Changed API keys.", no_args_is_help=True)
 
 
 @app.callback()
@@ -26,15 +26,15 @@ def keys() -> None:
 @app.command("accept")
 def accept(
     context: typer.Context,
-    client: Annotated[str, typer.Argument(metavar="CLIENT")],
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client.")],
     *,
     unseen: Annotated[
-        bool, typer.Option("--unseen", help="Only try the key: the account is known to have been emptied.")
+        bool, typer.Option("--unseen", help="Only test the key, because the account was emptied on purpose.")
     ] = False,
 ) -> None:
-    """Finds out whether the client's changed Ometria key, or address, is the same account's, and goes on under it.
+    """Confirms that a client's new Ometria key or address belongs to the same account, and continues with it.
 
-    It is where the account holds contacts of each list that was sent; else nothing is changed.
+    It does if the account holds contacts of each list that was imported; if not, nothing changes.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
     from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
@@ -54,9 +54,9 @@ def accept(
                 _try(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
-        say(f"{chosen.name}: {pluralize(moved, 'list')} {'goes' if moved == 1 else 'go'} on under the new key")
+        say(f"{chosen.name}: {pluralize(moved, 'list')} {'continues' if moved == 1 else 'continue'} with the new key")
     else:
-        say(f"{chosen.name}: nothing to accept: its lists are under this key already, or were never synced")
+        say(f"{chosen.name}: nothing to accept: its lists already use this key, or were never synced")
 
 
 def _is_present(client: Client, row: ListRow) -> bool:
@@ -76,6 +76,6 @@ def _try(client: Client, bound: Sequence[ListRow]) -> None:
 
 def _named(known: Settings, name: str) -> Client:
     client = known.clients.get(name)
-    if client is None:
-        raise ConfigError("no client of that name is configured", hint=f"There is {', '.join(known.clients)}.")
+    if client is None:  # perhaps a key: not to be repeated
+        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(known.clients)}.")
     return client

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mcimport.report.event_log import EventLog
 
 LARGEST_ID = 2**63 - 1  # SQLite's
+NO_TERMINAL = "not running in a terminal"
+NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class LogFormat(StrEnum):
 CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
 LOG_FORMAT = Annotated[
     LogFormat,
-    typer.Option(envvar="MCIMPORT_LOG_FORMAT", help="Of what goes to standard error: for people, or an event a line."),
+    typer.Option(
+        envvar="MCIMPORT_LOG_FORMAT", help="Format of standard error: text for people, or one event per line."
+    ),
 ]
 
 
@@ -59,9 +63,9 @@ class EngineName(StrEnum):
 
 
 ENGINE = typer.Option(
-    "--engine", help="Where pages are moved: threads of this process, or celery workers. Default: [engine] kind."
+    "--engine", help="Where the work is done: threads of this process, or Celery workers. Default: [engine] kind."
 )
-VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Each request, too; never a key or a person.")]
+VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show each request; never keys or personal data.")]
 
 
 @dataclass

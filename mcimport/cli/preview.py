@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # each loads half of the machine
     Pairs = list[tuple[Member, Conversion]]
 
 OUTWEIGHS = (
-    "Of one person's listings in Ometria, one that is opted out outweighs all that are opted in: who unsubscribes\n"
-    "from another list is silenced here, too, and an opt-out recorded in Ometria itself is not lifted by our opt-in."
+    "In Ometria an opt-out outweighs every opt-in: if a person is on two lists and unsubscribes from one, Ometria\n"
+    "stops mailing them for both, and an opt-out recorded in Ometria itself is not lifted by an import."
 )
 
 
@@ -30,10 +30,12 @@ def preview(
     context: typer.Context,
     list_key: Annotated[str, typer.Argument(metavar="LIST_KEY")],
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many members.")] = 5,
-    member: Annotated[str | None, typer.Option(metavar="ID", help="This member: its contact_id.")] = None,
-    client: Annotated[str | None, typer.Option(metavar="NAME", help="Whose list, if several have it.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a member, and one for the fields.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of members to show.")] = 5,
+    member: Annotated[str | None, typer.Option(metavar="ID", help="Show only the member with this contact_id.")] = None,
+    client: Annotated[str | None, typer.Option(metavar="NAME", help="Client, if several have this list.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line per member, and one for the fields.")
+    ] = False,
 ) -> None:
     """Shows members beside the contacts they become, and where the list's fields go. Pushes nothing.
 
@@ -68,7 +70,7 @@ def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client,
     pairs = known.select([list_key], [client] if client is not None else [])
     if len(pairs) > 1:
         names = ", ".join(one.name for one, _ in pairs)
-        raise ConfigError(f"several clients have the list {list_key}", hint=f"Say whose, with --client: {names}.")
+        raise ConfigError(f"several clients have the list {list_key}", hint=f"Choose one with --client: {names}.")
     return pairs[0]
 
 
@@ -83,8 +85,8 @@ def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str 
         return [_whole(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
     except NotFoundError as error:
         raise NotFoundError(
-            f"Mailchimp has no such member of list {list_key}, or no such list",
-            hint="--member takes a member's contact_id, as `mcimport dlq show` names it.",
+            f"Mailchimp has no such member on list {list_key}, or no such list",
+            hint="--member takes a contact_id, as `mcimport dlq show` prints it.",
             status=error.status,
         ) from None
 
@@ -153,16 +155,17 @@ def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
+    from mcimport.report.format import out_of  # noqa: PLC0415 - as above
     from mcimport.report.permissions import permissions_text  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
     width = read_state.width()
     for number, (member, conversion) in enumerate(pairs, 1):
-        say(f"Member {number} of {len(pairs)}\n\n")
+        say(f"Member {out_of(number, len(pairs))}\n\n")
         read_state.write_table(preview_table.HEADS, preview_table.rows(member, conversion, fields, width))
         say("".join(f"  {remark}\n" for remark in preview_table.remarks(conversion)) + "\n")
     if not pairs:
-        say("Nobody is on the list.\n\n")
+        say("The list has no members.\n\n")
     _write_fields(fields, rules)
     if permissions:
         say(f"The list has {permissions_text(permissions)}.\n")
@@ -177,17 +180,17 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
     from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
 
     say = sys.stdout.write
-    say(f"The merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
+    say(f"Merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
     read_state.write_table(of_list.HEADS, of_list.rows(fields, rules))
     if fields.interests:
-        say(f"\nIts interests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
-    say("\nCustom fields to create in Ometria first (their type is for good; 100 of a type at most)\n\n")
+        say(f"\nInterests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
+    say("\nCustom fields to create in Ometria first (their type cannot be changed later; at most 100 of each type)\n\n")
     custom = of_list.custom_fields(fields, rules)
     read_state.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     table = of_list.fields_table(fields, rules)
-    say(f"\nTo change any of it, put this in the place of [fields] in mcimport.toml\n\n{table}\n")
+    say(f"\nTo change any of this, edit this table and put it in place of [fields] in mcimport.toml\n\n{table}\n")
 
 
 def _caused(events: int, limit: int) -> str:
-    return f"{events:,}" if events <= limit else f"0, for {events:,} would be more than the welcome_limit of {limit:,}"
+    return f"{events:,}" if events <= limit else f"0, because {events:,} would exceed the welcome_limit of {limit:,}"

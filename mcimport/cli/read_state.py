@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mcimport.cli.options import say, while_read
+from mcimport.cli.options import NOTHING_YET, say, while_read
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run
@@ -23,15 +23,15 @@ from mcimport.state.destinations import Place
 
 HERE = ""
 NOT_CONFIGURED = "not configured"
-OTHER_DESTINATION = "another destination"
-UNKNOWN = "no Ometria key to compare with"
+OTHER_DESTINATION = "earlier Ometria key or collection"
+UNKNOWN = "Ometria key not set here, so its account is unknown"
 
 
 @contextmanager
 def remembered(settings: Settings) -> Iterator[State | None]:
     """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
     if not is_there(settings.db_path):
-        say("nothing synced yet")
+        say(NOTHING_YET)
         yield None
         return
     with open_state(settings.db_path, create=False) as state:

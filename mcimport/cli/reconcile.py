@@ -1,4 +1,4 @@
-"""`mcimport reconcile`: both sides compared, and mended."""
+"""`mcimport reconcile`: both sides compared, and brought into line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, NO_TERMINAL, VERBOSE, LogFormat, say, settings, speak
 from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.report.reconcile_summary import comparison_lines
 
@@ -29,27 +29,30 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     list_keys: Annotated[list[str] | None, typer.Argument(metavar="[LIST_KEY]...", show_default=False)] = None,
     *,
     mend: Annotated[
-        bool, typer.Option("--mend", help="Push who is missing or stale, opt out who was deleted. Asks first.")
+        bool, typer.Option("--mend", help="Push missing and stale members, opt out deleted ones. Asks first.")
     ] = False,
     opt_in: Annotated[
         bool,
         typer.Option(
-            "--opt-in", help="--mend: also opt in those who are subscribed here and opted out in Ometria. Asks first."
+            "--opt-in",
+            help="With --mend: also opt in members subscribed in Mailchimp but opted out in Ometria. Asks first.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     force_mend: Annotated[
         bool,
-        typer.Option("--force-mend", help="--mend, though more people than [reconcile] most change consent at once."),
+        typer.Option(
+            "--force-mend", help="--mend, even if more contacts change consent at once than [reconcile] most allows."
+        ),
     ] = False,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = DEFAULT_JOBS,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors, and what differs.")] = False,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors and differences.")] = False,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
-    """Compares both sides of lists: who is missing, stale, gone or foreign in Ometria; exit 3 if they do not agree.
+    """Compares lists with Ometria: which members are missing, stale, gone or foreign there; exit 3 if they differ.
 
     Without LIST_KEY: all lists of all clients.
     """
@@ -60,12 +63,12 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     is_asking = (mend or force_mend) and not yes
     if is_asking and not sys.stdin.isatty():
         raise ConfigError(
-            "nobody is there to be asked whether to mend", hint="`mcimport reconcile --mend --yes` does not ask."
+            f"cannot ask for confirmation: {NO_TERMINAL}", hint="Add --yes: `mcimport reconcile --mend --yes`"
         )
     if yes and not (mend or force_mend):
-        raise ConfigError("--yes agrees to --mend, which is not asked for")
+        raise ConfigError("--yes needs --mend")
     if opt_in and not (mend or force_mend):
-        raise ConfigError("--opt-in says whom --mend opts in, too, and --mend is not asked for")
+        raise ConfigError("--opt-in needs --mend")
     known = settings(context)
     pairs = known.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
@@ -87,11 +90,11 @@ def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
 
 
 def _question(found: Comparison) -> str:
-    push = f"Push {found.missing.count:,} missing and {found.stale.count:,} stale"
-    opt_out = f"opt out {found.gone.count:,} that are gone, but for who is subscribed elsewhere"
+    push = f"Push {found.missing.count:,} missing and {found.stale.count:,} stale members"
+    opt_out = f"opt out {found.gone.count:,} deleted (unless subscribed to another list)"
     if not found.is_opting_in:
         return f"{push}, and {opt_out}?"
-    return f"{push}, {opt_out}, and opt in {found.said_no.count:,} that are opted out in Ometria?"
+    return f"{push}, {opt_out}, and opt in {found.said_no.count:,} opted out in Ometria?"
 
 
 @contextmanager

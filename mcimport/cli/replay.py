@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.exits import OK
-from mcimport.cli.options import ENGINE, LARGEST_ID, LOG_FORMAT, VERBOSE, EngineName, LogFormat, say, settings, speak
+from mcimport.cli.options import (
+    ENGINE,
+    LARGEST_ID,
+    LOG_FORMAT,
+    NOTHING_YET,
+    VERBOSE,
+    EngineName,
+    LogFormat,
+    say,
+    settings,
+    speak,
+)
 
 
 def replay(
@@ -16,13 +27,13 @@ def replay(
         list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST_ID, show_default=False)
     ] = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
     engine: Annotated[EngineName | None, ENGINE] = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
-    """Reads the spans and members of dead letters afresh and delivers them; without ID, of all that are open."""
+    """Imports the members and time ranges of dead letters again; without ID, all that are open."""
     from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import is_there  # noqa: PLC0415 - as below
@@ -30,7 +41,7 @@ def replay(
     speak(log_format)
     known = settings(context)
     if not letter_ids and not is_there(known.db_path):
-        say("nothing synced yet")
+        say(NOTHING_YET)
         return OK
     output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))
     return run_replay(known, letter_ids or [], output)

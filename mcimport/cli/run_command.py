@@ -61,8 +61,8 @@ class Output:
 def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
     """Returns the exit code."""
     if not (options.dry_run or is_there(settings.db_path)):
-        words = "there is no state file at {}: a new one is made, and each list is read whole. {}"
-        say("mcimport: " + words.format(settings.db_path, "Was there one before? See --db and MCIMPORT_DB."))
+        words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
+        say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
     return _run(
         lambda session: sync_all(pairs, options, session, affordable(jobs)), settings, output, by_name=options.by_name
     )
@@ -70,7 +70,7 @@ def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, 
 
 def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
     """Returns the exit code."""
-    nothing = "there is no open dead letter that belongs where its list goes now"
+    nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
     clients = list(settings.clients.values())
     return _run(
         lambda session: replay_all(clients, letter_ids, session), settings, output, by_name=True, nothing=nothing

@@ -11,7 +11,7 @@ from mcimport.cli.options import CLIENTS, LARGEST_ID, settings
 from mcimport.errors import ConfigError
 from mcimport.report.run_tables import RUN_HEADS, run_document, run_facts, run_row, window_document
 
-app = typer.Typer(help="The log of runs.", no_args_is_help=True)
+app = typer.Typer(help="Log of runs.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -19,10 +19,10 @@ def list_runs(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="How many.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a run.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="Number of runs to show.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per run.")] = False,
 ) -> None:
-    """Lists runs, the newest first; also those of clients that are not configured any more."""
+    """Lists runs, newest first, including those of clients that are no longer configured."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
@@ -43,10 +43,12 @@ def show_run(
     context: typer.Context,
     run_id: Annotated[int, typer.Argument(metavar="RUN", min=1, max=LARGEST_ID)],
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Each of many windows, also those that went well.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line, windows and all.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every time range, even of many that went well.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line, with the windows.")] = False,
 ) -> None:
-    """Shows one run: what it did, where its time went, and its windows as a timeline."""
+    """Shows one run: what it did, how its time was spent, and its time ranges on a timeline."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
     from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
@@ -55,7 +57,7 @@ def show_run(
     with read_state.remembered(known) as state:
         noted = runs.find(state, run_id) if state else None
         if state is None or noted is None:
-            raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows those that there are.")
+            raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows the latest.")
         run = read_state.as_it_is(known, state, noted)
         windows = run_windows.of_run(state, run_id)
     if json:

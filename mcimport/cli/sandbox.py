@@ -16,28 +16,30 @@ _NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
 
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8025,
-    size: Annotated[int, typer.Option(min=0, help="Members of the list.")] = 25_000,
-    seed: Annotated[int, typer.Option(help="The same seed invents the same people.")] = 7,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds an answer.")] = 0.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 8025,
+    size: Annotated[int, typer.Option(min=0, help="Number of members on the list.")] = 25_000,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed invents the same members.")] = 7,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds per answer.")] = 0.0,
     broken: Annotated[
         list[str] | None, typer.Option(metavar="FROM-TO", help="Ranks of members whose page always fails.")
     ] = None,
-    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are a 500.")] = 0.0,
-    throttle_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are a 429.")] = 0.0,
-    churn: Annotated[float, typer.Option(min=0, help="Changes a second while it serves.")] = 0.0,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that are errors (500).")] = 0.0,
+    throttle_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers that refuse as too many (429).")
+    ] = 0.0,
+    churn: Annotated[float, typer.Option(min=0, help="Changes per second while serving.")] = 0.0,
     since_includes: Annotated[
-        bool, typer.Option("--since-includes", help="since_last_changed includes the second it names.")
+        bool, typer.Option("--since-includes", help="Let since_last_changed include the second it names.")
     ] = False,
     before_excludes: Annotated[
-        bool, typer.Option("--before-excludes", help="before_last_changed excludes the second it names.")
+        bool, typer.Option("--before-excludes", help="Let before_last_changed exclude the second it names.")
     ] = False,
     clock_skew: Annotated[float, typer.Option(help="Seconds by which the services' clock is ahead.")] = 0.0,
 ) -> None:
-    """Serves a Mailchimp and an Ometria with an invented audience on loopback, until stopped."""
+    """Serves a fake Mailchimp and a fake Ometria with invented members on loopback, until stopped."""
     check_extra()
     if wrong := next((ranks for ranks in broken or [] if not _is_range(ranks)), None):
-        raise ConfigError(f"--broken {wrong!r}: two ranks are wanted, as in 5000-5009, or one")
+        raise ConfigError(f"--broken {wrong!r}: must be one rank or two, like 5000-5009")
     from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
     from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - needs the extra
 
@@ -56,13 +58,13 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
     try:
         serve(knobs, port)
     except OSError as error:
-        raise ConfigError(f"port {port} cannot be served: {error.strerror}", hint="Name another with --port.") from None
+        raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port.") from None
 
 
 def demo(
-    size: Annotated[int, typer.Option(min=2_000, help="Members of the invented audience.")] = 25_000,
+    size: Annotated[int, typer.Option(min=2_000, help="Number of invented members.")] = 25_000,
 ) -> int:
-    """Shows the main job on the sandbox, start to end, in under a minute; touches nothing of yours."""
+    """Shows the main job on the sandbox, start to finish, in under a minute; touches none of your data."""
     check_extra()
     from mcimport.cli.demo import tell  # noqa: PLC0415 - needs the extra, and loads the whole machine
 
@@ -73,6 +75,6 @@ def check_extra() -> None:
     """Raises ConfigError that says what to install, where the extra is not."""
     if any(find_spec(name) is None for name in _NEEDS):
         raise ConfigError(
-            "the sandbox is an extra that is not installed",
-            hint="Install it from this project's folder with: pip install '.[sandbox]'",
+            "the sandbox needs the sandbox extra, which is not installed",
+            hint="Install it in this project's folder with: pip install '.[sandbox]'",
         )

@@ -27,14 +27,14 @@ def status(
     context: typer.Context,
     *,
     client: CLIENTS = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a list.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list.")] = False,
 ) -> int:
-    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 where somebody has to look.
+    """Shows each list's sync point, last run, dead letters and recent contacts; exit 3 if a list needs attention.
 
-    That is a list that is overdue, whose last run failed, or that has dead letters.
+    A list needs attention if it is overdue, if its last run failed, or if it has open dead letters.
 
-    Lists that are no longer configured, and other destinations, are marked, and do not count. Neither does who was
-    discarded: that was said on purpose, and stands in the note until a full sync has read the list again.
+    Lists that are no longer configured, or of an earlier Ometria key or collection, are marked and do not count.
+    Neither do discarded dead letters: the note shows them until a full sync has read the list again.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above

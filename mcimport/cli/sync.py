@@ -22,22 +22,22 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="From WHEN on: a date, or an age in s, min, h, d, w. `now`: nobody, only what changes later.",
+            help="Import changes since WHEN: a date, or an age in s, min, h, d, w. `now`: only later changes.",
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Everything, whatever is remembered.")] = False,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This client only; may be repeated.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Clients at a time.")] = DEFAULT_JOBS,
-    workers: Annotated[int | None, typer.Option(help="Workers a client, at most 10.")] = None,
-    window: Annotated[int | None, typer.Option(help="Members asked for at once, at most 1000.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert; push and remember nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line a list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
+    workers: Annotated[int | None, typer.Option(help="Parallel workers per client, at most 10.")] = None,
+    window: Annotated[int | None, typer.Option(help="Members per page, at most 1000.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
     engine: Annotated[EngineName | None, ENGINE] = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
-    """Imports lists into Ometria: everything the first time, what changed since the sync point afterwards.
+    """Imports lists into Ometria: every member the first time, afterwards what changed since the sync point.
 
     Without LIST_KEY: all lists of all clients.
     """
@@ -47,7 +47,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     speak(log_format)
     if full and since is not None:
-        raise ConfigError("--full and --since exclude each other")
+        raise ConfigError("--full and --since cannot be used together")
     known = settings(context)
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
     chosen = known.select(list_keys or [], client or [])

@@ -16,18 +16,21 @@ PORT = 8026
 def ui(
     context: typer.Context,
     *,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="On loopback; 0: any that is free.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 picks a free one.")] = PORT,
 ) -> None:
-    """Shows the state file in the browser, read-only, until stopped: lists, runs, windows, dead letters."""
+    """Shows the state file in the browser, read-only, until stopped: lists, runs, time ranges, dead letters."""
     known = settings(context)
     if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
-        raise ConfigError("the pages need an extra", hint="pip install 'mcimport[ui]'")
+        raise ConfigError(
+            "`mcimport ui` needs the ui extra, which is not installed",
+            hint="Install it with: pip install 'mcimport[ui]'",
+        )
     from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 
-    open_state(known.db_path, create=False).close()  # brought up to date, or told in words
+    open_state(known.db_path, create=False).close()  # migrated, or refused in words
     serve(known.db_path, port, _tell)
 
 
 def _tell(link: str) -> None:
-    typer.echo(f"Open this link in a browser (it works once); Ctrl-C ends it:\n  {link}", err=True)
+    typer.echo(f"Open this link in a browser (it works once); Ctrl-C stops:\n  {link}", err=True)

@@ -1,4 +1,4 @@
-"""`mcimport worker`: moves pages for coordinators elsewhere."""
+"""`mcimport worker`: imports pages for coordinators elsewhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, 
 def worker(
     context: typer.Context,
     *,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Pages at a time.")] = 10,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Pages to import at the same time.")
+    ] = 10,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
-    """Takes pages from the broker, moves them, and sends back what became of them; needs no state file.
+    """Takes pages from the broker, imports them, and reports the results; needs no state file.
 
-    SIGTERM or Ctrl-C: pages in hand may end for 25 s; the others go to other workers.
+    SIGTERM or Ctrl-C: pages in progress get 25 s to finish; the others go to other workers.
     """
     from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
 

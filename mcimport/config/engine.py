@@ -37,12 +37,12 @@ class EngineSettings:
         parts = _ADDRESS.fullmatch(secret.get_secret_value())
         if parts is None:
             raise ConfigError(
-                "[engine] broker: that is no address like amqps://user:password@host:5671/",
-                hint="In the password, whatever is no letter or digit is percent-encoded: # is %23, / is %2F.",
+                "[engine] broker: not an address like amqps://user:password@host:5671/",
+                hint="In the password, percent-encode everything but letters and digits: # is %23, / is %2F.",
             )
         if parts["scheme"] == "amqp" and not is_loopback(parts["host"]) and not self.allow_plain:
             raise ConfigError(
-                "[engine] broker: plain amqp:// shows the password and every order on the way to another machine",
-                hint="Begin it with amqps://; or set allow_plain = true in [engine], where nobody else hears it.",
+                "[engine] broker: plain amqp:// sends the password and all messages unencrypted to another machine",
+                hint="Use amqps://, or set allow_plain = true in [engine] if the network is private.",
             )
         return secret

@@ -19,10 +19,10 @@ def world_readable_files(settings: Settings) -> list[str]:
     words = []
     path = settings.config_path
     if path is not None and any(not source.is_elsewhere for source in sources) and _is_for_all(path):
-        words.append(f"{path} holds keys and can be read by every user of this machine: chmod 600")
+        words.append(f"{path} holds keys, and every user of this machine can read it: `chmod 600 {path}`")
     files = dict.fromkeys(file for source in sources if (file := source.file) is not None)
     words += [
-        f"{file} holds a key and can be read by every user of this machine: chmod 600"
+        f"{file} holds a key, and every user of this machine can read it: `chmod 600 {file}`"
         for file in files
         if _is_for_all(file)
     ]

@@ -72,9 +72,9 @@ class KeySource:
 
     def _variable(self, name: str) -> str:
         if not _VARIABLE.fullmatch(name):  # perhaps the key itself: not to be repeated
-            raise self._error("what follows env: is no name of a variable")
+            raise self._error("`env:` must be followed by the name of an environment variable")
         if name not in self.environ:
-            raise self._error(f"the variable {name} is not set", "set it, for cron and services too")
+            raise self._error(f"the variable {name} is not set", "Set it, also for cron and services.")
         return self.environ[name]
 
     def _file(self, name: str) -> str:
@@ -83,21 +83,21 @@ class KeySource:
             handle = os.open(self.folder / Path(name).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise self._error(f"the file {name} is no ordinary file")
+                    raise self._error(f"{name} is not a regular file")
                 # One character a byte, so that whatever the file holds is refused by the one check of keys.
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:
             raise self._error(f"the file {name} cannot be read: {error.strerror}") from None
         except (RuntimeError, ValueError):  # `~` without a home; a NUL in the path
-            raise self._error("what follows file: is no path") from None
+            raise self._error("`file:` must be followed by a path") from None
 
     def _checked(self, key: str, source: str) -> SecretStr:
         if not key:
             raise self._error(f"{source} is empty")
         if key[0] in "\"'" or key[-1] in "\"'":
-            raise self._error(f"{source} has quotation marks around it", "write it without")
+            raise self._error(f"{source} has quotation marks around it", "Write it without them.")
         if len(key) > _LONGEST_KEY or not _KEY.fullmatch(key):
-            raise self._error(f"{source} holds blanks, line breaks or other characters that no key has")
+            raise self._error(f"{source} has spaces, line breaks or other characters that are never part of a key")
         return SecretStr(key)
 
 

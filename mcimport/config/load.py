@@ -37,7 +37,7 @@ from mcimport.errors import ConfigError
 FILE_NAME = "mcimport.toml"
 _MAILCHIMP_KEY = "MCIMPORT_MAILCHIMP_API_KEY"
 _OMETRIA_KEY = "MCIMPORT_OMETRIA_API_KEY"
-_NO_CLIENT_HINT = f"type `mcimport init`, or set {_MAILCHIMP_KEY} and {_OMETRIA_KEY}"
+_NO_CLIENT_HINT = f"Run `mcimport init`, or set {_MAILCHIMP_KEY} and {_OMETRIA_KEY}."
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 AnyTable = TypeVar("AnyTable", bound=Table)
@@ -118,7 +118,9 @@ def _check_unquoted(path: Path | None, name: str) -> None:
     """Files of variables, as for `docker run --env-file`, keep what a shell would take off."""
     text = str(path or "")
     if text != text.strip("\"'\r\n"):
-        raise ConfigError(f"{name}: the path has quotation marks or a line end around it", hint="Write it without.")
+        raise ConfigError(
+            f"{name}: the path has quotation marks or a line break around it", hint="Write it without them."
+        )
 
 
 def _here(cwd: Path | None, *named: Path | None) -> Path:
@@ -129,8 +131,8 @@ def _here(cwd: Path | None, *named: Path | None) -> Path:
         if all(path is not None and path.is_absolute() for path in named):
             return Path("/")
         raise ConfigError(
-            "the current folder is not there any more",
-            hint="Go to another one, or give absolute paths: --config, --db.",
+            "the current folder no longer exists",
+            hint="Change to another one, or give absolute paths: --config, --db.",
         ) from None
 
 
@@ -147,7 +149,7 @@ def _default_db() -> Path:
     except RuntimeError:  # neither a home nor an entry of its own among the users
         path = Path()
     if not path.is_absolute():  # a user without a home, as in some containers: it would land in a folder called "~"
-        raise ConfigError("this user has no state directory", hint="name the state file: --db PATH or MCIMPORT_DB")
+        raise ConfigError("this user has no state directory", hint="Name the state file: --db PATH or MCIMPORT_DB.")
     return path / "mcimport.db"
 
 
@@ -175,7 +177,7 @@ def check_owner(name: str, owner: int) -> None:
     """Of a file that was only found: it says where keys go. As ssh and git have it."""
     if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
         raise ConfigError(
-            f"{name}: belongs neither to this user nor to root, and is not read",
+            f"{name}: belongs neither to this user nor to root, so it is not read",
             hint=f"If it is the right one: `chown $(id -un) {name}`, or name it with --config.",
         )
 
@@ -190,7 +192,7 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{name}: brackets in brackets, too deep to read") from None
+        raise ConfigError(f"{name}: brackets are nested too deeply") from None
     except ValueError as error:  # more than TOMLDecodeError: a number of 5,000 digits is refused by int itself
         raise ConfigError(f"{name}: {_syntax(str(error), text)}") from None
 
@@ -257,7 +259,7 @@ def _clients(file: File, around: _Surroundings) -> list[Client]:
 def _from_environment(file: File, around: _Surroundings) -> Client:
     if not (around.environ.get(_MAILCHIMP_KEY) or around.environ.get(_OMETRIA_KEY)):
         raise ConfigError(
-            f"{around.file}: names no client" if around.file else "no configuration", hint=_NO_CLIENT_HINT
+            f"{around.file}: no client is configured" if around.file else "no configuration found", hint=_NO_CLIENT_HINT
         )
     wrong = list(_double_targets(file))
     if wrong:
@@ -330,7 +332,7 @@ def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
     for tag in fields:
         like = first.setdefault(tag.upper(), tag)
         if like != tag:
-            yield f"{place(*table, tag)}: is {quoted(like)} in another case: to Mailchimp, the same merge tag"
+            yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
 
 
 def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -342,7 +344,7 @@ def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _double(loc: tuple[str, ...], target: str, other: str) -> str:
-    return f'{place(*loc)}: goes to "{target}", where {quoted(other)} goes too; "" leaves one of them out'
+    return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
 
 
 def _like_names(clients: Sequence[Client]) -> Iterator[str]:
@@ -351,7 +353,7 @@ def _like_names(clients: Sequence[Client]) -> Iterator[str]:
     for client in clients:
         other = first.setdefault(client.name.lower(), client.name)
         if other != client.name:
-            yield f"{place('clients', client.name)}: differs from {other} only in capitals"
+            yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
 
 
 def _texting(clients: Sequence[Client]) -> Iterator[str]:
@@ -372,8 +374,8 @@ def _collisions(clients: Sequence[Client]) -> Iterator[str]:
     for (key, collection), holders in having.items():
         for client, other in _same_account(holders) if len(holders) > 1 else ():
             yield (
-                f"{place('clients', client.name, 'lists')}: {key} goes from {other.name} to the same Ometria account, "
-                f"in the same collection {collection}"
+                f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
+                f"same Ometria account and collection {collection}"
             )
 
 

@@ -34,7 +34,9 @@ _SHOWN_PROBLEMS = 5
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_NAME = 64
 _CLIENT_DEPTH = 2  # ("clients", NAME)
-_NAME_WORDS = "a client's name is up to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+_NAME_WORDS = (
+    "a client's name has up to 64 letters, digits, dots, dashes and underscores, and starts with a letter or digit"
+)
 _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
     "mailchimp": MailchimpSettings.model_fields,
     "ometria": OmetriaSettings.model_fields,
@@ -95,7 +97,7 @@ def _known(table: Sequence[str]) -> Mapping[str, FieldInfo]:
 def _unknown(table: Sequence[str], name: str) -> str:
     known = _known(table)
     if table and table[-1] == "consent":
-        return f"can't be changed: only {', '.join(CONSENT_STATUSES)} can{did_you_mean(name, known)}"
+        return f"cannot be changed: only {', '.join(CONSENT_STATUSES)} can{did_you_mean(name, known)}"
     return f"unknown setting{did_you_mean(name, known) or _elsewhere(name)}"
 
 
@@ -144,4 +146,4 @@ def config_error(shown_path: str, lines: Sequence[str]) -> ConfigError:
     more = len(lines) - len(text)
     if more > 0:
         text.append(f"and {more} more")
-    return ConfigError("\n".join(text), hint="`mcimport init` writes an example with every setting")
+    return ConfigError("\n".join(text), hint="`mcimport init` writes an example with every setting.")

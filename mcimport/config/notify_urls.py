@@ -31,7 +31,7 @@ class NoticeSource:
         """ConfigError, which does not repeat it, where there is none or it cannot be used."""
         secret = self.key.read()
         if not _ADDRESS.fullmatch(secret.get_secret_value()):
-            raise ConfigError(f"{self.name}: that is no address like https://hc-ping.com/...")
+            raise ConfigError(f"{self.name}: not an address like https://hc-ping.com/...")
         try:
             require_https(secret.get_secret_value(), allow_http=self.allow_http)
         except ValueError as error:

@@ -50,7 +50,7 @@ _TARGET = re.compile(rf"(?:{'|'.join(CONTACT_FIELDS)}|properties\.(?!mailchimp_)
 
 # Ometria sends a text message to everybody who is pushed into one of these.
 _TEXTING = frozenset({"optin:sms", "double_optin:sms"})
-TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to everybody who is pushed"
+TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to every contact that is pushed"
 CONSENT_STATUSES = ("cleaned", "archived", "pending", "transactional")  # the others can't be changed
 _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
@@ -97,8 +97,8 @@ def require_https(url: str | None, *, allow_http: bool) -> None:
     parts = _ADDRESS.match(url or "")
     if parts and parts["scheme"].lower() == "http" and not is_loopback(parts["host"]) and not allow_http:
         raise ValueError(
-            "must begin with https: plain http, which shows the key, is for localhost alone (allow_http = true if"
-            " nobody else hears it)"
+            "must begin with https: plain http would expose the key, so it is for localhost only (or set allow_http ="
+            " true if the network is private)"
         )
 
 
@@ -114,17 +114,17 @@ def expand(collection: str, *, client: str, list_key: str) -> str:
 
 def _collection(value: str) -> str:
     if sends_texts(value):
-        raise ValueError(f"must be another: {TEXTING_WORDS}")
+        raise ValueError(f"must be a different one: {TEXTING_WORDS}")
     if set(_PLACEHOLDER.sub("", value)) & {"{", "}"}:
-        raise ValueError("may hold {list_key} and {client}, and no other brace")
+        raise ValueError("may contain {list_key} and {client}, but no other braces")
     if not value or value != value.strip() or not value.isprintable():
-        raise ValueError("must be a name on one line, without blanks at its ends")
+        raise ValueError("must be a name on one line, without spaces at either end")
     return value
 
 
 def _target(value: str) -> str:
     if not _TARGET.fullmatch(value):
-        own = " (properties.mailchimp_… are the importer's own)" if value.startswith("properties.mailchimp_") else ""
+        own = " (properties.mailchimp_… are reserved for mcimport)" if value.startswith("properties.mailchimp_") else ""
         raise ValueError(f"must be {TARGET_WORDS}{own}")
     return value
 
@@ -144,7 +144,7 @@ def _distinct(lists: list[str]) -> list[str]:
 
 def _list_key(value: str) -> str:
     if not LIST_KEY.fullmatch(value):
-        raise ValueError("must be a list key, letters and digits alone, like 1a2d7ebf82")
+        raise ValueError("must be a list id (letters and digits only), like 1a2d7ebf82")
     return value
 
 
@@ -343,7 +343,7 @@ class ClientTable(Shared):
     lists: Annotated[
         list[Annotated[str, AfterValidator(_list_key)]],
         AfterValidator(_distinct),
-        Field(min_length=1, description='one list key or more, in brackets and quotes: ["1a2d7ebf82"]'),
+        Field(min_length=1, description='one list id or more, in brackets and quotes: ["1a2d7ebf82"]'),
     ]
     mailchimp_api_key: KeySetting
     ometria_api_key: KeySetting

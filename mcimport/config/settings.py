@@ -30,6 +30,7 @@ from mcimport.models import ContactRules, WithoutPermission
 
 OMETRIA_URL = "https://api.ometria.com/v2"
 _NAMES_SHOWN = 10
+WHERE_LIST_IDS_ARE = "In Mailchimp it is called Audience ID, in the settings of the audience."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Client:
         if centre is None:
             raise ConfigError(
                 f"client {self.name}: {self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
-                hint="an OAuth token has none: set url in [mailchimp] to https://DATA-CENTRE.api.mailchimp.com/3.0",
+                hint="An OAuth token has none: set url in [mailchimp] to https://DATA-CENTRE.api.mailchimp.com/3.0",
             )
         return f"https://{centre}.api.mailchimp.com/3.0"
 
@@ -159,7 +160,7 @@ class Settings:
             if name not in self.clients:
                 raise ConfigError(
                     f"no client is called {quoted(name)}{did_you_mean(name, self.clients)}",
-                    hint=f"there {'is' if len(self.clients) == 1 else 'are'} {_some(self.clients)}",
+                    hint=f"Configured: {_some(self.clients)}.",
                 )
         return [client for client in self.clients.values() if not names or client.name in names]
 
@@ -172,15 +173,15 @@ def _some(names: Collection[str]) -> str:
 def _all_lists(clients: Sequence[Client]) -> list[tuple[Client, str]]:
     if any(client.any_list for client in clients):
         raise ConfigError(
-            "no list is named, and none is configured",
-            hint="name one, as in `mcimport sync LIST_KEY`, or write a file with `mcimport init`",
+            "no list was given, and none is configured",
+            hint="Name one, as in `mcimport sync LIST_KEY`, or write a configuration with `mcimport init`.",
         )
     return [(client, key) for client in clients for key in client.lists]
 
 
 def _formed(list_key: str) -> str:
     if not LIST_KEY.fullmatch(list_key):  # perhaps an address: not to be repeated
-        raise ConfigError("that is no list key: letters and digits alone, like 1a2d7ebf82")
+        raise ConfigError("not a valid list id: letters and digits only, like 1a2d7ebf82", hint=WHERE_LIST_IDS_ARE)
     return list_key
 
 
@@ -195,7 +196,7 @@ def _check_found(
             near = did_you_mean(key, (known for client in chosen for known in client.lists))
             raise ConfigError(
                 f"{who} has the list {key}{near}",
-                hint=f"it belongs to {_some(owners)}" if owners else "add it to the lists of a client",
+                hint=f"It belongs to {_some(owners)}." if owners else "Add it to the `lists` of a client.",
             )
 
 
@@ -210,16 +211,16 @@ def with_flags(client: Client, *, workers: int | None, window: int | None) -> Cl
     """
     update: dict[str, int] = {}
     if workers is not None:
-        _check_flag("--workers", workers, MOST_CONNECTIONS, "as many connections as Mailchimp allows an account")
+        _check_flag("--workers", workers, MOST_CONNECTIONS, "the connections that Mailchimp allows an account")
         update["connections"] = min(workers, client.mailchimp.connections)
     if window is not None:
-        _check_flag("--window", window, MOST_MEMBERS, "the largest page that Mailchimp gives")
+        _check_flag("--window", window, MOST_MEMBERS, "Mailchimp's largest page")
         update["window"] = window
     return replace(client, mailchimp=client.mailchimp.model_copy(update=update)) if update else client
 
 
 def _check_flag(flag: str, value: int, most: int, why: str) -> None:
     if value < 1:
-        raise ConfigError(f"{flag} {value}: at least 1")
+        raise ConfigError(f"{flag} {value}: must be at least 1")
     if value > most:
-        raise ConfigError(f"{flag} {value}: at most {most}, {why}")
+        raise ConfigError(f"{flag} {value}: must be at most {most}, {why}")

@@ -15,28 +15,28 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
 
 _TEMPLATE = """\
-# mcimport.toml: what mcimport carries from Mailchimp to Ometria, and how.
+# mcimport.toml: what mcimport imports from Mailchimp into Ometria, and how.
 # It is looked for in the current directory, then in the user's configuration directory; --config PATH or
-# MCIMPORT_CONFIG name another. Below stand the defaults: what you delete stays as it is.
+# MCIMPORT_CONFIG name another. The values below are the defaults: deleting a line changes nothing.
 
 [mailchimp]
-connections = 10          # open at once; Mailchimp allows an account 10, all its programs together
-window = 1000             # members asked for at once, at most 1000
+connections = 10          # open at the same time; Mailchimp allows an account 10, for all its programs together
+window = 1000             # members per page, at most 1000
 timeout = 120             # seconds
 # account = "acme"        # clients that name the same account share its connections
 # url = "https://us6.api.mailchimp.com/3.0"   # for an OAuth token, a proxy or the sandbox
-# allow_http = true       # an http address that is not this machine's: everybody on the way can read the key
+# allow_http = true       # allow an http address of another machine: the key then travels unencrypted
 
 [ometria]
 requests_per_second = 8   # what Ometria allows an account (older ones: 4)
-reads_per_second = 4      # what Ometria allows an account of everything but pushes; `reconcile` reads contacts back
-batch = 100               # records a push, at most 100
+reads_per_second = 4      # the same for all requests but pushes; `reconcile` reads contacts back
+batch = 100               # records per push, at most 100
 timeout = 60              # seconds
-collection = {collection}  # one for each source of contacts; may hold {{list_key}} and {{client}}
-subscription_events = "new"   # who may start a welcome campaign: "new" opt-ins, "all", "none"
-welcome_limit = 1000      # a run that would start more than this starts none, and says so
-spot_check = 10           # once a day and list, so many contacts that Ometria accepted are read back; 0: none
-force_optin = false       # true overrides what every other source says of a person's consent
+collection = {collection}  # one for each source of contacts; may contain {{list_key}} and {{client}}
+subscription_events = "new"   # which opt-ins may start a welcome campaign: "new", "all" or "none"
+welcome_limit = 1000      # a run that would start more than this starts none, and warns
+spot_check = 10           # contacts per list and day that are read back from Ometria as a check; 0: none
+force_optin = false       # true overrides the consent that any other source recorded for a contact
 # account = "acme"        # clients that name the same account share its requests
 # url = "https://proxy.example/v2"
 # allow_http = true       # as above
@@ -45,19 +45,19 @@ force_optin = false       # true overrides what every other source says of a per
 retries = 3
 wait = 5                  # seconds
 
-[consent]                 # what these statuses become: "out", "unspecified", or "keep" what is there; others can't be
+[consent]                 # what these statuses become: "out", "unspecified" or "keep" (leave as it is in Ometria)
 # cleaned = "out"
 # archived = "out"
 # pending = "unspecified"
 # transactional = "unspecified"
-# permission = "Email"    # where a list has marketing permissions (GDPR fields), the one an opt-in needs; "" for none
+# permission = "Email"    # the marketing permission (GDPR field) that an opt-in needs, if a list has any; "" for none
 # without_permission = "unspecified"   # what a subscribed member without it becomes
 
 [notify]
-overdue = "3h"            # `mcimport status` ends with 3 when a sync point is older
-# healthcheck_url = "env:HEALTHCHECK_URL"   # told of start, success and failure, as healthchecks.io takes it
+overdue = "3h"            # `mcimport status` exits with 3 if a sync point is older
+# healthcheck_url = "env:HEALTHCHECK_URL"   # notified of start, success and failure (healthchecks.io)
 # allow_http = true       # as above, for these two addresses
-# webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when trouble with a list begins, and when it ends
+# webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when trouble with a list starts and ends
 
 [metrics]
 # textfile = "/var/lib/node_exporter/textfile/mcimport.prom"   # for Prometheus' node_exporter
@@ -65,14 +65,14 @@ overdue = "3h"            # `mcimport status` ends with 3 when a sync point is o
 [state]
 keep = "90d"              # how long the log of runs is kept
 
-[engine]                  # where windows are worked off: "threads" of this very process, or "celery" workers elsewhere
+[engine]                  # where the work is done: "threads" of this process, or "celery" workers elsewhere
 kind = "threads"
-# broker = "env:MCIMPORT_BROKER"            # an amqps:// address, or amqp:// on this machine: a secret
-# allow_plain = true      # amqp:// to another machine: everybody on the way can read the password and every order
+# broker = "env:MCIMPORT_BROKER"            # a secret: an amqps:// address, or amqp:// on this machine
+# allow_plain = true      # allow amqp:// to another machine: the password and all messages travel unencrypted
 
 [reconcile]               # `mcimport reconcile` compares both sides
-most = "5%"               # more of a list changes consent with --force-mend only: a wrong list is likelier
-settling = 60             # seconds after the last push before Ometria is asked what it took
+most = "5%"               # share of a list that may change consent at once; beyond it, --force-mend is needed
+settling = 60             # seconds to wait after the last push before reading contacts back
 
 [fields]                  # merge tag -> contact field; `mcimport preview LIST_KEY` shows where each goes
 FNAME = "firstname"
@@ -81,7 +81,7 @@ LNAME = "lastname"
 # LOYALTY = "properties.loyalty_points"
 # MMERGE7 = ""            # left out
 
-# A client is one Mailchimp account and the Ometria account that its people go to.
+# A client is one Mailchimp account and the Ometria account that its members go to.
 [clients.{client}]
 lists = [{lists}]
 mailchimp_api_key = {mailchimp_key}  # env:NAME, file:PATH, or the key itself
@@ -118,7 +118,7 @@ def template(answers: Answers = Answers()) -> str:
     )
     checked = problems(tomllib.loads(text))
     if isinstance(checked, list):
-        raise ConfigError("\n".join(checked), hint="nothing was written")
+        raise ConfigError("\n".join(checked), hint="Nothing was written.")
     return text
 
 
@@ -128,8 +128,8 @@ def _check_source(service: str, source: str) -> None:
     is_source = _VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
     if not is_source or _LIKE_A_KEY.fullmatch(rest):
         raise ConfigError(
-            f"{service} key: say where it comes from, env:NAME or file:PATH, rather than the key itself",
-            hint="nothing was written; a key that was typed is still on the screen, and in a shell's history",
+            f"{service} key: say where it comes from (env:NAME or file:PATH) instead of the key itself",
+            hint="Nothing was written. A key that was typed is still on the screen and in the shell's history.",
         )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from mcimport.convert.consent import MOST_AHEAD, SMS_NO, agrees_to_texts, has_sms_status, optin_of
 from mcimport.convert.contact import (
     RECORD_LIMIT,
+    UNKNOWN_INTEREST,
     consent_alone,
     consent_part,
     encode_contact,
     lacks_tags,
     make_converter,
 )
+from mcimport.convert.contact_builder import UNKNOWN_FIELD
 from mcimport.convert.field_mapping import (
     CONTACT_FIELDS,
     OWN_PROPERTIES,
@@ -41,6 +43,8 @@ __all__ = [
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
     "SMS_NO",
+    "UNKNOWN_FIELD",
+    "UNKNOWN_INTEREST",
     "FieldMapping",
     "agrees_to_texts",
     "consent_alone",

@@ -33,6 +33,7 @@ from mcimport.models import (
 from mcimport.models.timestamps import instant
 
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
+UNKNOWN_INTEREST = "some members have an interest that the list does not define; it was left out"
 
 _LARGE = 2**31  # what `number` need not look at
 
@@ -57,7 +58,7 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
 
     The result never raises, whatever JSON stands in whichever field, but for what is this machine's fault (ImportError,
     OSError, MemoryError). Looked at in this order: no address is Skipped;
-    no id, then an address that cannot be used, is Unsendable. Its warnings `unknown merge field` and `unknown interest`
+    no id, then an address that cannot be used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST
     say that the list has been changed since `fields` was read.
 
     Raises:
@@ -205,7 +206,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
         builder.properties["mailchimp_opted_in"] = opted[1]
     if consent.add_times(builder.contact, member, optin, opted, plan.rules):
         builder.remark("opt-in to come")
-        builder.note("timestamp_subscribed", "a time that has not come yet: left out")
+        builder.note("timestamp_subscribed", "a time in the future: left out")
     contact = Contact(
         type_="contact",
         collection=plan.rules.collection,
@@ -266,7 +267,7 @@ def _add_tags(builder: ContactBuilder, member: Member) -> None:
     """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
     tags = member.tags
     if lacks_tags(member):
-        builder.warn("the tags of some members could not be read whole: theirs are left out")
+        builder.warn("the tags of some members could not be read completely and were left out")
         builder.note("tags", "not all of them could be read: left out")
         return
     if not isinstance(tags, list):
@@ -284,7 +285,7 @@ def _add_interests(
         return
     names, has_unknown = read(interests)
     if has_unknown:
-        builder.warn("unknown interest")
-        builder.note("interests", "one that the list did not name: left out")
+        builder.warn(UNKNOWN_INTEREST)
+        builder.note("interests", "one that the list does not define: left out")
     if names or not has_unknown:
         builder.properties["mailchimp_interests"] = names

@@ -13,6 +13,8 @@ from mcimport.convert.phone import e164, region
 from mcimport.convert.text import clean, label, text
 from mcimport.models import Member
 
+UNKNOWN_FIELD = "some members have a merge field that the list does not define"
+
 
 class ContactBuilder:
     """What has been found of one contact so far. Lives for one call, in one thread.
@@ -87,7 +89,7 @@ def add_place(builder: ContactBuilder, location: Any) -> None:
         if code:
             contact["country_id"] = code
         else:
-            builder.note("country_id", "no country that ISO 3166 knows: left out")
+            builder.note("country_id", "not a country of ISO 3166: left out")
     timezone = place.get("timezone")
     if timezone and "timezone" not in contact and (timezone := label(timezone)):
         contact["timezone"] = timezone
@@ -117,9 +119,9 @@ def _add_phone(builder: ContactBuilder, mapping: FieldMapping, value: Any, *, is
         builder.contact[mapping.field] = number
         return
     if number is None:
-        builder.note(mapping.merge.tag, f"no valid number of a known country: kept in properties.{mapping.property}")
+        builder.note(mapping.merge.tag, f"not a valid number of a known country: kept in properties.{mapping.property}")
     elif mapping.field:
-        why = "SMS consent could pass to it (somebody on the list has an SMS status)"
+        why = "SMS consent could pass to it (some members of the list have an SMS status)"
         builder.note(mapping.merge.tag, f"{why}: kept in properties.{mapping.property}")
     builder.properties[mapping.property] = number or typed
 
@@ -130,7 +132,7 @@ def _add_sms(builder: ContactBuilder, member: Member) -> None:
     if number:
         builder.contact["phone_number"] = number
     elif typed:
-        builder.note("sms_phone_number", "no valid number: kept in properties.mailchimp_sms_phone_number")
+        builder.note("sms_phone_number", "not a valid number: kept in properties.mailchimp_sms_phone_number")
         builder.properties["mailchimp_sms_phone_number"] = typed
     channels = builder.contact["channels"] = consent.sms(member, number)
     if channels == consent.SMS_NO and consent.agrees_to_texts(member):
@@ -160,7 +162,7 @@ def _add_any(builder: ContactBuilder, mapping: FieldMapping, given: Any) -> None
     if not mapping.dropped:
         _add(builder, mapping, value)
     if not mapping.listed:
-        builder.warn("unknown merge field")
+        builder.warn(UNKNOWN_FIELD)
 
 
 def _add(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
@@ -195,12 +197,12 @@ def _add_mismatch(builder: ContactBuilder, mapping: FieldMapping, value: Any) ->
     tag = mapping.merge.tag
     kept = value if isinstance(value, dict) else text(value)
     if mapping.field in NAMES and is_email(kept):
-        builder.note(tag, "an address is no name: left out")
+        builder.note(tag, "an e-mail address is not a name: left out")
     elif mapping.field and kept:
         builder.note(tag, f"does not fit {mapping.field}: kept in properties.{mapping.property}")
         _add_property(builder, mapping, kept)
     else:
         builder.note(tag, f"does not fit {mapping.field or mapping.merge.type or 'any property'}: left out")
-        builder.warn("a value does not fit its field's type")
+        builder.warn("some values do not fit their field's type and were left out")
     if mapping.field == "country_id" and isinstance(kept, str):
         builder.country = kept

@@ -93,7 +93,7 @@ def mapping_problems(fields: Mapping[str, str]) -> list[str]:
         if problem := _target_problem(target):
             problems.append(f"{tag}: {problem}")
         elif targets[target] > 1:
-            problems.append(f"{tag}: another merge field goes to {target!r} already")
+            problems.append(f"{tag}: another merge field already goes to {target!r}")
         if tags[tag.upper()] > 1:
             problems.append(f"{tag}: named twice (upper and lower case are the same)")
     return problems
@@ -103,11 +103,11 @@ def _target_problem(target: str) -> str:
     if not target or target in CONTACT_FIELDS:
         return ""
     if not target.startswith(_PREFIX):
-        return f'the contact has no field {target!r}; there are {", ".join(CONTACT_FIELDS)}, properties.NAME and ""'
+        return f'the contact has no field {target!r}; it has {", ".join(CONTACT_FIELDS)}, properties.NAME and ""'
     name = target.removeprefix(_PREFIX)
     if not _is_property(name):
-        return f"{target!r} is no property; its name may hold a-z, 0-9 and _"
-    return f"{target!r} is filled by the program itself" if name in OWN_PROPERTIES else ""
+        return f"{target!r} is not a valid property; a name may contain a-z, 0-9 and _"
+    return f"{target!r} is filled in by mcimport itself" if name in OWN_PROPERTIES else ""
 
 
 def field_mappings(fields: ListFields, rules: ContactRules) -> dict[str, FieldMapping]:

@@ -36,6 +36,6 @@ class CircuitBreaker:
         if self._dead >= DEAD_IN_A_ROW:
             reason = next(letter.reason for letter in outcome.letters)
             raise ServiceDownError(
-                f"{DEAD_IN_A_ROW} pages in a row failed, the last one because {reason}",
-                hint="The next `mcimport sync` goes on where this one stopped.",
+                f"{DEAD_IN_A_ROW} pages in a row failed; the last error: {reason}",
+                hint="Nothing is lost: the next `mcimport sync` resumes where this one stopped.",
             )

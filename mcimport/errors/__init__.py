@@ -58,7 +58,8 @@ class UnforeseenError(McimportError):
 
     def __init__(self, message: str) -> None:
         super().__init__(
-            message, hint="Please report it, with `mcimport --version`. Nothing is lost: the next run goes on."
+            message,
+            hint="Please report this, with the output of `mcimport --version`. Nothing is lost: the next run resumes.",
         )
 
 

@@ -32,17 +32,17 @@ def as_ours(error: Exception) -> McimportError:
     if isinstance(error, McimportError):
         return error
     if isinstance(error, MemoryError):
-        return MachineError("this machine has no memory left for mcimport")
+        return MachineError("this machine has run out of memory")
     if isinstance(error, ImportError):
         return MachineError(
-            f"a part of mcimport, or of a library, cannot be loaded any more ({error.name or 'unknown'})",
-            hint="Was it upgraded while it ran? The next run goes on.",
+            f"a module of mcimport, or of one of its libraries, can no longer be loaded ({error.name or 'unknown'})",
+            hint="Was mcimport upgraded while it was running? The next run resumes.",
         )
     if isinstance(error, OSError):
-        return MachineError(f"this machine refused something: {os.strerror(error.errno or 0)}")
+        return MachineError(f"the operating system reported an error: {os.strerror(error.errno or 0)}")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return MachineError("this machine allows mcimport no more threads", hint="`ulimit -u` shows the limit.")
-    return UnforeseenError(f"an unforeseen fault of mcimport's: {type(error).__name__}, {_place(error)}")
+        return MachineError("this machine lets mcimport start no more threads", hint="`ulimit -u` shows the limit.")
+    return UnforeseenError(f"unexpected error in mcimport: {type(error).__name__}, {_place(error)}")
 
 
 def check_files_left() -> None:
@@ -52,8 +52,8 @@ def check_files_left() -> None:
     except OSError as error:
         if error.errno in _NO_MORE:
             raise MachineError(
-                "this machine allows mcimport too few open files",
-                hint="`ulimit -n` shows the limit; `--jobs` needs 30 for each client at work.",
+                "this machine lets mcimport open no more files",
+                hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 30.",
             ) from None
         raise
 

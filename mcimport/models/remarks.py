@@ -10,36 +10,36 @@ NO_PERMISSION = "no_permission"  # how the keys of those begin who have not give
 
 REMARKS: dict[str, tuple[str, str]] = {
     "no_permission": (
-        "{number} subscribed member has not given the permission {detail}: they are not opted in",
-        "{number} subscribed members have not given the permission {detail}: they are not opted in",
+        "{number} subscribed member has not given the permission {detail}, so they are not opted in",
+        "{number} subscribed members have not given the permission {detail}, so they are not opted in",
     ),
     "no_permission_out": (
-        "{number} subscribed member has not given the permission {detail}: they are opted out",
-        "{number} subscribed members have not given the permission {detail}: they are opted out",
+        "{number} subscribed member has not given the permission {detail}, so they are opted out",
+        "{number} subscribed members have not given the permission {detail}, so they are opted out",
     ),
     "subscribed-elsewhere": (
-        "1 who is gone is not specified now, and not opted out: subscribed on another listing of the account",
-        "{number} who are gone are not specified now, and not opted out: subscribed on other listings of the account",
+        "1 deleted member is now unspecified, not opted out: subscribed elsewhere in this Ometria account",
+        "{number} deleted members are now unspecified, not opted out: subscribed elsewhere in this Ometria account",
     ),
     "perhaps-subscribed-elsewhere": (
-        "1 who is gone is not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
-        "{number} who are gone are not specified now, and not opted out: perhaps subscribed elsewhere; nobody can tell",
+        "1 deleted member is now unspecified, not opted out: they may be subscribed elsewhere (unchecked)",
+        "{number} deleted members are now unspecified, not opted out: they may be subscribed elsewhere (unchecked)",
     ),
     "consent_unknown": (
-        "1 member is neither opted in nor out, and could not be looked up in Ometria: a no may be lifted",
-        "{number} members are neither opted in nor out, and could not be looked up in Ometria: a no may be lifted",
+        "1 member, neither opted in nor out, could not be looked up in Ometria: an opt-out there may be lifted",
+        "{number} members, neither opted in nor out, could not be looked up in Ometria: opt-outs there may be lifted",
     ),
     "no_carried": (
-        "1 member who cannot be sent whole was opted out all the same",
-        "{number} members who cannot be sent whole were opted out all the same",
+        "1 member could not be imported in full, but was opted out",
+        "{number} members could not be imported in full, but were opted out",
     ),
     "no_refused": (
-        "1 member who cannot be sent whole could not be opted out either: Ometria refused the record",
-        "{number} members who cannot be sent whole could not be opted out either: Ometria refused the records",
+        "1 member could not be imported in full, nor opted out: Ometria refused the record",
+        "{number} members could not be imported in full, nor opted out: Ometria refused the records",
     ),
     "opt-in to come": (
-        "{number} member opted in at a time that has not come yet: that is no subscription event",
-        "{number} members opted in at a time that has not come yet: that is no subscription event",
+        "{number} member has an opt-in time in the future, so no subscription event is sent for them",
+        "{number} members have an opt-in time in the future, so no subscription events are sent for them",
     ),
 }
 """Key to the words for one member, and for several; `{number}` is filled in."""

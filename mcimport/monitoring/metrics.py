@@ -45,7 +45,7 @@ class _Gauges:
             return Gauge(f"mcimport_{name}", help_, (*_LABELS, *more), registry=registry)
 
         self._success = gauge("last_success_timestamp_seconds", "When a sync of the list last completed.")
-        self._point = gauge("sync_point_timestamp_seconds", "Up to when Mailchimp's changes are carried.")
+        self._point = gauge("sync_point_timestamp_seconds", "Time to which Mailchimp's changes are imported.")
         self._age = gauge("sync_point_age_seconds", "How old the sync point was when this was written.")
         self._letters = gauge("dead_letters_open", "Open dead letters.")
         self._ok = gauge("last_run_success", "1 when the last run completed, else 0.")
@@ -53,10 +53,14 @@ class _Gauges:
         self._members = gauge("last_run_members", "Members read in the last run.")
         self._contacts = gauge("last_run_contacts", "Contacts pushed in the last run.")
         self._rejected = gauge("last_run_rejected", "Members who could not be sent in the last run.")
-        self._dead = gauge("last_run_windows_dead", "Windows of the last run that could not be read or sent whole.")
+        self._dead = gauge(
+            "last_run_windows_dead", "Time ranges (windows) of the last run that could not be read or sent in full."
+        )
         self._requests = gauge("last_run_requests", "Requests of the last run.", "side")
-        self._retries = gauge("last_run_retries", "Requests of the last run that were tries after the first.", "side")
-        self._throttled = gauge("last_run_throttled", "Answers in the last run that said: too many (429).", "side")
+        self._retries = gauge("last_run_retries", "Requests of the last run that were retries.", "side")
+        self._throttled = gauge(
+            "last_run_throttled", "Requests of the last run that were refused as too many (429).", "side"
+        )
 
         self._reconciled = gauge("reconciled_timestamp_seconds", "When both sides of the list were last compared.")
         self._compared = gauge("reconciled_contacts", "What the last comparison of both sides counted.", "kind")

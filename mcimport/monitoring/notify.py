@@ -151,7 +151,7 @@ class Notifier:
             if self._failures <= ENOUGH:
                 self._lines.append(words)
             if self._failures == ENOUGH:
-                self._lines.append("notifications do not get through: there were no more of them in this call")
+                self._lines.append("notifications keep failing: no more were sent in this run")
 
     def _post(self, source: NoticeSource, url: str, **what: Any) -> None:
         """Raises NoticeError."""
@@ -170,7 +170,7 @@ class Notifier:
             if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
                 return
             words = f"answered {status}"
-        raise NoticeError(f"{source.name} {words}: it was not told")
+        raise NoticeError(f"{source.name} {words}: notification not delivered")
 
 
 def _in_words(error: Exception) -> str:

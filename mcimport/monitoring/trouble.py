@@ -53,7 +53,7 @@ def of_last_comparison(row: ListRow) -> Trouble | None:
         return None
     kinds = tuple(name for name in _COUNTED if counts.get(name))
     found = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds)
-    words = f"both sides differed when they were compared ({moment_utc(row.reconciled_at)}): {found}"
+    words = f"both sides differed at the last comparison ({moment_utc(row.reconciled_at)}): {found}"
     return Trouble("differ", words, kinds, f"`mcimport reconcile {row.list_key}` compares them again.")
 
 
@@ -71,7 +71,7 @@ def of_age(age: Age, client: Client, result: ListResult | None) -> Trouble | Non
         "overdue",
         f"{_how_old(age)}{why}",
         ("overdue",),
-        f"Does cron still run it? `mcimport status` tells more, `mcimport sync {age.list_key}` carries it.",
+        f"Does cron still run it? `mcimport status` shows more; `mcimport sync {age.list_key}` imports it now.",
         age.since + client.overdue,
     )
 
@@ -79,7 +79,7 @@ def of_age(age: Age, client: Client, result: ListResult | None) -> Trouble | Non
 def _how_old(age: Age) -> str:
     """Pages may have been pushed all the same: a run moves the sync point at its end."""
     if age.sync_point is None:
-        return "the list was never synced to the end where it goes now"
+        return "no sync of the list to its current Ometria account was ever completed"
     return f"the sync point has not moved since {moment_utc(age.sync_point)}"
 
 
@@ -87,7 +87,7 @@ def _failure(result: ListResult) -> Iterator[Trouble]:
     error = result.error
     if error is not None and not isinstance(error, BusyError | InterruptedRunError):
         kind = failing_kind(result.runs[-1]) if result.runs else "failed"
-        hint = error.hint or "`mcimport status` and `mcimport check` tell more."
+        hint = error.hint or "`mcimport status` and `mcimport check` show more."
         yield Trouble(kind, str(error), (str(error),), hint)
 
 
@@ -114,16 +114,16 @@ def _spot_check(result: ListResult) -> Iterator[Trouble]:
 
 def _difference(found: Comparison) -> str:
     kinds = f"{found.missing.count:,} missing, {found.stale.count:,} stale, {found.gone.count:,} gone"
-    unread = f"; {pluralize(len(found.unread), 'span')} could not be read" if found.unread else ""
-    refused = f", {found.not_taken.count:,} did not take" if found.not_taken.count else ""
-    return f"{verdict(found)}: {kinds}; {found.mended:,} mended{refused}{unread}"
+    unread = f"; {pluralize(len(found.unread), 'time range')} could not be read" if found.unread else ""
+    refused = f", {found.not_taken.count:,} pushed without effect" if found.not_taken.count else ""
+    return f"{verdict(found)}: {kinds}; {found.mended:,} fixed{refused}{unread}"
 
 
 def _what_mends(list_key: str, found: Comparison) -> str:
     command = f"mcimport reconcile {list_key}"
     if found.not_taken.count:
         return f"`{command} --mend` tries again, and shows Ometria's latest errors."
-    return f"`{command}` reads it again." if found.is_only_unread else f"`{command} --mend` mends it."
+    return f"`{command}` reads them again." if found.is_only_unread else f"`{command} --mend` fixes them."
 
 
 def _ways(found: Comparison) -> Iterator[str]:

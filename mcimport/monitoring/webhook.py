@@ -20,11 +20,11 @@ from mcimport.report.format import moment_utc
 from mcimport.state import State, dead_letters, lists, open_state, runs, spot_checks, troubles
 
 _MENDED = (
-    Trouble("dead_letters", "no dead letter is open", ()),
-    Trouble("differ", "both sides agree", ()),
+    Trouble("dead_letters", "no open dead letters", ()),
+    Trouble("differ", "both sides match", ()),
     Trouble("spot_check", "both sides were compared", ()),
 )
-_ELSEWHERE = "the list goes elsewhere now"
+_ELSEWHERE = "the list now goes to another Ometria account or collection"
 MOST_FAILED = 3  # posts of one client, after which the rest is left to the next call
 
 
@@ -88,13 +88,13 @@ class Webhook:
         self, state: State, client: Client, age: overdue.Age, done: ListResult | None, *, is_over: bool
     ) -> None:
         found = trouble.of_age(age, client, done)
-        over = [Trouble("overdue", f"synced up to {moment_utc(age.since)}", ())] if is_over else []
+        over = [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())] if is_over else []
         result = done or _not_worked_on(state, client, age)
         if client.webhook_source is not None:
             self._tell(state, client.webhook_source, result, [found] if found else [], over)
 
     def _tell_of_left(self, state: State, client: Client, list_key: str) -> None:
-        over = Trouble("overdue", "the list is not in the settings any more", ())
+        over = Trouble("overdue", "the list is no longer configured", ())
         if client.webhook_source is not None:
             result = ListResult(client.name, list_key, "not begun")
             self._tell(state, client.webhook_source, result, [], [over])

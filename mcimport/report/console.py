@@ -61,7 +61,7 @@ class ConsoleWriter:
                 self._tell(self._alone(result))
         if self._dry_run and self._results:
             dry_run_table(self._results, stream)
-            self._tell(["Dry run: nothing was pushed, and nothing of it is remembered."])
+            self._tell(["Dry run: nothing was pushed or recorded."])
 
     def _tell_waiting(self) -> None:
         for result in self._waiting:

@@ -1,4 +1,4 @@
-"""Dead letters as rows of a table, as documents, and each with the command that mends it."""
+"""Dead letters as rows of a table, as documents, and each with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mcimport.models.records import DeadLetter, affected
 from mcimport.report.format import about, members, moment, moment_iso, moment_utc, pluralize, span
 
 HEADS = (
-    *("id", "client", "list", "kind", "cause", "after (UTC)", "up to (UTC)", "member"),
-    *("members", "tries", "written (UTC)", "status", "reason"),
+    *("id", "client", "list", "kind", "cause", "from (UTC)", "to (UTC)", "member"),
+    *("members", "tries", "created (UTC)", "status", "reason"),
 )
 
 _TIMES = ("since", "until", "created_at", "updated_at")
@@ -43,33 +43,33 @@ def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:
         ("dead letter", f"{letter.id}, {letter.status}"),
         ("list", f"{letter.list_key} of {letter.client}" + (f" ({list_status})" if list_status else "")),
         ("what", _what(letter)),
-        ("changed" if letter.kind == "contact" else "span", span(letter.since, letter.until)),
-        ("about", members(affected([letter]))),
+        ("changed" if letter.kind == "contact" else "time range", span(letter.since, letter.until)),
+        ("members", members(affected([letter]))),
         ("why", letter.reason),
         ("tried", f"{pluralize(letter.attempts, 'time')}, last in run {letter.run_id}"),
-        ("written", moment_utc(letter.created_at)),
-        ("last change", moment_utc(letter.updated_at)),
+        ("created", moment_utc(letter.created_at)),
+        ("updated", moment_utc(letter.updated_at)),
         *(("to do", words) for words in remedies(letter, list_status)),
     ]
 
 
 def remedies(letter: DeadLetter, list_status: str) -> list[str]:
-    """What mends it, a line each, the best first; each names the command."""
-    discard = f"`mcimport dlq discard {letter.id}` closes it without any more trying"
+    """What fixes it, a line each, the best first; each names the command."""
+    discard = f"`mcimport dlq discard {letter.id}` closes it for good, without another try"
     if letter.status != "open":
         return ["nothing: it is closed"]
     if list_status:
-        return [f"{list_status}: it is not replayed as things are", discard]
+        return [f"nothing to replay: {list_status}", discard]
     replay = f"`mcimport dlq replay {letter.id}`"
     if letter.kind == "contact":
         return [
             *_look(letter),
-            f"mend the member in Mailchimp; the next sync carries them, or {replay} at once",
+            f"fix the member in Mailchimp; the next sync sends them, or {replay} does at once",
             discard,
         ]
     if letter.cause == "transport":
-        return [f"the next sync of the list tries again by itself; {replay} does it at once", discard]
-    return [f"{replay} once the reason is gone", discard]
+        return [f"the next sync of this list tries again by itself; {replay} tries at once", discard]
+    return [f"{replay} once the cause is fixed", discard]
 
 
 def _look(letter: DeadLetter) -> list[str]:
@@ -83,6 +83,6 @@ def _look(letter: DeadLetter) -> list[str]:
 def _what(letter: DeadLetter) -> str:
     which = "archived members" if letter.sweep == "archived" else "members"
     if letter.kind == "window":
-        return f"a span of time whose {which} could not be carried"
-    who = "without an id" if letter.member_id is None else letter.member_id
-    return f"the member {who}, who could not be sent"
+        return f"the {which} who changed in a time range; they could not be imported"
+    who = "a member without an id" if letter.member_id is None else f"member {letter.member_id}"
+    return f"{who}, who could not be sent"

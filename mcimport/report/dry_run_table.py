@@ -12,13 +12,13 @@ from mcimport.report.summary import Totals, title, totals
 from mcimport.report.tables import show
 
 HEADS = (
-    *("list", "opted in", "opted out", "neither", "subscription events"),
+    *("list", "opted in", "opted out", "unspecified", "subscription events"),
     *("no country", "no phone", "no name", "no address", "cannot be sent"),
 )
 
 
 def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
-    """Writes the table, a line for each reason why somebody could not be sent, and one of each list's permissions.
+    """Writes the table, a line for each reason why members could not be sent, and one of each list's permissions.
 
     Nothing where nobody was read.
     """

@@ -143,7 +143,7 @@ def request_line(event: str, what: Mapping[str, Any]) -> str:
     place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
     where = f"{what['client']} {what.get('list', '')} {place}".strip()
     if event == "retry":
-        return f"{where}: {what['reason']}: tried again after {what['paused']} s"
+        return f"{where}: {what['reason']}: retried after {what['paused']} s"
     status = what["status"] or "no answer"
     return f"{where}: {what['method']} {what['service']} {what['path']}: {status} in {what['seconds']} s"
 

@@ -1,4 +1,4 @@
-"""Numbers, durations, times and spans, in the same words everywhere."""
+"""Numbers, durations, times and time ranges, in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcimport.models.timestamps import iso
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _BARS = "▁▂▃▄▅▆▇█"
-ARCHIVED_LEFT = "who was archived before this state file knew the list was not compared, and may still be opted in"
+ARCHIVED_LEFT = "members archived before this state file knew the list were not compared, and may still be opted in"
 _PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
 
 
@@ -23,6 +23,11 @@ def pluralize(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def out_of(part: int, whole: int, thing: str = "") -> str:
+    """`11 of 22`, `11 of 22 time ranges`."""
+    return f"{part:,} of {pluralize(whole, thing) if thing else f'{whole:,}'}"
+
+
 def about(found: Affected, thing: str = "") -> str:
     """How many, as exactly as that is known: `766`, `about 766 members`."""
     precisely = "" if found.precision == "exactly" else f"{found.precision} "
@@ -30,24 +35,24 @@ def about(found: Affected, thing: str = "") -> str:
 
 
 def members(found: Affected) -> str:
-    """Whom dead letters are about: `about 766 members, 99 % of the list`; a share below one percent is left out."""
+    """Whom dead letters are about: `about 766 members, 99% of the list`; a share below one percent is left out."""
     known = [about(found, "member")] if found.members else []
     share = 100 * found.members // found.list_members if found.list_members else 0
     if 0 < share <= 100:  # noqa: PLR2004 - a list that has grown since says nothing of the share
-        known.append(f"{share} % of the list")
+        known.append(f"{share}% of the list")
     more = " more" if known else " of members"
     return ", ".join(known) + ((" and " if known else "") + f"an unknown number{more}" if found.unknown else "")
 
 
 def dead_letters(found: Affected) -> str:
-    """`1 dead letter of about 766 members, 99 % of the list`; of members one by one, their number says it."""
+    """`1 dead letter (about 766 members, 99% of the list)`; of members one by one, their number says it."""
     many = pluralize(found.letters, "dead letter")
-    return f"{many} of {members(found)}" if found.spans or found.is_many else many
+    return f"{many} ({members(found)})" if found.spans or found.is_many else many
 
 
 def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:
     """What became of the contacts pushed. Rejected ones may be among the opt-ins and opt-outs, so neither is a rest."""
-    return f"{opt_ins:,} opted in, {opt_outs:,} opted out, {max(0, pushed - opt_ins - opt_outs):,} neither"
+    return f"{opt_ins:,} opted in, {opt_outs:,} opted out, {max(0, pushed - opt_ins - opt_outs):,} unspecified"
 
 
 def duration(seconds: float) -> str:
@@ -96,12 +101,12 @@ def moment_iso(seconds: int | None) -> str | None:
 
 
 def span(since: int | None, until: int | None) -> str:
-    """`(since, until]` in words; None and None is a member without a time."""
+    """`from X to Y UTC` for `(since, until]`; None and None is a member without a time."""
     if until is None:
         return "without a time"
     if since is not None and until - since == 1:
-        return f"the second {moment_utc(until)}"
-    return f"{'the beginning' if since is None else f'after {moment_utc(since)}'} up to {moment_utc(until)}"
+        return f"at {moment_utc(until)}"
+    return f"from {'the beginning' if since is None else moment(since)} to {moment_utc(until)}"
 
 
 def spark(values: Sequence[int], *, plain: bool = False) -> str:

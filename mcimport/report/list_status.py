@@ -11,7 +11,7 @@ from mcimport.models.sample import SpotCheck
 from mcimport.report import spot_check
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
 
-HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts, run by run", "note")
+HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts per run", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +126,19 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
 
 
 def _discarded(found: Affected) -> str:
-    known = [about(found)] if found.members else []
-    return " and ".join([*known, *(["an unknown number"] if found.unknown else [])])
+    known = [about(found, "member")] if found.members else []
+    return " and ".join([*known, *(["an unknown number of members"] if found.unknown else [])])
 
 
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
         stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
-        return f"both sides agreed{stands}"
+        return f"both sides matched{stands}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
-        return f"compared but for {pluralize(counts['unread'], 'unread span')}"
+        return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
     names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
     kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
-    mended = f", {counts['mended']:,} mended" if counts.get("mended") else ""
+    mended = f", {counts['mended']:,} fixed" if counts.get("mended") else ""
     return f"both sides differed ({', '.join(kinds)}{mended})"
 
 
@@ -151,5 +151,5 @@ def _last_run(runs: Sequence[Run], now: int) -> str:
     elif last.status == "running":
         when = f"for {age(now - last.started_at)}"
     else:
-        when = f"(begun {age(now - last.started_at)} ago)"
+        when = f"(started {age(now - last.started_at)} ago)"
     return f"{last.id}, {last.kind}, {last.status} {when}"

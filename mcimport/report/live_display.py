@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mcimport.report.format import clock
+from mcimport.report.format import clock, out_of
 from mcimport.report.progress import Progress, Snapshot
 
 MOST_ROWS = 15
@@ -20,7 +20,7 @@ _WIDE_ENOUGH_FOR_BARS = 100  # columns; below it the numbers need them all
 _LEAST_NAME, _MOST_NAME = 12, 30  # columns
 _GAP = 2
 _WINDOWS = 2  # the column that a narrow terminal does without
-_HEADS: tuple[str, ...] = ("members", "contacts", "windows", "contacts/s", "left")
+_HEADS: tuple[str, ...] = ("members", "contacts", "time ranges", "contacts/s", "left")
 
 
 def picture(snapshot: Snapshot, width: int, height: int) -> RenderableType:
@@ -72,13 +72,13 @@ def _numbers(progress: Progress, now: float) -> tuple[str, ...]:
     """Cells below the heads."""
     left = progress.left(now)
     return (
-        f"{progress.read:,} of {progress.total:,}",
+        out_of(progress.read, progress.total),
         f"{progress.pushed:,}",
-        f"{progress.done:,} of {progress.windows:,}",
+        out_of(progress.done, progress.windows),
         f"{progress.speed(now):,.0f}",
         "-" if left is None else clock(left),
     )
 
 
 def _sum(snapshot: Snapshot) -> Progress:
-    return replace(snapshot.sum, name=f"{len(snapshot.live):,} at work, {snapshot.ended:,} done")
+    return replace(snapshot.sum, name=f"{len(snapshot.live):,} running, {snapshot.ended:,} done")

@@ -12,7 +12,7 @@ _LONGEST = 100  # characters of one text
 
 def permissions_text(known: Permissions) -> str:
     """One line for a person."""
-    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in known.texts) or "none that a member shows"
+    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in known.texts) or "none found on any member"
     return f"marketing permissions (GDPR fields): {texts}; {_lacking(known)}"
 
 
@@ -28,7 +28,7 @@ def document(known: Permissions) -> dict[str, Any]:
 
 def _lacking(known: Permissions) -> str:
     if not known.names:
-        return "[consent] needs none of them"
+        return "[consent] permission requires none of them"
     have = "has" if known.lacking == 1 else "have"
     return f"{known.lacking:,} {_of_whom(known)} {have} not given {escape(known.names)}, and {_are(known)} not opted in"
 
@@ -41,5 +41,5 @@ def _of_whom(known: Permissions) -> str:
     if known.looked_at is None or known.subscribed is None:
         return f"subscribed {'member' if known.lacking == 1 else 'members'}"
     if known.looked_at < known.subscribed:
-        return f"of the {known.looked_at:,} looked at (of {known.subscribed:,} subscribed members)"
+        return f"of the {known.looked_at:,} checked (of {known.subscribed:,} subscribed members)"
     return f"of {known.subscribed:,} subscribed members"

@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from mcimport.models.records import Comparison, Difference, Unread
-from mcimport.report.format import moment_iso, pluralize, span
+from mcimport.report.format import moment_iso, out_of, pluralize, span
 
 SPANS_SHOWN = 10
 
 _MEANINGS = {
-    "missing": "on the list, not in Ometria",
-    "stale": "in Ometria otherwise than they would be sent",
-    "gone": "deleted from Mailchimp, opted in in Ometria (to mails or text messages)",
-    "said_no": "opted out in Ometria, subscribed here; only --mend --opt-in opts them in",
-    "foreign": "in the collection, under no id of ours; left alone",
+    "missing": "on the Mailchimp list, but not in Ometria",
+    "stale": "in Ometria with values that are out of date",
+    "gone": "deleted in Mailchimp, but still opted in to e-mail or text messages in Ometria",
+    "said_no": "opted out in Ometria, but subscribed in Mailchimp; only --mend --opt-in opts them in",
+    "foreign": "in this Ometria collection, but not created by mcimport; left untouched",
 }
 _ASIDE = {
-    "later": "changed since the last sync, and differ: the next one carries them",
-    "left_out": "left out when the list was begun with --since: `mcimport sync --full` would bring them",
-    "on_record": "not in Ometria, and named in a dead letter",
-    "unsendable": "cannot be carried: only their consent was compared",
-    "departed": "deleted from Mailchimp, and not opted in in Ometria: as it should be",
-    "unclear": "could not be looked at again, so nothing is said of them",
+    "later": "changed since the last sync; the next sync sends them",
+    "left_out": "never imported, because this list was started with --since; `mcimport sync --full` imports them",
+    "on_record": "not in Ometria, but recorded in a dead letter: `mcimport dlq list`",
+    "unsendable": "cannot be sent, so only their consent was compared",
+    "departed": "deleted in Mailchimp, and not opted in in Ometria (nothing to do)",
+    "unclear": "could not be checked again, so it is unknown whether they match",
 }
 
 _FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are called as they are
@@ -34,22 +34,22 @@ def verdict(found: Comparison) -> str:
     if found.left:
         return "not everything could be read" if found.is_only_unread else "both sides differ"
     if found.mended:
-        return "mended"
-    stands = f", but for {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
-    return f"both sides agree{stands}"
+        return "fixed"
+    stands = f", except {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
+    return f"both sides match{stands}"
 
 
 def comparison_lines(title: str, found: Comparison) -> list[str]:
     """A line for what agrees, and one for each kind of difference with a few ids."""
-    lines = [f"{title}: {verdict(found)}; {found.agree:,} agree"]
+    lines = [f"{title}: {verdict(found)}; {found.agree:,} match"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
     lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
     if found.unread:
         lines.append(_unread(found.unread))
     if found.mended:
-        lines.append(f"  {'mended':<10}  {found.mended:,} of {found.differing:,}, as seen in Ometria")
+        lines.append(f"  {'fixed':<10}  {out_of(found.mended, found.differing)}, confirmed in Ometria")
     if found.not_taken.count:
-        lines.append(f"  {'not taken':<10}  {found.not_taken.count:,} did not take: {_ids(found.not_taken)}")
+        lines.append(f"  {'not taken':<10}  {found.not_taken.count:,} pushed without effect: {_ids(found.not_taken)}")
     if found.refusal:
         lines.append(f"  {found.refusal}")
     return lines
@@ -96,8 +96,8 @@ def _ids(difference: Difference) -> str:
 def _unread(unread: tuple[Unread, ...]) -> str:
     some = "; ".join(f"{span(one.since, one.until)} ({one.sweep}): {one.reason}" for one in unread[:SPANS_SHOWN])
     more = "; …" if len(unread) > SPANS_SHOWN else ""
-    many = pluralize(len(unread), "span")
-    return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads again: {some}{more}"
+    many = pluralize(len(unread), "time range")
+    return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads them again: {some}{more}"
 
 
 def _asides(found: Comparison) -> Iterator[tuple[str, int]]:

@@ -10,12 +10,12 @@ from typing import Any
 from mcimport.models.records import Run, WindowRow
 from mcimport.models.sample import SpotCheck
 from mcimport.report import timeline
-from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, pluralize, span
+from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
 from mcimport.report.spot_check import outcome
 
 RUN_HEADS = (
-    *("run", "client", "list", "kind", "status", "began (UTC)", "took"),
-    *("read", "pushed", "rejected", "windows", "dead", "error"),
+    *("run", "client", "list", "kind", "status", "started (UTC)", "took"),
+    *("read", "pushed", "rejected", "time ranges", "failed", "error"),
 )
 _RUN_TIMES = ("since", "until", "started_at", "finished_at")
 _WINDOW_TIMES = ("since", "until", "through", "begun_at", "finished_at")
@@ -36,19 +36,19 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
     done = sum(window.status == "done" for window in windows)
     events = pluralize(run.subscription_events, "subscription event")
     return [
-        ("run", f"{run.id}, {run.kind}, of list {run.list_key} of {run.client}"),
+        ("run", f"{run.id}, {run.kind}, list {run.list_key} of {run.client}"),
         ("status", run.status + (f": {run.error}" if run.error else "")),
-        ("span", "" if run.until is None else span(run.since, run.until)),
-        ("began", moment_utc(run.started_at)),
+        ("time range", "" if run.until is None else span(run.since, run.until)),
+        ("started", moment_utc(run.started_at)),
         ("took", _took(run)),
         ("members", f"{run.members_read:,} read of about {run.members_total:,}, {run.members_skipped:,} skipped"),
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
-        ("windows", f"{done:,} of {run.windows_total:,} done, {run.windows_dead:,} dead"),
+        ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} failed"),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", outcome(SpotCheck.read(run.spot_check))),
         ("requests", timeline.requests(run)),
-        ("time went", timeline.time_spent(run)),
+        ("time spent", timeline.time_spent(run)),
     ]
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from mcimport.models.sample import SpotCheck
 from mcimport.models.timestamps import iso
-from mcimport.report.format import age, pluralize
+from mcimport.report.format import age, out_of, pluralize
 
 _DAY = 86_400
 
 
 def accusation(found: SpotCheck, now: int) -> str:
-    """`Ometria accepted 10 contacts yesterday and does not hold 3 of them`. `now`: seconds, UTC."""
+    """`Ometria accepted 10 contacts yesterday, but 3 of them are not there`. `now`: seconds, UTC."""
     contacts = pluralize(found.accepted, "contact")
-    return f"Ometria accepted {contacts} {_when(found, now)} and does not hold {found.missing:,} of them"
+    verb = "is" if found.missing == 1 else "are"
+    return f"Ometria accepted {contacts} {_when(found, now)}, but {found.missing:,} of them {verb} not there"
 
 
 def names_all(list_key: str) -> str:
     """What to type."""
-    return f"`mcimport reconcile {list_key}` names all"
+    return f"`mcimport reconcile {list_key}` lists them all"
 
 
 def not_held(found: SpotCheck, list_key: str, now: int) -> str:
@@ -27,16 +28,16 @@ def not_held(found: SpotCheck, list_key: str, now: int) -> str:
 
 def note(found: SpotCheck, list_key: str, now: int) -> str:
     """For a table."""
-    contacts = f"{found.missing:,} of {pluralize(found.accepted, 'contact')}"
-    looked = f"looked {age(now - found.at)} ago"
-    return f"Ometria does not hold {contacts} that it accepted ({looked}): `mcimport reconcile {list_key}`"
+    verb = "is" if found.missing == 1 else "are"
+    contacts = f"{out_of(found.missing or 0, found.accepted, 'contact')} that Ometria accepted {verb} not there"
+    return f"{contacts} (checked {age(now - found.at)} ago): `mcimport reconcile {list_key}`"
 
 
 def outcome(found: SpotCheck | None) -> str:
     """For the log of runs; empty where there was none."""
     if found is None:
         return ""
-    contacts = f"{pluralize(found.accepted, 'contact')} of earlier runs"
+    contacts = f"{pluralize(found.accepted, 'contact')} from earlier runs"
     if found.missing is None:
         return f"{contacts} could not be checked: {found.reason}"
     return f"{contacts} read back, {found.missing:,} missing"

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.records import ListResult, Run
-from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, pluralize
+from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, out_of, pluralize
 from mcimport.report.reconcile_summary import comparison_lines
 
 _MOST_HINTS = 5
 _CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
 _DONE = {
     "full": "everything imported",  # see `_ending` for where that would be too much
-    "incremental": "what changed imported",
+    "incremental": "changes imported",
     "replay": "dead letters replayed",
     "reconcile": "both sides compared",
 }
@@ -64,7 +64,7 @@ def verdict(result: ListResult) -> str:
     if result.status == "failed":
         return "failed"
     if result.status == "interrupted":
-        return "stopped" if result.runs else "not begun"
+        return "stopped" if result.runs else "not started"
     if result.status == "skipped":
         return "skipped"
     return "differ" if result.comparison is not None and result.comparison.left else _completed(result)
@@ -80,7 +80,7 @@ def _completed(result: ListResult) -> str:
 
 
 def line(result: ListResult) -> str:
-    """How it ended and what was carried; one line, whatever happened."""
+    """How it ended and what was imported; one line, whatever happened."""
     if result.comparison is not None:
         return comparison_lines(f"{title(result)}, in {duration(result.seconds)}", result.comparison)[0]
     ending = _ending(result)
@@ -95,7 +95,7 @@ def line(result: ListResult) -> str:
     ]
     events = f", {pluralize(sums.events, 'subscription event')}" if sums.events else ""
     consent = f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}"
-    windows = f"{result.windows_done:,} of {pluralize(sums.windows, 'window')}{_dead(sums)}"
+    windows = f"{out_of(result.windows_done, sums.windows, 'time range')}{_dead(sums)}"
     return f"{title(result)}: {ending}: {', '.join(carried)}; {consent}; {windows}"
 
 
@@ -112,10 +112,10 @@ def block(result: ListResult) -> list[str]:
         "members": f"{sums.read:,} read, {sums.skipped:,} skipped (no e-mail address), {sums.rejected:,} rejected",
         "contacts": f"{sums.pushed:,} {_pushed(result, sums)}",
         "consent": f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}; {events}",
-        "windows": f"{result.windows_done:,} of {sums.windows:,} done{_dead(sums)}",
+        "time ranges": f"{out_of(result.windows_done, sums.windows)} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
-    return [head, *(f"  {name:<10}  {words}" for name, words in subjects.items() if words), *problems(result)]
+    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problems(result)]
 
 
 def problems(result: ListResult) -> list[str]:
@@ -166,14 +166,16 @@ def _ending(result: ListResult) -> str:
     if word == "skipped":
         return f"skipped: {str(result.error).removeprefix(f'{result.client}: ')}"
     if word == "sync point set":
-        return f"sync point set{_at(result.runs[-1])}, nobody imported"
+        return f"sync point set{_at(result.runs[-1])}, no members imported"
     if word in ("failed", "stopped"):
         return f"{word} after {took}"
-    if word in ("nothing changed", "not begun"):
+    if word in ("nothing changed", "not started"):
         return word
     done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
     if result.affected.is_many:
         done = done.removeprefix("everything ")
+    if result.dead_letters and not totals(result).pushed and result.runs[0].kind in ("full", "incremental"):
+        return f"nothing imported: {in_words(result)}, in {took}"
     return f"{done}{_but(result)}, in {took}"
 
 
@@ -181,9 +183,9 @@ def _but(result: ListResult) -> str:
     if not result.dead_letters:
         return ""
     if result.runs[0].kind == "replay":
-        return f", of which {result.dead_letters:,} failed again"
+        return f"; {result.dead_letters:,} failed again"
     many = pluralize(result.dead_letters, "dead letter")
-    return f", but for {members(result.affected)} ({many})" if result.affected.is_many else f", but for {many}"
+    return f", except {members(result.affected)} ({many})" if result.affected.is_many else f", except {many}"
 
 
 def _at(run: Run) -> str:
@@ -201,7 +203,7 @@ def _only_moved_sync_point(result: ListResult) -> bool:
 
 
 def _pushed(result: ListResult, sums: Totals) -> str:
-    return "made, none pushed" if result.dry_run else f"pushed{_speed(result, sums)}"
+    return "converted, none pushed" if result.dry_run else f"pushed{_speed(result, sums)}"
 
 
 def _speed(result: ListResult, sums: Totals) -> str:
@@ -218,7 +220,7 @@ def _began_earlier(result: ListResult) -> bool:
 
 
 def _dead(sums: Totals) -> str:
-    return f", {sums.dead:,} dead" if sums.dead else ""
+    return f", {sums.dead:,} failed" if sums.dead else ""
 
 
 def _sync_point(result: ListResult) -> str:
@@ -234,7 +236,7 @@ def _letters(result: ListResult) -> list[str]:
         return []
     many = in_words(result)
     if result.dry_run:
-        return [f"{many} would be written"]
+        return [f"{many} would be recorded"]
     return [f"{many}: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"]
 
 
@@ -256,7 +258,7 @@ def _next(result: ListResult) -> list[str]:
     hint = [error.hint] if error is not None and error.hint else []
     # The hint of a service that is down says the same of all lists.
     goes_on = _is_resumable(result) and not isinstance(error, ServiceDownError)
-    return [*hint, *([f"The next `mcimport sync {result.list_key}` goes on with it."] if goes_on else [])]
+    return [*hint, *([f"The next `mcimport sync {result.list_key}` resumes it."] if goes_on else [])]
 
 
 def _is_resumable(result: ListResult) -> bool:
@@ -275,4 +277,4 @@ def _hints(result: ListResult) -> list[str]:
         return []
     often = Counter(result.hints).most_common(_MOST_HINTS)
     words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in often)
-    return [f"Ometria's latest validation errors, of all who write to it, not of this list in particular: {words}"]
+    return [f"Ometria's latest validation errors, of the whole account and not only of this list: {words}"]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from mcimport.models.records import Run, WindowRow
 from mcimport.report.format import duration, moment, pluralize
 
-HEADS = ("window", "up to (UTC)", "status", "members", "pushed", "retries", "when", "took", "error")
+HEADS = ("time range", "to (UTC)", "status", "members", "pushed", "retries", "timeline", "took", "error")
 MOST_SHOWN = 50  # windows; of more, those that need nobody are folded into one line
 
 _SPENT = (
-    ("waited_limiter", "waiting for Ometria's limit"),
-    ("waited_ometria", "for Ometria's answers"),
-    ("waited_mailchimp", "for Mailchimp's"),
+    ("waited_limiter", "waiting for Ometria's rate limit"),
+    ("waited_ometria", "waiting for Ometria"),
+    ("waited_mailchimp", "waiting for Mailchimp"),
     ("converting", "converting"),
 )
 _OTHER_COLUMNS = 78  # what the columns beside the bar need as a rule
@@ -53,14 +53,14 @@ def rows(run: Run, windows: Sequence[WindowRow], *, columns: int, plain: bool, f
 
 def _side(name: str, made: int, again: int, throttled: int) -> str:
     vain = [pluralize(again, "retry").replace("retrys", "retries")] if again else []
-    vain += [f'{throttled:,} answered "too many"'] if throttled else []
+    vain += [f"{throttled:,} refused as too many (429)"] if throttled else []
     return f"{name} {pluralize(made, 'request')}" + (f" ({', '.join(vain)})" if vain else "")
 
 
 def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
     name = str(window.number) + (" archived" if window.sweep == "archived" else "")
     return (
-        name if window.letter_id is None else f"{name}, letter {window.letter_id}",
+        name if window.letter_id is None else f"{name}, dead letter {window.letter_id}",
         moment(window.until),
         window.status,
         *(f"{number:,}" for number in (window.members, window.pushed, window.retries)),

@@ -16,19 +16,19 @@ _WORST_FIRST = (
     "stopped",
     "dead letters",
     "differ",
-    "not begun",
+    "not started",
     "skipped",
     "completed",
     "sync point set",
     "nothing changed",
 )
-_UNEVENTFUL = {"not begun", "skipped", "sync point set", "nothing changed"}
+_UNEVENTFUL = {"not started", "skipped", "sync point set", "nothing changed"}
 _MOST_ROWS = 20  # beyond it, lists of which there is nothing to say but one word share a row
 
 
 def overview(results: Sequence[ListResult], stream: TextIO) -> None:
     """Writes the table, and a line that adds it up."""
-    pushed = "contacts made" if any(result.dry_run for result in results) else "contacts pushed"
+    pushed = "contacts converted" if any(result.dry_run for result in results) else "contacts pushed"
     show(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
     stream.write(f"{total(results)}\n")
 
@@ -43,11 +43,11 @@ def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
 
 
 def total(results: Sequence[ListResult]) -> str:
-    """One line: how many lists ended how, and what was carried in all of them."""
+    """One line: how many lists ended how, and how many contacts were pushed in all of them."""
     ends = Counter(verdict(result) for result in results)
     words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
     pushed = sum(totals(result).pushed for result in results)
-    verb = "made, none pushed" if any(result.dry_run for result in results) else "pushed"
+    verb = "converted, none pushed" if any(result.dry_run for result in results) else "pushed"
     return f"{pluralize(len(results), 'list')}: {words}; {pluralize(pushed, 'contact')} {verb}"
 
 

@@ -121,14 +121,14 @@ def _shares(knobs: SandboxSettings, side: Side) -> Iterator[tuple[str, float]]:
     for name, share in knobs.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
-            raise LookupError(f"no side is called {where}")
+            raise LookupError(f"unknown side: {where}")
         if where in {"", side}:
             yield _known(fault), share
 
 
 def _known(fault: str) -> str:
     if fault not in FAULTS:
-        raise LookupError(f"no fault is called {fault}")
+        raise LookupError(f"unknown fault: {fault}")
     return fault
 
 

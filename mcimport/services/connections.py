@@ -192,7 +192,7 @@ def _authorization(client: Client, key: SecretStr) -> str:
         return "Basic " + base64.b64encode(f"mcimport:{secret}".encode()).decode()
     if "-" in secret:
         raise ConfigError(
-            f"client {client.name}: what follows the last - of the Mailchimp key is no data centre (like us6)",
-            hint="Copy the key once more, whole, from Mailchimp under Extras, API keys.",
+            f"client {client.name}: the Mailchimp API key does not end in a data centre, such as -us6",
+            hint="Copy it again, complete, from Mailchimp under Profile > Extras > API keys.",
         )
     return f"Bearer {secret}"

@@ -46,7 +46,7 @@ def _in_listing(contacts: Contacts, list_key: str, collection: str) -> list[Held
         if ours := _ours(page, list_key, collection):
             return ours
         if number >= MOST_PAGES:
-            raise RetriableError("there are too many contacts in the collection to look for those of one list")
+            raise RetriableError("the collection has too many contacts to look for those of one list")
     return []
 
 

@@ -15,27 +15,30 @@ def place_of(state: State, client: Client, list_key: str) -> Place:
 
 def moved(place: Place, former: ListRow) -> str:
     """What has changed since the list was sent to `former`."""
-    change, sent = change_of(place, former), f"list {place.list_key} was sent"
+    change, synced = change_of(place, former), f"list {place.list_key} was last synced"
     if change == "collection":
-        return f'the collection is not "{former.collection}", to which {sent}'
+        return f'{synced} to a different collection, "{former.collection}"'
     if change == "address":
-        return f"the address of Ometria is not the one to which {sent}"
-    return f"the Ometria key is not the one that {sent} with"
+        return f"{synced} to a different Ometria address"
+    return f"{synced} with a different Ometria API key"
 
 
 def ways_on(place: Place, former: ListRow) -> str:
     """The commands that say what the change means."""
-    anew = f"`mcimport sync --full {place.list_key}` sends everybody there"
-    if change_of(place, former) == "collection":
-        return f"{anew}, and nothing tells the former collection of an opt-out any more.  A slip: put the name back."
-    return f"Another account: {anew}.  The same account: `mcimport keys accept {place.client}`."
+    anew = f"`mcimport sync --full {place.list_key}` sends all members there"
+    change = change_of(place, former)
+    if change == "collection":
+        mistake = f'By mistake? Set "{former.collection}" again.'
+        return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
+    what = "address" if change == "address" else "key"
+    return f"New account? {anew}. Same account, new {what}? `mcimport keys accept {place.client}`."
 
 
 def note(place: Place, former: ListRow) -> str:
     """Both in short, for a table."""
     change = change_of(place, former)
     if change == "collection":
-        return f'its collection has changed: put "{former.collection}" back, or `mcimport sync --full {place.list_key}`'
+        return f'its collection changed: set "{former.collection}" again, or `mcimport sync --full {place.list_key}`'
     what = "address" if change == "address" else "key"
     ways = f"`mcimport keys accept {place.client}`, or `mcimport sync --full {place.list_key}`"
-    return f"its Ometria {what} has changed: {ways}"
+    return f"its Ometria {what} changed: {ways}"

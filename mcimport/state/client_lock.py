@@ -12,7 +12,6 @@ from pathlib import Path
 from filelock import Timeout
 
 from mcimport.errors import BusyError
-from mcimport.models.timestamps import iso
 from mcimport.state.locking import cannot_lock, lock_on
 
 PATIENCE = 0.2  # seconds: somebody may only look whether it is free
@@ -37,13 +36,14 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise BusyError(f"{client}: another process is at work on this client{_holder(path)}") from None
+        raise BusyError(f"{client}: another mcimport is already running for this client{_holder(path)}") from None
     except OSError as error:
         raise cannot_lock(path, error) from None
     try:
         # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
         with contextlib.suppress(OSError):
-            path.write_text(f"process {os.getpid()} since {iso(int(time.time()))}\n", encoding="ascii")
+            began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+            path.write_text(f"process {os.getpid()}, since {began}\n", encoding="ascii")
         _held.add(path)
         yield
     finally:

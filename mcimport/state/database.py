@@ -113,7 +113,7 @@ def open_state(path: Path, *, create: bool = True) -> State:
     """
     if not is_there(path):
         if not create:
-            raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` makes it.")
+            raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
         _create(path)
     with in_words(path):
         connection = _connect(path)
@@ -163,8 +163,8 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise StateError(
-            f"the state file {path} cannot be looked at: {error.strerror}",
-            hint="Name another with --db or MCIMPORT_DB.",
+            f"the state file {path} cannot be accessed: {error.strerror}",
+            hint="Choose another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -187,7 +187,8 @@ def _create(path: Path) -> None:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
         raise StateError(
-            f"the state file {path} cannot be made: {error.strerror}", hint="Name another with --db or MCIMPORT_DB."
+            f"the state file {path} cannot be created: {error.strerror}",
+            hint="Choose another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -199,7 +200,10 @@ def _migrating(path: Path, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise StateError(f"the state file {path} is being made, or brought up to date, for too long") from None
+        raise StateError(
+            f"the state file {path} is still being created or upgraded by another process",
+            hint="Try again in a minute.",
+        ) from None
     except OSError as error:
         raise cannot_lock(beside, error) from None
     try:
@@ -262,9 +266,9 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
         rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mcimport'")
         applied = {row[0] for row in rows}
     if tables - {"_sqlite_migrations"} and not applied:
-        raise StateError(f"{path} is the database of another program; it was left as it is")
+        raise StateError(f"{path} is the database of another program; it was left unchanged")
     if any(name > NEWEST for name in applied):
         raise StateError(
-            f"{path} was written by a newer mcimport; it was left as it is", hint="Upgrade mcimport on this machine."
+            f"{path} was written by a newer mcimport; it was left unchanged", hint="Upgrade mcimport on this machine."
         )
     return applied

@@ -15,8 +15,8 @@ from mcimport.errors import StateError
 from mcimport.errors.machine import check_files_left
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
-_ANOTHER = "Name another state file with --db or MCIMPORT_DB"
-_MEND = "or mend the rights of its folder."
+_ANOTHER = "Choose another state file with --db or MCIMPORT_DB"
+_MEND = "or fix the permissions of its folder."
 
 
 def lock_on(path: Path, patience: float) -> FileLock:
@@ -31,16 +31,16 @@ def cannot_lock(path: Path, error: OSError) -> StateError:
     """What is said of a lock that cannot be had. Raises MachineError where this process can open no more files."""
     check_files_left()
     if error.errno in _NO_LOCKS:
-        said = f"the file system of {path.parent} gives no locks: {error.strerror}"
-        return StateError(said, hint=f"{_ANOTHER}, on a disk of this machine.")
+        said = f"the file system of {path.parent} does not support locks: {error.strerror}"
+        return StateError(said, hint=f"{_ANOTHER}, on a local disk.")
     found = _regular_file(path)
     if found is None:
-        return StateError(f"the lock {path} cannot be made: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
+        return StateError(f"the lock file {path} cannot be created: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
     if found.st_uid != os.geteuid():
-        hint = f"`chown {_user(os.geteuid())} {path}` as root; from then on run mcimport as one user alone."
-        return StateError(f"the lock {path} belongs to another user, {_user(found.st_uid)}", hint=hint)
-    hint = f"`chmod 600 {path}`" if isinstance(error, PermissionError) else f"{_ANOTHER}."
-    return StateError(f"the lock {path} cannot be opened: {error.strerror}", hint=hint)
+        hint = f"Run `chown {_user(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
+        return StateError(f"the lock file {path} belongs to another user, {_user(found.st_uid)}", hint=hint)
+    hint = f"Run `chmod 600 {path}`." if isinstance(error, PermissionError) else f"{_ANOTHER}."
+    return StateError(f"the lock file {path} cannot be opened: {error.strerror}", hint=hint)
 
 
 def check_folder(folder: Path) -> None:
@@ -52,7 +52,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(prefix=".mcimport-", dir=folder) as file:
             _check_locks(Path(file.name))
     except OSError as error:
-        raise StateError(f"no file can be made in {folder}: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}") from None
+        raise StateError(f"no file can be created in {folder}: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}") from None
 
 
 def _check_locks(path: Path) -> None:

@@ -22,16 +22,16 @@ def in_words(path: Path) -> Iterator[None]:
 _WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
     (
         ("SQLITE_NOTADB",),
-        "is no state file of mcimport; it was left as it is",
-        "Name another with --db or MCIMPORT_DB.",
+        "is not a state file of mcimport; it was left unchanged",
+        "Choose another with --db or MCIMPORT_DB.",
     ),
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
-    (("SQLITE_FULL",), "stands on a disk that is full; nothing was half-recorded", "Make room and try again."),
+    (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
     (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
     (
         ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
         "cannot be written",
-        "Check its owner, its mode and its folder.",
+        "Check its owner, its permissions and its folder.",
     ),
     (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
 )

@@ -20,7 +20,7 @@ def check_same_account(services: ClientServices, rows: Sequence[ListRow], client
     for row in rows:
         if not contacts_held(services.mailchimp, services.contacts, row.list_key, row.collection, ()):
             raise ConfigError(
-                f"{client}: the account of the present Ometria key holds no contact of list {row.list_key}",
-                hint=f"Another account: `mcimport sync --full {row.list_key}` sends everybody there.  The same account,"
-                f" and it was emptied: `mcimport keys accept {client} --unseen`.",
+                f"{client}: the account of the new Ometria API key holds no contacts of list {row.list_key}",
+                hint=f"New account? `mcimport sync --full {row.list_key}` sends all members there. Same account, but it"
+                f" was emptied? `mcimport keys accept {client} --unseen`.",
             )

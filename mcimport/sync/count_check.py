@@ -19,10 +19,10 @@ class TooFewError(RetriableError):
     """Says that Mailchimp showed far too few members. Nothing of the run counts: the next one begins again."""
 
     def __init__(self, shown: int, counted: int | None) -> None:
-        counts = "does not say how many there are" if counted is None else f"counts {counted:,}"
+        counts = "did not say how many there are" if counted is None else f"reported {counted:,}"
         super().__init__(
-            f"Mailchimp showed {shown:,} members of the list, and {counts}",
-            hint="The next sync reads the list from its beginning. If this comes again, look at the list in Mailchimp.",
+            f"Mailchimp returned {shown:,} members of the list, but {counts}",
+            hint="The next sync reads the whole list again. If this happens again, check the list in Mailchimp.",
         )
 
 

@@ -7,7 +7,7 @@ import contextlib
 from mcimport.config import Client
 from mcimport.errors import ConfigError, WorkersBusyError
 from mcimport.models.records import ListRow
-from mcimport.models.timestamps import iso
+from mcimport.report.format import moment_utc
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, held_by_this_process, lock_client
 
@@ -20,8 +20,8 @@ def check_nobody_elsewhere(state: State, client: Client) -> None:
     elsewhere.correct(state, client.name)
     if (until := elsewhere.until(state, client.name)) is not None:
         raise WorkersBusyError(
-            f"{client.name}: workers may have pages of it in their hands, from a run over the broker",
-            hint=f"`mcimport sync --engine celery` waits for them. By {iso(until)} none can be left.",
+            f"{client.name}: Celery workers may still be processing pages from an earlier run",
+            hint=f"`mcimport sync --engine celery` waits for them. They are done by {moment_utc(until)} at the latest.",
         )
 
 
@@ -59,7 +59,7 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
     with held:
         if (until := elsewhere.until(state, former.client)) is not None:
             raise WorkersBusyError(
-                f"{client}: workers may have pages of it in their hands, from a run as {former.client}",
-                hint=f"By {iso(until)} none can be left: the next sync after that goes on.",
+                f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",
+                hint=f"They are done by {moment_utc(until)} at the latest; run `mcimport sync` again after that.",
             )
         destinations.rename(state, former.id, client)

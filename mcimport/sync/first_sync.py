@@ -19,7 +19,7 @@ from mcimport.state import lists
 from mcimport.sync.list_run import ListRun
 
 SYNCED_BEFORE = (
-    "this list was synced before, by another state file or by one that was lost: Ometria holds contacts of it"
+    "this list was synced before, with another state file or with one that was lost: Ometria has contacts of it"
 )
 
 

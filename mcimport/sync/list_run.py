@@ -114,7 +114,7 @@ class ListRun:
         """Returns the windows that read dead letters again, all numbered 0; warns how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
-            self.warn(f"dead letters closed because they name nobody whom this list carries: {closed:,}")
+            self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
         return found
 
     def warn(self, *texts: str) -> None:
@@ -138,7 +138,7 @@ def execute(
     """
     run = runs.run(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
-        list_run.warn("force_optin is on: what is sent overrides every other source of consent in Ometria")
+        list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
     list_run.services.ometria.has_taken |= runs.has_pushed(list_run.state, run.list_id)
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
     windows = [_judged(list_run.row, window) for window in windows]

@@ -18,6 +18,8 @@ from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient
 from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.session import SyncSession
 
+_OPEN_ONES = "`mcimport dlq list` shows the open ones."
+
 
 def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: SyncSession) -> list[ListResult]:
     """Replays the dead letters with these ids, or all that are open, of the clients' present destinations.
@@ -32,7 +34,11 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     known = {client.name: client for client in clients}
     strangers = [name for name in by_client if name not in known]
     if letter_ids and strangers:
-        raise ConfigError(f"client {strangers[0]} of that dead letter is not configured (any more)")
+        letter_id = by_client[strangers[0]][0].id
+        raise ConfigError(
+            f"client {strangers[0]} of dead letter {letter_id} is not configured",
+            hint=f"`mcimport dlq discard {letter_id}` closes the dead letter.",
+        )
     work = [
         _work_of(known[name], letters, named=bool(letter_ids)) for name, letters in by_client.items() if name in known
     ]
@@ -48,9 +54,9 @@ def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
 def _found(state: State, letter_id: int) -> DeadLetter:
     letter = dead_letters.find(state, letter_id)
     if letter is None:
-        raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list` shows those that are open.")
+        raise ConfigError(f"there is no dead letter {letter_id}", hint=_OPEN_ONES)
     if letter.status != "open":
-        raise ConfigError(f"dead letter {letter_id} is not open: it is {letter.status}")
+        raise ConfigError(f"dead letter {letter_id} is not open: it is {letter.status}", hint=_OPEN_ONES)
     return letter
 
 
@@ -77,9 +83,9 @@ def _replay_one(group: Sequence[DeadLetter], opened: OpenClient, *, named: bool)
         if not named:
             return None
         raise ConfigError(
-            f"{client.name}: that dead letter belongs to another Ometria account or collection than list "
-            f"{row.list_key} goes to now",
-            hint=f"The same account, a renewed key? `mcimport keys accept {client.name}`.",
+            f"{client.name}: dead letter {group[0].id} belongs to another Ometria account or collection than list"
+            f" {row.list_key} is synced to now",
+            hint=f"Same account, new key? `mcimport keys accept {client.name}`.",
         )
     return opened.run_list(
         row.list_key,

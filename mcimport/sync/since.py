@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mcimport.errors import ConfigError
+from mcimport.report.format import escape
 
 Since = int | Literal["now"]
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_EXAMPLES = "Try 2026-11-24, 2026-11-24T08:00:00+00:00, 90min, 36h, 7d, or now."
+_EXAMPLES = "Use a date (2026-11-24), a time (2026-11-24T08:00:00+00:00), an age (90min, 36h, 7d, 2w) or now."
 _AS_GOOD_AS_NOW = 60  # seconds; so that `run(key, datetime.now())` means what it says
 _AHEAD = 300  # seconds; a time that is further ahead was typed by mistake
 
@@ -30,14 +31,15 @@ def parse(text: str, now: datetime | None = None) -> Since:
     age = _AGE.fullmatch(words)
     if age and age[2].lower() == "m":
         raise ConfigError(
-            f"--since: {words} may mean minutes or months", hint=f"Write {age[1]}min for minutes, or a date."
+            f"--since {words}: m could mean minutes or months",
+            hint=f"Write {age[1]}min for minutes, or give a date.",
         )
     try:
         if age:
             return moment(now - timedelta(seconds=int(age[1]) * _SECONDS[age[2].lower()]), now)
         return moment(datetime.fromisoformat(words), now)
     except (ValueError, OverflowError):
-        raise ConfigError("--since: that is no time", hint=_EXAMPLES) from None
+        raise ConfigError(f"--since {escape(words)}: not understood", hint=_EXAMPLES) from None
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:
@@ -50,7 +52,7 @@ def moment(when: datetime, now: datetime | None = None) -> Since:
     try:
         seconds = when.timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ConfigError("--since: that time is too far away to reckon with", hint=_EXAMPLES) from None
+        raise ConfigError("--since: date out of range", hint=_EXAMPLES) from None
     if seconds > now.timestamp() + _AHEAD:
-        raise ConfigError("--since: that time has not come yet", hint=_EXAMPLES)
+        raise ConfigError("--since: that time is in the future", hint=_EXAMPLES)
     return "now" if seconds > now.timestamp() - _AS_GOOD_AS_NOW else math.floor(seconds)

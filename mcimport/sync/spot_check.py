@@ -71,14 +71,14 @@ def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
 
     def is_held(contact_id: str) -> bool:
         if time.monotonic() > end:
-            raise ServiceTimeoutError("it took too long")
+            raise ServiceTimeoutError("Ometria took too long to answer")
         return contacts.holds(collection, contact_id)
 
     held = {contact_id: is_held(contact_id) for contact_id in ids}
     witness = next((contact_id for contact_id, is_there in held.items() if is_there), None)
     if witness is None:
-        raise UnknownContactError("none of them is found")
+        raise UnknownContactError("Ometria found none of them")
     missing = sum(not is_held(contact_id) for contact_id, is_there in held.items() if not is_there)
     if missing and not is_held(witness):
-        raise UnknownContactError("one that was found is not found any more")
+        raise UnknownContactError("Ometria no longer found a contact that it had found just before")
     return missing

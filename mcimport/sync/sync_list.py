@@ -21,7 +21,7 @@ from mcimport.errors import (
 )
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
-from mcimport.models.timestamps import iso
+from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import first_page
@@ -136,7 +136,8 @@ def _check(list_run: ListRun, run_id: int) -> None:
     if runs.is_in_vain(list_run.state, run) and not _is_old(list_run, run):
         reason = runs.take_back(list_run.state, run)
         raise ServiceDownError(
-            f"nothing of this run got through: {reason}", hint="The next sync goes on where this one stopped."
+            f"nothing was imported: {reason}",
+            hint="Nothing is lost: the next `mcimport sync` resumes where this one stopped.",
         )
     try:
         count_check.check_read(list_run, run)
@@ -162,8 +163,9 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
     if options.since is not None:
         key = list_run.list_key
         raise ConfigError(
-            f"{list_run.client.name}: run {unfinished.id} of list {key} is not finished, and --since would skip it",
-            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` reads everything.",
+            f"{list_run.client.name}: run {unfinished.id} of list {key} is unfinished;"
+            " --since would skip the rest of it",
+            hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` imports the whole list again.",
         )
     runs.reopen(list_run.state, unfinished.id)
     list_run.begin(unfinished.id)
@@ -193,10 +195,10 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
     row = list_run.row
     agreed = runs.agreed(list_run.state, row.id, until)
     back = agreed if agreed is not None else min(row.carried_since or 0, until)
-    again = f"what changed since {iso(back)}" if back else "everything"
+    again = f"what changed since {moment_utc(back)}" if back else "the whole list"
     list_run.warn(
-        f"the sync point, {iso(row.sync_point or until)}, is later than this run can read up to: a clock was ahead, or"
-        f" Mailchimp sends none now; {again} is read again"
+        f"the sync point, {moment_utc(row.sync_point or until)}, is later than what this run can read: a clock was"
+        f" ahead, or Mailchimp's responses have no Date header now; {again} is read again"
     )
     now = int(time.time())
     lists.step_back(list_run.state, row.id, back, min(runs.first_began(list_run.state, row.id) or now, now))
@@ -222,8 +224,8 @@ def _notice_mapping(list_run: ListRun) -> None:
     """Warns where the rules are not those that the whole list was last mapped by."""
     if list_run.row.sync_point is not None and list_run.row.mapping != fingerprint(list_run.rules):
         list_run.warn(
-            "[fields], [consent] or mcimport's own mapping changed since the last full sync: who did not change since"
-            f" is in Ometria as before; `mcimport sync --full {list_run.list_key}` brings everybody up to date"
+            "[fields], [consent] or mcimport's own mapping changed since the last full sync: contacts that have not"
+            f" changed since then keep their old values; `mcimport sync --full {list_run.list_key}` updates all of them"
         )
 
 
@@ -231,7 +233,7 @@ def _begin_now(list_run: ListRun) -> None:
     """Imports no member: the next run imports what changes from now on."""
     if list_run.row.sync_point is not None:
         list_run.warn(
-            f"what changed between {iso(list_run.row.sync_point)} and now is not carried, as --since now says"
+            f"--since now: changes made between {moment_utc(list_run.row.sync_point)} and now will not be imported"
         )
     run_id = runs.begin(list_run.state, list_run.row, "incremental", None, moves_sync_point=True)
     list_run.begin(run_id)

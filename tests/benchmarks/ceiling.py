@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
 
-from benchmarks.box import Box, environment
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
+from benchmarks.sandbox_process import SandboxProcess, environment
 
 PER_SECOND, BATCH = 8, 100  # Ometria's limits
 CONNECTIONS = 10  # Mailchimp's
@@ -33,7 +33,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
     yield Figure("answers 429", there.throttled, "", "requests", there.ometria, "none", there.throttled == 0)
     bound = ("at most 10", seen.most_open <= CONNECTIONS)
     yield Figure("connections to Mailchimp", seen.most_open, "", "Mailchimp's limit", CONNECTIONS, *bound)
-    with Box(0) as empty, importer(empty) as one:
+    with SandboxProcess(0) as empty, importer(empty) as one:
         nobody = one("sync", "--quiet").wall
     yield _first_push(size, first, nobody)
     large = scale.of(1_000_000, 60_000)
@@ -42,11 +42,11 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 
 @contextmanager
-def _first_sync(size: int) -> Iterator[tuple[Box, Box, Importer]]:
+def _first_sync(size: int) -> Iterator[tuple[SandboxProcess, SandboxProcess, Importer]]:
     """Two services, as they are: one process for both would hear pushes late while it writes pages."""
     with (
-        Box(size) as mailchimp,
-        Box(0, pushes_per_second=PER_SECOND) as ometria,
+        SandboxProcess(size) as mailchimp,
+        SandboxProcess(0, pushes_per_second=PER_SECOND) as ometria,
         importer(mailchimp, ometria=ometria, per_second=PER_SECOND) as one,
     ):
         yield mailchimp, ometria, one
@@ -57,7 +57,7 @@ def _first_push(size: int, seconds: float, nobody: float) -> Figure:
     return Figure(name, seconds, "s", "a whole sync of an empty list", nobody, "at most 3 s", seconds <= SOON)
 
 
-def _until_first_push(ometria: Box, one: Importer) -> float:
+def _until_first_push(ometria: SandboxProcess, one: Importer) -> float:
     """Seconds; the importer is killed when its first push has come."""
     began = time.monotonic()
     with subprocess.Popen(one.command("sync", "--quiet"), env=environment() | {"HOME": str(one.folder)}) as process:

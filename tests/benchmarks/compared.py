@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from benchmarks.box import UNLIMITED, Box
 from benchmarks.contestants import OUT, Contestant
 from benchmarks.importer import Importer, Ran, run
 from benchmarks.naive_importer import Wish
 from benchmarks.reading import read
+from benchmarks.sandbox_process import UNLIMITED, SandboxProcess
 from benchmarks.told import Account
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import Person
@@ -45,22 +45,22 @@ class Speed:
 
 
 @contextmanager
-def warm_box(size: int) -> Iterator[Box]:
+def warm_box(size: int) -> Iterator[SandboxProcess]:
     """A list without phone numbers that the sandbox has written before, so that its inventing is not measured."""
-    with Box(size, has_phones=False) as box, tempfile.TemporaryDirectory() as folder:
+    with SandboxProcess(size, has_phones=False) as sandbox, tempfile.TemporaryDirectory() as folder:
         for fields in ("", MEMBER_FIELDS):
-            read(Importer(Path(folder)), box, size, fields=fields)
-        box.clear(latency=LATENCY)
-        yield box
+            read(Importer(Path(folder)), sandbox, size, fields=fields)
+        sandbox.clear(latency=LATENCY)
+        yield sandbox
 
 
-def speed(contestant: Contestant, box: Box) -> Speed:
+def speed(contestant: Contestant, sandbox: SandboxProcess) -> Speed:
     """Raises RuntimeError when it fails, leaves somebody of the list unread, or pushes nobody although it should."""
-    wish = _wish(box.place.mailchimp_url, box.place.ometria_url, box.account)
+    wish = _wish(sandbox.place.mailchimp_url, sandbox.place.ometria_url, sandbox.account)
     size = _on_list(wish)
-    box.clear()
+    sandbox.clear()
     ran = _ran(contestant, wish)[0]
-    seen = box.counters()
+    seen = sandbox.counters()
     if seen.members < size or (contestant.pushes and not seen.records):
         raise RuntimeError(f"it read {seen.members} of {size} members and pushed {seen.records}")
     return Speed(size / ran.wall, seen.began - ran.began, 1e6 * ran.processor / size, ran.peak)
@@ -74,11 +74,13 @@ def lost(contestant: Contestant, size: int) -> int:
     """
     leavers = _Leavers()
     knobs = SandboxSettings(size=size, latency=LATENCY, after_page=leavers, pushes_per_second=UNLIMITED)
-    with Sandbox(knobs) as box:
-        names = {one.number: _names(box.list_key, one) for one in box.audience().listed() if one["email_address"]}
-        account = Account("client", box.mailchimp_key, box.ometria_key, box.list_key)
-        _, out = _ran(contestant, _wish(box.mailchimp_url, box.ometria_url, account))
-        brought = out | {contact_id for _, contact_id in box.contacts()}
+    with Sandbox(knobs) as sandbox:
+        names = {
+            one.number: _names(sandbox.list_key, one) for one in sandbox.audience().listed() if one["email_address"]
+        }
+        account = Account("client", sandbox.mailchimp_key, sandbox.ometria_key, sandbox.list_key)
+        _, out = _ran(contestant, _wish(sandbox.mailchimp_url, sandbox.ometria_url, account))
+        brought = out | {contact_id for _, contact_id in sandbox.contacts()}
     return sum(number not in leavers.numbers and not brought & own for number, own in names.items())
 
 

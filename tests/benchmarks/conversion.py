@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.converting import Took, converting
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
+from benchmarks.sandbox_process import SandboxProcess
 
 UNIT = "µs/member"
 MOST = 15.0  # microseconds of conversion a member, phone numbers aside
@@ -16,8 +16,8 @@ MOST = 15.0  # microseconds of conversion a member, phone numbers aside
 def measure(scale: Scale) -> Iterator[Figure]:
     size = scale.of(20_000, 4_000)
     for has_phones in (False, True):
-        with Box(size, has_phones=has_phones) as box, importer(box) as one:
-            took = converting(one, box, size)
+        with SandboxProcess(size, has_phones=has_phones) as sandbox, importer(sandbox) as one:
+            took = converting(one, sandbox, size)
         yield from _told(took, "with phone numbers" if has_phones else "no phone numbers", is_bound=not has_phones)
 
 

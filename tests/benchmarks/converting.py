@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import msgspec
 
-from benchmarks.box import Box
 from benchmarks.importer import Importer, run
+from benchmarks.sandbox_process import SandboxProcess
 from mcimport.convert import encode_contact, make_converter
 from mcimport.models import ContactRules, Converted, Member
 from mcimport.services.http.client import HttpClient
@@ -56,10 +56,10 @@ class Took(msgspec.Struct, frozen=True):
         return self.load + self.dump
 
 
-def converting(importer: Importer, box: Box, size: int) -> Took:
-    """The first `size` members of the box's first list, three times, each in a fresh process; the fastest of each."""
-    one = box.account
-    wish = Wish(box.place.mailchimp_url, one.mailchimp_key, one.list_key, size)
+def converting(importer: Importer, sandbox: SandboxProcess, size: int) -> Took:
+    """The first `size` members of the first list, three times, each in a fresh process; the fastest of each."""
+    one = sandbox.account
+    wish = Wish(sandbox.place.mailchimp_url, one.mailchimp_key, one.list_key, size)
     command = [sys.executable, "-m", "benchmarks.converting", msgspec.json.encode(wish).decode()]
     took = [msgspec.json.decode(run(command, importer.folder).out, type=Took) for _ in range(3)]
     return Took(*(min(getattr(one, step) for one in took) for step in Took.__struct_fields__))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
+from benchmarks.sandbox_process import SandboxProcess
 from benchmarks.whole import Whole, carried, sizes
 
 SLACK = 1.1
@@ -15,7 +15,7 @@ SLACK = 1.1
 
 def measure(scale: Scale) -> Iterator[Figure]:
     """What a list of any size costs (start-up, the list's fields) is taken off first."""
-    with Box(0) as empty, importer(empty) as one:
+    with SandboxProcess(0) as empty, importer(empty) as one:
         ran = one("sync", "--quiet")
         nobody = Whole(0, ran, empty.counters())
     for smaller, larger in pairwise(map(carried, sizes(scale))):

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
+from benchmarks.sandbox_process import SandboxProcess
 
 TIMES = 9
 
@@ -20,7 +20,7 @@ INSERT INTO {table} ({names}) SELECT {values} FROM {table}, n WHERE {key} = ?
 
 def measure(scale: Scale) -> Iterator[Figure]:
     many = scale.of(50_000, 5_000)
-    with Box(scale.of(2_000, 500)) as box, importer(box) as young, importer(box) as old:
+    with SandboxProcess(scale.of(2_000, 500)) as sandbox, importer(sandbox) as young, importer(sandbox) as old:
         for one in (young, old):
             one("sync", "--quiet")
             one("sync", "--quiet")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
+from benchmarks.sandbox_process import SandboxProcess
 
 SWEEPS = 2  # members on the list, and the archived
 MOST = 10.0  # milliseconds
@@ -15,11 +15,11 @@ TIMES = 7
 
 def measure(scale: Scale) -> Iterator[Figure]:
     """Start-up is everything before the first connection; what follows it is the idle list's."""
-    with Box(scale.of(2_000, 500)) as box, importer(box) as one:
+    with SandboxProcess(scale.of(2_000, 500)) as sandbox, importer(sandbox) as one:
         one("sync", "--quiet")
-        box.clear()
+        sandbox.clear()
         ran = [one("sync", "--quiet", is_metered=True) for _ in range(TIMES)]
-        seen = box.counters()
+        seen = sandbox.counters()
     marks = [each.marks for each in ran]
     asked = (seen.mailchimp + seen.ometria) / TIMES
     yield Figure("requests", asked, "", "sweeps", SWEEPS, "one a sweep", asked == SWEEPS)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.box import Box, environment
 from benchmarks.meter import Marks
+from benchmarks.sandbox_process import SandboxProcess, environment
 from benchmarks.told import Account
 
 MEGABYTE = 1024  # in the kilobytes that Linux counts in
@@ -60,8 +60,8 @@ class Importer:
 
     def configure(
         self,
-        mailchimp: Box,
-        ometria: Box,
+        mailchimp: SandboxProcess,
+        ometria: SandboxProcess,
         accounts: Sequence[Account],
         *,
         per_second: float = MOST_PER_SECOND,
@@ -121,15 +121,15 @@ def _peak(used: resource.struct_rusage) -> float:
 
 @contextmanager
 def importer(
-    box: Box,
+    sandbox: SandboxProcess,
     *,
     per_second: float = MOST_PER_SECOND,
     reads: float = 4,
-    ometria: Box | None = None,
+    ometria: SandboxProcess | None = None,
     clients: int | None = None,
 ) -> Iterator[Importer]:
     """An importer with an empty state. `ometria`: pushes go to another sandbox; `clients`: only the first so many."""
     with tempfile.TemporaryDirectory(prefix="mcimport-bench-") as folder:
         one = Importer(Path(folder))
-        one.configure(box, ometria or box, box.place.accounts[:clients], per_second=per_second, reads=reads)
+        one.configure(sandbox, ometria or sandbox, sandbox.place.accounts[:clients], per_second=per_second, reads=reads)
         yield one

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import MOST_PER_SECOND, importer
+from benchmarks.sandbox_process import SandboxProcess
 from benchmarks.whole import carried, sizes
 
 MOST, MOST_OF_EIGHT = 120.0, 300.0  # MB
@@ -16,7 +16,7 @@ CEILING = 8  # Ometria's pushes a second
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
-    with Box(0) as empty, importer(empty) as one:
+    with SandboxProcess(0) as empty, importer(empty) as one:
         nobody = one("sync", "--quiet").peak
     peaks = []
     for size in sizes(scale):
@@ -30,7 +30,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 def _eight(size: int, per_second: int, nobody: float) -> Figure:
     pace = "Ometria's limit" if per_second == CEILING else "no limit"
-    with Box(size, clients=CLIENTS) as box, importer(box, per_second=per_second) as one:
+    with SandboxProcess(size, clients=CLIENTS) as sandbox, importer(sandbox, per_second=per_second) as one:
         peak = one("sync", "--quiet").peak
     name = f"{CLIENTS} clients of {size:,}, {pace}"
     return Figure(name, peak, "MB", "an empty list", nobody, "below 300 MB", peak < MOST_OF_EIGHT)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, Ran, importer, run
+from benchmarks.sandbox_process import SandboxProcess
 
 LATENCY = 0.2  # seconds an answer, of both services
 PER_SECOND, BATCH = 8, 100
@@ -18,18 +18,18 @@ PER_SECOND, BATCH = 8, 100
 def measure(scale: Scale) -> Iterator[Figure]:
     """Both on a link with 0.2 s an answer, at Ometria's limit; then both with nothing in the way but the latency."""
     size = scale.of(20_000, 4_000)
-    with Box(size, latency=LATENCY, pushes_per_second=PER_SECOND) as box:
-        yield from _beside(box, PER_SECOND, f"{size:,} members at Ometria's limit, 0.2 s an answer")
-    with Box(size, latency=LATENCY) as box:
-        yield from _beside(box, 1_000, f"{size:,} members, Ometria unlimited, 0.2 s an answer")
+    with SandboxProcess(size, latency=LATENCY, pushes_per_second=PER_SECOND) as sandbox:
+        yield from _beside(sandbox, PER_SECOND, f"{size:,} members at Ometria's limit, 0.2 s an answer")
+    with SandboxProcess(size, latency=LATENCY) as sandbox:
+        yield from _beside(sandbox, 1_000, f"{size:,} members, Ometria unlimited, 0.2 s an answer")
 
 
-def _beside(box: Box, per_second: float, where: str) -> Iterator[Figure]:
-    with importer(box, per_second=per_second) as one:
-        naive = _naively(box, one)
-        slow = box.clear()
+def _beside(sandbox: SandboxProcess, per_second: float, where: str) -> Iterator[Figure]:
+    with importer(sandbox, per_second=per_second) as one:
+        naive = _naively(sandbox, one)
+        slow = sandbox.clear()
         ours = one("sync", "--quiet")
-        fast = box.counters()
+        fast = sandbox.counters()
     if not slow.records or not fast.records:
         raise RuntimeError("one of the two importers pushed nobody")
     speeds = fast.records / ours.wall, slow.records / naive.wall
@@ -39,11 +39,11 @@ def _beside(box: Box, per_second: float, where: str) -> Iterator[Figure]:
     yield Figure("memory", ours.peak, "MB", "the sequential importer", naive.peak)
 
 
-def _naively(box: Box, one: Importer) -> Ran:
-    account = box.account
+def _naively(sandbox: SandboxProcess, one: Importer) -> Ran:
+    account = sandbox.account
     wish = {
-        "mailchimp_url": box.place.mailchimp_url,
-        "ometria_url": box.place.ometria_url,
+        "mailchimp_url": sandbox.place.mailchimp_url,
+        "ometria_url": sandbox.place.ometria_url,
         "mailchimp_key": account.mailchimp_key,
         "ometria_key": account.ometria_key,
         "list_key": account.list_key,

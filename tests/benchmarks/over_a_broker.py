@@ -11,11 +11,11 @@ from pathlib import Path
 
 from broker.rabbit import Rabbit
 
-from benchmarks.box import Box, environment
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
+from benchmarks.sandbox_process import SandboxProcess, environment
 
-READY = "takes orders of "
+READY = "takes pages from "
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = 100  # members: many pages, so that what each costs is seen
 
@@ -28,12 +28,12 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 
 def _cost_of_a_page(rabbit: Rabbit, size: int) -> Iterator[Figure]:
-    with Box(size) as box:
-        with importer(box) as one:
+    with SandboxProcess(size) as sandbox:
+        with importer(sandbox) as one:
             _configure(one, rabbit, window=PAGE)
             local = one("sync", "--quiet").processor
-            pages = box.clear().pages
-        with importer(box) as one:
+            pages = sandbox.clear().pages
+        with importer(sandbox) as one:
             _configure(one, rabbit, window=PAGE)
             with _workers(one, 1) as workers:
                 before = [_processor(pid) for pid in (workers[0], rabbit.pid)]
@@ -52,23 +52,23 @@ def _cost_of_a_page(rabbit: Rabbit, size: int) -> Iterator[Figure]:
 
 def _speed(rabbit: Rabbit, clients: int, size: int) -> Iterator[Figure]:
     """Accounts that answer after 0.3 s, with Ometria's own limits."""
-    with Box(size, clients=clients, latency=0.3, pushes_per_second=8) as box:
-        with importer(box) as one:
+    with SandboxProcess(size, clients=clients, latency=0.3, pushes_per_second=8) as sandbox:
+        with importer(sandbox) as one:
             one("sync", "--quiet", "--jobs", str(clients), "--dry-run")  # so that the sandbox has written everybody
-            box.clear()
-        with importer(box, per_second=8) as one:
+            sandbox.clear()
+        with importer(sandbox, per_second=8) as one:
             _configure(one, rabbit)
             seconds = one("sync", "--quiet", "--jobs", str(clients)).wall
-            alone = box.clear().records / seconds
+            alone = sandbox.clear().records / seconds
         yield Figure(
             f"{clients} accounts, one process, --jobs {clients}", alone, "contacts/s", "their limits", 800 * clients
         )
         for many in (1, 2, 4):
-            with importer(box, per_second=8) as one:
+            with importer(sandbox, per_second=8) as one:
                 _configure(one, rabbit)
                 with _workers(one, many):
                     ran = one("sync", "--quiet", "--engine", "celery", "--jobs", str(clients))
-                    speed = box.clear().records / ran.wall
+                    speed = sandbox.clear().records / ran.wall
             yield Figure(f"{clients} accounts, {many} workers", speed, "contacts/s", "one process", alone)
 
 

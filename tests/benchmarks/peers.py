@@ -92,11 +92,11 @@ def _rows(makings: Sequence[Making], size: int, say: Say) -> list[Row]:
     """All are timed before anybody is lost: the sandbox of that is in this process, and makes it large."""
     rows = {name: Row(name) for name, _ in makings}
     ready = _ready(makings, rows, say)
-    with warm_box(size) as box:
+    with warm_box(size) as sandbox:
         for one in ready:
             say(f"{one.name}: speed")
             with _excused(rows[one.name]):
-                rows[one.name].speed = speed(one, box)
+                rows[one.name].speed = speed(one, sandbox)
     for one in ready:
         say(f"{one.name}: whom it loses")
         if rows[one.name].speed is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.converting import converting
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
+from benchmarks.sandbox_process import SandboxProcess
 
 MOST = 25.0  # microseconds a member, phone numbers aside
 TIMES = 3
@@ -24,15 +24,15 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 def _spent(size: int, *, has_phones: bool) -> tuple[float, float]:
     """Microseconds a member, the smallest of several syncs, and what plain `json` takes for the same."""
-    with Box(0, has_phones=has_phones) as empty:
+    with SandboxProcess(0, has_phones=has_phones) as empty:
         nobody = min(_sync(empty) for _ in range(TIMES))
-    with Box(size, has_phones=has_phones) as box:
-        everybody = min(_sync(box) for _ in range(TIMES))
-        with importer(box) as one:
-            floor = converting(one, box, min(size, 10_000)).floor
+    with SandboxProcess(size, has_phones=has_phones) as sandbox:
+        everybody = min(_sync(sandbox) for _ in range(TIMES))
+        with importer(sandbox) as one:
+            floor = converting(one, sandbox, min(size, 10_000)).floor
     return 1e6 * (everybody - nobody) / size, floor
 
 
-def _sync(box: Box) -> float:
-    with importer(box) as one:
+def _sync(sandbox: SandboxProcess) -> float:
+    with importer(sandbox) as one:
         return one("sync", "--quiet").processor

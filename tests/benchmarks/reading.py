@@ -16,8 +16,8 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from benchmarks.box import Box
 from benchmarks.importer import Importer, run
+from benchmarks.sandbox_process import SandboxProcess
 
 PAGE = 1_000
 
@@ -40,10 +40,10 @@ class Read(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def read(importer: Importer, box: Box, size: int, *, connections: int = 1, fields: str = "") -> Read:
-    """The first `size` members of the box's first list, in a fresh process. Raises RuntimeError when a page fails."""
-    one = box.account
-    wish = Wish(box.place.mailchimp_url, one.mailchimp_key, one.list_key, size, connections, fields)
+def read(importer: Importer, sandbox: SandboxProcess, size: int, *, connections: int = 1, fields: str = "") -> Read:
+    """The first `size` members of the first list, in a fresh process. Raises RuntimeError when a page fails."""
+    one = sandbox.account
+    wish = Wish(sandbox.place.mailchimp_url, one.mailchimp_key, one.list_key, size, connections, fields)
     command = [sys.executable, "-m", "benchmarks.reading", msgspec.json.encode(wish).decode()]
     return msgspec.json.decode(run(command, importer.folder).out, type=Read)
 

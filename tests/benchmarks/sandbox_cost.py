@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
 from benchmarks.reading import read
+from benchmarks.sandbox_process import SandboxProcess
 from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 UNIT = "µs/member"
@@ -16,14 +16,14 @@ UNIT = "µs/member"
 def measure(scale: Scale) -> Iterator[Figure]:
     """Beside it the importer's whole sync of the same members, which are written already by then."""
     size = scale.of(30_000, 6_000)
-    with Box(size) as box, importer(box) as one:
+    with SandboxProcess(size) as sandbox, importer(sandbox) as one:
         costs = []
         for _ in range(2):
-            read(one, box, size, fields=MEMBER_FIELDS)
-            seen = box.clear()
+            read(one, sandbox, size, fields=MEMBER_FIELDS)
+            seen = sandbox.clear()
             costs.append(1e6 * seen.processor / seen.members)
         ran = one("sync", "--quiet")
-        served = 1e6 * box.counters().processor / size
+        served = 1e6 * sandbox.counters().processor / size
     ours = 1e6 * ran.processor / size
     beside = "the importer's sync, start-up included"
     yield Figure("serving whom it has to invent", costs[0], UNIT, beside, ours)

@@ -1,8 +1,8 @@
 """The sandbox in a process of its own: says where it is, then answers a line of JSON with a line of JSON.
 
-Started by `box`, with its options as JSON in the first argument. It differs from `mcimport sandbox` in what a benchmark
-needs: many accounts, an audience without phone numbers, and an Ometria that forgets what it was sent, so that a list of
-a million fits into memory.
+Started by `sandbox_process`, with its options as JSON in the first argument. It differs from `mcimport sandbox` in
+what a benchmark needs: many accounts, an audience without phone numbers, and an Ometria that forgets what it was sent,
+so that a list of a million fits into memory.
 """
 
 from __future__ import annotations
@@ -50,36 +50,36 @@ def main() -> None:
     """Serves until standard input ends."""
     options = msgspec.json.decode(sys.argv[1], type=Options)
     _simplify(options)
-    box = Sandbox(SandboxSettings(size=options.size, **options.knobs))
-    accounts = [Account("client-0", box.mailchimp_key, box.ometria_key, box.list_key)]
+    sandbox = Sandbox(SandboxSettings(size=options.size, **options.knobs))
+    accounts = [Account("client-0", sandbox.mailchimp_key, sandbox.ometria_key, sandbox.list_key)]
     for number in range(1, options.clients):
         one = Account(f"client-{number}", f"{number:032x}-us6", f"{number:032x}", f"{number:010x}")
-        box.add_account(one.mailchimp_key, one.ometria_key, {one.list_key: options.size})
+        sandbox.add_account(one.mailchimp_key, one.ometria_key, {one.list_key: options.size})
         accounts.append(one)
-    for store in box._shared.ometria.values():
+    for store in sandbox._shared.ometria.values():
         store._pending = deque(maxlen=KEPT)
-    for members in box._shared.audiences():
+    for members in sandbox._shared.audiences():
         # Makes the index by hash, which is otherwise made, while everybody waits, when somebody is first sought by it.
         members.find("0" * 32)
     if options.mirrors:
         for one in accounts:
-            hold_up(box._shared.ometria[one.ometria_key], box.audience(one.list_key, one.mailchimp_key))
+            hold_up(sandbox._shared.ometria[one.ometria_key], sandbox.audience(one.list_key, one.mailchimp_key))
     gc.collect()
     gc.freeze()  # a million members are not to be walked over again and again while somebody waits
-    with box:
-        _say(Place(box.mailchimp_url, box.ometria_url, accounts))
-        _obey(box)
+    with sandbox:
+        _say(Place(sandbox.mailchimp_url, sandbox.ometria_url, accounts))
+        _obey(sandbox)
 
 
-def _obey(box: Sandbox) -> None:
+def _obey(sandbox: Sandbox) -> None:
     began = time.process_time()
     for line in sys.stdin:
         order = msgspec.json.decode(line, type=Order)
-        counters = pluralize(box.requests, time.process_time() - began)
+        counters = pluralize(sandbox.requests, time.process_time() - began)
         for name, value in order.turn.items():
-            setattr(box.knobs, name, value)
+            setattr(sandbox.knobs, name, value)
         if order.clear:
-            box.clear_requests()
+            sandbox.clear_requests()
             began = time.process_time()
         _say(counters)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
 from benchmarks.reading import read
+from benchmarks.sandbox_process import SandboxProcess
 
 MOST = 0.45
 
@@ -15,13 +15,13 @@ MOST = 0.45
 def measure(scale: Scale) -> Iterator[Figure]:
     """All answers of a sync, look-ups, fields and whoever is read twice included; the plain ones are not compressed."""
     size = scale.of(30_000, 6_000)
-    with Box(size) as box, importer(box) as one:
+    with SandboxProcess(size) as sandbox, importer(sandbox) as one:
         one("sync", "--quiet")
-        seen = box.clear()
-        plain = read(one, box, size).body
-        listed = box.clear(gzip=True).members
+        seen = sandbox.clear()
+        plain = read(one, sandbox, size).body
+        listed = sandbox.clear(gzip=True).members
         one("sync", "--quiet", "--full")
-        compressed = box.counters()
+        compressed = sandbox.counters()
     theirs = plain / listed
     for name, body in (("uncompressed", seen.body), ("compressed", compressed.body)):
         ours = body / listed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from benchmarks.box import Box
 from benchmarks.figures import Scale
 from benchmarks.importer import Ran, importer
+from benchmarks.sandbox_process import SandboxProcess
 from benchmarks.told import Counters
 
 
@@ -26,6 +26,6 @@ def sizes(scale: Scale) -> tuple[int, int, int]:
 
 @cache
 def carried(size: int) -> Whole:
-    with Box(size) as box, importer(box) as one:
+    with SandboxProcess(size) as sandbox, importer(sandbox) as one:
         ran = one("sync", "--quiet")
-        return Whole(size, ran, box.counters())
+        return Whole(size, ran, sandbox.counters())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.box import Box
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import Importer, importer
 from benchmarks.reading import PAGE, read
+from benchmarks.sandbox_process import SandboxProcess
 from benchmarks.told import Counters
 from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
@@ -18,13 +18,17 @@ LEAST = 0.8
 def measure(scale: Scale) -> Iterator[Figure]:
     """Once with the audience as it is, in which some have more tags than a page lists, and once without these."""
     size = scale.of(80_000, 20_000)
-    with Box(size, has_many_tags=False) as mailchimp, Box(0) as ometria, importer(mailchimp, ometria=ometria) as one:
+    with (
+        SandboxProcess(size, has_many_tags=False) as mailchimp,
+        SandboxProcess(0) as ometria,
+        importer(mailchimp, ometria=ometria) as one,
+    ):
         yield from _pages(one, mailchimp, ometria, size)
-    with Box(size) as mailchimp, Box(0) as ometria, importer(mailchimp, ometria=ometria) as one:
+    with SandboxProcess(size) as mailchimp, SandboxProcess(0) as ometria, importer(mailchimp, ometria=ometria) as one:
         yield from _with_tags(one, mailchimp, size)
 
 
-def _pages(one: Importer, mailchimp: Box, ometria: Box, size: int) -> Iterator[Figure]:
+def _pages(one: Importer, mailchimp: SandboxProcess, ometria: SandboxProcess, size: int) -> Iterator[Figure]:
     bare = _bare(one, mailchimp, size)
     arithmetic = CONNECTIONS * PAGE / LATENCY
     yield Figure("a bare client with ten connections", bare, "members/s", "10 pages of 1,000 each 0.5 s", arithmetic)
@@ -44,7 +48,7 @@ def _pages(one: Importer, mailchimp: Box, ometria: Box, size: int) -> Iterator[F
     yield Figure(name, mailchimp.counters().walked_per_second, "members/s", "the bare client", bare)
 
 
-def _with_tags(one: Importer, mailchimp: Box, size: int) -> Iterator[Figure]:
+def _with_tags(one: Importer, mailchimp: SandboxProcess, size: int) -> Iterator[Figure]:
     """The requests for members with many tags take connections, too: so their time in use is what is compared."""
     _bare(one, mailchimp, size)
     mailchimp.clear(latency=LATENCY)
@@ -61,7 +65,7 @@ def _in_use(seen: Counters) -> float:
     return (seen.pages + seen.single) * LATENCY / (seen.walk_ended - seen.walk_began)
 
 
-def _bare(one: Importer, mailchimp: Box, size: int) -> float:
+def _bare(one: Importer, mailchimp: SandboxProcess, size: int) -> float:
     """Members a second; the sandbox has written everybody before, so that what it invents is not what is measured."""
     mailchimp.clear(latency=0.0)
     read(one, mailchimp, size, fields=MEMBER_FIELDS)

@@ -1,4 +1,4 @@
-"""The stage of the engine's trials: a broker of their own, and workers in processes of their own."""
+"""What the trials over a broker share: a broker of their own, and workers in processes of their own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from conftest import Importer, Stage, several
-from sync.test_many_clients import carried_of, expected_of
+from conftest import Importer, MakeImporter, configure_clients
+from sync.test_many_clients import expected_ids_of, imported_ids_of
 
 from broker.rabbit import Rabbit, is_installed
 from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
 
 SYNC = ("sync", "--engine", "celery")
 
-TAKES = "takes orders of "
+TAKES = "takes pages from "
 SECONDS, HEARD_LATE, THROTTLED = 3, 4, 429
 READY_WITHIN = 60  # seconds
 
@@ -75,7 +75,7 @@ class Worker:
         return self._process.poll() is None
 
 
-class Crew:
+class Cluster:
     """Workers for one importer, and the coordinator's command."""
 
     def __init__(self, importer: Importer, rabbit: Rabbit) -> None:
@@ -89,22 +89,22 @@ class Crew:
         self.importer.environment["MCIMPORT_BROKER"] = self.rabbit.tls_address
         self.importer.environment["SSL_CERT_FILE"] = str(self.rabbit.authority)
 
-    def hire(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
+    def start_workers(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
         """`before`: what each runs before it begins. One alone need not leave time for others to take their share."""
         folder = self.importer.folder / f"before-{len(self.workers)}"
         folder.mkdir()
         quick = "\nfrom mcimport.engine.distributed import worker\n\nworker.SHARE_WITHIN = 0.5\n"
         program = before + quick * (many == 1 if is_alone is None else is_alone)
         (folder / "sitecustomize.py").write_text(program)
-        hired = [Worker(self.importer, {"PYTHONPATH": str(folder)}) for _ in range(many)]
-        self.workers += hired
-        return hired
+        started = [Worker(self.importer, {"PYTHONPATH": str(folder)}) for _ in range(many)]
+        self.workers += started
+        return started
 
-    def hire_ready(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
-        hired = self.hire(many, before=before, is_alone=is_alone)
-        for one in hired:
+    def start_ready_workers(self, many: int = 1, *, before: str = "", is_alone: bool | None = None) -> list[Worker]:
+        started = self.start_workers(many, before=before, is_alone=is_alone)
+        for one in started:
             one.wait_until_ready()
-        return hired
+        return started
 
     def coordinator(self, *arguments: str) -> subprocess.Popen[str]:
         importer = self.importer
@@ -131,27 +131,27 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
 
 
 @pytest.fixture
-def crew(stage: Stage, rabbit: Rabbit) -> Iterator[Crew]:
+def cluster(make_importer: MakeImporter, rabbit: Rabbit) -> Iterator[Cluster]:
     """Without workers yet, for one client with nobody on its list."""
-    one = Crew(stage(size=0), rabbit)
+    one = Cluster(make_importer(size=0), rabbit)
     yield one
     one.close()
 
 
-def clients(crew: Crew, many: int, *, size: int, window: int = 50) -> dict[str, dict[str, str]]:
+def clients(cluster: Cluster, many: int, *, size: int, window: int = 50) -> dict[str, dict[str, str]]:
     """Accounts of their own, read in pages of so many, and pushed as fast as real ones may be."""
-    found = several(crew.importer, [f"c{number}" for number in range(many)], size=size)
-    text = crew.importer.config.read_text().replace("requests_per_second = 500", "requests_per_second = 8")
-    crew.importer.config.write_text(
+    found = configure_clients(cluster.importer, [f"c{number}" for number in range(many)], size=size)
+    text = cluster.importer.config.read_text().replace("requests_per_second = 500", "requests_per_second = 8")
+    cluster.importer.config.write_text(
         f"[mailchimp]\nwindow = {window}\n[retry]\nwait = 0.1\n{text.partition('wait = 0')[2]}"
     )
     return found
 
 
-def everybody_is_in(importer: Importer, found: dict[str, dict[str, str]]) -> None:
+def assert_all_imported(importer: Importer, found: dict[str, dict[str, str]]) -> None:
     """And nobody is in another's account."""
     for client in found.values():
-        assert carried_of(importer, client) == expected_of(importer, client) != set()
+        assert imported_ids_of(importer, client) == expected_ids_of(importer, client) != set()
 
 
 def span_of(request: Request) -> tuple[str, str] | None:
@@ -162,7 +162,7 @@ def span_of(request: Request) -> tuple[str, str] | None:
 
 
 def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
-    return [one for one in importer.box.requests if one.path == "/push" and one.key == client["ometria_key"]]
+    return [one for one in importer.sandbox.requests if one.path == "/push" and one.key == client["ometria_key"]]
 
 
 def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) -> bool:
@@ -175,4 +175,4 @@ def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) ->
 
 
 def connections_open(importer: Importer, client: dict[str, str]) -> int:
-    return most_open(importer.box.requests, client["mailchimp_key"])
+    return most_open(importer.sandbox.requests, client["mailchimp_key"])

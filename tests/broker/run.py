@@ -41,9 +41,9 @@ def _install() -> str:
     # As a service it would start at once, on the ports of a broker that may be somebody's.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for words in (["update"], ["install", "-y", "--no-install-recommends", PACKAGE]):
-        ended = subprocess.run([apt, "-q", *words], env=environment, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            return f"apt-get {words[0]} ended with {ended.returncode}: {ended.stderr.strip().splitlines()[-1:]}"
+        result = subprocess.run([apt, "-q", *words], env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            return f"apt-get {words[0]} ended with {result.returncode}: {result.stderr.strip().splitlines()[-1:]}"
     return "" if is_installed() else f"the package was installed, but {PROGRAM} is not there"
 
 

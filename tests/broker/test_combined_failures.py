@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from passing import time_passes
 
-from broker.conftest import SYNC, Crew, clients, connections_open, everybody_is_in, pushes_at_most
+from broker.conftest import SYNC, Cluster, assert_all_imported, clients, connections_open, pushes_at_most
 
 OVERLAP = 10  # requests that a worker which was stopped may have had in its hands when it woke
 
@@ -36,27 +36,27 @@ def meanwhile(*deeds: tuple[float, Callable[[], object]]) -> Iterator[list[float
         thread.join()
 
 
-def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
+def test_nobody_is_lost_whoever_dies(cluster: Cluster) -> None:
     """A worker killed every few seconds, one stopped and woken, the coordinator twice, the broker restarted once.
 
     Sync points stand where they would without all that, and no account is pushed to faster than it may, but for what
     the stopped worker had in its hands.
     """
-    importer = crew.importer
-    found = clients(crew, 20, size=1_200, window=12)
-    importer.box.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
-    workers = crew.hire_ready(4)
+    importer = cluster.importer
+    found = clients(cluster, 20, size=1_200, window=12)
+    importer.sandbox.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
+    workers = cluster.start_ready_workers(4)
     stopped = workers.pop()
-    coordinators = [crew.coordinator()]
+    coordinators = [cluster.coordinator()]
 
     def kill_a_worker() -> None:
         workers.pop(0).kill()
-        workers.extend(crew.hire(is_alone=False))
+        workers.extend(cluster.start_workers(is_alone=False))
 
     def kill_the_coordinator() -> None:
         former = coordinators[-1]
         former.kill()
-        coordinators.append(crew.coordinator())
+        coordinators.append(cluster.coordinator())
 
     deeds = [
         (3.0, kill_a_worker),
@@ -65,8 +65,8 @@ def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
         (1.0, lambda: stopped.signal(signal.SIGSTOP)),
         (3.0, kill_the_coordinator),
         (2.0, kill_a_worker),
-        (1.0, crew.rabbit.stop),
-        (1.0, crew.rabbit.start),
+        (1.0, cluster.rabbit.stop),
+        (1.0, cluster.rabbit.start),
         (4.0, kill_a_worker),
         (4.0, kill_a_worker),
         (4.0, lambda: stopped.signal(signal.SIGCONT)),
@@ -77,19 +77,19 @@ def test_nobody_is_lost_whoever_dies(crew: Crew) -> None:
             if number == len(coordinators) - 1:
                 break
     assert len(done) == len(deeds)
-    crew.hire_ready()
+    cluster.start_ready_workers()
     last = importer.in_a_process(*SYNC, "--json")
     assert last.code == 0, last.err
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
     assert importer("dlq", "list", "--json").lines == []
     for client in found.values():
-        importer.box.audience(client["list_key"], client["mailchimp_key"]).add(email_address="new@example.com")
+        importer.sandbox.audience(client["list_key"], client["mailchimp_key"]).add(email_address="new@example.com")
     time_passes(5)  # who changes in a run's last seconds before it begins comes with the next one
-    ended = importer("sync", "--json")  # nothing is out any more, so this process may work again
-    assert [(line["status"], line["kind"], line["contacts_pushed"]) for line in ended.lines] == [
+    result = importer("sync", "--json")  # nothing is out any more, so this process may work again
+    assert [(line["status"], line["kind"], line["contacts_pushed"]) for line in result.lines] == [
         ("completed", "incremental", 1)
     ] * len(found)
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
     for client in found.values():
         assert pushes_at_most(importer, client, OVERLAP)
         assert connections_open(importer, client) <= 10 + OVERLAP

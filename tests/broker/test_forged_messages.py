@@ -14,7 +14,7 @@ from kombu import Connection, Queue
 from passing import time_passes
 from pydantic import SecretStr
 
-from broker.conftest import SYNC, Crew, Worker, clients, everybody_is_in, pushes
+from broker.conftest import SYNC, Cluster, Worker, assert_all_imported, clients, pushes
 from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, inspect
 from mcimport.engine.distributed.messages import Order, Reply, encoded
 from mcimport.engine.distributed.seal import Sealed, sealed_of
@@ -25,7 +25,7 @@ STEERING = "\x1b[2J[red]"
 SHOWN = "\\x1b[2J[red]"
 
 
-class Stranger:
+class Attacker:
     """Hears a copy of each order, and writes what they like; has none of the client's keys."""
 
     def __init__(self, line: Connection) -> None:
@@ -94,9 +94,9 @@ class Stranger:
 
 
 @contextmanager
-def stranger(crew: Crew) -> Iterator[Stranger]:
-    with connection(application(SecretStr(crew.rabbit.address))) as line:
-        yield Stranger(line)
+def attacker(cluster: Cluster) -> Iterator[Attacker]:
+    with connection(application(SecretStr(cluster.rabbit.address))) as line:
+        yield Attacker(line)
 
 
 def wait_for(worker: Worker, words: str, times: int = 1) -> None:
@@ -105,51 +105,51 @@ def wait_for(worker: Worker, words: str, times: int = 1) -> None:
         assert worker.is_alive
 
 
-def wait_for_outcomes(crew: Crew, least: int) -> None:
+def wait_for_outcomes(cluster: Cluster, least: int) -> None:
     """Until so many replies wait for a coordinator."""
-    while inspect(SecretStr(crew.rabbit.address), crew.importer.db, ["c0"]).outcomes < least:
-        assert crew.workers[-1].is_alive
+    while inspect(SecretStr(cluster.rabbit.address), cluster.importer.db, ["c0"]).outcomes < least:
+        assert cluster.workers[-1].is_alive
 
 
-def test_an_order_that_was_seen_is_carried_out_by_nobody(crew: Crew) -> None:
+def test_an_order_that_was_seen_is_carried_out_by_nobody(cluster: Cluster) -> None:
     """Neither as it was, by the same worker or by one that has just begun, nor with anything else in it."""
-    importer = crew.importer
-    found = clients(crew, 1, size=120)
-    (worker,) = crew.hire_ready()
-    with stranger(crew) as one:
+    importer = cluster.importer
+    found = clients(cluster, 1, size=120)
+    (worker,) = cluster.start_ready_workers()
+    with attacker(cluster) as one:
         assert importer.in_a_process(*SYNC).code == 0
         fence, *pages = one.all()
         assert pages
         pushed = len(pushes(importer, found["c0"]))
         for page in pages:
             one.send(page)
-        wait_for(worker, "had it for client c0 before", len(pages))
+        wait_for(worker, "has already had it, for client c0", len(pages))
         one.send(pages[0], text=('"events_left":1000', '"events_left":9999'))
-        wait_for(worker, "was not sealed with the keys of client c0")
+        wait_for(worker, "is not signed with the keys of client c0")
         one.send(pages[0], client=("c0", f"c{STEERING}0"))
         wait_for(worker, f"has no client c{SHOWN}0")
         worker.leave()
-        crew.hire_ready()
+        cluster.start_ready_workers()
         for order in (fence, *pages):
             one.send(order)
-        wait_for_outcomes(crew, 1 + len(pages))
+        wait_for_outcomes(cluster, 1 + len(pages))
     assert len(pushes(importer, found["c0"])) == pushed
     assert not any("\x1b" in line for line in worker.lines)
-    importer.box.audience(found["c0"]["list_key"]).add(email_address="new@example.com")
+    importer.sandbox.audience(found["c0"]["list_key"]).add(email_address="new@example.com")
     time_passes(5)  # who changes in a run's last seconds before it begins comes with the next one
-    ended = importer.in_a_process(*SYNC)
-    assert (ended.code, ended.err.count("not sealed")) == (0, 1), ended.err  # the changed one, which came back
-    everybody_is_in(importer, found)
+    result = importer.in_a_process(*SYNC)
+    assert (result.code, result.err.count("not signed")) == (0, 1), result.err  # the changed one, which came back
+    assert_all_imported(importer, found)
 
 
-def test_a_reply_from_somebody_without_the_keys_is_not_believed(crew: Crew) -> None:
+def test_a_reply_from_somebody_without_the_keys_is_not_believed(cluster: Cluster) -> None:
     """It says first that all was moved: nobody is missed, and the run says what it was sent."""
-    importer = crew.importer
-    found = clients(crew, 1, size=120)
-    importer.box.knobs.latency = 0.5
-    crew.hire_ready()
-    with stranger(crew) as one:
-        coordinator = crew.coordinator()
+    importer = cluster.importer
+    found = clients(cluster, 1, size=120)
+    importer.sandbox.knobs.latency = 0.5
+    cluster.start_ready_workers()
+    with attacker(cluster) as one:
+        coordinator = cluster.coordinator()
         over = threading.Event()
 
         def answer() -> None:
@@ -165,32 +165,32 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(crew: Crew) -> N
         forging.join()
     assert coordinator.returncode == 0, err
     line = json.loads(out.splitlines()[0])
-    assert "a message from the broker was dropped: it is not sealed with the keys of client c0" in line["warnings"]
-    everybody_is_in(importer, found)
+    assert "a message from the broker was dropped: it is not signed with the keys of client c0" in line["warnings"]
+    assert_all_imported(importer, found)
 
 
-def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody(crew: Crew) -> None:
+def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody(cluster: Cluster) -> None:
     """What it cannot open says nothing of the page: no dead letter, and with the right keys the next run goes on."""
-    importer = crew.importer
-    found = clients(crew, 1, size=600)
-    importer.box.knobs.pushes_per_second = 8
-    (first,) = crew.hire_ready()
+    importer = cluster.importer
+    found = clients(cluster, 1, size=600)
+    importer.sandbox.knobs.pushes_per_second = 8
+    (first,) = cluster.start_ready_workers()
     whole = importer.config.read_text()
     importer.config.write_text(whole.replace('ometria_api_key = "', 'ometria_api_key = "another'))
-    (second,) = crew.hire_ready()  # stands by
+    (second,) = cluster.start_ready_workers()  # stands by
     importer.config.write_text(whole)
-    coordinator = crew.coordinator()
+    coordinator = cluster.coordinator()
     while len(pushes(importer, found["c0"])) < 2:
         assert coordinator.poll() is None
     first.leave()
     out, err = coordinator.communicate(timeout=100)
     assert coordinator.returncode == 2, err
-    assert "the Ometria key of client c0 is not the coordinator's" in json.loads(out.splitlines()[0])["error"]
+    assert "another Ometria key for client c0 than the coordinator" in json.loads(out.splitlines()[0])["error"]
     assert importer("dlq", "list", "--json").lines == []
     second.leave()
-    crew.hire_ready()
+    cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
 
 
 @pytest.mark.parametrize(
@@ -198,28 +198,28 @@ def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody
     [("[clients.c0]", "[clients.other]"), ("[retry]", '[ometria]\ncollection = "people"\n[retry]')],
     ids=["unopened", "refused"],
 )
-def test_a_workers_name_is_shown_escaped(crew: Crew, before: str, after: str) -> None:
+def test_a_workers_name_is_shown_escaped(cluster: Cluster, before: str, after: str) -> None:
     """It cannot steer a terminal, by the reason that comes back with an order or in a reply."""
-    importer = crew.importer
-    clients(crew, 1, size=20)
+    importer = cluster.importer
+    clients(cluster, 1, size=20)
     whole = importer.config.read_text()
     importer.config.write_text(whole.replace(before, after))
-    crew.hire_ready(before=f"import socket\n\nsocket.gethostname = lambda: {'w' + STEERING!r}\n")
+    cluster.start_ready_workers(before=f"import socket\n\nsocket.gethostname = lambda: {'w' + STEERING!r}\n")
     importer.config.write_text(whole)
-    ended = importer.in_a_process(*SYNC)
-    assert ended.code == 2
-    assert f"worker w{SHOWN}" in ended.err
-    assert "\x1b" not in ended.err
+    result = importer.in_a_process(*SYNC)
+    assert result.code == 2
+    assert f"worker w{SHOWN}" in result.err
+    assert "\x1b" not in result.err
 
 
 @pytest.mark.parametrize("reason", ["rejected", "expired"])
-def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(crew: Crew, reason: str) -> None:
+def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(cluster: Cluster, reason: str) -> None:
     """A page under way is said to be dead: it is done to its end, once, and nobody becomes a dead letter."""
-    importer = crew.importer
-    found = clients(crew, 1, size=120)
-    crew.hire_ready()
+    importer = cluster.importer
+    found = clients(cluster, 1, size=120)
+    cluster.start_ready_workers()
     copied: list[Request] = []
-    with stranger(crew) as one:
+    with attacker(cluster) as one:
 
         def return_copy(request: Request) -> str | None:
             """Of every page that was sent so far, at the first push."""
@@ -229,10 +229,10 @@ def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(crew: Crew, r
                     one.return_copy(order, reason)
             return None
 
-        importer.box.knobs.fault = return_copy
-        ended = importer.in_a_process(*SYNC, "--json")
+        importer.sandbox.knobs.fault = return_copy
+        result = importer.in_a_process(*SYNC, "--json")
         later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["kind"] for order in one.all()]
     assert copied
     assert "fence" in later  # before a page goes out again: whoever has it is ended first
-    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
-    everybody_is_in(importer, found)
+    assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
+    assert_all_imported(importer, found)

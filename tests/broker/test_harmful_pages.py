@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from broker.conftest import SYNC, Crew, clients, everybody_is_in, pushes, span_of
+from broker.conftest import SYNC, Cluster, assert_all_imported, clients, pushes, span_of
 from mcimport.engine.distributed.work_queue import BREAKS
 from mcimport.sandbox.request_log import Request
 from mcimport.state import open_state
@@ -40,17 +40,17 @@ Transport.read_frame, Transport.write = read_frame, written
 """
 
 
-def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(crew: Crew) -> None:
+def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_each(cluster: Cluster) -> None:
     """All else is done, of another client, too, whose pages the same workers had; each kind of replay mends one."""
-    importer = crew.importer
-    found = clients(crew, 2, size=600, window=100)
-    box, list_key = importer.box, found["c0"]["list_key"]
-    box.knobs.broken = ["550-550"]
-    box.knobs.latency = 0.3
-    workers = crew.hire_ready(1)
+    importer = cluster.importer
+    found = clients(cluster, 2, size=600, window=100)
+    sandbox, list_key = importer.sandbox, found["c0"]["list_key"]
+    sandbox.knobs.broken = ["550-550"]
+    sandbox.knobs.latency = 0.3
+    workers = cluster.start_ready_workers(1)
     deadly: list[tuple[str, str]] = []
 
-    def strike(request: Request) -> None:
+    def send_signal(request: Request) -> None:
         """Whoever asks for that page dies of it, as of a fault in a library; the other workers go on."""
         span = span_of(request)
         if span is None:
@@ -61,82 +61,82 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
             for one in workers:
                 if one.is_alive:
                     one.kill()
-            workers.extend(crew.hire())
+            workers.extend(cluster.start_workers())
 
     def fault(request: Request) -> str | None:
         if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
-            strike(request)
+            send_signal(request)
         return None
 
-    box.knobs.fault = fault
-    ended = importer.in_a_process(*SYNC, "--json")
-    box.knobs.fault = None
-    assert ended.code == 3, ended.err
+    sandbox.knobs.fault = fault
+    result = importer.in_a_process(*SYNC, "--json")
+    sandbox.knobs.fault = None
+    assert result.code == 3, result.err
     letters = importer("dlq", "list", "--json").lines
     found_by = {"workers died": ["c0"], "500": ["c0", "c1"]}
     for words, whose in found_by.items():
         assert sorted(letter["client"] for letter in letters if words in letter["reason"]) == whose, letters
     assert len(letters) == 3
-    box.knobs.broken = []
+    sandbox.knobs.broken = []
     (killer,) = [str(letter["id"]) for letter in letters if "workers died" in letter["reason"]]
     assert importer.in_a_process("dlq", "replay", killer, "--engine", "celery").code == 0
     assert importer.in_a_process("dlq", "replay").code == 0
     assert importer("dlq", "list", "--json").lines == []
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("TypeError('person@example.com')", "an unforeseen fault of mcimport's: TypeError"),
-        ("OSError(errno.EMFILE, 'person@example.com')", "this machine refused something: Too many open files"),
+        ("TypeError('person@example.com')", "unexpected error in mcimport: TypeError"),
+        ("OSError(errno.EMFILE, 'person@example.com')", "the operating system reported an error: Too many open files"),
     ],
     ids=["mistake", "machine"],
 )
-def test_a_worker_that_fails_at_every_page_ends_the_run_in_its_words(crew: Crew, fault: str, words: str) -> None:
+def test_a_worker_that_fails_at_every_page_ends_the_run_in_its_words(cluster: Cluster, fault: str, words: str) -> None:
     """That is no member's fault, so nobody's dead letter: with another worker the next sync goes on."""
-    importer = crew.importer
-    found = clients(crew, 1, size=40, window=100)
+    importer = cluster.importer
+    found = clients(cluster, 1, size=40, window=100)
     before = (
         f"import errno\n\nimport tenacity\n\ndef broken(*_):\n    raise {fault}\n\n"
         "tenacity.Retrying.__call__ = broken\n"
     )
-    (worker,) = crew.hire_ready(before=before)
-    ended = importer.in_a_process(*SYNC, "--json")
-    assert (ended.code, ended.line["status"]) == (1, "failed"), ended.err
-    assert words in ended.err
+    (worker,) = cluster.start_ready_workers(before=before)
+    result = importer.in_a_process(*SYNC, "--json")
+    assert (result.code, result.line["status"]) == (1, "failed"), result.err
+    assert words in result.err
     assert importer("dlq", "list", "--json").lines == []
-    assert any("was answered as failed: worker" in line and words in line for line in worker.lines), worker.lines
-    assert not any("example.com" in line or "Traceback" in line for line in (*worker.lines, ended.err))
+    assert any("was answered with failed: worker" in line and words in line for line in worker.lines), worker.lines
+    assert not any("example.com" in line or "Traceback" in line for line in (*worker.lines, result.err))
     worker.leave()
-    crew.hire_ready()
+    cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
 
 
-def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(crew: Crew) -> None:
+def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(cluster: Cluster) -> None:
     """A crowded second is read whole, and an account may be busy for hours: there is no deadline in that process."""
-    importer = crew.importer
-    found = clients(crew, 1, size=120)
+    importer = cluster.importer
+    found = clients(cluster, 1, size=120)
     before = "from mcimport.engine.distributed import executor\n\nexecutor.PAGE_DEADLINE, executor.LOOK = 0.3, 0.1\n"
-    importer.box.knobs.latency = 0.6
-    crew.hire_ready(before=before)
-    ended = importer.in_a_process(*SYNC, "--json")
-    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
-    everybody_is_in(importer, found)
+    importer.sandbox.knobs.latency = 0.6
+    cluster.start_ready_workers(before=before)
+    result = importer.in_a_process(*SYNC, "--json")
+    assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
+    assert_all_imported(importer, found)
 
 
-def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew: Crew) -> None:
+def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(cluster: Cluster) -> None:
     """It keeps its worker from everything else, as a swapping machine does, so that it may be another's: for ever.
 
     Over TLS, where a connection that is hung up under a reader is just as gone. No second thread ever writes to it:
     neither TLS nor the client library knows what to make of that.
     """
-    importer = crew.importer
-    found = clients(crew, 1, size=600, window=100)
+    importer = cluster.importer
+    found = clients(cluster, 1, size=600, window=100)
     before = f"{SECOND_THREAD}\nfrom mcimport.engine.distributed import executor\n\nexecutor.STOOD_STILL = 0.5\n"
-    crew.speak_over_tls()
-    (worker,) = crew.hire_ready(before=before)
+    cluster.speak_over_tls()
+    (worker,) = cluster.start_ready_workers(before=before)
     standstills: list[tuple[str, str]] = []
 
     def stand_still(request: Request) -> str | None:
@@ -148,39 +148,39 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(crew:
             threading.Timer(1.0, worker.signal, (signal.SIGCONT,)).start()
         return None
 
-    importer.box.knobs.fault = stand_still
-    ended = importer.in_a_process(*SYNC, "--json")
-    importer.box.knobs.fault = None
-    assert (ended.code, ended.line["dead_letters"]) == (0, 0), ended.err
+    importer.sandbox.knobs.fault = stand_still
+    result = importer.in_a_process(*SYNC, "--json")
+    importer.sandbox.knobs.fault = None
+    assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
     assert len(standstills) > BREAKS
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
     assert not any("Traceback" in line or SECOND in line for line in worker.lines), worker.lines
     assert worker.leave() == 0
 
 
-def test_a_worker_that_does_not_understand_ends_the_run_in_words(crew: Crew) -> None:
+def test_a_worker_that_does_not_understand_ends_the_run_in_words(cluster: Cluster) -> None:
     """It is of another version, so it rejects whatever it is sent: at once, rather than when somebody wakes up."""
-    importer = crew.importer
-    found = clients(crew, 1, size=120)
+    importer = cluster.importer
+    found = clients(cluster, 1, size=120)
     before = (
         "import msgspec\nfrom mcimport.engine.distributed import messages\n\n\n"
         "def order_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.order_of = order_of\n"
     )
-    (worker,) = crew.hire_ready(before=before)
-    ended = importer.in_a_process(*SYNC, "--json")
-    assert ended.code == 1, ended.err
-    assert "does not understand" in ended.line["error"]
+    (worker,) = cluster.start_ready_workers(before=before)
+    result = importer.in_a_process(*SYNC, "--json")
+    assert result.code == 1, result.err
+    assert "does not understand" in result.line["error"]
     worker.leave()
-    crew.hire_ready()
+    cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
 
 
-def test_what_could_not_be_recorded_is_heard_again_by_the_next_run(crew: Crew) -> None:
+def test_what_could_not_be_recorded_is_heard_again_by_the_next_run(cluster: Cluster) -> None:
     """A full disk, say: the broker keeps the outcomes, and no page is moved twice."""
-    importer = crew.importer
-    found = clients(crew, 1, size=600, window=100)
-    crew.hire_ready()
+    importer = cluster.importer
+    found = clients(cluster, 1, size=600, window=100)
+    cluster.start_ready_workers()
     with open_state(importer.db):
         pass
     with closing(sqlite3.connect(importer.db)) as db, db:
@@ -193,6 +193,6 @@ def test_what_could_not_be_recorded_is_heard_again_by_the_next_run(crew: Crew) -
     with closing(sqlite3.connect(importer.db)) as db, db:
         db.execute("DROP TRIGGER full")
     assert importer.in_a_process(*SYNC).code == 0
-    everybody_is_in(importer, found)
+    assert_all_imported(importer, found)
     pushed = [who for push in pushes(importer, found["c0"]) for who in push.ids]
     assert len(pushed) == len(set(pushed))

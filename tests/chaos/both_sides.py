@@ -12,9 +12,9 @@ from pathlib import Path
 from conftest import Importer
 from sync.reconcile.test_reconcile_list import (
     RECONCILING,
-    Apart,
-    drift_apart,
+    Differences,
     killed_half_way,
+    make_differences,
     while_it_moves,
     with_a_tenth_broken,
 )
@@ -23,7 +23,7 @@ from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 
 SCALE = 10  # 50 deleted, 40 changed unseen, 30 taken out, 20 overwritten, 10 foreign
-WAYS: dict[str, Callable[[Importer, Apart], None]] = {
+WAYS: dict[str, Callable[[Importer, Differences], None]] = {
     "while the list moves": while_it_moves,
     "with a tenth of all answers broken": with_a_tenth_broken,
     "killed in the middle of mending": lambda importer, apart: killed_half_way(importer, apart, batch=20),
@@ -38,11 +38,11 @@ def main() -> int:
     for name, way in WAYS.items():
         began = time.monotonic()
         knobs = SandboxSettings(size=size, pushes_per_second=100_000, reads_per_second=100_000)
-        with Sandbox(knobs) as box, tempfile.TemporaryDirectory() as folder:
-            importer = Importer(box, Path(folder))
+        with Sandbox(knobs) as sandbox, tempfile.TemporaryDirectory() as folder:
+            importer = Importer(sandbox, Path(folder))
             importer.configure(RECONCILING, most="5%")
             assert importer("sync").code == 0
-            way(importer, drift_apart(importer, SCALE))
+            way(importer, make_differences(importer, SCALE))
         sys.stdout.write(f"{size:,} members, {name}: exactly those, in {time.monotonic() - began:.0f} s\n")
         sys.stdout.flush()
     return 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chronicle import Chronicle
-from promises import IN, OUT, Contacts
+from invariants import IN, OUT, Contacts
+from member_history import MemberHistory
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import Person
 
-Side = tuple[Audience, Chronicle]
+Side = tuple[Audience, MemberHistory]
 """A list, and what it went through."""
 
 
@@ -37,8 +37,8 @@ def mailed_without_consent(mailable: set[str], contacts: Contacts, sides: Sequen
 def texted_without_consent(contacts: Contacts, sides: Sequence[Side]) -> Iterator[str]:
     """Whoever may be texted agreed to that, for the very number that Ometria has."""
     agreed = {
-        chronicle.key_of(one.number): _digits(one.get("sms_phone_number")).lstrip("0")
-        for audience, chronicle in sides
+        history.key_of(one.number): _digits(one.get("sms_phone_number")).lstrip("0")
+        for audience, history in sides
         for one in audience.listed()
         if one.get("sms_subscription_status") == "subscribed"
     }
@@ -55,8 +55,8 @@ def silenced(contacts: Contacts, sides: Sequence[Side]) -> Iterator[str]:
         if contact.get("marketing_optin") == OUT:
             outs.setdefault(_address(contact), []).append(key)
     own_noes = {
-        *(key for _, chronicle in sides for key in chronicle.said_no),
-        *(chronicle.key_of(number) for _, chronicle in sides for number in chronicle.left),
+        *(key for _, history in sides for key in history.said_no),
+        *(history.key_of(number) for _, history in sides for number in history.left),
     }
     for audience, _ in sides:
         for one in audience.listed():

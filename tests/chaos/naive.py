@@ -37,44 +37,44 @@ class Leavers:
 def lost(carry: Carry, *, size: int, page: int) -> int:
     """How many members who were on the list all the time, and did not change at all, are not in Ometria afterwards."""
     leavers = Leavers()
-    with Sandbox(SandboxSettings(size=size, after_page=leavers, pushes_per_second=100_000)) as box:
-        before = _ids(box, ())
-        carry(box, page)
-        stayed = before & _ids(box, leavers.numbers)
-        return len(stayed - {contact_id for _, contact_id in box.contacts()})
+    with Sandbox(SandboxSettings(size=size, after_page=leavers, pushes_per_second=100_000)) as sandbox:
+        before = _ids(sandbox, ())
+        carry(sandbox, page)
+        stayed = before & _ids(sandbox, leavers.numbers)
+        return len(stayed - {contact_id for _, contact_id in sandbox.contacts()})
 
 
-def naively(box: Sandbox, page: int) -> None:
+def naively(sandbox: Sandbox, page: int) -> None:
     """Offsets 0, n, 2n, …, in the order of `last_changed`, until a page is short: as the known connectors read."""
     # Loopback: no proxy of the environment's in between.
     with httpx.Client(trust_env=False, verify=PLAIN, timeout=60) as client:
-        for members in _pages(client, box, page):
-            records = [_record(box, member) for member in members if member["email_address"]]
+        for members in _pages(client, sandbox, page):
+            records = [_record(sandbox, member) for member in members if member["email_address"]]
             for first in range(0, len(records), BATCH):
                 pushed = client.post(
-                    f"{box.ometria_url}/push",
+                    f"{sandbox.ometria_url}/push",
                     json=records[first : first + BATCH],
-                    headers={"X-Ometria-Auth": box.ometria_key},
+                    headers={"X-Ometria-Auth": sandbox.ometria_key},
                 )
                 pushed.raise_for_status()
 
 
-def with_mcimport(box: Sandbox, page: int) -> None:
+def with_mcimport(sandbox: Sandbox, page: int) -> None:
     """One `mcimport sync`."""
     with tempfile.TemporaryDirectory() as folder:
-        importer = Importer(box, Path(folder))
+        importer = Importer(sandbox, Path(folder))
         importer.configure(CONFIG + f"mailchimp.window = {page}\n")
-        ended = importer("sync", box.list_key, "--quiet")
-        assert ended.code == 0, ended.err
+        result = importer("sync", sandbox.list_key, "--quiet")
+        assert result.code == 0, result.err
 
 
-def _pages(client: httpx.Client, box: Sandbox, page: int) -> Iterator[list[dict[str, Any]]]:
+def _pages(client: httpx.Client, sandbox: Sandbox, page: int) -> Iterator[list[dict[str, Any]]]:
     offset = 0
     while True:
         answer = client.get(
-            f"{box.mailchimp_url}/lists/{box.list_key}/members",
+            f"{sandbox.mailchimp_url}/lists/{sandbox.list_key}/members",
             params={"count": page, "offset": offset, "sort_field": "last_changed", "sort_dir": "ASC"},
-            auth=("any", box.mailchimp_key),
+            auth=("any", sandbox.mailchimp_key),
         )
         members = answer.raise_for_status().json()["members"]
         yield members
@@ -83,20 +83,20 @@ def _pages(client: httpx.Client, box: Sandbox, page: int) -> Iterator[list[dict[
         offset += page
 
 
-def _record(box: Sandbox, member: dict[str, Any]) -> dict[str, Any]:
+def _record(sandbox: Sandbox, member: dict[str, Any]) -> dict[str, Any]:
     return {
         "@type": "contact",
         "@collection": "mailchimp",
-        "id": _id(box, member),
+        "id": _id(sandbox, member),
         "email": member["email_address"],
         "marketing_optin": "EXPLICITLY_OPTEDIN" if member["status"] == "subscribed" else "NOT_SPECIFIED",
     }
 
 
-def _id(box: Sandbox, member: dict[str, Any]) -> str:
-    return f"{box.list_key}-{member.get('contact_id') or member['web_id']}"
+def _id(sandbox: Sandbox, member: dict[str, Any]) -> str:
+    return f"{sandbox.list_key}-{member.get('contact_id') or member['web_id']}"
 
 
-def _ids(box: Sandbox, without: Collection[int]) -> set[str]:
-    people = box.audience().listed()
-    return {_id(box, one) for one in people if one["email_address"] and one.number not in without}
+def _ids(sandbox: Sandbox, without: Collection[int]) -> set[str]:
+    people = sandbox.audience().listed()
+    return {_id(sandbox, one) for one in people if one["email_address"] and one.number not in without}

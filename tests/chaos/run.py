@@ -8,8 +8,8 @@ import sys
 import time
 
 from hypothesis import seed
-from machine import Story, tell
 from naive import lost, naively, with_mcimport
+from story import Story, run_stories
 
 SIZE, PAGE = 20_000, 1_000
 
@@ -29,7 +29,7 @@ def _stories(asked: argparse.Namespace) -> int:
     while True:
         number = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
         try:
-            tell(seed(number)(Story), stories=asked.stories, steps=asked.steps)
+            run_stories(seed(number)(Story), stories=asked.stories, steps=asked.steps)
         except BaseException:
             _say(f"seed {number}: a story ends badly; `make chaos SEED={number}` tells it again")
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from machine import Story, tell
 from naive import lost, naively, with_mcimport
+from story import Story, run_stories
 
 
 def test_nobody_is_lost_whatever_changes_fails_or_dies() -> None:
     """Whatever the story, a last sync and a replay bring everybody, as they are today; and no limit is ever broken."""
-    tell(Story, stories=6, steps=6, derandomize=True)
+    run_stories(Story, stories=6, steps=6, derandomize=True)
 
 
 def test_offset_pages_lose_people_where_mcimport_loses_none() -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from conftest import CONFIG, Ear, Ended, Importer, Stage, carried, expected
+from conftest import CONFIG, CommandResult, Importer, MakeImporter, WebhookReceiver, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.models import NewDeadLetter, Outcome, Window
@@ -26,17 +26,17 @@ class Keyboard(io.StringIO):
         return True
 
 
-def half_a_list(stage: Stage, config: str = SMALL_PAGES) -> tuple[Importer, int]:
+def half_a_list(make_importer: MakeImporter, config: str = SMALL_PAGES) -> tuple[Importer, int]:
     """After a first sync of which Ometria took one push alone; and how many it did not take, in letter 1."""
-    importer = stage(size=150)
+    importer = make_importer(size=150)
     importer.configure(config)
     assert import_half(importer).code == 3
-    missing = len(expected(importer)) - len(carried(importer))
+    missing = len(expected_ids(importer)) - len(imported_ids(importer))
     assert missing > 20
     return importer, missing
 
 
-def import_half(importer: Importer) -> Ended:
+def import_half(importer: Importer) -> CommandResult:
     """A sync of which Ometria takes the first push alone."""
     pushes: list[Request] = []
 
@@ -46,10 +46,10 @@ def import_half(importer: Importer) -> Ended:
             return "500" if len(pushes) > 1 else None
         return None
 
-    importer.box.knobs.fault = fault
-    ended = importer("sync", "--workers", "1")
-    importer.box.knobs.fault = None
-    return ended
+    importer.sandbox.knobs.fault = fault
+    result = importer("sync", "--workers", "1")
+    importer.sandbox.knobs.fault = None
+    return result
 
 
 def on_the_list(importer: Importer) -> int:
@@ -58,7 +58,7 @@ def on_the_list(importer: Importer) -> int:
 
 
 def in_words(importer: Importer, missing: int) -> str:
-    return f"{missing} members, {missing * 100 // on_the_list(importer)} % of the list"
+    return f"{missing} members, {missing * 100 // on_the_list(importer)}% of the list"
 
 
 def is_open(importer: Importer) -> bool:
@@ -74,9 +74,9 @@ def of_an_earlier_version(importer: Importer) -> None:
 # ---- how many
 
 
-def test_a_letter_of_a_span_says_how_many_members_and_which_share_of_the_list(stage: Stage) -> None:
+def test_a_letter_of_a_span_says_how_many_members_and_which_share_of_the_list(make_importer: MakeImporter) -> None:
     """As many as were read and not taken, and no more; the share is of what the full run counted."""
-    importer, missing = half_a_list(stage)
+    importer, missing = half_a_list(make_importer)
     letter = importer("dlq", "list", "--json").line
     assert (letter["members"], letter["precision"], letter["list_members"]) == (
         missing,
@@ -87,9 +87,9 @@ def test_a_letter_of_a_span_says_how_many_members_and_which_share_of_the_list(st
     assert str(missing) in importer("dlq", "list").out.splitlines()[1].split()
 
 
-def test_a_span_of_which_nothing_was_seen_is_about_as_many_as_were_planned(stage: Stage) -> None:
+def test_a_span_of_which_nothing_was_seen_is_about_as_many_as_were_planned(make_importer: MakeImporter) -> None:
     """Less those who were carried before; the letter says that it is not exact."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     with open_state(importer.db) as state:
         window = Window(0, "listed", None, 100, count=60)
@@ -104,56 +104,60 @@ def test_a_span_of_which_nothing_was_seen_is_about_as_many_as_were_planned(stage
     assert (letter["members"], letter["precision"]) == (40, "about")
 
 
-def test_a_crowded_second_is_about_as_many_as_mailchimp_counts_less_those_who_were_taken(stage: Stage) -> None:
+def test_a_crowded_second_is_about_as_many_as_mailchimp_counts_less_those_who_were_taken(
+    make_importer: MakeImporter,
+) -> None:
     """What was not read of it is missing, too: more than the one page that Ometria did not take."""
-    importer = stage(size=0)
+    importer = make_importer(size=0)
     importer.configure(SMALL_PAGES)
-    importer.box.audience().crowd(400, importer.box.clock.second() - 300)
+    importer.sandbox.audience().crowd(400, importer.sandbox.clock.second() - 300)
     assert import_half(importer).code == 3
     letter = importer("dlq", "list", "--json").line
-    missing = len(expected(importer)) - len(carried(importer))
+    missing = len(expected_ids(importer)) - len(imported_ids(importer))
     assert letter["precision"] == "about"
-    assert 200 < missing <= letter["members"] <= 400 - len(carried(importer))
+    assert 200 < missing <= letter["members"] <= 400 - len(imported_ids(importer))
 
 
-def test_a_span_of_which_only_a_consent_was_not_sent_is_about_its_members(stage: Stage) -> None:
+def test_a_span_of_which_only_a_consent_was_not_sent_is_about_its_members(make_importer: MakeImporter) -> None:
     """A letter is never about nobody: who cannot be sent whole is missing in Ometria with their opt-out alone."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     time_passes(600)
     large = {"MMERGE13": "x" * 70_000}
-    importer.box.audience().add(email_address="large@example.com", status="unsubscribed", merge_fields=large)
+    importer.sandbox.audience().add(email_address="large@example.com", status="unsubscribed", merge_fields=large)
     time_passes(5)
-    importer.box.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
+    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
     assert importer("sync").code == 3
     found = importer("dlq", "list", "--json").lines
     assert {one["kind"]: one["members"] for one in found} == {"contact": 1, "window": 1}
 
 
-def test_one_broken_member_is_about_as_many_as_mailchimp_counts_in_their_second(stage: Stage) -> None:
+def test_one_broken_member_is_about_as_many_as_mailchimp_counts_in_their_second(make_importer: MakeImporter) -> None:
     """The others of that second are counted, too: they are carried by the replay alone."""
-    importer = stage(size=50, broken=["10-10"])
+    importer = make_importer(size=50, broken=["10-10"])
     assert importer("sync").code == 3
     letter = importer("dlq", "list", "--json").line
     assert (letter["members"], letter["precision"]) == (1, "about")
 
 
-def test_a_sync_that_left_many_out_does_not_say_that_everything_was_imported(stage: Stage) -> None:
+def test_a_sync_that_left_many_out_does_not_say_that_everything_was_imported(make_importer: MakeImporter) -> None:
     """Nor that all is well but for one letter: it says how many members are missing."""
-    importer = stage(size=150)
+    importer = make_importer(size=150)
     importer.configure(SMALL_PAGES)
     said = import_half(importer).err
-    words = in_words(importer, len(expected(importer)) - len(carried(importer)))
-    assert f": imported, but for {words} (1 dead letter), in " in said
+    words = in_words(importer, len(expected_ids(importer)) - len(imported_ids(importer)))
+    assert f": imported, except {words} (1 dead letter), in " in said
     assert "everything" not in said
-    assert f"1 dead letter of {words}: `mcimport dlq list`" in said
+    assert f"1 dead letter ({words}): `mcimport dlq list`" in said
 
 
-def test_a_webhook_is_told_how_many_members_dead_letters_are_about(stage: Stage, ear: Ear) -> None:
+def test_a_webhook_is_told_how_many_members_dead_letters_are_about(
+    make_importer: MakeImporter, receiver: WebhookReceiver
+) -> None:
     """In words, and as a number for programs."""
-    importer, missing = half_a_list(stage, f'[notify]\nwebhook_url = "{ear.url}/hook"\n{SMALL_PAGES}')
-    event = ear.documents[-1]
-    told = f"1 dead letter of {in_words(importer, missing)}"
+    importer, missing = half_a_list(make_importer, f'[notify]\nwebhook_url = "{receiver.url}/hook"\n{SMALL_PAGES}')
+    event = receiver.documents[-1]
+    told = f"1 dead letter ({in_words(importer, missing)})"
     assert (event["reason"], event["dead_letter_members"]) == (told, missing)
 
 
@@ -162,78 +166,82 @@ def test_a_webhook_is_told_how_many_members_dead_letters_are_about(stage: Stage,
 
 @pytest.mark.parametrize("options", [(), ("--yes",), ("--yes", "--members", "7"), ("--members", "unknown")])
 def test_many_members_are_not_discarded_without_their_number(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     """Exit 2, in words that name the number and what to type."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    importer, missing = half_a_list(stage)
-    ended = importer("dlq", "discard", "1", *options)
-    assert ended.code == 2
-    assert f"1 dead letter of {missing} members" in ended.err
-    assert f"--yes --members {missing}" in ended.err
+    importer, missing = half_a_list(make_importer)
+    result = importer("dlq", "discard", "1", *options)
+    assert result.code == 2
+    assert f"1 dead letter ({missing} members" in result.err
+    assert f"--yes --members {missing}" in result.err
     assert is_open(importer)
 
 
-def test_many_members_are_discarded_by_their_number_and_status_says_so_until_a_full_sync(stage: Stage) -> None:
+def test_many_members_are_discarded_by_their_number_and_status_says_so_until_a_full_sync(
+    make_importer: MakeImporter,
+) -> None:
     """A quiet hour changes nothing of it; a full sync brings them, and takes the word back. The exit code is 0."""
-    importer, missing = half_a_list(stage)
-    ended = importer("dlq", "discard", "1", "--yes", "--members", str(missing))
-    assert (ended.code, is_open(importer)) == (0, False)
-    assert f"1 dead letter of {missing} members" in ended.err
+    importer, missing = half_a_list(make_importer)
+    result = importer("dlq", "discard", "1", "--yes", "--members", str(missing))
+    assert (result.code, is_open(importer)) == (0, False)
+    assert f"1 dead letter ({missing} members" in result.err
     time_passes(600)
     assert importer("sync").code == 0
     shown = importer("status")
-    assert (shown.code, f"{missing} discarded" in shown.out) == (0, True)
+    assert (shown.code, f"{missing} members discarded" in shown.out) == (0, True)
     assert importer("status", "--json").line["discarded_members"] == missing
     assert importer("sync", "--full").code == 0
     assert "discarded" not in importer("status").out
     assert importer("status", "--json").line["discarded_members"] == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize(("typed", "is_left"), [("{}\n", False), ("y\n", True), ("\n", True), ("1\n", True)])
 def test_the_person_at_the_terminal_types_how_many_are_discarded(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, typed: str, *, is_left: bool
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, typed: str, *, is_left: bool
 ) -> None:
     """A yes alone is quickly said."""
-    importer, missing = half_a_list(stage)
+    importer, missing = half_a_list(make_importer)
     monkeypatch.setattr("sys.stdin", Keyboard(typed.format(missing)))
-    ended = importer("dlq", "discard", "1")
-    assert ended.code == 0
-    question = f"Discard 1 dead letter of {in_words(importer, missing)} for good?"
-    assert f"{question} Type {missing} to discard: " in ended.err
+    result = importer("dlq", "discard", "1")
+    assert result.code == 0
+    question = f"Discard 1 dead letter ({in_words(importer, missing)}) for good?"
+    assert f"{question} Type {missing} to discard: " in result.err
     assert is_open(importer) == is_left
 
 
-def test_letters_of_an_earlier_version_are_about_an_unknown_number_and_that_is_no_handful(stage: Stage) -> None:
+def test_letters_of_an_earlier_version_are_about_an_unknown_number_and_that_is_no_handful(
+    make_importer: MakeImporter,
+) -> None:
     """It is said as unknown, everywhere, and has to be typed as such."""
-    importer, _ = half_a_list(stage)
+    importer, _ = half_a_list(make_importer)
     of_an_earlier_version(importer)
     assert "unknown" in importer("dlq", "list").out
-    ended = importer("dlq", "discard", "1", "--yes")
-    assert (ended.code, "an unknown number of members" in ended.err) == (2, True)
+    result = importer("dlq", "discard", "1", "--yes")
+    assert (result.code, "an unknown number of members" in result.err) == (2, True)
     assert importer("dlq", "discard", "1", "--yes", "--members", "100").code == 2
     assert importer("dlq", "discard", "1", "--yes", "--members", "unknown").code == 0
-    assert "an unknown number discarded" in importer("status").out
+    assert "an unknown number of members discarded" in importer("status").out
     assert importer("status", "--json").line["discarded_members"] is None
 
 
-def test_letters_of_members_count_one_each(stage: Stage) -> None:
+def test_letters_of_members_count_one_each(make_importer: MakeImporter) -> None:
     """Twenty are a handful, and one more is not."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for _ in range(21):
-        importer.box.audience().add(email_address=BAD_ADDRESS)
+        importer.sandbox.audience().add(email_address=BAD_ADDRESS)
     importer("sync")
     ids = [str(number) for number in range(1, 22)]
-    ended = importer("dlq", "discard", "--yes", *ids)
-    assert (ended.code, "21 dead letters of 21 members" in ended.err) == (2, True)
+    result = importer("dlq", "discard", "--yes", *ids)
+    assert (result.code, "21 dead letters (21 members" in result.err) == (2, True)
     assert importer("dlq", "discard", "--yes", *ids[1:]).code == 0
     assert importer("status", "--json").line["discarded_members"] == 20
 
 
-def test_what_was_discarded_and_never_made_good_outlives_the_log(stage: Stage) -> None:
+def test_what_was_discarded_and_never_made_good_outlives_the_log(make_importer: MakeImporter) -> None:
     """The retention of old runs does not end what `status` says; a full run does."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     with open_state(importer.db) as state:
         row, window = lists.by_id(state, 1), Window(0, "listed", None, 100)
@@ -246,6 +254,6 @@ def test_what_was_discarded_and_never_made_good_outlives_the_log(stage: Stage) -
     time_passes(400 * 86_400)
     with open_state(importer.db) as state:
         retention.prune(state, 86_400)
-    assert "at least 40 discarded" in importer("status").out
+    assert "at least 40 members discarded" in importer("status").out
     importer("sync", "--full")
     assert "discarded" not in importer("status").out

@@ -3,69 +3,69 @@
 from __future__ import annotations
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage
+from conftest import CONFIG, CommandResult, Importer, MakeImporter
 
 
-def refused(importer: Importer, ended: Ended, code: int, *words: str) -> None:
+def refused(importer: Importer, result: CommandResult, code: int, *words: str) -> None:
     """One or two lines that hold the words, no traceback, no key, and nothing pushed."""
-    assert ended.code == code, ended.err
-    assert "Traceback" not in ended.err
-    assert 1 <= len(ended.err.strip().splitlines()) <= 4, ended.err
+    assert result.code == code, result.err
+    assert "Traceback" not in result.err
+    assert 1 <= len(result.err.strip().splitlines()) <= 4, result.err
     for word in words:
-        assert word.lower() in ended.err.lower(), ended.err
-    assert importer.box.mailchimp_key not in ended.err + ended.out
-    assert importer.box.ometria_key not in ended.err + ended.out
-    assert importer.box.contacts() == {}
+        assert word.lower() in result.err.lower(), result.err
+    assert importer.sandbox.mailchimp_key not in result.err + result.out
+    assert importer.sandbox.ometria_key not in result.err + result.out
+    assert importer.sandbox.contacts() == {}
     if code == 2:
-        assert importer.box.requests == []
+        assert importer.sandbox.requests == []
 
 
-def test_a_wrong_mailchimp_key_fails_with_1(stage: Stage) -> None:
+def test_a_wrong_mailchimp_key_fails_with_1(make_importer: MakeImporter) -> None:
     """A key that Mailchimp does not accept ends the run, in words that name the side."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.configure(mailchimp_key="0" * 32 + "-us6")
     refused(importer, importer("sync"), 1, "Mailchimp", "key")
 
 
-def test_a_wrong_ometria_key_fails_with_1(stage: Stage) -> None:
+def test_a_wrong_ometria_key_fails_with_1(make_importer: MakeImporter) -> None:
     """A key that Ometria does not accept ends the run, in words that name the side."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.configure(ometria_key="f" * 32)
     refused(importer, importer("sync"), 1, "Ometria", "key")
 
 
-def test_an_unset_key_is_2_and_names_the_variable(stage: Stage) -> None:
+def test_an_unset_key_is_2_and_names_the_variable(make_importer: MakeImporter) -> None:
     """A key that comes from a variable that is not set is a configuration error that names the variable."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.configure(CONFIG.replace("{mailchimp_key}", "env:ACME_KEY_THAT_NOBODY_SET"))
     refused(importer, importer("sync"), 2, "ACME_KEY_THAT_NOBODY_SET")
 
 
 @pytest.mark.parametrize("with_url", [True, False], ids=["with a url", "without a url"])
-def test_a_key_whose_data_centre_is_none_is_2(stage: Stage, *, with_url: bool) -> None:
+def test_a_key_whose_data_centre_is_none_is_2(make_importer: MakeImporter, *, with_url: bool) -> None:
     """What stands behind the key's last dash never becomes part of a host name unless it is a data centre."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     text = CONFIG if with_url else CONFIG.replace('mailchimp.url = "{mailchimp_url}"\n', "")
     importer.configure(text, mailchimp_key="0" * 32 + "-evil.example/")
     refused(importer, importer("sync"), 2, "data centre")
 
 
-def test_a_list_that_mailchimp_does_not_know_fails_with_1(stage: Stage) -> None:
+def test_a_list_that_mailchimp_does_not_know_fails_with_1(make_importer: MakeImporter) -> None:
     """A configured list that is not there ends its run and says which list."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.configure(list_key="ffffffffff")
     refused(importer, importer("sync"), 1, "ffffffffff")
 
 
-def test_a_list_that_no_client_has_is_2(stage: Stage) -> None:
+def test_a_list_that_no_client_has_is_2(make_importer: MakeImporter) -> None:
     """A list that is typed and not configured is refused before any request."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     refused(importer, importer("sync", "eeeeeeeeee"), 2, "eeeeeeeeee")
 
 
@@ -84,10 +84,12 @@ def test_a_list_that_no_client_has_is_2(stage: Stage) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_wrong_option_is_2_and_names_the_option(stage: Stage, arguments: list[str], words: list[str]) -> None:
+def test_a_wrong_option_is_2_and_names_the_option(
+    make_importer: MakeImporter, arguments: list[str], words: list[str]
+) -> None:
     """What was typed wrong is named, with what is possible instead."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     refused(importer, importer("sync", *arguments), 2, *words)
 
 
@@ -103,26 +105,26 @@ def test_a_wrong_option_is_2_and_names_the_option(stage: Stage, arguments: list[
     ],
     ids=["unknown setting", "wrong type", "out of range", "optin:sms", "double_optin:sms", "broken TOML"],
 )
-def test_a_wrong_setting_is_2_and_named(stage: Stage, line: str, words: list[str]) -> None:
+def test_a_wrong_setting_is_2_and_named(make_importer: MakeImporter, line: str, words: list[str]) -> None:
     """A mistake in the file is named by its place in it; no request is made."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.configure(line + "\n" + CONFIG)
     refused(importer, importer("sync"), 2, "mcimport.toml", *words)
 
 
-def test_no_configuration_at_all_is_2_and_says_what_to_type(stage: Stage) -> None:
+def test_no_configuration_at_all_is_2_and_says_what_to_type(make_importer: MakeImporter) -> None:
     """Without a file and without keys in the environment the program says how to begin."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.config.unlink()
     refused(importer, importer.in_a_process("sync", bare=True), 2, "mcimport init", "MCIMPORT_MAILCHIMP_API_KEY")
 
 
-def test_a_state_file_that_is_no_database_is_1_and_left_as_it_was(stage: Stage) -> None:
+def test_a_state_file_that_is_no_database_is_1_and_left_as_it_was(make_importer: MakeImporter) -> None:
     """A file that is not ours is not touched."""
-    importer = stage(size=200)
-    importer.begun()
+    importer = make_importer(size=200)
+    importer.create_state_file()
     importer.db.write_text("shopping list: bread, ink\n" * 50, encoding="utf-8")
     before = importer.db.read_bytes()
     refused(importer, importer("sync"), 1, "state")
@@ -134,9 +136,9 @@ def test_a_state_file_that_is_no_database_is_1_and_left_as_it_was(stage: Stage) 
     [["dlq", "show", "77"], ["dlq", "replay", "77"], ["dlq", "discard", "77", "--yes"], ["runs", "show", "77"]],
     ids=" ".join,
 )
-def test_an_unknown_letter_or_run_is_2_and_named(stage: Stage, arguments: list[str]) -> None:
+def test_an_unknown_letter_or_run_is_2_and_named(make_importer: MakeImporter, arguments: list[str]) -> None:
     """A number that names nothing is refused."""
-    importer = stage(size=0)
+    importer = make_importer(size=0)
     assert importer("sync").code == 0
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     refused(importer, importer(*arguments), 2, "77")

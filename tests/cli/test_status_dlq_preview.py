@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage, carried, several
+from conftest import CONFIG, Importer, MakeImporter, configure_clients, imported_ids
 from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
@@ -36,11 +36,11 @@ class Keyboard(io.StringIO):
         return True
 
 
-def with_letters(stage: Stage, number: int = 2) -> Importer:
+def with_letters(make_importer: MakeImporter, number: int = 2) -> Importer:
     """An importer after a sync in which so many members could not be sent."""
-    importer = stage(size=20)
+    importer = make_importer(size=20)
     for _ in range(number):
-        importer.box.audience().add(email_address=BAD_ADDRESS)
+        importer.sandbox.audience().add(email_address=BAD_ADDRESS)
     assert importer("sync").code == 3
     return importer
 
@@ -58,28 +58,28 @@ def columns(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [["status"], ["runs", "list"], ["dlq", "list"], ["keys", "accept", "acme"]])
-def test_looking_before_the_first_sync_is_no_error(stage: Stage, command: list[str]) -> None:
+def test_looking_before_the_first_sync_is_no_error(make_importer: MakeImporter, command: list[str]) -> None:
     """There is nothing yet: that is said, and no state file is made."""
-    importer = stage(size=0)
-    ended = importer(*command)
-    assert ended.code == 0
-    assert "nothing synced yet" in ended.err
+    importer = make_importer(size=0)
+    result = importer(*command)
+    assert result.code == 0
+    assert "nothing synced yet" in result.err
     assert not importer.db.exists()
 
 
-def test_status_shows_the_configured_lists_before_their_first_sync(stage: Stage) -> None:
+def test_status_shows_the_configured_lists_before_their_first_sync(make_importer: MakeImporter) -> None:
     """Never synced is a state, too."""
-    importer = stage(size=0)
-    assert importer.box.list_key in importer("status").out
+    importer = make_importer(size=0)
+    assert importer.sandbox.list_key in importer("status").out
     assert "never" in importer("status").out
     line = importer("status", "--json").line
-    assert (line["client"], line["list_key"], line["sync_point"]) == ("acme", importer.box.list_key, None)
+    assert (line["client"], line["list_key"], line["sync_point"]) == ("acme", importer.sandbox.list_key, None)
 
 
 @pytest.mark.parametrize("command", [["runs", "list"], ["dlq", "list"]])
-def test_an_empty_list_is_empty_json(stage: Stage, command: list[str]) -> None:
+def test_an_empty_list_is_empty_json(make_importer: MakeImporter, command: list[str]) -> None:
     """No row, no line."""
-    assert stage(size=0)(*command, "--json").lines == []
+    assert make_importer(size=0)(*command, "--json").lines == []
 
 
 @pytest.mark.parametrize(
@@ -91,34 +91,36 @@ def test_an_empty_list_is_empty_json(stage: Stage, command: list[str]) -> None:
     ],
 )
 @pytest.mark.parametrize("is_synced", [True, False], ids=["after a sync", "before any"])
-def test_what_does_not_exist_is_2_with_words(stage: Stage, command: list[str], words: str, *, is_synced: bool) -> None:
+def test_what_does_not_exist_is_2_with_words(
+    make_importer: MakeImporter, command: list[str], words: str, *, is_synced: bool
+) -> None:
     """An unknown id is wrong usage, whether or not there is a state file."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     if is_synced:
         importer("sync")
-    ended = importer(*command, "4711")
-    assert ended.code == 2
-    assert f"{words} 4711" in ended.err
-    assert ended.out == ""
+    result = importer(*command, "4711")
+    assert result.code == 2
+    assert f"{words} 4711" in result.err
+    assert result.out == ""
 
 
 @pytest.mark.parametrize("command", [["runs", "show"], ["dlq", "show"], ["dlq", "discard", "--yes"]])
 @pytest.mark.parametrize("number", ["0", "99999999999999999999", "first"])
-def test_what_can_be_no_id_is_2(stage: Stage, command: list[str], number: str) -> None:
+def test_what_can_be_no_id_is_2(make_importer: MakeImporter, command: list[str], number: str) -> None:
     """Neither zero, nor a number beyond SQLite's, nor a word reaches the state file."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     importer("sync")
-    ended = importer(*command, number)
-    assert ended.code == 2
-    assert "Traceback" not in ended.err
+    result = importer(*command, number)
+    assert result.code == 2
+    assert "Traceback" not in result.err
 
 
 # ---- runs
 
 
-def test_runs_are_listed_the_newest_first(stage: Stage) -> None:
+def test_runs_are_listed_the_newest_first(make_importer: MakeImporter) -> None:
     """And no more than were asked for."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for _ in range(3):
         importer("sync")
     assert [run["run_id"] for run in importer("runs", "list", "--json").lines] == [3, 2, 1]
@@ -126,11 +128,11 @@ def test_runs_are_listed_the_newest_first(stage: Stage) -> None:
     assert [row.split()[0] for row in importer("runs", "list").out.splitlines()] == ["run", "3", "2", "1"]
 
 
-def test_runs_and_dead_letters_of_one_client_alone_can_be_listed(stage: Stage) -> None:
+def test_runs_and_dead_letters_of_one_client_alone_can_be_listed(make_importer: MakeImporter) -> None:
     """Of several clients' log the part that somebody asked about; a name that nobody has or had is an error."""
-    importer = stage(size=20)
-    found = several(importer, ["a", "b", "c"], size=20)
-    importer.box.knobs.broken = ["3-3"]
+    importer = make_importer(size=20)
+    found = configure_clients(importer, ["a", "b", "c"], size=20)
+    importer.sandbox.knobs.broken = ["3-3"]
     assert importer("sync").code == 3
     for command in (("runs", "list"), ("dlq", "list")):
         assert {line["client"] for line in importer(*command, "--json").lines} == set(found)
@@ -138,14 +140,14 @@ def test_runs_and_dead_letters_of_one_client_alone_can_be_listed(stage: Stage) -
         two = importer(*command, "--client", "a", "--client", "c", "--json").lines
         assert {line["client"] for line in two} == {"a", "c"}
     for command in (("runs", "list"), ("dlq", "list")):
-        ended = importer(*command, "--client", "aa")
-        assert ended.code == 2
-        assert "did you mean a" in ended.err
+        result = importer(*command, "--client", "aa")
+        assert result.code == 2
+        assert "did you mean a" in result.err
 
 
-def test_a_run_is_shown_with_its_windows(stage: Stage) -> None:
+def test_a_run_is_shown_with_its_windows(make_importer: MakeImporter) -> None:
     """What it carried, and how far each window has come, for people and for programs."""
-    importer = stage(size=250)
+    importer = make_importer(size=250)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync")
     listed = importer("runs", "list", "--json").line
@@ -155,15 +157,17 @@ def test_a_run_is_shown_with_its_windows(stage: Stage) -> None:
     assert shown["until"].endswith("+00:00")
     assert len(shown["windows"]) == shown["windows_total"] > 1
     assert {window["status"] for window in shown["windows"]} == {"done"}
-    assert sum(window["pushed"] for window in shown["windows"]) == shown["contacts_pushed"] == len(carried(importer))
+    assert (
+        sum(window["pushed"] for window in shown["windows"]) == shown["contacts_pushed"] == len(imported_ids(importer))
+    )
     text = importer("runs", "show", "1").out
-    assert f"{len(carried(importer)):,} pushed" in text
+    assert f"{len(imported_ids(importer)):,} pushed" in text
     assert len([row for row in text.splitlines() if row.split()[0].isdigit()]) == shown["windows_total"]
 
 
-def test_no_row_is_broken_where_output_is_no_terminal(stage: Stage) -> None:
+def test_no_row_is_broken_where_output_is_no_terminal(make_importer: MakeImporter) -> None:
     """A row a line, whatever its length, so that grep and awk find whole rows."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     for command, rows in ((["runs", "list"], 1), (["dlq", "list"], 2), (["status"], 1)):
         assert len(importer(*command).out.splitlines()) == rows + 1
 
@@ -171,40 +175,40 @@ def test_no_row_is_broken_where_output_is_no_terminal(stage: Stage) -> None:
 # ---- status
 
 
-def test_status_shows_sync_point_last_run_and_recent_contacts(stage: Stage) -> None:
+def test_status_shows_sync_point_last_run_and_recent_contacts(make_importer: MakeImporter) -> None:
     """One row a list, with a bar for each of the latest runs."""
-    importer = stage(size=20)
+    importer = make_importer(size=20)
     importer("sync")
     importer("sync")
     line = importer("status", "--json").line
     assert line["sync_point"] == importer("runs", "list", "--json").lines[0]["until"]
     assert line["age_seconds"] < 3_600
     assert (line["last_run_id"], line["last_run_kind"], line["last_run_status"]) == (2, "incremental", "completed")
-    assert line["contacts_pushed"][0] == len(carried(importer))
-    ended = importer("status")
-    assert ended.code == 0
-    assert "█" in ended.out
-    assert "2, incremental, completed" in ended.out
+    assert line["contacts_pushed"][0] == len(imported_ids(importer))
+    result = importer("status")
+    assert result.code == 0
+    assert "█" in result.out
+    assert "2, incremental, completed" in result.out
 
 
-def test_status_is_3_while_dead_letters_are_open(stage: Stage) -> None:
+def test_status_is_3_while_dead_letters_are_open(make_importer: MakeImporter) -> None:
     """The exit code tells a monitor that somebody has to look, until somebody has."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     assert importer("status").code == importer("status", "--json").code == 3
     assert importer("status", "--json").line["dead_letters"] == 2
     importer("dlq", "discard", "--yes", *map(str, letter_ids(importer)))
     assert importer("status").code == 0
 
 
-def test_a_list_that_is_configured_no_longer_is_marked_and_does_not_count(stage: Stage) -> None:
+def test_a_list_that_is_configured_no_longer_is_marked_and_does_not_count(make_importer: MakeImporter) -> None:
     """What is remembered of it is still shown; its dead letters worry nobody."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     importer.configure(list_key="ffffffffff")
     status = importer("status", "--json")
     assert status.code == 0
     assert [(line["list_key"], line["note"]) for line in status.lines] == [
         ("ffffffffff", None),
-        (importer.box.list_key, "not configured"),
+        (importer.sandbox.list_key, "not configured"),
     ]
     assert {letter["standing"] for letter in importer("dlq", "list", "--json").lines} == {"not configured"}
 
@@ -212,68 +216,72 @@ def test_a_list_that_is_configured_no_longer_is_marked_and_does_not_count(stage:
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        ({"ometria_key": OTHER_KEY}, "its Ometria key has changed"),
-        ({"text": CONFIG + 'ometria.collection = "elsewhere"\n'}, "its collection has changed"),
+        ({"ometria_key": OTHER_KEY}, "its Ometria key changed"),
+        ({"text": CONFIG + 'ometria.collection = "elsewhere"\n'}, "its collection changed"),
     ],
     ids=["another key", "another collection"],
 )
-def test_another_destination_is_marked_and_does_not_count(stage: Stage, change: dict[str, str], note: str) -> None:
+def test_another_destination_is_marked_and_does_not_count(
+    make_importer: MakeImporter, change: dict[str, str], note: str
+) -> None:
     """The list has not been synced to where it goes now; what went elsewhere is shown as such."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     importer.configure(**change)
     status = importer("status", "--json")
     now, before = status.lines
     assert status.code == 0
     assert now["sync_point"] is None
     assert now["note"].startswith(note)
-    assert (before["note"], before["dead_letters"]) == ("another destination", 2)
-    assert "another destination" in importer("dlq", "list").out
-    assert "it is not replayed as things are" in importer("dlq", "show", "1").out
+    assert (before["note"], before["dead_letters"]) == ("earlier Ometria key or collection", 2)
+    assert "earlier Ometria key or collection" in importer("dlq", "list").out
+    assert "nothing to replay" in importer("dlq", "show", "1").out
 
 
-def test_status_works_without_the_keys(stage: Stage) -> None:
+def test_status_works_without_the_keys(make_importer: MakeImporter) -> None:
     """Whoever looks need not hold the keys; dead letters count, since nobody can say that they do not."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     importer.configure(CONFIG.replace("{ometria_key}", "env:ACME_KEY_THAT_NOBODY_SET"))
     status = importer("status", "--json")
     assert status.code == 3
-    assert status.line["note"] == "no Ometria key to compare with"
+    assert status.line["note"] == "Ometria key not set here, so its account is unknown"
     assert status.line["sync_point"] is not None
 
 
-def test_status_of_a_client_without_a_file_shows_what_it_synced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_of_a_client_without_a_file_shows_what_it_synced(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys in the environment alone name no list: those that were synced are its lists."""
-    importer = stage(size=5)
-    box = importer.box
+    importer = make_importer(size=5)
+    sandbox = importer.sandbox
     importer.config.write_text("", encoding="utf-8")
     for name, value in {
-        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": box.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
     }.items():
         monkeypatch.setenv(name, value)
     assert importer("status", "--json").lines == []
-    importer("sync", box.list_key)
+    importer("sync", sandbox.list_key)
     line = importer("status", "--json").line
-    assert (line["client"], line["list_key"], line["note"]) == ("default", box.list_key, None)
+    assert (line["client"], line["list_key"], line["note"]) == ("default", sandbox.list_key, None)
 
 
-def test_bars_are_ascii_where_the_encoding_has_no_others(stage: Stage) -> None:
+def test_bars_are_ascii_where_the_encoding_has_no_others(make_importer: MakeImporter) -> None:
     """A terminal with an old code page gets a picture, too."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
-    ended = importer.in_a_process("status", environment={"PYTHONIOENCODING": "latin-1"})
-    assert ended.code == 0
-    assert ended.out.splitlines()[1].rstrip().endswith("#")
+    result = importer.in_a_process("status", environment={"PYTHONIOENCODING": "latin-1"})
+    assert result.code == 0
+    assert result.out.splitlines()[1].rstrip().endswith("#")
 
 
 # ---- dead letters
 
 
-def test_dead_letters_are_listed_open_ones_unless_all_are_wanted(stage: Stage) -> None:
+def test_dead_letters_are_listed_open_ones_unless_all_are_wanted(make_importer: MakeImporter) -> None:
     """What is closed is out of the way, and not lost."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     first, second = letter_ids(importer)
     importer("dlq", "discard", "--yes", str(first))
     assert letter_ids(importer) == [second]
@@ -283,144 +291,144 @@ def test_dead_letters_are_listed_open_ones_unless_all_are_wanted(stage: Stage) -
     assert "reason" in columns(importer("dlq", "list").out)
 
 
-def test_a_dead_letter_says_what_when_why_how_often_and_what_mends_it(stage: Stage) -> None:
+def test_a_dead_letter_says_what_when_why_how_often_and_what_mends_it(make_importer: MakeImporter) -> None:
     """Enough to act on, without opening the state file."""
-    importer = with_letters(stage, 1)
-    ended = importer("dlq", "show", "1")
-    assert ended.code == 0
+    importer = with_letters(make_importer, 1)
+    result = importer("dlq", "show", "1")
+    assert result.code == 0
     for words in ("unusable address", "1 time, last in run 1", " UTC", "`mcimport dlq replay 1`", "dlq discard 1"):
-        assert words in ended.out
-    assert BAD_ADDRESS not in ended.out
+        assert words in result.out
+    assert BAD_ADDRESS not in result.out
     letter = importer("dlq", "show", "1", "--json").line
     assert (letter["reason"], letter["attempts"], letter["standing"]) == ("unusable address", 1, None)
 
 
-def test_the_command_that_a_letter_names_shows_its_member(stage: Stage) -> None:
+def test_the_command_that_a_letter_names_shows_its_member(make_importer: MakeImporter) -> None:
     """What `dlq show` says to type works as it stands."""
-    importer = with_letters(stage, 1)
+    importer = with_letters(make_importer, 1)
     (look,) = [words for words in importer("dlq", "show", "1").out.split("`") if words.startswith("mcimport preview")]
-    ended = importer(*look.split()[1:])
-    assert ended.code == 0
-    assert BAD_ADDRESS in ended.out
-    assert "would be a dead letter: unusable address" in ended.out
+    result = importer(*look.split()[1:])
+    assert result.code == 0
+    assert BAD_ADDRESS in result.out
+    assert "would be a dead letter: unusable address" in result.out
 
 
-def test_a_span_that_could_not_be_read_names_its_replay(stage: Stage) -> None:
+def test_a_span_that_could_not_be_read_names_its_replay(make_importer: MakeImporter) -> None:
     """A window letter says which span, and that the next sync tries again by itself."""
-    importer = stage(size=50, broken=["10-10"])
+    importer = make_importer(size=50, broken=["10-10"])
     assert importer("sync").code == 3
     text = importer("dlq", "show", "1").out
-    assert "the next sync of the list tries again by itself; `mcimport dlq replay 1` does it at once" in text
-    assert "span" in text
+    assert "the next sync of this list tries again by itself; `mcimport dlq replay 1` tries at once" in text
+    assert "time range" in text
     importer("dlq", "discard", "1", "--yes")
     assert "nothing: it is closed" in importer("dlq", "show", "1").out
 
 
-def test_discarding_without_a_terminal_needs_yes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discarding_without_a_terminal_needs_yes(make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that forgot it closes nothing."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    importer = with_letters(stage)
-    ended = importer("dlq", "discard", "1")
-    assert ended.code == 2
-    assert "--yes" in ended.err
+    importer = with_letters(make_importer)
+    result = importer("dlq", "discard", "1")
+    assert result.code == 2
+    assert "--yes" in result.err
     assert letter_ids(importer) == [1, 2]
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", [2]), ("n\n", [1, 2])])
 def test_discarding_asks_the_person_at_the_terminal(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[int]
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[int]
 ) -> None:
     """Only a yes closes; a no is no error."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     monkeypatch.setattr("sys.stdin", Keyboard(answer))
-    ended = importer("dlq", "discard", "1")
-    assert ended.code == 0
-    assert ended.out == ""
-    assert "Discard 1 dead letter for good?" in ended.err
+    result = importer("dlq", "discard", "1")
+    assert result.code == 0
+    assert result.out == ""
+    assert "Discard 1 dead letter for good?" in result.err
     assert letter_ids(importer) == left
 
 
-def test_discarding_an_unknown_letter_discards_none(stage: Stage) -> None:
+def test_discarding_an_unknown_letter_discards_none(make_importer: MakeImporter) -> None:
     """All of what was named, or nothing."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     assert importer("dlq", "discard", "--yes", "1", "4711").code == 2
     assert letter_ids(importer) == [1, 2]
 
 
-def test_discarding_twice_says_so_and_is_no_error(stage: Stage) -> None:
+def test_discarding_twice_says_so_and_is_no_error(make_importer: MakeImporter) -> None:
     """A letter that is closed already stays as it is, and the others are closed."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
     importer("dlq", "discard", "--yes", "1")
-    ended = importer("dlq", "discard", "--yes", "1", "1", "2")
-    assert ended.code == 0
-    assert ended.err.splitlines() == ["dead letter 1 is closed already: discarded", "1 dead letter discarded"]
+    result = importer("dlq", "discard", "--yes", "1", "1", "2")
+    assert result.code == 0
+    assert result.err.splitlines() == ["dead letter 1 is already closed: discarded", "1 dead letter discarded"]
     assert letter_ids(importer) == []
 
 
 # ---- keys
 
 
-def test_an_accepted_key_lets_the_lists_go_on(stage: Stage) -> None:
+def test_an_accepted_key_lets_the_lists_go_on(make_importer: MakeImporter) -> None:
     """The same account under a renewed key: refused until accepted, then from the same sync point on."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     before = importer("status", "--json").line["sync_point"]
-    importer.box.renew_ometria_key(importer.box.ometria_key, OTHER_KEY)
+    importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, OTHER_KEY)
     importer.configure(ometria_key=OTHER_KEY)
     assert importer("sync").code == 2
-    ended = importer("keys", "accept", "acme")
-    assert (ended.code, ended.err) == (0, "acme: 1 list goes on under the new key\n")
+    result = importer("keys", "accept", "acme")
+    assert (result.code, result.err) == (0, "acme: 1 list continues with the new key\n")
     assert importer("status", "--json").line["sync_point"] == before
     assert importer("sync", "--json").line["kind"] == "incremental"
     assert "nothing to accept" in importer("keys", "accept", "acme").err
 
 
-def test_accepting_waits_for_nobody(stage: Stage) -> None:
+def test_accepting_waits_for_nobody(make_importer: MakeImporter) -> None:
     """While another process is at work on the client its lists stay as they are: exit 4."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     importer.configure(ometria_key=OTHER_KEY)
     with lock_client(importer.db, "acme"):
         assert importer("keys", "accept", "acme").code == 4
-    assert "its Ometria key has changed" in importer("status").out
+    assert "its Ometria key changed" in importer("status").out
 
 
-def test_an_unknown_client_has_no_keys_to_accept(stage: Stage) -> None:
+def test_an_unknown_client_has_no_keys_to_accept(make_importer: MakeImporter) -> None:
     """What was typed is not repeated: it may have been the key."""
-    importer = stage(size=0)
-    ended = importer("keys", "accept", OTHER_KEY)
-    assert ended.code == 2
-    assert "acme" in ended.err
-    assert OTHER_KEY not in ended.err
+    importer = make_importer(size=0)
+    result = importer("keys", "accept", OTHER_KEY)
+    assert result.code == 2
+    assert "acme" in result.err
+    assert OTHER_KEY not in result.err
 
 
 # ---- preview
 
 
-def test_preview_shows_both_sides_and_pushes_nothing(stage: Stage) -> None:
+def test_preview_shows_both_sides_and_pushes_nothing(make_importer: MakeImporter) -> None:
     """Members beside their contacts, where each field goes, and what a consent is worth in Ometria."""
-    importer = stage(size=30)
-    ended = importer("preview", importer.box.list_key, "--limit", "3")
-    assert ended.code == 0
-    assert ended.out.count("Mailchimp member") == 3
+    importer = make_importer(size=30)
+    result = importer("preview", importer.sandbox.list_key, "--limit", "3")
+    assert result.code == 0
+    assert result.out.count("Mailchimp member") == 3
     for words in ("email_address", "marketing_optin", "FNAME", "firstname", "mailchimp_status", "[fields]"):
-        assert words in ended.out
-    assert "one that is opted out outweighs all that are opted in" in ended.out
-    assert ended.out.endswith("Nothing was pushed.\n")
-    assert ended.err == ""
-    assert importer.box.contacts() == {}
-    assert {one.method for one in importer.box.requests} == {"GET"}
+        assert words in result.out
+    assert "an opt-out outweighs every opt-in" in result.out
+    assert result.out.endswith("Nothing was pushed.\n")
+    assert result.err == ""
+    assert importer.sandbox.contacts() == {}
+    assert {one.method for one in importer.sandbox.requests} == {"GET"}
     assert not importer.db.exists()
 
 
-def test_preview_as_json_is_a_line_a_member_and_one_for_the_fields(stage: Stage) -> None:
+def test_preview_as_json_is_a_line_a_member_and_one_for_the_fields(make_importer: MakeImporter) -> None:
     """The contact is the one that a sync sends."""
-    importer = stage(size=3)
-    *members, fields = importer("preview", importer.box.list_key, "--json").lines
+    importer = make_importer(size=3)
+    *members, fields = importer("preview", importer.sandbox.list_key, "--json").lines
     importer("sync")
-    sent = importer.box.contacts()
+    sent = importer.sandbox.contacts()
     listed = [one for one in members if one["contact"]]
-    assert len(members) == len(importer.box.audience().listed())
+    assert len(members) == len(importer.sandbox.audience().listed())
     assert listed
     for one in listed:
         stored = sent["mailchimp", one["contact"]["id"]]
@@ -430,113 +438,113 @@ def test_preview_as_json_is_a_line_a_member_and_one_for_the_fields(stage: Stage)
     assert {"id": "mailchimp_rating", "type": "number"} in fields["custom_fields"]
 
 
-def test_every_property_that_a_sync_sends_is_among_the_custom_fields(stage: Stage) -> None:
+def test_every_property_that_a_sync_sends_is_among_the_custom_fields(make_importer: MakeImporter) -> None:
     """Who creates what `preview` lists has created everything."""
-    importer = stage(size=400)
-    *_, fields = importer("preview", importer.box.list_key, "--json").lines
+    importer = make_importer(size=400)
+    *_, fields = importer("preview", importer.sandbox.list_key, "--json").lines
     importer("sync")
-    sent = {name for contact in importer.box.contacts().values() for name in contact["properties"]}
+    sent = {name for contact in importer.sandbox.contacts().values() for name in contact["properties"]}
     assert sent <= {field["id"] for field in fields["custom_fields"]}
 
 
-def test_preview_of_one_member(stage: Stage) -> None:
+def test_preview_of_one_member(make_importer: MakeImporter) -> None:
     """By contact_id, whatever their status and wherever they stand in the list."""
-    importer = stage(size=30)
-    wanted = next(one for one in importer.box.audience().archived() if one.get("contact_id"))
-    member, _ = importer("preview", importer.box.list_key, "--member", wanted["contact_id"], "--json").lines
+    importer = make_importer(size=30)
+    wanted = next(one for one in importer.sandbox.audience().archived() if one.get("contact_id"))
+    member, _ = importer("preview", importer.sandbox.list_key, "--member", wanted["contact_id"], "--json").lines
     assert member["member"]["email_address"] == wanted["email_address"]
 
 
 @pytest.mark.parametrize("typed", ["nobody@example.com", "../../lists?count=1000", "a/b#c", "%2e%2e"])
-def test_an_unknown_member_is_1_and_is_not_repeated(stage: Stage, typed: str) -> None:
+def test_an_unknown_member_is_1_and_is_not_repeated(make_importer: MakeImporter, typed: str) -> None:
     """What was typed stays one segment of the address that is asked for, and out of the error."""
-    importer = stage(size=3)
-    ended = importer("preview", importer.box.list_key, "--member", typed)
-    assert ended.code == 1
-    assert "no such member" in ended.err
-    assert typed not in ended.err
-    assert {one.path.rpartition("/")[0] for one in importer.box.requests} <= {
-        f"/lists/{importer.box.list_key}/members",
-        f"/lists/{importer.box.list_key}/members/a",  # the sandbox's ledger shows paths decoded
-        f"/lists/{importer.box.list_key}/members/../..",
+    importer = make_importer(size=3)
+    result = importer("preview", importer.sandbox.list_key, "--member", typed)
+    assert result.code == 1
+    assert "no such member" in result.err
+    assert typed not in result.err
+    assert {one.path.rpartition("/")[0] for one in importer.sandbox.requests} <= {
+        f"/lists/{importer.sandbox.list_key}/members",
+        f"/lists/{importer.sandbox.list_key}/members/a",  # the sandbox's ledger shows paths decoded
+        f"/lists/{importer.sandbox.list_key}/members/../..",
     }
-    assert {one.status for one in importer.box.requests} == {404}
+    assert {one.status for one in importer.sandbox.requests} == {404}
 
 
-def test_preview_says_who_is_skipped_and_what_is_left_out(stage: Stage) -> None:
+def test_preview_says_who_is_skipped_and_what_is_left_out(make_importer: MakeImporter) -> None:
     """A member without an address, one whose number is none: the reason stands below."""
-    importer = stage(size=0)
-    audience = importer.box.audience()
+    importer = make_importer(size=0)
+    audience = importer.sandbox.audience()
     audience.add(email_address="", sms_phone_number="+14155550132")
     audience.add(email_address="ada@example.com", merge_fields={"PHONE": "m: 1"}, location={})
-    text = importer("preview", importer.box.list_key).out
+    text = importer("preview", importer.sandbox.list_key).out
     assert "skipped: no address" in text
-    assert "PHONE: no valid number of a known country" in text
+    assert "PHONE: not a valid number of a known country" in text
 
 
-def test_what_a_member_typed_cannot_steer_the_terminal(stage: Stage) -> None:
+def test_what_a_member_typed_cannot_steer_the_terminal(make_importer: MakeImporter) -> None:
     """Escape sequences and markup are shown as what they are."""
-    importer = stage(size=0)
-    importer.box.audience().add(
+    importer = make_importer(size=0)
+    importer.sandbox.audience().add(
         email_address="ada@example.com", merge_fields={"FNAME": "\x1b[31mAda", "LNAME": "[red]Moreno[/red] :smile:"}
     )
-    text = importer("preview", importer.box.list_key).out
+    text = importer("preview", importer.sandbox.list_key).out
     assert "\x1b" not in text
     assert "\\x1b[31mAda" in text
     assert "[red]Moreno[/red] :smile:" in text
 
 
-def test_preview_knows_who_is_new(stage: Stage) -> None:
+def test_preview_knows_who_is_new(make_importer: MakeImporter) -> None:
     """As in a sync: only who opted in after the list's first sync began gets a subscription event."""
-    importer = stage(size=0)
-    importer.box.audience().add(email_address="old@example.com", status="subscribed")
-    command = ("preview", importer.box.list_key, "--json")
+    importer = make_importer(size=0)
+    importer.sandbox.audience().add(email_address="old@example.com", status="subscribed")
+    command = ("preview", importer.sandbox.list_key, "--json")
     assert "timestamp_subscribed" not in importer(*command).lines[0]["contact"]
     time_passes(120)
     importer("sync")
     time_passes(120)
-    importer.box.audience().join(1)
+    importer.sandbox.audience().join(1)
     contacts = [one["contact"] for one in importer(*command).lines[:-1]]
     new = [one for one in contacts if "timestamp_subscribed" in one]
     assert len(contacts) == 2
     assert [one["email"] for one in new] == [one["email"] for one in contacts if one["email"] != "old@example.com"]
 
 
-def test_a_list_of_several_clients_needs_a_name(stage: Stage) -> None:
+def test_a_list_of_several_clients_needs_a_name(make_importer: MakeImporter) -> None:
     """Nobody's members are shown by guess."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     second = CONFIG.partition("[clients.acme]")[2].replace("{ometria_key}", OTHER_KEY)
     importer.configure(f"{CONFIG}\n[clients.other]{second}")
-    ended = importer("preview", importer.box.list_key)
-    assert ended.code == 2
-    assert "acme, other" in ended.err
-    assert importer.box.requests == []
-    assert importer("preview", importer.box.list_key, "--client", "other").code == 0
+    result = importer("preview", importer.sandbox.list_key)
+    assert result.code == 2
+    assert "acme, other" in result.err
+    assert importer.sandbox.requests == []
+    assert importer("preview", importer.sandbox.list_key, "--client", "other").code == 0
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "many"])
-def test_preview_takes_one_to_a_thousand(stage: Stage, limit: str) -> None:
+def test_preview_takes_one_to_a_thousand(make_importer: MakeImporter, limit: str) -> None:
     """Mailchimp gives no more at once."""
-    importer = stage(size=3)
-    assert importer("preview", importer.box.list_key, "--limit", limit).code == 2
-    assert importer.box.requests == []
+    importer = make_importer(size=3)
+    assert importer("preview", importer.sandbox.list_key, "--limit", limit).code == 2
+    assert importer.sandbox.requests == []
 
 
-def test_preview_of_an_empty_list_still_shows_its_fields(stage: Stage) -> None:
+def test_preview_of_an_empty_list_still_shows_its_fields(make_importer: MakeImporter) -> None:
     """The mapping can be settled before the first member comes."""
-    importer = stage(size=0)
-    ended = importer("preview", importer.box.list_key)
-    assert ended.code == 0
-    assert "Nobody is on the list." in ended.out
-    assert "[fields]" in ended.out
+    importer = make_importer(size=0)
+    result = importer("preview", importer.sandbox.list_key)
+    assert result.code == 0
+    assert "The list has no members." in result.out
+    assert "[fields]" in result.out
 
 
-def test_the_pasted_table_is_valid_and_changes_nothing(stage: Stage) -> None:
+def test_the_pasted_table_is_valid_and_changes_nothing(make_importer: MakeImporter) -> None:
     """What `preview` gives to paste loads, and every field goes where it went."""
-    importer = stage(size=3)
-    before = importer("preview", importer.box.list_key, "--json").lines
+    importer = make_importer(size=3)
+    before = importer("preview", importer.sandbox.list_key, "--json").lines
     importer.configure(before[-1]["fields_table"] + CONFIG)
-    assert importer("preview", importer.box.list_key, "--json").lines == before
+    assert importer("preview", importer.sandbox.list_key, "--json").lines == before
 
 
 _tags = st.text(st.characters(exclude_categories=["Cs"]), max_size=10) | st.sampled_from(
@@ -610,9 +618,9 @@ def test_custom_fields_have_ids_that_ometria_takes(fields: ListFields, mapping: 
     assert all(all(asdict(field).values()) or field.holds == "" for field in found)
 
 
-def test_looking_changes_nothing_in_the_state_file(stage: Stage) -> None:
+def test_looking_changes_nothing_in_the_state_file(make_importer: MakeImporter) -> None:
     """All of what only looks, one after the other, leaves every row as it was."""
-    importer = with_letters(stage)
+    importer = with_letters(make_importer)
 
     def dump() -> list[str]:
         with closing(sqlite3.connect(importer.db)) as connection:
@@ -625,7 +633,7 @@ def test_looking_changes_nothing_in_the_state_file(stage: Stage) -> None:
         ["runs", "show", "1"],
         ["dlq", "list", "--all"],
         ["dlq", "show", "1"],
-        ["preview", importer.box.list_key],
+        ["preview", importer.sandbox.list_key],
     ):
         importer(*command)
         importer(*command, "--json")
@@ -636,21 +644,21 @@ def test_looking_changes_nothing_in_the_state_file(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_a_shell_completes_commands_and_options(stage: Stage, shell: str) -> None:
+def test_a_shell_completes_commands_and_options(make_importer: MakeImporter, shell: str) -> None:
     """As its completion script asks for it."""
-    importer = stage()
+    importer = make_importer()
     asked = {"bash": {"COMP_WORDS": "mcimport sy", "COMP_CWORD": "1"}, "zsh": {"_TYPER_COMPLETE_ARGS": "mcimport sy"}}
     environment = {"_MCIMPORT_COMPLETE": f"complete_{shell}", **asked[shell]}
     program = "import sys; sys.argv = ['mcimport']; from mcimport.__main__ import main; main()"
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=False,
         env={"PATH": os.environ["PATH"], "HOME": str(importer.folder), **environment},
     )
-    assert "sync" in ended.stdout
-    assert "status" not in ended.stdout
+    assert "sync" in result.stdout
+    assert "status" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -668,27 +676,29 @@ def test_a_shell_completes_commands_and_options(stage: Stage, shell: str) -> Non
     ],
     ids=" ".join,
 )
-def test_a_reader_that_has_seen_enough_is_no_failure(stage: Stage, command: tuple[str, ...]) -> None:
+def test_a_reader_that_has_seen_enough_is_no_failure(make_importer: MakeImporter, command: tuple[str, ...]) -> None:
     """`| head -1` under pipefail: 0, as for a sync, also when it left before the first word."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for number in range(3):
-        importer.box.audience().add(email_address=f"bad{number}@@example.com")
+        importer.sandbox.audience().add(email_address=f"bad{number}@@example.com")
     importer("sync")
-    ended = subprocess.run(
+    result = subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", '"$@" | true', "bash", *importer.command(*command)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("command", "code"), [("status --json", 3), ("check --offline --json", 1)])
-def test_a_reader_that_has_left_does_not_hide_what_is_wrong(stage: Stage, command: str, code: int) -> None:
+def test_a_reader_that_has_left_does_not_hide_what_is_wrong(
+    make_importer: MakeImporter, command: str, code: int
+) -> None:
     """However much there still was to be written: the exit code is not that of the first lines."""
-    importer = stage()
-    several(importer, [f"client-{number}" for number in range(40)], size=1)
-    importer.box.audience("0000000000").add(email_address="bad@@example.com")
+    importer = make_importer()
+    configure_clients(importer, [f"client-{number}" for number in range(40)], size=1)
+    importer.sandbox.audience("0000000000").add(email_address="bad@@example.com")
     assert importer("sync", "--quiet").code == 3
     lock = importer.db.with_name("state.db.client-39.lock")
     lock.unlink()
@@ -696,5 +706,5 @@ def test_a_reader_that_has_left_does_not_hide_what_is_wrong(stage: Stage, comman
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as gone:
-        ended = subprocess.run(importer.command(*command.split()), stdout=gone, stderr=subprocess.PIPE, check=False)
-    assert (ended.returncode, ended.stderr) == (code, b"")
+        result = subprocess.run(importer.command(*command.split()), stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert (result.returncode, result.stderr) == (code, b"")

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from mcimport.config import Client, MailchimpSettings, OmetriaSettings, Retry, Settings, load, template, with_flags
 from mcimport.config.schema import CONTACT_FIELDS, PERMISSION_WORDS, ClientTable, Consent, File, Shared
+from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
 
 KEYS = {"ACME_MAILCHIMP_KEY": "0123abcd-us6", "ACME_OMETRIA_KEY": "ometria-one"}
@@ -134,7 +135,7 @@ def test_folder_in_place_of_the_file_is_an_error(here: Path) -> None:
 
 def test_nothing_configured_says_what_to_type_next(here: Path) -> None:
     """Empty variables count as none."""
-    with pytest.raises(ConfigError, match=r"^no configuration$") as caught:
+    with pytest.raises(ConfigError, match=r"^no configuration found$") as caught:
         load(environ=dict.fromkeys(ENV_ONLY, ""), cwd=here)
     assert "mcimport init" in caught.value.hint
     assert all(variable in caught.value.hint for variable in ENV_ONLY)
@@ -172,7 +173,7 @@ def test_keys_in_the_environment_are_nothing_to_a_file_with_clients(here: Path) 
 
 def test_file_without_clients_or_keys_is_refused(here: Path) -> None:
     """The message tells it from having no file at all."""
-    assert refusal(here, "[mailchimp]\nwindow = 50", {}) == "mcimport.toml: names no client"
+    assert refusal(here, "[mailchimp]\nwindow = 50", {}) == "mcimport.toml: no client is configured"
 
 
 def test_byte_order_mark_is_no_error(here: Path) -> None:
@@ -190,7 +191,7 @@ def test_byte_order_mark_is_no_error(here: Path) -> None:
         ("[mailchimp]\nwindow 1000", "line 2, column 8: Expected '=' after a key in a key/value pair"),
         ("[mailchimp]\nwindow = ", "line 2, column 10: Invalid value"),
         ("[mailchimp", "line 1, column 11: Expected ']' at the end of a table declaration"),
-        ("a = " + "[" * 5000, "brackets in brackets, too deep to read"),
+        ("a = " + "[" * 5000, "brackets are nested too deeply"),
         ("a = " + "9" * 5000, "cannot be read as TOML"),
     ],
 )
@@ -313,7 +314,7 @@ def test_misplaced_or_misshapen_is_told_where_a_person_finds_it(here: Path, text
 def test_missing_settings_of_a_client_are_named(here: Path) -> None:
     """A client needs its lists and both keys, and says so without a word of pydantic."""
     lines = refusal(here, "[clients.acme]").splitlines()
-    assert lines[0].startswith("mcimport.toml: [clients.acme] lists: is missing; it must be one list key or more")
+    assert lines[0].startswith("mcimport.toml: [clients.acme] lists: is missing; it must be one list id or more")
     assert lines[1].startswith('mcimport.toml: [clients.acme] mailchimp_api_key: is missing; it must be "env:NAME"')
     assert lines[2].startswith('mcimport.toml: [clients.acme] ometria_api_key: is missing; it must be "env:NAME"')
 
@@ -327,7 +328,7 @@ def test_no_more_than_five_problems_are_shown_and_the_others_counted(here: Path)
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "é", "a" * 65, "../a"])
 def test_client_name_that_cannot_be_part_of_a_file_name_is_refused(here: Path, name: str) -> None:
     """Names become lock files."""
-    assert "a client's name is up to 64 letters" in refusal(here, another(json.dumps(name)))
+    assert "a client's name has up to 64 letters" in refusal(here, another(json.dumps(name)))
 
 
 @pytest.mark.parametrize("name", ["0", "Acme.uk_2-b", "a" * 64, "mailchimp", "clients"])
@@ -345,19 +346,19 @@ def test_client_called_like_a_table_has_its_own_errors(here: Path) -> None:
 def test_client_names_that_differ_only_in_capitals_are_refused(here: Path) -> None:
     """On some file systems their lock would be one file."""
     message = refusal(here, ACME + another("ACME", ometria="other"))
-    assert message == "mcimport.toml: [clients.ACME]: differs from acme only in capitals"
+    assert message == "mcimport.toml: [clients.ACME]: differs from acme only in upper and lower case"
 
 
 @pytest.mark.parametrize(
     ("lists", "words"),
     [
-        ("[]", "lists: must be one list key or more"),
-        ('"1a2d7ebf82"', "lists: must be one list key or more"),
-        ("[1234567890]", "lists, entry 1: must be one list key or more"),
-        ('["1a2d7ebf82", "a-b"]', "lists, entry 2: must be a list key, letters and digits alone"),
-        ('["1a2d7ebf82\\n"]', "lists, entry 1: must be a list key, letters and digits alone"),
-        ('["\u0661"]', "lists, entry 1: must be a list key, letters and digits alone"),
-        (f'["{"a" * 41}"]', "lists, entry 1: must be a list key, letters and digits alone"),
+        ("[]", "lists: must be one list id or more"),
+        ('"1a2d7ebf82"', "lists: must be one list id or more"),
+        ("[1234567890]", "lists, entry 1: must be one list id or more"),
+        ('["1a2d7ebf82", "a-b"]', "lists, entry 2: must be a list id (letters and digits only)"),
+        ('["1a2d7ebf82\\n"]', "lists, entry 1: must be a list id (letters and digits only)"),
+        ('["\u0661"]', "lists, entry 1: must be a list id (letters and digits only)"),
+        (f'["{"a" * 41}"]', "lists, entry 1: must be a list id (letters and digits only)"),
         ('["1a2d7ebf82", "1A2D7EBF82"]', "lists: names a list twice"),
     ],
 )
@@ -465,7 +466,7 @@ def test_merge_field_cannot_go_anywhere_else(here: Path, target: str) -> None:
 def test_two_merge_fields_cannot_go_to_one_place(here: Path) -> None:
     """One of the two would win by chance."""
     message = refusal(here, f'{ACME}[fields]\nPHONE = "phone_number"\nMOBILE = "phone_number"')
-    words = 'goes to "phone_number", where PHONE goes too; "" leaves one of them out'
+    words = 'goes to "phone_number", and so does PHONE; set one of them to "" to leave it out'
     assert message == f"mcimport.toml: [fields] MOBILE: {words}"
 
 
@@ -478,20 +479,20 @@ def test_several_merge_fields_may_be_left_out(here: Path) -> None:
 def test_clients_line_is_blamed_for_colliding_with_a_shared_one(here: Path, shared: str, own: str, other: str) -> None:
     """The client's own table is where it can be mended."""
     text = f'[fields]\n{shared} = "gender"\n{ACME}[clients.acme.fields]\n{own} = "gender"'
-    words = f'goes to "gender", where {other} goes too; "" leaves one of them out'
+    words = f'goes to "gender", and so does {other}; set one of them to "" to leave it out'
     assert refusal(here, text) == f"mcimport.toml: [clients.acme.fields] {own}: {words}"
 
 
 def test_earlier_line_that_a_client_overrides_is_blamed_too(here: Path) -> None:
     """The client's line stands first in the merged table, and is still the one to mend."""
     text = f'[fields]\nA = "prefix"\nB = "gender"\n{ACME}[clients.acme.fields]\nA = "gender"'
-    assert refusal(here, text).startswith('mcimport.toml: [clients.acme.fields] A: goes to "gender", where B goes too')
+    assert refusal(here, text).startswith('mcimport.toml: [clients.acme.fields] A: goes to "gender", and so does B')
 
 
 def test_collision_in_the_shared_table_is_told_once(here: Path) -> None:
     """Not again for every client that adds a line of its own."""
     text = f'[fields]\nA = "gender"\nB = "gender"\n{ACME}[clients.acme.fields]\nC = "prefix"'
-    words = 'goes to "gender", where A goes too; "" leaves one of them out'
+    words = 'goes to "gender", and so does A; set one of them to "" to leave it out'
     assert refusal(here, text) == f"mcimport.toml: [fields] B: {words}"
 
 
@@ -511,13 +512,13 @@ def test_clients_line_replaces_a_shared_one_in_any_case(here: Path) -> None:
 def test_merge_field_named_twice_in_different_cases_is_refused(here: Path, table: str) -> None:
     """Which of the two lines should count?"""
     words = f'{ACME}[{table}]\nSIZE = "properties.a"\nSize = "properties.b"\n'
-    assert "Size: is SIZE in another case" in refusal(here, words)
+    assert "Size: is the same merge tag as SIZE" in refusal(here, words)
 
 
 @pytest.mark.parametrize("status", ["subscribed", "unsubscribed", "nonsubscribed"])
 def test_consent_of_who_said_yes_or_no_cannot_be_configured(here: Path, status: str) -> None:
     """Consent is never invented, and a no is never weakened."""
-    words = "can't be changed: only cleaned, archived, pending, transactional can"
+    words = "cannot be changed: only cleaned, archived, pending, transactional can"
     assert refusal(here, f'{ACME}[consent]\n{status} = "out"').startswith(f"mcimport.toml: [consent] {status}: {words}")
 
 
@@ -561,7 +562,7 @@ def test_collection_that_sends_text_messages_is_refused(here: Path, collection: 
     """Whatever its capitals and blanks."""
     message = refusal(here, f'{ACME}[ometria]\ncollection = "{collection}"')
     assert message.startswith(
-        "mcimport.toml: [ometria] collection: must be another: optin:sms and double_optin:sms send"
+        "mcimport.toml: [ometria] collection: must be a different one: optin:sms and double_optin:sms send"
     )
 
 
@@ -594,14 +595,14 @@ def test_collection_is_checked_for_lists_that_are_only_typed(here: Path) -> None
 def test_collection_is_a_name_on_one_line(here: Path, collection: str) -> None:
     """A blank or an invisible character would make another collection that looks the same."""
     message = refusal(here, f'{ACME}[ometria]\ncollection = "{collection}"')
-    assert message == "mcimport.toml: [ometria] collection: must be a name on one line, without blanks at its ends"
+    assert message == "mcimport.toml: [ometria] collection: must be a name on one line, without spaces at either end"
 
 
 @pytest.mark.parametrize("collection", ["{", "}", "{list}", "{{list_key}}", "{list_key", "{}", "{client }", "{0}"])
 def test_stray_brace_in_a_collection_is_refused(here: Path, collection: str) -> None:
     """A placeholder that is not filled in would become part of the name."""
     message = refusal(here, f'{ACME}[ometria]\ncollection = "{collection}"')
-    assert message == "mcimport.toml: [ometria] collection: may hold {list_key} and {client}, and no other brace"
+    assert message == "mcimport.toml: [ometria] collection: may contain {list_key} and {client}, but no other braces"
 
 
 def test_rules_hold_all_that_a_conversion_needs(here: Path) -> None:
@@ -642,21 +643,21 @@ def test_key_comes_from_a_variable_a_file_or_the_setting_itself(here: Path) -> N
     [
         ("env:X", {}, "the variable X is not set"),
         ("env:X", {"X": ""}, "the variable X is empty"),
-        ("env:X", {"X": "sec ret"}, "the variable X holds blanks"),
-        ("env:X", {"X": "secret\n"}, "the variable X holds blanks"),
-        ("env:X", {"X": "sécret"}, "the variable X holds blanks, line breaks or other"),
-        ("env:X", {"X": "secret\x7f"}, "the variable X holds blanks"),
-        ("env:0123secret-us6", {}, "what follows env: is no name of a variable"),
-        ("env:", {"": "secret"}, "what follows env: is no name of a variable"),
+        ("env:X", {"X": "sec ret"}, "the variable X has spaces"),
+        ("env:X", {"X": "secret\n"}, "the variable X has spaces"),
+        ("env:X", {"X": "sécret"}, "the variable X has spaces, line breaks or other"),
+        ("env:X", {"X": "secret\x7f"}, "the variable X has spaces"),
+        ("env:0123secret-us6", {}, "`env:` must be followed by the name of an environment variable"),
+        ("env:", {"": "secret"}, "`env:` must be followed by the name of an environment variable"),
         ("ENV:X", {}, "the variable X is not set"),
         ("file:absent", {}, "the file absent cannot be read: No such file or directory"),
         ("file:", {}, "the file  cannot be read: Is a directory"),
         ("file:empty", {}, "the file empty is empty"),
-        ("file:two", {}, "the file two holds blanks, line breaks"),
-        ("file:binary", {}, "the file binary holds blanks, line breaks or other"),
-        ("file:long", {}, "the file long holds blanks, line breaks or other"),
-        ("file:a\\u0000b", {}, "what follows file: is no path"),
-        (" secret", {}, "the key itself holds blanks"),
+        ("file:two", {}, "the file two has spaces, line breaks"),
+        ("file:binary", {}, "the file binary has spaces, line breaks or other"),
+        ("file:long", {}, "the file long has spaces, line breaks or other"),
+        ("file:a\\u0000b", {}, "`file:` must be followed by a path"),
+        (" secret", {}, "the key itself has spaces"),
         ("", {}, "the key itself is empty"),
     ],
 )
@@ -855,15 +856,15 @@ def test_two_clients_cannot_fill_one_collection_from_one_list(here: Path) -> Non
     (here / "secret").write_text(KEYS["ACME_OMETRIA_KEY"], encoding="utf-8")
     message = refusal(here, ACME + another("bee", lists='["0", "1A2D7EBF82"]', ometria="file:secret"))
     assert message == (
-        "mcimport.toml: [clients.bee] lists: 1a2d7ebf82 goes from acme to the same Ometria account, "
-        "in the same collection mailchimp"
+        "mcimport.toml: [clients.bee] lists: client acme also imports 1a2d7ebf82, to the same Ometria account "
+        "and collection mailchimp"
     )
 
 
 def test_unset_key_does_not_hide_a_collision_of_others(here: Path) -> None:
     """The client whose key is missing stands between two that collide."""
     message = refusal(here, ACME + another("bee", ometria="env:UNSET") + another("zoo"))
-    assert message.startswith("mcimport.toml: [clients.zoo] lists: 1a2d7ebf82 goes from acme to the same")
+    assert message.startswith("mcimport.toml: [clients.zoo] lists: client acme also imports 1a2d7ebf82, to the same")
 
 
 @pytest.mark.parametrize(
@@ -922,12 +923,12 @@ def test_selection_is_in_the_order_of_the_file(
 @pytest.mark.parametrize(
     ("lists", "clients", "words", "hint"),
     [
-        ([], ["acne"], "no client is called acne; did you mean acme?", "there are zoo, acme, bee"),
-        (["1"], ["acme", "nobody"], "no client is called nobody", "there are zoo, acme, bee"),
-        (["1", "7"], [], "no client has the list 7", "add it to the lists of a client"),
-        (["3"], ["acme"], "none of the named clients (acme) has the list 3", "it belongs to bee"),
-        (["ada@example.com"], [], "that is no list key: letters and digits alone, like 1a2d7ebf82", ""),
-        ([""], [], "that is no list key: letters and digits alone, like 1a2d7ebf82", ""),
+        ([], ["acne"], "no client is called acne; did you mean acme?", "Configured: zoo, acme, bee."),
+        (["1"], ["acme", "nobody"], "no client is called nobody", "Configured: zoo, acme, bee."),
+        (["1", "7"], [], "no client has the list 7", "Add it to the `lists` of a client."),
+        (["3"], ["acme"], "none of the named clients (acme) has the list 3", "It belongs to bee."),
+        (["ada@example.com"], [], "not a valid list id: letters and digits only, like 1a2d7ebf82", WHERE_LIST_IDS_ARE),
+        ([""], [], "not a valid list id: letters and digits only, like 1a2d7ebf82", WHERE_LIST_IDS_ARE),
     ],
 )
 def test_unknown_client_or_list_is_told_with_what_there_is(
@@ -944,7 +945,7 @@ def test_many_clients_are_not_all_listed(here: Path) -> None:
     found = loaded(here, "".join(another(f"c{n}", lists=f'["{n}"]') for n in range(13)))
     with pytest.raises(ConfigError) as caught:
         found.select([], ["zoo"])
-    assert caught.value.hint == "there are c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more"
+    assert caught.value.hint == "Configured: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 3 more."
 
 
 def test_client_of_the_environment_takes_whatever_list_is_typed(here: Path) -> None:
@@ -957,13 +958,13 @@ def test_client_of_the_environment_takes_whatever_list_is_typed(here: Path) -> N
 @pytest.mark.parametrize("list_key", ["", "a-b", "a/b", "../a", "a" * 41, "é", "a\n"])
 def test_client_of_the_environment_takes_only_list_keys(here: Path, list_key: str) -> None:
     """They become part of a request's path."""
-    with pytest.raises(ConfigError, match="no list key"):
+    with pytest.raises(ConfigError, match="not a valid list id"):
         load(environ=ENV_ONLY, cwd=here).select([list_key], [])
 
 
 def test_client_of_the_environment_must_be_told_a_list(here: Path) -> None:
     """There is none to fall back upon."""
-    with pytest.raises(ConfigError, match="no list is named") as caught:
+    with pytest.raises(ConfigError, match="no list was given") as caught:
         load(environ=ENV_ONLY, cwd=here).select([], [])
     assert "mcimport sync LIST_KEY" in caught.value.hint
 
@@ -988,10 +989,10 @@ def test_workers_flag_is_a_ceiling_and_window_flag_a_replacement(
 @pytest.mark.parametrize(
     ("workers", "window", "words"),
     [
-        (50, None, "--workers 50: at most 10, as many connections as Mailchimp allows an account"),
-        (0, None, "--workers 0: at least 1"),
-        (None, 1001, "--window 1001: at most 1000, the largest page that Mailchimp gives"),
-        (None, -5, "--window -5: at least 1"),
+        (50, None, "--workers 50: must be at most 10, the connections that Mailchimp allows an account"),
+        (0, None, "--workers 0: must be at least 1"),
+        (None, 1001, "--window 1001: must be at most 1000, Mailchimp's largest page"),
+        (None, -5, "--window -5: must be at least 1"),
     ],
 )
 def test_flag_out_of_range_is_refused(here: Path, workers: int | None, window: int | None, words: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcimport.convert import contact_id, encode_contact, make_converter, member_id
+from mcimport.convert import UNKNOWN_FIELD, UNKNOWN_INTEREST, contact_id, encode_contact, make_converter, member_id
 from mcimport.convert.email_address import usable
 from mcimport.models import (
     Channels,
@@ -388,7 +388,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole() -> None:
     """Fewer tags than Mailchimp counts: none is sent, and that is said."""
     found = converted(tags=[{"id": 1, "name": "spring"}], tags_count=2)
     assert "mailchimp_tags" not in found.contact.properties
-    assert found.warnings == ("the tags of some members could not be read whole: theirs are left out",)
+    assert found.warnings == ("the tags of some members could not be read completely and were left out",)
 
 
 def test_interests_go_by_the_names_of_those_that_are_true() -> None:
@@ -401,7 +401,7 @@ def test_interests_go_by_the_names_of_those_that_are_true() -> None:
     assert "mailchimp_interests" not in converted(fields=fields, interests={}).contact.properties
     new = converted(fields=fields, interests={"d4": True, "a1": "yes"})
     assert "mailchimp_interests" not in new.contact.properties
-    assert new.warnings == ("unknown interest",)
+    assert new.warnings == (UNKNOWN_INTEREST,)
 
 
 def test_mailchimps_own_traits_become_properties() -> None:
@@ -600,10 +600,10 @@ def test_what_is_said_about_a_member_names_nobody(member: Member, rules: Contact
     found = make_converter(FIELDS, rules)(member)
     for warning in found.warnings if isinstance(found, Converted) else ():
         assert warning in (
-            "unknown merge field",
-            "unknown interest",
-            "the tags of some members could not be read whole: theirs are left out",
-            "a value does not fit its field's type",
+            UNKNOWN_FIELD,
+            UNKNOWN_INTEREST,
+            "the tags of some members could not be read completely and were left out",
+            "some values do not fit their field's type and were left out",
         ) or re.fullmatch(r"unknown status(: [a-z_]{1,24})?", warning)
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.models.timestamps import iso
@@ -31,46 +31,52 @@ def set_ahead(importer: Importer, seconds: int, *columns: str) -> None:
 
 
 @pytest.mark.parametrize("ahead", [130, 290, 7_200])
-def test_a_date_that_was_ahead_in_one_run_loses_nobody_who_changes_afterwards(stage: Stage, ahead: int) -> None:
+def test_a_date_that_was_ahead_in_one_run_loses_nobody_who_changes_afterwards(
+    make_importer: MakeImporter, ahead: int
+) -> None:
     """Who unsubscribes a moment later is opted out by the next sync, and the sync point never lies in the future."""
-    importer = stage(size=200, edge_skew=ahead)
+    importer = make_importer(size=200, edge_skew=ahead)
     assert importer("sync").code == 0
     assert remembered(importer, "sync_point") <= iso(int(time.time()))
-    importer.box.knobs.edge_skew = 0
-    left = importer.box.audience().unsubscribe(20)
+    importer.sandbox.knobs.edge_skew = 0
+    left = importer.sandbox.audience().unsubscribe(20)
     assert importer("sync").code == 0
-    importer.box.audience().change(10)
+    importer.sandbox.audience().change(10)
     time_passes(180)
     assert importer("sync").code == 0
-    assert not {one["email_address"].lower() for one in left} & importer.box.mailable()
-    assert carried(importer) == expected(importer)
+    assert not {one["email_address"].lower() for one in left} & importer.sandbox.mailable()
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("ahead", [600, 7_200])
-def test_a_sync_point_in_the_future_goes_back_to_what_all_clocks_agree_on_and_says_so(stage: Stage, ahead: int) -> None:
+def test_a_sync_point_in_the_future_goes_back_to_what_all_clocks_agree_on_and_says_so(
+    make_importer: MakeImporter, ahead: int
+) -> None:
     """A state file in which a clock that was ahead left its time: whoever changed since the run is read."""
-    importer = stage(size=120)
+    importer = make_importer(size=120)
     assert importer("sync").code == 0
-    importer.box.audience().unsubscribe(15)
-    importer.box.audience().leave(5)
+    importer.sandbox.audience().unsubscribe(15)
+    importer.sandbox.audience().leave(5)
     set_ahead(importer, ahead, "sync_point", "first_sync_at")
-    ended = importer("sync")
-    assert ended.code == 0
-    assert "is later than this run can read up to" in " ".join(ended.err.split())
+    result = importer("sync")
+    assert result.code == 0
+    assert "is later than what this run can read" in " ".join(result.err.split())
     assert remembered(importer, "sync_point") <= iso(int(time.time()))
-    still_mailed = importer.box.mailable()
-    people = importer.box.audience().members
+    still_mailed = importer.sandbox.mailable()
+    people = importer.sandbox.audience().members
     assert not {one["email_address"].lower() for one in people if one["status"] != "subscribed"} & still_mailed
 
 
-def test_a_list_begun_with_since_now_by_a_clock_that_was_ahead_leaves_out_whom_it_should(stage: Stage) -> None:
+def test_a_list_begun_with_since_now_by_a_clock_that_was_ahead_leaves_out_whom_it_should(
+    make_importer: MakeImporter,
+) -> None:
     """It goes back to when that run began by this machine's clock, and brings in nobody from before."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     assert importer("sync", "--since", "now").code == 0
     set_ahead(importer, 7_200, "sync_point", "carried_since", "first_sync_at")
-    changed = importer.box.audience().change(7)
+    changed = importer.sandbox.audience().change(7)
     assert importer("sync").code == 0
-    assert len(carried(importer)) == len([one for one in changed if one["email_address"]])
+    assert len(imported_ids(importer)) == len([one for one in changed if one["email_address"]])
 
 
 def test_an_old_state_file_takes_no_sync_point_for_granted_that_its_own_run_had_not_reached(tmp_path: Path) -> None:
@@ -88,22 +94,24 @@ def test_an_old_state_file_takes_no_sync_point_for_granted_that_its_own_run_had_
         assert iso(lists.by_id(state, 1).sync_point or 0) == started
 
 
-def test_a_clock_of_this_machine_that_is_behind_costs_reading_twice_and_says_how_much(stage: Stage) -> None:
+def test_a_clock_of_this_machine_that_is_behind_costs_reading_twice_and_says_how_much(
+    make_importer: MakeImporter,
+) -> None:
     """An hour behind: everybody arrives, each sync reads the last hour again, and a warning says so."""
-    importer = stage(size=150, clock_skew=3_600)
-    ended = importer("sync")
-    assert ended.code == 0
-    assert "the last 60 minutes again" in " ".join(ended.err.split())
-    importer.box.audience().unsubscribe(10)
+    importer = make_importer(size=150, clock_skew=3_600)
+    result = importer("sync")
+    assert result.code == 0
+    assert "the last 1 h again" in " ".join(result.err.split())
+    importer.sandbox.audience().unsubscribe(10)
     assert importer("sync").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_a_clock_of_this_machine_that_is_days_behind_fails_in_words(stage: Stage) -> None:
+def test_a_clock_of_this_machine_that_is_days_behind_fails_in_words(make_importer: MakeImporter) -> None:
     """What it would cost has a bound: exit 1, and what to do."""
-    importer = stage(size=20, clock_skew=3 * 86_400)
-    ended = importer("sync")
-    assert (ended.code, "days behind" in ended.err, "Set this machine's clock" in ended.err) == (1, True, True)
+    importer = make_importer(size=20, clock_skew=3 * 86_400)
+    result = importer("sync")
+    assert (result.code, "days behind" in result.err, "Set this machine's clock" in result.err) == (1, True, True)
 
 
 def test_a_note_that_pages_are_out_in_the_future_waits_an_hour_at_most(tmp_path: Path) -> None:
@@ -117,21 +125,21 @@ def test_a_note_that_pages_are_out_in_the_future_waits_an_hour_at_most(tmp_path:
 
 
 def test_an_answer_without_a_clock_right_after_the_first_sync_brings_in_nobody_who_was_archived_before_it(
-    stage: Stage,
+    make_importer: MakeImporter,
 ) -> None:
     """Everything is read again, but for the archived of before; who is archived meanwhile is opted out all the same."""
-    importer = stage(size=120)
-    before = expected(importer, archived=True)
+    importer = make_importer(size=120)
+    before = expected_ids(importer, archived=True)
     assert importer("sync").code == 0
-    left = importer.box.audience().leave(5)
+    left = importer.sandbox.audience().leave(5)
     time_passes(20)
-    importer.box.knobs.no_date = True
-    ended = importer("sync")
-    assert ended.code == 0
-    assert "everything is read again" in ended.err
-    assert not carried(importer) & before
-    importer.box.knobs.no_date = False
+    importer.sandbox.knobs.no_date = True
+    result = importer("sync")
+    assert result.code == 0
+    assert "the whole list is read again" in result.err
+    assert not imported_ids(importer) & before
+    importer.sandbox.knobs.no_date = False
     time_passes(3_600)
     assert importer("sync").code == 0
-    assert not carried(importer) & before
-    assert not importer.box.mailable() & {str(one["email_address"]).lower() for one in left}
+    assert not imported_ids(importer) & before
+    assert not importer.sandbox.mailable() & {str(one["email_address"]).lower() for one in left}

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, Importer, Stage, carried, expected
+from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 
 from mcimport.state import database
 
@@ -30,44 +30,44 @@ def in_words(code: int, err: str) -> None:
 def nothing_is_half_done(importer: Importer) -> None:
     """What is marked as read was taken by Ometria; the next sync brings the rest."""
     assert importer("sync").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
     assert importer("dlq", "list", "--json").lines == []
 
 
 @pytest.mark.parametrize("room", [110_000, 150_000])
-def test_a_disk_that_fills_up_while_a_list_is_synced_ends_it_with_1(stage: Stage, room: int) -> None:
+def test_a_disk_that_fills_up_while_a_list_is_synced_ends_it_with_1(make_importer: MakeImporter, room: int) -> None:
     """The state file cannot grow any more in the middle of a run: exit 1 in words; with room again, everybody comes."""
-    importer = stage(size=1_200)
+    importer = make_importer(size=1_200)
     importer.configure(SMALL_PAGES)
     importer("status")
-    ended = subprocess.run(
+    result = subprocess.run(
         importer.command("sync"),
         capture_output=True,
         text=True,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY)),
     )
-    in_words(ended.returncode, ended.stderr)
-    assert len(carried(importer)) < len(expected(importer))
+    in_words(result.returncode, result.stderr)
+    assert len(imported_ids(importer)) < len(expected_ids(importer))
     nothing_is_half_done(importer)
 
 
 def test_a_state_file_that_another_program_locks_ends_a_sync_with_1(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that somebody left open in the state file: exit 1 in words, before anything is pushed."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
-    importer.box.audience().change(30)
-    importer.box.clear_requests()
+    importer.sandbox.audience().change(30)
+    importer.sandbox.clear_requests()
     with closing(sqlite3.connect(importer.db, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        ended = importer("sync")
+        result = importer("sync")
         other.execute("ROLLBACK")
-    in_words(ended.code, ended.err)
-    assert "locked by another program" in ended.err
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    in_words(result.code, result.err)
+    assert "locked by another program" in result.err
+    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
     nothing_is_half_done(importer)
 
 
@@ -85,12 +85,12 @@ app.main()
 """
 
 
-def test_a_state_file_that_is_read_only_ends_a_sync_with_1(stage: Stage) -> None:
+def test_a_state_file_that_is_read_only_ends_a_sync_with_1(make_importer: MakeImporter) -> None:
     """Exit 1 in words, before anything is pushed, and the file stays as it was."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
-    importer.box.audience().change(30)
-    importer.box.clear_requests()
+    importer.sandbox.audience().change(30)
+    importer.sandbox.clear_requests()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # somebody without rights must be able to look
         db, config = Path(folder) / "state.db", Path(folder) / "mcimport.toml"
@@ -101,7 +101,7 @@ def test_a_state_file_that_is_read_only_ends_a_sync_with_1(stage: Stage) -> None
         (Path(folder) / "state.db.acme.lock").touch()
         (Path(folder) / "state.db.acme.lock").chmod(0o666)
         Path(folder).chmod(0o555)
-        ended = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", UNPRIVILEGED, str(config), str(importer.folder / "rehearsal.db"), str(db)],
             capture_output=True,
             text=True,
@@ -109,58 +109,58 @@ def test_a_state_file_that_is_read_only_ends_a_sync_with_1(stage: Stage) -> None
         )
         unchanged = db.read_bytes() == importer.db.read_bytes()
         Path(folder).chmod(0o755)  # so that it can be removed
-    in_words(ended.returncode, ended.stderr)
-    assert "cannot be written" in ended.stderr
+    in_words(result.returncode, result.stderr)
+    assert "cannot be written" in result.stderr
     assert unchanged
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
     nothing_is_half_done(importer)
 
 
 @pytest.mark.parametrize("screen", ["full", "gone", "closed"])
-def test_a_screen_that_takes_no_words_does_not_stop_a_sync(stage: Stage, screen: str) -> None:
+def test_a_screen_that_takes_no_words_does_not_stop_a_sync(make_importer: MakeImporter, screen: str) -> None:
     """A log on a full disk, a reader that has left, a stream that was closed: all lists are synced all the same."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     reader, gone = os.pipe()
     os.close(reader)
     command = importer.command("sync")
     with open("/dev/full", "wb") as full, os.fdopen(gone, "wb") as pipe:  # noqa: PTH123 - a device, not a path of ours
         if screen == "closed":
-            ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], check=False)  # noqa: S607 - any shell
+            result = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], check=False)  # noqa: S607 - any shell
         else:
-            ended = subprocess.run(command, stdout=full, stderr=full if screen == "full" else pipe, check=False)
-    assert ended.returncode == 0
-    assert carried(importer) == expected(importer)
+            result = subprocess.run(command, stdout=full, stderr=full if screen == "full" else pipe, check=False)
+    assert result.returncode == 0
+    assert imported_ids(importer) == expected_ids(importer)
     assert importer("status", "--json").lines[0]["sync_point"]
 
 
-def test_a_reader_of_results_that_has_seen_enough_is_no_error(stage: Stage) -> None:
+def test_a_reader_of_results_that_has_seen_enough_is_no_error(make_importer: MakeImporter) -> None:
     """`mcimport preview LIST | head -1`: no word of a broken pipe, and no failure."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as gone:
-        command = importer.command("preview", importer.box.list_key, "--limit", "300")
-        ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
+        command = importer.command("preview", importer.sandbox.list_key, "--limit", "300")
+        result = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_reader_of_results_that_has_left_does_not_hide_what_came_of_them(stage: Stage) -> None:
+def test_a_reader_of_results_that_has_left_does_not_hide_what_came_of_them(make_importer: MakeImporter) -> None:
     """The exit code is the run's, whoever listens."""
-    importer = stage(size=300, broken=["100-101"])
+    importer = make_importer(size=300, broken=["100-101"])
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as gone:
-        ended = subprocess.run(importer.command("sync", "--json"), stdout=gone, stderr=subprocess.PIPE, check=False)
-    assert ended.returncode == 3
+        result = subprocess.run(importer.command("sync", "--json"), stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert result.returncode == 3
 
 
-def test_a_port_that_is_taken_is_said_in_words(stage: Stage) -> None:
+def test_a_port_that_is_taken_is_said_in_words(make_importer: MakeImporter) -> None:
     """The sandbox names the port and the option that names another."""
-    importer = stage()
+    importer = make_importer()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = importer.in_a_process("sandbox", "--port", str(port))
-    assert ended.code == 2
-    assert f"port {port}" in ended.err
-    assert "--port" in ended.err
-    assert "Traceback" not in ended.err
+        result = importer.in_a_process("sandbox", "--port", str(port))
+    assert result.code == 2
+    assert f"port {port}" in result.err
+    assert "--port" in result.err
+    assert "Traceback" not in result.err

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, carried, expected
+from conftest import CONFIG, CommandResult, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.sandbox.request_log import Request
@@ -26,21 +26,23 @@ HASTY = (
 )
 
 
-def struck(importer: Importer, command: list[str], number: int, when: Callable[[Request], bool]) -> Ended:
+def run_and_signal(
+    importer: Importer, command: list[str], number: int, when: Callable[[Request], bool]
+) -> CommandResult:
     """Runs a command in a process of its own and sends it a signal at the first request of which `when` says so."""
     child: list[subprocess.Popen[str]] = []
 
-    def strike(request: Request) -> None:
+    def send_signal(request: Request) -> None:
         if child and when(request):
             os.kill(child[0].pid, number)
             child.clear()
 
-    importer.box.knobs.fault = strike
+    importer.sandbox.knobs.fault = send_signal
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.append(process)
     out, err = process.communicate(timeout=90)
-    importer.box.knobs.fault = None
-    return Ended(process.returncode, out, err)
+    importer.sandbox.knobs.fault = None
+    return CommandResult(process.returncode, out, err)
 
 
 def nth(path: str, number: int) -> Callable[[Request], bool]:
@@ -60,51 +62,51 @@ def remembered(importer: Importer, sql: str) -> list[tuple[Any, ...]]:
     [("/members", 0), ("/members", 3), ("/interests", 0), ("/push", 0), ("/push", 9), ("/push", 30), ("/push", 55)],
     ids=["first page", "cuts", "fields", "first push", "few pushes", "half-way", "nearly done"],
 )
-def test_a_killed_run_is_finished_by_the_next_sync(stage: Stage, path: str, number: int) -> None:
+def test_a_killed_run_is_finished_by_the_next_sync(make_importer: MakeImporter, path: str, number: int) -> None:
     """SIGKILL at any moment: the next sync brings everybody, repeats a page a worker at most, and then what changed."""
-    importer = stage(size=900)
+    importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    killed = struck(importer, importer.command("sync"), signal.SIGKILL, nth(path, number))
+    killed = run_and_signal(importer, importer.command("sync"), signal.SIGKILL, nth(path, number))
     assert killed.code == -signal.SIGKILL
     said = [line["last_run_status"] for line in importer("status", "--json").lines]
     assert "running" not in [*said, *(line["status"] for line in importer("runs", "list", "--json").lines)]
     recorded = remembered(importer, "SELECT coalesce(sum(contacts_pushed), 0) FROM runs")[0][0]
     sync_points = remembered(importer, "SELECT sync_point FROM lists WHERE sync_point IS NOT NULL")
     assert sync_points == []
-    people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.box.audience().change(5)}
+    people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.sandbox.audience().change(5)}
     changed = {one for one, person in people.items() if person["email_address"] and person["merge_fields"]["LNAME"]}
     time_passes(5)  # who changes in a run's last seconds before it begins comes with the next one
-    ended = importer("sync", "--json")
-    assert ended.code == 0, ended.err
-    assert carried(importer) == expected(importer)
-    contacts = {key[1].split("-", 1)[1]: contact for key, contact in importer.box.contacts().items()}
+    result = importer("sync", "--json")
+    assert result.code == 0, result.err
+    assert imported_ids(importer) == expected_ids(importer)
+    contacts = {key[1].split("-", 1)[1]: contact for key, contact in importer.sandbox.contacts().items()}
     assert all(contacts[one]["lastname"] == people[one]["merge_fields"]["LNAME"] for one in changed)
     if recorded:
         # The first run was resumed: what it had recorded before it was killed was not pushed again.
         of_first, of_second = (row[0] for row in remembered(importer, "SELECT contacts_pushed FROM runs ORDER BY id"))
-        assert len(expected(importer)) - len(changed) <= of_first <= len(expected(importer))
+        assert len(expected_ids(importer)) - len(changed) <= of_first <= len(expected_ids(importer))
         assert len(changed) <= of_second <= len(changed) + 5
 
 
-def test_what_a_killed_run_had_pushed_but_not_recorded_is_a_page_a_worker_at_most(stage: Stage) -> None:
+def test_what_a_killed_run_had_pushed_but_not_recorded_is_a_page_a_worker_at_most(make_importer: MakeImporter) -> None:
     """Only pages in flight are pushed twice."""
-    importer = stage(size=900)
+    importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 30))
+    run_and_signal(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 30))
     recorded = remembered(importer, "SELECT sum(contacts_pushed) FROM runs")[0][0]
-    assert len(carried(importer)) - recorded <= WORKERS * PAGE
+    assert len(imported_ids(importer)) - recorded <= WORKERS * PAGE
     importer("sync")
-    pushed = [one_id for one in importer.box.requests for one_id in one.ids]
-    assert len(pushed) - len(expected(importer)) <= WORKERS * PAGE
+    pushed = [one_id for one in importer.sandbox.requests for one_id in one.ids]
+    assert len(pushed) - len(expected_ids(importer)) <= WORKERS * PAGE
 
 
-def test_killed_between_the_two_first_pages_nobody_is_lost(stage: Stage) -> None:
+def test_killed_between_the_two_first_pages_nobody_is_lost(make_importer: MakeImporter) -> None:
     """An incremental run that dies before its archived sweep was asked for leaves nothing half-planned."""
-    importer = stage(size=1_000)
+    importer = make_importer(size=1_000)
     importer("sync")
-    importer.box.audience().leave(6)
-    importer.box.audience().change(6)
-    killed = struck(
+    importer.sandbox.audience().leave(6)
+    importer.sandbox.audience().change(6)
+    killed = run_and_signal(
         importer, importer.command("sync"), signal.SIGKILL, lambda one: one.query.get("status") == "archived"
     )
     assert killed.code == -signal.SIGKILL
@@ -112,14 +114,14 @@ def test_killed_between_the_two_first_pages_nobody_is_lost(stage: Stage) -> None
     assert_consents_agree(importer)
 
 
-def test_archived_between_the_kill_and_a_full_sync_is_opted_out(stage: Stage) -> None:
+def test_archived_between_the_kill_and_a_full_sync_is_opted_out(make_importer: MakeImporter) -> None:
     """Whom a killed first run had opted in, and who was archived before the `--full` after it, is opted out."""
-    importer = stage(size=1_000)
+    importer = make_importer(size=1_000)
     importer.configure(SMALL_PAGES)
-    struck(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 8))
-    there = [key[1].split("-", 1)[1] for key in importer.box.contacts()]
-    people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.box.audience().listed()}
-    importer.box.audience().leave(who=[people[one] for one in there[:9]])
+    run_and_signal(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 8))
+    there = [key[1].split("-", 1)[1] for key in importer.sandbox.contacts()]
+    people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.sandbox.audience().listed()}
+    importer.sandbox.audience().leave(who=[people[one] for one in there[:9]])
     assert importer("sync", "--full").code == 0
     assert_consents_agree(importer)
     assert [one["status"] for one in importer("runs", "list", "--json").lines] == ["completed", "abandoned"]
@@ -127,30 +129,32 @@ def test_archived_between_the_kill_and_a_full_sync_is_opted_out(stage: Stage) ->
 
 def assert_consents_agree(importer: Importer) -> None:
     """Nobody in Ometria is opted in who is not subscribed today, and everybody listed is there."""
-    members = {str(one.get("contact_id") or one["web_id"]): one for one in importer.box.audience().members}
-    for (_, contact_id), contact in importer.box.contacts().items():
+    members = {str(one.get("contact_id") or one["web_id"]): one for one in importer.sandbox.audience().members}
+    for (_, contact_id), contact in importer.sandbox.contacts().items():
         if contact["marketing_optin"] == "EXPLICITLY_OPTEDIN":
             assert members[contact_id.split("-", 1)[1]]["status"] == "subscribed"
-    assert expected(importer) <= carried(importer)
+    assert expected_ids(importer) <= imported_ids(importer)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
-def test_a_stopped_run_is_interrupted_and_the_next_one_goes_on(stage: Stage, number: int, code: int) -> None:
+def test_a_stopped_run_is_interrupted_and_the_next_one_goes_on(
+    make_importer: MakeImporter, number: int, code: int
+) -> None:
     """Pages in flight are finished and recorded; the exit code names the signal; the rest is the next run's."""
-    importer = stage(size=900, latency=0.05)
+    importer = make_importer(size=900, latency=0.05)
     importer.configure(SMALL_PAGES)
-    ended = struck(importer, importer.command("sync", "--json"), number, nth("/push", 12))
-    assert ended.code == code, ended.err
-    assert ended.line["status"] == "interrupted"
-    assert len(carried(importer)) == ended.line["contacts_pushed"] < len(expected(importer))
-    importer.box.clear_requests()
+    result = run_and_signal(importer, importer.command("sync", "--json"), number, nth("/push", 12))
+    assert result.code == code, result.err
+    assert result.line["status"] == "interrupted"
+    assert len(imported_ids(importer)) == result.line["contacts_pushed"] < len(expected_ids(importer))
+    importer.sandbox.clear_requests()
     assert importer("sync").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_a_stop_wakes_a_retry_that_waits(stage: Stage) -> None:
+def test_a_stop_wakes_a_retry_that_waits(make_importer: MakeImporter) -> None:
     """A run that waits ten minutes before its next try leaves when it is told to."""
-    importer = stage(size=500)
+    importer = make_importer(size=500)
     importer.configure(CONFIG.replace("wait = 0", "wait = 600"))
     child = subprocess.Popen(importer.command("sync"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -160,15 +164,15 @@ def test_a_stop_wakes_a_retry_that_waits(stage: Stage) -> None:
             return "500"
         return None
 
-    importer.box.knobs.fault = fail_and_strike
+    importer.sandbox.knobs.fault = fail_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
 
 
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
-def test_a_server_that_hangs_does_not_keep_a_stopped_process(stage: Stage, side: str) -> None:
+def test_a_server_that_hangs_does_not_keep_a_stopped_process(make_importer: MakeImporter, side: str) -> None:
     """After the time that pages in flight have, the process leaves though the server says nothing for ten minutes."""
-    importer = stage(size=900, silence=600.0)
+    importer = make_importer(size=900, silence=600.0)
     importer.configure(SMALL_PAGES)
     path = "/members" if side == "mailchimp" else "/push"
     child = subprocess.Popen(
@@ -184,17 +188,17 @@ def test_a_server_that_hangs_does_not_keep_a_stopped_process(stage: Stage, side:
             return "silent"
         return None
 
-    importer.box.knobs.fault = hang_and_strike
+    importer.sandbox.knobs.fault = hang_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert importer("sync").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_a_second_ctrl_c_stops_now_and_loses_nothing(stage: Stage) -> None:
+def test_a_second_ctrl_c_stops_now_and_loses_nothing(make_importer: MakeImporter) -> None:
     """Two signals while the server hangs: out at once, and the next run brings everybody."""
-    importer = stage(size=900, silence=600.0)
+    importer = make_importer(size=900, silence=600.0)
     importer.configure(SMALL_PAGES)
     child = subprocess.Popen(importer.command("sync"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -204,9 +208,9 @@ def test_a_second_ctrl_c_stops_now_and_loses_nothing(stage: Stage) -> None:
             return "silent"
         return None
 
-    importer.box.knobs.fault = hang_and_strike
+    importer.sandbox.knobs.fault = hang_and_strike
     _, err = child.communicate(timeout=24)  # less than pages in flight would have after one signal
     assert child.returncode == 130, err
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert importer("sync").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONFIG, Ear, Ended, Importer, Stage, several
+from conftest import CONFIG, CommandResult, Importer, MakeImporter, WebhookReceiver, configure_clients
 
 PROGRAM = """
 import runpy, sys
@@ -25,17 +25,17 @@ finally:
 """
 
 
-def watched(importer: Importer, *arguments: str) -> Ended:
+def watched(importer: Importer, *arguments: str) -> CommandResult:
     """A command; the last line of what it writes names each module that was loaded after its first request."""
-    port = str(importer.box.mailchimp_url.split(":")[2].split("/")[0])
+    port = str(importer.sandbox.mailchimp_url.split(":")[2].split("/")[0])
     command = [sys.executable, "-c", PROGRAM, port, *importer.command(*arguments)[3:]]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=importer.folder)
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=importer.folder)
+    return CommandResult(result.returncode, result.stdout, result.stderr)
 
 
 def odd_members(importer: Importer) -> None:
     """Among the invented ones, with their phones, countries and tags: what each library is asked about."""
-    audience = importer.box.audience()
+    audience = importer.sandbox.audience()
     for address in ("not an address", "jörg@exämple.com", "mail@xn--exmple-cua.com"):
         audience.add(email_address=address)
     audience.change(20)
@@ -52,25 +52,27 @@ EVERYTHING = [
 
 
 @pytest.mark.parametrize("command", EVERYTHING, ids=" ".join)
-def test_nothing_is_loaded_after_the_first_request(stage: Stage, ear: Ear, command: tuple[str, ...]) -> None:
+def test_nothing_is_loaded_after_the_first_request(
+    make_importer: MakeImporter, receiver: WebhookReceiver, command: tuple[str, ...]
+) -> None:
     """With phones, countries, odd addresses, dead letters, warnings, notifications and metrics."""
-    importer = stage(size=60)
-    told = f'[notify]\nwebhook_url = "{ear.url}/hook"\nhealthcheck_url = "{ear.url}/check"\n'
+    importer = make_importer(size=60)
+    told = f'[notify]\nwebhook_url = "{receiver.url}/hook"\nhealthcheck_url = "{receiver.url}/check"\n'
     metrics = f'[metrics]\ntextfile = "{importer.folder}/mcimport.prom"\n'
     importer.configure(f"{told}{metrics}{CONFIG}reconcile.settling = 0\n")
     if command[0] != "sync":
-        importer.box.audience().add(email_address="not an address")
+        importer.sandbox.audience().add(email_address="not an address")
         assert importer("sync").code == 3
-        importer.box.take_out(list(importer.box.contacts())[:2])
+        importer.sandbox.take_out(list(importer.sandbox.contacts())[:2])
     odd_members(importer)
-    ended = watched(importer, *command)
-    assert ended.out.splitlines()[-1] == "asked late:", ended
+    result = watched(importer, *command)
+    assert result.out.splitlines()[-1] == "asked late:", result
 
 
-def test_nor_for_several_lists(stage: Stage) -> None:
+def test_nor_for_several_lists(make_importer: MakeImporter) -> None:
     """At their end stands a table."""
-    importer = stage()
-    several(importer, ["one", "two"], size=10)
+    importer = make_importer()
+    configure_clients(importer, ["one", "two"], size=10)
     assert watched(importer, "sync").out.splitlines()[-1] == "asked late:"
 
 
@@ -86,20 +88,20 @@ runpy.run_module("mcimport", run_name="__main__")
 """
 
 
-def test_a_library_that_is_not_whole_fails_each_client_before_its_first_request(stage: Stage) -> None:
+def test_a_library_that_is_not_whole_fails_each_client_before_its_first_request(make_importer: MakeImporter) -> None:
     """In words, and none of them waits for a lock that the library took when it failed under another."""
-    importer = stage()
-    several(importer, ["one", "two"], size=10)
+    importer = make_importer()
+    configure_clients(importer, ["one", "two"], size=10)
     command = [sys.executable, "-c", HALF_GONE, *importer.command("sync", "--json")[3:]]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    results = Ended(ended.returncode, ended.stdout, ended.stderr).lines
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    results = CommandResult(result.returncode, result.stdout, result.stderr).lines
     assert [one["status"] for one in results] == ["failed", "failed"]
-    assert all("cannot be loaded any more (phonenumbers.data.region_DE)" in one["error"] for one in results)
-    assert importer.box.requests == []
+    assert all("can no longer be loaded (phonenumbers.data.region_DE)" in one["error"] for one in results)
+    assert importer.sandbox.requests == []
 
 
 def test_what_sockets_need_to_read_a_name_is_loaded_with_the_client() -> None:
     """Python loads it at the first connection: without a file to be had, that was an unforeseen fault."""
     code = "import sys; import mcimport.services.http.client; print('encodings.idna' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout.split() == ["True"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True"]

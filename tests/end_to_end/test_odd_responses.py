@@ -6,7 +6,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, carried, expected, somebody_elses_mistake
+from conftest import (
+    CONFIG,
+    CommandResult,
+    Importer,
+    MakeImporter,
+    another_program_pushes_invalid_contact,
+    expected_ids,
+    imported_ids,
+)
 from passing import time_passes
 
 from mcimport.models.timestamps import iso
@@ -26,148 +34,150 @@ def every_push(fault: str, below: int) -> Fault:
 
 
 def queries(importer: Importer) -> list[dict[str, str]]:
-    return [one.query for one in importer.box.requests if one.path.endswith("/members")]
+    return [one.query for one in importer.sandbox.requests if one.path.endswith("/members")]
 
 
-def all_arrive(importer: Importer, ended: Ended, *, code: int = 0) -> None:
-    assert ended.code == code, ended.err
-    assert carried(importer) == expected(importer)
+def all_arrive(importer: Importer, result: CommandResult, *, code: int = 0) -> None:
+    assert result.code == code, result.err
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_since_fraction_plus_whole_seconds_and_an_escaped_plus_are_sent(stage: Stage) -> None:
+def test_since_fraction_plus_whole_seconds_and_an_escaped_plus_are_sent(make_importer: MakeImporter) -> None:
     """`since-fraction-plus`: times in queries have no fraction, and their plus arrives as a plus."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     importer("sync")
     asked = [query["since_last_changed"] for query in queries(importer)]
     assert len(asked) == 2
     assert all(time.endswith("+00:00") and "." not in time and " " not in time for time in asked)
 
 
-def test_since_fraction_plus_a_filter_that_is_ignored_fails_loudly(stage: Stage) -> None:
+def test_since_fraction_plus_a_filter_that_is_ignored_fails_loudly(make_importer: MakeImporter) -> None:
     """`since-fraction-plus`: members older than asked for are an error that fails the run, never an import of all."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
     before = importer("status", "--json").lines[0]["sync_point"]
     time_passes(600)
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
 
     def ignore_the_filter(request: Request) -> None:
         request.query.pop("since_last_changed", None)
 
-    importer.box.knobs.fault = ignore_the_filter
-    ended = importer("sync")
-    assert ended.code == 1
-    assert "ignored since_last_changed" in ended.err
-    assert [one for one in importer.box.requests if one.side == "ometria"] == []
+    importer.sandbox.knobs.fault = ignore_the_filter
+    result = importer("sync")
+    assert result.code == 1
+    assert "ignored since_last_changed" in result.err
+    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
 
-def test_page_default_ten_the_count_is_always_sent(stage: Stage) -> None:
+def test_page_default_ten_the_count_is_always_sent(make_importer: MakeImporter) -> None:
     """`page-default-ten`: no request for members leaves the number to the server, and a short page is not the end."""
-    importer = stage(size=700)
+    importer = make_importer(size=700)
     importer.configure(SMALL_PAGES)
     all_arrive(importer, importer("sync"))
     assert all("count" in query for query in queries(importer))
 
 
-def test_page_count_1001_is_never_asked_for(stage: Stage) -> None:
-    """`page-count-1001`: at most 1000 members are asked for at once."""
-    importer = stage(size=1_500)
+def test_page_count_1001_is_never_asked_for(make_importer: MakeImporter) -> None:
+    """`page-count-1001`: must be at most 1000 members are asked for at once."""
+    importer = make_importer(size=1_500)
     all_arrive(importer, importer("sync", "--window", "1000"))
     assert max(int(query["count"]) for query in queries(importer)) == 1000
 
 
-def test_one_401_in_the_middle_is_tried_again(stage: Stage) -> None:
+def test_one_401_in_the_middle_is_tried_again(make_importer: MakeImporter) -> None:
     """`one-401-in-the-middle`: a key that was accepted a moment ago is not called wrong for one answer."""
-    importer = stage(size=900)
+    importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members("401", 5)
+    importer.sandbox.knobs.fault = members("401", 5)
     all_arrive(importer, importer("sync"))
-    importer.box.audience().change(5)
-    importer.box.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
+    importer.sandbox.audience().change(5)
+    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
     time_passes(60)
     all_arrive(importer, importer("sync"))
 
 
-def test_page_member_count_the_plan_is_made_from_total_items(stage: Stage) -> None:
+def test_page_member_count_the_plan_is_made_from_total_items(make_importer: MakeImporter) -> None:
     """`page-member-count`: what the list itself counts only speaks against an answer that holds hardly anybody."""
-    importer = stage(size=1_200)
+    importer = make_importer(size=1_200)
     all_arrive(importer, importer("sync"))
-    asked = [one for one in importer.box.requests if one.path.endswith(f"/lists/{importer.box.list_key}")]
+    asked = [one for one in importer.sandbox.requests if one.path.endswith(f"/lists/{importer.sandbox.list_key}")]
     assert {one.query["fields"] for one in asked} == {"marketing_permissions", "stats.member_count"}
 
 
-def test_page_total_zero_is_nothing_to_do_and_moves_the_sync_point(stage: Stage) -> None:
+def test_page_total_zero_is_nothing_to_do_and_moves_the_sync_point(make_importer: MakeImporter) -> None:
     """`page-total-zero`: nobody changed: exit 0, and the next run begins later."""
-    importer = stage(size=0)
+    importer = make_importer(size=0)
     importer("sync")
     before = importer("status", "--json").lines[0]["sync_point"]
     time_passes(100)
-    ended = importer("sync", "--json")
-    assert ended.code == 0
-    assert ended.line["members_read"] == 0
+    result = importer("sync", "--json")
+    assert result.code == 0
+    assert result.line["members_read"] == 0
     assert importer("status", "--json").lines[0]["sync_point"] > before
 
 
-def test_err_429_is_retried_with_fewer_connections(stage: Stage) -> None:
+def test_err_429_is_retried_with_fewer_connections(make_importer: MakeImporter) -> None:
     """`err-429`: too many connections: everybody arrives, and no try is spent on it."""
-    importer = stage(size=900, throttle_rate=0.2)
+    importer = make_importer(size=900, throttle_rate=0.2)
     importer.configure(SMALL_PAGES.replace("wait = 0", "wait = 0\nretries = 0"))
     all_arrive(importer, importer("sync"))
 
 
-def test_err_403_akamai_stays_and_is_said_in_words(stage: Stage) -> None:
+def test_err_403_akamai_stays_and_is_said_in_words(make_importer: MakeImporter) -> None:
     """`err-403-akamai`: a block page that stays names the edge and its reference, and does not blame the key."""
-    importer = stage(size=100)
-    importer.box.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
-    ended = importer("sync")
-    assert ended.code == 1
-    assert "blocked at Mailchimp's edge, reference 18.0a0b0c0d" in ended.err
-    assert "key is not to blame" in ended.err
+    importer = make_importer(size=100)
+    importer.sandbox.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    result = importer("sync")
+    assert result.code == 1
+    assert "blocking this machine's IP address, reference 18.0a0b0c0d" in result.err
+    assert "key is not the problem" in result.err
 
 
-def test_err_403_json_is_not_retried(stage: Stage) -> None:
+def test_err_403_json_is_not_retried(make_importer: MakeImporter) -> None:
     """`err-403-json`: a 403 that says why ends the run after one request."""
-    importer = stage(size=100)
-    importer.box.knobs.fault = members("403", *range(99))
-    ended = importer("sync")
-    assert ended.code == 1
-    assert "User action not permitted" in ended.err
-    assert len(importer.box.requests) == 1
+    importer = make_importer(size=100)
+    importer.sandbox.knobs.fault = members("403", *range(99))
+    result = importer("sync")
+    assert result.code == 1
+    assert "User action not permitted" in result.err
+    assert len(importer.sandbox.requests) == 1
 
 
-def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_transport(stage: Stage) -> None:
+def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_transport(
+    make_importer: MakeImporter,
+) -> None:
     """`err-404-passing`: mid-run a 404 is retried; what stays so is on record as transport, never "nobody"."""
-    importer = stage(size=900)
+    importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members("404", 12, 14, 17)
+    importer.sandbox.knobs.fault = members("404", 12, 14, 17)
     all_arrive(importer, importer("sync"))
-    importer.box.audience().change(150)
+    importer.sandbox.audience().change(150)
     time_passes(5)
     second = iso(int(time.time()))
-    importer.box.audience().change(350)
-    importer.box.knobs.fault = lambda one: (
+    importer.sandbox.audience().change(350)
+    importer.sandbox.knobs.fault = lambda one: (
         "404" if one.query.get("before_last_changed", "") >= second and one.query["count"] != "1" else None
     )
     time_passes(5)
-    ended = importer("sync")
-    assert ended.code == 3
+    result = importer("sync")
+    assert result.code == 3
     letters = importer("dlq", "list", "--json").lines
     assert {letter["cause"] for letter in letters} == {"transport"}
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     importer("sync")
     assert importer("dlq", "list", "--json").lines == []
 
 
-def test_err_404_passing_at_the_first_look_is_1_and_never_an_empty_list(stage: Stage) -> None:
+def test_err_404_passing_at_the_first_look_is_1_and_never_an_empty_list(make_importer: MakeImporter) -> None:
     """`err-404-passing`: at the first look the list is unknown, and the sync point stays."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
     before = importer("status", "--json").lines[0]["sync_point"]
     time_passes(60)
-    importer.box.knobs.fault = lambda one: "404" if one.path.endswith("/members") else None
+    importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith("/members") else None
     assert importer("sync").code == 1
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
@@ -177,64 +187,64 @@ def test_err_404_passing_at_the_first_look_is_1_and_never_an_empty_list(stage: S
     ["500", "504", "empty", "error-object", "truncated"],
     ids=["err-500-blank", "err-504-html", "err-200-empty", "err-200-error-object", "err-200-truncated"],
 )
-def test_an_answer_that_is_no_page_is_retried_as_a_whole(stage: Stage, fault: str) -> None:
+def test_an_answer_that_is_no_page_is_retried_as_a_whole(make_importer: MakeImporter, fault: str) -> None:
     """An error, an empty body, half a page, an object without members: asked for again, nobody is taken for gone."""
-    importer = stage(size=900)
+    importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.box.knobs.fault = members(fault, 0, 2, 5, 11, 15, 16)
-    ended = importer("sync", "--json")
-    all_arrive(importer, ended)
-    assert ended.line["contacts_pushed"] == len(expected(importer))
+    importer.sandbox.knobs.fault = members(fault, 0, 2, 5, 11, 15, 16)
+    result = importer("sync", "--json")
+    all_arrive(importer, result)
+    assert result.line["contacts_pushed"] == len(expected_ids(importer))
 
 
-def test_om_202_queue_a_low_remainder_slows_the_pushes(stage: Stage) -> None:
+def test_om_202_queue_a_low_remainder_slows_the_pushes(make_importer: MakeImporter) -> None:
     """`om-202-queue`: a 202 is a success, and little room in the queue slows what follows before it refuses."""
-    importer = stage(size=1_000, queue_limit=900, queue_drain=300.0)
+    importer = make_importer(size=1_000, queue_limit=900, queue_drain=300.0)
     importer.configure(CONFIG.replace("= 500", "= 40"))
     all_arrive(importer, importer("sync"))
-    gaps = sorted(one.at for one in importer.box.requests if one.side == "ometria")
+    gaps = sorted(one.at for one in importer.sandbox.requests if one.side == "ometria")
     assert (len(gaps) - 1) / (gaps[-1] - gaps[0]) < 20
 
 
-def test_om_partial_reject_is_halved_and_the_others_count_once(stage: Stage) -> None:
+def test_om_partial_reject_is_halved_and_the_others_count_once(make_importer: MakeImporter) -> None:
     """`om-partial-reject`: one of a hundred is found; 99 are delivered and counted once."""
-    importer = stage(size=100)
-    bad = next(one for one in importer.box.audience().listed() if one.get("contact_id") and one["email_address"])
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{bad['contact_id']}"}
-    ended = importer("sync", "--json")
-    assert ended.code == 3
-    assert (ended.line["contacts_pushed"], ended.line["contacts_rejected"]) == (len(expected(importer)) - 1, 1)
-    assert expected(importer) - carried(importer) == {bad["contact_id"]}
+    importer = make_importer(size=100)
+    bad = next(one for one in importer.sandbox.audience().listed() if one.get("contact_id") and one["email_address"])
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{bad['contact_id']}"}
+    result = importer("sync", "--json")
+    assert result.code == 3
+    assert (result.line["contacts_pushed"], result.line["contacts_rejected"]) == (len(expected_ids(importer)) - 1, 1)
+    assert expected_ids(importer) - imported_ids(importer) == {bad["contact_id"]}
 
 
-def test_om_errors_anonymous_are_a_hint_and_make_no_letters(stage: Stage) -> None:
+def test_om_errors_anonymous_are_a_hint_and_make_no_letters(make_importer: MakeImporter) -> None:
     """`om-errors-anonymous`: what Ometria's error list says of anybody's records is attributed to nobody."""
-    importer = stage(size=300)
-    somebody_elses_mistake(importer)
-    assert len(importer.box.push_errors()) == 1
-    ended = importer("sync", "--json")
-    assert (ended.code, ended.line["contacts_rejected"]) == (0, 0)
+    importer = make_importer(size=300)
+    another_program_pushes_invalid_contact(importer)
+    assert len(importer.sandbox.push_errors()) == 1
+    result = importer("sync", "--json")
+    assert (result.code, result.line["contacts_rejected"]) == (0, 0)
     assert importer("dlq", "list", "--all", "--json").lines == []
 
 
-def test_om_429_html_is_waited_for_without_spending_tries(stage: Stage) -> None:
+def test_om_429_html_is_waited_for_without_spending_tries(make_importer: MakeImporter) -> None:
     """`om-429-html`: more refusals than tries, without a word of when: nothing is lost, nothing becomes a letter."""
-    importer = stage(size=100)
+    importer = make_importer(size=100)
     importer.configure(CONFIG.replace("wait = 0", "wait = 0\nretries = 1"))
-    importer.box.knobs.fault = every_push("429", below=4)
+    importer.sandbox.knobs.fault = every_push("429", below=4)
     all_arrive(importer, importer("sync"))
     assert importer("dlq", "list", "--all", "--json").lines == []
 
 
-def test_om_cleared_field_stays_and_the_readme_says_so(stage: Stage) -> None:
+def test_om_cleared_field_stays_and_the_readme_says_so(make_importer: MakeImporter) -> None:
     """`om-cleared-field`: an emptied value is not sent, so the old one stays; consent is sent all the same."""
-    importer = stage(size=0)
-    one = importer.box.audience().add(
+    importer = make_importer(size=0)
+    one = importer.sandbox.audience().add(
         email_address="ada@example.com", status="subscribed", merge_fields={"FNAME": "Ada", "PHONE": "+447911123456"}
     )
     importer("sync")
     time_passes(30)
-    audience = importer.box.audience()
+    audience = importer.sandbox.audience()
     audience.delete(who=[one])
     audience.add(
         email_address="ada@example.com",
@@ -243,14 +253,14 @@ def test_om_cleared_field_stays_and_the_readme_says_so(stage: Stage) -> None:
         merge_fields={"FNAME": "Ada", "PHONE": ""},
     )
     importer("sync")
-    (contact,) = importer.box.contacts().values()
+    (contact,) = importer.sandbox.contacts().values()
     assert contact["phone_number"] == "+447911123456"
     assert contact["marketing_optin"] == "EXPLICITLY_OPTEDOUT"
 
 
-def test_om_sms_collection_is_refused_at_the_start(stage: Stage) -> None:
+def test_om_sms_collection_is_refused_at_the_start(make_importer: MakeImporter) -> None:
     """`om-sms-collection`: a collection that texts everybody who is pushed is a configuration error."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(CONFIG + 'ometria.collection = "optin:sms"\n')
     assert importer("sync").code == 2
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from conftest import CONFIG, Stage
+from conftest import CONFIG, MakeImporter
 
 from mcimport.errors import RetriableError
 from mcimport.services.http.client import MAX_BODY, HttpClient
@@ -64,28 +64,30 @@ def serving(
 
 
 @pytest.mark.parametrize("is_trusted", [False, True])
-def test_no_key_is_sent_where_the_certificate_is_not_trusted(stage: Stage, tmp_path: Path, *, is_trusted: bool) -> None:
+def test_no_key_is_sent_where_the_certificate_is_not_trusted(
+    make_importer: MakeImporter, tmp_path: Path, *, is_trusted: bool
+) -> None:
     """Not one request arrives, and the words name the cause; SSL_CERT_FILE makes a private authority a trusted one."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    importer = stage()
+    importer = make_importer()
     with serving(b'{"health_status": "fine"}', {"Content-Type": "application/json"}, context=context) as (url, asked):
         importer.configure(mailchimp_url=f"{url}/3.0")
         trust = {"SSL_CERT_FILE": str(tmp_path / "authority.pem")} if is_trusted else {}
-        ended = importer.in_a_process("check", environment=trust)
+        result = importer.in_a_process("check", environment=trust)
     assert bool(asked) is is_trusted
-    assert ("Mailchimp's certificate is not one that this machine trusts" in ended.out) is not is_trusted
-    assert ("SSL_CERT_FILE" in ended.out) is not is_trusted
+    assert ("this machine does not trust Mailchimp's TLS certificate" in result.out) is not is_trusted
+    assert ("SSL_CERT_FILE" in result.out) is not is_trusted
 
 
 # ---- bodies
 
 
-def test_a_body_that_inflates_without_end_is_cut_off(stage: Stage) -> None:
+def test_a_body_that_inflates_without_end_is_cut_off(make_importer: MakeImporter) -> None:
     """A gigabyte in a megabyte: refused at the bound, whatever it would become, and never held as a whole."""
-    stage()
+    make_importer()
     bomb = gzip.compress(bytes(1024 * MEGABYTE), 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with serving(bomb, {"Content-Encoding": "gzip"}) as (url, _):
@@ -100,46 +102,46 @@ def test_a_body_that_inflates_without_end_is_cut_off(stage: Stage) -> None:
 # ---- files
 
 
-def test_keys_that_everybody_may_read_are_told_and_work(stage: Stage) -> None:
+def test_keys_that_everybody_may_read_are_told_and_work(make_importer: MakeImporter) -> None:
     """A key written in the settings, and a file that holds one, are for their owner; a group may be Kubernetes'."""
-    importer = stage(size=5)
-    (importer.folder / "key").write_text(importer.box.ometria_key, encoding="utf-8")
+    importer = make_importer(size=5)
+    (importer.folder / "key").write_text(importer.sandbox.ometria_key, encoding="utf-8")
     importer.configure(CONFIG.replace("{ometria_key}", "file:key"))
     for path, mode in ((importer.config, 0o644), (importer.folder / "key", 0o644)):
         path.chmod(mode)
-    ended = importer("sync")
-    assert ended.code == 0
-    assert ended.err.count("can be read by every user of this machine") == 2
+    result = importer("sync")
+    assert result.code == 0
+    assert result.err.count("can be read by every user of this machine") == 2
     assert importer("check").out.count("can be read by every user of this machine") == 2
     for path, mode in ((importer.config, 0o640), (importer.folder / "key", 0o440)):
         path.chmod(mode)
     assert "can be read" not in importer("sync").err
 
 
-def test_settings_without_keys_may_be_read_by_anybody(stage: Stage) -> None:
+def test_settings_without_keys_may_be_read_by_anybody(make_importer: MakeImporter) -> None:
     """Where keys come from is no secret."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer.configure(CONFIG.replace("{ometria_key}", "env:A").replace("{mailchimp_key}", "env:B"))
     importer.config.chmod(0o644)
     assert "can be read" not in importer("check").out
 
 
-def test_whatever_is_made_is_for_its_owner_whatever_the_mask(stage: Stage) -> None:
+def test_whatever_is_made_is_for_its_owner_whatever_the_mask(make_importer: MakeImporter) -> None:
     """State file, locks, what SQLite puts beside it, and what init writes."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     given = ("--client", "a", "--list", "1a2d7ebf82", "--mailchimp-key", "env:A", "--ometria-key", "env:B")
     for arguments in (("sync",), ("init", "other.toml", *given)):
         command = [sys.executable, "-m", "mcimport", "--config", "mcimport.toml", "--db", "state.db", *arguments]
-        ended = subprocess.run(command, cwd=importer.folder, umask=0, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
+        result = subprocess.run(command, cwd=importer.folder, umask=0, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in importer.folder.iterdir()}
     assert set(modes.values()) == {0o600}, modes
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "socket"])
-def test_a_key_file_that_is_none_holds_nobody_up(stage: Stage, kind: str) -> None:
+def test_a_key_file_that_is_none_holds_nobody_up(make_importer: MakeImporter, kind: str) -> None:
     """A pipe that nobody writes to would be waited for until somebody looks, at three in the morning."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     path = importer.folder / "key"
     if kind == "pipe":
         os.mkfifo(path)
@@ -149,27 +151,27 @@ def test_a_key_file_that_is_none_holds_nobody_up(stage: Stage, kind: str) -> Non
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(str(path))
     importer.configure(CONFIG.replace("{ometria_key}", "file:key"))
-    ended = importer("sync")
-    assert ended.code == 2
-    assert "ometria_api_key: the file key" in ended.err
+    result = importer("sync")
+    assert result.code == 2
+    assert "ometria_api_key: the file key" in result.err
 
 
-def test_a_state_file_that_nobody_can_look_for_is_named(stage: Stage) -> None:
+def test_a_state_file_that_nobody_can_look_for_is_named(make_importer: MakeImporter) -> None:
     """Rather than called output that cannot be written."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for command in (["status"], ["sync"], ["runs", "list"], ["dlq", "replay"]):
-        ended = importer("--db", f"/tmp/{'a' * 300}.db", *command)  # noqa: S108 - nothing is made there
-        assert (ended.code, "state file" in ended.err or "lock" in ended.err) == (1, True), (command, ended.err)
+        result = importer("--db", f"/tmp/{'a' * 300}.db", *command)  # noqa: S108 - nothing is made there
+        assert (result.code, "state file" in result.err or "lock" in result.err) == (1, True), (command, result.err)
 
 
 # ---- processes
 
 
-def test_no_key_is_in_the_arguments_of_the_process(stage: Stage) -> None:
+def test_no_key_is_in_the_arguments_of_the_process(make_importer: MakeImporter) -> None:
     """There is no option that takes one, so nobody reads one in a list of processes."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for command in ("sync", "check", "preview", "init"):
-        ended = importer.in_a_process(command, "--help", bare=True)
-        assert ended.code == 0
-        options = {line.split()[0] for line in ended.out.splitlines() if line.strip().startswith("--")}
+        result = importer.in_a_process(command, "--help", bare=True)
+        assert result.code == 0
+        options = {line.split()[0] for line in result.out.splitlines() if line.strip().startswith("--")}
         assert not {one for one in options if one.endswith("api-key")}

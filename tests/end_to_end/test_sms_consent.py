@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage, takes_one_push_more
+from conftest import CONFIG, Importer, MakeImporter, accept_one_more_push
 from engine.distributed.test_executor import order, workplace
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +44,7 @@ def stop() -> Iterator[StopSignal]:
 def invite(importer: Importer, name: str, **fields: Any) -> Person:
     """A subscriber, without an SMS status unless one is given."""
     none = {"sms_phone_number": "", "sms_subscription_status": "", "merge_fields": {}, "location": {}}
-    return importer.box.audience().add(email_address=f"{name}@example.com", **{**none, **fields})
+    return importer.sandbox.audience().add(email_address=f"{name}@example.com", **{**none, **fields})
 
 
 def texted(importer: Importer, name: str = "ada", **fields: Any) -> Person:
@@ -54,7 +54,7 @@ def texted(importer: Importer, name: str = "ada", **fields: Any) -> Person:
 
 def held(importer: Importer, member: Person) -> dict[str, Any]:
     """What Ometria holds of a member."""
-    return next(one for one in importer.box.contacts().values() if one["email"] == member["email_address"])
+    return next(one for one in importer.sandbox.contacts().values() if one["email"] == member["email_address"])
 
 
 def of_texts(importer: Importer, member: Person) -> tuple[Any, Any]:
@@ -66,12 +66,12 @@ def of_texts(importer: Importer, member: Person) -> tuple[Any, Any]:
 def change(importer: Importer, member: Person, status: Any, number: Any = "", **fields: Any) -> None:
     """Another SMS status, a minute later."""
     time_passes(60)
-    importer.box.audience().text_status(who=[member], status=status, number=number, **fields)
+    importer.sandbox.audience().text_status(who=[member], status=status, number=number, **fields)
 
 
-def synced(stage: Stage, **fields: Any) -> tuple[Importer, Person]:
+def synced(make_importer: MakeImporter, **fields: Any) -> tuple[Importer, Person]:
     """Somebody who agreed to text messages to number A is in Ometria so."""
-    importer = stage()
+    importer = make_importer()
     ada = texted(importer, **fields)
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, YES)
@@ -82,17 +82,17 @@ def synced(stage: Stage, **fields: Any) -> tuple[Importer, Person]:
 
 
 @pytest.mark.parametrize("status", ["nonsubscribed", "pending", "unsubscribed", "SUBSCRIBED", "opted_in", 7, ["x"]])
-def test_a_yes_for_one_number_does_not_pass_to_the_next(stage: Stage, status: Any) -> None:
+def test_a_yes_for_one_number_does_not_pass_to_the_next(make_importer: MakeImporter, status: Any) -> None:
     """The new number is sent with a no, whatever the status but `subscribed`, and of whatever type."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     change(importer, ada, status, B)
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (B, NO)
 
 
-def test_a_yes_moves_on_with_the_number_that_it_was_given_for(stage: Stage) -> None:
+def test_a_yes_moves_on_with_the_number_that_it_was_given_for(make_importer: MakeImporter) -> None:
     """Subscribed again, with another number: that one has the consent."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     change(importer, ada, "subscribed", B)
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (B, YES)
@@ -100,9 +100,9 @@ def test_a_yes_moves_on_with_the_number_that_it_was_given_for(stage: Stage) -> N
 
 @pytest.mark.parametrize("number", ["", None, "12", [A]])
 @pytest.mark.parametrize("status", ["unsubscribed", "pending", "subscribed"])
-def test_without_a_valid_number_every_status_ends_a_yes(stage: Stage, status: str, number: Any) -> None:
+def test_without_a_valid_number_every_status_ends_a_yes(make_importer: MakeImporter, status: str, number: Any) -> None:
     """A no needs no number, and a yes is none without its own: the former number stays, without consent."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     change(importer, ada, status, number, merge_fields={"PHONE": B})
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, NO)
@@ -148,18 +148,18 @@ def test_a_yes_stands_beside_no_number_but_that_of_the_last_status_which_was_sub
 
 
 @pytest.mark.parametrize("status", ["", None, [], "  "])
-def test_who_left_the_programme_gives_no_other_number_their_consent(stage: Stage, status: Any) -> None:
+def test_who_left_the_programme_gives_no_other_number_their_consent(make_importer: MakeImporter, status: Any) -> None:
     """No status: nothing is said of text messages, and the number of a merge field is none to send them to."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     change(importer, ada, status, merge_fields={"PHONE": B})
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, YES)
     assert held(importer, ada)["properties"]["phone"] == B
 
 
-def test_on_a_list_with_an_sms_status_a_merge_fields_number_is_a_property(stage: Stage) -> None:
+def test_on_a_list_with_an_sms_status_a_merge_fields_number_is_a_property(make_importer: MakeImporter) -> None:
     """For everybody of the first page, whoever of them comes first; typed wrongly, it stays as typed, as ever."""
-    importer = stage()
+    importer = make_importer()
     old = {"merge_fields": {"PHONE": C}, "last_changed": "2026-01-01T00:00:00+00:00"}
     early = [invite(importer, name, **old) for name in ("first", "second")]
     wrong = invite(importer, "wrong", merge_fields={"PHONE": "m: 1"})
@@ -169,26 +169,26 @@ def test_on_a_list_with_an_sms_status_a_merge_fields_number_is_a_property(stage:
     assert [held(importer, one)["properties"]["phone"] for one in (*early, wrong)] == [C, C, "m: 1"]
 
 
-def test_on_a_list_without_any_sms_status_a_merge_fields_number_is_the_contacts(stage: Stage) -> None:
+def test_on_a_list_without_any_sms_status_a_merge_fields_number_is_the_contacts(make_importer: MakeImporter) -> None:
     """As it always was, though Mailchimp holds numbers for text messages."""
-    importer = stage()
+    importer = make_importer()
     ada = invite(importer, "ada", merge_fields={"PHONE": C}, sms_phone_number=A)
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (C, None)
 
 
-def test_a_status_of_somebody_without_an_address_counts_too(stage: Stage) -> None:
+def test_a_status_of_somebody_without_an_address_counts_too(make_importer: MakeImporter) -> None:
     """They are carried by nobody, but text messages are sent to the list."""
-    importer = stage()
+    importer = make_importer()
     ada = invite(importer, "ada", merge_fields={"PHONE": C})
-    importer.box.audience().add(email_address="", sms_phone_number=A, sms_subscription_status="pending")
+    importer.sandbox.audience().add(email_address="", sms_phone_number=A, sms_subscription_status="pending")
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (None, None)
 
 
-def test_a_text_field_that_is_sent_to_the_phone_number_is_no_way_round(stage: Stage) -> None:
+def test_a_text_field_that_is_sent_to_the_phone_number_is_no_way_round(make_importer: MakeImporter) -> None:
     """Whatever `[fields]` sends there, of whatever type, goes to its property."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     importer.configure(CONFIG + 'fields = {{ NOTE = "phone_number" }}\n')
     change(importer, ada, "", merge_fields={"NOTE": B})
     assert importer("sync").code == 0
@@ -196,39 +196,39 @@ def test_a_text_field_that_is_sent_to_the_phone_number_is_no_way_round(stage: St
     assert held(importer, ada)["properties"]["note"] == B
 
 
-def test_that_a_list_has_sms_statuses_is_remembered(stage: Stage) -> None:
+def test_that_a_list_has_sms_statuses_is_remembered(make_importer: MakeImporter) -> None:
     """By the next run, which meets nobody with a status."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     time_passes(600)
     late = invite(importer, "late", merge_fields={"PHONE": B})
     assert importer("sync").code == 0
     assert of_texts(importer, late) == (None, None)
 
 
-def test_a_replay_remembers_it_too(stage: Stage) -> None:
+def test_a_replay_remembers_it_too(make_importer: MakeImporter) -> None:
     """A dead letter that is read again on its own."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     time_passes(60)
     late = invite(importer, "late", merge_fields={"PHONE": B})
     time_passes(60)
-    takes_one_push_more(importer, ago=110)
+    accept_one_more_push(importer, ago=110)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert importer("dlq", "replay").code == 0
     assert of_texts(importer, late) == (None, None)
 
 
-def test_a_status_on_a_later_page_counts_from_there_on(stage: Stage) -> None:
+def test_a_status_on_a_later_page_counts_from_there_on(make_importer: MakeImporter) -> None:
     """In one run, though no first page shows it: here by one worker, so that page follows page."""
-    importer = stage()
+    importer = make_importer()
     importer.configure(CONFIG + "mailchimp.window = 50\nmailchimp.connections = 1\n")
-    began = importer.box.clock.second() - 1_000
+    began = importer.sandbox.clock.second() - 1_000
     for number in range(120):
         invite(importer, f"a{number}", merge_fields={"PHONE": C}, at=began + number)
     ada = texted(importer, at=began + 60)
     assert importer("sync").code == 0
-    contacts = {contact_id: one for (_, contact_id), one in importer.box.contacts().items()}
-    pushes = [[contacts[contact_id] for contact_id in one.ids] for one in importer.box.requests if one.ids]
+    contacts = {contact_id: one for (_, contact_id), one in importer.sandbox.contacts().items()}
+    pushes = [[contacts[contact_id] for contact_id in one.ids] for one in importer.sandbox.requests if one.ids]
     (first,) = [place for place, some in enumerate(pushes) if held(importer, ada) in some]
     after = [one for some in pushes[first + 1 :] for one in some]
     assert len(after) >= 20
@@ -236,24 +236,24 @@ def test_a_status_on_a_later_page_counts_from_there_on(stage: Stage) -> None:
     assert {one["properties"]["phone"] for one in after} == {C}
 
 
-def test_whoever_is_archived_is_texted_no_more(stage: Stage) -> None:
+def test_whoever_is_archived_is_texted_no_more(make_importer: MakeImporter) -> None:
     """Mailchimp leaves the SMS status as it was, and writes to nobody who is archived."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     assert of_texts(importer, ada) == (A, YES)
     time_passes(60)
-    importer.box.audience().leave(who=[ada])
+    importer.sandbox.audience().leave(who=[ada])
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, NO)
 
 
-def test_preview_says_why_a_number_stays_a_property(stage: Stage) -> None:
+def test_preview_says_why_a_number_stays_a_property(make_importer: MakeImporter) -> None:
     """As a sync would send it, also of a member beside whom no SMS status is seen: the list's is remembered."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     late = invite(importer, "late", merge_fields={"PHONE": B})
-    text = importer("preview", importer.box.list_key, "--member", late["contact_id"]).out
+    text = importer("preview", importer.sandbox.list_key, "--member", late["contact_id"]).out
     assert "PHONE: SMS consent could pass to it" in text
     assert "kept in properties.phone" in text
-    first, fields = importer("preview", importer.box.list_key, "--member", late["contact_id"], "--json").lines
+    first, fields = importer("preview", importer.sandbox.list_key, "--member", late["contact_id"], "--json").lines
     assert "phone_number" not in first["contact"]
     assert {one["tag"]: one["target"] for one in fields["fields"]}["PHONE"] == "properties.phone"
     assert 'PHONE = "phone_number"' in fields["fields_table"]
@@ -268,15 +268,15 @@ def page_of(importer: Importer, member: Person, **changes: Any) -> Order:
     return order(importer, window=Window(0, "listed", second - 1, second), **changes)
 
 
-def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, stop: StopSignal) -> None:
+def test_a_worker_hears_in_an_order_that_somebody_has_a_status(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Also in the middle of a run; and says so itself of a page that shows one."""
-    importer = stage()
+    importer = make_importer()
     members = []
     for name in ("first", "second", "third", "fourth"):
         members.append(invite(importer, name, merge_fields={"PHONE": C}))
         time_passes(60)
     first, second, third, fourth = members
-    importer.box.audience().edit_unseen(third, sms_subscription_status="pending")
+    importer.sandbox.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
     pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
     outcomes = [worker.execute(page).outcome for page in (*pages, page_of(importer, third))]
@@ -284,16 +284,16 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(stage: Stage, sto
     assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
 
 
-def test_a_coordinator_tells_the_next_worker_what_it_heard(stage: Stage) -> None:
+def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeImporter) -> None:
     """An outcome with a status: the orders from then on say so, whoever takes them."""
-    importer = stage()
+    importer = make_importer()
     ada = texted(importer)
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
         dispatch = Coordinator(
             errand_of(client, services),
-            client.rules(importer.box.list_key, None),
+            client.rules(importer.sandbox.list_key, None),
             "acme",
             BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, print),
             WorkQueue([], 1),
@@ -346,8 +346,8 @@ def split_page(importer: Importer) -> None:
 
 def overwrite(importer: Importer, member: Person, **fields: Any) -> None:
     """Somebody else writes to the contact in Ometria."""
-    contact_id = f"{importer.box.list_key}-{member['contact_id']}"
-    importer.box.overwrite([{"id": contact_id, **fields}])
+    contact_id = f"{importer.sandbox.list_key}-{member['contact_id']}"
+    importer.sandbox.overwrite([{"id": contact_id, **fields}])
 
 
 def named(importer: Importer) -> dict[str, int]:
@@ -375,10 +375,10 @@ def check_mended(importer: Importer) -> None:
     ],
 )
 def test_another_number_or_sms_consent_in_ometria_is_named_and_mended(
-    stage: Stage, fields: dict[str, Any], expected: dict[str, int]
+    make_importer: MakeImporter, fields: dict[str, Any], expected: dict[str, int]
 ) -> None:
     """Beside whatever else differs."""
-    importer, ada = synced(stage, merge_fields={"FNAME": "Ada"})
+    importer, ada = synced(make_importer, merge_fields={"FNAME": "Ada"})
     split_page(importer)
     assert named(importer) == {}
     overwrite(importer, ada, **fields)
@@ -387,43 +387,43 @@ def test_another_number_or_sms_consent_in_ometria_is_named_and_mended(
     assert of_texts(importer, ada) == (A, YES)
 
 
-def test_the_words_of_a_comparison_name_number_and_consent(stage: Stage) -> None:
+def test_the_words_of_a_comparison_name_number_and_consent(make_importer: MakeImporter) -> None:
     """For a person, as the other fields are named."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     split_page(importer)
     overwrite(importer, ada, phone_number=B, channels=NO)
-    ended = importer("reconcile")
-    assert ended.code == 3
-    assert "(phone number 1, SMS consent 1)" in ended.err + ended.out
+    result = importer("reconcile")
+    assert result.code == 3
+    assert "(phone number 1, SMS consent 1)" in result.err + result.out
 
 
-def test_a_number_that_is_spelt_otherwise_there_is_the_same(stage: Stage) -> None:
+def test_a_number_that_is_spelt_otherwise_there_is_the_same(make_importer: MakeImporter) -> None:
     """Ometria may show it with blanks, say."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     split_page(importer)
     overwrite(importer, ada, phone_number="+44 7911 123456")
     assert named(importer) == {}
 
 
-def test_a_no_that_ometria_does_not_hold_is_mended(stage: Stage) -> None:
+def test_a_no_that_ometria_does_not_hold_is_mended(make_importer: MakeImporter) -> None:
     """A yes that was left standing there, and where it holds neither."""
-    importer = stage()
+    importer = make_importer()
     members = [
         invite(importer, name, sms_phone_number=A, sms_subscription_status=name) for name in ("pending", "unsubscribed")
     ]
     split_page(importer)
     overwrite(importer, members[0], channels=YES)
     contact = held(importer, members[1])
-    importer.box.take_out([("mailchimp", contact["id"])])
-    importer.box.overwrite([{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}])
+    importer.sandbox.take_out([("mailchimp", contact["id"])])
+    importer.sandbox.overwrite([{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}])
     assert named(importer) == {"sms": 2}
     check_mended(importer)
     assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in members} == {False}
 
 
-def test_a_number_of_a_merge_field_is_compared_as_a_sync_would_send_it(stage: Stage) -> None:
+def test_a_number_of_a_merge_field_is_compared_as_a_sync_would_send_it(make_importer: MakeImporter) -> None:
     """Typed without its country, which an address, the location or a field tells."""
-    importer = stage()
+    importer = make_importer()
     typed = {"PHONE": "600 555 012"}
     address = {"addr1": "Calle Mayor 1", "city": "Madrid", "state": "", "zip": "28001", "country": "ES"}
     members = [
@@ -443,9 +443,9 @@ def test_a_number_of_a_merge_field_is_compared_as_a_sync_would_send_it(stage: St
     assert {of_texts(importer, one) for one in members} == {(C, None)}
 
 
-def test_who_left_the_programme_is_stale_while_ometria_holds_a_yes(stage: Stage) -> None:
+def test_who_left_the_programme_is_stale_while_ometria_holds_a_yes(make_importer: MakeImporter) -> None:
     """A sync says nothing of them; `--mend` sends the no, and their merge field's number stays a property."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     change(importer, ada, "", merge_fields={"PHONE": B})
     split_page(importer)
     assert of_texts(importer, ada) == (A, YES)
@@ -454,9 +454,9 @@ def test_who_left_the_programme_is_stale_while_ometria_holds_a_yes(stage: Stage)
     assert of_texts(importer, ada) == (A, NO)
 
 
-def test_who_never_had_a_status_is_sent_none_by_a_mend(stage: Stage) -> None:
+def test_who_never_had_a_status_is_sent_none_by_a_mend(make_importer: MakeImporter) -> None:
     """Only a yes is taken back: whoever differs in a name is mended in that alone."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     eva = invite(importer, "eva", merge_fields={"FNAME": "Eva"})
     split_page(importer)
     overwrite(importer, eva, firstname="Else")
@@ -465,63 +465,63 @@ def test_who_never_had_a_status_is_sent_none_by_a_mend(stage: Stage) -> None:
     assert of_texts(importer, eva) == (None, None)
 
 
-def test_on_a_list_without_any_sms_status_ometrias_own_consent_stays(stage: Stage) -> None:
+def test_on_a_list_without_any_sms_status_ometrias_own_consent_stays(make_importer: MakeImporter) -> None:
     """Nothing is sent of it, so nothing is compared."""
-    importer = stage()
+    importer = make_importer()
     ada = invite(importer, "ada", merge_fields={"PHONE": C})
     split_page(importer)
     overwrite(importer, ada, channels=YES)
     assert named(importer) == {}
 
 
-def test_a_comparison_that_meets_the_first_status_counts_everybody(stage: Stage) -> None:
+def test_a_comparison_that_meets_the_first_status_counts_everybody(make_importer: MakeImporter) -> None:
     """Whoever stood before it on the list, too; and it is remembered from then on."""
-    importer = stage()
+    importer = make_importer()
     ada = invite(importer, "ada", merge_fields={"PHONE": C})
     eva = invite(importer, "eva")
     split_page(importer)
     overwrite(importer, ada, channels=YES)
-    importer.box.audience().edit_unseen(eva, sms_subscription_status="pending")
+    importer.sandbox.audience().edit_unseen(eva, sms_subscription_status="pending")
     assert named(importer) == {"sms": 2}
     check_mended(importer)
     assert (of_texts(importer, ada), of_texts(importer, eva)) == ((C, NO), (None, NO))
-    importer.box.audience().edit_unseen(eva, sms_subscription_status="")
+    importer.sandbox.audience().edit_unseen(eva, sms_subscription_status="")
     overwrite(importer, ada, channels=YES)
     assert named(importer) == {"sms": 1}
 
 
-def test_who_is_gone_is_opted_out_of_text_messages_too(stage: Stage) -> None:
+def test_who_is_gone_is_opted_out_of_text_messages_too(make_importer: MakeImporter) -> None:
     """Deleted from Mailchimp for good, with a yes in Ometria; without one, nothing is said of text messages."""
-    importer, ada = synced(stage)
+    importer, ada = synced(make_importer)
     eva = invite(importer, "eva")
     split_page(importer)
-    importer.box.audience().delete(who=[ada, eva])
+    importer.sandbox.audience().delete(who=[ada, eva])
     assert importer(*MEND).line["gone"] == 2
     assert [held(importer, one)["marketing_optin"] for one in (ada, eva)] == ["EXPLICITLY_OPTEDOUT"] * 2
     assert (of_texts(importer, ada), of_texts(importer, eva)) == ((A, NO), (None, None))
 
 
-def test_who_is_known_by_a_web_id_alone_is_mended_too(stage: Stage) -> None:
+def test_who_is_known_by_a_web_id_alone_is_mended_too(make_importer: MakeImporter) -> None:
     """Mailchimp cannot be asked for them one by one: they are read in their second."""
-    importer = stage()
+    importer = make_importer()
     ada = texted(importer, contact_id="")
     split_page(importer)
-    importer.box.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
+    importer.sandbox.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
     split_page(importer)
     assert named(importer) == {"sms": 1}
     check_mended(importer)
     assert of_texts(importer, ada) == (A, NO)
 
 
-def test_most_counts_the_consent_to_text_messages(stage: Stage) -> None:
+def test_most_counts_the_consent_to_text_messages(make_importer: MakeImporter) -> None:
     """Whoever would be texted, or no more, is as many as somebody whose e-mail changes; their names are none."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     people = [texted(importer, f"texted{number}") for number in range(20)]
     split_page(importer)
     importer.configure(RECONCILING.replace("100%", "5%"))
     for one in people:
         overwrite(importer, one, channels=NO)
-    ended = importer(*MEND)
-    assert ended.code == 3
-    assert "the consent of 20 of" in ended.line["refusal"]
+    result = importer(*MEND)
+    assert result.code == 3
+    assert "20 of" in result.line["refusal"]
     assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in people} == {False}

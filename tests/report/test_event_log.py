@@ -8,113 +8,113 @@ import shlex
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, several
+from conftest import CONFIG, CommandResult, Importer, MakeImporter, configure_clients
 from test_house import leaks
 
 from mcimport.services.http.request_log import without_personal_data
 
 
-def events(ended: Ended) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ended.err.splitlines()]
+def events(result: CommandResult) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.err.splitlines()]
 
 
-def wild(stage: Stage) -> Importer:
+def wild(make_importer: MakeImporter) -> Importer:
     """A list whose services fail now and then, with a page that cannot be read and somebody who cannot be sent."""
-    importer = stage(size=600, broken=["100-101"], faults={"500": 0.05, "429": 0.05})
-    importer.begun()
-    importer.box.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
-    importer.box.audience().add(email_address="m@example.com", tags=[{"id": n, "name": f"t{n}"} for n in range(60)])
+    importer = make_importer(size=600, broken=["100-101"], faults={"500": 0.05, "429": 0.05})
+    importer.create_state_file()
+    importer.sandbox.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
+    importer.sandbox.audience().add(email_address="m@example.com", tags=[{"id": n, "name": f"t{n}"} for n in range(60)])
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     return importer
 
 
-def test_each_event_is_a_line_of_json_with_its_run_and_list(stage: Stage) -> None:
+def test_each_event_is_a_line_of_json_with_its_run_and_list(make_importer: MakeImporter) -> None:
     """What was planned, each page, each dead letter, and the end: with a time in UTC and a level."""
-    importer = wild(stage)
-    ended = importer("sync", "--log-format", "json")
-    assert ended.code == 3
-    told = events(ended)
+    importer = wild(make_importer)
+    result = importer("sync", "--log-format", "json")
+    assert result.code == 3
+    told = events(result)
     assert {one["event"] for one in told} >= {"planned", "page", "dead letter", "completed"}
     for one in told:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", one["time"])
-        assert (one["client"], one["list"], one["run"]) == ("acme", importer.box.list_key, 1)
+        assert (one["client"], one["list"], one["run"]) == ("acme", importer.sandbox.list_key, 1)
         assert one["level"] in ("info", "warning", "error")
         assert ("window" in one) is (one["event"] in ("page", "dead letter"))
     (last,) = [one for one in told if one["event"] == "completed"]
     assert last["pushed"] == sum(one["pushed"] for one in told if one["event"] == "page")
 
 
-def test_logfmt_is_the_same_in_another_spelling(stage: Stage) -> None:
+def test_logfmt_is_the_same_in_another_spelling(make_importer: MakeImporter) -> None:
     """Time, level and event first, so that a person finds them, too."""
-    importer = wild(stage)
-    ended = importer("sync", "--log-format", "logfmt")
-    for line in ended.err.splitlines():
+    importer = wild(make_importer)
+    result = importer("sync", "--log-format", "logfmt")
+    for line in result.err.splitlines():
         pairs = [word.partition("=") for word in shlex.split(line)]
         assert [name for name, _, _ in pairs[:6]] == ["time", "level", "event", "client", "list", "run"]
 
 
-def test_requests_are_told_on_demand_with_their_run_and_window(stage: Stage) -> None:
+def test_requests_are_told_on_demand_with_their_run_and_window(make_importer: MakeImporter) -> None:
     """As many as the services saw; without a key, and without whoever a path names."""
-    importer = wild(stage)
-    ended = importer("sync", "-v", "--log-format", "json")
-    told = events(ended)
+    importer = wild(make_importer)
+    result = importer("sync", "-v", "--log-format", "json")
+    told = events(result)
     requests = [one for one in told if one["event"] == "request"]
-    assert len(requests) == len(importer.box.requests)
-    assert sum(one["status"] == 429 for one in requests) == sum(one.status == 429 for one in importer.box.requests)
+    assert len(requests) == len(importer.sandbox.requests)
+    assert sum(one["status"] == 429 for one in requests) == sum(one.status == 429 for one in importer.sandbox.requests)
     reasons = [one["reason"] for one in told if one["event"] == "retry"]
     assert any("answered 429" in reason for reason in reasons)
     assert any("window" in one for one in requests if one["path"] == "push")
     assert {one["path"] for one in requests if "/members/" in one["path"]} == {
-        f"lists/{importer.box.list_key}/members/*/tags?count=1000&offset=0"
+        f"lists/{importer.sandbox.list_key}/members/*/tags?count=1000&offset=0"
     }
 
 
 @pytest.mark.parametrize("log_format", ["text", "json", "logfmt"])
-def test_no_address_name_or_key_is_in_any_log(stage: Stage, log_format: str) -> None:
+def test_no_address_name_or_key_is_in_any_log(make_importer: MakeImporter, log_format: str) -> None:
     """Not even with every request told, of a list on which everything goes wrong."""
-    importer = wild(stage)
+    importer = wild(make_importer)
     first = importer("sync", "-v", "--log-format", log_format)
     second = importer("dlq", "replay", "-v", "--log-format", log_format)
     assert "push" in first.err
     assert leaks(importer, first, second) == []
 
 
-def test_requests_are_lines_for_people_without_a_format(stage: Stage) -> None:
+def test_requests_are_lines_for_people_without_a_format(make_importer: MakeImporter) -> None:
     """Between the lines that are told anyway."""
-    importer = stage(size=10)
-    ended = importer("sync", "-v")
-    key = importer.box.list_key
-    assert f"acme {key} run 1: GET Mailchimp lists/{key}/members?count=1000&offset=0: 200 in " in ended.err
-    assert "run 1 window 0: POST Ometria push: 2" in ended.err
+    importer = make_importer(size=10)
+    result = importer("sync", "-v")
+    key = importer.sandbox.list_key
+    assert f"acme {key} run 1: GET Mailchimp lists/{key}/members?count=1000&offset=0: 200 in " in result.err
+    assert "run 1 window 0: POST Ometria push: 2" in result.err
 
 
-def test_the_services_learn_which_run_asks(stage: Stage) -> None:
+def test_the_services_learn_which_run_asks(make_importer: MakeImporter) -> None:
     """Their support can find a run's requests by the name under which they are made."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer("sync")
-    agents = [one.agent for one in importer.box.requests]
+    agents = [one.agent for one in importer.sandbox.requests]
     assert all(re.fullmatch(r"mcimport/[0-9.]+ \(run [12]\)", agent) for agent in agents)
     assert {agent[-2] for agent in agents} == {"1", "2"}
 
 
-def test_runs_of_several_clients_are_told_apart(stage: Stage) -> None:
+def test_runs_of_several_clients_are_told_apart(make_importer: MakeImporter) -> None:
     """Each event bears the run of its own list."""
-    importer = stage()
-    importer.begun()
-    several(importer, ["one", "two", "three"], size=30)
+    importer = make_importer()
+    importer.create_state_file()
+    configure_clients(importer, ["one", "two", "three"], size=30)
     told = events(importer("sync", "-v", "--log-format", "json"))
     runs = {(one["client"], one.get("run")) for one in told}
     assert len(runs) == 3
     assert {client for client, _ in runs} == {"one", "two", "three"}
 
 
-def test_quiet_tells_machines_of_trouble_alone(stage: Stage) -> None:
+def test_quiet_tells_machines_of_trouble_alone(make_importer: MakeImporter) -> None:
     """As it does people; a broken configuration, too, is an event."""
-    importer = stage(size=10)
-    importer.begun()
+    importer = make_importer(size=10)
+    importer.create_state_file()
     assert importer("sync", "--quiet", "--log-format", "json").err == ""
-    importer.box.knobs.fault = lambda _: "401"
+    importer.sandbox.knobs.fault = lambda _: "401"
     (event,) = events(importer("sync", "--quiet", "--log-format", "json"))
     assert (event["event"], event["level"]) == ("failed", "error")
     assert event["next"]
@@ -124,20 +124,20 @@ def test_quiet_tells_machines_of_trouble_alone(stage: Stage) -> None:
     assert (broken.code, event["level"]) == (2, "error")
 
 
-def test_the_environment_sets_the_format(stage: Stage) -> None:
+def test_the_environment_sets_the_format(make_importer: MakeImporter) -> None:
     """So that a table of cron's, or a pod, sets it for every command."""
-    importer = stage(size=10)
-    ended = importer.in_a_process("sync", environment={"MCIMPORT_LOG_FORMAT": "json"})
-    assert events(ended)
+    importer = make_importer(size=10)
+    result = importer.in_a_process("sync", environment={"MCIMPORT_LOG_FORMAT": "json"})
+    assert events(result)
     assert importer.in_a_process("sync", environment={"MCIMPORT_LOG_FORMAT": "xml"}).code == 2
 
 
-def test_results_stay_on_standard_output(stage: Stage) -> None:
+def test_results_stay_on_standard_output(make_importer: MakeImporter) -> None:
     """`--json` is for results, `--log-format` for the log: both at once do not mix."""
-    importer = stage(size=10)
-    ended = importer("sync", "--json", "--log-format", "json")
-    assert ended.line["status"] == "completed"
-    assert events(ended)[-1]["event"] == "completed"
+    importer = make_importer(size=10)
+    result = importer("sync", "--json", "--log-format", "json")
+    assert result.line["status"] == "completed"
+    assert events(result)[-1]["event"] == "completed"
 
 
 @pytest.mark.parametrize(

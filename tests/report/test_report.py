@@ -38,7 +38,7 @@ from mcimport.report.tables import show
 from mcimport.report.totals_table import rows, total
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
-BUSY = BusyError("acme: another process is at work on this client")
+BUSY = BusyError("acme: another mcimport is already running for this client")
 
 
 def run(**more: Any) -> Run:
@@ -170,9 +170,9 @@ def test_numbers_have_thousands_separators_and_their_plural() -> None:
 def test_a_span_says_where_it_begins_and_ends() -> None:
     """An open beginning, a single second and a member without a time each have their words."""
     assert moment(BEGAN) == "2026-11-18 11:06:40"
-    assert span(None, BEGAN) == "the beginning up to 2026-11-18 11:06:40 UTC"
-    assert span(BEGAN - 1, BEGAN) == "the second 2026-11-18 11:06:40 UTC"
-    assert span(BEGAN - 60, BEGAN) == "after 2026-11-18 11:05:40 UTC up to 2026-11-18 11:06:40 UTC"
+    assert span(None, BEGAN) == "from the beginning to 2026-11-18 11:06:40 UTC"
+    assert span(BEGAN - 1, BEGAN) == "at 2026-11-18 11:06:40 UTC"
+    assert span(BEGAN - 60, BEGAN) == "from 2026-11-18 11:05:40 to 2026-11-18 11:06:40 UTC"
     assert span(None, None) == "without a time"
 
 
@@ -200,7 +200,8 @@ def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None
     """Everything that there is to know of a good run stands in one line."""
     assert line(result(run())) == (
         "acme 1a2d7ebf82, run 7: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at"
-        " most 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 neither; 28 of 28 windows"
+        " most 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 unspecified; 28 of 28 time"
+        " ranges"
     )
 
 
@@ -208,11 +209,11 @@ def test_a_block_says_it_in_one_glance() -> None:
     """A subject a line, with subscription events even when there are none, and the new sync point."""
     assert block(result(run())) == [
         "acme 1a2d7ebf82, run 7: everything imported, in 34 s",
-        "  members     25,000 read, 10 skipped (no e-mail address), 3 rejected",
-        "  contacts    24,987 pushed (735/s of at most 800/s)",
-        "  consent     17,500 opted in, 5,500 opted out, 1,987 neither; 0 subscription events",
-        "  windows     28 of 28 done",
-        "  sync point  2026-11-18 11:06:37 UTC",
+        "  members      25,000 read, 10 skipped (no e-mail address), 3 rejected",
+        "  contacts     24,987 pushed (735/s of at most 800/s)",
+        "  consent      17,500 opted in, 5,500 opted out, 1,987 unspecified; 0 subscription events",
+        "  time ranges  28 of 28 done",
+        "  sync point   2026-11-18 11:06:37 UTC",
     ]
 
 
@@ -226,11 +227,11 @@ def test_what_there_is_to_look_at_follows() -> None:
         hints=("not a valid value at root > lastname",) * 2,
     )
     *_, letters, warning, hint = block(one)
-    assert "28 windows" in line(one)
-    assert "1 dead" in line(one)
+    assert "28 time ranges" in line(one)
+    assert "1 failed" in line(one)
     assert letters == "  2 dead letters: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     assert warning == "  warning: tags cut short"
-    assert "of all who write to it" in hint
+    assert "of the whole account" in hint
     assert hint.endswith("not a valid value at root > lastname (2 times)")
 
 
@@ -238,7 +239,10 @@ def test_what_there_is_to_look_at_follows() -> None:
 def test_the_sync_point_is_only_said_to_move_when_it_did(*, moved: bool) -> None:
     """A run that begins after the sync point leaves it where it was."""
     words = block(result(run(kind="incremental", since=BEGAN - 60, moves_sync_point=int(moved))))
-    assert ("  sync point  2026-11-18 11:06:37 UTC" in words, "  sync point  not moved" in words) == (moved, not moved)
+    assert ("  sync point   2026-11-18 11:06:37 UTC" in words, "  sync point   not moved" in words) == (
+        moved,
+        not moved,
+    )
 
 
 def test_a_resumed_run_has_no_speed() -> None:
@@ -254,13 +258,13 @@ def test_a_resumed_run_has_no_speed() -> None:
         (result(), "nothing changed"),
         (
             idle(status="skipped", error=BUSY),
-            "skipped: another process is at work on this client",
+            "skipped: another mcimport is already running for this client",
         ),
         (
             result(run(kind="incremental", members_read=0)),
-            "sync point set to 2026-11-18 11:06:37 UTC, nobody imported",
+            "sync point set to 2026-11-18 11:06:37 UTC, no members imported",
         ),
-        (result(status="interrupted", error=InterruptedRunError("stopped")), "not begun"),
+        (result(status="interrupted", error=InterruptedRunError("stopped")), "not started"),
         (failed(FatalError("Mailchimp answered 401"), seconds=0.4), "failed after 0.4 s"),
     ],
     ids=["idle", "no run", "busy", "since now", "stopped before", "failed at once"],
@@ -275,11 +279,11 @@ def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None
     cut_off = run(status="interrupted", finished_at=BEGAN + 9)
     stopped = result(cut_off, status="interrupted", error=InterruptedRunError("stopped"))
     broken = failed(RetriableError("no answer", hint="Is the network up?"), replace(cut_off, status="failed"))
-    assert block(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` goes on with it."
+    assert block(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` resumes it."
     assert block(broken)[-3:] == [
         "  no answer",
         "  Is the network up?",
-        "  The next `mcimport sync 1a2d7ebf82` goes on with it.",
+        "  The next `mcimport sync 1a2d7ebf82` resumes it.",
     ]
 
 
@@ -381,9 +385,9 @@ def test_a_dry_run_says_that_nothing_was_pushed_and_nothing_remembered(terminal:
     """Neither the counts nor the dead letters of a dry run can be taken for real ones."""
     said = told(result(run(), dry_run=True, dead_letters=1), stream=terminal if screen else None, dry=True)
     text = "\n".join(said)
-    assert said[-1] == "Dry run: nothing was pushed, and nothing of it is remembered."
+    assert said[-1] == "Dry run: nothing was pushed or recorded."
     assert "none pushed" in text
-    assert "1 dead letter would be written" in text
+    assert "1 dead letter would be recorded" in text
     assert "dlq" not in text
     assert "sync point" not in text
 
@@ -398,14 +402,14 @@ def test_quiet_names_errors_and_dead_letters() -> None:
     bad = failed(FatalError("Mailchimp answered 401", hint="Check the key."), run(status="failed"))
     assert told(bad, quiet=True) == [
         "acme 1a2d7ebf82, run 7: failed: Mailchimp answered 401",
-        "  Check the key. The next `mcimport sync 1a2d7ebf82` goes on with it.",
+        "  Check the key. The next `mcimport sync 1a2d7ebf82` resumes it.",
     ]
     assert told(result(run(), dead_letters=1), quiet=True) == [
         "acme 1a2d7ebf82, run 7: 1 dead letter: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     ]
     stopped = result(run(status="interrupted"), status="interrupted", error=InterruptedRunError("stopped"))
     assert told(stopped, quiet=True) == [
-        "acme 1a2d7ebf82, run 7: stopped after 34 s. The next `mcimport sync 1a2d7ebf82` goes on with it."
+        "acme 1a2d7ebf82, run 7: stopped after 34 s. The next `mcimport sync 1a2d7ebf82` resumes it."
     ]
 
 
@@ -519,7 +523,7 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     tally.planned(("acme", "1a2d7ebf82"), "full", 4_000, 5)
     tally.moved(("acme", "1a2d7ebf82"), outcome(members=1_000, pushed=950, over=True))
     head, row = drawn(tally, 80)
-    assert head.split() == ["list", "members", "contacts", "windows", "contacts/s", "left"]
+    assert head.split() == ["list", "members", "contacts", "time", "ranges", "contacts/s", "left"]
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
 
 
@@ -557,7 +561,7 @@ def test_lists_that_ended_leave_their_rows_and_stay_in_the_sum() -> None:
     tally.ended(("acme", "one"))
     *_, row, summed = drawn(tally, 100)
     assert row.startswith("acme two")
-    assert "1 at work, 1 done" in summed
+    assert "1 running, 1 done" in summed
     assert "600 of 800" in summed
 
 

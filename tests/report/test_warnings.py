@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import json
 
-from conftest import CONFIG, Importer, Stage
+from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
 FORCED = "force_optin is on"
 
 
-def warned(stage: Stage) -> Importer:
+def warned(make_importer: MakeImporter) -> Importer:
     """A list with a warning in each sync."""
-    importer = stage(size=20)
+    importer = make_importer(size=20)
     importer.configure(CONFIG + "ometria.force_optin = true\n")
-    importer.begun()
+    importer.create_state_file()
     return importer
 
 
 def hour(importer: Importer, joining: int) -> None:
     time_passes(3_600)
-    importer.box.audience().join(joining)
+    importer.sandbox.audience().join(joining)
     time_passes(60)
 
 
-def test_a_warning_passes_quiet_once(stage: Stage) -> None:
+def test_a_warning_passes_quiet_once(make_importer: MakeImporter) -> None:
     """As cron runs it: the first sync says it, those after it do not say it again."""
-    importer = warned(stage)
+    importer = warned(make_importer)
     assert importer("sync", "--quiet").err.count(FORCED) == 1
     for joining in (1, 2):
         hour(importer, joining)
         assert importer("sync", "--quiet").err == ""
 
 
-def test_a_warning_that_differs_in_its_number_alone_is_not_said_again_under_quiet(stage: Stage) -> None:
+def test_a_warning_that_differs_in_its_number_alone_is_not_said_again_under_quiet(make_importer: MakeImporter) -> None:
     """Hour by hour another few members lack the permission: nobody has to read that each time."""
-    importer = stage(size=0, permissions=("Email",))
-    importer.begun()
+    importer = make_importer(size=0, permissions=("Email",))
+    importer.create_state_file()
     said = []
     for members in (1, 3, 2):
         time_passes(3_600)
         for number in range(members):
-            importer.box.audience().add(
+            importer.sandbox.audience().add(
                 email_address=f"m{members}{number}@example.com", status="subscribed", marketing_permissions=[]
             )
         time_passes(60)
@@ -49,20 +49,20 @@ def test_a_warning_that_differs_in_its_number_alone_is_not_said_again_under_quie
     assert ["the permission" in words for words in said] == [True, False, False]
 
 
-def test_another_warning_is_said_under_quiet_whatever_was_said_before(stage: Stage) -> None:
+def test_another_warning_is_said_under_quiet_whatever_was_said_before(make_importer: MakeImporter) -> None:
     """A new one is news; with the log for machines, too."""
-    importer = warned(stage)
+    importer = warned(make_importer)
     importer("sync", "--quiet")
     importer.configure(CONFIG + 'ometria.force_optin = true\nfields.FNAME = "lastname"\nfields.LNAME = "firstname"\n')
     hour(importer, 1)
-    ended = importer("sync", "--quiet", "--log-format", "json")
-    assert FORCED not in ended.err
-    assert [one["event"] for one in map(json.loads, ended.err.splitlines())] == ["warning"]
+    result = importer("sync", "--quiet", "--log-format", "json")
+    assert FORCED not in result.err
+    assert [one["event"] for one in map(json.loads, result.err.splitlines())] == ["warning"]
 
 
-def test_a_warning_stands_in_the_run_and_in_status(stage: Stage) -> None:
+def test_a_warning_stands_in_the_run_and_in_status(make_importer: MakeImporter) -> None:
     """Whoever did not read it then reads it later: in words, and for programs."""
-    importer = warned(stage)
+    importer = warned(make_importer)
     importer("sync", "--quiet")
     assert FORCED in importer("runs", "show", "1").out
     (text,) = importer("runs", "show", "1", "--json").line["warnings"]
@@ -73,9 +73,9 @@ def test_a_warning_stands_in_the_run_and_in_status(stage: Stage) -> None:
     assert "1 warning: `mcimport runs show 2`" in importer("status").out
 
 
-def test_a_state_file_that_is_made_anew_is_said_under_quiet(stage: Stage) -> None:
+def test_a_state_file_that_is_made_anew_is_said_under_quiet(make_importer: MakeImporter) -> None:
     """A folder that was not kept, or another name for it: once for each file, with its path."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     said = importer("sync", "--quiet").err
     assert f"there is no state file at {importer.db}" in said
     assert "MCIMPORT_DB" in said
@@ -86,23 +86,23 @@ def test_a_state_file_that_is_made_anew_is_said_under_quiet(stage: Stage) -> Non
     assert "there is no state file at" not in importer("sync", "--dry-run", "--quiet").err
 
 
-def test_status_is_not_0_while_the_last_run_of_a_list_failed(stage: Stage) -> None:
+def test_status_is_not_0_while_the_last_run_of_a_list_failed(make_importer: MakeImporter) -> None:
     """The first one or a later one; with the reason, until one ends well."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     for _ in range(2):
-        importer.box.knobs.fault = lambda _: "401"
+        importer.sandbox.knobs.fault = lambda _: "401"
         assert importer("sync").code == 1
         shown = importer("status")
         assert shown.code == 3
-        assert "the key is not accepted" in " ".join(shown.out.split())
-        importer.box.knobs.fault = lambda _: None
+        assert "it does not accept the API key" in " ".join(shown.out.split())
+        importer.sandbox.knobs.fault = lambda _: None
         assert importer("sync").code == 0
         assert importer("status").code == 0
 
 
-def test_a_configured_list_that_mailchimp_does_not_know_is_shown_as_failed(stage: Stage) -> None:
+def test_a_configured_list_that_mailchimp_does_not_know_is_shown_as_failed(make_importer: MakeImporter) -> None:
     """It stays in the settings, so somebody has to look; `check` says the same."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer.configure(list_key="ffffffffff")
     assert importer("sync").code == 1
     shown = importer("status", "--json")
@@ -110,17 +110,17 @@ def test_a_configured_list_that_mailchimp_does_not_know_is_shown_as_failed(stage
     assert importer("check").code == 1
 
 
-def test_a_list_that_was_never_run_is_overdue_in_time(stage: Stage) -> None:
+def test_a_list_that_was_never_run_is_overdue_in_time(make_importer: MakeImporter) -> None:
     """Configured beside one that is synced, and left out of the cron line."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     importer.configure(CONFIG.replace('lists = ["{list_key}"]', 'lists = ["{list_key}", "ffffffffff"]'))
     assert importer("status").code == 0
     time_passes(4 * 3_600)
-    assert importer("sync", importer.box.list_key).code == 0
+    assert importer("sync", importer.sandbox.list_key).code == 0
     shown = importer("status", "--json")
     assert shown.code == 3
     assert {one["list_key"]: one["overdue"] for one in shown.lines} == {
-        importer.box.list_key: False,
+        importer.sandbox.list_key: False,
         "ffffffffff": True,
     }

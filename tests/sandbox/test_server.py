@@ -31,35 +31,35 @@ CONTACT = {
 }
 
 
-@pytest.fixture(name="box")
+@pytest.fixture(name="sandbox")
 def a_box() -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(size=300, seed=5, start=NOW)) as box:
-        yield box
+    with Sandbox(SandboxSettings(size=300, seed=5, start=NOW)) as sandbox:
+        yield sandbox
 
 
-def members(box: Sandbox, **query: Any) -> httpx.Response:
-    path = f"{box.mailchimp_url}/lists/{LIST_KEY}/members"
-    return httpx.get(path, params=query, auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN, timeout=10)
+def members(sandbox: Sandbox, **query: Any) -> httpx.Response:
+    path = f"{sandbox.mailchimp_url}/lists/{LIST_KEY}/members"
+    return httpx.get(path, params=query, auth=("x", sandbox.mailchimp_key), trust_env=False, verify=PLAIN, timeout=10)
 
 
-def push(box: Sandbox, timeout: float = 10) -> httpx.Response:
-    headers = {"X-Ometria-Auth": box.ometria_key}
+def push(sandbox: Sandbox, timeout: float = 10) -> httpx.Response:
+    headers = {"X-Ometria-Auth": sandbox.ometria_key}
     return httpx.post(
-        f"{box.ometria_url}/push", json=[CONTACT], headers=headers, trust_env=False, verify=PLAIN, timeout=timeout
+        f"{sandbox.ometria_url}/push", json=[CONTACT], headers=headers, trust_env=False, verify=PLAIN, timeout=timeout
     )
 
 
 # -- limits
 
 
-def test_the_eleventh_open_request_is_429_without_retry_after(box: Sandbox) -> None:
+def test_the_eleventh_open_request_is_429_without_retry_after(sandbox: Sandbox) -> None:
     """Ten are answered; the measure tells how many there were."""
     together = threading.Barrier(11)
-    box.knobs.latency = 0.5
+    sandbox.knobs.latency = 0.5
 
     def ask(_: int) -> httpx.Response:
         together.wait()
-        return members(box, count=1)
+        return members(sandbox, count=1)
 
     with ThreadPoolExecutor(11) as pool:
         answers = list(pool.map(ask, range(11)))
@@ -67,32 +67,32 @@ def test_the_eleventh_open_request_is_429_without_retry_after(box: Sandbox) -> N
     (refused,) = (answer for answer in answers if answer.status_code == 429)
     assert refused.headers["content-type"].startswith("application/problem+json")
     assert "retry-after" not in refused.headers
-    assert box.most_open() == 11
-    box.knobs.latency = 0
-    assert members(box).status_code == 200
+    assert sandbox.most_open() == 11
+    sandbox.knobs.latency = 0
+    assert members(sandbox).status_code == 200
 
 
-def test_a_request_that_is_over_is_not_open(box: Sandbox) -> None:
+def test_a_request_that_is_over_is_not_open(sandbox: Sandbox) -> None:
     """However many come one after another, never more than one is counted."""
     for _ in range(30):
-        members(box, count=100)
-    assert box.most_open() == 1
+        members(sandbox, count=100)
+    assert sandbox.most_open() == 1
 
 
-def test_one_too_many_can_be_a_bare_403(box: Sandbox) -> None:
+def test_one_too_many_can_be_a_bare_403(sandbox: Sandbox) -> None:
     """As has been seen: the refusal in disguise, without JSON."""
-    box.knobs.connections, box.knobs.over_limit = 0, "403-bare"
-    answer = members(box)
+    sandbox.knobs.connections, sandbox.knobs.over_limit = 0, "403-bare"
+    answer = members(sandbox)
     assert (answer.status_code, answer.content) == (403, b"")
 
 
-def test_a_page_above_the_limit_is_a_504_of_the_edge(box: Sandbox) -> None:
+def test_a_page_above_the_limit_is_a_504_of_the_edge(sandbox: Sandbox) -> None:
     """HTML; a smaller page is answered."""
-    box.knobs.max_page = 100
-    answer = members(box, count=101)
+    sandbox.knobs.max_page = 100
+    answer = members(sandbox, count=101)
     assert answer.status_code == 504
     assert answer.headers["content-type"].startswith("text/html")
-    assert members(box, count=100).status_code == 200
+    assert members(sandbox, count=100).status_code == 200
 
 
 def test_the_measure_of_any_second_finds_the_densest() -> None:
@@ -105,68 +105,68 @@ def test_the_measure_of_any_second_finds_the_densest() -> None:
 # -- what cannot be read
 
 
-def test_whoever_is_broken_breaks_every_page_they_are_on(box: Sandbox) -> None:
+def test_whoever_is_broken_breaks_every_page_they_are_on(sandbox: Sandbox) -> None:
     """Ranks name them when they are first met; the pages around them, and tiny look-ups, are answered."""
-    box.knobs.broken = ["100-104"]
+    sandbox.knobs.broken = ["100-104"]
     order = {"sort_field": "last_changed"}
-    assert members(box, **order, offset=90, count=10).status_code == 200
-    assert members(box, **order, offset=90, count=11).status_code == 500
-    assert members(box, **order, offset=104, count=1).status_code == 500
-    assert members(box, **order, offset=105, count=100).status_code == 200
-    assert members(box, **order, offset=102, count=1, fields="members.last_changed,total_items").status_code == 200
-    box.audience().delete(who=[box.audience().listed()[0]])
-    assert members(box, **order, offset=103, count=1).status_code == 500
-    assert members(box, **order, offset=104, count=1).status_code == 200
-    box.knobs.broken_lookups = True
-    assert members(box, **order, offset=102, count=1, fields="members.last_changed").status_code == 500
-    box.knobs.broken = []
-    assert members(box, **order, offset=90, count=100).status_code == 200
+    assert members(sandbox, **order, offset=90, count=10).status_code == 200
+    assert members(sandbox, **order, offset=90, count=11).status_code == 500
+    assert members(sandbox, **order, offset=104, count=1).status_code == 500
+    assert members(sandbox, **order, offset=105, count=100).status_code == 200
+    assert members(sandbox, **order, offset=102, count=1, fields="members.last_changed,total_items").status_code == 200
+    sandbox.audience().delete(who=[sandbox.audience().listed()[0]])
+    assert members(sandbox, **order, offset=103, count=1).status_code == 500
+    assert members(sandbox, **order, offset=104, count=1).status_code == 200
+    sandbox.knobs.broken_lookups = True
+    assert members(sandbox, **order, offset=102, count=1, fields="members.last_changed").status_code == 500
+    sandbox.knobs.broken = []
+    assert members(sandbox, **order, offset=90, count=100).status_code == 200
 
 
-def test_a_span_of_time_can_be_broken(box: Sandbox) -> None:
+def test_a_span_of_time_can_be_broken(sandbox: Sandbox) -> None:
     """`(since, until]`, whoever is in it."""
-    one = box.audience().add(at=int(NOW) - 50)
-    box.knobs.broken = [(NOW - 51, NOW - 50)]
-    assert members(box, sort_field="last_changed", sort_dir="DESC").status_code == 500
-    box.knobs.broken = [(NOW - 50, NOW)]
-    assert members(box, sort_field="last_changed", sort_dir="DESC").status_code == 200
-    assert box.audience().find(one["contact_id"]) == one
+    one = sandbox.audience().add(at=int(NOW) - 50)
+    sandbox.knobs.broken = [(NOW - 51, NOW - 50)]
+    assert members(sandbox, sort_field="last_changed", sort_dir="DESC").status_code == 500
+    sandbox.knobs.broken = [(NOW - 50, NOW)]
+    assert members(sandbox, sort_field="last_changed", sort_dir="DESC").status_code == 200
+    assert sandbox.audience().find(one["contact_id"]) == one
 
 
 # -- time
 
 
-def test_latency_is_spent_on_every_answer_and_the_first_page_may_have_its_own(box: Sandbox) -> None:
+def test_latency_is_spent_on_every_answer_and_the_first_page_may_have_its_own(sandbox: Sandbox) -> None:
     """A first page: from offset 0 on, several asked for, no end named."""
-    box.knobs.first_page_latency = 0.4
-    members(box, count=1000, sort_field="last_changed")
-    members(box, count=1000, sort_field="last_changed", before_last_changed="2026-01-01T00:00:00Z")
-    members(box, count=1, sort_field="last_changed")
-    box.knobs.latency = 0.2
-    push(box)
-    spent = [line.finished - line.at for line in box.requests]
+    sandbox.knobs.first_page_latency = 0.4
+    members(sandbox, count=1000, sort_field="last_changed")
+    members(sandbox, count=1000, sort_field="last_changed", before_last_changed="2026-01-01T00:00:00Z")
+    members(sandbox, count=1, sort_field="last_changed")
+    sandbox.knobs.latency = 0.2
+    push(sandbox)
+    spent = [line.finished - line.at for line in sandbox.requests]
     assert spent[0] >= 0.39
     assert spent[3] >= 0.19
-    assert [line.status for line in box.requests] == [200, 200, 200, 202]
+    assert [line.status for line in sandbox.requests] == [200, 200, 200, 202]
 
 
-def test_what_happens_after_a_page_is_not_on_it(box: Sandbox) -> None:
+def test_what_happens_after_a_page_is_not_on_it(sandbox: Sandbox) -> None:
     """Ten are archived after each page: whoever pages by offset misses those who slid past."""
-    box.knobs.after_page = lambda audience: audience.leave(10)
+    sandbox.knobs.after_page = lambda audience: audience.leave(10)
     seen: set[int] = set()
     offset = 0
-    everybody = {one["web_id"] for one in box.audience().listed()}
-    while page := members(box, count=50, offset=offset, sort_field="last_changed").json()["members"]:
+    everybody = {one["web_id"] for one in sandbox.audience().listed()}
+    while page := members(sandbox, count=50, offset=offset, sort_field="last_changed").json()["members"]:
         seen |= {one["web_id"] for one in page}
         offset += 50
-    still_there = everybody & {one["web_id"] for one in box.audience().listed()}
+    still_there = everybody & {one["web_id"] for one in sandbox.audience().listed()}
     assert still_there - seen
 
 
-def test_churn_changes_the_list_while_it_serves(box: Sandbox) -> None:
+def test_churn_changes_the_list_while_it_serves(sandbox: Sandbox) -> None:
     """From another thread, until it is told to stop."""
-    before = {one.number: one for one in box.audience().members}
-    box.knobs.churn = 400
+    before = {one.number: one for one in sandbox.audience().members}
+    sandbox.knobs.churn = 400
     changed = threading.Event()
     seen: list[int] = []
 
@@ -175,13 +175,13 @@ def test_churn_changes_the_list_while_it_serves(box: Sandbox) -> None:
         if len(seen) > 200:
             changed.set()
 
-    box.audience().when_changed.append(count)
+    sandbox.audience().when_changed.append(count)
     assert changed.wait(20)
-    box.knobs.churn = 0
-    after = {one.number: one for one in box.audience().members}
+    sandbox.knobs.churn = 0
+    after = {one.number: one for one in sandbox.audience().members}
     assert after.keys() - before.keys()
     assert any(after[number] != before[number] for number in before.keys() & after.keys())
-    assert members(box).status_code == 200
+    assert members(sandbox).status_code == 200
 
 
 # -- faults
@@ -189,17 +189,17 @@ def test_churn_changes_the_list_while_it_serves(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("fault", INSTEAD)
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
-def test_a_fault_is_answered_instead_and_nothing_is_done(box: Sandbox, side: str, fault: str) -> None:
+def test_a_fault_is_answered_instead_and_nothing_is_done(sandbox: Sandbox, side: str, fault: str) -> None:
     """On the side that it is set for, and only there."""
-    box.knobs.faults = {f"{side}:{fault}": 1.0}
-    answers = {"mailchimp": members(box), "ometria": push(box)}
+    sandbox.knobs.faults = {f"{side}:{fault}": 1.0}
+    answers = {"mailchimp": members(sandbox), "ometria": push(sandbox)}
     status = int(fault[:3]) if fault[:3].isdecimal() else 200
     assert answers[side].status_code == status
     assert not _is_sound(answers[side]) or answers[side].json() == {"members": [], "total_items": 0}
-    assert (box.contacts() == {}) == (side == "ometria")
+    assert (sandbox.contacts() == {}) == (side == "ometria")
     del answers[side]
     assert all(map(_is_sound, answers.values()))
-    assert [line.fault for line in box.requests if line.side == side] == [fault]
+    assert [line.fault for line in sandbox.requests if line.side == side] == [fault]
 
 
 def _is_sound(answer: httpx.Response) -> bool:
@@ -209,48 +209,48 @@ def _is_sound(answer: httpx.Response) -> bool:
     return isinstance(body.get("members"), list) or isinstance(body.get("accepted"), int)
 
 
-def test_retry_after_comes_only_where_it_is_asked_for(box: Sandbox) -> None:
+def test_retry_after_comes_only_where_it_is_asked_for(sandbox: Sandbox) -> None:
     """Both kinds of 429 have been seen."""
     for fault, has in {"429": False, "429-retry-after": True}.items():
-        box.knobs.faults = {fault: 1.0}
-        assert ("retry-after" in members(box).headers) == has
-        assert ("retry-after" in push(box).headers) == has
+        sandbox.knobs.faults = {fault: 1.0}
+        assert ("retry-after" in members(sandbox).headers) == has
+        assert ("retry-after" in push(sandbox).headers) == has
 
 
 @pytest.mark.parametrize("fault", SPOILT)
-def test_a_spoilt_answer_does_not_arrive_but_the_push_is_stored(box: Sandbox, fault: str) -> None:
+def test_a_spoilt_answer_does_not_arrive_but_the_push_is_stored(sandbox: Sandbox, fault: str) -> None:
     """So whoever pushes again pushes twice. An endless body comes in drops: no time-out for a single read ends it."""
-    box.knobs.faults = {fault: 1.0}
-    box.knobs.silence = 0.5
+    sandbox.knobs.faults = {fault: 1.0}
+    sandbox.knobs.silence = 0.5
     if fault == "truncated":
         with pytest.raises(ValueError, match=r"."):
-            push(box).json()
+            push(sandbox).json()
     else:
         with pytest.raises(httpx.TransportError):
-            push(box)
-    assert len(box.contacts()) == 1
-    assert [line.fault for line in box.requests] == [fault]
+            push(sandbox)
+    assert len(sandbox.contacts()) == 1
+    assert [line.fault for line in sandbox.requests] == [fault]
 
 
 @pytest.mark.parametrize("fault", ["reset", "silent"])
-def test_an_unanswered_request_did_nothing(box: Sandbox, fault: str) -> None:
+def test_an_unanswered_request_did_nothing(sandbox: Sandbox, fault: str) -> None:
     """The connection is reset at once, or nothing is ever said."""
-    box.knobs.faults = {fault: 1.0}
+    sandbox.knobs.faults = {fault: 1.0}
     with pytest.raises(httpx.ReadError if fault == "reset" else httpx.ReadTimeout):
-        push(box, timeout=0.5)
-    assert box.contacts() == {}
-    assert [line.status for line in box.requests] == [0]
+        push(sandbox, timeout=0.5)
+    assert sandbox.contacts() == {}
+    assert [line.status for line in sandbox.requests] == [0]
 
 
-def test_the_server_gives_up_a_silent_request_in_the_end(box: Sandbox) -> None:
+def test_the_server_gives_up_a_silent_request_in_the_end(sandbox: Sandbox) -> None:
     """And counts it as open until then."""
-    box.knobs.silence = 0.3
-    box.knobs.faults = {"silent": 1.0}
+    sandbox.knobs.silence = 0.3
+    sandbox.knobs.faults = {"silent": 1.0}
     with pytest.raises(httpx.TransportError):
-        members(box)
-    box.knobs.faults = {}
-    assert members(box).status_code == 200
-    assert box.most_open() == 1
+        members(sandbox)
+    sandbox.knobs.faults = {}
+    assert members(sandbox).status_code == 200
+    assert sandbox.most_open() == 1
 
 
 def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
@@ -259,10 +259,10 @@ def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
     def story(seed: int) -> list[int]:
         knobs = SandboxSettings(size=20, seed=seed, error_rate=0.2, throttle_rate=0.1)
         with (
-            Sandbox(knobs) as box,
-            httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
+            Sandbox(knobs) as sandbox,
+            httpx.Client(auth=("x", sandbox.mailchimp_key), trust_env=False, verify=PLAIN) as client,
         ):
-            return [client.get(f"{box.mailchimp_url}/lists").status_code for _ in range(150)]
+            return [client.get(f"{sandbox.mailchimp_url}/lists").status_code for _ in range(150)]
 
     first = story(1)
     assert first == story(1) != story(2)
@@ -270,24 +270,24 @@ def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
     assert 5 < first.count(429) < 28
 
 
-def test_a_test_may_decide_by_itself_what_goes_wrong(box: Sandbox) -> None:
+def test_a_test_may_decide_by_itself_what_goes_wrong(sandbox: Sandbox) -> None:
     """By anything that the ledger tells of a request."""
 
     def third_page_is_404(request: Request) -> str | None:
         return "404" if request.side == "mailchimp" and request.nth == 2 else None
 
-    box.knobs.fault = third_page_is_404
-    assert [members(box).status_code for _ in range(4)] == [200, 200, 404, 200]
+    sandbox.knobs.fault = third_page_is_404
+    assert [members(sandbox).status_code for _ in range(4)] == [200, 200, 404, 200]
 
 
 @pytest.mark.parametrize("name", ["5000", "mailchmp:500"])
 def test_a_misspelt_fault_is_told(name: str) -> None:
     """It must not pass for a quiet day."""
-    box = Sandbox(SandboxSettings(size=20, faults={name: 0.5}))
-    box.start()
-    assert members(box).status_code == 500
+    sandbox = Sandbox(SandboxSettings(size=20, faults={name: 0.5}))
+    sandbox.start()
+    assert members(sandbox).status_code == 500
     with pytest.raises(RuntimeError) as told:
-        box.stop()
+        sandbox.stop()
     assert isinstance(told.value.__cause__, LookupError)
 
 
@@ -299,25 +299,25 @@ def test_every_fault_has_a_test_above() -> None:
 # -- starting and stopping
 
 
-def test_while_it_is_away_connections_are_refused_and_nothing_is_forgotten(box: Sandbox) -> None:
+def test_while_it_is_away_connections_are_refused_and_nothing_is_forgotten(sandbox: Sandbox) -> None:
     """The same port, people and contacts afterwards."""
-    push(box)
-    before = list(box.audience().members)
-    with box.away(), pytest.raises(httpx.ConnectError):
-        members(box)
-    assert members(box).status_code == 200
-    assert list(box.audience().members) == before
-    assert len(box.contacts()) == 1
+    push(sandbox)
+    before = list(sandbox.audience().members)
+    with sandbox.away(), pytest.raises(httpx.ConnectError):
+        members(sandbox)
+    assert members(sandbox).status_code == 200
+    assert list(sandbox.audience().members) == before
+    assert len(sandbox.contacts()) == 1
 
 
-def test_stopping_ends_silent_answers(box: Sandbox) -> None:
+def test_stopping_ends_silent_answers(sandbox: Sandbox) -> None:
     """Nobody waits for them for two minutes."""
-    box.knobs.faults = {"silent": 1.0}
+    sandbox.knobs.faults = {"silent": 1.0}
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(members, box)
-        while not box.requests:
+        waiting = pool.submit(members, sandbox)
+        while not sandbox.requests:
             assert not waiting.done()
-        box.stop()
+        sandbox.stop()
         with pytest.raises(httpx.TransportError):
             waiting.result(10)
 
@@ -328,17 +328,17 @@ def test_a_mistake_in_a_hook_does_not_pass_for_a_fault() -> None:
     def wrong(_audience: object) -> None:
         raise LookupError
 
-    box = Sandbox(SandboxSettings(size=20, on_page=wrong))
-    box.start()
-    assert members(box).status_code == 500
+    sandbox = Sandbox(SandboxSettings(size=20, on_page=wrong))
+    sandbox.start()
+    assert members(sandbox).status_code == 500
     with pytest.raises(RuntimeError, match="hook"):
-        box.stop()
+        sandbox.stop()
 
 
-def test_a_taken_port_is_told(box: Sandbox) -> None:
+def test_a_taken_port_is_told(sandbox: Sandbox) -> None:
     """Before anything is served."""
     with pytest.raises(OSError, match="in use"):
-        Sandbox(SandboxSettings(size=0), port=box.port).start()
+        Sandbox(SandboxSettings(size=0), port=sandbox.port).start()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -366,10 +366,10 @@ def test_serve_prints_what_a_shell_needs_and_leaves_on_a_signal(signum: int) -> 
 def test_a_page_that_was_written_before_is_cheap_and_a_look_up_cheaper() -> None:
     """In processor time of this process, client included: each costs less than the one before."""
     with (
-        Sandbox(SandboxSettings(size=25_000)) as box,
-        httpx.Client(auth=("x", box.mailchimp_key), trust_env=False, verify=PLAIN) as client,
+        Sandbox(SandboxSettings(size=25_000)) as sandbox,
+        httpx.Client(auth=("x", sandbox.mailchimp_key), trust_env=False, verify=PLAIN) as client,
     ):
-        path = f"{box.mailchimp_url}/lists/{LIST_KEY}/members"
+        path = f"{sandbox.mailchimp_url}/lists/{LIST_KEY}/members"
         fields = "members.email_address,members.status,members.merge_fields,members.last_changed,total_items"
         page = {"count": "1000", "sort_field": "last_changed", "fields": fields}
         look_up = {**page, "count": "1", "offset": "20000", "fields": "members.last_changed,total_items"}

@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any
 
 import yaml
-from conftest import Importer, carried, expected
+from conftest import Importer, expected_ids, imported_ids
 from crontab_table import CRONTAB, ROOT, SETTINGS, Laid, entries, in_a_container, lay, replaced
 from privileges import FailedError, Results, attempt, command, make_debian, need, prerequisite, say
 
@@ -49,7 +49,7 @@ finally:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -60,7 +60,7 @@ class Pod:
     """A pod's folders on this machine, and podman's options for everything that the manifest says of it."""
 
     folder: Path
-    box: Sandbox
+    sandbox: Sandbox
     spec: dict[str, Any]
 
     @property
@@ -74,7 +74,7 @@ class Pod:
         words += [f"--cap-drop={one}" for one in context["capabilities"]["drop"]]
         words += ["--memory", limits["memory"].removesuffix("i"), "--cpus", limits["cpu"]]
         words += [f"--env={one['name']}={one['value']}" for one in container["env"]]
-        words += sandbox_urls(self.box)
+        words += sandbox_urls(self.sandbox)
         for mount in container["volumeMounts"]:
             source = f"{self.folder}/{mount['name']}:{mount['mountPath']}"
             words += ["--volume", f"{source}:ro" if mount.get("readOnly") else source]
@@ -85,8 +85,8 @@ class Pod:
         group = self.spec["securityContext"]["fsGroup"]
         files = {
             "config/mcimport.toml": config,
-            "keys/acme-mailchimp": self.box.mailchimp_key,
-            "keys/acme-ometria": self.box.ometria_key,
+            "keys/acme-mailchimp": self.sandbox.mailchimp_key,
+            "keys/acme-ometria": self.sandbox.ometria_key,
         }
         for name, text in files.items():
             path = self.folder / name
@@ -99,24 +99,27 @@ class Pod:
         state.chmod(0o770)
         os.chown(state, 0, group)
 
-    def run(self, *words: str, options: Sequence[str] = ()) -> Ended:
+    def run(self, *words: str, options: Sequence[str] = ()) -> CommandResult:
         done = run([*ENGINE, "run", *self.options, *options, IMAGE, *words])
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
-    def metered(self) -> tuple[Ended, float, float]:
+    def metered(self) -> tuple[CommandResult, float, float]:
         """A sync, the most resident memory it had in Mi, and the seconds of processor it took."""
         (container,) = self.spec["containers"]
-        ended = self.run("-c", METER, *container["args"], options=["--entrypoint", "/opt/mcimport/bin/python"])
-        kilobytes, seconds = map(float, ended.out.split()[-2:]) if ended.out else (0.0, 0.0)
-        return ended, kilobytes / 1024, seconds
+        result = self.run("-c", METER, *container["args"], options=["--entrypoint", "/opt/mcimport/bin/python"])
+        kilobytes, seconds = map(float, result.out.split()[-2:]) if result.out else (0.0, 0.0)
+        return result, kilobytes / 1024, seconds
 
 
 def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([shutil.which(words[0]) or words[0], *words[1:]], capture_output=True, text=True, check=False)
 
 
-def sandbox_urls(box: Sandbox) -> list[str]:
-    return [f"--env=MCIMPORT_MAILCHIMP_URL={box.mailchimp_url}", f"--env=MCIMPORT_OMETRIA_URL={box.ometria_url}"]
+def sandbox_urls(sandbox: Sandbox) -> list[str]:
+    return [
+        f"--env=MCIMPORT_MAILCHIMP_URL={sandbox.mailchimp_url}",
+        f"--env=MCIMPORT_OMETRIA_URL={sandbox.ometria_url}",
+    ]
 
 
 def manifest(name: str) -> dict[str, Any]:
@@ -173,14 +176,14 @@ def try_the_image() -> Results:
 
 def try_the_pod(folder: Path, spec: dict[str, Any], config: str) -> Results:
     """A first sync and an hourly one, within the manifest's limits."""
-    with Sandbox(SandboxSettings(size=SIZE, pushes_per_second=100_000)) as box:
-        pod, importer = Pod(folder, box, spec), Importer(box, folder)
+    with Sandbox(SandboxSettings(size=SIZE, pushes_per_second=100_000)) as sandbox:
+        pod, importer = Pod(folder, sandbox, spec), Importer(sandbox, folder)
         pod.lay(config + "ometria.requests_per_second = 500\n")
         first, first_peak, first_seconds = pod.metered()
-        is_carried = carried(importer) == expected(importer) != set()
-        box.audience().change(CHANGED)
+        is_carried = imported_ids(importer) == expected_ids(importer) != set()
+        sandbox.audience().change(CHANGED)
         hourly, hourly_peak, hourly_seconds = pod.metered()
-        is_renewed = carried(importer) == expected(importer)
+        is_renewed = imported_ids(importer) == expected_ids(importer)
         elsewhere = pod.run("-c", "touch /tmp/x", options=["--entrypoint", "/bin/sh"])
     say(f"a first sync of {SIZE:,} took {first_peak:.0f} Mi and {first_seconds:.1f} s of processor {first.err}")
     say(f"an hourly one of {CHANGED} took {hourly_peak:.0f} Mi and {hourly_seconds:.1f} s of processor {hourly.err}")
@@ -200,8 +203,8 @@ def try_to_stop(folder: Path, spec: dict[str, Any], config: str) -> Results:
     """SIGTERM, as a drained node sends it, to the first process of a container."""
     under_way = Event()
     knobs = SandboxSettings(size=20_000, latency=0.2, on_page=lambda _: under_way.set())
-    with Sandbox(knobs) as box:
-        pod = Pod(folder, box, spec)
+    with Sandbox(knobs) as sandbox:
+        pod = Pod(folder, sandbox, spec)
         pod.lay(config)
         words = [*ENGINE, "run", "--name", "mcimport-trial", *pod.options, IMAGE, "sync", "--quiet"]
         with subprocess.Popen([shutil.which(words[0]) or words[0], *words[1:]], stderr=subprocess.PIPE) as process:
@@ -229,15 +232,17 @@ def line_for(laid: Laid) -> str:
 
 
 def try_the_crontab(folder: Path) -> Results:
-    with Sandbox(SandboxSettings(size=200, pushes_per_second=100_000)) as box:
-        settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
-        laid = lay(folder, settings, (box.mailchimp_key, box.ometria_key))
+    with Sandbox(SandboxSettings(size=200, pushes_per_second=100_000)) as sandbox:
+        settings = SETTINGS.format(
+            list_key=sandbox.list_key, mailchimp_url=sandbox.mailchimp_url, ometria_url=sandbox.ometria_url
+        )
+        laid = lay(folder, settings, (sandbox.mailchimp_key, sandbox.ometria_key))
         command("chown", "--recursive", f"{SOMEBODY}:{SOMEBODY}", folder)
-        ended = run(["sh", "-c", line_for(laid)])
-        importer = Importer(box, folder)
-        is_carried = carried(importer) == expected(importer) != set()
+        result = run(["sh", "-c", line_for(laid)])
+        importer = Importer(sandbox, folder)
+        is_carried = imported_ids(importer) == expected_ids(importer) != set()
     log = laid.log.read_text(encoding="utf-8")
-    held = ended.returncode == 0 and is_carried and log == ""
+    held = result.returncode == 0 and is_carried and log == ""
     return [(held, f"cron's line for the image carries everybody {log}".strip())]
 
 

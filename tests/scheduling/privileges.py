@@ -41,11 +41,11 @@ def command(*words: str | Path) -> str:
     program = shutil.which(words[0])
     if program is None:
         raise FailedError(f"there is no {words[0]} on this machine")
-    ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
-    if ended.returncode:
-        said = (ended.stderr or ended.stdout).strip()[-1_500:]
-        raise FailedError(f"`{' '.join(map(str, words))}` ended with {ended.returncode}\n{said}")
-    return ended.stdout
+    result = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
+    if result.returncode:
+        said = (result.stderr or result.stdout).strip()[-1_500:]
+        raise FailedError(f"`{' '.join(map(str, words))}` ended with {result.returncode}\n{said}")
+    return result.stdout
 
 
 def need(packages: Sequence[str]) -> None:

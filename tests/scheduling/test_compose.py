@@ -47,8 +47,8 @@ def seconds(duration: str) -> int:
 
 def test_it_is_what_the_specification_describes() -> None:
     """Every field is one that it knows, and has a value that it takes."""
-    ended = checked(FILE)
-    assert ended.returncode == 0, ended.stdout
+    result = checked(FILE)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_misspelt_field_is_noticed_wherever_it_stands(field: str, misspelt: st
     """The check above is strict down to a service's own tables."""
     path = tmp_path / "compose.yaml"
     path.write_text(TEXT.replace(field, misspelt), encoding="utf-8")
-    ended = checked(path)
-    assert ended.returncode != 0
-    assert misspelt.rstrip(":") in ended.stdout
+    result = checked(path)
+    assert result.returncode != 0
+    assert misspelt.rstrip(":") in result.stdout
 
 
 def test_it_is_a_broker_workers_and_one_scheduler() -> None:

@@ -12,7 +12,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Ended, Importer, Stage, carried, expected
+from conftest import CommandResult, Importer, MakeImporter, expected_ids, imported_ids
 from cronsim import CronSim
 from crontab_table import (
     CRONTAB,
@@ -128,11 +128,11 @@ def test_the_line_for_the_image_uses_the_same_folders(entry: Entry) -> None:
     assert other.command.endswith(" mcimport sync --quiet")
 
 
-def as_cron_does(laid: Laid, line: int = 0) -> Ended:
+def as_cron_does(laid: Laid, line: int = 0) -> CommandResult:
     """A line in the table's shell, with the table's settings and what cron adds to them; the hourly one is 0."""
     program = str(Path(sys.executable).with_name("mcimport"))
     entry = entries(replaced(TEXT, {PROGRAM: program} | laid.paths))[line]
-    ended = subprocess.run(
+    result = subprocess.run(
         [entry.settings["SHELL"], "-c", entry.command],
         env={**entry.settings, "HOME": str(laid.folder), "LOGNAME": "mcimport"},
         cwd=laid.folder,
@@ -141,63 +141,65 @@ def as_cron_does(laid: Laid, line: int = 0) -> Ended:
         text=True,
         check=False,
     )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return CommandResult(result.returncode, result.stdout, result.stderr)
 
 
 def laid_for(importer: Importer, folder: Path) -> Laid:
-    box = importer.box
-    settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
-    return lay(folder, settings, (box.mailchimp_key, box.ometria_key))
+    sandbox = importer.sandbox
+    settings = SETTINGS.format(
+        list_key=sandbox.list_key, mailchimp_url=sandbox.mailchimp_url, ometria_url=sandbox.ometria_url
+    )
+    return lay(folder, settings, (sandbox.mailchimp_key, sandbox.ometria_key))
 
 
-def test_the_line_carries_the_list_and_says_nothing(stage: Stage, tmp_path: Path) -> None:
+def test_the_line_carries_the_list_and_says_nothing(make_importer: MakeImporter, tmp_path: Path) -> None:
     """In nothing but the table's environment everybody is carried; what is written is for its owner alone.
 
     Only that a state file was made is said, once.
     """
-    importer = stage(size=200)
+    importer = make_importer(size=200)
     laid = laid_for(importer, tmp_path / "laid")
-    assert as_cron_does(laid) == Ended(0, "", "")
-    assert carried(importer) == expected(importer)
+    assert as_cron_does(laid) == CommandResult(0, "", "")
+    assert imported_ids(importer) == expected_ids(importer)
     (line,) = laid.log.read_text(encoding="utf-8").splitlines()
     assert "there is no state file at" in line
-    assert as_cron_does(laid) == Ended(0, "", "")
+    assert as_cron_does(laid) == CommandResult(0, "", "")
     assert laid.log.read_text(encoding="utf-8").splitlines() == [line]
     assert {stat.S_IMODE(file.stat().st_mode) for file in (laid.log, laid.state)} == {0o600}
 
 
-def test_the_log_tells_what_was_not_carried(stage: Stage, tmp_path: Path) -> None:
+def test_the_log_tells_what_was_not_carried(make_importer: MakeImporter, tmp_path: Path) -> None:
     """A page that cannot be read is exit 3 and events in the log, each with its time, which hold no key."""
-    importer = stage(size=200, broken=["100-101"])
+    importer = make_importer(size=200, broken=["100-101"])
     laid = laid_for(importer, tmp_path / "laid")
-    assert as_cron_does(laid) == Ended(3, "", "")
+    assert as_cron_does(laid) == CommandResult(3, "", "")
     log = laid.log.read_text(encoding="utf-8")
     assert 'event="dead letter"' in log
     assert all(line.startswith("time=") for line in log.splitlines())
-    assert importer.box.mailchimp_key not in log
-    assert importer.box.ometria_key not in log
+    assert importer.sandbox.mailchimp_key not in log
+    assert importer.sandbox.ometria_key not in log
 
 
-def test_the_weekly_line_mends_what_differs_and_tells(stage: Stage, tmp_path: Path) -> None:
+def test_the_weekly_line_mends_what_differs_and_tells(make_importer: MakeImporter, tmp_path: Path) -> None:
     """Whoever was deleted is opted out, in nothing but the table's environment; the log says how many, and no name."""
-    importer = stage(size=200, reads_per_second=100_000, settling=0)
+    importer = make_importer(size=200, reads_per_second=100_000, settling=0)
     laid = laid_for(importer, tmp_path / "laid")
     laid.config.write_text(laid.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8")
-    assert as_cron_does(laid) == Ended(0, "", "")
-    people = importer.box.audience().with_status("subscribed")
-    (gone,) = importer.box.audience().delete(who=[next(one for one in people if one["email_address"])])
-    assert as_cron_does(laid, 1) == Ended(0, "", "")
+    assert as_cron_does(laid) == CommandResult(0, "", "")
+    people = importer.sandbox.audience().with_status("subscribed")
+    (gone,) = importer.sandbox.audience().delete(who=[next(one for one in people if one["email_address"])])
+    assert as_cron_does(laid, 1) == CommandResult(0, "", "")
     log = laid.log.read_text(encoding="utf-8")
     assert "gone=1" in log
     assert "mended=1" in log
     assert gone["email_address"] not in log
 
 
-def test_the_log_tells_that_there_are_no_keys(stage: Stage, tmp_path: Path) -> None:
+def test_the_log_tells_that_there_are_no_keys(make_importer: MakeImporter, tmp_path: Path) -> None:
     """Without the environment file nothing is asked of anybody, and the log names what is missing."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     laid = laid_for(importer, tmp_path / "laid")
     laid.environment.unlink()
     assert as_cron_does(laid).code != 0
     assert str(laid.environment) in laid.log.read_text(encoding="utf-8")
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []

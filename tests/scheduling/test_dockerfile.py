@@ -40,8 +40,8 @@ def said(name: str) -> list[str]:
 def test_the_linter_has_nothing_to_say() -> None:
     """hadolint, but for the rule that the file itself waives, with its reason."""
     program = Path(sys.executable).with_name("hadolint")
-    ended = subprocess.run([program, DOCKERFILE], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    result = subprocess.run([program, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 def test_the_linter_can_object(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import Importer, carried, expected
+from conftest import Importer, expected_ids, imported_ids
 from crontab_table import CRONTAB, HOURLY, PROGRAM, ROOT, SETTINGS, Laid, lay, replaced
 from privileges import FailedError, Results, attempt, command, need, prerequisite, say
 
@@ -39,7 +39,7 @@ class Copy:
     """One copy of the table, with its sandbox and its folders."""
 
     name: str
-    box: Sandbox
+    sandbox: Sandbox
     laid: Laid
     program: Path
 
@@ -54,8 +54,8 @@ class Copy:
 
     @property
     def everybody_is_there(self) -> bool:
-        importer = Importer(self.box, self.laid.folder)
-        return carried(importer) == expected(importer) != set()
+        importer = Importer(self.sandbox, self.laid.folder)
+        return imported_ids(importer) == expected_ids(importer) != set()
 
 
 class Reports:
@@ -132,14 +132,16 @@ def installed(table: str) -> Iterator[None]:
 
 def copy_of_the_table(name: str, knobs: SandboxSettings, folder: Path, reports: Path, stack: ExitStack) -> Copy:
     """`folder`: with the installed program, and with room for the copy's own folders."""
-    box = stack.enter_context(Sandbox(knobs))
-    settings = SETTINGS.format(list_key=box.list_key, mailchimp_url=box.mailchimp_url, ometria_url=box.ometria_url)
-    laid = lay(folder / name, settings, (box.mailchimp_key, box.ometria_key))
+    sandbox = stack.enter_context(Sandbox(knobs))
+    settings = SETTINGS.format(
+        list_key=sandbox.list_key, mailchimp_url=sandbox.mailchimp_url, ometria_url=sandbox.ometria_url
+    )
+    laid = lay(folder / name, settings, (sandbox.mailchimp_key, sandbox.ometria_key))
     program = folder / name / "mcimport"
     real = folder / "installed" / "bin" / "mcimport"
     program.write_text(REPORTING.format(program=real, name=name, reports=reports), encoding="utf-8")
     program.chmod(0o755)
-    return Copy(name, box, laid, program)
+    return Copy(name, sandbox, laid, program)
 
 
 def rotate(copy: Copy) -> None:
@@ -186,8 +188,8 @@ def two_minutes(well: Copy, letters: Copy, keyless: Copy, reports: Reports) -> R
         say("waiting for cron's minute")
         first = reports.wait_for("well", "letters")
         is_carried = well.everybody_is_there
-        well.box.audience().change(20)
-        well.box.audience().join(3)
+        well.sandbox.audience().change(20)
+        well.sandbox.audience().join(3)
         say("waiting for the next one")
         second = reports.wait_for("well", "letters")  # both, so that nothing is left running
     return [
@@ -202,9 +204,9 @@ def afterwards(well: Copy, letters: Copy, keyless: Copy) -> Results:
     results = [
         (well.log == "", f"where all is well the log stays empty {well.log}".strip()),
         ("dead letter" in letters.log, "the log tells of the dead letters"),
-        (letters.box.mailchimp_key not in letters.log, "and holds no key"),
+        (letters.sandbox.mailchimp_key not in letters.log, "and holds no key"),
         (str(keyless.laid.environment) in keyless.log, "without the environment file the log names it"),
-        (keyless.box.requests == [], "and nobody was asked for anything"),
+        (keyless.sandbox.requests == [], "and nobody was asked for anything"),
         (is_the_users_alone(well), "state and log are mode 0600, and that user's own"),
     ]
     rotate(letters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import CONFIG, Importer, Stage, carried, expected
+from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.config.load import load
@@ -15,10 +15,10 @@ OTHER = "e" * 32
 COMMANDS = (["sync"], ["sync", "--dry-run"], ["sync", "--since", "2d"], ["reconcile", "1a2d7ebf82"], ["check"])
 
 
-def with_another_account(stage: Stage, *, size: int = 20) -> Importer:
+def with_another_account(make_importer: MakeImporter, *, size: int = 20) -> Importer:
     """A second Ometria account, with a list of its own."""
-    importer = stage(size=size)
-    importer.box.add_account("0" * 32 + "-us7", OTHER, {"bbbbbbbbbb": 3})
+    importer = make_importer(size=size)
+    importer.sandbox.add_account("0" * 32 + "-us7", OTHER, {"bbbbbbbbbb": 3})
     return importer
 
 
@@ -26,9 +26,9 @@ def with_another_account(stage: Stage, *, size: int = 20) -> Importer:
 @pytest.mark.parametrize(
     "slip", [{"ometria_key": WRONG}, {"mailchimp_key": "c" * 32 + "-us6"}], ids=["Ometria", "Mailchimp"]
 )
-def test_a_wrong_key_at_first_is_no_trap(stage: Stage, slip: dict[str, str], command: list[str]) -> None:
+def test_a_wrong_key_at_first_is_no_trap(make_importer: MakeImporter, slip: dict[str, str], command: list[str]) -> None:
     """With the right keys everything works, as if there had been no first try."""
-    importer = stage(size=20)
+    importer = make_importer(size=20)
     importer.configure(**slip)
     assert importer("sync").code == 1
     importer.configure()
@@ -37,169 +37,169 @@ def test_a_wrong_key_at_first_is_no_trap(stage: Stage, slip: dict[str, str], com
     assert importer(*command).code == 0
 
 
-def test_a_mailchimp_key_of_another_client_is_no_trap(stage: Stage) -> None:
+def test_a_mailchimp_key_of_another_client_is_no_trap(make_importer: MakeImporter) -> None:
     """It does not know the list; beside the right Ometria key nobody was sent."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     importer.configure(mailchimp_key="0" * 32 + "-us7", ometria_key=OTHER)
     assert importer("sync").code == 1
     importer.configure()
     assert importer("sync", "--json").line["kind"] == "full"
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_what_since_now_settled_under_a_wrong_key_holds_under_the_right_one(stage: Stage) -> None:
+def test_what_since_now_settled_under_a_wrong_key_holds_under_the_right_one(make_importer: MakeImporter) -> None:
     """Nobody was sent under it, and the history of the list is not brought after all."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--since", "now").code == 0
     importer.configure()
     time_passes(300)
-    importer.box.audience().join(2)
+    importer.sandbox.audience().join(2)
     time_passes(60)
-    ended = importer("sync", "--json")
-    assert (ended.code, ended.line["kind"], ended.line["contacts_pushed"]) == (0, "incremental", 2)
+    result = importer("sync", "--json")
+    assert (result.code, result.line["kind"], result.line["contacts_pushed"]) == (0, "incremental", 2)
 
 
-def test_from_the_first_accepted_contact_on_another_key_is_refused(stage: Stage) -> None:
+def test_from_the_first_accepted_contact_on_another_key_is_refused(make_importer: MakeImporter) -> None:
     """However little got through: what was sent there cannot be taken back by a sync."""
-    importer = with_another_account(stage, size=120)
+    importer = with_another_account(make_importer, size=120)
     importer.configure(CONFIG + "ometria.batch = 5\n", ometria_key=OTHER)
     pushes = iter(range(1_000))
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
     importer("sync")
-    importer.box.knobs.fault = lambda _: None
+    importer.sandbox.knobs.fault = lambda _: None
     importer.configure()
-    importer.box.clear_requests()
-    ended = importer("sync")
-    assert ended.code == 2
-    assert "the Ometria key is not the one" in ended.err
-    assert importer.box.requests == []
+    importer.sandbox.clear_requests()
+    result = importer("sync")
+    assert result.code == 2
+    assert "with a different Ometria API key" in result.err
+    assert importer.sandbox.requests == []
 
 
 def other_address(importer: Importer) -> str:
     """The same service by another name of this machine's."""
-    return importer.box.ometria_url.replace("127.0.0.1", "localhost")
+    return importer.sandbox.ometria_url.replace("127.0.0.1", "localhost")
 
 
-def test_the_address_is_a_part_of_the_destination(stage: Stage) -> None:
+def test_the_address_is_a_part_of_the_destination(make_importer: MakeImporter) -> None:
     """Synced to a test address with the real key, the real one is no place where "nothing changed"."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_url=other_address(importer))
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     for command in (["sync"], ["reconcile", "1a2d7ebf82"]):
-        ended = importer(*command)
-        assert ended.code == 2
-        assert "the address of Ometria is not the one" in ended.err
-        assert "mcimport keys accept acme" in ended.err
-    assert importer.box.requests == []
-    assert "the address of Ometria is not the one" in importer("check", "--offline").out
+        result = importer(*command)
+        assert result.code == 2
+        assert "to a different Ometria address" in result.err
+        assert "mcimport keys accept acme" in result.err
+    assert importer.sandbox.requests == []
+    assert "to a different Ometria address" in importer("check", "--offline").out
     assert "its Ometria address has changed" in importer("status").out
-    ended = importer("sync", "--full", "1a2d7ebf82", "--json")
-    assert (ended.code, ended.line["contacts_pushed"]) == (0, len(expected(importer)))
+    result = importer("sync", "--full", "1a2d7ebf82", "--json")
+    assert (result.code, result.line["contacts_pushed"]) == (0, len(expected_ids(importer)))
 
 
-def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(stage: Stage) -> None:
+def test_an_address_of_the_same_account_is_accepted_as_a_renewed_key_is(make_importer: MakeImporter) -> None:
     """A company's gateway in front of it: what was sent is found there."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_url=other_address(importer))
     assert importer("keys", "accept", "acme").code == 0
     assert importer("sync", "--json").line["kind"] == "incremental"
 
 
-def test_a_slash_at_the_end_of_the_address_is_no_other_address(stage: Stage) -> None:
+def test_a_slash_at_the_end_of_the_address_is_no_other_address(make_importer: MakeImporter) -> None:
     """The same place, spelled otherwise."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
-    importer.configure(ometria_url=importer.box.ometria_url + "/")
+    importer.configure(ometria_url=importer.sandbox.ometria_url + "/")
     assert importer("sync", "--json").line["kind"] == "incremental"
 
 
-def test_a_changed_collection_is_refused_as_a_changed_key_is(stage: Stage) -> None:
+def test_a_changed_collection_is_refused_as_a_changed_key_is(make_importer: MakeImporter) -> None:
     """Nobody is sent a second time by a slip of the name; put back, the sync goes on."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(CONFIG + 'ometria.collection = "elsewhere"\n')
-    importer.box.clear_requests()
-    ended = importer("sync")
-    assert ended.code == 2
-    assert 'the collection is not "mailchimp"' in ended.err
-    assert "sync --full" in ended.err
-    assert importer.box.requests == []
+    importer.sandbox.clear_requests()
+    result = importer("sync")
+    assert result.code == 2
+    assert 'to a different collection, "mailchimp"' in result.err
+    assert "sync --full" in result.err
+    assert importer.sandbox.requests == []
     importer.configure()
     assert importer("sync", "--json").line["kind"] == "incremental"
     importer.configure(CONFIG + 'ometria.collection = "elsewhere"\n')
     assert importer("sync", "--full").code == 0
-    assert {collection for collection, _ in importer.box.contacts()} == {"mailchimp", "elsewhere"}
+    assert {collection for collection, _ in importer.sandbox.contacts()} == {"mailchimp", "elsewhere"}
 
 
 def refused(importer: Importer, *options: str) -> str:
     """What `keys accept` says; nothing has changed by it."""
     before = sync_points(importer)
-    ended = importer("keys", "accept", "acme", *options)
-    assert ended.code in {1, 2}
+    result = importer("keys", "accept", "acme", *options)
+    assert result.code in {1, 2}
     assert sync_points(importer) == before
     assert importer("sync").code == 2
-    return ended.err
+    return result.err
 
 
 def sync_points(importer: Importer) -> list[object]:
     return [one["sync_point"] for one in importer("status", "--json").lines]
 
 
-def test_a_dead_key_is_not_accepted(stage: Stage) -> None:
+def test_a_dead_key_is_not_accepted(make_importer: MakeImporter) -> None:
     """It is tried before it is believed, also where the account was emptied."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_key=WRONG)
-    assert "the key may not do this" in refused(importer)
-    assert "the key may not do this" in refused(importer, "--unseen")
+    assert "the API key has no right to do this" in refused(importer)
+    assert "the API key has no right to do this" in refused(importer, "--unseen")
 
 
-def test_another_accounts_key_is_not_accepted(stage: Stage) -> None:
+def test_another_accounts_key_is_not_accepted(make_importer: MakeImporter) -> None:
     """It holds no contact of the list: both ways on are named."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     importer("sync")
     importer.configure(ometria_key=OTHER)
     said = refused(importer)
-    assert "holds no contact of list 1a2d7ebf82" in said
+    assert "holds no contacts of list 1a2d7ebf82" in said
     assert "sync --full 1a2d7ebf82" in said
     assert "keys accept acme --unseen" in said
 
 
-def test_an_emptied_account_is_accepted_unseen(stage: Stage) -> None:
+def test_an_emptied_account_is_accepted_unseen(make_importer: MakeImporter) -> None:
     """Somebody knows that it is the same."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     importer("sync")
     importer.configure(ometria_key=OTHER)
     assert importer("keys", "accept", "acme", "--unseen").code == 0
     assert importer("sync", "--json").line["kind"] == "incremental"
 
 
-def test_a_key_is_not_accepted_where_it_cannot_be_tried(stage: Stage) -> None:
+def test_a_key_is_not_accepted_where_it_cannot_be_tried(make_importer: MakeImporter) -> None:
     """Ometria away says nothing of whose key it is."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
-    importer.box.renew_ometria_key(importer.box.ometria_key, OTHER)
+    importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, OTHER)
     importer.configure(ometria_key=OTHER)
-    with importer.box.away():
+    with importer.sandbox.away():
         assert importer("keys", "accept", "acme").code == 1
     assert importer("sync").code == 2
     assert importer("keys", "accept", "acme").code == 0
 
 
-def test_a_replay_goes_where_the_list_goes_now(stage: Stage) -> None:
+def test_a_replay_goes_where_the_list_goes_now(make_importer: MakeImporter) -> None:
     """A letter of a try under a wrong key: who is sent by its replay binds the list to the right account."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--since", "now").code == 0
     time_passes(300)
-    importer.box.audience().join(1)
+    importer.sandbox.audience().join(1)
     time_passes(60)
-    importer.box.knobs.rejects_record = lambda _: True
+    importer.sandbox.knobs.rejects_record = lambda _: True
     importer("sync")
-    importer.box.knobs.rejects_record = None
+    importer.sandbox.knobs.rejects_record = None
     importer.configure()
     assert importer("dlq", "replay").code == 0
     assert importer("sync").code == 0
@@ -207,43 +207,43 @@ def test_a_replay_goes_where_the_list_goes_now(stage: Stage) -> None:
     assert importer("sync").code == 2
 
 
-def test_of_two_accounts_that_a_list_was_sent_to_the_accepted_one_misses_nobody(stage: Stage) -> None:
+def test_of_two_accounts_that_a_list_was_sent_to_the_accepted_one_misses_nobody(make_importer: MakeImporter) -> None:
     """To the real one, then to a test account; the real one's key is renewed: who said no meanwhile is opted out."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     assert importer("sync").code == 0
     time_passes(300)
-    importer.box.audience().unsubscribe(2)
+    importer.sandbox.audience().unsubscribe(2)
     time_passes(300)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--full").code == 0
     time_passes(7_200)
     renewed = "f" * 32
-    importer.box.renew_ometria_key(importer.box.ometria_key, renewed)
+    importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, renewed)
     importer.configure(ometria_key=renewed)
     assert importer("keys", "accept", "acme").code == 0
     assert importer("sync", "--json").line["opted_out"] >= 2
 
 
-def test_who_was_archived_before_is_compared_with_the_right_account_after_a_slip(stage: Stage) -> None:
+def test_who_was_archived_before_is_compared_with_the_right_account_after_a_slip(make_importer: MakeImporter) -> None:
     """The state file is lost, and `--since now` runs under another key first: nobody stays opted in for it."""
-    importer = with_another_account(stage)
+    importer = with_another_account(make_importer)
     assert importer("sync").code == 0
     time_passes(300)
     importer.db.unlink()
-    leaving = importer.box.audience().leave(2, who=importer.box.audience().with_status("subscribed")[:2])
+    leaving = importer.sandbox.audience().leave(2, who=importer.sandbox.audience().with_status("subscribed")[:2])
     time_passes(300)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--since", "now").code == 0
     importer.configure()
     time_passes(300)
     assert importer("sync").code == 0
-    assert not {str(one["email_address"]).lower() for one in leaving} & importer.box.mailable()
+    assert not {str(one["email_address"]).lower() for one in leaving} & importer.sandbox.mailable()
 
 
-def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(stage: Stage) -> None:
+def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(make_importer: MakeImporter) -> None:
     """One was synced since an upgrade, the other not yet: they are listings of one account all the same."""
-    importer = stage(size=5)
-    importer.box.add_account(importer.box.mailchimp_key, importer.box.ometria_key, {"bbbbbbbbbb": 3})
+    importer = make_importer(size=5)
+    importer.sandbox.add_account(importer.sandbox.mailchimp_key, importer.sandbox.ometria_key, {"bbbbbbbbbb": 3})
     importer.configure(CONFIG.replace('lists = ["{list_key}"]', 'lists = ["{list_key}", "bbbbbbbbbb"]'))
     assert importer("sync").code == 0
     client = load(config=importer.config, db=importer.db).clients["acme"]
@@ -252,7 +252,7 @@ def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(
             state.write(
                 "UPDATE lists SET destination = substr(destination, 1, 16), has_sms = 1 WHERE list_key = 'bbbbbbbbbb'"
             )
-        row = next(one for one in lists.overview(state) if one.list_key == importer.box.list_key)
+        row = next(one for one in lists.overview(state) if one.list_key == importer.sandbox.list_key)
         found = {one.list_key: one for one in account_lists(state, client, row, [client])}
     assert found["bbbbbbbbbb"].row is not None
     assert found["bbbbbbbbbb"].rules(client).has_sms

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Importer, Stage
+from conftest import Importer, MakeImporter
 
 from mcimport.errors import BusyError, McimportError, StateError
 from mcimport.state import lock_client, open_state
@@ -153,9 +153,9 @@ def by_another_user(importer: Importer, db: Path) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
 
 
-def test_locks_that_another_user_left_are_named_by_check_and_sync(stage: Stage) -> None:
+def test_locks_that_another_user_left_are_named_by_check_and_sync(make_importer: MakeImporter) -> None:
     """Root tried it once: both say who has to be made the owner, and of nobody that they are at work on the client."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         db = Path(folder) / "state.db"
@@ -175,27 +175,27 @@ def test_locks_that_another_user_left_are_named_by_check_and_sync(stage: Stage) 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_an_error_in_words(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, number: int
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Of `check`, too: a mere file in place of a lock would outlive whoever made it."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
 
     def flock(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    ended = importer("sync")
-    assert (ended.code, f"gives no locks: {os.strerror(number)}" in ended.err) == (1, True)
-    assert "--db" in ended.err
+    result = importer("sync")
+    assert (result.code, f"does not support locks: {os.strerror(number)}" in result.err) == (1, True)
+    assert "--db" in result.err
     checked = importer("check", "--offline")
-    assert (checked.code, f"gives no locks: {os.strerror(number)}" in checked.out) == (1, True)
+    assert (checked.code, f"does not support locks: {os.strerror(number)}" in checked.out) == (1, True)
     assert sorted(path.name for path in importer.folder.iterdir() if path.name.startswith(".")) == []
 
 
-def test_status_takes_no_run_for_interrupted_whose_lock_it_cannot_look_at(stage: Stage) -> None:
+def test_status_takes_no_run_for_interrupted_whose_lock_it_cannot_look_at(make_importer: MakeImporter) -> None:
     """Another user's process may be at work on it."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE runs SET status = 'running', finished_at = NULL")

@@ -148,7 +148,7 @@ def test_a_file_that_is_no_database_is_left_byte_for_byte(path: Path, text: byte
     """A mistyped `--db` costs nobody their notes, and no file appears beside them."""
     path.write_bytes(text)
     for opening in (open_state, dry_copy):
-        with pytest.raises(StateError, match="no state file of mcimport"):
+        with pytest.raises(StateError, match="not a state file of mcimport"):
             opening(path)
     assert files(path.parent) == {path.name: text}
 
@@ -198,7 +198,7 @@ def test_a_folder_in_the_place_of_the_file_is_said_in_words(tmp_path: Path) -> N
     with pytest.raises(StateError, match="cannot be written"):
         open_state(tmp_path)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StateError, match="cannot be made"):
+    with pytest.raises(StateError, match="cannot be created"):
         open_state(tmp_path / "file" / "mcimport.db")
 
 
@@ -239,12 +239,12 @@ def test_a_read_only_file_is_an_error_in_words_and_stays_as_it_was() -> None:
         path.chmod(0o444)
         Path(folder).chmod(0o555)
         before = path.read_bytes()
-        ended = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", UNPRIVILEGED, str(path)], capture_output=True, text=True, check=False
         )
         Path(folder).chmod(0o755)  # so that it can be removed
-        assert ended.stderr.startswith("StateError: ")
-        assert "cannot be written" in ended.stderr
+        assert result.stderr.startswith("StateError: ")
+        assert "cannot be written" in result.stderr
         assert path.read_bytes() == before
 
 

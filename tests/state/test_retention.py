@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Stage, carried, expected, several
+from conftest import MakeImporter, configure_clients, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.models import NewDeadLetter, Outcome, Window
@@ -200,9 +200,9 @@ def steps(state: State, row: ListRow) -> int:
     return taken
 
 
-def test_a_client_that_was_paused_for_a_year_goes_on_from_its_sync_point(stage: Stage) -> None:
+def test_a_client_that_was_paused_for_a_year_goes_on_from_its_sync_point(make_importer: MakeImporter) -> None:
     """Its runs are gone from the log, and nobody who changed meanwhile is missed."""
-    importer = stage(size=40)
+    importer = make_importer(size=40)
     importer("sync")
     point = importer("status", "--json").line["sync_point"]
     for _ in range(30):
@@ -213,18 +213,18 @@ def test_a_client_that_was_paused_for_a_year_goes_on_from_its_sync_point(stage: 
             state.write("UPDATE runs SET finished_at = ?, started_at = ?", [iso(NOW - 900 * DAY)] * 2)
             state.write("DELETE FROM meta WHERE key = 'pruned_at'")
         retention.prune(state, KEEP)
-    importer.box.audience().add(email_address="new@example.com")
+    importer.sandbox.audience().add(email_address="new@example.com")
     time_passes(600)
-    ended = importer("sync", "--json")
-    assert ended.line["kind"] == "incremental"
-    assert ended.line["since"] <= importer("status", "--json").line["sync_point"]
-    assert point <= ended.line["until"]
-    assert carried(importer) == expected(importer)
+    result = importer("sync", "--json")
+    assert result.line["kind"] == "incremental"
+    assert result.line["since"] <= importer("status", "--json").line["sync_point"]
+    assert point <= result.line["until"]
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_a_sync_prunes_by_itself(stage: Stage) -> None:
+def test_a_sync_prunes_by_itself(make_importer: MakeImporter) -> None:
     """Nobody has to think of it: the setting is enough."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     for _ in range(retention.LATEST + 5):
         importer("sync")
@@ -238,15 +238,15 @@ def test_a_sync_prunes_by_itself(stage: Stage) -> None:
 # ---- forget
 
 
-def test_forget_removes_one_client_and_nothing_of_another(stage: Stage) -> None:
+def test_forget_removes_one_client_and_nothing_of_another(make_importer: MakeImporter) -> None:
     """Sync points, runs, windows, dead letters; its next sync would be a first one, and that is said."""
-    importer = stage()
-    several(importer, ["one", "two"], size=10)
+    importer = make_importer()
+    configure_clients(importer, ["one", "two"], size=10)
     importer("sync")
-    ended = importer("forget", "one", "--yes", "--json")
-    assert ended.code == 0
-    assert ended.line == {"client": "one", "lists": 1, "runs": 1, "dead_letters": 0}
-    assert "its next sync would be a first one" in ended.err
+    result = importer("forget", "one", "--yes", "--json")
+    assert result.code == 0
+    assert result.line == {"client": "one", "lists": 1, "runs": 1, "dead_letters": 0}
+    assert "its next sync would be a first one" in result.err
     with closing(sqlite3.connect(importer.db)) as state:
         for table in ("lists", "runs", "dead_letters", "troubles", "elsewhere"):
             assert not state.execute(f"SELECT 1 FROM {table} WHERE client = 'one'").fetchall()  # noqa: S608 - from above
@@ -257,27 +257,29 @@ def test_forget_removes_one_client_and_nothing_of_another(stage: Stage) -> None:
     }
 
 
-def test_forget_asks_first_and_takes_no_silence_for_a_yes(stage: Stage) -> None:
+def test_forget_asks_first_and_takes_no_silence_for_a_yes(make_importer: MakeImporter) -> None:
     """Without a terminal and without `--yes` it is a mistake, and nothing is removed."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
-    ended = importer.in_a_process("forget", "acme")
-    assert (ended.code, "--yes" in ended.err) == (2, True)
+    result = importer.in_a_process("forget", "acme")
+    assert (result.code, "--yes" in result.err) == (2, True)
     assert importer("status", "--json").line["sync_point"] is not None
 
 
-def test_forget_of_a_client_at_work_is_not_done(stage: Stage) -> None:
+def test_forget_of_a_client_at_work_is_not_done(make_importer: MakeImporter) -> None:
     """Exit 4: another process would write of it afterwards."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     with lock_client(importer.db, "acme"):
         assert importer.in_a_process("forget", "acme", "--yes").code == 4
     assert importer("status", "--json").line["sync_point"] is not None
 
 
-def test_forget_works_for_a_client_that_is_configured_no_longer_and_names_whom_there_is(stage: Stage) -> None:
+def test_forget_works_for_a_client_that_is_configured_no_longer_and_names_whom_there_is(
+    make_importer: MakeImporter,
+) -> None:
     """That is the usual order when a contract ends; a slip of the pen removes nothing."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.config.write_text(importer.config.read_text().replace("clients.acme", "clients.other"))
     slip = importer("forget", "acne", "--yes")
@@ -299,9 +301,9 @@ def test_there_is_a_file_of_every_version() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
-def test_a_file_of_an_earlier_version_opens_and_goes_on(stage: Stage, file: Path) -> None:
+def test_a_file_of_an_earlier_version_opens_and_goes_on(make_importer: MakeImporter, file: Path) -> None:
     """Its tables become those of a new one, what it remembers stays, and its unfinished run is found."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     with closing(sqlite3.connect(importer.db)) as old:
         old.executescript(file.read_text(encoding="utf-8"))
     with open_state(importer.db) as state:
@@ -323,9 +325,9 @@ def tables(path: Path) -> dict[str, set[str]]:
         return {name: {row[1] for row in state.rows(f"PRAGMA table_info({name})")} for name in names}
 
 
-def test_a_file_of_a_newer_version_is_refused_and_left_alone(stage: Stage) -> None:
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(make_importer: MakeImporter) -> None:
     """Byte for byte; the words say what to do."""
-    importer = stage(size=5)
+    importer = make_importer(size=5)
     importer("sync")
     with closing(sqlite3.connect(importer.db)) as state, state:
         state.execute("INSERT INTO _sqlite_migrations (migration_set, name) VALUES ('mcimport', 'm999_of_tomorrow')")
@@ -333,6 +335,6 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(stage: Stage) -> No
         state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = importer.db.read_bytes()
     for command in (["sync"], ["status"], ["forget", "acme", "--yes"]):
-        ended = importer(*command)
-        assert (ended.code, "newer mcimport" in ended.err) == (1, True)
+        result = importer(*command)
+        assert (result.code, "newer mcimport" in result.err) == (1, True)
     assert importer.db.read_bytes() == before

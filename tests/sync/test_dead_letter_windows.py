@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Ended, Importer, Stage, carried, expected, takes_one_push_more
+from conftest import CONFIG, CommandResult, Importer, MakeImporter, accept_one_more_push, expected_ids, imported_ids
 from engine.distributed.test_executor import LATER, order, sent, workplace
 from passing import time_passes
 
@@ -31,9 +31,9 @@ def state(importer: Importer, statement: str, *values: Any) -> list[Any]:
         return db.execute(statement, values).fetchall()
 
 
-def begun_now(stage: Stage, size: int, **knobs: Any) -> Importer:
+def begun_now(make_importer: MakeImporter, size: int, **knobs: Any) -> Importer:
     """A list that was begun with `--since now`: nobody on it was imported."""
-    importer = stage(size=size, **knobs)
+    importer = make_importer(size=size, **knobs)
     importer.configure(AT_ONCE)
     assert importer("sync", "--since", "now").code == 0
     time_passes(600)
@@ -47,78 +47,82 @@ def second_of(one: Person) -> tuple[int, int]:
     return second - 1, second
 
 
-def compared_over_a_broken_span(importer: Importer, *broken: Span | str) -> Ended:
+def compared_over_a_broken_span(importer: Importer, *broken: Span | str) -> CommandResult:
     """What `reconcile` says of a list of which a part cannot be read; it can be read again afterwards."""
-    importer.box.knobs.broken[:] = broken
-    importer.box.knobs.broken_lookups = True
-    ended = importer("reconcile", "--json")
-    importer.box.knobs.broken.clear()
-    return ended
+    importer.sandbox.knobs.broken[:] = broken
+    importer.sandbox.knobs.broken_lookups = True
+    result = importer("reconcile", "--json")
+    importer.sandbox.knobs.broken.clear()
+    return result
 
 
 def events(importer: Importer) -> int:
-    return sum("timestamp_subscribed" in contact for contact in importer.box.contacts().values())
+    return sum("timestamp_subscribed" in contact for contact in importer.sandbox.contacts().values())
 
 
 def person_of(importer: Importer, one: Person) -> dict[str, Any]:
-    return importer.box.contacts()["mailchimp", f"{importer.box.list_key}-{one['contact_id']}"]
+    return importer.sandbox.contacts()["mailchimp", f"{importer.sandbox.list_key}-{one['contact_id']}"]
 
 
 # ---- a comparison writes no letters
 
 
-def test_what_a_comparison_cannot_read_brings_in_nobody_of_a_list_begun_with_since_now(stage: Stage) -> None:
+def test_what_a_comparison_cannot_read_brings_in_nobody_of_a_list_begun_with_since_now(
+    make_importer: MakeImporter,
+) -> None:
     """Neither the next sync nor a replay imports people who were left out on purpose."""
-    importer = begun_now(stage, 1_800)
+    importer = begun_now(make_importer, 1_800)
     assert compared_over_a_broken_span(importer, "900-901").code == 3
     assert letters(importer) == []
     for command in AGAIN:
         assert importer(*command).code == 0
-    assert carried(importer) == set()
+    assert imported_ids(importer) == set()
 
 
-def test_what_a_comparison_cannot_read_brings_in_nobody_who_was_archived_before_the_first_sync(stage: Stage) -> None:
+def test_what_a_comparison_cannot_read_brings_in_nobody_who_was_archived_before_the_first_sync(
+    make_importer: MakeImporter,
+) -> None:
     """The archive is compared, too, and stays out of Ometria all the same."""
-    importer = stage(size=400)
+    importer = make_importer(size=400)
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    before = carried(importer)
-    ended = compared_over_a_broken_span(importer, second_of(importer.box.audience().archived()[8]))
-    assert ended.code == 3
-    assert "archived" in {one["sweep"] for one in ended.line["unread_spans"]}
+    before = imported_ids(importer)
+    result = compared_over_a_broken_span(importer, second_of(importer.sandbox.audience().archived()[8]))
+    assert result.code == 3
+    assert "archived" in {one["sweep"] for one in result.line["unread_spans"]}
     for command in AGAIN:
         assert importer(*command).code == 0
-    assert carried(importer) == before
+    assert imported_ids(importer) == before
 
 
-def test_what_a_comparison_cannot_read_announces_nobody_again(stage: Stage) -> None:
+def test_what_a_comparison_cannot_read_announces_nobody_again(make_importer: MakeImporter) -> None:
     """Who was welcomed long ago is sent without the time of the opt-in, if they are sent at all."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    importer.box.audience().add(email_address="new@example.com")
+    importer.sandbox.audience().add(email_address="new@example.com")
     time_passes(600)
     importer("sync")
-    assert importer.box.welcomes().total() == 1
+    assert importer.sandbox.welcomes().total() == 1
     time_passes(86_400)
     importer("sync")
-    importer.box.clear_requests()
-    rank = len(importer.box.audience().listed()) - 1
+    importer.sandbox.clear_requests()
+    rank = len(importer.sandbox.audience().listed()) - 1
     assert compared_over_a_broken_span(importer, f"{rank}-{rank}").code == 3
     for command in AGAIN:
         assert importer(*command).code == 0
-    assert sum(len(request.ids) for request in importer.box.requests) == 0
+    assert sum(len(request.ids) for request in importer.sandbox.requests) == 0
 
 
-def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> None:
+def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: MakeImporter) -> None:
     """In words and in JSON, with its times and the reason; `status` tells; the next comparison reads it."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    importer.box.knobs.broken.append("100-101")
+    importer.sandbox.knobs.broken.append("100-101")
     said, pluralize = importer("reconcile"), importer("reconcile", "--json")
     assert (said.code, pluralize.code) == (3, 3)
     assert "not everything could be read" in said.err
@@ -131,31 +135,31 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(stage: Stage) -> 
     assert "compared but for" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1
-    importer.box.knobs.broken.clear()
+    importer.sandbox.knobs.broken.clear()
     again = importer("reconcile", "--json")
     assert (again.code, again.line["unread"], again.line["unread_spans"]) == (0, 0, [])
 
 
-def test_the_log_for_machines_names_what_could_not_be_read(stage: Stage) -> None:
+def test_the_log_for_machines_names_what_could_not_be_read(make_importer: MakeImporter) -> None:
     """An event of its own: it is no dead letter."""
-    importer = begun_now(stage, 100)
-    importer.box.knobs.broken.append("50-50")
+    importer = begun_now(make_importer, 100)
+    importer.sandbox.knobs.broken.append("50-50")
     told = importer("reconcile", "--log-format", "json").err
     assert '"event": "unread"' in told
     assert '"event": "dead letter"' not in told
 
 
 @pytest.mark.parametrize("hours", [2, 24 * 365], ids=["two hours", "a year"])
-def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(stage: Stage, hours: int) -> None:
+def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(make_importer: MakeImporter, hours: int) -> None:
     """A clock that was set back holds the client's lock for `settling` at most."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure(CONFIG + "reconcile.settling = 1\n")
     importer("sync")
-    importer.box.take_out(list(importer.box.contacts())[:1])
-    state(importer, "UPDATE runs SET finished_at = ?", iso(importer.box.clock.second() + hours * 3_600))
-    ended = importer("reconcile")
-    assert ended.code == 3
-    assert "waited 1 s, until Ometria had settled" in ended.err
+    importer.sandbox.take_out(list(importer.sandbox.contacts())[:1])
+    state(importer, "UPDATE runs SET finished_at = ?", iso(importer.sandbox.clock.second() + hours * 3_600))
+    result = importer("reconcile")
+    assert result.code == 3
+    assert "waited 1.0 s until Ometria had processed" in result.err
 
 
 # ---- letters that a comparison of an earlier version wrote
@@ -164,7 +168,7 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(stage: Sta
 def as_an_earlier_version(importer: Importer, **letter: Any) -> None:
     """A letter that `reconcile` wrote: by default a span from the beginning until now, over everybody on the list."""
     (row,) = state(importer, "SELECT id, client, list_key FROM lists")
-    now = iso(importer.box.clock.second())
+    now = iso(importer.sandbox.clock.second())
     state(
         importer,
         "INSERT INTO runs (list_id, client, list_key, kind, status, started_at, finished_at, moves_sync_point, until)"
@@ -195,77 +199,79 @@ def as_an_earlier_version(importer: Importer, **letter: Any) -> None:
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
 @pytest.mark.parametrize("sweep", ["listed", "archived"])
-def test_an_old_letter_brings_in_only_whom_the_list_carries(stage: Stage, command: tuple[str, ...], sweep: str) -> None:
+def test_an_old_letter_brings_in_only_whom_the_list_carries(
+    make_importer: MakeImporter, command: tuple[str, ...], sweep: str
+) -> None:
     """A span over everybody: of a list begun with `--since now` those who changed since, of its archive the same."""
-    importer = begun_now(stage, 300)
-    audience = importer.box.audience()
+    importer = begun_now(make_importer, 300)
+    audience = importer.sandbox.audience()
     changed = [one for one in audience.change(9) if one["email_address"]]
     left = [one for one in audience.leave(4) if one["email_address"]]
     time_passes(600)
     assert importer("sync").code == 0
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.sandbox.take_out(list(importer.sandbox.contacts()))
     time_passes(600)
     as_an_earlier_version(importer, sweep=sweep)
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     assert importer(*command).code == 0
     gone = {str(one.get("contact_id") or one["web_id"]) for one in left}
     due = {str(one.get("contact_id") or one["web_id"]) for one in changed} - gone
-    assert carried(importer) == (due if sweep == "listed" else gone)
+    assert imported_ids(importer) == (due if sweep == "listed" else gone)
     assert [one["status"] for one in letters(importer, "--all")] == ["replayed"]
 
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
 def test_an_old_letter_that_lies_before_all_that_is_carried_is_closed_without_a_request(
-    stage: Stage, command: tuple[str, ...]
+    make_importer: MakeImporter, command: tuple[str, ...]
 ) -> None:
     """It names nobody whom the list carries, which is said; of its span nothing is asked for."""
-    importer = begun_now(stage, 300)
-    first = importer.box.audience().listed()[5]["last_changed"]
+    importer = begun_now(make_importer, 300)
+    first = importer.sandbox.audience().listed()[5]["last_changed"]
     as_an_earlier_version(importer, until=first)
     as_an_earlier_version(importer, until=first, sweep="archived")
-    importer.box.clear_requests()
-    ended = importer(*command)
-    assert ended.code == 0
-    assert "dead letters closed because they name nobody whom this list carries: 2" in ended.err
-    assert carried(importer) == set()
+    importer.sandbox.clear_requests()
+    result = importer(*command)
+    assert result.code == 0
+    assert "dead letters closed because they affect no member that this list imports: 2" in result.err
+    assert imported_ids(importer) == set()
     assert [one["status"] for one in letters(importer, "--all")] == ["gone", "gone"]
     if command == ("dlq", "replay"):
-        assert importer.box.requests == []
+        assert importer.sandbox.requests == []
 
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
 @pytest.mark.parametrize("setting", ["new", "all"])
-def test_an_old_letter_announces_nobody(stage: Stage, command: tuple[str, ...], setting: str) -> None:
+def test_an_old_letter_announces_nobody(make_importer: MakeImporter, command: tuple[str, ...], setting: str) -> None:
     """A comparison causes no event, so neither does what it could not read: who was welcomed long ago is not again."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer.configure(f'[ometria]\nsubscription_events = "{setting}"\n' + CONFIG)
     importer("sync", "--since", "now")
     time_passes(600)
-    new = importer.box.audience().add(email_address="new@example.com")
+    new = importer.sandbox.audience().add(email_address="new@example.com")
     time_passes(600)
     importer("sync")
     assert "timestamp_subscribed" in person_of(importer, new)
     time_passes(86_400)
     importer("sync")
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.sandbox.take_out(list(importer.sandbox.contacts()))
     as_an_earlier_version(importer)
     importer("sync")
     importer(*command)
-    assert carried(importer) == {new["contact_id"]}
+    assert imported_ids(importer) == {new["contact_id"]}
     assert "timestamp_subscribed" not in person_of(importer, new)
 
 
-def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(stage: Stage) -> None:
+def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(make_importer: MakeImporter) -> None:
     """It keeps its id, and from then on names no more than the list carries."""
-    importer = begun_now(stage, 100)
-    importer.box.audience().change(5)
+    importer = begun_now(make_importer, 100)
+    importer.sandbox.audience().change(5)
     time_passes(600)
     importer("sync")
     as_an_earlier_version(importer)
     (before,) = letters(importer)
-    importer.box.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" else None
     assert importer("dlq", "replay").code == 3
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     (after,) = letters(importer)
     ((start,),) = state(importer, "SELECT carried_since FROM lists")
     assert (after["id"], after["since"], after["until"]) == (before["id"], start, before["until"])
@@ -278,37 +284,39 @@ def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(stage: 
 
 @pytest.mark.parametrize("is_changed", [False, True], ids=["as they were", "changed since"])
 def test_a_letter_for_a_member_who_was_left_out_brings_them_in_only_once_they_change(
-    stage: Stage, *, is_changed: bool
+    make_importer: MakeImporter, *, is_changed: bool
 ) -> None:
     """Asked for by id: delivered when they changed after the list began to be carried, else the letter closes."""
-    importer = begun_now(stage, 100)
-    one = next(one for one in importer.box.audience().with_status("subscribed") if one.get("contact_id"))
+    importer = begun_now(make_importer, 100)
+    one = next(one for one in importer.sandbox.audience().with_status("subscribed") if one.get("contact_id"))
     fields = {"kind": "contact", "cause": "refusal", "member_id": one["contact_id"]}
     since, until = second_of(one)
     as_an_earlier_version(importer, since=iso(since), until=iso(until), **fields)
     if is_changed:
-        importer.box.audience().change(who=[one])
+        importer.sandbox.audience().change(who=[one])
     assert importer("dlq", "replay").code == 0
-    assert carried(importer) == ({one["contact_id"]} if is_changed else set())
+    assert imported_ids(importer) == ({one["contact_id"]} if is_changed else set())
     assert [one["status"] for one in letters(importer, "--all")] == ["replayed" if is_changed else "gone"]
 
 
-def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_delivers(stage: Stage) -> None:
+def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_delivers(
+    make_importer: MakeImporter,
+) -> None:
     """They are due in Ometria; the letter is theirs alone, and causes no event."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    new = importer.box.audience().add(email_address="new@example.com")
+    new = importer.sandbox.audience().add(email_address="new@example.com")
     time_passes(600)
     importer("sync")
     time_passes(600)
     importer("sync")
-    importer.box.take_out([("mailchimp", f"{importer.box.list_key}-{new['contact_id']}")])
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{new['contact_id']}"}
+    importer.sandbox.take_out([("mailchimp", f"{importer.sandbox.list_key}-{new['contact_id']}")])
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{new['contact_id']}"}
     assert importer("reconcile", "--mend", "--yes").code == 3
     assert [one["member_id"] for one in letters(importer)] == [new["contact_id"]]
-    importer.box.knobs.rejects = set()
+    importer.sandbox.knobs.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert letters(importer) == []
     assert "timestamp_subscribed" not in person_of(importer, new)
@@ -319,7 +327,7 @@ def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_de
 
 def joined(importer: Importer, name: str) -> Person:
     """Somebody opts in; ten minutes pass."""
-    one = importer.box.audience().add(email_address=f"{name}@example.com")
+    one = importer.sandbox.audience().add(email_address=f"{name}@example.com")
     time_passes(600)
     return one
 
@@ -330,122 +338,124 @@ def is_announced(importer: Importer, *people: Person) -> list[bool]:
 
 def taken_out(importer: Importer) -> None:
     """Nothing of what was sent before is in Ometria: whoever comes now shows with what they were sent."""
-    importer.box.take_out(list(importer.box.contacts()))
+    importer.sandbox.take_out(list(importer.sandbox.contacts()))
 
 
-def failing(stage: Stage) -> tuple[Importer, Person, Person]:
+def failing(make_importer: MakeImporter) -> tuple[Importer, Person, Person]:
     """No push goes through, for somebody who was welcomed and changed since, and for somebody who is new."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer("sync")
     time_passes(600)
     early = joined(importer, "early")
     importer("sync")
     time_passes(600)
-    importer.box.audience().change(who=[early])
+    importer.sandbox.audience().change(who=[early])
     late = joined(importer, "late")
     taken_out(importer)
-    takes_one_push_more(importer)
+    accept_one_more_push(importer)
     return importer, early, late
 
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay")], ids=" ".join)
 @pytest.mark.parametrize("kind", [(), ("--full",), ("--since", "3d")], ids=["changes", "full", "since"])
 def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
-    stage: Stage, kind: tuple[str, ...], command: tuple[str, ...]
+    make_importer: MakeImporter, kind: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
     """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
-    importer, early, late = failing(stage)
+    importer, early, late = failing(make_importer)
     assert importer("sync", *kind).code == 3
-    importer.box.knobs.fault = None
-    assert late["contact_id"] not in carried(importer)
+    importer.sandbox.knobs.fault = None
+    assert late["contact_id"] not in imported_ids(importer)
     time_passes(3_600)
     assert importer(*command).code == 0
     assert letters(importer) == []
     assert is_announced(importer, early, late) == [False, True]
 
 
-def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(stage: Stage) -> None:
+def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(make_importer: MakeImporter) -> None:
     """That version did not write down who was new: the beginning of the run says it."""
-    importer, early, late = failing(stage)
+    importer, early, late = failing(make_importer)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     state(importer, "UPDATE windows SET new_since = NULL")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, early, late) == [False, True]
 
 
-def test_a_run_that_takes_a_letter_along_announces_nobody_of_its_own_span_again(stage: Stage) -> None:
+def test_a_run_that_takes_a_letter_along_announces_nobody_of_its_own_span_again(make_importer: MakeImporter) -> None:
     """An old letter does not make its run's other members new: only the letter's own are judged by its moment."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer("sync")
     time_passes(600)
-    refused = importer.box.audience().add(email_address="refused@example.com")
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{refused['contact_id']}"}
+    refused = importer.sandbox.audience().add(email_address="refused@example.com")
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{refused['contact_id']}"}
     time_passes(600)
     assert importer("sync").code == 3
     early = joined(importer, "early")
     importer("sync")
     time_passes(3_600)
     importer("sync")
-    importer.box.knobs.rejects = set()
-    importer.box.audience().change(who=[early, refused])
+    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.audience().change(who=[early, refused])
     taken_out(importer)
     time_passes(600)
-    ended = importer("sync", "--json")
-    assert (ended.code, ended.line["subscription_events"]) == (0, 1)
+    result = importer("sync", "--json")
+    assert (result.code, result.line["subscription_events"]) == (0, 1)
     assert is_announced(importer, early, refused) == [False, True]
 
 
-def test_a_letter_whose_run_is_not_in_the_log_announces_nobody(stage: Stage) -> None:
+def test_a_letter_whose_run_is_not_in_the_log_announces_nobody(make_importer: MakeImporter) -> None:
     """Nothing says who was new to it."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer("sync")
     time_passes(600)
     late = joined(importer, "late")
-    takes_one_push_more(importer)
+    accept_one_more_push(importer)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     state(importer, "UPDATE dead_letters SET first_run_id = 99")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [False]
 
 
-def test_whom_a_replay_cannot_deliver_is_still_new_to_the_run_that_failed(stage: Stage) -> None:
+def test_whom_a_replay_cannot_deliver_is_still_new_to_the_run_that_failed(make_importer: MakeImporter) -> None:
     """Ometria refuses a new subscriber of a span that is replayed: their own letter remembers the span's run."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer("sync")
     time_passes(600)
     late = joined(importer, "late")
-    takes_one_push_more(importer)
+    accept_one_more_push(importer)
     assert importer("sync").code == 3
-    importer.box.knobs.fault = None
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{late['contact_id']}"}
+    importer.sandbox.knobs.fault = None
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{late['contact_id']}"}
     assert importer("dlq", "replay").code == 3
     assert [one["member_id"] for one in letters(importer)] == [late["contact_id"]]
-    importer.box.knobs.rejects = set()
+    importer.sandbox.knobs.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [True]
 
 
-def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_to_bring(stage: Stage) -> None:
+def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_to_bring(
+    make_importer: MakeImporter,
+) -> None:
     """A list begun with `--since now` is carried as a whole once `--full` is asked for, also before that is through."""
-    importer = begun_now(stage, 300)
+    importer = begun_now(make_importer, 300)
     importer.configure(AT_ONCE + "mailchimp.window = 50\nmailchimp.connections = 1\n")
-    importer.box.knobs.broken.append("100-100")
-    importer.box.knobs.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
+    importer.sandbox.knobs.broken.append("100-100")
+    importer.sandbox.knobs.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
     assert importer("sync", "--full").code == 1
-    importer.box.knobs.fault = None
-    importer.box.knobs.broken.clear()
+    importer.sandbox.knobs.fault = None
+    importer.sandbox.knobs.broken.clear()
     assert letters(importer)
     importer("dlq", "replay")
     assert importer("sync").code == 0
     assert importer("dlq", "replay").code == 0
-    assert carried(importer) >= expected(importer)
+    assert imported_ids(importer) >= expected_ids(importer)
 
 
-def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) -> None:
+def test_a_worker_judges_each_by_their_window_and_by_their_letter(make_importer: MakeImporter) -> None:
     """What it needs for that stands in the order: who is new to the window, and who was never sent."""
-    importer = stage(size=20)
+    importer = make_importer(size=20)
     early, never_sent, late = (joined(importer, name) for name in ("early", "never", "late"))
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
@@ -462,19 +472,19 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(stage: Stage) 
 
 @pytest.mark.parametrize("kind", [(), ("--full",)], ids=["changes", "full"])
 def test_who_opted_in_in_the_span_of_a_letter_and_changed_since_is_announced(
-    stage: Stage, kind: tuple[str, ...]
+    make_importer: MakeImporter, kind: tuple[str, ...]
 ) -> None:
     """They are in the letter's span no more; the run that finds them in its own sends the event that was never sent."""
-    importer = stage(size=60)
+    importer = make_importer(size=60)
     importer("sync")
     time_passes(600)
     new = joined(importer, "new")
-    takes_one_push_more(importer)
+    accept_one_more_push(importer)
     assert importer("sync").code == 3
     time_passes(600)
-    importer.box.audience().change(who=[new])
+    importer.sandbox.audience().change(who=[new])
     time_passes(600)
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert importer("sync", *kind).code == 0
     assert is_announced(importer, new) == [True]
     assert events(importer) == 1

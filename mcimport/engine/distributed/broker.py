@@ -159,12 +159,13 @@ def in_words() -> Iterator[None]:
         yield
     except (AccessRefused, NotAllowed):
         raise ConfigError(
-            "the broker does not let us in", hint="User, password and virtual host stand in the address, in [engine]."
+            "the broker refused the login",
+            hint="Check user, password and virtual host: they are part of `broker` in [engine].",
         ) from None
     except BROKEN as error:
         raise UnreachableError(
             f"the broker cannot be reached ({type(error).__name__})",
-            hint="Is RabbitMQ up, and the address in [engine] right? `mcimport check` tries it.",
+            hint="Is RabbitMQ running, and is `broker` in [engine] right? `mcimport check` tests it.",
         ) from None
 
 
@@ -193,8 +194,8 @@ class BrokerStatus:
     @property
     def words(self) -> str:
         return (
-            f"{self.with_worker} of {self.queues} queues have a worker, {pluralize(self.waiting, 'order')} waiting,"
-            f" {pluralize(self.outcomes, 'outcome')} not fetched, {self.dead:,} in dead-letter queues"
+            f"{self.with_worker} of {self.queues} queues have a worker, {pluralize(self.waiting, 'message')} waiting,"
+            f" {pluralize(self.outcomes, 'result')} not fetched, {self.dead:,} in dead-letter queues"
         )
 
 

@@ -124,7 +124,7 @@ class BrokerChannel:
             received = _received(self._client, message)
         except SealError:
             name = self._client.name
-            self._warn(f"a message from the broker was dropped: it is not sealed with the keys of client {name}")
+            self._warn(f"a message from the broker was dropped: it is not signed with the keys of client {name}")
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
             pass  # from another version, or not from us: what it was about stays pending
         else:

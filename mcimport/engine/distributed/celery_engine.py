@@ -74,5 +74,5 @@ class RemoteEngine:
     def _account_group(self, client: Client) -> str:
         account_group = self._account_groups.get(client.name)
         if account_group is None:
-            raise ConfigError(f"client {client.name}: a key of it could not be read when this command began")
+            raise ConfigError(f"client {client.name}: one of its keys could not be read when this command started")
         return account_group

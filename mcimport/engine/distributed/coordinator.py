@@ -27,6 +27,7 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.models import ContactRules, LookUps, NewDeadLetter, Outcome, Window
+from mcimport.report.format import duration
 from mcimport.services.http import retry
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
@@ -38,6 +39,7 @@ AGAIN = 1.0  # seconds between two tries to reach it
 LOOK_AT_QUEUE = 5.0  # seconds between two looks at who takes orders
 OVERDUE = 2 * PAGE_DEADLINE + 120.0  # seconds of silence after which orders are taken to be lost with their broker
 PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
+_RESUMES = "Nothing is lost: the next `mcimport sync` resumes where this one stopped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Coordinator:
         self._opened = None
         if not self._said_away:
             self._said_away = True
-            self._spec.waits(f"{error}; tried again for {BROKER_AWAY:.0f} s")
+            self._spec.waits(f"{error}; retrying for up to {duration(BROKER_AWAY)}")
         if now - self._away_since > BROKER_AWAY:
             raise ServiceDownError(str(error), hint=error.hint) from None
         if self._stop.requested.wait(AGAIN):
@@ -180,7 +182,7 @@ class Coordinator:
         if now - self._last_received < OVERDUE:
             return
         if self._fence or self._was_silent:
-            raise ServiceDownError("no worker answers", hint="The next `mcimport sync` goes on where this one stopped.")
+            raise ServiceDownError("no worker answers", hint=_RESUMES)
         self._last_received = now
         self._was_silent = True
         self._put_fence()
@@ -191,11 +193,11 @@ class Coordinator:
             return
         if self._nobody_since is None:
             self._nobody_since = now
-            self._spec.waits(f"no worker takes orders yet; waited for, {NO_WORKER:.0f} s at most")
+            self._spec.waits(f"no worker connected yet; waiting up to {duration(NO_WORKER)}")
         if now - self._nobody_since > NO_WORKER:
             raise ServiceDownError(
-                f"no worker takes orders from {self._channel.queue}",
-                hint="Is `mcimport worker` running, with this broker? The next `mcimport sync` goes on.",
+                f"no worker is connected to queue {self._channel.queue}",
+                hint=f"Is `mcimport worker` running, with the same broker? {_RESUMES}",
             )
 
     def _lend(self) -> None:
@@ -351,7 +353,7 @@ class Coordinator:
             self._fail(message)
         elif message.kind == "lost":
             if self._queue.worker_lost(in_flight):
-                self._add_dead_letter(window, f"{self._queue.losses(window)} workers died while they had this page")
+                self._add_dead_letter(window, f"{self._queue.losses(window)} workers died while processing this page")
         elif message.kind == "late":
             self._queue.timed_out(window)
         elif (
@@ -408,9 +410,10 @@ class Coordinator:
 def _not_opened(unopened: str) -> McimportError:
     if unopened:
         return ConfigError(
-            unopened, hint="Give workers and coordinator the same configuration and keys, then start the workers anew."
+            unopened,
+            hint="Use the same configuration and the same keys for workers and coordinator, then restart the workers.",
         )
     return FatalError(
-        "a worker does not understand what it is sent",
-        hint="Another version of mcimport? Start workers and coordinator with the same.",
+        "a worker did not understand the message that it was sent",
+        hint="Use the same version of mcimport for workers and coordinator.",
     )

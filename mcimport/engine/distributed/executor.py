@@ -194,12 +194,12 @@ class PageExecutor:
         if not client.any_list and order.list_key.lower() not in map(str.lower, client.lists):
             raise ConfigError(
                 f"client {client.name} has no list {order.list_key}",
-                hint="Give workers and coordinator the same configuration.",
+                hint="Use the same configuration for workers and coordinator.",
             )
         if settings_of(client, order.list_key, self._account_groups.get(client.name, "")) != order.settings:
             raise ConfigError(
-                f"the settings of client {client.name} are not the coordinator's",
-                hint="Another file, or another version of mcimport? Start workers and coordinator with the same.",
+                f"the settings of client {client.name} differ from the coordinator's",
+                hint="Use the same configuration and the same version of mcimport for workers and coordinator.",
             )
 
     def _fence(self, client: Client, order: Order, term: int) -> Reply:

@@ -23,9 +23,9 @@ Reason = Literal["no client", "no key", "mailchimp", "ometria", "both"]
 _WORDS: dict[str, str] = {
     "no client": "has no client {}",
     "no key": "cannot read the keys of client {}",
-    "mailchimp": "finds that the Mailchimp key of client {} is not the coordinator's",
-    "ometria": "finds that the Ometria key of client {} is not the coordinator's",
-    "both": "finds that it was not sealed with the keys of client {}",
+    "mailchimp": "has another Mailchimp key for client {} than the coordinator",
+    "ometria": "has another Ometria key for client {} than the coordinator",
+    "both": "got a message that is not signed with the keys of client {}",
 }
 
 

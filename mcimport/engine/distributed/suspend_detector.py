@@ -38,7 +38,7 @@ class SuspendDetector:
     def check(self) -> None:
         """Raises InterruptedRunError in the moment after a standstill, until what was under way has been ended."""
         if _clock() - self._last > self._seconds:
-            raise InterruptedRunError("this worker stood still")
+            raise InterruptedRunError("this worker was suspended")
 
     def end(self) -> None:
         self._over.set()

@@ -37,7 +37,7 @@ from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Order, Reply
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
-from mcimport.report.format import escape
+from mcimport.report.format import duration, escape, pluralize
 from mcimport.services.http import retry
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.retry import StopSignal
@@ -90,7 +90,7 @@ def run_worker(
     )
     over = threading.Event()
     _leave_when_asked(stop, executor, over, log)
-    log("info", f"worker {name} begins: {concurrency} pages at a time")
+    log("info", f"worker {name} starts: up to {pluralize(concurrency, 'page')} at a time")
     signals.task_received.connect(_noted_term(executor), weak=False)
     worker.start()
     over.set()
@@ -132,11 +132,11 @@ def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log
         sealed = sealed_of(text)
         return executor.opened(sealed)
     except (msgspec.MsgspecError, TypeError, ValueError):
-        log("error", "a message was rejected: it is no order of this version of mcimport")
+        log("error", "a message was rejected: this version of mcimport does not understand it")
         raise Reject("no order", requeue=False) from None
     except SealError as error:
         words = reason_words(error.reason, sealed.client[:LONGEST_NAME])
-        log("error", f"an order was dropped: worker {executor.name} {words}")
+        log("error", f"a message was dropped: worker {executor.name} {words}")
         _return(replies, task, text, {"worker": executor.name, "reason": error.reason})
         return None
 
@@ -148,11 +148,11 @@ def _executed(executor: PageExecutor, order: Order, task: Any, begun: Callable[[
     if not executor.has_fenced(order):
         return executor.reply(order, "unfenced")
     if executor.is_repeated(order):
-        log("error", f"an order was dropped: worker {executor.name} had it for client {order.client} before")
+        log("error", f"a message was dropped: worker {executor.name} has already had it, for client {order.client}")
         return None
     reply = executor.execute(order, task.request.term, begun)
     if reply.kind in ("refused", "failed"):
-        log("warning", f"an order of client {order.client} was answered as {reply.kind}: {reply.words}")
+        log("warning", f"a page of client {order.client} was answered with {reply.kind}: {reply.words}")
     return reply
 
 
@@ -203,7 +203,7 @@ def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
-        log("info", f"leaving: pages in hand have {retry.LEAVE_WITHIN:.0f} s")
+        log("info", f"stopping: pages under way have up to {duration(retry.LEAVE_WITHIN)} to finish")
         stop.request()
         deadline = time.monotonic() + retry.LEAVE_WITHIN
         while executor.is_busy and time.monotonic() < deadline and not stop.aborted.wait(LOOK_UP):
@@ -266,7 +266,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
             try:
                 self._subscribe(consumer)
             except broker.BROKEN as error:
-                log("warning", f"cannot take orders ({type(error).__name__}): connecting anew")
+                log("warning", f"cannot take pages from the broker ({type(error).__name__}): reconnecting")
                 broker.hang_up(consumer.connection)
 
         def _subscribe(self, consumer: Any) -> None:
@@ -284,7 +284,7 @@ def _subscriptions(  # noqa: C901 - a class that Celery makes, with what it need
                 self._timer.call_after(pause, self._next, (consumer,))
                 return
             if self._subscribed:
-                log("info", f"takes orders of {self._taken} of {broker.SHARDS} queues, and stands by for the others")
+                log("info", f"takes pages from {self._taken} of {broker.SHARDS} queues, and stands by for the others")
 
     return Subscriptions
 

@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from mcimport.convert import MOST_AHEAD, has_permissions, has_sms_status, lacks_tags, make_converter, missing_names
+from mcimport.convert import (
+    MOST_AHEAD,
+    UNKNOWN_FIELD,
+    UNKNOWN_INTEREST,
+    has_permissions,
+    has_sms_status,
+    lacks_tags,
+    make_converter,
+    missing_names,
+)
 from mcimport.engine.page.permissions import check_names, look_at_members
 from mcimport.errors import RetriableError, ServiceError, UnforeseenError
 from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
@@ -22,7 +31,7 @@ from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.windows import NEVER
 
-CHANGED = frozenset({"unknown interest", "unknown merge field"})  # the list was changed since its fields were read
+CHANGED = frozenset({UNKNOWN_INTEREST, UNKNOWN_FIELD})  # the list was changed since its fields were read
 FAILURES = 3  # members in a row whose tags could not be read, after which none are asked for during REST seconds
 REST = 60.0  # seconds
 MOST_MISTAKES = 20  # members of a run who cannot be converted for one reason; or one in a hundred, if that is more
@@ -84,13 +93,13 @@ def apply_event_limit(
     try:
         count = sum(mailchimp.count_opted_in(rules.list_key, opted_in) for opted_in in event_budget.events)
     except ServiceError:
-        warn("Mailchimp does not say how many subscription events this run would cause: it causes none")
+        warn("Mailchimp did not say how many subscription events this run would cause, so none are sent")
         return replace(rules, subscription_events="none"), True
     if count <= event_budget.limit:
         return rules, False
     warn(
-        f"this run would cause {count:,} subscription events, more than the welcome_limit of {event_budget.limit:,}:"
-        " it causes none"
+        f"this run would cause {count:,} subscription events, more than the welcome_limit of {event_budget.limit:,},"
+        " so none are sent"
     )
     return replace(rules, subscription_events="none"), True
 
@@ -251,7 +260,7 @@ class RunConverter:
         """
         self._mistakes[reason] += 1
         if self._mistakes[reason] > max(MOST_MISTAKES, self._converted // 100):
-            raise UnforeseenError(f"too many members {reason}: that is a mistake of mcimport's, not theirs")
+            raise UnforeseenError(f"too many members {reason}: this is a bug in mcimport, not bad data")
 
     def _is_new(self, subscribed: str, new_since: int | None) -> bool:
         if new_since is None or (self._rules.subscription_events == "all" and new_since != NEVER):
@@ -350,7 +359,8 @@ class RunConverter:
             return converted
         self.is_silenced = True
         self._warn(
-            f"more subscription events than counted: after the welcome_limit of {self._event_budget.limit:,} none"
+            f"more subscription events than Mailchimp counted: none are sent beyond the {self._event_budget.limit:,}"
+            " that welcome_limit allows"
         )
         return _silent(converted)
 

@@ -31,10 +31,10 @@ def fetch_page(window: Window, context: PageContext, result: PageResult) -> tupl
         if split.verdict != "short":
             break
         page, asked = context.mailchimp.confirm_short_page(context.list_key, window, page, asked)
-        result.warnings.add("Mailchimp's counts and its members differ")
+        result.warnings.add("Mailchimp returned pages that contradict their own total; they were read again")
         split = windows.split_page(window, page, asked)
     if split.verdict == "short":
-        raise RetriableError("Mailchimp's pages and their counts do not come to rest")
+        raise RetriableError("Mailchimp kept returning pages that contradict their own total")
     if split.verdict == "crowded" and window.suspect_count:
         split = _perhaps_whole(window, context, split, asked)
     return split, asked

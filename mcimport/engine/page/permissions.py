@@ -78,9 +78,9 @@ def check_names(rules: ContactRules, texts: Iterable[str]) -> None:
     if not known or not (wrong := missing_names(rules.permission, known)):
         return
     raise ConfigError(
-        f"list {rules.list_key} has no marketing permission {quoted(wrong)}; there are {_named(known)}",
-        hint="Name the one without which nobody is opted in under [consent] in mcimport.toml, like permission ="
-        f' {json.dumps(known[0], ensure_ascii=False)}, or write permission = "" if none is needed.',
+        f"list {rules.list_key} has no marketing permission {quoted(wrong)}; it has {_named(known)}",
+        hint="Under [consent] in mcimport.toml, name the permission that members need to be opted in, such as"
+        f' permission = {json.dumps(known[0], ensure_ascii=False)}, or write permission = "" if they need none.',
     )
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine.page.permissions import Shown
 from mcimport.errors import ConfigError, McimportError
-from mcimport.models.timestamps import iso
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.engine import engine
 from mcimport.monitoring.check.finding import Finding, bad
 from mcimport.monitoring.check.services import AT_ONCE, ProbeResult, ServiceProbes
 from mcimport.monitoring.check.synced_lists import Memory, elsewhere_until, remembered, unchecked
-from mcimport.report.format import ARCHIVED_LEFT, mend_command
+from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.retry import StopSignal
@@ -28,10 +27,12 @@ from mcimport.state import lock_holder
 BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found
 LISTS_NAMED = 5
 FIRST_SYNC = (
-    "switch off Ometria's own Mailchimp synchronisation first, or each undoes the other; and of one person's listings"
-    " in Ometria, an opted-out one outweighs the rest"
+    "Switch off Ometria's own Mailchimp synchronisation first, or the two overwrite each other. Also: if a person is on"
+    " two lists and unsubscribes from one, Ometria stops mailing them for both."
 )
-ANOTHER_AT_WORK = "It may be Ometria's own synchronisation, or an earlier import: see that nothing else writes there."
+ANOTHER_AT_WORK = (
+    "It may be Ometria's own synchronisation, or an earlier import: make sure that nothing else writes there."
+)
 
 Answers = Mapping[str, ProbeResult]
 
@@ -130,12 +131,12 @@ def _client(facts: _ClientFacts, db_path: Path, probes: ServiceProbes | None) ->
         yield _key(facts, service, answers.get(service))
     yield from _lock(db_path, name)
     if facts.elsewhere is not None:
-        words = "workers may have pages of it in their hands, from a run over the broker that was cut off"
-        hint = f"`mcimport sync --engine celery` waits for them. By {iso(facts.elsewhere)} none can be left."
+        words = "Celery workers may still be processing pages from an earlier run"
+        hint = f"`mcimport sync --engine celery` waits for them. None can be left after {moment_utc(facts.elsewhere)}."
         yield Finding(name, "pages elsewhere", "bad", words, hint)
     yield from _lists(facts, answers.get("Mailchimp", ProbeResult()))
     if facts.is_new and answers.get("Ometria", ProbeResult()).others:
-        words = "Ometria holds contacts in another collection whose name says Mailchimp"
+        words = "Ometria has contacts in another collection with Mailchimp in its name"
         yield Finding(name, "first sync", "note", words, ANOTHER_AT_WORK)
 
 
@@ -147,14 +148,16 @@ def _lock(db_path: Path, client: str) -> Iterator[Finding]:
         yield bad(client, "lock", error)
         return
     if busy is not None:
-        yield Finding(client, "lock", "note", f"another process is at work on this client{busy}")
+        yield Finding(client, "lock", "note", f"another mcimport is running for this client{busy}")
 
 
 def _key(facts: _ClientFacts, service: str, answer: ProbeResult | None) -> Finding:
     error = facts.wrong.get(service) or (answer.error if answer else None)
     if error is not None:
         return bad(facts.client.name, f"{service} key", error)
-    return Finding(facts.client.name, f"{service} key", "good", "accepted" if answer else "there; it was not tried")
+    return Finding(
+        facts.client.name, f"{service} key", "good", "accepted" if answer else "set (not tested, because of --offline)"
+    )
 
 
 def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
@@ -165,7 +168,7 @@ def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
         if isinstance(memory, ConfigError):
             yield bad(name, f"list {key}", memory)
         elif isinstance(size, int):
-            yield Finding(name, f"list {key}", "good", f"{size:,} members")
+            yield Finding(name, f"list {key}", "good", pluralize(size, "member"))
             yield from _permissions(facts.client, key, answer.permissions.get(key))
         elif size is not None:
             yield bad(name, f"list {key}", size)
@@ -182,7 +185,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
         except ConfigError as error:
             yield bad(client.name, subject, error)
     elif shown is not None:
-        words = f"whether it has marketing permissions (GDPR fields) could not be found out: {shown}"
+        words = f"its marketing permissions (GDPR fields) could not be read: {shown}"
         yield Finding(client.name, subject, "note", words)
 
 
@@ -197,20 +200,22 @@ def _clocks(places: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Ite
         known = {name: seconds for name, seconds in apart.items() if seconds is not None}
         wrong = {name: seconds for name, seconds in known.items() if abs(seconds) > CLOCK_TOLERANCE}
         if len(known) < len(apart) and service == "Mailchimp":
-            yield Finding("", "clock", "note", "Mailchimp sends none: this machine's is used, less five minutes")
+            yield Finding(
+                "", "clock", "note", "Mailchimp sends no time: mcimport uses this machine's clock, minus five minutes"
+            )
         if wrong and len(wrong) == len(known):
             yield _wrong_clock("", service, max(wrong.values(), key=abs))
         elif wrong:
             yield from (_wrong_clock(name, service, seconds) for name, seconds in wrong.items())
         elif known:
-            most = math.ceil(max(map(abs, known.values())))
-            yield Finding("", "clock", "good", f"this machine's is within {max(1, most)} s of {service}'s")
+            most = max(1, math.ceil(max(map(abs, known.values()))))
+            yield Finding("", "clock", "good", f"within {age(most)} of {service}'s")
 
 
 def _wrong_clock(client: str, service: str, apart: float) -> Finding:
     side = "ahead of" if apart > 0 else "behind"
-    words = f"this machine's is {abs(apart) / 60:,.0f} minutes {side} {service}'s"
-    return Finding(client, "clock", "bad", words, "Let the machine keep its time by NTP.")
+    words = f"this machine's clock is {duration(60 * round(abs(apart) / 60))} {side} {service}'s"
+    return Finding(client, "clock", "bad", words, "Set this machine's clock by NTP.")
 
 
 def _first_syncs(places: Sequence[_ClientFacts]) -> Iterator[Finding]:
@@ -220,4 +225,4 @@ def _first_syncs(places: Sequence[_ClientFacts]) -> Iterator[Finding]:
         words = f"{len(new):,} {'list was' if len(new) == 1 else 'lists were'} never synced{named}"
         yield Finding("", "first sync", "note", words, FIRST_SYNC)
     elif any(not facts.lists for facts in places):
-        yield Finding("", "first sync", "note", "nothing was synced yet", FIRST_SYNC)
+        yield Finding("", "first sync", "note", "nothing synced yet", FIRST_SYNC)

@@ -1,4 +1,4 @@
-"""The engine: its extra, its broker, and who takes orders there."""
+"""The engine: its extra, its broker, and its workers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from mcimport.config import Settings
 from mcimport.errors import McimportError
 from mcimport.monitoring.check.finding import Finding, bad
+from mcimport.report.format import pluralize
 
 if TYPE_CHECKING:
     from mcimport.engine.distributed.broker import BrokerStatus
 
-EXTRA = "pip install 'mcimport[celery]'"
+EXTRA = "Install it with: pip install 'mcimport[celery]'"
 
 
 def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
@@ -21,12 +22,12 @@ def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     if settings.engine.kind != "celery":
         return
     if find_spec("celery") is None:
-        yield Finding("", "engine", "bad", "celery needs an extra", EXTRA)
+        yield Finding("", "engine", "bad", "celery needs the celery extra, which is not installed", EXTRA)
         return
     try:
         address = settings.engine.broker()
         if offline:
-            yield Finding("", "broker", "good", "its address is there; it was not tried")
+            yield Finding("", "broker", "good", "address set (not tested, because of --offline)")
             return
         from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
 
@@ -38,10 +39,10 @@ def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
 def _findings(sight: BrokerStatus) -> Iterator[Finding]:
     yield Finding("", "broker", "good", f"reachable: {sight.words}")
     if not sight.with_worker:
-        yield Finding("", "workers", "bad", "nobody takes orders", "Start `mcimport worker`, with this broker.")
+        yield Finding("", "workers", "bad", "no worker is running", "Start `mcimport worker` with this broker.")
     elif sight.with_worker < sight.queues:
-        words = f"{sight.queues - sight.with_worker} queues have no worker yet"
-        yield Finding("", "workers", "note", words, "A worker that has just begun takes them within seconds.")
+        words = f"{sight.queues - sight.with_worker} of {sight.queues} queues have no worker yet"
+        yield Finding("", "workers", "note", words, "A worker that has just started takes them within seconds.")
     if sight.dead:
-        words = f"{sight.dead:,} orders were rejected by a worker"
-        yield Finding("", "dead-letter queues", "note", words, "The next sync of their lists takes them in hand.")
+        words = f"{pluralize(sight.dead, 'message')} rejected by a worker"
+        yield Finding("", "dead-letter queues", "note", words, "The next sync of their lists handles them.")

@@ -1,4 +1,4 @@
-"""What was looked at, what was seen, and what mends it."""
+"""What was checked, what was found, and what fixes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from mcimport.errors import McimportError, RetriableError
 
-PASSING = "It may pass: look again in a minute. A sync would have tried again by itself."
+PASSING = "This may pass: run `mcimport check` again in a minute. A sync would retry by itself."
 
 Verdict = Literal["good", "note", "bad"]
 

@@ -16,7 +16,7 @@ ADDRESSES: Mapping[str, str] = {
     "MCIMPORT_OMETRIA_URL": "replaces Ometria's address for every client",
 }
 KEYS = ("MCIMPORT_MAILCHIMP_API_KEY", "MCIMPORT_OMETRIA_API_KEY")
-ANOTHER = "Name another with --db or MCIMPORT_DB, or mend the rights of its folder."
+ANOTHER = "Name another with --db or MCIMPORT_DB, or fix the permissions of its folder."
 
 
 def configuration(settings: Settings) -> Finding:
@@ -45,14 +45,14 @@ def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str
         "MCIMPORT_DB": _named(environ.get("MCIMPORT_DB"), settings.db_path, "state file", "--db"),
         **{name: f"it {effect}" for name, effect in ADDRESSES.items()},
         **dict.fromkeys(
-            KEYS, "it is the client's key" if is_whole else "it is not used, for the file names its clients"
+            KEYS, "it is the client's key" if is_whole else "it is not used, because the file names its clients"
         ),
     }
 
 
 def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
     is_used = value is not None and used is not None and Path(value).absolute() == used.absolute()
-    return f"it names the {what}" if is_used else f"it is not used, for {option} names another {what}"
+    return f"it names the {what}" if is_used else f"it is not used, because {option} names another {what}"
 
 
 def state_file(path: Path) -> Finding:
@@ -61,7 +61,7 @@ def state_file(path: Path) -> Finding:
     except StateError as error:
         return bad("", "state file", error)
     except OSError as error:
-        return Finding("", "state file", "bad", f"{path} cannot be looked at: {error.strerror}", ANOTHER)
+        return Finding("", "state file", "bad", f"{path} cannot be read: {error.strerror}", ANOTHER)
 
 
 def _examined(path: Path) -> Finding:
@@ -74,7 +74,7 @@ def _examined(path: Path) -> Finding:
 def _room_for(path: Path) -> Finding:
     folder = next(one for one in path.parents if one.exists())
     check_folder(folder)
-    return Finding("", "state file", "good", f"{path} will be made by the first sync")
+    return Finding("", "state file", "good", f"{path} will be created by the first sync")
 
 
 def _size(size: int) -> str:

@@ -31,7 +31,9 @@ def serve(db_path: Path, port: int, ready: Callable[[str], None]) -> None:
             listener.bind((HOST, port))
             listener.listen()  # whoever is quicker with the link than the server with its start waits a moment
         except OSError as error:
-            raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="--port names another.") from None
+            raise ConfigError(
+                f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port."
+            ) from None
         app = application(db_path, {"id": "root"})
         token = app._root_token = secrets.token_urlsafe(24)  # noqa: SLF001 - as Datasette's own --root does
         ready(f"http://{HOST}:{listener.getsockname()[1]}/-/auth-token?token={token}")

@@ -173,16 +173,16 @@ class HttpClient:
             check_files_left()
             if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
                 raise UnreachableError(
-                    f"{self.service}'s certificate is not one that this machine trusts",
-                    hint="Is a proxy in between? SSL_CERT_FILE names the file with its certificate.",
+                    f"this machine does not trust {self.service}'s TLS certificate",
+                    hint="Is there a proxy in between? Set SSL_CERT_FILE to the file with its certificate.",
                 ) from None
             raise UnreachableError(
-                f"{self.service} cannot be reached", hint="Is the network up, and the address right?"
+                f"{self.service} cannot be reached", hint="Is the network up, and is the address right?"
             ) from None
         except httpx.HTTPError as error:
             self._if_closed()
             check_files_left()
-            raise RetriableError(f"the connection to {self.service} broke ({type(error).__name__})") from None
+            raise RetriableError(f"the connection to {self.service} was lost ({type(error).__name__})") from None
         except RuntimeError:
             self._if_closed()
             raise
@@ -197,7 +197,9 @@ class HttpClient:
         except FatalError as error:
             if answer.status == 401 and self._is_accepted:  # noqa: PLR2004 - unauthorized
                 self._is_accepted = False
-                raise RetriableError(f"{error}, though it was before", hint=error.hint, status=answer.status) from None
+                raise RetriableError(
+                    f"{error}, although it was accepted before", hint=error.hint, status=answer.status
+                ) from None
             raise
         self._is_accepted = True
         return answer
@@ -285,7 +287,7 @@ class HttpClient:
             parts.append(part)
             size += len(part)
             if size > MAX_BODY:
-                raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one answer")
+                raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one response")
             if time.monotonic() > deadline:
                 raise ServiceTimeoutError(f"{self.service} took too long to answer")
         return b"".join(parts)
@@ -355,7 +357,7 @@ def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - o
     if status in (400, 413, 422):
         return RejectedError(said, status=status)
     if status == 401:  # noqa: PLR2004 - unauthorized
-        return FatalError(f"{said}: the key is not accepted", hint=_key_hint(service), status=status)
+        return FatalError(f"{said}: it does not accept the API key", hint=_key_hint(service), status=status)
     return FatalError(said, status=status)
 
 
@@ -366,7 +368,7 @@ def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
     was not reported; it may be either, so it is tried again, but not for as long as an account may be busy.
     """
     if answer.is_json:
-        return FatalError(f"{said}: the key may not do this", hint=_key_hint(service), status=403)
+        return FatalError(f"{said}: the API key has no right to do this", hint=_key_hint(service), status=403)
     if not answer.body.strip():
         if service == "Mailchimp":
             return ThrottledError(f"{said} without a reason: too many connections", status=403)
@@ -374,14 +376,14 @@ def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
     found = _EDGE_REFERENCE.search(html.unescape(answer.body[:4096].decode("utf-8", "replace")))
     reference = f", reference {found[1]}" if found else ""
     return RetriableError(
-        f"{said}: this machine's address is blocked at {service}'s edge{reference}",
-        hint=f"The key is not to blame. Ask {service}'s support, with the reference, or try from another address.",
+        f"{said}: {service}'s firewall is blocking this machine's IP address{reference}",
+        hint=f"The API key is not the problem. Give {service}'s support the reference, or try from another IP address.",
         status=403,
     )
 
 
 def _key_hint(service: str) -> str:
-    return f"Look at the client's {service} key: whole, not revoked, of the right account? `mcimport check` tries it."
+    return f"Check the {service} API key: complete, still active, right account? `mcimport check` tests it."
 
 
 def _title(answer: Response) -> str:

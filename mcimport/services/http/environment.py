@@ -72,8 +72,8 @@ def tls() -> ssl.SSLContext:
     if found is not None and (name is None or name == "SSL_CERT_DIR" or found.cert_store_stats()["x509_ca"]):
         return found
     raise ConfigError(
-        f"{name or 'this machine'} names no file with certificates that can be read",
-        hint="Name one, such as /etc/ssl/certs/ca-certificates.crt, or unset the variable.",
+        f"{name or 'this machine'} has no certificates that can be read",
+        hint="Set SSL_CERT_FILE to a file with certificates, such as /etc/ssl/certs/ca-certificates.crt, or unset it.",
     )
 
 
@@ -121,9 +121,9 @@ def _proxy(name: str, value: str) -> httpx.Proxy:
         found = None
     if found is None:
         raise ConfigError(
-            f"{name} is no address of a proxy that can be used",
-            hint="It is like http://proxy.example:3128; in a password, #, ?, / and [ are percent-encoded.",
+            f"{name} is not a valid proxy address",
+            hint="It should look like http://proxy.example:3128. In a password, percent-encode #, ?, / and [.",
         )
     if url.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        raise ConfigError(f"{name} names a SOCKS proxy", hint="`pip install 'httpx[socks]'` adds what that takes.")
+        raise ConfigError(f"{name} names a SOCKS proxy, which needs an extra", hint="pip install 'httpx[socks]'")
     return found

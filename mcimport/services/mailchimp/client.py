@@ -62,6 +62,7 @@ LOOK_UP_FIELDS = "members.last_changed,total_items"
 MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
 MORE_LOOKS = 3  # at an answer that holds nobody and counts nobody, before that is believed
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
+_TOO_MANY = "too many members share one last_changed second"
 
 
 class UnstableSecondError(RetriableError):
@@ -72,7 +73,7 @@ class EmptyPageError(RetriableError):
     """An answer counted somebody and held nobody, however often it was asked for."""
 
     def __init__(self, page: Page) -> None:
-        super().__init__("Mailchimp counted members, but sent none")
+        super().__init__("Mailchimp reported members but returned none")
         self.page = page
 
 
@@ -174,7 +175,7 @@ class MailchimpClient:
         answer = self._look(list_key, window, offset, quick=quick)
         moment = epoch(answer.members[0].last_changed) if answer.members else None
         if moment is None and (answer.members or answer.total_items > offset):
-            raise RetriableError("Mailchimp does not say when a member changed last")
+            raise RetriableError("Mailchimp returned a member without last_changed")
         return moment
 
     def count_in_window(self, list_key: str, window: Window) -> int | None:
@@ -241,11 +242,9 @@ class MailchimpClient:
             if reader.end_pass():
                 if reader.unstable and reader.troubled:
                     # Whoever breaks every page that holds them is never on the page that another try gets.
-                    raise UnstableSecondError(
-                        "a page of a crowded second failed while the order of its members changed"
-                    )
+                    raise UnstableSecondError(f"{_TOO_MANY}; a page of them failed while their order changed")
                 return
-        raise UnstableSecondError(f"a crowded second was not settled after {reader.MOST_PASSES} passes")
+        raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
 
     def member(self, list_key: str, contact_id: str) -> Member:
         """One member by `contact_id`; NotFoundError when there is none (any more)."""
@@ -260,7 +259,7 @@ class MailchimpClient:
         """
         found = self.member(list_key, _hash_of(_plain(address)))
         if not isinstance(found.email_address, str) or _plain(found.email_address) != _plain(address):
-            raise RetriableError("Mailchimp's answer is about another address than the one asked for")
+            raise RetriableError("Mailchimp returned another member than the one asked for")
         return found
 
     def with_all_tags(self, list_key: str, member: Member) -> Member:
@@ -283,7 +282,7 @@ class MailchimpClient:
             if len(tags) == known or offset >= some.total_items:
                 break
         if len(tags) < max(some.total_items, counted if isinstance(counted, int) else 0):
-            raise RetriableError("Mailchimp counts more tags of a member than it lists")
+            raise RetriableError("Mailchimp reported more tags of a member than it returned")
         return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
 
     def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
@@ -370,7 +369,7 @@ class MailchimpClient:
             seen.update(map(windows.identity, page.members))
             stale = stale + 1 if len(seen) == before else 0
             if stale >= MOST_STALE:
-                raise IgnoredParameterError("Mailchimp ignored offset: page after page holds the same members")
+                raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
             top += size
             page = self._page_or_error(list_key, span, top, reader)
         yield top, page
@@ -455,7 +454,7 @@ class MailchimpClient:
                 self._meter.count("mailchimp_throttled")
                 raise
             except RejectedError as error:
-                raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+                raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
             except NotFoundError as error:
                 if first:
                     raise
@@ -473,8 +472,8 @@ def _plain(address: str) -> str:
 
 def _unknown_list(list_key: str) -> UnknownListError:
     return UnknownListError(
-        f"Mailchimp knows no list {list_key} under this key",
-        hint="The list's id stands in Mailchimp under Audience, Settings.",
+        f"Mailchimp has no list {list_key} for this API key",
+        hint="The list ID is in Mailchimp under Audience > Settings.",
         status=404,
     )
 

@@ -14,6 +14,7 @@ import msgspec
 
 from mcimport.errors import FatalError, RetriableError
 from mcimport.models import Member, MergeField
+from mcimport.report.format import duration
 from mcimport.services.http.client import Response
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ def clock(answer: Response) -> tuple[int, int, str]:
     """
     ours = time.time()
     if answer.date is None:
-        oddity = "Mailchimp sent no clock: this machine's is used, less five minutes"
+        oddity = "Mailchimp's response had no Date header; using this machine's clock minus five minutes"
         return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
     theirs = math.floor(answer.date - answer.took)
     apart = answer.date - ours
@@ -139,7 +140,7 @@ def _oddity(apart: float) -> str:
     if abs(apart) <= CLOCK_TOLERANCE:
         return ""
     oddity = "the clocks of Mailchimp and of this machine differ by more than five minutes"
-    return oddity if apart < 0 else f"{oddity}: each sync reads the last {round(apart / 60):,} minutes again"
+    return oddity if apart < 0 else f"{oddity}: each sync reads the last {duration(60 * round(apart / 60))} again"
 
 
 def decoded(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
@@ -159,7 +160,7 @@ def _decoded_leniently(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
         return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
     except (ValueError, RecursionError):
         raise RetriableError(
-            "Mailchimp's answer is not what was asked for (empty, cut off, or of another shape)", status=answer.status
+            "Mailchimp's response was not understood (empty, cut off or in another format)", status=answer.status
         ) from None
 
 

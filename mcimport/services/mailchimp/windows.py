@@ -146,15 +146,15 @@ def check_page(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     moments = [moment for moment in page.moments if moment is not None]
     start = window.start
     if start is not None and moments and min(moments) < start:
-        raise IgnoredParameterError("Mailchimp ignored since_last_changed: it sent members who changed before it")
+        raise IgnoredParameterError("Mailchimp ignored since_last_changed: it returned members who changed earlier")
     # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
     latest = min(window.until, page.settled) if window.until == NO_END else window.until
     ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
     if any(later < earlier for earlier, later in pairwise(ours)):
-        raise IgnoredParameterError("Mailchimp ignored sort_field: its members are not in the order of last_changed")
+        raise IgnoredParameterError("Mailchimp ignored sort_field: its members are not sorted by last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
     if full and not ours and _learned(window, moments) == Bounds():
-        raise RetriableError("Mailchimp sent a full page without anybody of the span that was asked for")
+        raise RetriableError("Mailchimp returned a full page without any member of the time range asked for")
 
 
 def split_page(window: Window, page: Page, asked: int) -> PageSplit:

@@ -177,7 +177,7 @@ class OmetriaClient:
         if refused >= ALL_REFUSED and not self.has_taken:
             raise FatalError(
                 f"Ometria refused the first {refused} records, one by one ({reason})",
-                hint="That is hardly the records' fault: check the collection and the address in [ometria].",
+                hint="The records are probably fine. Check `collection` and `url` in [ometria].",
             )
 
     def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
@@ -193,9 +193,9 @@ class OmetriaClient:
         self._in_vain = (batches + 1, records + size)
         if batches and records + size >= IN_VAIN:
             raise ServiceDownError(
-                f"Ometria refused {records + size:,} records in a row, and took none",
-                hint="Ometria, or something in front of it, refuses everything. The next sync goes on where this one"
-                " stopped.",
+                f"Ometria refused {records + size:,} records in a row and accepted none",
+                hint="Ometria, or a proxy in front of it, refuses everything. Nothing is lost: the next `mcimport sync`"
+                " resumes where this one stopped.",
             )
 
     def _push_batch(self, batch: Sequence[bytes]) -> str:
@@ -241,8 +241,8 @@ class OmetriaClient:
         if self.has_taken:
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
         return FatalError(
-            f"{error}: nothing takes pushes there",
-            hint="Check the url in [ometria], and MCIMPORT_OMETRIA_URL.",
+            f"{error}: nothing can be pushed to this address",
+            hint="Check `url` in [ometria], and MCIMPORT_OMETRIA_URL.",
             status=error.status,
         )
 
@@ -264,7 +264,7 @@ def _json(answer: Response) -> Response:
     try:
         _ANYTHING.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's answer is not what was asked for", status=answer.status) from None
+        raise RetriableError("Ometria's response was not understood", status=answer.status) from None
     return answer
 
 
@@ -288,7 +288,7 @@ def _rejected(answer: Response, size: int) -> int:
     try:
         receipt = _RECEIPT.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's answer is no receipt", status=answer.status) from None
+        raise RetriableError("Ometria's response to the push was not understood", status=answer.status) from None
     if receipt.accepted + receipt.rejected != size:
-        raise RetriableError("Ometria's receipt does not add up to what was sent", status=answer.status)
+        raise RetriableError("Ometria's response to the push does not add up to the records sent", status=answer.status)
     return receipt.rejected

@@ -86,14 +86,14 @@ class Contacts:
             try:
                 answer = self._get("contacts", params)
             except NotFoundError as error:  # an incident that passes, as with pushes; else the address is wrong
-                hint = "Check the url in [ometria], and MCIMPORT_OMETRIA_URL."
-                raise RetriableError(f"{error}: contacts cannot be read there", hint=hint, status=404) from None
+                hint = "Check `url` in [ometria], and MCIMPORT_OMETRIA_URL."
+                raise RetriableError(f"{error}: no contacts can be read there", hint=hint, status=404) from None
             return _decoded(answer.body)
 
         try:
             return call_with_retry(self._policy, ask)
         except RejectedError as error:
-            raise FatalError(f"{error}: it does not understand the request", status=error.status) from None
+            raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
 
     def contact(self, collection: str, contact_id: str, *, is_twice: bool = True) -> HeldContact | None:
         """One contact by its id, within the limit for reading; None where there is none, as was said twice.
@@ -126,7 +126,7 @@ class Contacts:
             self._answered.add(collection)
         elif collection not in self._answered and not self._answers_singly(collection):
             self._unanswered.add(collection)
-            raise RetriableError("Ometria does not answer for single contacts")
+            raise RetriableError("Ometria does not return single contacts")
         return found
 
     def _answers_singly(self, collection: str) -> bool:
@@ -153,7 +153,7 @@ class Contacts:
         except NotFoundError:
             return None
         if found.id != contact_id:
-            raise RetriableError("Ometria's answer is about another contact than the one asked for")
+            raise RetriableError("Ometria returned another contact than the one asked for")
         return found
 
     def _get(self, path: str, params: Mapping[str, str]) -> Response:
@@ -213,12 +213,12 @@ class Listing:
                 offset, step = max(0, offset - step), step * 2
                 beginnings += offset == 0
                 if beginnings > MOST_BEGINNINGS:
-                    raise RetriableError("Ometria's contacts do not come to rest while they are read")
+                    raise RetriableError("Ometria's contact list kept changing while it was being read")
                 continue
             step = PAGE // 2
             stale = stale + 1 if all(map(self._is_known, page)) else 0
             if stale > MOST_STALE:
-                raise IgnoredParameterError("Ometria ignored offset: page after page holds the same contacts")
+                raise IgnoredParameterError("Ometria ignored offset and kept returning the same contacts")
             self._count_others(page)
             self._known.append({_key(one) for one in page})
             yield page
@@ -235,8 +235,8 @@ class Listing:
         self.others += sum(one.collection != self._collection and not self._is_known(one) for one in page)
         if self.others > MOST_OTHERS:
             raise FatalError(
-                f"Ometria does not filter by collection, and holds more than {MOST_OTHERS:,} contacts of others",
-                hint="They cannot be told apart in a reasonable time: ask Ometria's support for the filter's name.",
+                f"Ometria did not filter by collection, and has more than {MOST_OTHERS:,} contacts in others",
+                hint="Reading them all would take too long: ask Ometria's support for the name of the filter.",
             )
 
 
@@ -278,7 +278,7 @@ def _one(body: bytes) -> HeldContact:
     try:
         return _CONTACT.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's answer is no contact (empty, cut off, or of another shape)") from None
+        raise RetriableError("Ometria's response is not a contact (empty, cut off or in another format)") from None
 
 
 def _decoded(body: bytes) -> Page:
@@ -286,4 +286,6 @@ def _decoded(body: bytes) -> Page:
     try:
         return _CONTACTS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's answer is no list of contacts (empty, cut off, or of another shape)") from None
+        raise RetriableError(
+            "Ometria's response is not a list of contacts (empty, cut off or in another format)"
+        ) from None

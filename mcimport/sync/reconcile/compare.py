@@ -17,6 +17,7 @@ from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
 from mcimport.models import HeldContact
 from mcimport.models.records import Comparison, Difference, Unread
+from mcimport.report.format import duration
 from mcimport.services.mailchimp import windows
 from mcimport.state import dead_letters, runs
 from mcimport.sync.list_run import ListRun
@@ -122,8 +123,8 @@ class Comparer:
         list_run.reporter.read_back(list_run.client.name, list_run.list_key, 0, is_last=True)
         if listing.others:
             list_run.warn(
-                "Ometria does not filter its contacts by collection: all were read, of which"
-                f" {listing.others:,} are of other collections"
+                "Ometria did not filter its contacts by collection: all of them were read, with"
+                f" {listing.others:,} of other collections"
             )
 
     def _note_held(self, page: list[HeldContact]) -> None:
@@ -158,7 +159,9 @@ class Comparer:
         settling = self.list_run.client.reconcile.settling
         pause = min(settling, (pushed[0].finished_at or pushed[0].started_at) + settling - time.time())
         if pause > 0:
-            self.list_run.warn(f"waited {pause:.0f} s, until Ometria had settled what was pushed to it a moment ago")
+            self.list_run.warn(
+                f"waited {duration(pause)} until Ometria had processed what was pushed to it just before"
+            )
         if self.list_run.services.stop.requested.wait(max(0.0, pause)):
             raise InterruptedRunError("stopped")
 

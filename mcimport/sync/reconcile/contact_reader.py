@@ -41,7 +41,7 @@ class ContactReader:
         }
         found = {member_id: contact for member_id, contact in asked.items() if contact is not None}
         if are_there and len(found) < len(asked):
-            raise UnknownContactError("Ometria does not find a contact that it listed a moment ago")
+            raise UnknownContactError("Ometria does not find a contact that it listed just before")
         return found
 
     def pages(self) -> Iterator[dict[str, HeldContact]]:

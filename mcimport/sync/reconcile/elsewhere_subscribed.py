@@ -91,9 +91,7 @@ class ElsewhereSubscribed:
                 self._comparer.differences.note_twins(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
             self._is_unread = True
-            self._list_run.warn(
-                f"the collection {collection} could not be searched for who is subscribed there: {error}"
-            )
+            self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
         differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
@@ -140,7 +138,7 @@ class ElsewhereSubscribed:
             try:
                 opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._list_run.services))
             except ConfigError as error:
-                self._list_run.warn(f"nobody can be asked for whether who is gone is subscribed there: {error}")
+                self._list_run.warn(f"could not check whether deleted members are subscribed on other lists: {error}")
                 opened = None
             self._mailchimps[client.name] = opened
         return self._mailchimps[client.name]
@@ -258,7 +256,7 @@ class _AskedList:
     def _tried(self, ask: Callable[[], T]) -> T:
         """Asks. Raises what Mailchimp raises; RetriableError, without a request, where too many failed before."""
         if self.failures >= MOST_FAILURES:
-            raise RetriableError("the list failed too often")
+            raise RetriableError("this list failed too often")
         try:
             return ask()
         except NotFoundError:

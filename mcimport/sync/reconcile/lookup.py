@@ -151,6 +151,6 @@ def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
             list_run.services.mailchimp.member(list_run.list_key, witness)
             return
     raise RetriableError(
-        "Mailchimp answered 404 for a member who was on the list a moment ago: it is not believed of any other",
+        "Mailchimp answered 404 for a member who was on the list just before, so no member is taken to be deleted",
         status=404,
     )

@@ -229,7 +229,7 @@ class Mend:
                 pushed=len(pushed.taken),
                 rejected=len(pushed.refused),
                 optouts=sum(contacts[ids[place]].marketing_optin == _OUT for place in pushed.taken),
-                warnings=tuple(f"Ometria refused some of what was to be mended: {why}" for _, why in pushed.refused),
+                warnings=tuple(f"Ometria refused some of the fixes: {why}" for _, why in pushed.refused),
             )
         )
         if pushed.error:

@@ -52,8 +52,8 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     """
     if list_run.row.sync_point is None:
         raise ConfigError(
-            f"{list_run.client.name}: list {list_run.list_key} was not synced yet, so there is nothing to compare",
-            hint=f"`mcimport sync {list_run.list_key}` carries it first.",
+            f"{list_run.client.name}: list {list_run.list_key} has not been synced yet, so there is nothing to compare",
+            hint=f"`mcimport sync {list_run.list_key}` imports it.",
         )
     runs.mark_interrupted(list_run.state, list_run.row.id)
     _notice_unfinished(list_run)
@@ -80,8 +80,8 @@ def _notice_unfinished(list_run: ListRun) -> None:
     """Warns of a run that is not finished: what it has not imported yet differs."""
     if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
         list_run.warn(
-            f"run {run.id} is not finished: what it still has to bring may differ until"
-            f" `mcimport sync {list_run.list_key}` has ended it"
+            f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {list_run.list_key}`"
+            " finishes it"
         )
 
 
@@ -92,7 +92,7 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         raise InterruptedRunError("stopped")
     refusal = "" if options.is_forced else _too_many(list_run, found)
     if not refusal and options.agree is not None and not options.agree(list_run.client, list_run.list_key, found):
-        refusal = "nothing was mended: it was not agreed to"
+        refusal = "nothing was fixed: you did not confirm it"
     if refusal:
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
@@ -118,16 +118,16 @@ def _too_many(list_run: ListRun, found: Comparison) -> str:
     limit = list_run.client.reconcile
     if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
-    of_all = f" of {found.held:,}"
+    of_all = f" of {found.held:,} contacts"
     kinds = []
     if found.gone.count:
-        kinds.append(f"{found.gone.count:,}{of_all} are gone")
+        kinds.append(f"{found.gone.count:,}{of_all} would be opted out")
         of_all = ""
     if found.consents:
-        kinds.append(f"the consent of {found.consents:,}{of_all} would change")
+        kinds.append(f"{found.consents:,}{of_all} would change their consent")
     return (
-        f"nothing was mended: {' and '.join(kinds)} at once, more than {limit.most}. Is it the right list, with the"
-        " right key, and was it not emptied by mistake? If all of that is meant, --force-mend does it"
+        f"nothing was fixed: {' and '.join(kinds)}, above the limit of {limit.most} ([reconcile] most). Check the list"
+        " and the key, and that the list was not emptied by mistake; if these changes are intended, use --force-mend"
     )
 
 
@@ -160,6 +160,6 @@ def _reconcile_one(options: ReconcileOptions, list_key: str, opened: OpenClient)
         try:
             list_run.comparison = reconcile_list(list_run, options, opened.session)
         except ServiceDownError as error:  # its hint is one for a sync, which goes on where it stopped
-            raise ServiceDownError(str(error), hint=f"`mcimport reconcile {list_key}` begins anew.") from None
+            raise ServiceDownError(str(error), hint=f"`mcimport reconcile {list_key}` starts over.") from None
 
     return opened.run_list(list_key, lambda: resolve_list(opened.state, opened.client, list_key), work)

@@ -100,6 +100,6 @@ def _in_words() -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         raise StateError(
-            f"the temporary file of the comparison cannot be used ({name})",
-            hint="It lies in the state file's folder: is there room, some 250 bytes a member?",
+            f"the comparison's temporary file cannot be used ({name})",
+            hint="It is in the state file's folder. Is there enough free space there, about 250 bytes per member?",
         ) from None

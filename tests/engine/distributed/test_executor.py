@@ -23,7 +23,7 @@ import msgspec
 import pytest
 import tenacity
 import trustme
-from conftest import CONFIG, Importer, Stage, carried, expected
+from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
 from mcimport.config import load
@@ -54,9 +54,9 @@ def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: 
         state_id="m",
         reply_to="q",
         client="acme",
-        list_key=importer.box.list_key,
+        list_key=importer.sandbox.list_key,
         run_id=1,
-        settings=settings_of(client, importer.box.list_key, account_group="acme"),
+        settings=settings_of(client, importer.sandbox.list_key, account_group="acme"),
         window=window if kind == "page" else None,
     )
     return msgspec.structs.replace(made, kind=kind, **changes)
@@ -82,7 +82,7 @@ def hanging(importer: Importer) -> threading.Event:
         asked.set()
         return "silent" if request.side == "mailchimp" else None
 
-    importer.box.knobs.fault = hang
+    importer.sandbox.knobs.fault = hang
     return asked
 
 
@@ -90,10 +90,10 @@ def workplace(importer: Importer, stop: StopSignal) -> PageExecutor:
     return PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
 
 
-def test_a_sync_without_it_loads_nothing_of_celery(stage: Stage) -> None:
+def test_a_sync_without_it_loads_nothing_of_celery(make_importer: MakeImporter) -> None:
     """Who does not have the extra misses nothing."""
-    importer = stage(size=10)
-    importer.begun()
+    importer = make_importer(size=10)
+    importer.create_state_file()
     program = (
         "import sys\nfrom mcimport.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
@@ -101,13 +101,13 @@ def test_a_sync_without_it_loads_nothing_of_celery(stage: Stage) -> None:
         "assert not loaded & {'celery', 'kombu', 'amqp', 'billiard'}, loaded\n"
     )
     command = [sys.executable, "-c", program, *importer.command("sync", "--quiet")[3:]]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: Stage) -> None:
+def test_clients_that_share_an_account_by_way_of_others_have_one_leader(make_importer: MakeImporter) -> None:
     """A and c share nothing with each other, but both share something with b."""
-    importer = stage()
+    importer = make_importer()
     table = '[clients.{}]\nlists = ["{}"]\nmailchimp_api_key = "{}-us6"\nometria_api_key = "{}"\n'
     importer.configure(
         table.format("c", "3", "m3", "o2") + table.format("b", "2", "m1", "o2")
@@ -117,50 +117,50 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(stage: S
     assert found == {"a": "a", "b": "a", "c": "a", "alone": "alone"}
 
 
-def test_an_order_holds_no_key_and_nobody(stage: Stage, stop: StopSignal) -> None:
+def test_an_order_holds_no_key_and_nobody(make_importer: MakeImporter, stop: StopSignal) -> None:
     """What is sent is read by whoever can read the broker's disk."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     one = sent(importer, order(importer, watched={"abc": 5}))
     assert workplace(importer, stop).opened(one) == order(importer, watched={"abc": 5})
     text = msgspec.json.encode(one).decode()
-    assert importer.box.ometria_key not in text
-    assert importer.box.mailchimp_key.partition("-")[0] not in text
+    assert importer.sandbox.ometria_key not in text
+    assert importer.sandbox.mailchimp_key.partition("-")[0] not in text
     assert "@" not in text
 
 
-def test_a_worker_moves_a_page_without_a_state_file(stage: Stage, stop: StopSignal) -> None:
+def test_a_worker_moves_a_page_without_a_state_file(make_importer: MakeImporter, stop: StopSignal) -> None:
     """What it needs stands in the order and in its own configuration."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     reply = workplace(importer, stop).execute(order(importer))
     assert reply.kind == "moved"
     assert reply.outcome is not None
-    assert reply.outcome.pushed == len(expected(importer)) == len(carried(importer))
+    assert reply.outcome.pushed == len(expected_ids(importer)) == len(imported_ids(importer))
     assert reply.costs.ometria_requests == 1
     assert not importer.db.exists()
 
 
-def test_a_worker_names_a_few_of_those_whom_it_pushed(stage: Stage, stop: StopSignal) -> None:
+def test_a_worker_names_a_few_of_those_whom_it_pushed(make_importer: MakeImporter, stop: StopSignal) -> None:
     """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure(CONFIG.replace("spot_check = 0", "spot_check = 10"))
     reply = reply_of(encoded(workplace(importer, stop).execute(order(importer))))
     assert reply.outcome is not None
     chosen = {own for _, own in reply.outcome.sample}
     assert len(chosen) == 10
-    assert chosen < carried(importer)
+    assert chosen < imported_ids(importer)
 
 
-def test_a_worker_leaves_an_account_alone_for_a_second_at_first(stage: Stage, stop: StopSignal) -> None:
+def test_a_worker_leaves_an_account_alone_for_a_second_at_first(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Whoever had it before may have pushed until now: eight of theirs and eight of ours are too many for a second."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     began = time.monotonic()
     workplace(importer, stop).execute(order(importer))
-    assert next(one.at for one in importer.box.requests if one.side == "ometria") > began + 1
+    assert next(one.at for one in importer.sandbox.requests if one.side == "ometria") > began + 1
 
 
-def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: StopSignal) -> None:
+def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Even where that hangs in a dead connection: it is ended, says so, and nothing of it is pushed afterwards."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
@@ -169,30 +169,32 @@ def test_a_fence_stands_when_nothing_older_is_under_way(stage: Stage, stop: Stop
         fence = place.execute(order(importer, "fence", epoch=2))
         assert older.done()
         assert (fence.kind, older.result().kind, older.result().epoch) == ("clear", "outdated", 2)
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert place.execute(order(importer, epoch=1)).kind == "outdated"
-    assert carried(importer) == set()
+    assert imported_ids(importer) == set()
     assert place.execute(order(importer, epoch=2)).kind == "moved"
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(stage: Stage, stop: StopSignal) -> None:
+def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(
+    make_importer: MakeImporter, stop: StopSignal
+) -> None:
     """The coordinator hears the words and the remedy, and nobody is pushed."""
-    importer = stage(size=30, permissions=("E-Mail",))
+    importer = make_importer(size=30, permissions=("E-Mail",))
     there = workplace(importer, stop)
     assert there.execute(order(importer, "fence")).kind == "clear"
     for number in range(2):
         reply = there.execute(order(importer, id=f"page{number}"))
         assert reply.kind == "refused"
-        assert "has no marketing permission “Email”; there are “E-Mail”" in reply.words
+        assert "has no marketing permission “Email”; it has “E-Mail”" in reply.words
         assert 'permission = "E-Mail"' in reply.hint
-    assert not importer.box.contacts()
+    assert not importer.sandbox.contacts()
     there.close()
 
 
-def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: StopSignal) -> None:
+def test_who_was_broken_off_gives_its_page_back(make_importer: MakeImporter, stop: StopSignal) -> None:
     """The message may be another worker's by now: after a standstill, or when the broker is gone."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
@@ -200,28 +202,28 @@ def test_who_was_broken_off_gives_its_page_back(stage: Stage, stop: StopSignal) 
         assert asked.wait(20)
         place.revoke()
         assert page.result(20).kind == "revoked"
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert place.execute(order(importer)).kind == "moved"
 
 
-def test_what_lay_ready_when_a_connection_ended_is_given_back(stage: Stage, stop: StopSignal) -> None:
+def test_what_lay_ready_when_a_connection_ended_is_given_back(make_importer: MakeImporter, stop: StopSignal) -> None:
     """The broker gave it to another worker: ours may not begin it beside that one."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     place = workplace(importer, stop)
     place.connected(lambda: None, lambda: 0)
     former = place.term_of_line
     place.revoke()
     assert place.execute(order(importer), former).kind == "revoked"
     assert place.execute(order(importer, "fence", epoch=2), former).kind == "revoked"
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
     place.connected(lambda: None, lambda: 0)
     assert place.execute(order(importer, epoch=2), place.term_of_line).kind == "moved"
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
-def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: StopSignal) -> None:
+def test_of_suspects_one_at_a_time_is_begun_and_announced(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Whoever dies of one of them is known to have had that one alone; pages of others go on beside it."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     asked = hanging(importer)
     place, announced = workplace(importer, stop), list[str]()
     with ThreadPoolExecutor(1) as pool:
@@ -229,7 +231,7 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: St
         assert asked.wait(20)
         second = place.execute(order(importer, is_suspect=True), None, lambda: announced.append("second"))
         assert (second.kind, announced) == ("returned", ["first"])
-        importer.box.knobs.fault = None
+        importer.sandbox.knobs.fault = None
         assert place.execute(order(importer)).kind == "moved"
         place.revoke()
         first.result(20)
@@ -239,49 +241,49 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(stage: Stage, stop: St
 
 @pytest.mark.parametrize("whose", ["acme", "twin"])
 def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
-    stage: Stage, stop: StopSignal, whose: str
+    make_importer: MakeImporter, stop: StopSignal, whose: str
 ) -> None:
     """That one may have pushed until now, for whichever client of the account, whether ours had it before or not."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
     assert place.execute(order(importer)).kind == "moved"
     assert place.worker_lost(order(importer, client=whose)).kind == "lost"
     began = time.monotonic()
     assert place.execute(order(importer)).kind == "moved"
-    assert [one.at for one in importer.box.requests if one.side == "ometria"][-1] > began + 1
+    assert [one.at for one in importer.sandbox.requests if one.side == "ometria"][-1] > began + 1
 
 
 def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(
-    stage: Stage, stop: StopSignal
+    make_importer: MakeImporter, stop: StopSignal
 ) -> None:
     """The first name among them decides on the queue, and so on the one worker that keeps the account's limits."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "aaa"))
     reply = workplace(importer, stop).execute(order(importer))
     assert reply.kind == "refused"
     assert "settings of client acme" in reply.words
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
-def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_name(stage: Stage) -> None:
+def test_a_renamed_client_waits_for_workers_that_have_pages_under_its_former_name(make_importer: MakeImporter) -> None:
     """Whichever engine it goes on with: neither hears of those."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     assert importer("sync").code == 0
     with open_state(importer.db) as state:
         elsewhere.begin(state, "acme")
     importer.configure(CONFIG.replace("[clients.acme]", "[clients.renamed]"))
-    ended = importer("sync")
-    assert ended.code == 1
-    assert "from a run as acme" in ended.err
+    result = importer("sync")
+    assert result.code == 1
+    assert "from an earlier run as acme" in result.err
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
     assert importer("sync").code == 0
 
 
-def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, stop: StopSignal) -> None:
+def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Each reply takes along what was said since the one before: here that the list's events are used up."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     importer.configure("[ometria]\nsubscription_events = 'all'\n" + CONFIG)
     place = workplace(importer, stop)
     one = order(importer, events_left=100, subscription_events="all")
@@ -291,23 +293,23 @@ def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(stage: Stage, s
 
 
 def test_a_page_that_takes_too_long_is_ended_and_says_so(
-    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
+    make_importer: MakeImporter, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before the broker would take its message back, and give it to another beside it."""
     monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
-    importer = stage(size=50)
-    importer.box.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
+    importer = make_importer(size=50)
+    importer.sandbox.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
     assert workplace(importer, stop).execute(order(importer)).kind == "late"
 
 
 def test_a_broker_that_falls_silent_is_taken_for_gone(
-    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
+    make_importer: MakeImporter, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hear nothing either, and have given the pages to another: they are ended, and the line is hung up."""
     monkeypatch.setattr(engine_workplace, "SILENT", 0.3)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     asked, hung_up, came = hanging(importer), threading.Event(), itertools.count()
     place = workplace(importer, stop)
     place.connected(hung_up.set, lambda: next(came))
@@ -323,20 +325,20 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
 
 
 def test_pages_beside_one_that_takes_too_long_are_only_given_back(
-    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
+    make_importer: MakeImporter, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They share its connections, which are closed under it, and are to blame for nothing."""
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     clock, asked = [0.0], queue.Queue[Request]()
     for module in (engine_workplace, client_slot):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    importer = stage(size=50)
+    importer = make_importer(size=50)
 
     def hang(request: Request) -> str:
         asked.put(request)
         return "silent"
 
-    importer.box.knobs.fault = hang
+    importer.sandbox.knobs.fault = hang
     place = workplace(importer, stop)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(place.execute, order(importer))
@@ -444,14 +446,14 @@ def test_a_broker_that_cannot_prove_its_name_hears_nothing(tmp_path: Path, monke
     ids=["another list", "other settings"],
 )
 def test_what_is_not_alike_is_refused_before_any_request(
-    stage: Stage, stop: StopSignal, changes: dict[str, Any], words: str
+    make_importer: MakeImporter, stop: StopSignal, changes: dict[str, Any], words: str
 ) -> None:
     """In words for the coordinator."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     reply = workplace(importer, stop).execute(order(importer, **changes))
     assert reply.kind == "refused"
     assert words in reply.words
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
 @pytest.mark.parametrize(
@@ -471,25 +473,27 @@ def test_what_is_not_alike_is_refused_before_any_request(
     ],
 )
 def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
-    stage: Stage, stop: StopSignal, before: str, after: str
+    make_importer: MakeImporter, stop: StopSignal, before: str, after: str
 ) -> None:
     """Where people go, what of them, and how fast: one end that differs would work against the other."""
-    importer = stage(size=50)
+    importer = make_importer(size=50)
     sent = order(importer)
     text = importer.config.read_text()
     assert before in text
     importer.config.write_text(text.replace(before, after))
     assert workplace(importer, stop).execute(sent).kind == "refused"
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
-def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(stage: Stage, stop: StopSignal) -> None:
+def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(
+    make_importer: MakeImporter, stop: StopSignal
+) -> None:
     """As it would stand in a run's error here."""
-    importer = stage(size=50)
-    importer.box.knobs.fault = lambda _: "401"
+    importer = make_importer(size=50)
+    importer.sandbox.knobs.fault = lambda _: "401"
     reply = workplace(importer, stop).execute(order(importer))
     assert (reply.kind, reply.status) == ("failed", 401)
-    assert "key is not accepted" in reply.words
+    assert "does not accept the API key" in reply.words
 
 
 NO_LIBRARY = """
@@ -508,15 +512,15 @@ runpy.run_module("mcimport", run_name="__main__")
 """
 
 
-def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(stage: Stage) -> None:
+def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(make_importer: MakeImporter) -> None:
     """With exit code 1 and the reason, so that it is started anew; its broker, which is away, is not waited for."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     command = [sys.executable, "-c", NO_LIBRARY, *importer.command("worker")[3:]]
     environment = {**os.environ, "MCIMPORT_BROKER": "amqp://127.0.0.1:1/"}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=20)
-    assert (ended.returncode, ended.stderr.strip()) == (
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=20)
+    assert (result.returncode, result.stderr.strip()) == (
         1,
-        "mcimport: this machine refused something: Too many open files",
+        "mcimport: the operating system reported an error: Too many open files",
     )
 
 
@@ -525,17 +529,17 @@ def test_a_worker_that_cannot_load_its_libraries_ends_before_it_takes_an_order(s
     [
         (
             OSError(errno.EMFILE, "/home/ada@example.com"),
-            "worker w: this machine refused something: Too many open files",
+            "worker w: the operating system reported an error: Too many open files",
         ),
-        (TypeError("ada@example.com"), "worker w: an unforeseen fault of mcimport's: TypeError"),
+        (TypeError("ada@example.com"), "worker w: unexpected error in mcimport: TypeError"),
     ],
     ids=["machine", "mistake"],
 )
 def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
-    stage: Stage, stop: StopSignal, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
+    make_importer: MakeImporter, stop: StopSignal, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
 ) -> None:
     """The run fails as it would in one process, nobody is to blame, and the same worker does the page the next time."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     place = workplace(importer, stop)
 
     def broken(*_: object) -> None:
@@ -546,30 +550,32 @@ def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
         reply = place.execute(order(importer))
     assert (reply.kind, reply.words.startswith(words), "@" in reply.words) == ("failed", True, False), reply.words
     assert place.execute(order(importer, epoch=2)).kind == "moved"
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("command", [("sync",), ("dlq", "replay"), ("reconcile", "--mend", "--yes")], ids=" ".join)
-def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, command: tuple[str, ...]) -> None:
+def test_nothing_is_pushed_here_while_workers_may_have_pages(
+    make_importer: MakeImporter, command: tuple[str, ...]
+) -> None:
     """What one of them read before would follow what is read now; an hour later none can have any."""
-    importer = stage(size=50)
-    importer.box.knobs.rejects = {f"{importer.box.list_key}-{next(iter(expected(importer)))}"}
+    importer = make_importer(size=50)
+    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
     assert importer("sync").code == 3
-    importer.box.knobs.rejects = set()
-    pushed = len([one for one in importer.box.requests if one.path == "/push"])
+    importer.sandbox.knobs.rejects = set()
+    pushed = len([one for one in importer.sandbox.requests if one.path == "/push"])
     with open_state(importer.db) as state:
         elsewhere.begin(state, "acme")
-    ended = importer(*command)
-    assert ended.code == 1
-    assert "workers may have pages" in ended.err
-    assert len([one for one in importer.box.requests if one.path == "/push"]) == pushed
+    result = importer(*command)
+    assert result.code == 1
+    assert "workers may have pages" in result.err
+    assert len([one for one in importer.sandbox.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
     checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}
     assert checked["pages elsewhere"] == "bad"
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE elsewhere SET since = ?", ["2026-11-20T00:00:00+00:00"])
     assert importer("dlq", "replay").code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize(
@@ -582,20 +588,20 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(stage: Stage, comma
         "amqp://127.0.0.1/;amqp://h/",
     ],
 )
-def test_an_address_of_no_broker_is_refused_without_being_repeated(stage: Stage, address: str) -> None:
+def test_an_address_of_no_broker_is_refused_without_being_repeated(make_importer: MakeImporter, address: str) -> None:
     """Before any request, with exit code 2."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(f'[engine]\nkind = "celery"\nbroker = "{address}"\n{CONFIG}')
-    ended = importer("sync")
-    assert ended.code == 2
-    assert "[engine] broker" in ended.err
-    assert address not in ended.err
-    assert importer.box.requests == []
+    result = importer("sync")
+    assert result.code == 2
+    assert "[engine] broker" in result.err
+    assert address not in result.err
+    assert importer.sandbox.requests == []
 
 
-def test_a_broker_that_is_not_set_is_said_so(stage: Stage) -> None:
+def test_a_broker_that_is_not_set_is_said_so(make_importer: MakeImporter) -> None:
     """It is asked for in a variable where nothing else is said."""
-    importer = stage(size=10)
-    ended = importer.in_a_process("sync", "--engine", "celery")
-    assert ended.code == 2
-    assert "the variable MCIMPORT_BROKER is not set" in ended.err
+    importer = make_importer(size=10)
+    result = importer.in_a_process("sync", "--engine", "celery")
+    assert result.code == 2
+    assert "the variable MCIMPORT_BROKER is not set" in result.err

@@ -6,7 +6,7 @@ import subprocess
 
 import msgspec
 import pytest
-from conftest import CONFIG, Stage
+from conftest import CONFIG, MakeImporter
 
 from engine.distributed.test_executor import TWIN, order, sent, stop, workplace
 from mcimport.config import load
@@ -30,10 +30,10 @@ CHANGED = {
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
-    stage: Stage, stop: StopSignal, name: str
+    make_importer: MakeImporter, stop: StopSignal, name: str
 ) -> None:
     """The seal is over the whole of it: nothing else than what its coordinator sent is carried out."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     seen = sent(importer, order(importer, has_sms=True))
     text = seen.text.replace(*CHANGED[name])
     assert text != seen.text
@@ -42,9 +42,11 @@ def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
     assert dropped.value.reason == "both"
 
 
-def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: Stage, stop: StopSignal) -> None:
+def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(
+    make_importer: MakeImporter, stop: StopSignal
+) -> None:
     """Also where that client has the same keys, and where the seal is one that was seen on a reply."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
     ours = order(importer)
@@ -64,9 +66,9 @@ def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(stage: 
     assert place.opened(seen) == ours
 
 
-def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: StopSignal) -> None:
+def test_a_reply_is_heard_only_as_its_worker_sealed_it(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Nobody who has not the client's keys tells a coordinator what became of its members."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     client = load(config=importer.config, environ={}).clients["acme"]
     place = workplace(importer, stop)
     ours = order(importer)
@@ -80,9 +82,9 @@ def test_a_reply_is_heard_only_as_its_worker_sealed_it(stage: Stage, stop: StopS
             open_reply(client, forged)
 
 
-def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: StopSignal) -> None:
+def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(make_importer: MakeImporter, stop: StopSignal) -> None:
     """Its worker has had it, a later fence makes it old, and no other worker answered the fence before it."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     place, another = workplace(importer, stop), workplace(importer, stop)
     first = place.execute(order(importer, "fence", epoch=1))
     page = order(importer, epoch=1, worker_token=first.worker_token)
@@ -96,24 +98,24 @@ def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(stage: Stage, stop: 
     assert place.execute(order(importer, "fence", epoch=2)).kind == "clear"
     assert place.execute(page).kind == "outdated"
     assert place.execute(order(importer, "fence", epoch=1)).kind == "outdated"
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
         ("[clients.acme]", "[clients.other]", "has no client acme"),
-        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "the Mailchimp key of client acme is not"),
-        ('ometria_api_key = "', 'ometria_api_key = "another', "the Ometria key of client acme is not"),
-        ('api_key = "', 'api_key = "another', "was not sealed with the keys of client acme"),
+        ('mailchimp_api_key = "', 'mailchimp_api_key = "another', "another Mailchimp key for client acme than"),
+        ('ometria_api_key = "', 'ometria_api_key = "another', "another Ometria key for client acme than"),
+        ('api_key = "', 'api_key = "another', "is not signed with the keys of client acme"),
         ('ometria_api_key = "', 'ometria_api_key = "env:NOWHERE', "cannot read the keys of client acme"),
     ],
 )
 def test_a_worker_says_why_it_does_not_open_an_order(
-    stage: Stage, stop: StopSignal, before: str, after: str, words: str
+    make_importer: MakeImporter, stop: StopSignal, before: str, after: str, words: str
 ) -> None:
     """Which client and which of the keys is to be looked at."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     seen = sent(importer, order(importer))
     text = importer.config.read_text()
     assert before in text
@@ -131,28 +133,28 @@ PLAIN = ["amqp://u:secret@broker.example:5672/", "amqp://rabbitmq", "amqp://u:se
 @pytest.mark.parametrize("address", PLAIN)
 @pytest.mark.parametrize("command", [("sync",), ("check", "--offline")], ids=" ".join)
 def test_a_broker_that_is_not_this_machine_is_not_spoken_to_in_the_open(
-    stage: Stage, command: tuple[str, ...], address: str
+    make_importer: MakeImporter, command: tuple[str, ...], address: str
 ) -> None:
     """Before any request, in words that say both ways out and repeat nothing of the address."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(f'[engine]\nkind = "celery"\nbroker = "{address}"\n{CONFIG}')
-    ended = importer(*command)
-    assert ended.code == (1 if command[0] == "check" else 2)
-    said = ended.out + ended.err
+    result = importer(*command)
+    assert result.code == (1 if command[0] == "check" else 2)
+    said = result.out + result.err
     assert "amqps://" in said
     assert "allow_plain = true" in said
     assert "secret" not in said
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
-def test_a_worker_does_not_begin_with_a_broker_that_others_could_hear(stage: Stage) -> None:
+def test_a_worker_does_not_begin_with_a_broker_that_others_could_hear(make_importer: MakeImporter) -> None:
     """It ends at once, rather than waiting for that broker."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(f'[engine]\nbroker = "{PLAIN[0]}"\n{CONFIG}')
-    ended = subprocess.run(importer.command("worker"), capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode == 2
-    assert "allow_plain = true" in ended.stderr
-    assert "secret" not in ended.stderr
+    result = subprocess.run(importer.command("worker"), capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 2
+    assert "allow_plain = true" in result.stderr
+    assert "secret" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,9 @@ def test_a_worker_does_not_begin_with_a_broker_that_others_could_hear(stage: Sta
     ],
 )
 def test_a_broker_over_tls_or_on_this_machine_or_allowed_by_name_is_taken(
-    stage: Stage, address: str, more: str
+    make_importer: MakeImporter, address: str, more: str
 ) -> None:
     """Nothing of a working configuration is refused."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(f'[engine]\nbroker = "{address}"\n{more}{CONFIG}')
     assert load(config=importer.config, environ={}).engine.broker().get_secret_value() == address

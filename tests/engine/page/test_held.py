@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage
+from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
 from engine.distributed.test_executor import order
@@ -22,23 +22,23 @@ IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 
 
 def planted(importer: Importer, status: str = "subscribed", **fields: Any) -> Any:
-    number = len(importer.box.audience().members)
-    return importer.box.audience().add(
+    number = len(importer.sandbox.audience().members)
+    return importer.sandbox.audience().add(
         **{"email_address": f"m{number}@example.com", "contact_id": f"{number + 1:032x}", "status": status, **fields}
     )
 
 
 def key_of(importer: Importer, member: Any) -> tuple[str, str]:
-    return "mailchimp", f"{importer.box.list_key}-{member['contact_id']}"
+    return "mailchimp", f"{importer.sandbox.list_key}-{member['contact_id']}"
 
 
 def contact_of(importer: Importer, member: Any) -> dict[str, Any]:
     """What Ometria holds of a member."""
-    return importer.box.contacts()[key_of(importer, member)]
+    return importer.sandbox.contacts()[key_of(importer, member)]
 
 
 def last_change(importer: Importer, member: Any) -> str:
-    found = importer.box.audience().find(member["contact_id"])
+    found = importer.sandbox.audience().find(member["contact_id"])
     assert found is not None
     return str(found["last_changed"])
 
@@ -46,7 +46,7 @@ def last_change(importer: Importer, member: Any) -> str:
 def become(importer: Importer, member: Any, status: str, **fields: Any) -> None:
     """A later change, as Mailchimp dates it."""
     time_passes(100)
-    audience = importer.box.audience()
+    audience = importer.sandbox.audience()
     audience.change(who=[member])
     audience.edit_unseen(member, status=status, **fields)
 
@@ -56,20 +56,20 @@ def become(importer: Importer, member: Any, status: str, **fields: Any) -> None:
 
 @pytest.mark.parametrize("status", ["cleaned", "archived", "pending", "transactional"])
 @pytest.mark.parametrize("before", [IN, OUT])
-def test_keep_leaves_a_consent_as_ometria_has_it(stage: Stage, status: str, before: str) -> None:
+def test_keep_leaves_a_consent_as_ometria_has_it(make_importer: MakeImporter, status: str, before: str) -> None:
     """Whatever that is, nothing is asked, no time of leaving is sent, and the summary calls it neither."""
-    importer = stage()
+    importer = make_importer()
     member = planted(importer)
     importer.configure(CONFIG + f'consent.{status} = "keep"\nometria.force_optin = true\n')
     assert importer("sync").code == 0
-    importer.box.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": before, "@force_optin": False}])
+    importer.sandbox.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": before, "@force_optin": False}])
     become(importer, member, status)
-    ended = importer("sync", "--json")
-    assert ended.code == 0
+    result = importer("sync", "--json")
+    assert result.code == 0
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["properties"]["mailchimp_status"]) == (before, status)
     assert (held["@force_optin"], "timestamp_unsubscribed" in held) == (False, False)
-    assert (ended.line["contacts_pushed"], ended.line["opted_in"], ended.line["opted_out"]) == (1, 0, 0)
+    assert (result.line["contacts_pushed"], result.line["opted_in"], result.line["opted_out"]) == (1, 0, 0)
     assert looked_up(importer) == []
 
 
@@ -77,44 +77,44 @@ def test_keep_leaves_a_consent_as_ometria_has_it(stage: Stage, status: str, befo
 
 
 NEITHERS = ["pending", "transactional", "invented"]
-UNKNOWN = "1 member is neither opted in nor out, and could not be looked up in Ometria"
+UNKNOWN = "1 member, neither opted in nor out, could not be looked up in Ometria"
 
 
 def looked_up(importer: Importer) -> list[str]:
     """Ids of the single contacts that were asked for since the requests were last cleared."""
-    return [one.path.rpartition("/")[2] for one in importer.box.requests if "/contacts/" in one.path]
+    return [one.path.rpartition("/")[2] for one in importer.sandbox.requests if "/contacts/" in one.path]
 
 
-def synced(stage: Stage, **knobs: Any) -> tuple[Importer, Any]:
+def synced(make_importer: MakeImporter, **knobs: Any) -> tuple[Importer, Any]:
     """A list with one member, whom Ometria has after a first sync; what was asked then is forgotten."""
-    importer = stage(settling=0.0, **knobs)
+    importer = make_importer(settling=0.0, **knobs)
     member = planted(importer)
     assert importer("sync").code == 0
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     return importer, member
 
 
 def in_ometria(importer: Importer, member: Any, optin: str, **fields: Any) -> None:
-    importer.box.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": optin, **fields}])
+    importer.sandbox.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": optin, **fields}])
 
 
 @pytest.mark.parametrize("status", NEITHERS)
-def test_a_no_is_not_lifted_by_a_status_that_is_neither(stage: Stage, status: str) -> None:
+def test_a_no_is_not_lifted_by_a_status_that_is_neither(make_importer: MakeImporter, status: str) -> None:
     """Unsubscribed, then typed into a double opt-in form: all but the consent is brought up to date."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
     assert importer("sync").code == 0
     become(importer, member, status)
-    ended = importer("sync", "--json")
+    result = importer("sync", "--json")
     held = contact_of(importer, member)
-    assert (ended.code, held["marketing_optin"], held["properties"]["mailchimp_status"]) == (0, OUT, status)
+    assert (result.code, held["marketing_optin"], held["properties"]["mailchimp_status"]) == (0, OUT, status)
     assert UNKNOWN not in importer("sync").err
 
 
 @pytest.mark.parametrize("status", NEITHERS)
-def test_a_no_that_was_given_to_ometria_is_not_lifted_either(stage: Stage, status: str) -> None:
+def test_a_no_that_was_given_to_ometria_is_not_lifted_either(make_importer: MakeImporter, status: str) -> None:
     """Wherever it came from."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, OUT)
     become(importer, member, status)
     assert importer("sync").code == 0
@@ -123,60 +123,62 @@ def test_a_no_that_was_given_to_ometria_is_not_lifted_either(stage: Stage, statu
 
 
 @pytest.mark.parametrize("status", NEITHERS)
-def test_a_former_yes_does_not_outlive_its_status(stage: Stage, status: str) -> None:
+def test_a_former_yes_does_not_outlive_its_status(make_importer: MakeImporter, status: str) -> None:
     """Nobody said no, but nobody says yes any more."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, status)
-    ended = importer("sync")
-    assert (ended.code, contact_of(importer, member)["marketing_optin"]) == (0, NEITHER)
-    assert "could not be looked up" not in ended.err
+    result = importer("sync")
+    assert (result.code, contact_of(importer, member)["marketing_optin"]) == (0, NEITHER)
+    assert "could not be looked up" not in result.err
 
 
-def test_who_is_not_in_ometria_comes_to_be_there_as_neither(stage: Stage) -> None:
+def test_who_is_not_in_ometria_comes_to_be_there_as_neither(make_importer: MakeImporter) -> None:
     """A 404 is believed where another contact is found in the same way."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     time_passes(100)
     new = planted(importer, "pending")
-    ended = importer("sync")
-    assert (ended.code, contact_of(importer, new)["marketing_optin"]) == (0, NEITHER)
-    assert "could not be looked up" not in ended.err
+    result = importer("sync")
+    assert (result.code, contact_of(importer, new)["marketing_optin"]) == (0, NEITHER)
+    assert "could not be looked up" not in result.err
 
 
 @pytest.mark.parametrize("why", ["not answered", "500", "html", "429"])
 def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     """They are sent as neither, as ever: a yes must not stay; and somebody has to know what that may have lifted."""
     monkeypatch.setattr(contacts, "BUSY_FOR", 0.0)
-    importer, member = synced(stage, single_contacts=why != "not answered")
+    importer, member = synced(make_importer, single_contacts=why != "not answered")
     in_ometria(importer, member, OUT)
     become(importer, member, "pending")
     if why != "not answered":
-        importer.box.knobs.fault = lambda one: why if "/contacts/" in one.path else None
-    ended = importer("sync")
-    assert (ended.code, contact_of(importer, member)["marketing_optin"]) == (0, NEITHER)
-    assert UNKNOWN in ended.err
-    assert not [part for part in ("@example", member["contact_id"]) if part in ended.err]
+        importer.sandbox.knobs.fault = lambda one: why if "/contacts/" in one.path else None
+    result = importer("sync")
+    assert (result.code, contact_of(importer, member)["marketing_optin"]) == (0, NEITHER)
+    assert UNKNOWN in result.err
+    assert not [part for part in ("@example", member["contact_id"]) if part in result.err]
 
 
-def test_a_few_look_ups_that_fail_are_enough(stage: Stage) -> None:
+def test_a_few_look_ups_that_fail_are_enough(make_importer: MakeImporter) -> None:
     """After three in a row nobody else is asked for, for a while, and everybody is counted."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     members = [planted(importer) for _ in range(50)]
     assert importer("sync").code == 0
     for one in members:
         become(importer, one, "pending")
-    importer.box.clear_requests()
-    importer.box.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
-    ended = importer("sync")
-    assert "50 members are neither opted in nor out" in ended.err
+    importer.sandbox.clear_requests()
+    importer.sandbox.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
+    result = importer("sync")
+    assert "50 members, neither opted in nor out," in result.err
     assert len(looked_up(importer)) <= held.FAILURES + held.AT_ONCE - 1
 
 
-def test_so_many_are_looked_up_in_a_run_and_no_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_are_looked_up_in_a_run_and_no_more(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others are sent as neither and counted; the next run has as many again."""
     monkeypatch.setattr(held, "LOOK_UPS", 7)
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     members = [planted(importer) for _ in range(10)]
     assert importer("sync").code == 0
     importer.configure(CONFIG + "mailchimp.window = 4\n")
@@ -184,95 +186,95 @@ def test_so_many_are_looked_up_in_a_run_and_no_more(stage: Stage, monkeypatch: p
         in_ometria(importer, one, OUT)
         become(importer, one, "pending")
     time_passes(100)
-    importer.box.clear_requests()
-    ended = importer("sync")
+    importer.sandbox.clear_requests()
+    result = importer("sync")
     assert len(looked_up(importer)) == 7
-    assert "3 members are neither opted in nor out" in ended.err
+    assert "3 members, neither opted in nor out," in result.err
     consents = [contact_of(importer, one)["marketing_optin"] for one in members]
     assert (consents.count(OUT), consents.count(NEITHER)) == (7, 3)
 
 
-def test_a_lists_first_run_asks_of_nobody_what_ometria_holds(stage: Stage) -> None:
+def test_a_lists_first_run_asks_of_nobody_what_ometria_holds(make_importer: MakeImporter) -> None:
     """Nobody of the list is there yet, as one page of its contacts shows; everybody is sent as their status says."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     planted(importer, "pending")
     planted(importer, "unsubscribed")
     assert importer("sync").code == 0
-    assert {one.path for one in importer.box.requests if one.side == "ometria"} == {"/contacts", "/push"}
+    assert {one.path for one in importer.sandbox.requests if one.side == "ometria"} == {"/contacts", "/push"}
     assert looked_up(importer) == []
 
 
-def test_a_first_run_that_was_cut_off_is_one_when_it_goes_on(stage: Stage) -> None:
+def test_a_first_run_that_was_cut_off_is_one_when_it_goes_on(make_importer: MakeImporter) -> None:
     """It has carried some already, and none of those whom it still has to carry."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     for number in range(40):
-        planted(importer, "pending", last_changed=iso(int(importer.box.clock.now()) - 100_000 + number))
+        planted(importer, "pending", last_changed=iso(int(importer.sandbox.clock.now()) - 100_000 + number))
     importer.configure(CONFIG + "mailchimp.window = 10\nmailchimp.connections = 1\n")
     pages = iter(range(100))
-    importer.box.knobs.fault = lambda one: "403" if one.path == "/push" and next(pages) > 1 else None
+    importer.sandbox.knobs.fault = lambda one: "403" if one.path == "/push" and next(pages) > 1 else None
     assert importer("sync").code == 1
-    assert 0 < len(importer.box.contacts()) < 40
-    importer.box.knobs.fault = None
+    assert 0 < len(importer.sandbox.contacts()) < 40
+    importer.sandbox.knobs.fault = None
     assert importer("sync").code == 0
-    assert len(importer.box.contacts()) == 40
+    assert len(importer.sandbox.contacts()) == 40
     assert looked_up(importer) == []
 
 
-def test_a_run_whose_changed_members_are_subscribed_asks_nothing(stage: Stage) -> None:
+def test_a_run_whose_changed_members_are_subscribed_asks_nothing(make_importer: MakeImporter) -> None:
     """And an idle one does not ask Ometria for anything."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     for _ in range(2):  # the first of them reads once more what lies shortly before the sync point
-        importer.box.clear_requests()
+        importer.sandbox.clear_requests()
         time_passes(1_000)
         assert importer("sync").code == 0
-    assert {one.side for one in importer.box.requests} == {"mailchimp"}
+    assert {one.side for one in importer.sandbox.requests} == {"mailchimp"}
     become(importer, member, "subscribed")
     assert importer("sync").code == 0
     assert looked_up(importer) == []
 
 
-def test_look_ups_keep_the_limit_for_reading(stage: Stage) -> None:
+def test_look_ups_keep_the_limit_for_reading(make_importer: MakeImporter) -> None:
     """So many in any second, however many pages are under way; those on the wire may be heard together."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     members = [planted(importer) for _ in range(12)]
     assert importer("sync").code == 0
     importer.configure(CONFIG.replace("reads_per_second = 1000", "reads_per_second = 5") + "mailchimp.window = 3\n")
     for one in members:
         become(importer, one, "pending")
     time_passes(100)
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     assert importer("sync").code == 0
-    reads = [one for one in importer.box.requests if one.side == "ometria" and one.method == "GET"]
+    reads = [one for one in importer.sandbox.requests if one.side == "ometria" and one.method == "GET"]
     assert len(reads) == 12
     assert most_in_any_second((one.at for one in reads), 1.0) <= 5 + held.AT_ONCE
 
 
-def test_a_dry_run_asks_ometria_nothing(stage: Stage) -> None:
+def test_a_dry_run_asks_ometria_nothing(make_importer: MakeImporter) -> None:
     """It pushes nothing, and needs to know nothing."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "pending")
     assert importer("sync", "--dry-run").code == 0
-    assert not [one for one in importer.box.requests if one.side == "ometria"]
+    assert not [one for one in importer.sandbox.requests if one.side == "ometria"]
 
 
-def test_a_replay_looks_up_too(stage: Stage) -> None:
+def test_a_replay_looks_up_too(make_importer: MakeImporter) -> None:
     """Whatever brings a member again must not lift their no."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "pending")
     in_ometria(importer, member, OUT)
-    importer.box.knobs.rejects = {key_of(importer, member)[1]}
+    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
     assert importer("sync").code == 3
-    importer.box.knobs.rejects = set()
-    importer.box.clear_requests()
+    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.clear_requests()
     assert importer("dlq", "replay").code == 0
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["properties"]["mailchimp_status"]) == (OUT, "pending")
     assert looked_up(importer) == [key_of(importer, member)[1]]
 
 
-def test_who_lacks_tags_on_a_page_is_looked_up_too(stage: Stage) -> None:
+def test_who_lacks_tags_on_a_page_is_looked_up_too(make_importer: MakeImporter) -> None:
     """Their record comes later than the others of the page, and goes the same way."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, OUT)
     tags = [{"id": number, "name": f"segment {number}"} for number in range(60)]
     become(importer, member, "pending", tags=tags, tags_count=60)
@@ -281,9 +283,9 @@ def test_who_lacks_tags_on_a_page_is_looked_up_too(stage: Stage) -> None:
     assert (held["marketing_optin"], len(held["properties"]["mailchimp_tags"])) == (OUT, 60)
 
 
-def test_force_is_never_sent_with_a_consent_that_is_neither_or_left_out(stage: Stage) -> None:
+def test_force_is_never_sent_with_a_consent_that_is_neither_or_left_out(make_importer: MakeImporter) -> None:
     """Whatever Ometria holds of the member."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     importer.configure(CONFIG + "ometria.force_optin = true\n")
     for before in (OUT, IN):
         in_ometria(importer, member, before, **{"@force_optin": False})
@@ -295,9 +297,11 @@ def test_force_is_never_sent_with_a_consent_that_is_neither_or_left_out(stage: S
 # ---- when a no began
 
 
-def test_the_time_of_a_no_is_sent_when_it_is_new_and_stays_when_the_profile_changes(stage: Stage) -> None:
+def test_the_time_of_a_no_is_sent_when_it_is_new_and_stays_when_the_profile_changes(
+    make_importer: MakeImporter,
+) -> None:
     """The time of the last change is not that of the no, unless the no is what changed."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
     left = last_change(importer, member)
     assert importer("sync").code == 0
@@ -310,9 +314,9 @@ def test_the_time_of_a_no_is_sent_when_it_is_new_and_stays_when_the_profile_chan
     )
 
 
-def test_a_first_run_sends_the_time_of_the_last_change(stage: Stage) -> None:
+def test_a_first_run_sends_the_time_of_the_last_change(make_importer: MakeImporter) -> None:
     """Nothing better is known of whoever left before."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     gone, bounced = planted(importer, "unsubscribed"), planted(importer, "cleaned")
     assert importer("sync").code == 0
     for one in (gone, bounced):
@@ -320,57 +324,59 @@ def test_a_first_run_sends_the_time_of_the_last_change(stage: Stage) -> None:
     assert looked_up(importer) == []
 
 
-def test_a_full_sync_does_not_date_anew_whoever_was_carried_before(stage: Stage) -> None:
+def test_a_full_sync_does_not_date_anew_whoever_was_carried_before(make_importer: MakeImporter) -> None:
     """Nobody has to be asked for that: what changed up to the sync point was carried with its time."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     member = planted(importer, "unsubscribed")
     time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, OUT, timestamp_unsubscribed="2020-01-01T00:00:00+00:00", firstname="Former")
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     assert importer("sync", "--full").code == 0
     held = contact_of(importer, member)
     assert (held["firstname"] != "Former", held["timestamp_unsubscribed"]) == (True, "2020-01-01T00:00:00+00:00")
     assert looked_up(importer) == []
 
 
-def test_where_it_cannot_be_told_whether_a_no_is_new_it_goes_without_a_time(stage: Stage) -> None:
+def test_where_it_cannot_be_told_whether_a_no_is_new_it_goes_without_a_time(make_importer: MakeImporter) -> None:
     """The no itself always goes."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
-    importer.box.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
+    importer.sandbox.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
     assert importer("sync").code == 0
     held = contact_of(importer, member)
     assert (held["marketing_optin"], "timestamp_unsubscribed" in held) == (OUT, False)
 
 
-def test_of_many_noes_only_some_are_looked_up_for_their_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_noes_only_some_are_looked_up_for_their_time(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which leaves as many look-ups as ever for whom a no must not be lifted."""
     monkeypatch.setattr(held, "DATES", 2)
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     members, form = [planted(importer) for _ in range(5)], planted(importer)
     assert importer("sync").code == 0
     for one in members:
         become(importer, one, "unsubscribed")
     in_ometria(importer, form, OUT)
     become(importer, form, "pending")
-    importer.box.clear_requests()
-    ended = importer("sync")
+    importer.sandbox.clear_requests()
+    result = importer("sync")
     found = [contact_of(importer, one) for one in members]
-    assert (ended.code, {one["marketing_optin"] for one in found}) == (0, {OUT})
+    assert (result.code, {one["marketing_optin"] for one in found}) == (0, {OUT})
     assert sum("timestamp_unsubscribed" in one for one in found) == 2
     assert (len(looked_up(importer)), contact_of(importer, form)["marketing_optin"]) == (3, OUT)
-    assert "could not be looked up" not in ended.err
+    assert "could not be looked up" not in result.err
 
 
-def test_a_no_whose_first_delivery_failed_is_replayed_with_its_time(stage: Stage) -> None:
+def test_a_no_whose_first_delivery_failed_is_replayed_with_its_time(make_importer: MakeImporter) -> None:
     """The sync point has passed it by then, but nobody carried it."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
     time_passes(1_000)
-    importer.box.knobs.rejects = {key_of(importer, member)[1]}
+    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
     assert importer("sync").code == 3
-    importer.box.knobs.rejects = set()
+    importer.sandbox.knobs.rejects = set()
     assert importer("dlq", "replay").code == 0
     left = last_change(importer, member)
     assert contact_of(importer, member)["timestamp_unsubscribed"] == left
@@ -386,39 +392,41 @@ def letters_of(importer: Importer) -> list[dict[str, Any]]:
     return importer("dlq", "list", "--json").lines
 
 
-def test_the_no_of_somebody_who_is_too_large_arrives_and_the_letter_stays(stage: Stage) -> None:
+def test_the_no_of_somebody_who_is_too_large_arrives_and_the_letter_stays(make_importer: MakeImporter) -> None:
     """Their id, address and consent fit; they are rejected all the same, and somebody has to look, each time."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", **LARGE)
     for attempts in (1, 2):
-        ended = importer("sync")
+        result = importer("sync")
         held = contact_of(importer, member)
-        assert (ended.code, held["marketing_optin"], held["email"]) == (3, OUT, member["email_address"])
-        assert "1 member who cannot be sent whole was opted out all the same" in ended.err
+        assert (result.code, held["marketing_optin"], held["email"]) == (3, OUT, member["email_address"])
+        assert "1 member could not be imported in full, but was opted out" in result.err
         (letter,) = letters_of(importer)
         assert (letter["member_id"], letter["attempts"]) == (member["contact_id"], attempts)
-    assert not any(word in ended.err for word in (member["email_address"], member["contact_id"]))
+    assert not any(word in result.err for word in (member["email_address"], member["contact_id"]))
     left = last_change(importer, member)
     assert contact_of(importer, member)["timestamp_unsubscribed"] == left
 
 
-def test_a_first_run_carries_the_no_of_somebody_who_is_too_large(stage: Stage) -> None:
+def test_a_first_run_carries_the_no_of_somebody_who_is_too_large(make_importer: MakeImporter) -> None:
     """With the address, so that Ometria takes it; their yes, or neither, is nothing to begin with."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     gone = planted(importer, "unsubscribed", **LARGE)
     planted(importer, "pending", **LARGE)
     planted(importer, "subscribed", **LARGE)
-    ended = importer("sync", "--json")
-    assert (ended.code, ended.line["contacts_pushed"], ended.line["contacts_rejected"]) == (3, 0, 3)
-    assert list(importer.box.contacts()) == [key_of(importer, gone)]
+    result = importer("sync", "--json")
+    assert (result.code, result.line["contacts_pushed"], result.line["contacts_rejected"]) == (3, 0, 3)
+    assert list(importer.sandbox.contacts()) == [key_of(importer, gone)]
     assert contact_of(importer, gone)["timestamp_unsubscribed"] == gone["last_changed"]
     assert looked_up(importer) == []
 
 
 @pytest.mark.parametrize(("before", "after"), [(OUT, OUT), (IN, NEITHER)])
-def test_who_is_too_large_and_neither_loses_a_yes_and_keeps_a_no(stage: Stage, before: str, after: str) -> None:
+def test_who_is_too_large_and_neither_loses_a_yes_and_keeps_a_no(
+    make_importer: MakeImporter, before: str, after: str
+) -> None:
     """By the same look-up as whoever is sent whole."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, before)
     become(importer, member, "pending", **LARGE)
     assert importer("sync").code == 3
@@ -426,18 +434,18 @@ def test_who_is_too_large_and_neither_loses_a_yes_and_keeps_a_no(stage: Stage, b
     assert len(letters_of(importer)) == 1
 
 
-def test_who_is_too_large_and_neither_does_not_come_to_be_in_ometria(stage: Stage) -> None:
+def test_who_is_too_large_and_neither_does_not_come_to_be_in_ometria(make_importer: MakeImporter) -> None:
     """There is nothing to take back."""
-    importer, _ = synced(stage)
+    importer, _ = synced(make_importer)
     time_passes(100)
     new = planted(importer, "pending", **LARGE)
     assert importer("sync").code == 3
-    assert key_of(importer, new) not in importer.box.contacts()
+    assert key_of(importer, new) not in importer.sandbox.contacts()
 
 
-def test_the_yes_of_somebody_who_is_too_large_is_not_sent(stage: Stage) -> None:
+def test_the_yes_of_somebody_who_is_too_large_is_not_sent(make_importer: MakeImporter) -> None:
     """An opt-in goes with everything that belongs to it, or not at all."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, OUT)
     become(importer, member, "subscribed", **LARGE)
     assert importer("sync").code == 3
@@ -445,72 +453,74 @@ def test_the_yes_of_somebody_who_is_too_large_is_not_sent(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("address", ["nobody at all", 17, "a@b"])
-def test_a_no_without_a_usable_address_goes_by_its_id_alone(stage: Stage, address: Any) -> None:
+def test_a_no_without_a_usable_address_goes_by_its_id_alone(make_importer: MakeImporter, address: Any) -> None:
     """Ometria has the contact, and the address that belongs to it."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", email_address=address)
     assert importer("sync").code == 3
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["email"]) == (OUT, member["email_address"])
 
 
-def test_a_no_without_an_address_is_not_sent_of_whom_ometria_does_not_have(stage: Stage) -> None:
+def test_a_no_without_an_address_is_not_sent_of_whom_ometria_does_not_have(make_importer: MakeImporter) -> None:
     """Not in a first run, and not later: it would be dropped without a word."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     planted(importer)
     never = [planted(importer, "unsubscribed", email_address="nobody at all")]
     assert importer("sync").code == 3
     time_passes(100)
     never.append(planted(importer, "unsubscribed", email_address="nobody either"))
     assert importer("sync").code == 3
-    asked_for = {one for request in importer.box.requests for one in request.ids}
+    asked_for = {one for request in importer.sandbox.requests for one in request.ids}
     assert not asked_for & {key_of(importer, one)[1] for one in never}
 
 
-def test_who_is_too_large_and_refuses_text_messages_gets_none(stage: Stage) -> None:
+def test_who_is_too_large_and_refuses_text_messages_gets_none(make_importer: MakeImporter) -> None:
     """Any status for them but `subscribed` is none that permits them."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, IN, channels={"sms": {"allow_marketing": True}})
     become(importer, member, "unsubscribed", **LARGE, sms_subscription_status="unsubscribed", sms_phone_number="")
     assert importer("sync").code == 3
     assert contact_of(importer, member)["channels"] == {"sms": {"allow_marketing": False}}
 
 
-def test_a_no_that_ometria_refuses_makes_no_second_letter(stage: Stage) -> None:
+def test_a_no_that_ometria_refuses_makes_no_second_letter(make_importer: MakeImporter) -> None:
     """The member has one; the summary says that the no did not arrive either."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", **LARGE)
-    importer.box.knobs.rejects = {key_of(importer, member)[1]}
-    ended = importer("sync")
-    assert (ended.code, len(letters_of(importer))) == (3, 1)
-    assert "could not be opted out either: Ometria refused the record" in ended.err
+    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
+    result = importer("sync")
+    assert (result.code, len(letters_of(importer))) == (3, 1)
+    assert "could not be imported in full, nor opted out: Ometria refused the record" in result.err
     assert "larger than 60,000 bytes" in letters_of(importer)[0]["reason"]
 
 
-def test_the_no_of_somebody_whose_record_ometria_refuses_arrives_and_the_letter_stays(stage: Stage) -> None:
+def test_the_no_of_somebody_whose_record_ometria_refuses_arrives_and_the_letter_stays(
+    make_importer: MakeImporter,
+) -> None:
     """What it refuses is the name, say, and not the consent."""
-    importer, member = synced(stage)
-    importer.box.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    importer, member = synced(make_importer)
+    importer.sandbox.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
     become(importer, member, "unsubscribed", merge_fields={"FNAME": "Refused"})
-    ended = importer("sync")
-    assert (ended.code, len(letters_of(importer))) == (3, 1), ended.err
-    assert "was opted out all the same" in ended.err
+    result = importer("sync")
+    assert (result.code, len(letters_of(importer))) == (3, 1), result.err
+    assert "but was opted out" in result.err
     assert contact_of(importer, member)["marketing_optin"] == OUT
 
 
-def test_the_yes_of_somebody_whose_record_ometria_refuses_is_not_sent(stage: Stage) -> None:
+def test_the_yes_of_somebody_whose_record_ometria_refuses_is_not_sent(make_importer: MakeImporter) -> None:
     """Nobody is opted in by a record without anything else."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     in_ometria(importer, member, OUT)
-    importer.box.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    importer.sandbox.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
     become(importer, member, "subscribed", merge_fields={"FNAME": "Refused"})
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == OUT
 
 
-def test_who_is_too_large_and_subscribed_to_mails_alone_gets_no_text_messages(stage: Stage) -> None:
+def test_who_is_too_large_and_subscribed_to_mails_alone_gets_no_text_messages(make_importer: MakeImporter) -> None:
     """A no to text messages is a no, whatever is said of mails, which is left as Ometria has it."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "subscribed", sms_phone_number="+447700900123", sms_subscription_status="subscribed")
     assert importer("sync").code == 0
     assert contact_of(importer, member)["channels"] == {"sms": {"allow_marketing": True}}
@@ -520,40 +530,42 @@ def test_who_is_too_large_and_subscribed_to_mails_alone_gets_no_text_messages(st
     assert (held["marketing_optin"], held["channels"]) == (IN, {"sms": {"allow_marketing": False}})
 
 
-def test_a_no_is_sent_again_when_ometria_was_away(stage: Stage) -> None:
+def test_a_no_is_sent_again_when_ometria_was_away(make_importer: MakeImporter) -> None:
     """As whatever else Ometria did not take: the span is read again."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", **LARGE)
-    importer.box.knobs.fault = lambda one: "500" if one.path == "/push" else None
+    importer.sandbox.knobs.fault = lambda one: "500" if one.path == "/push" else None
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == IN
-    importer.box.knobs.fault = None
+    importer.sandbox.knobs.fault = None
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == OUT
 
 
 @pytest.mark.parametrize("force", ["false", "true"])
-def test_a_mend_sends_the_no_of_who_cannot_be_sent_whole_with_the_address(stage: Stage, force: str) -> None:
+def test_a_mend_sends_the_no_of_who_cannot_be_sent_whole_with_the_address(
+    make_importer: MakeImporter, force: str
+) -> None:
     """As a sync does, for whom no sync meets again."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     importer.configure("[reconcile]\nsettling = 0\n\n" + CONFIG + f"ometria.force_optin = {force}\n")
     time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, IN, email="former@example.com")
-    importer.box.audience().edit_unseen(member, status="unsubscribed", **LARGE)
+    importer.sandbox.audience().edit_unseen(member, status="unsubscribed", **LARGE)
     importer("reconcile", "--force-mend", "--yes")
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["email"]) == (OUT, member["email_address"])
 
 
-def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
+def test_a_mend_does_not_lift_a_no_either(make_importer: MakeImporter) -> None:
     """Whoever is stale and neither is looked up before they are pushed."""
-    importer, member = synced(stage)
+    importer, member = synced(make_importer)
     importer.configure("[reconcile]\nsettling = 0\n\n" + CONFIG)
     time_passes(1_000)
     assert importer("sync").code == 0
     in_ometria(importer, member, OUT, firstname="Former")
-    importer.box.audience().edit_unseen(member, status="pending", merge_fields={"FNAME": "Later"})
+    importer.sandbox.audience().edit_unseen(member, status="pending", merge_fields={"FNAME": "Later"})
     importer("reconcile", "--force-mend", "--yes")
     held = contact_of(importer, member)
     assert (held["marketing_optin"], held["firstname"]) == (OUT, "Later")
@@ -562,9 +574,9 @@ def test_a_mend_does_not_lift_a_no_either(stage: Stage) -> None:
 # ---- over workers elsewhere
 
 
-def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
+def test_a_worker_looks_up_as_many_as_the_order_allows(make_importer: MakeImporter) -> None:
     """In all pages of a run together; what it has used goes back, and who could not be looked up is counted."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     members = [planted(importer, "pending") for _ in range(5)]
     for one in members:
         in_ometria(importer, one, OUT, email=one["email_address"])
@@ -580,9 +592,9 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(stage: Stage) -> None:
     assert len(looked_up(importer)) == 7
 
 
-def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
+def test_a_worker_asks_nothing_in_a_lists_first_run(make_importer: MakeImporter) -> None:
     """As the coordinator says, who has the state file."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     planted(importer, "pending")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
@@ -592,9 +604,9 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(stage: Stage) -> None:
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
 
 
-def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(stage: Stage) -> None:
+def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(make_importer: MakeImporter) -> None:
     """By the sync point from which the run began; it is the coordinator's to know."""
-    importer = stage(settling=0.0)
+    importer = make_importer(settling=0.0)
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import CONFIG, PLAIN, Ended, Stage, several
+from conftest import CONFIG, PLAIN, CommandResult, MakeImporter, configure_clients
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +28,9 @@ from mcimport.state import lock_client, lock_holder, open_state
 GIVEN = ("--client", "acme", "--list", "1a2d7ebf82", "--mailchimp-key", "env:A", "--ometria-key", "file:b")
 
 
-def bad(ended: Ended) -> dict[str, str]:
+def bad(result: CommandResult) -> dict[str, str]:
     """Subject to words of what `check --json` finds wrong."""
-    return {one["subject"]: one["words"] for one in ended.lines if one["verdict"] == "bad"}
+    return {one["subject"]: one["words"] for one in result.lines if one["verdict"] == "bad"}
 
 
 def changed(option: str, value: str) -> list[str]:
@@ -42,13 +42,15 @@ def changed(option: str, value: str) -> list[str]:
 # ---- init
 
 
-def test_init_with_every_answer_given_writes_settings_that_load(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_with_every_answer_given_writes_settings_that_load(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is written is the sandbox's client, valid as it stands, for its owner alone, and three commands follow."""
-    importer = stage()
+    importer = make_importer()
     importer.config.unlink()
-    ended = importer("init", *GIVEN)
-    assert ended.code == 0
-    commands = [shlex.split(line) for line in ended.out.splitlines()[1:]]
+    result = importer("init", *GIVEN)
+    assert result.code == 0
+    commands = [shlex.split(line) for line in result.out.splitlines()[1:]]
     assert [words[3] for words in commands] == ["check", "preview", "sync"]
     assert {tuple(words[:3]) for words in commands} == {("mcimport", "--config", str(importer.config))}
     assert stat.S_IMODE(importer.config.stat().st_mode) == 0o600
@@ -61,9 +63,9 @@ def test_init_with_every_answer_given_writes_settings_that_load(stage: Stage, mo
     assert importer("check", "--offline").code == 0
 
 
-def test_init_never_overwrites(stage: Stage) -> None:
+def test_init_never_overwrites(make_importer: MakeImporter) -> None:
     """A file, or a link that leads nowhere, stays as it is."""
-    importer = stage()
+    importer = make_importer()
     before = importer.config.read_text()
     assert importer("init", *GIVEN).code == 2
     assert importer.config.read_text() == before
@@ -74,13 +76,13 @@ def test_init_never_overwrites(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("option", ["--client", "--list", "--mailchimp-key", "--ometria-key"])
-def test_init_names_what_is_missing_where_nobody_can_be_asked(stage: Stage, option: str) -> None:
+def test_init_names_what_is_missing_where_nobody_can_be_asked(make_importer: MakeImporter, option: str) -> None:
     """Without a terminal, half an answer is an error rather than half a file."""
-    importer = stage()
+    importer = make_importer()
     importer.config.unlink()
     place = GIVEN.index(option)
-    ended = importer("init", *GIVEN[:place], *GIVEN[place + 2 :])
-    assert (ended.code, option in ended.err, importer.config.exists()) == (2, True, False)
+    result = importer("init", *GIVEN[:place], *GIVEN[place + 2 :])
+    assert (result.code, option in result.err, importer.config.exists()) == (2, True, False)
 
 
 @pytest.mark.parametrize(
@@ -97,30 +99,32 @@ def test_init_names_what_is_missing_where_nobody_can_be_asked(stage: Stage, opti
         ("--collection", "optin:sms"),
     ],
 )
-def test_init_refuses_what_no_settings_hold_and_repeats_none_of_it(stage: Stage, option: str, wrong: str) -> None:
+def test_init_refuses_what_no_settings_hold_and_repeats_none_of_it(
+    make_importer: MakeImporter, option: str, wrong: str
+) -> None:
     """A key or an address that was typed by mistake stays out of the message, and nothing is written."""
-    importer = stage()
+    importer = make_importer()
     importer.config.unlink()
-    ended = importer("init", *changed(option, wrong))
-    assert (ended.code, importer.config.exists()) == (2, False)
-    assert "nobody@" not in ended.err
-    assert "0123456789" not in ended.err
+    result = importer("init", *changed(option, wrong))
+    assert (result.code, importer.config.exists()) == (2, False)
+    assert "nobody@" not in result.err
+    assert "0123456789" not in result.err
 
 
-def test_init_takes_back_a_file_that_would_not_load(stage: Stage) -> None:
+def test_init_takes_back_a_file_that_would_not_load(make_importer: MakeImporter) -> None:
     """What no single answer shows: this client's name completes a collection that sends text messages."""
-    importer = stage()
+    importer = make_importer()
     importer.config.unlink()
     given = [*changed("--client", "sms"), "--collection", "optin:{client}"]
-    ended = importer("init", *given)
-    assert (ended.code, "text message" in ended.err, importer.config.exists()) == (2, True, False)
+    result = importer("init", *given)
+    assert (result.code, "text message" in result.err, importer.config.exists()) == (2, True, False)
 
 
 def test_init_asks_on_a_terminal_and_asks_again_after_a_wrong_answer(tmp_path: Path) -> None:
     """Its proposals are taken with a bare Return; the names of the variables follow the client's."""
     screen, code = typed(tmp_path, "a b", "shop-1", "1a2d7ebf82, 2b3e8fc093", "0123456789abcdef-us6", "", "", "")
     assert code == 0
-    assert screen.count("Client's name") == 2
+    assert screen.count("Client name") == 2
     assert screen.count("Mailchimp key, from") == 2
     client = tomllib.loads((tmp_path / "mcimport.toml").read_text())["clients"]["shop-1"]
     assert client["lists"] == ["1a2d7ebf82", "2b3e8fc093"]
@@ -159,95 +163,97 @@ def test_whatever_is_answered_is_written_as_it_is_or_refused(client: str, source
 # ---- check
 
 
-def test_check_ticks_what_works_and_changes_nothing(stage: Stage) -> None:
+def test_check_ticks_what_works_and_changes_nothing(make_importer: MakeImporter) -> None:
     """Keys accepted, the list counted, the state file not even made."""
-    importer = stage(size=120)
-    ended = importer("check")
-    assert ended.code == 0
-    assert "acme: Mailchimp key: accepted" in ended.out
-    assert "acme: Ometria key: accepted" in ended.out
-    on_the_list = len(importer.box.audience().listed())
-    assert f"list {importer.box.list_key}: {on_the_list} members" in ended.out
-    assert "1 list was never synced" in ended.out
+    importer = make_importer(size=120)
+    result = importer("check")
+    assert result.code == 0
+    assert "acme: Mailchimp key: accepted" in result.out
+    assert "acme: Ometria key: accepted" in result.out
+    on_the_list = len(importer.sandbox.audience().listed())
+    assert f"list {importer.sandbox.list_key}: {on_the_list} members" in result.out
+    assert "1 list was never synced" in result.out
     assert [path.name for path in importer.folder.iterdir()] == ["mcimport.toml"]
     importer("sync")
     again = importer("check")
     assert "never synced" not in again.out
     assert "healthy" in again.out
-    assert not [one for one in importer.box.requests if one.method not in ("GET", "POST")]
+    assert not [one for one in importer.sandbox.requests if one.method not in ("GET", "POST")]
 
 
 @pytest.mark.parametrize(
     ("setting", "subject"), [("mailchimp_key", "Mailchimp key"), ("ometria_key", "Ometria key"), ("list_key", "list")]
 )
-def test_check_crosses_what_a_service_does_not_take(stage: Stage, setting: str, subject: str) -> None:
+def test_check_crosses_what_a_service_does_not_take(make_importer: MakeImporter, setting: str, subject: str) -> None:
     """A wrong key or list is named, with the mend beside it, and the rest is looked at all the same."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     wrong = {"mailchimp_key": f"{'1' * 32}-us6", "ometria_key": "1" * 32, "list_key": "ffffffffff"}
     importer.configure(**{setting: wrong[setting]})
-    ended = importer("check", "--json")
-    assert ended.code == 1
-    (found,) = [one for one in ended.lines if one["verdict"] == "bad"]
+    result = importer("check", "--json")
+    assert result.code == 1
+    (found,) = [one for one in result.lines if one["verdict"] == "bad"]
     assert found["subject"].startswith(subject)
     assert found["mend"]
-    assert "1" * 32 not in ended.out + ended.err
-    seen = {one["subject"] for one in ended.lines if one["verdict"] == "good"}
+    assert "1" * 32 not in result.out + result.err
+    seen = {one["subject"] for one in result.lines if one["verdict"] == "good"}
     assert ("Ometria key" in seen) is (setting != "ometria_key")
 
 
-def test_check_says_which_key_is_unset_and_looks_at_the_other_clients(stage: Stage) -> None:
+def test_check_says_which_key_is_unset_and_looks_at_the_other_clients(make_importer: MakeImporter) -> None:
     """One client's missing key hides nothing of another."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(
         CONFIG + '\n[clients.beta]\nlists = ["aaaaaaaaaa"]\nmailchimp_api_key = "env:NOT_SET"\n'
         'ometria_api_key = "env:NOT_SET"\n'
     )
-    ended = importer("check", "--json")
-    assert ended.code == 1
-    keys = [(one["client"], one["verdict"]) for one in ended.lines if "key" in one["subject"]]
+    result = importer("check", "--json")
+    assert result.code == 1
+    keys = [(one["client"], one["verdict"]) for one in result.lines if "key" in one["subject"]]
     assert keys == [("acme", "good"), ("acme", "good"), ("beta", "bad"), ("beta", "bad")]
     assert importer("check", "--client", "acme").code == 0
 
 
-def test_check_offline_asks_nobody(stage: Stage) -> None:
+def test_check_offline_asks_nobody(make_importer: MakeImporter) -> None:
     """Not one request, and a dead service is no finding."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     assert importer("check", "--offline").code == 0
-    assert importer.box.requests == []
+    assert importer.sandbox.requests == []
 
 
-def test_check_finds_a_state_file_that_is_no_database(stage: Stage) -> None:
+def test_check_finds_a_state_file_that_is_no_database(make_importer: MakeImporter) -> None:
     """It is named, and left as it is."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.db.write_text("not a database, but somebody's notes about one\n" * 100)
     before = importer.db.read_bytes()
-    ended = importer("check", "--offline", "--json")
-    assert "state file" in bad(ended)
+    result = importer("check", "--offline", "--json")
+    assert "state file" in bad(result)
     assert importer.db.read_bytes() == before
 
 
-def test_check_finds_a_folder_in_which_no_file_can_be_made(stage: Stage) -> None:
+def test_check_finds_a_folder_in_which_no_file_can_be_made(make_importer: MakeImporter) -> None:
     """Where a state file is to be made, too: a first sync would fail there."""
-    importer = stage(size=10)
-    ended = importer("--db", "/proc/nowhere/state.db", "check", "--offline", "--json")
-    assert "state file" in bad(ended)
+    importer = make_importer(size=10)
+    result = importer("--db", "/proc/nowhere/state.db", "check", "--offline", "--json")
+    assert "state file" in bad(result)
 
 
-def test_check_names_variables_that_replace_what_the_file_says(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_variables_that_replace_what_the_file_says(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A forgotten variable would send everything elsewhere."""
-    importer = stage(size=10)
-    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", importer.box.ometria_url)
+    importer = make_importer(size=10)
+    monkeypatch.setenv("MCIMPORT_OMETRIA_URL", importer.sandbox.ometria_url)
     assert "MCIMPORT_OMETRIA_URL is set" in importer("check", "--offline").out
 
 
-def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
+def test_check_notes_who_is_at_work_and_is_in_nobodys_way(make_importer: MakeImporter) -> None:
     """A sync that runs is no failure; and a look at the lock keeps no sync from beginning."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     with lock_client(importer.db, "acme"):
-        ended = importer("check", "--json")
-    assert ended.code == 0
-    (found,) = [one for one in ended.lines if one["subject"] == "lock"]
+        result = importer("check", "--json")
+    assert result.code == 0
+    (found,) = [one for one in result.lines if one["subject"] == "lock"]
     assert found["verdict"] == "note"
     over = threading.Event()
 
@@ -264,94 +270,98 @@ def test_check_notes_who_is_at_work_and_is_in_nobodys_way(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("service", ["mailchimp", "ometria"])
-def test_check_tries_each_key_though_the_other_is_missing(stage: Stage, service: str) -> None:
+def test_check_tries_each_key_though_the_other_is_missing(make_importer: MakeImporter, service: str) -> None:
     """What is right of a client is told beside what is not."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer.configure(**{f"{service}_key": "env:NOT_SET"})
-    ended = importer("check", "--json")
-    verdicts = {one["subject"]: one["verdict"] for one in ended.lines}
+    result = importer("check", "--json")
+    verdicts = {one["subject"]: one["verdict"] for one in result.lines}
     assert [verdicts["Mailchimp key"], verdicts["Ometria key"]].count("good") == 1
-    assert (f"list {importer.box.list_key}" in verdicts) is (service == "ometria")
+    assert (f"list {importer.sandbox.list_key}" in verdicts) is (service == "ometria")
 
 
-def test_check_finds_a_list_that_the_next_sync_would_refuse(stage: Stage) -> None:
+def test_check_finds_a_list_that_the_next_sync_would_refuse(make_importer: MakeImporter) -> None:
     """It was sent with another Ometria key: both ways on are named, also without asking anybody."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
-    importer.box.renew_ometria_key(importer.box.ometria_key, "f" * 32)
+    importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, "f" * 32)
     importer.configure(ometria_key="f" * 32)
     for options in ([], ["--offline"]):
-        ended = importer("check", *options)
-        assert ended.code == 1
-        assert "`mcimport keys accept acme`" in ended.out
-        assert f"`mcimport sync --full {importer.box.list_key}`" in ended.out
+        result = importer("check", *options)
+        assert result.code == 1
+        assert "`mcimport keys accept acme`" in result.out
+        assert f"`mcimport sync --full {importer.sandbox.list_key}`" in result.out
     importer("keys", "accept", "acme")
     assert importer("check").code == 0
 
 
-def test_check_of_a_client_without_a_file_says_what_can_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_of_a_client_without_a_file_says_what_can_run(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its keys are in the environment, it has no list of its own, and the first sync is still ahead."""
-    importer = stage(size=10)
-    box = importer.box
+    importer = make_importer(size=10)
+    sandbox = importer.sandbox
     environment = {
-        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": box.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
         "MCIMPORT_DB": str(importer.db),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(importer.folder)
     importer.config.unlink()
-    ended = importer("check", bare=True)
-    assert ended.code == 0
-    assert "`mcimport sync LIST_KEY` can run" in ended.out
-    assert "switch off Ometria's own Mailchimp synchronisation" in ended.out
-    assert "MCIMPORT_MAILCHIMP_API_KEY is set: it is the client's key" in ended.out
-    importer("sync", box.list_key, bare=True)
-    assert f"list {box.list_key}: " in importer("check", bare=True).out
+    result = importer("check", bare=True)
+    assert result.code == 0
+    assert "Next: `mcimport sync LIST_KEY`" in result.out
+    assert "Switch off Ometria's own Mailchimp synchronisation" in result.out
+    assert "MCIMPORT_MAILCHIMP_API_KEY is set: it is the client's key" in result.out
+    importer("sync", sandbox.list_key, bare=True)
+    assert f"list {sandbox.list_key}: " in importer("check", bare=True).out
 
 
-def test_check_says_which_variables_are_set_in_vain(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_says_which_variables_are_set_in_vain(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A flag goes before its variable, and a file that names clients before the keys of the one client without."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     monkeypatch.setenv("MCIMPORT_DB", "elsewhere.db")
     monkeypatch.setenv("MCIMPORT_OMETRIA_API_KEY", "0" * 32)
-    ended = importer("check", "--offline")
-    assert "MCIMPORT_DB is set: it is not used" in ended.out
-    assert "MCIMPORT_OMETRIA_API_KEY is set: it is not used" in ended.out
+    result = importer("check", "--offline")
+    assert "MCIMPORT_DB is set: it is not used" in result.out
+    assert "MCIMPORT_OMETRIA_API_KEY is set: it is not used" in result.out
 
 
-def test_check_notes_contacts_that_another_import_from_mailchimp_may_have_brought(stage: Stage) -> None:
+def test_check_notes_contacts_that_another_import_from_mailchimp_may_have_brought(make_importer: MakeImporter) -> None:
     """Before a first sync alone, and only where they are seen: nothing is guessed."""
-    importer = stage(size=10)
-    words = "another collection whose name says Mailchimp"
+    importer = make_importer(size=10)
+    words = "another collection with Mailchimp in its name"
     assert words not in importer("check").out
     record = {"@type": "contact", "@collection": "Mailchimp sync", "id": "1", "email": "somebody@example.com"}
-    headers = {"X-Ometria-Auth": importer.box.ometria_key}
-    assert httpx.post(f"{importer.box.ometria_url}/push", json=[record], headers=headers, verify=PLAIN).is_success
-    importer.box.contacts()
-    ended = importer("check")
-    assert (ended.code, words in ended.out, "somebody" in ended.out) == (0, True, False)
+    headers = {"X-Ometria-Auth": importer.sandbox.ometria_key}
+    assert httpx.post(f"{importer.sandbox.ometria_url}/push", json=[record], headers=headers, verify=PLAIN).is_success
+    importer.sandbox.contacts()
+    result = importer("check")
+    assert (result.code, words in result.out, "somebody" in result.out) == (0, True, False)
     importer("sync")
     assert words not in importer("check").out
 
 
-def test_check_asks_once_for_what_clients_share(stage: Stage) -> None:
+def test_check_asks_once_for_what_clients_share(make_importer: MakeImporter) -> None:
     """Ometria takes four reads a second of an account: ten clients of one account are no ten requests."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     client = CONFIG[CONFIG.index("[clients.acme]") :]
     names = [f"client-{number}" for number in range(10)]
     more = [client.replace("acme", name) + f'ometria.collection = "{name}"\n' for name in names]
     importer.configure("".join(more))
-    ended = importer("check", "--json")
-    assert ended.code == 0
-    assert sum(one["subject"] == "Ometria key" for one in ended.lines) == 10
-    assert sorted(one.path for one in importer.box.requests) == [
+    result = importer("check", "--json")
+    assert result.code == 0
+    assert sum(one["subject"] == "Ometria key" for one in result.lines) == 10
+    assert sorted(one.path for one in importer.sandbox.requests) == [
         "/contacts",
-        f"/lists/{importer.box.list_key}",
-        f"/lists/{importer.box.list_key}/members",
+        f"/lists/{importer.sandbox.list_key}",
+        f"/lists/{importer.sandbox.list_key}/members",
         "/ping",
         "/push/_errors",
     ]
@@ -360,19 +370,19 @@ def test_check_asks_once_for_what_clients_share(stage: Stage) -> None:
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
 @pytest.mark.parametrize("fault", ["429-retry-after", "html"])
 def test_check_waits_for_no_service_and_believes_no_other(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, side: str, fault: str
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, side: str, fault: str
 ) -> None:
     """A busy account ends as a cross with a mend, however long it says to wait; a proxy's page is no tick."""
     monkeypatch.setattr("mcimport.monitoring.check.checkup.BUSY_FOR", 0.01)
-    importer = stage(size=10, faults={f"{side}:{fault}": 1.0})
-    ended = importer("check", "--json")
-    assert list(bad(ended)) == [f"{side.title()} key"]
-    assert all(one["mend"] for one in ended.lines if one["verdict"] == "bad")
+    importer = make_importer(size=10, faults={f"{side}:{fault}": 1.0})
+    result = importer("check", "--json")
+    assert list(bad(result)) == [f"{side.title()} key"]
+    assert all(one["mend"] for one in result.lines if one["verdict"] == "bad")
 
 
-def test_check_finds_a_state_file_that_is_damaged_and_leaves_it_as_it_is(stage: Stage) -> None:
+def test_check_finds_a_state_file_that_is_damaged_and_leaves_it_as_it_is(make_importer: MakeImporter) -> None:
     """Where a table's page is lost, whoever only opens the file sees nothing of it."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
     with contextlib.closing(sqlite3.connect(importer.db)) as file:
         (page,) = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'dead_letters'").fetchone()
@@ -397,7 +407,7 @@ print(state_file(Path(sys.argv[1])))
 
 @pytest.mark.parametrize(
     ("file_mode", "folder_mode", "words"),
-    [(0o444, 0o777, "cannot be written"), (0o666, 0o555, "cannot be written"), (0o666, 0o600, "cannot be looked at")],
+    [(0o444, 0o777, "cannot be written"), (0o666, 0o555, "cannot be written"), (0o666, 0o600, "cannot be read")],
     ids=["read-only file", "read-only folder", "closed folder"],
 )
 def test_check_finds_a_state_file_that_may_not_be_written(file_mode: int, folder_mode: int, words: str) -> None:
@@ -409,36 +419,36 @@ def test_check_finds_a_state_file_that_may_not_be_written(file_mode: int, folder
         (folder / "state.db").chmod(file_mode)
         folder.chmod(folder_mode)
         command = [sys.executable, "-c", UNPRIVILEGED, str(folder / "state.db")]
-        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
         folder.chmod(0o700)
-    assert "verdict='bad'" in ended.stdout
-    assert words in ended.stdout
+    assert "verdict='bad'" in result.stdout
+    assert words in result.stdout
 
 
-def test_check_finds_a_clock_that_is_wrong(stage: Stage) -> None:
-    """Five minutes beside a service's are too many: the mend is named, once for all clients."""
-    importer = stage()
-    several(importer, ["one", "two"], size=5)
-    importer.box.knobs.clock_skew = 3_600
+def test_check_finds_a_clock_that_is_wrong(make_importer: MakeImporter) -> None:
+    """Five minutes beside a service's are too many: the fix is named, once for all clients."""
+    importer = make_importer()
+    configure_clients(importer, ["one", "two"], size=5)
+    importer.sandbox.knobs.clock_skew = 3_600
     found = [one for one in importer("check", "--json").lines if one["subject"] == "clock"]
     assert [(one["client"], one["verdict"]) for one in found] == [(None, "bad"), (None, "bad")]
-    assert all("60 minutes behind" in one["words"] and one["mend"] for one in found)
+    assert all("1 h behind" in one["words"] and one["mend"] for one in found)
 
 
-def test_check_looks_at_many_clients_side_by_side_and_tells_of_them_in_order(stage: Stage) -> None:
+def test_check_looks_at_many_clients_side_by_side_and_tells_of_them_in_order(make_importer: MakeImporter) -> None:
     """Slow ones are not waited for one after another, and what they say stands in the order of the file."""
-    importer = stage(latency=0.05)
-    clients = several(importer, [f"client-{number:02}" for number in range(20)], size=5)
-    ended = importer("check", "--json")
-    assert ended.code == 0
-    assert list(dict.fromkeys(one["client"] for one in ended.lines if one["client"])) == list(clients)
-    asked = importer.box.requests
+    importer = make_importer(latency=0.05)
+    clients = configure_clients(importer, [f"client-{number:02}" for number in range(20)], size=5)
+    result = importer("check", "--json")
+    assert result.code == 0
+    assert list(dict.fromkeys(one["client"] for one in result.lines if one["client"])) == list(clients)
+    asked = importer.sandbox.requests
     together = [sum(two.at <= one.at < two.finished for two in asked) for one in asked]
     assert max(together) > 5
 
 
-def test_check_of_a_client_that_is_not_there_is_a_mistake(stage: Stage) -> None:
+def test_check_of_a_client_that_is_not_there_is_a_mistake(make_importer: MakeImporter) -> None:
     """Exit 2, and who there is."""
-    importer = stage()
-    ended = importer("check", "--client", "nobody")
-    assert (ended.code, "acme" in ended.err) == (2, True)
+    importer = make_importer()
+    result = importer("check", "--client", "nobody")
+    assert (result.code, "acme" in result.err) == (2, True)

@@ -64,9 +64,9 @@ def _browser() -> str | None:
 @contextmanager
 def _served() -> Iterator[str]:
     """The pages of a used state file, for everybody: a browser that starts anew for each page keeps no cookie."""
-    with tempfile.TemporaryDirectory() as folder, Sandbox(SandboxSettings(size=1_500, broken=["100-101"])) as box:
+    with tempfile.TemporaryDirectory() as folder, Sandbox(SandboxSettings(size=1_500, broken=["100-101"])) as sandbox:
         names = ("list_key", "mailchimp_key", "ometria_key", "mailchimp_url", "ometria_url")
-        settings = SETTINGS.format(**{name: getattr(box, name) for name in names})
+        settings = SETTINGS.format(**{name: getattr(sandbox, name) for name in names})
         (Path(folder) / "mcimport.toml").write_text(settings, encoding="utf-8")
         command = [sys.executable, "-m", "mcimport", "--db", "state.db", "sync", "--quiet"]
         subprocess.run(command, cwd=folder, check=False, stderr=subprocess.DEVNULL)

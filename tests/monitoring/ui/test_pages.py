@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 import passing
 import pytest
-from conftest import CONFIG, OUT_OF_THE_WAY, PLAIN, Importer, Stage
+from conftest import CONFIG, PLAIN, SANDBOX_DEFAULTS, Importer, MakeImporter
 from passing import time_passes
 
 from mcimport.monitoring.ui.pages import DATABASE, dashboards
@@ -45,7 +45,7 @@ def served(importer: Importer) -> Iterator[httpx.Client]:
 
 def used(importer: Importer) -> Importer:
     """A state file with a dead letter, some runs and their windows."""
-    importer.box.audience().add(email_address="not an address")
+    importer.sandbox.audience().add(email_address="not an address")
     time_passes(60)
     importer.configure(CONFIG + "mailchimp.window = 40\n")
     assert importer("sync").code == 3
@@ -56,8 +56,8 @@ def used(importer: Importer) -> Importer:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Of a state file that is used no more, for all tests that only look: a start of the server takes two seconds."""
-    with Sandbox(SandboxSettings(**{**OUT_OF_THE_WAY, "size": 120})) as box:
-        importer = Importer(box, tmp_path_factory.mktemp("ui"))
+    with Sandbox(SandboxSettings(**{**SANDBOX_DEFAULTS, "size": 120})) as sandbox:
+        importer = Importer(sandbox, tmp_path_factory.mktemp("ui"))
         importer.configure()
         with served(used(importer)) as opened:
             yield opened
@@ -82,16 +82,16 @@ def rows(browser: httpx.Client, query: str, **parameters: str) -> list[dict[str,
     return found
 
 
-def test_a_run_is_shown_by_its_number_and_the_newest_without_one(stage: Stage) -> None:
+def test_a_run_is_shown_by_its_number_and_the_newest_without_one(make_importer: MakeImporter) -> None:
     """Its windows are those of the log."""
-    importer = used(stage(size=120))
+    importer = used(make_importer(size=120))
     logged = importer("runs", "show", "1", "--json").line
     with served(importer) as browser:
         (run,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="1")
         windows = rows(browser, PAGES["run"]["charts"]["table"]["query"], run="1")
         (newest,) = rows(browser, PAGES["run"]["charts"]["run"]["query"], run="")
     assert (run["pushed"], run["kind"]) == (logged["contacts_pushed"], "full")
-    assert [window["window"] for window in windows] == [window["number"] for window in logged["windows"]]
+    assert [window["time range"] for window in windows] == [window["number"] for window in logged["windows"]]
     assert newest["run"] == 2
 
 
@@ -103,9 +103,9 @@ def test_nobody_without_the_link_sees_anything(browser: httpx.Client) -> None:
     assert guessed.status_code == 403
 
 
-def test_nothing_can_be_written_while_a_sync_can(stage: Stage) -> None:
+def test_nothing_can_be_written_while_a_sync_can(make_importer: MakeImporter) -> None:
     """The pages read; the file goes on being written by whoever it belongs to."""
-    importer = used(stage(size=120))
+    importer = used(make_importer(size=120))
     with served(importer) as browser:
         answer = browser.get(f"/{DATABASE}.json", params={"sql": "DELETE FROM runs"})
         assert answer.status_code in (400, 403)
@@ -121,23 +121,23 @@ def test_it_asks_nobody_else_for_anything(browser: httpx.Client) -> None:
         assert [one for one in loaded if one.startswith(("http", "//"))] == []
 
 
-def test_a_port_that_is_taken_is_a_mistake_and_a_missing_file_is_told(stage: Stage) -> None:
+def test_a_port_that_is_taken_is_a_mistake_and_a_missing_file_is_told(make_importer: MakeImporter) -> None:
     """Exit 2, with what to type; without a state file, exit 1 and how one comes to be."""
-    importer = stage(size=10)
-    assert "`mcimport sync` makes it" in importer("ui").err
+    importer = make_importer(size=10)
+    assert "`mcimport sync` creates it" in importer("ui").err
     importer("sync")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        ended = importer("ui", "--port", str(taken.getsockname()[1]))
-    assert (ended.code, "--port" in ended.err) == (2, True)
+        result = importer("ui", "--port", str(taken.getsockname()[1]))
+    assert (result.code, "--port" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("missing", ["datasette", "datasette_dashboards"])
-def test_without_the_extra_it_says_what_to_install(stage: Stage, missing: str) -> None:
+def test_without_the_extra_it_says_what_to_install(make_importer: MakeImporter, missing: str) -> None:
     """And loads nothing else."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     program = f"import sys; sys.modules[{missing!r}] = None\nfrom mcimport.__main__ import main; main()"
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, *importer.command("ui")[3:]], capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, "mcimport[ui]" in ended.stderr) == (2, True)
+    assert (result.returncode, "mcimport[ui]" in result.stderr) == (2, True)

@@ -32,9 +32,9 @@ def test_the_audience_has_them_and_most_people_gave_the_one_for_email() -> None:
 
 def test_ids_differ_from_list_to_list() -> None:
     """The texts are the same, so a program that goes by ids finds nothing on the next list."""
-    box = box_with()
-    box.add_account(box.mailchimp_key, box.ometria_key, {"9f8e7d6c5b": 1})
-    one, other = box.audience().members[0], box.audience("9f8e7d6c5b").members[0]
+    sandbox = box_with()
+    sandbox.add_account(sandbox.mailchimp_key, sandbox.ometria_key, {"9f8e7d6c5b": 1})
+    one, other = sandbox.audience().members[0], sandbox.audience("9f8e7d6c5b").members[0]
     ids = [{each["marketing_permission_id"] for each in person["marketing_permissions"]} for person in (one, other)]
     assert [len(each) for each in ids] == [3, 3]
     assert not ids[0] & ids[1]
@@ -51,8 +51,13 @@ def test_a_list_can_do_without_and_its_people_stay_who_they_are() -> None:
 @pytest.mark.parametrize("texts", [PERMISSIONS, ()])
 def test_the_list_says_whether_it_has_them(texts: tuple[str, ...]) -> None:
     """`marketing_permissions` is true or false there, as in the real API."""
-    with box_with(permissions=texts) as box, httpx.Client(auth=("x", box.mailchimp_key), trust_env=False) as client:
-        answer = client.get(f"{box.mailchimp_url}/lists/{box.list_key}", params={"fields": "marketing_permissions"})
+    with (
+        box_with(permissions=texts) as sandbox,
+        httpx.Client(auth=("x", sandbox.mailchimp_key), trust_env=False) as client,
+    ):
+        answer = client.get(
+            f"{sandbox.mailchimp_url}/lists/{sandbox.list_key}", params={"fields": "marketing_permissions"}
+        )
     assert answer.json() == {"marketing_permissions": bool(texts)}
 
 

@@ -391,7 +391,7 @@ def test_a_block_at_the_edge_names_its_reference_and_does_not_blame_the_key() ->
     """The reference is what the vendor's support asks for."""
     error = said(answer(EDGE, status=403, content_type="text/html"))
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in str(error)
-    assert "not to blame" in error.hint
+    assert "not the problem" in error.hint
 
 
 def test_a_wrong_key_leads_to_the_key_of_that_service() -> None:
@@ -528,7 +528,7 @@ def test_a_closed_wire_sends_nothing_more() -> None:
 def test_closing_ends_a_request_in_flight_at_once() -> None:
     """A server that hangs must not keep the program for the two minutes of its time-out."""
     asked, silent = threading.Event(), threading.Event()
-    ended: list[BaseException] = []
+    result: list[BaseException] = []
 
     def handler(_: socket.socket) -> None:
         asked.set()
@@ -540,7 +540,7 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
             try:
                 wire.send("GET", "ping")
             except InterruptedRunError as error:
-                ended.append(error)
+                result.append(error)
 
         thread = threading.Thread(target=request, daemon=True)
         thread.start()
@@ -549,7 +549,7 @@ def test_closing_ends_a_request_in_flight_at_once() -> None:
             wire.close()
             thread.join(PATIENT)  # far less than the time-out of the request
             assert not thread.is_alive(), "the request still waits for the server"
-            assert [type(error) for error in ended] == [InterruptedRunError]
+            assert [type(error) for error in result] == [InterruptedRunError]
         finally:
             silent.set()
             thread.join(PATIENT)

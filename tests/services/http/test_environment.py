@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Importer, Stage, carried, expected
+from conftest import Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
 from mcimport.config.engine import EngineSettings
@@ -28,8 +28,8 @@ ometria.url = "https://ometria.example/v2"
 """
 
 
-def far_away(stage: Stage) -> Importer:
-    importer = stage()
+def far_away(make_importer: MakeImporter) -> Importer:
+    importer = make_importer()
     importer.config.write_text(FAR_AWAY)
     return importer
 
@@ -46,95 +46,103 @@ def far_away(stage: Stage) -> Importer:
 )
 @pytest.mark.parametrize("command", ["sync", "check"])
 def test_a_proxy_that_cannot_be_is_named_by_its_variable_alone(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, command: str
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, command: str
 ) -> None:
     """In words and with the right exit code; neither its password nor a traceback is printed."""
     monkeypatch.setenv(variable, value)
-    ended = far_away(stage)(command)
-    assert ended.code == (2 if command == "sync" else 1)
-    assert f"{variable} is no address of a proxy" in ended.err + ended.out
-    assert "hunter2" not in ended.err + ended.out
-    assert "Traceback" not in ended.err
+    result = far_away(make_importer)(command)
+    assert result.code == (2 if command == "sync" else 1)
+    assert f"{variable} is not a valid proxy address" in result.err + result.out
+    assert "hunter2" not in result.err + result.out
+    assert "Traceback" not in result.err
 
 
-def test_a_socks_proxy_says_what_it_takes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_says_what_it_takes(make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra of the HTTP library's."""
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    ended = far_away(stage)("sync")
-    assert ended.code == 2
-    assert "ALL_PROXY names a SOCKS proxy" in ended.err
-    assert "httpx[socks]" in ended.err
+    result = far_away(make_importer)("sync")
+    assert result.code == 2
+    assert "ALL_PROXY names a SOCKS proxy" in result.err
+    assert "httpx[socks]" in result.err
 
 
 @pytest.mark.parametrize("kind", ["gone", "empty", "folder"])
-def test_certificates_that_are_not_there_are_named_by_their_variable(stage: Stage, tmp_path: Path, kind: str) -> None:
+def test_certificates_that_are_not_there_are_named_by_their_variable(
+    make_importer: MakeImporter, tmp_path: Path, kind: str
+) -> None:
     """A file of an environment that exists no longer, an empty one, a folder."""
     path = tmp_path / "cacert.pem"
     if kind == "empty":
         path.touch()
     elif kind == "folder":
         path.mkdir()
-    ended = far_away(stage).in_a_process("sync", environment={"SSL_CERT_FILE": str(path)})
-    assert ended.code == 2
-    assert "SSL_CERT_FILE names no file with certificates" in ended.err
-    assert "Traceback" not in ended.err
+    result = far_away(make_importer).in_a_process("sync", environment={"SSL_CERT_FILE": str(path)})
+    assert result.code == 2
+    assert "SSL_CERT_FILE has no certificates" in result.err
+    assert "Traceback" not in result.err
 
 
-def test_services_on_this_machine_are_asked_directly_whatever_the_proxy(stage: Stage) -> None:
+def test_services_on_this_machine_are_asked_directly_whatever_the_proxy(make_importer: MakeImporter) -> None:
     """A key in plain http stays here; the demo works behind a company's proxy."""
-    importer = stage(size=40)
+    importer = make_importer(size=40)
     proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"), "http://127.0.0.1:9")
-    ended = importer.in_a_process("--config", str(importer.config), "--db", str(importer.db), "sync", bare=True)
-    assert ended.code == 0
-    importer.box.audience().join(3)
+    result = importer.in_a_process("--config", str(importer.config), "--db", str(importer.db), "sync", bare=True)
+    assert result.code == 0
+    importer.sandbox.audience().join(3)
     assert importer.in_a_process("sync", environment=proxies).code == 0
-    assert carried(importer) == expected(importer)
+    assert imported_ids(importer) == expected_ids(importer)
 
 
 @pytest.mark.parametrize("value", ['"{}"', "'{}'", "{}\r", "{}\n"])
 @pytest.mark.parametrize("name", ["config", "db"])
-def test_a_path_with_marks_around_it_is_refused_by_its_name(stage: Stage, name: str, value: str) -> None:
+def test_a_path_with_marks_around_it_is_refused_by_its_name(make_importer: MakeImporter, name: str, value: str) -> None:
     """A file of variables keeps what a shell takes off."""
-    importer = stage(size=0)
+    importer = make_importer(size=0)
     paths = {"config": importer.config, "db": importer.db}
     paths[name] = Path(value.format(paths[name]))
-    with pytest.raises(ConfigError, match=f"MCIMPORT_{name.upper()}: the path has quotation marks or a line end"):
+    with pytest.raises(ConfigError, match=f"MCIMPORT_{name.upper()}: the path has quotation marks or a line break"):
         load(config=paths["config"], db=paths["db"])
 
 
-def test_a_state_file_that_a_variable_names_in_marks_is_not_made(stage: Stage) -> None:
+def test_a_state_file_that_a_variable_names_in_marks_is_not_made(make_importer: MakeImporter) -> None:
     """Exit 2, and no file of such a name."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     paths = {"MCIMPORT_DB": f'"{importer.db}"', "MCIMPORT_CONFIG": str(importer.config)}
-    ended = importer.in_a_process("sync", environment=paths, bare=True)
-    assert (ended.code, "MCIMPORT_DB" in ended.err) == (2, True)
+    result = importer.in_a_process("sync", environment=paths, bare=True)
+    assert (result.code, "MCIMPORT_DB" in result.err) == (2, True)
     assert [path.name for path in importer.folder.iterdir()] == [importer.config.name]
 
 
-def test_a_key_with_marks_around_it_is_named_as_such(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_with_marks_around_it_is_named_as_such(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And not repeated."""
-    importer = stage(size=3)
-    importer.config.write_text(importer.config.read_text().replace(f'"{importer.box.ometria_key}"', '"env:THE_KEY"'))
-    monkeypatch.setenv("THE_KEY", f'"{importer.box.ometria_key}"')
-    ended = importer("sync")
-    assert ended.code == 2
-    assert "THE_KEY has quotation marks around it" in ended.err
-    assert importer.box.ometria_key not in ended.err
+    importer = make_importer(size=3)
+    importer.config.write_text(
+        importer.config.read_text().replace(f'"{importer.sandbox.ometria_key}"', '"env:THE_KEY"')
+    )
+    monkeypatch.setenv("THE_KEY", f'"{importer.sandbox.ometria_key}"')
+    result = importer("sync")
+    assert result.code == 2
+    assert "THE_KEY has quotation marks around it" in result.err
+    assert importer.sandbox.ometria_key not in result.err
 
 
-def test_a_folder_that_is_gone_matters_only_to_paths_that_begin_there(stage: Stage, tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_matters_only_to_paths_that_begin_there(
+    make_importer: MakeImporter, tmp_path: Path
+) -> None:
     """A deployment replaced it under a shell: absolute paths work, for the others there are words."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     gone = tmp_path / "gone"
     there = 'mkdir "$1"; cd "$1"; rmdir "$1"; shift; exec "$@"'
     for arguments, code in ((importer.command("status"), 0), ([sys.executable, "-m", "mcimport", "status"], 2)):
         gone.rmdir() if gone.exists() else None
-        ended = subprocess.run(
+        result = subprocess.run(
             ["/bin/sh", "-c", there, "sh", str(gone), *arguments], capture_output=True, text=True, check=False
         )
-        assert ended.returncode == code, ended.stderr
-        assert "Traceback" not in ended.stderr
-    assert "current folder is not there any more" in ended.stderr
+        assert result.returncode == code, result.stderr
+        assert "Traceback" not in result.stderr
+    assert "current folder no longer exists" in result.stderr
 
 
 def test_a_configuration_that_was_only_found_must_be_this_users_or_roots() -> None:
@@ -186,18 +194,18 @@ BROKERS = ["s3cr#word9", "s3cr?word9", "s3cr[word9", "s3cr]word9", "s3cr/word9",
 
 @pytest.mark.parametrize("password", BROKERS)
 def test_a_brokers_password_that_has_to_be_encoded_is_refused_before_anything_is_asked(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, password: str
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
     """In words that say how, with nothing of it."""
-    importer = stage(size=3)
+    importer = make_importer(size=3)
     text = '[engine]\nkind = "celery"\nbroker = "env:BROKER"\n\n' + importer.config.read_text()
     importer.config.write_text(text)
     monkeypatch.setenv("BROKER", f"amqp://mc:{password}@127.0.0.1:5672/")
-    ended = importer("sync")
-    assert ended.code == 2, ended.err
-    assert "percent-encoded" in ended.err
-    assert "word9" not in ended.err
-    assert importer.box.requests == []
+    result = importer("sync")
+    assert result.code == 2, result.err
+    assert "percent-encode" in result.err
+    assert "word9" not in result.err
+    assert importer.sandbox.requests == []
 
 
 @pytest.mark.parametrize("password", ["s3cr%23word9", "a-b_c.d~e!f*g", "pass:word"])

@@ -1,4 +1,4 @@
-"""What a run cost, by side and by what its time went to; and how that is shown."""
+"""What a run cost, by side and by what its time spent to; and how that is shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import CONFIG, Importer, Stage
+from conftest import CONFIG, Importer, MakeImporter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,25 +51,25 @@ def last_run(importer: Importer) -> dict[str, Any]:
     return importer("runs", "list", "--json").lines[0]
 
 
-def test_every_request_is_counted_once_for_its_side(stage: Stage) -> None:
+def test_every_request_is_counted_once_for_its_side(make_importer: MakeImporter) -> None:
     """As many as the services saw, those for fields and for tags in other threads included."""
-    importer = stage(size=1_200)
-    importer.box.audience().add(email_address="m@example.com", tags=[{"id": n, "name": str(n)} for n in range(60)])
+    importer = make_importer(size=1_200)
+    importer.sandbox.audience().add(email_address="m@example.com", tags=[{"id": n, "name": str(n)} for n in range(60)])
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync")
-    run, asked = last_run(importer), importer.box.requests
+    run, asked = last_run(importer), importer.sandbox.requests
     assert run["mailchimp_requests"] == sum(one.side == "mailchimp" for one in asked)
     assert run["ometria_requests"] == sum(one.side == "ometria" for one in asked)
     assert run["mailchimp_retries"] == run["ometria_throttled"] == 0
     assert min(run[name] for name in ("waited_mailchimp", "waited_ometria", "converting")) > 0
 
 
-def test_tries_again_and_refusals_for_speed_are_counted_by_side(stage: Stage) -> None:
+def test_tries_again_and_refusals_for_speed_are_counted_by_side(make_importer: MakeImporter) -> None:
     """A run that got through all the same shows what it met."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     refused = iter(["429", "500", "500"])
     pushes = iter(["429"])
-    importer.box.knobs.fault = lambda one: next(pushes if one.path.endswith("/push") else refused, None)
+    importer.sandbox.knobs.fault = lambda one: next(pushes if one.path.endswith("/push") else refused, None)
     importer.configure(CONFIG.replace("wait = 0", "wait = 0.01"))
     assert importer("sync").code == 0
     run = last_run(importer)
@@ -77,18 +77,18 @@ def test_tries_again_and_refusals_for_speed_are_counted_by_side(stage: Stage) ->
     assert (run["ometria_retries"], run["ometria_throttled"]) == (1, 1)
 
 
-def test_each_run_counts_its_own_requests(stage: Stage) -> None:
+def test_each_run_counts_its_own_requests(make_importer: MakeImporter) -> None:
     """What one list cost is not told of the next one of the same client, nor of the next run."""
-    importer = stage(size=300)
+    importer = make_importer(size=300)
     importer("sync")
-    importer.box.clear_requests()
+    importer.sandbox.clear_requests()
     importer("sync")
-    assert last_run(importer)["mailchimp_requests"] == len(importer.box.requests) == 2
+    assert last_run(importer)["mailchimp_requests"] == len(importer.sandbox.requests) == 2
 
 
-def test_windows_tell_when_they_were_worked_on_and_what_took_their_time(stage: Stage) -> None:
+def test_windows_tell_when_they_were_worked_on_and_what_took_their_time(make_importer: MakeImporter) -> None:
     """Their seconds hold what they waited for."""
-    importer = stage(size=600, latency=0.01)
+    importer = make_importer(size=600, latency=0.01)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync")
     shown = importer("runs", "show", "1", "--json").line
@@ -98,9 +98,9 @@ def test_windows_tell_when_they_were_worked_on_and_what_took_their_time(stage: S
         assert 0 < spent <= window["seconds"]
 
 
-def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(stage: Stage) -> None:
-    """Runs from before are shown, without a word on where their time went."""
-    importer = stage(size=100)
+def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(make_importer: MakeImporter) -> None:
+    """Runs from before are shown, without a word on where their time spent."""
+    importer = make_importer(size=100)
     importer("sync")
     names = (
         "mailchimp_requests",
@@ -114,7 +114,7 @@ def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(stage: Stag
         state.execute(f"UPDATE runs SET {', '.join(f'{name} = 0' for name in names)}")  # noqa: S608 - names from above
         state.execute("UPDATE windows SET begun_at = NULL, seconds = 0")
     out = importer("runs", "show", "1").out
-    assert "time went" not in out
+    assert "time spent" not in out
     assert "requests" not in out
 
 
@@ -148,7 +148,8 @@ def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
     run = replace(RUN, waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
     assert timeline.time_spent(run) == (
-        "waiting for Ometria's limit 80%, for Mailchimp's 15%, converting 5% (of 1 min 40 s, all workers together)"
+        "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
+        " workers together)"
     )
     assert timeline.time_spent(RUN) == ""
 
@@ -185,24 +186,24 @@ def aged(importer: Importer, hours: int) -> None:
 
 
 @pytest.mark.parametrize(("setting", "is_overdue"), [("", True), ('notify.overdue = "6h"\n', False)])
-def test_status_is_3_while_a_list_is_overdue(stage: Stage, setting: str, *, is_overdue: bool) -> None:
+def test_status_is_3_while_a_list_is_overdue(make_importer: MakeImporter, setting: str, *, is_overdue: bool) -> None:
     """A probe learns that nothing was imported for hours, whatever kept it; three hours unless it is said otherwise."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(CONFIG + setting)
     assert importer("status").code == 0
     aged(importer, 4)
-    ended = importer("status")
-    assert ended.code == (3 if is_overdue else 0)
-    assert ("OVERDUE" in ended.out) is is_overdue
+    result = importer("status")
+    assert result.code == (3 if is_overdue else 0)
+    assert ("OVERDUE" in result.out) is is_overdue
     assert importer("status", "--json").line["overdue"] is is_overdue
     importer("sync")
     assert importer("status").code == 0
 
 
-def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_means(stage: Stage) -> None:
+def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_means(make_importer: MakeImporter) -> None:
     """Each sync refuses it: a probe must not take that for well."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     importer.configure(ometria_key="f" * 32)
     assert importer("sync").code == 2
@@ -211,10 +212,10 @@ def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_mean
     assert importer("status").code == 3
 
 
-def test_a_first_sync_that_always_fails_is_overdue_at_last(stage: Stage) -> None:
+def test_a_first_sync_that_always_fails_is_overdue_at_last(make_importer: MakeImporter) -> None:
     """However often it was tried since."""
-    importer = stage(size=10)
-    importer.box.knobs.fault = lambda _: "401"
+    importer = make_importer(size=10)
+    importer.sandbox.knobs.fault = lambda _: "401"
     for _ in range(26):
         importer("sync")
     with closing(sqlite3.connect(importer.db)) as state, state:
@@ -231,37 +232,37 @@ def test_what_is_waited_for_while_converting_is_no_conversion() -> None:
     assert taken.converting < taken.waited_mailchimp
 
 
-def test_a_list_that_is_not_configured_any_more_is_not_overdue(stage: Stage) -> None:
+def test_a_list_that_is_not_configured_any_more_is_not_overdue(make_importer: MakeImporter) -> None:
     """Nobody waits for it."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     aged(importer, 40)
     importer.configure(list_key="ffffffffff")
     assert importer("status").code == 0
 
 
-def test_status_tells_why_the_last_run_failed(stage: Stage) -> None:
+def test_status_tells_why_the_last_run_failed(make_importer: MakeImporter) -> None:
     """In the words that the run ended with."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
-    importer.box.knobs.fault = lambda _: "401"
+    importer.sandbox.knobs.fault = lambda _: "401"
     importer("sync")
-    assert "the key is not accepted" in importer("status").out
-    assert "the key is not accepted" in importer("status", "--json").line["last_run_error"]
+    assert "it does not accept the API key" in importer("status").out
+    assert "it does not accept the API key" in importer("status", "--json").line["last_run_error"]
 
 
 def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was no list: nothing of it is remembered, nor does `check` know it."""
-    importer = stage(size=10)
-    box = importer.box
+    importer = make_importer(size=10)
+    sandbox = importer.sandbox
     importer.config.write_text("", encoding="utf-8")
     environment = {
-        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": box.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -271,9 +272,9 @@ def test_a_list_key_that_was_mistyped_once_does_not_stay_in_status(
     assert "ffffffffff" not in importer("check").out
 
 
-def test_status_of_chosen_clients_alone(stage: Stage) -> None:
+def test_status_of_chosen_clients_alone(make_importer: MakeImporter) -> None:
     """Another client's trouble is not told, nor in the exit code; a client that is not there is a mistake."""
-    importer = stage(size=10)
+    importer = make_importer(size=10)
     importer("sync")
     aged(importer, 40)
     other = CONFIG[CONFIG.index("[clients") :].replace("acme", "beta").replace("{list_key}", "ffffffffff")

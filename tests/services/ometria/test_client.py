@@ -32,16 +32,16 @@ class Boxes(Protocol):
     def __call__(self, *, batch: int = 100, **knobs: Any) -> tuple[Sandbox, OmetriaClient]: ...
 
 
-def client(box: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> OmetriaClient:
-    wire = HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": key or box.ometria_key})
+def client(sandbox: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> OmetriaClient:
+    wire = HttpClient("Ometria", sandbox.ometria_url, {"X-Ometria-Auth": key or sandbox.ometria_key})
     return OmetriaClient(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0), batch)
 
 
 @pytest.fixture(scope="module", name="shared")
 def a_sandbox() -> Iterator[Sandbox]:
     """One for all tests: to start and to stop it takes longer than most of them."""
-    with Sandbox(SandboxSettings(size=0)) as box:
-        yield box
+    with Sandbox(SandboxSettings(size=0)) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(name="make")
@@ -57,15 +57,15 @@ def a_maker(shared: Sandbox) -> Iterator[Boxes]:
         yield make
 
 
-def new_account(box: Sandbox, batch: int, **knobs: Any) -> OmetriaClient:
-    vars(box.knobs).update(
+def new_account(sandbox: Sandbox, batch: int, **knobs: Any) -> OmetriaClient:
+    vars(sandbox.knobs).update(
         vars(SandboxSettings(**{"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs}))
     )
     number = next(ACCOUNTS)
-    box.mailchimp_key, box.ometria_key = f"{number:032x}-us6", f"{number:032x}"
-    box.add_account(box.mailchimp_key, box.ometria_key, {})
-    box.clear_requests()
-    return client(box, batch=batch)
+    sandbox.mailchimp_key, sandbox.ometria_key = f"{number:032x}-us6", f"{number:032x}"
+    sandbox.add_account(sandbox.mailchimp_key, sandbox.ometria_key, {})
+    sandbox.clear_requests()
+    return client(sandbox, batch=batch)
 
 
 def first_times(fault: str, times: int) -> Callable[[Request], str | None]:
@@ -106,8 +106,8 @@ def records(count: int) -> list[bytes]:
     ]
 
 
-def stored(box: Sandbox) -> set[str]:
-    return {contact_id for _, contact_id in box.contacts()}
+def stored(sandbox: Sandbox) -> set[str]:
+    return {contact_id for _, contact_id in sandbox.contacts()}
 
 
 def ids(places: range | tuple[int, ...]) -> set[str]:
@@ -120,18 +120,18 @@ def ids(places: range | tuple[int, ...]) -> set[str]:
 @pytest.mark.parametrize(("batch", "sizes"), [(100, [100, 100, 50]), (60, [60, 60, 60, 60, 10])])
 def test_records_go_out_in_batches_in_their_order(make: Boxes, batch: int, sizes: list[int]) -> None:
     """As many a push as configured; all of them are taken and stored."""
-    box, ometria = make(batch=batch)
+    sandbox, ometria = make(batch=batch)
     assert ometria.push(records(250)) == Pushed(tuple(range(250)), ())
-    assert [one.count for one in box.requests] == sizes
-    assert [who for one in box.requests for who in one.ids] == [f"l-{number}" for number in range(250)]
-    assert stored(box) == ids(range(250))
+    assert [one.count for one in sandbox.requests] == sizes
+    assert [who for one in sandbox.requests for who in one.ids] == [f"l-{number}" for number in range(250)]
+    assert stored(sandbox) == ids(range(250))
 
 
 def test_nobody_to_push_costs_no_request(make: Boxes) -> None:
     """Nor a turn of the pace."""
-    box, ometria = make()
+    sandbox, ometria = make()
     assert ometria.push([]) == Pushed((), ())
-    assert box.requests == []
+    assert sandbox.requests == []
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["rejected above zero", "the whole batch is a 400"])
@@ -140,14 +140,14 @@ def test_one_refused_record_is_found_by_halving_and_the_other_99_are_delivered(
     whole: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """With a reason; in no more requests than halving takes; everybody else is taken, once each in the count."""
-    box, ometria = make(rejects={"l-37"}, reject_batches=whole)
+    sandbox, ometria = make(rejects={"l-37"}, reject_batches=whole)
     pushed = ometria.push(records(100))
     assert sorted(pushed.taken) == [place for place in range(100) if place != 37]
     assert [place for place, _ in pushed.refused] == [37]
     assert pushed.refused[0][1]
     assert pushed.error is None
-    assert stored(box) == ids(range(100)) - {"l-37"}
-    assert len(box.requests) <= 1 + 2 * 7
+    assert stored(sandbox) == ids(range(100)) - {"l-37"}
+    assert len(sandbox.requests) <= 1 + 2 * 7
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)
@@ -171,10 +171,10 @@ def test_every_record_is_either_taken_or_refused(
 @pytest.mark.parametrize("fault", ["500", "502", "reset", "reset-body", "truncated", "empty", "html", "error-object"])
 def test_a_push_without_a_receipt_is_sent_again(make: Boxes, fault: str) -> None:
     """Also when the records were stored and only the answer was lost: they are upserts, twice is harmless."""
-    box, ometria = make(fault=first_times(fault, 2))
+    sandbox, ometria = make(fault=first_times(fault, 2))
     assert ometria.push(records(10)) == Pushed(tuple(range(10)), ())
-    assert len(box.requests) == 3
-    assert stored(box) == ids(range(10))
+    assert len(sandbox.requests) == 3
+    assert stored(sandbox) == ids(range(10))
 
 
 @pytest.mark.parametrize(
@@ -206,29 +206,29 @@ def test_any_success_with_a_receipt_is_one_and_rejected_may_be_left_out(status: 
 
 def test_what_was_taken_before_ometria_went_away_is_known(make: Boxes) -> None:
     """The first batch is taken, the second is tried four times, the third is not tried: in neither list."""
-    box, ometria = make(fault=after(1, "500"))
+    sandbox, ometria = make(fault=after(1, "500"))
     pushed = ometria.push(records(250))
     assert pushed.taken == tuple(range(100))
     assert pushed.refused == ()
     assert type(pushed.error) is RetriableError
-    assert len(box.requests) == 1 + 4
+    assert len(sandbox.requests) == 1 + 4
 
 
 def test_an_ometria_that_is_not_there_is_told_from_one_that_is_broken(make: Boxes) -> None:
     """So that nobody asks for less of it."""
-    box, ometria = make()
-    with box.away():
+    sandbox, ometria = make()
+    with sandbox.away():
         assert type(ometria.push(records(3)).error) is UnreachableError
 
 
 @pytest.mark.parametrize("fault", ["401", "403"])
 def test_a_key_that_is_not_accepted_ends_the_push_at_once(make: Boxes, fault: str) -> None:
     """No second try; nothing of the key or the records in the words."""
-    box, ometria = make(fault=lambda _: fault)
+    sandbox, ometria = make(fault=lambda _: fault)
     with pytest.raises(FatalError, match="key") as refused:
         ometria.push(records(3))
-    assert len(box.requests) == 1
-    for secret in (box.ometria_key, "example.com", "l-0"):
+    assert len(sandbox.requests) == 1
+    for secret in (sandbox.ometria_key, "example.com", "l-0"):
         assert secret not in f"{refused.value} {refused.value.hint}"
 
 
@@ -238,16 +238,16 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
 ) -> None:
     """Refused once more than a failure would be forgiven: the batch arrives, and is paced from then on."""
     monkeypatch.setattr(retry, "BUSY_FIRST", 0.0)
-    box, _ = make(fault=first_times(fault, 2))
+    sandbox, _ = make(fault=first_times(fault, 2))
     pacer = RateLimiter(FAST)
     ometria = OmetriaClient(
-        HttpClient("Ometria", box.ometria_url, {"X-Ometria-Auth": box.ometria_key}),
+        HttpClient("Ometria", sandbox.ometria_url, {"X-Ometria-Auth": sandbox.ometria_key}),
         pacer,
         RetryPolicy(retries=0, wait=0),
     )
     assert ometria.push(records(3)).taken == (0, 1, 2)
     ometria.close()
-    assert [one.status for one in box.requests] == [429, 429, 202]
+    assert [one.status for one in sandbox.requests] == [429, 429, 202]
     assert pacer._rate < FAST
 
 
@@ -271,14 +271,14 @@ def test_an_absurd_remainder_breaks_nothing() -> None:
 
 def test_a_stop_at_once_ends_a_push_between_two_batches(make: Boxes) -> None:
     """What was sent was sent; the rest is not begun."""
-    box, _ = make()
+    sandbox, _ = make()
     stop = StopSignal()
     stop.abort()
-    ometria = client(box, patience=RetryPolicy(stop, wait=0))
+    ometria = client(sandbox, patience=RetryPolicy(stop, wait=0))
     with pytest.raises(InterruptedRunError):
         ometria.push(records(3))
     ometria.close()
-    assert box.requests == []
+    assert sandbox.requests == []
 
 
 # ---- reading back
@@ -286,14 +286,14 @@ def test_a_stop_at_once_ends_a_push_between_two_batches(make: Boxes) -> None:
 
 def test_the_key_is_checked_without_storing_anything(make: Boxes) -> None:
     """One read; a wrong key is refused with the words that lead to it."""
-    box, ometria = make()
+    sandbox, ometria = make()
     ometria.check_key()
-    wrong = client(box, key="0123456789abcdef")
+    wrong = client(sandbox, key="0123456789abcdef")
     with pytest.raises(FatalError, match="key"):
         wrong.check_key()
     wrong.close()
-    assert [(one.method, one.path) for one in box.requests] == [("GET", "/push/_errors")] * 2
-    assert stored(box) == set()
+    assert [(one.method, one.path) for one in sandbox.requests] == [("GET", "/push/_errors")] * 2
+    assert stored(sandbox) == set()
 
 
 def test_the_latest_validation_errors_are_a_few_words_each() -> None:
@@ -333,7 +333,7 @@ def test_hints_that_cannot_be_read_are_none(body: bytes) -> None:
 
 def test_hints_are_asked_for_once(make: Boxes) -> None:
     """A failing hint is no reason to wait."""
-    box, ometria = make(fault=lambda _: "500")
+    sandbox, ometria = make(fault=lambda _: "500")
     with pytest.raises(RetriableError):
         ometria.latest_errors()
-    assert len(box.requests) == 1
+    assert len(sandbox.requests) == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import Importer, Stage
+from conftest import Importer, MakeImporter
 from passing import time_passes
 
 from mcimport.sandbox.audience.audience import Audience
@@ -69,29 +69,29 @@ class Account:
     b: str = "bbbbbbbbbb"
 
     def configure(self, *more: Client) -> None:
-        box = self.importer.box
+        sandbox = self.importer.sandbox
         text = '[retry]\nwait = 0\nretries = 1\n\n[reconcile]\nsettling = 0\nmost = "50%"\n'
         for one in (self.acme, *more):
             text += CLIENT.format(
                 name=one.name,
                 lists=", ".join(f'"{key}"' for key in one.lists),
-                mailchimp_key=one.mailchimp_key or box.mailchimp_key,
-                ometria_key=one.ometria_key or box.ometria_key,
-                mailchimp_url=box.mailchimp_url,
-                ometria_url=box.ometria_url,
+                mailchimp_key=one.mailchimp_key or sandbox.mailchimp_key,
+                ometria_key=one.ometria_key or sandbox.ometria_key,
+                mailchimp_url=sandbox.mailchimp_url,
+                ometria_url=sandbox.ometria_url,
                 more=one.more,
             )
         self.importer.config.write_text(text, encoding="utf-8")
         self.importer.config.chmod(0o600)
 
     def audience(self, list_key: str) -> Audience:
-        return self.importer.box.audience(list_key)
+        return self.importer.sandbox.audience(list_key)
 
     def add_list(self, list_key: str, mailchimp_key: str = "", ometria_key: str = "") -> Audience:
         """With somebody on it who is nobody's twin."""
-        box = self.importer.box
-        box.add_account(mailchimp_key or box.mailchimp_key, ometria_key or box.ometria_key, {list_key: 0})
-        audience = box.audience(list_key)
+        sandbox = self.importer.sandbox
+        sandbox.add_account(mailchimp_key or sandbox.mailchimp_key, ometria_key or sandbox.ometria_key, {list_key: 0})
+        audience = sandbox.audience(list_key)
         audience.add(email_address=f"somebody@{list_key}.example.com", at=1_700_000_000)
         return audience
 
@@ -106,35 +106,35 @@ class Account:
 
     def held(self) -> tuple[ContactKey, Contact]:
         """Of who was deleted, in the present collection."""
-        box = self.importer.box
-        collection = f"mc-{box.list_key}" if self.acme.more else "mailchimp"
-        key = (collection, f"{box.list_key}-{of_ours(self.gone)}")
-        return key, box.contacts()[key]
+        sandbox = self.importer.sandbox
+        collection = f"mc-{sandbox.list_key}" if self.acme.more else "mailchimp"
+        key = (collection, f"{sandbox.list_key}-{of_ours(self.gone)}")
+        return key, sandbox.contacts()[key]
 
     def mended(self) -> str:
         """Both sides of list A alone are mended; the consent of who was deleted after that."""
-        ended = self.importer("reconcile", self.acme.lists[0], "--client", "acme", *MEND[1:])
-        assert ended.code == 0, ended.err
-        assert (ended.line["gone"], ended.line["mended"]) == (1, 1), ended.err
+        result = self.importer("reconcile", self.acme.lists[0], "--client", "acme", *MEND[1:])
+        assert result.code == 0, result.err
+        assert (result.line["gone"], result.line["mended"]) == (1, 1), result.err
         _, found = self.held()
         optin = found["marketing_optin"]
-        assert (ended.line["opted_out"], "timestamp_unsubscribed" in found) == (
+        assert (result.line["opted_out"], "timestamp_unsubscribed" in found) == (
             (1, True) if optin == OUT else (0, False)
         )
         assert found["email"] == ADDRESS
-        self.told = ended.err
+        self.told = result.err
         return str(optin)
 
     @property
     def is_mailable(self) -> bool:
-        return ADDRESS.lower() in self.importer.box.mailable()
+        return ADDRESS.lower() in self.importer.sandbox.mailable()
 
 
 @pytest.fixture(name="account")
-def an_account(stage: Stage) -> Account:
-    importer = stage(settling=0.0)
-    account = Account(importer, Client("acme", [importer.box.list_key]))
-    audience = importer.box.audience()
+def an_account(make_importer: MakeImporter) -> Account:
+    importer = make_importer(settling=0.0)
+    account = Account(importer, Client("acme", [importer.sandbox.list_key]))
+    audience = importer.sandbox.audience()
     for number in range(3):
         audience.add(email_address=f"stays{number}@example.com", at=1_700_000_000)
     account.gone = audience.add(email_address=ADDRESS, at=1_700_000_000)
@@ -163,7 +163,7 @@ def of_another_client_with_the_same_collection(account: Account) -> Audience:
 
 
 def of_another_client_with_another_key_of_the_account(account: Account) -> Audience:
-    account.importer.box.add_ometria_key(account.importer.box.ometria_key, OTHER_ACCOUNT)
+    account.importer.sandbox.add_ometria_key(account.importer.sandbox.ometria_key, OTHER_ACCOUNT)
     audience = account.add_list(account.b, OTHER_KEY)
     named = 'ometria.collection = "mc-{list_key}"\nometria.account = "shop"'
     account.acme.more = named
@@ -189,7 +189,7 @@ def test_who_is_subscribed_on_another_list_of_the_account_is_not_silenced(accoun
     account.deleted()
     assert account.mended() == NEITHER
     assert account.is_mailable
-    assert "1 who is gone is not specified now, and not opted out: subscribed on another listing" in account.told
+    assert "1 deleted member is now unspecified, not opted out: subscribed elsewhere" in account.told
 
 
 @everywhere
@@ -213,7 +213,7 @@ def test_who_is_unsubscribed_on_all_other_lists_is_opted_out(account: Account, p
     audience.unsubscribe_unseen(who=[twin])
     account.deleted()
     assert account.mended() == OUT
-    assert "not specified" not in account.told
+    assert "unspecified" not in account.told
 
 
 @everywhere
@@ -233,10 +233,10 @@ def test_who_is_on_no_other_list_is_opted_out(account: Account, place: Place) ->
     place(account)
     account.sync()
     account.deleted()
-    account.importer.box.clear_requests()
+    account.importer.sandbox.clear_requests()
     assert account.mended() == OUT
-    asked = {one.path for one in account.importer.box.requests}
-    for list_key in (account.importer.box.list_key, account.b):
+    asked = {one.path for one in account.importer.sandbox.requests}
+    for list_key in (account.importer.sandbox.list_key, account.b):
         assert {f"/lists/{list_key}/members/{md5(ADDRESS)}", f"/lists/{list_key}/members"} <= asked
 
 
@@ -255,7 +255,7 @@ def test_of_several_twins_each_counts(account: Account, collection: str) -> None
     account.deleted()
     assert account.mended() == NEITHER
     account.audience("bbbbbbbbbb").unsubscribe_unseen(who=[twins[1]])
-    account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
@@ -263,7 +263,7 @@ def test_who_signed_up_anew_on_the_same_list_is_not_silenced(account: Account) -
     """Under another id, after the list was compared: Mailchimp is asked for the address right before the push."""
     account.sync()
     account.deleted()
-    here = account.audience(account.importer.box.list_key)
+    here = account.audience(account.importer.sandbox.list_key)
     asked = 0
 
     def signs_up_when_mending_begins(request: Request) -> None:
@@ -273,9 +273,9 @@ def test_who_signed_up_anew_on_the_same_list_is_not_silenced(account: Account) -
             if asked == 3:  # twice for the second look at who differs
                 here.add(email_address=ADDRESS)
 
-    account.importer.box.knobs.fault = signs_up_when_mending_begins
+    account.importer.sandbox.knobs.fault = signs_up_when_mending_begins
     assert account.mended() == NEITHER
-    account.importer.box.knobs.fault = None
+    account.importer.sandbox.knobs.fault = None
     account.sync()
     assert account.is_mailable
 
@@ -289,22 +289,22 @@ def test_a_list_that_its_client_does_not_sync_any_more_is_asked_for_its_twins(ac
     account.configure(Client("beta", ["dddddddddd"], OTHER_KEY))
     account.deleted()
     assert account.mended() == NEITHER
-    assert "subscribed on another listing" in account.told
+    assert "subscribed elsewhere in" in account.told
     audience.unsubscribe_unseen(who=[twin])
-    account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
 def test_without_the_address_the_listings_that_ometria_holds_are_asked(account: Account) -> None:
     """Where it does not answer for single contacts, a twin is known by the digest of its address."""
-    account.importer.box.knobs.single_contacts = False
+    account.importer.sandbox.knobs.single_contacts = False
     audience = of_another_client(account)
     twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
     account.sync()
     account.deleted()
     assert account.mended() == NEITHER
     audience.unsubscribe_unseen(who=[twin])
-    account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
@@ -313,7 +313,7 @@ def test_without_the_address_the_listings_that_ometria_holds_are_asked(account: 
 
 def cannot_be_told(account: Account) -> None:
     assert account.mended() == NEITHER
-    assert "1 who is gone is not specified now, and not opted out: perhaps subscribed elsewhere" in account.told
+    assert "1 deleted member is now unspecified, not opted out: they may be subscribed elsewhere" in account.told
 
 
 def a_twin_of_beta(account: Account) -> None:
@@ -358,22 +358,22 @@ def test_a_client_without_any_key_is_known_by_what_it_sent(account: Account) -> 
 def test_a_list_that_does_not_answer_leaves_it_open(account: Account, fault: str) -> None:
     """Whatever comes instead: nobody is opted out, and what is wrong with one account fails no other's run."""
     a_twin_of_beta(account)
-    account.importer.box.knobs.fault = lambda one: fault if one.key == OTHER_KEY else None
+    account.importer.sandbox.knobs.fault = lambda one: fault if one.key == OTHER_KEY else None
     cannot_be_told(account)
 
 
 def test_a_list_that_failed_thrice_is_not_asked_any_more(account: Account) -> None:
     """Forty are gone, and its service is down: nobody waits for forty times as many tries."""
-    here = account.audience(account.importer.box.list_key)
+    here = account.audience(account.importer.sandbox.list_key)
     gone = [here.add(email_address=f"many{number}@example.com", at=1_700_000_000) for number in range(40)]
     of_another_client(account)
     account.sync()
     here.delete(who=gone)
-    account.importer.box.knobs.fault = lambda one: "500" if one.key == OTHER_KEY else None
-    account.importer.box.clear_requests()
-    ended = account.importer("reconcile", account.importer.box.list_key, "--force-mend", *MEND[2:])
-    assert (ended.code, ended.line["mended"], ended.line["opted_out"]) == (0, 40, 0), ended.err
-    assert len([one for one in account.importer.box.requests if one.key == OTHER_KEY]) < 40
+    account.importer.sandbox.knobs.fault = lambda one: "500" if one.key == OTHER_KEY else None
+    account.importer.sandbox.clear_requests()
+    result = account.importer("reconcile", account.importer.sandbox.list_key, "--force-mend", *MEND[2:])
+    assert (result.code, result.line["mended"], result.line["opted_out"]) == (0, 40, 0), result.err
+    assert len([one for one in account.importer.sandbox.requests if one.key == OTHER_KEY]) < 40
 
 
 def test_an_address_that_changed_in_ometria_meanwhile_leaves_it_open(account: Account) -> None:
@@ -386,11 +386,11 @@ def test_an_address_that_changed_in_ometria_meanwhile_leaves_it_open(account: Ac
 
     def changes_the_address(request: Request) -> None:
         if changed and request.path.endswith(contact_id):
-            account.importer.box.overwrite([changed.pop()])
+            account.importer.sandbox.overwrite([changed.pop()])
 
-    account.importer.box.knobs.fault = changes_the_address
-    ended = account.importer("reconcile", account.importer.box.list_key, *MEND[1:])
-    assert (ended.line["mended"], ended.line["opted_out"]) == (1, 0), ended.err
+    account.importer.sandbox.knobs.fault = changes_the_address
+    result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:])
+    assert (result.line["mended"], result.line["opted_out"]) == (1, 0), result.err
     assert account.held()[1]["marketing_optin"] == NEITHER
 
 
@@ -399,7 +399,7 @@ def test_a_passing_404_for_everybody_is_not_believed_of_a_list_without_a_twin(ac
     of_another_client(account)
     account.sync()
     account.deleted()
-    account.importer.box.knobs.fault = lambda one: "404" if one.key == OTHER_KEY and md5_in(one) else None
+    account.importer.sandbox.knobs.fault = lambda one: "404" if one.key == OTHER_KEY and md5_in(one) else None
     cannot_be_told(account)
 
 
@@ -408,7 +408,7 @@ def test_a_list_that_is_not_there_leaves_it_open(account: Account) -> None:
     of_another_client(account)
     account.sync()
     account.deleted()
-    account.importer.box.add_account("3" * 32 + "-us6", OTHER_ACCOUNT, {"dddddddddd": 0})
+    account.importer.sandbox.add_account("3" * 32 + "-us6", OTHER_ACCOUNT, {"dddddddddd": 0})
     account.configure(Client("beta", [account.b], "3" * 32 + "-us6"))
     cannot_be_told(account)
 
@@ -438,8 +438,8 @@ def test_a_twin_whom_mailchimp_cannot_be_asked_for_leaves_it_open(account: Accou
 def test_a_listing_in_a_known_collection_under_nobodys_id_leaves_it_open(account: Account) -> None:
     """A shop's, say: nobody can be asked for it, and an opted-out listing would silence it."""
     account.sync()
-    collection = f"mc-{account.importer.box.list_key}"
-    account.importer.box.overwrite(
+    collection = f"mc-{account.importer.sandbox.list_key}"
+    account.importer.sandbox.overwrite(
         [{"@collection": collection, "id": "shop-1", "email": ADDRESS, "marketing_optin": IN}]
     )
     account.deleted()
@@ -452,11 +452,11 @@ def test_a_collection_that_cannot_be_read_leaves_it_open(account: Account) -> No
     of_the_same_client(account)
     account.sync()
     account.deleted()
-    account.importer.box.knobs.fault = lambda one: (
+    account.importer.sandbox.knobs.fault = lambda one: (
         "500" if one.path == "/contacts" and one.query["collection"] == f"mc-{account.b}" else None
     )
     cannot_be_told(account)
-    assert f"the collection mc-{account.b} could not be searched" in account.told
+    assert f"could not check who is subscribed in the collection mc-{account.b}" in account.told
 
 
 # ---- who is asked
@@ -469,11 +469,11 @@ def test_another_ometria_account_does_not_count_and_is_not_asked(account: Accoun
     account.configure(Client("beta", [account.b], OTHER_KEY, OTHER_ACCOUNT))
     account.sync()
     account.deleted()
-    account.importer.box.clear_requests()
+    account.importer.sandbox.clear_requests()
     assert account.mended() == OUT
-    assert {one.key for one in account.importer.box.requests} == {
-        account.importer.box.mailchimp_key,
-        account.importer.box.ometria_key,
+    assert {one.key for one in account.importer.sandbox.requests} == {
+        account.importer.sandbox.mailchimp_key,
+        account.importer.sandbox.ometria_key,
     }
 
 
@@ -481,12 +481,12 @@ def test_nobody_elsewhere_is_asked_while_nobody_is_gone(account: Account) -> Non
     """Another list's members and another collection's contacts are read for those who are gone alone."""
     of_another_client(account).add(email_address=ADDRESS, at=1_700_000_000)
     account.sync()
-    account.importer.box.take_out([account.held()[0]])
-    account.importer.box.clear_requests()
-    ended = account.importer("reconcile", account.importer.box.list_key, *MEND[1:])
-    assert (ended.code, ended.line["missing"], ended.line["mended"]) == (0, 1, 1), ended.err
-    assert OTHER_KEY not in {one.key for one in account.importer.box.requests}
-    assert not [one for one in account.importer.box.requests if one.query.get("collection") == f"mc-{account.b}"]
+    account.importer.sandbox.take_out([account.held()[0]])
+    account.importer.sandbox.clear_requests()
+    result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:])
+    assert (result.code, result.line["missing"], result.line["mended"]) == (0, 1, 1), result.err
+    assert OTHER_KEY not in {one.key for one in account.importer.sandbox.requests}
+    assert not [one for one in account.importer.sandbox.requests if one.query.get("collection") == f"mc-{account.b}"]
 
 
 def test_the_same_member_in_a_former_collection_is_no_twin(account: Account) -> None:
@@ -528,7 +528,7 @@ def test_a_pending_twin_does_not_count(account: Account) -> None:
 def test_an_account_is_asked_within_its_connections(account: Account) -> None:
     """However many are gone at once: never more than are configured."""
     audience = of_another_client(account)
-    here = account.audience(account.importer.box.list_key)
+    here = account.audience(account.importer.sandbox.list_key)
     people, gone = (
         [
             some.add(email_address=f"many{number}@example.com", contact_id=f"{number:032x}"[::-1], at=1_700_000_000)
@@ -540,12 +540,12 @@ def test_an_account_is_asked_within_its_connections(account: Account) -> None:
     account.sync()
     here.delete(who=gone)
     audience.unsubscribe_unseen(who=people[:20])
-    account.importer.box.knobs.latency = 0.01
-    account.importer.box.clear_requests()
-    ended = account.importer("reconcile", account.importer.box.list_key, "--force-mend", *MEND[2:])
-    assert (ended.code, ended.line["gone"], ended.line["opted_out"]) == (0, 40, 20), ended.err
-    assert account.importer.box.most_open(OTHER_KEY) <= 2
-    assert account.importer.box.most_open() <= 10
+    account.importer.sandbox.knobs.latency = 0.01
+    account.importer.sandbox.clear_requests()
+    result = account.importer("reconcile", account.importer.sandbox.list_key, "--force-mend", *MEND[2:])
+    assert (result.code, result.line["gone"], result.line["opted_out"]) == (0, 40, 20), result.err
+    assert account.importer.sandbox.most_open(OTHER_KEY) <= 2
+    assert account.importer.sandbox.most_open() <= 10
 
 
 # ---- what is said and kept
@@ -560,15 +560,21 @@ def test_no_address_hash_or_key_is_said_or_kept(account: Account) -> None:
     account.audience(account.b).unsubscribe_unseen(who=[twin])
     said = ""
     for words in ([], ["--verbose"], ["--verbose", "--log-format", "json"]):
-        account.importer.box.overwrite([{**account.held()[1], "marketing_optin": IN}])
-        ended = account.importer("reconcile", account.importer.box.list_key, *MEND[1:], *words)
-        assert ended.code == 0, ended.err
-        said += ended.out + ended.err
+        account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
+        result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:], *words)
+        assert result.code == 0, result.err
+        said += result.out + result.err
     assert f"lists/{account.b}/members/*" in said
     kept = said.encode() + b"".join(
         path.read_bytes() for path in account.importer.folder.iterdir() if path != account.importer.config
     )
-    secrets = [ADDRESS, md5(ADDRESS), account.importer.box.mailchimp_key, account.importer.box.ometria_key, OTHER_KEY]
+    secrets = [
+        ADDRESS,
+        md5(ADDRESS),
+        account.importer.sandbox.mailchimp_key,
+        account.importer.sandbox.ometria_key,
+        OTHER_KEY,
+    ]
     addresses = [one["email_address"] for one in account.audience(account.b).members]
     secrets += [*addresses, *map(md5, addresses)]
     assert not [one for one in secrets if one.encode() in kept or one.lower().encode() in kept]

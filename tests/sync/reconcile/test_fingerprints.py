@@ -176,16 +176,16 @@ def test_a_killed_process_leaves_nothing_of_it(tmp_path: Path) -> None:
         "table.note_members(MemberSnapshot(str(n), bytes(48), 1, True, False) for n in range(50_000))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert result.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """In words, with what to look at."""
-    with pytest.raises(StateError, match="temporary file of the comparison") as raised:
+    with pytest.raises(StateError, match="comparison's temporary file") as raised:
         DifferenceTable(tmp_path / "nowhere")
-    assert "is there room" in raised.value.hint
+    assert "enough free space" in raised.value.hint
 
 
 def test_contacts_are_decoded_whatever_their_fields_hold() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import pytest
-from conftest import Importer, Stage, somebody_elses_mistake
+from conftest import Importer, MakeImporter, another_program_pushes_invalid_contact
 
 from mcimport.sandbox.audience.member_list import Person
 from mcimport.sandbox.request_log import Request
@@ -24,7 +24,7 @@ from sync.reconcile.test_reconcile_list import (
     key_of,
     of_ours,
     pushed,
-    struck,
+    run_and_signal,
     synced,
     whole,
 )
@@ -43,17 +43,17 @@ def consents(importer: Importer, people: Iterable[Person]) -> set[str]:
 
 
 def deleted(importer: Importer, number: int) -> list[Person]:
-    importer.box.push_errors()  # when all that was pushed before has been validated
+    importer.sandbox.push_errors()  # when all that was pushed before has been validated
     people = whole(importer)[:number]
-    importer.box.audience().delete(who=people)
-    importer.box.clear_requests()
+    importer.sandbox.audience().delete(who=people)
+    importer.sandbox.clear_requests()
     return people
 
 
 def in_ometria(importer: Importer, people: Iterable[Person], **fields: Any) -> None:
     """Another program, or the person there, changes what Ometria holds of them."""
-    importer.box.overwrite({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
-    importer.box.clear_requests()
+    importer.sandbox.overwrite({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
+    importer.sandbox.clear_requests()
 
 
 def reads_of_one(requests: Iterable[Request]) -> list[Request]:
@@ -70,96 +70,101 @@ def pushes(requests: Iterable[Request]) -> list[Request]:
 @pytest.mark.parametrize("single_contacts", [True, False])
 @pytest.mark.parametrize("without_address", ["taken", "refused", "dropped"])
 def test_whoever_was_deleted_is_opted_out_whatever_becomes_of_records_without_an_address(
-    stage: Stage, without_address: Literal["taken", "refused", "dropped"], *, single_contacts: bool
+    make_importer: MakeImporter, without_address: Literal["taken", "refused", "dropped"], *, single_contacts: bool
 ) -> None:
     """The address goes along, as Ometria holds it; whether it is read one by one or by the listing."""
     importer = synced(
-        stage, 120, most="20%", without_address=without_address, single_contacts=single_contacts, reads_per_second=900
+        make_importer,
+        120,
+        most="20%",
+        without_address=without_address,
+        single_contacts=single_contacts,
+        reads_per_second=900,
     )
     people = deleted(importer, 12)
     before = {own: one["email"] for own, one in held(importer).items()}
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 12, 12), ended.err
+    result = importer(*MEND)
+    assert (result.code, result.line["gone"], result.line["mended"]) == (0, 12, 12), result.err
     assert consents(importer, people) == {OUT}
-    assert ended.line["not_taken"] == 0
+    assert result.line["not_taken"] == 0
     assert {own: one["email"] for own, one in held(importer).items()} == before
     again = importer("reconcile", "--json")
     assert (again.code, counts(again)) == (0, (0, 0, 0, 0)), again.err
 
 
-def test_the_address_is_the_one_that_ometria_holds_and_is_kept_nowhere(stage: Stage) -> None:
+def test_the_address_is_the_one_that_ometria_holds_and_is_kept_nowhere(make_importer: MakeImporter) -> None:
     """Somebody changed it there: it stays as it is, and stands in no message, log or file, however much is told."""
-    importer = synced(stage, 300, without_address="dropped")
+    importer = synced(make_importer, 300, without_address="dropped")
     people = deleted(importer, 8)
     in_ometria(importer, people, email="Somebody.Else@Example.com")
-    ended = importer("reconcile", "--mend", "--yes", "--json", "--log-format", "json", "--verbose")
-    assert (ended.code, ended.line["mended"]) == (0, 8), ended.err
+    result = importer("reconcile", "--mend", "--yes", "--json", "--log-format", "json", "--verbose")
+    assert (result.code, result.line["mended"]) == (0, 8), result.err
     assert consents(importer, people) == {OUT}
     assert {held(importer)[of_ours(one)]["email"] for one in people} == {"Somebody.Else@Example.com"}
-    said = (ended.out + ended.err).encode()
+    said = (result.out + result.err).encode()
     said += b"".join(path.read_bytes() for path in importer.folder.iterdir() if path != importer.config)
     assert b"somebody.else" not in said.lower()
-    addresses = {one["email_address"].encode() for one in importer.box.audience().members if one["email_address"]}
+    addresses = {one["email_address"].encode() for one in importer.sandbox.audience().members if one["email_address"]}
     assert not {address for address in addresses if address in said}
 
 
-def test_many_who_are_gone_are_found_by_the_listing_and_few_one_by_one(stage: Stage) -> None:
+def test_many_who_are_gone_are_found_by_the_listing_and_few_one_by_one(make_importer: MakeImporter) -> None:
     """A pass over the collection is cheaper than a request for each; for few it is not."""
-    importer = synced(stage, 500, most="30%", without_address="dropped")
+    importer = synced(make_importer, 500, most="30%", without_address="dropped")
     few = deleted(importer, 4)
     assert importer(*MEND).code == 0
-    assert {one.path.rpartition("-")[2] for one in reads_of_one(importer.box.requests)} >= ids_of(few)
+    assert {one.path.rpartition("-")[2] for one in reads_of_one(importer.sandbox.requests)} >= ids_of(few)
     many = deleted(importer, 60)
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["mended"]) == (0, 60), ended.err
-    assert reads_of_one(importer.box.requests) == []
+    result = importer(*MEND)
+    assert (result.code, result.line["mended"]) == (0, 60), result.err
+    assert reads_of_one(importer.sandbox.requests) == []
     assert consents(importer, [*few, *many]) == {OUT}
 
 
-def test_a_no_of_who_has_no_usable_address_here_goes_out_with_the_one_there(stage: Stage) -> None:
+def test_a_no_of_who_has_no_usable_address_here_goes_out_with_the_one_there(make_importer: MakeImporter) -> None:
     """They cannot be sent whole; so their consent needs the address as much as that of those who were deleted."""
-    importer = synced(stage, 300, without_address="dropped")
+    importer = synced(make_importer, 300, without_address="dropped")
     (left,) = whole(importer)[:1]
     address = left["email_address"]
-    importer.box.audience().edit_unseen(left, email_address="", status="unsubscribed")
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["stale"], ended.line["mended"]) == (0, 1, 1), ended.err
+    importer.sandbox.audience().edit_unseen(left, email_address="", status="unsubscribed")
+    result = importer(*MEND)
+    assert (result.code, result.line["stale"], result.line["mended"]) == (0, 1, 1), result.err
     contact = held(importer)[of_ours(left)]
     assert (contact["marketing_optin"], contact["email"]) == (OUT, address.strip())
 
 
 @pytest.mark.parametrize("what", ["erased", "opted out"])
-def test_nothing_is_pushed_for_whoever_ometria_opted_in_no_longer(stage: Stage, what: str) -> None:
+def test_nothing_is_pushed_for_whoever_ometria_opted_in_no_longer(make_importer: MakeImporter, what: str) -> None:
     """They are read right before the push: an erased person is not made anew, a no is not dated anew."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     (person,) = deleted(importer, 1)
 
     def happens_before_the_answer(request: Request) -> None:
         if request.path.startswith("/contacts/"):
             if what == "erased":
-                importer.box.take_out([key_of(importer, of_ours(person))])
+                importer.sandbox.take_out([key_of(importer, of_ours(person))])
             else:
-                importer.box.overwrite([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
+                importer.sandbox.overwrite([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
 
-    importer.box.knobs.fault = happens_before_the_answer
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 1, 1), ended.err
-    assert pushes(importer.box.requests) == []
+    importer.sandbox.knobs.fault = happens_before_the_answer
+    result = importer(*MEND)
+    assert (result.code, result.line["gone"], result.line["mended"]) == (0, 1, 1), result.err
+    assert pushes(importer.sandbox.requests) == []
 
 
 # ---- seen, or named
 
 
-def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(stage: Stage) -> None:
+def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(make_importer: MakeImporter) -> None:
     """Accepted and dropped: that is no "mended", however often it is tried."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = deleted(importer, 7)
     dropped = people[:5]
-    importer.box.knobs.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (3, 7, 2), ended.err
-    assert ended.line["not_taken"] == 5
-    assert set(ended.line["ids"]["not_taken"]) == ids_of(dropped)
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
+    result = importer(*MEND)
+    assert (result.code, result.line["gone"], result.line["mended"]) == (3, 7, 2), result.err
+    assert result.line["not_taken"] == 5
+    assert set(result.line["ids"]["not_taken"]) == ids_of(dropped)
     assert consents(importer, dropped) == {IN}
     again = importer("reconcile", "--mend", "--yes")
     assert again.code == 3
@@ -168,71 +173,73 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(stage:
     assert "root > email: not a valid value" in again.err
     assert "did not take" not in importer("reconcile").err
     assert "5 not taken" not in importer("status").out
-    importer.box.knobs.drops = set()
+    importer.sandbox.knobs.drops = set()
     healed = importer(*MEND)
     assert (healed.code, healed.line["mended"]) == (0, 5), healed.err
 
 
-def test_status_and_the_state_tell_who_did_not_take(stage: Stage) -> None:
+def test_status_and_the_state_tell_who_did_not_take(make_importer: MakeImporter) -> None:
     """As a count, after the mend; no ids."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = deleted(importer, 2)
-    importer.box.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
     assert importer(*MEND).code == 3
     pluralize = importer("status", "--json").line["reconciled"]
     assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
     assert "both sides differed (2 gone, 1 not taken, 1 mended)" in importer("status").out
 
 
-def test_the_missing_and_the_stale_are_looked_at_again_as_well(stage: Stage) -> None:
-    """Each is held to what was pushed; of ten names all that did not take are among those told."""
-    importer = synced(stage, 300)
+def test_the_missing_and_the_stale_are_looked_at_again_as_well(make_importer: MakeImporter) -> None:
+    """Each is held to what was pushed; of ten lists them all that did not take are among those told."""
+    importer = synced(make_importer, 300)
     missing, stale, fine, renamed = whole(importer)[:4]
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in (missing, fine))
+    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in (missing, fine))
     in_ometria(importer, (stale, renamed), firstname="Else")
-    importer.box.knobs.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["missing"], ended.line["stale"], ended.line["mended"]) == (3, 2, 2, 2), ended.err
-    assert set(ended.line["ids"]["not_taken"]) == ids_of((missing, stale))
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
+    result = importer(*MEND)
+    assert (result.code, result.line["missing"], result.line["stale"], result.line["mended"]) == (3, 2, 2, 2), (
+        result.err
+    )
+    assert set(result.line["ids"]["not_taken"]) == ids_of((missing, stale))
 
 
-def test_whom_ometria_refuses_at_once_is_named_too_and_not_waited_for(stage: Stage) -> None:
+def test_whom_ometria_refuses_at_once_is_named_too_and_not_waited_for(make_importer: MakeImporter) -> None:
     """Looked at once: a refusal is not validated later."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = deleted(importer, 3)
     refused = people[0]
-    importer.box.knobs.rejects = {key_of(importer, of_ours(refused))[1]}
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["mended"]) == (3, 2), ended.err
-    assert ended.line["ids"]["not_taken"] == [of_ours(refused)]
-    assert "Ometria rejected the record" in ended.err
-    last = max(number for number, one in enumerate(importer.box.requests) if one.path == "/push")
-    looks = reads_of_one(importer.box.requests[last:])
+    importer.sandbox.knobs.rejects = {key_of(importer, of_ours(refused))[1]}
+    result = importer(*MEND)
+    assert (result.code, result.line["mended"]) == (3, 2), result.err
+    assert result.line["ids"]["not_taken"] == [of_ours(refused)]
+    assert "Ometria rejected the record" in result.err
+    last = max(number for number, one in enumerate(importer.sandbox.requests) if one.path == "/push")
+    looks = reads_of_one(importer.sandbox.requests[last:])
     assert len([one for one in looks if one.path.endswith(of_ours(refused))]) == 1
 
 
-def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(stage: Stage) -> None:
+def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(make_importer: MakeImporter) -> None:
     """At the first look it is not there yet, at the second it is."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = deleted(importer, 3)
-    importer.box.knobs.settling = 100_000.0
+    importer.sandbox.knobs.settling = 100_000.0
     looks: list[Request] = []
 
     def validates_at_the_second_look(request: Request) -> None:
-        if request.path.startswith("/contacts/") and pushes(importer.box.requests):
+        if request.path.startswith("/contacts/") and pushes(importer.sandbox.requests):
             looks.append(request)
             if len(looks) == len(people) + 1:
-                importer.box.push_errors()  # waits for the validation
+                importer.sandbox.push_errors()  # waits for the validation
 
-    importer.box.knobs.fault = validates_at_the_second_look
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["mended"]) == (0, 3), ended.err
+    importer.sandbox.knobs.fault = validates_at_the_second_look
+    result = importer(*MEND)
+    assert (result.code, result.line["mended"]) == (0, 3), result.err
     assert len(looks) == 2 * len(people)
 
 
-def test_whoever_changes_between_the_push_and_the_look_is_not_blamed(stage: Stage) -> None:
+def test_whoever_changes_between_the_push_and_the_look_is_not_blamed(make_importer: MakeImporter) -> None:
     """What was pushed counts, not what Mailchimp shows by then."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     person = whole(importer)[0]
     in_ometria(importer, [person], firstname="Else")
     looks: list[Request] = []
@@ -240,109 +247,115 @@ def test_whoever_changes_between_the_push_and_the_look_is_not_blamed(stage: Stag
     def changes_after_the_push(request: Request) -> None:
         if request.path.startswith("/contacts/"):
             looks.append(request)
-            importer.box.audience().edit_unseen(person, merge_fields={**person["merge_fields"], "FNAME": "Later"})
+            importer.sandbox.audience().edit_unseen(person, merge_fields={**person["merge_fields"], "FNAME": "Later"})
 
-    importer.box.knobs.fault = changes_after_the_push
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["stale"], ended.line["mended"]) == (0, 1, 1), ended.err
+    importer.sandbox.knobs.fault = changes_after_the_push
+    result = importer(*MEND)
+    assert (result.code, result.line["stale"], result.line["mended"]) == (0, 1, 1), result.err
     assert looks
 
 
-def test_killed_between_the_push_and_the_look_the_next_one_finishes(stage: Stage) -> None:
+def test_killed_between_the_push_and_the_look_the_next_one_finishes(make_importer: MakeImporter) -> None:
     """Whether it took is found out then, and what did not is pushed again."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = deleted(importer, 5)
     lost = people[0]
-    importer.box.knobs.drops = {key_of(importer, of_ours(lost))[1]}
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(lost))[1]}
 
     def looks(request: Request) -> bool:
-        return request.path.startswith("/contacts/") and bool(pushes(importer.box.requests))
+        return request.path.startswith("/contacts/") and bool(pushes(importer.sandbox.requests))
 
-    assert struck(importer, importer.command(*MEND), looks) == -signal.SIGKILL
-    importer.box.knobs.drops = set()
-    importer.box.clear_requests()
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["gone"], ended.line["mended"]) == (0, 1, 1), ended.err
+    assert run_and_signal(importer, importer.command(*MEND), looks) == -signal.SIGKILL
+    importer.sandbox.knobs.drops = set()
+    importer.sandbox.clear_requests()
+    result = importer(*MEND)
+    assert (result.code, result.line["gone"], result.line["mended"]) == (0, 1, 1), result.err
     assert pushed(importer) == {of_ours(lost)}
     assert consents(importer, people) == {OUT}
 
 
-def test_a_stop_between_the_push_and_the_look_ends_it(stage: Stage) -> None:
+def test_a_stop_between_the_push_and_the_look_ends_it(make_importer: MakeImporter) -> None:
     """The run is on record as interrupted, and nothing is claimed; what was pushed stays pushed."""
-    importer = synced(stage, 200)
+    importer = synced(make_importer, 200)
     people = deleted(importer, 2)
 
     def pushes_it(request: Request) -> bool:
         return request.path == "/push"
 
-    assert struck(importer, importer.command(*MEND), pushes_it, signal.SIGTERM) == 143
+    assert run_and_signal(importer, importer.command(*MEND), pushes_it, signal.SIGTERM) == 143
     assert consents(importer, people) == {OUT}
-    assert [one for one in reads_of_one(importer.box.requests) if one.at > pushes(importer.box.requests)[0].at] == []
+    assert [
+        one for one in reads_of_one(importer.sandbox.requests) if one.at > pushes(importer.sandbox.requests)[0].at
+    ] == []
     assert importer("runs", "list", "--json").lines[0]["status"] == "interrupted"
 
 
 # ---- a no that was given to Ometria
 
 
-def test_whoever_said_no_in_ometria_is_not_opted_in_by_a_mend(stage: Stage) -> None:
+def test_whoever_said_no_in_ometria_is_not_opted_in_by_a_mend(make_importer: MakeImporter) -> None:
     """Told, and no difference: nothing is pushed, though opt-ins are forced in a sync; however often it is run."""
-    importer = synced(stage, 400)
+    importer = synced(make_importer, 400)
     people = whole(importer)[:30]
     in_ometria(importer, people, marketing_optin=OUT)
     importer.configure(FORCING, most="5%")
     for _ in range(2):
-        ended = importer(*MEND)
-        assert (ended.code, ended.line["said_no"], counts(ended)) == (0, 30, (0, 0, 0, 0)), ended.err
-        assert set(ended.line["ids"]["said_no"]) <= ids_of(people)
-    assert pushes(importer.box.requests) == []
+        result = importer(*MEND)
+        assert (result.code, result.line["said_no"], counts(result)) == (0, 30, (0, 0, 0, 0)), result.err
+        assert set(result.line["ids"]["said_no"]) <= ids_of(people)
+    assert pushes(importer.sandbox.requests) == []
     assert consents(importer, people) == {OUT}
     said = importer("reconcile").err
-    assert "both sides agree, but for 30 opted out in Ometria" in said
+    assert "both sides match, but for 30 opted out in Ometria" in said
     assert "said no     30 opted out in Ometria, subscribed here" in said
-    assert "both sides agreed (30 opted out in Ometria)" in importer("status").out
+    assert "both sides matched (30 opted out in Ometria)" in importer("status").out
 
 
-def test_beside_a_no_in_ometria_everything_else_is_mended_and_the_consent_left_out(stage: Stage) -> None:
+def test_beside_a_no_in_ometria_everything_else_is_mended_and_the_consent_left_out(make_importer: MakeImporter) -> None:
     """A name that is stale is pushed without a word about consent, and without force."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     person = whole(importer)[0]
     in_ometria(importer, [person], firstname="Else", marketing_optin=OUT)
     importer.configure(FORCING, most="5%")
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["stale"], ended.line["said_no"], ended.line["mended"]) == (0, 1, 1, 1), ended.err
-    assert ended.line["fields"] == {"firstname": 1}
+    result = importer(*MEND)
+    assert (result.code, result.line["stale"], result.line["said_no"], result.line["mended"]) == (0, 1, 1, 1), (
+        result.err
+    )
+    assert result.line["fields"] == {"firstname": 1}
     contact = held(importer)[of_ours(person)]
     assert contact["firstname"] != "Else"
     assert contact["marketing_optin"] == OUT
     assert "@force_optin" not in contact
 
 
-def test_neither_here_and_no_there_is_no_difference(stage: Stage) -> None:
+def test_neither_here_and_no_there_is_no_difference(make_importer: MakeImporter) -> None:
     """Pushing "not specified" would lift the no; a member who differs otherwise is mended without it."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     pending, renamed = whole(importer)[:2]
     for one in (pending, renamed):
-        importer.box.audience().edit_unseen(one, status="pending")
+        importer.sandbox.audience().edit_unseen(one, status="pending")
     in_ometria(importer, [pending], marketing_optin=OUT)
     in_ometria(importer, [renamed], marketing_optin=OUT, firstname="Else")
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["stale"], ended.line["said_no"], ended.line["mended"]) == (0, 1, 0, 1), ended.err
+    result = importer(*MEND)
+    assert (result.code, result.line["stale"], result.line["said_no"], result.line["mended"]) == (0, 1, 0, 1), (
+        result.err
+    )
     assert pushed(importer) == {of_ours(renamed)}
     assert consents(importer, (pending, renamed)) == {OUT}
 
 
-def test_a_no_in_mailchimp_goes_out_whatever_ometria_holds(stage: Stage) -> None:
+def test_a_no_in_mailchimp_goes_out_whatever_ometria_holds(make_importer: MakeImporter) -> None:
     """Opted in there or neither: it is opted out, and never by force."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     one, other, missing = whole(importer)[:3]
-    importer.box.audience().unsubscribe_unseen(who=[one, other])
-    importer.box.take_out([key_of(importer, of_ours(missing))])
+    importer.sandbox.audience().unsubscribe_unseen(who=[one, other])
+    importer.sandbox.take_out([key_of(importer, of_ours(missing))])
     in_ometria(importer, [other], marketing_optin=NEITHER)
     (gone,) = whole(importer)[3:4]
-    importer.box.audience().delete(who=[gone])
+    importer.sandbox.audience().delete(who=[gone])
     importer.configure(FORCING, most="5%")
-    ended = importer(*MEND)
-    assert (ended.code, ended.line["mended"]) == (0, 4), ended.err
+    result = importer(*MEND)
+    assert (result.code, result.line["mended"]) == (0, 4), result.err
     assert consents(importer, (one, other, gone)) == {OUT}
     assert not [own for own in pushed(importer) if "@force_optin" in held(importer)[own]]
 
@@ -350,60 +363,64 @@ def test_a_no_in_mailchimp_goes_out_whatever_ometria_holds(stage: Stage) -> None
 # ---- --opt-in
 
 
-def test_with_opt_in_they_are_opted_in_but_not_by_force(stage: Stage) -> None:
+def test_with_opt_in_they_are_opted_in_but_not_by_force(make_importer: MakeImporter) -> None:
     """Those, and whoever is stale besides; counted as mended when Ometria shows it."""
-    importer = synced(stage, 300, most="20%")
+    importer = synced(make_importer, 300, most="20%")
     people = whole(importer)[:6]
     in_ometria(importer, people, marketing_optin=OUT)
     in_ometria(importer, people[:1], firstname="Else")
     importer.configure(FORCING, most="20%")
-    ended = importer(*OPT_IN)
-    assert (ended.code, ended.line["said_no"], ended.line["stale"], ended.line["mended"]) == (0, 6, 1, 7), ended.err
+    result = importer(*OPT_IN)
+    assert (result.code, result.line["said_no"], result.line["stale"], result.line["mended"]) == (0, 6, 1, 7), (
+        result.err
+    )
     assert consents(importer, people) == {IN}
     assert not [own for own in pushed(importer) if "@force_optin" in held(importer)[own]]
     assert importer("reconcile", "--json").line["said_no"] == 0
 
 
-def test_an_opt_in_that_ometria_does_not_take_is_named(stage: Stage) -> None:
+def test_an_opt_in_that_ometria_does_not_take_is_named(make_importer: MakeImporter) -> None:
     """A no that was recorded there is not lifted by ours, it is said."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     person = whole(importer)[0]
     in_ometria(importer, [person], marketing_optin=OUT)
-    importer.box.knobs.drops = {key_of(importer, of_ours(person))[1]}
-    ended = importer(*OPT_IN)
-    assert (ended.code, ended.line["mended"], ended.line["ids"]["not_taken"]) == (3, 0, [of_ours(person)]), ended.err
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(person))[1]}
+    result = importer(*OPT_IN)
+    assert (result.code, result.line["mended"], result.line["ids"]["not_taken"]) == (3, 0, [of_ours(person)]), (
+        result.err
+    )
 
 
 @pytest.mark.parametrize("typed", ["y\n", "n\n"])
-def test_opt_in_asks_with_the_number_in_the_question(stage: Stage, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+def test_opt_in_asks_with_the_number_in_the_question(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
     """Only a yes opts them in."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     people = whole(importer)[:3]
     in_ometria(importer, people, marketing_optin=OUT)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    ended = importer("reconcile", "--mend", "--opt-in")
-    question = (
-        "opt out 0 that are gone, but for who is subscribed elsewhere, and opt in 3 that are opted out in Ometria?"
-    )
-    assert f"Push 0 missing and 0 stale, {question} [y/N]" in ended.err
-    assert ended.code == (0 if typed == "y\n" else 3)
+    result = importer("reconcile", "--mend", "--opt-in")
+    question = "opt out 0 deleted (unless subscribed to another list), and opt in 3 opted out in Ometria?"
+    assert f"Push 0 missing and 0 stale, {question} [y/N]" in result.err
+    assert result.code == (0 if typed == "y\n" else 3)
     assert consents(importer, people) == ({IN} if typed == "y\n" else {OUT})
 
 
-def test_opt_in_needs_a_mend_and_somebody_to_ask(stage: Stage) -> None:
+def test_opt_in_needs_a_mend_and_somebody_to_ask(make_importer: MakeImporter) -> None:
     """Before any request: alone it means nothing, and cron has to say --yes."""
-    importer = synced(stage, 50)
-    importer.box.clear_requests()
-    for words, said in ((["--opt-in"], "--mend is not asked for"), (["--mend", "--opt-in"], "nobody is there")):
-        ended = importer("reconcile", *words)
-        assert ended.code == 2
-        assert said in ended.err
-    assert importer.box.requests == []
+    importer = synced(make_importer, 50)
+    importer.sandbox.clear_requests()
+    for words, said in ((["--opt-in"], "--opt-in needs --mend"), (["--mend", "--opt-in"], "not running in a terminal")):
+        result = importer("reconcile", *words)
+        assert result.code == 2
+        assert said in result.err
+    assert importer.sandbox.requests == []
 
 
-def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(stage: Stage) -> None:
+def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(make_importer: MakeImporter) -> None:
     """They are read afresh: who is not subscribed at that moment keeps the no that Ometria holds."""
-    importer = synced(stage, 300)
+    importer = synced(make_importer, 300)
     left, unclear = whole(importer)[:2]
     in_ometria(importer, (left, unclear), marketing_optin=OUT)
     asked: list[str] = []
@@ -412,10 +429,10 @@ def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(stage: Stage) ->
         if request.path.endswith((of_ours(left), of_ours(unclear))):
             asked.append(request.path)
             if len(asked) == 3:
-                importer.box.audience().unsubscribe_unseen(who=[left])
-                importer.box.audience().edit_unseen(unclear, status="pending")
+                importer.sandbox.audience().unsubscribe_unseen(who=[left])
+                importer.sandbox.audience().edit_unseen(unclear, status="pending")
 
-    importer.box.knobs.fault = leave_at_the_second_look
+    importer.sandbox.knobs.fault = leave_at_the_second_look
     assert importer(*OPT_IN).code == 0
     assert consents(importer, (left, unclear)) == {OUT}
     assert len(asked) > 3
@@ -424,38 +441,38 @@ def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(stage: Stage) ->
 # ---- [reconcile] most
 
 
-def test_most_counts_every_change_of_consent_in_either_direction(stage: Stage) -> None:
+def test_most_counts_every_change_of_consent_in_either_direction(make_importer: MakeImporter) -> None:
     """Opted out, opted in, gone, and with --opt-in whoever said no there; names and the missing are none."""
-    importer = synced(stage, 400)
+    importer = synced(make_importer, 400)
     people = iter(whole(importer))
     left, neither, gone, refused, renamed, missing = ([next(people) for _ in range(10)] for _ in range(6))
     in_ometria(importer, renamed, firstname="Else")
-    importer.box.take_out(key_of(importer, of_ours(one)) for one in missing)
+    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in missing)
     assert importer(*MEND).code == 0
 
-    importer.box.audience().unsubscribe_unseen(who=left)
+    importer.sandbox.audience().unsubscribe_unseen(who=left)
     in_ometria(importer, neither, marketing_optin=NEITHER)
-    ended = importer(*MEND)
-    assert ended.code == 3
-    assert "the consent of 20 of" in ended.line["refusal"]
-    assert "would change at once, more than 5%" in ended.line["refusal"]
+    result = importer(*MEND)
+    assert result.code == 3
+    assert "20 of" in result.line["refusal"]
+    assert "would change their consent, above the limit of 5%" in result.line["refusal"]
     assert importer("reconcile", "--force-mend", "--yes").code == 0
 
-    importer.box.audience().delete(who=gone)
+    importer.sandbox.audience().delete(who=gone)
     in_ometria(importer, refused, marketing_optin=OUT)
     assert "10 of" in (refusal := importer(*OPT_IN).line["refusal"])
-    assert "are gone and the consent of 10 would change at once" in refusal
+    assert "would be opted out and 10 would change their consent" in refusal
     assert consents(importer, [*gone, *neither]) == {IN}
     assert importer(*MEND).code == 0
     assert consents(importer, refused) == {OUT}
 
 
-def test_hints_are_ometrias_latest_errors_and_name_nobody(stage: Stage) -> None:
+def test_hints_are_ometrias_latest_errors_and_name_nobody(make_importer: MakeImporter) -> None:
     """They may be somebody else's mistake, which is why they are shown beside, and not as the cause."""
-    importer = synced(stage, 300)
-    somebody_elses_mistake(importer)
+    importer = synced(make_importer, 300)
+    another_program_pushes_invalid_contact(importer)
     people = deleted(importer, 1)
-    importer.box.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
-    ended = importer("reconcile", "--mend", "--yes")
-    assert ended.code == 3
-    assert "root > gender" in ended.err
+    importer.sandbox.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    result = importer("reconcile", "--mend", "--yes")
+    assert result.code == 3
+    assert "root > gender" in result.err

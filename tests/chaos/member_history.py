@@ -14,7 +14,7 @@ ARCHIVED_SURELY_BEFORE = 65
 SHORTEST_NAME = 5  # letters; a shorter name may stand in any word
 
 
-class Chronicle:
+class MemberHistory:
     """Listens to an audience from the beginning. Told in whichever thread changes it, under its lock.
 
     Attributes:

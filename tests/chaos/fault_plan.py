@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
+from invariants import LATE
 from passing import time_passes
-from promises import LATE
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import LISTED, Person
@@ -35,7 +35,7 @@ FINAL = ("401", "403")
 
 @dataclass(frozen=True)
 class Outage:
-    """From the request `after` on (counted on one side, from when the weather began), each is answered so."""
+    """From the request `after` on (counted on one side, from when the plan began), each is answered so."""
 
     side: str
     fault: str
@@ -43,7 +43,7 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Weather:
+class FaultPlan:
     """Named as the sandbox's knobs where it is one.
 
     Attributes:
@@ -98,37 +98,37 @@ class Weather:
         return any(name.endswith(("silent", "endless")) for name in self.faults)
 
 
-CALM = Weather()
+NO_FAULTS = FaultPlan()
 
 
-def let_it_be(weather: Weather, box: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
+def apply_plan(plan: FaultPlan, sandbox: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
     """Turns all knobs at once. `rejects`, `drops`: ids of records; `began`: by the services' clock."""
-    knobs = box.knobs
-    knobs.faults = {**weather.faults, **({"mailchimp:nobody": weather.empty} if weather.empty else {})}
-    knobs.fault = _fault(weather, box)
+    knobs = sandbox.knobs
+    knobs.faults = {**plan.faults, **({"mailchimp:nobody": plan.empty} if plan.empty else {})}
+    knobs.fault = _fault(plan, sandbox)
     for name in (
         *("count_lies", "count_lies_share", "no_date", "edge_skew", "max_page", "broken_lookups"),
         *("connections", "over_limit", "latency", "churn"),
     ):
-        setattr(knobs, name, getattr(weather, name))
-    knobs.broken = list(weather.broken)
+        setattr(knobs, name, getattr(plan, name))
+    knobs.broken = list(plan.broken)
     knobs.rejects, knobs.drops = rejects, drops
-    refused_until = began + weather.refused_for
-    knobs.rejects_record = (lambda _: box.clock.now() < refused_until) if weather.refused_for else None
-    knobs.reject_batches = weather.reject_batches or box.clock.now() < refused_until
-    knobs.on_page = _stirring(weather, weather.stirred, box.clock)
-    knobs.after_page = _stirring(replace(weather, dice=weather.dice + 1), weather.stirred_after, box.clock, after=True)
+    refused_until = began + plan.refused_for
+    knobs.rejects_record = (lambda _: sandbox.clock.now() < refused_until) if plan.refused_for else None
+    knobs.reject_batches = plan.reject_batches or sandbox.clock.now() < refused_until
+    knobs.on_page = _stirring(plan, plan.stirred, sandbox.clock)
+    knobs.after_page = _stirring(replace(plan, dice=plan.dice + 1), plan.stirred_after, sandbox.clock, after=True)
 
 
-def _fault(weather: Weather, box: Sandbox) -> Callable[[Request], str | None] | None:
-    if not weather.outage and not weather.pause:
+def _fault(plan: FaultPlan, sandbox: Sandbox) -> Callable[[Request], str | None] | None:
+    if not plan.outage and not plan.pause:
         return None
-    outage, asked = weather.outage or Outage("neither", "", 0), itertools.count(1)
+    outage, asked = plan.outage or Outage("neither", "", 0), itertools.count(1)
 
     def decide(request: Request) -> str | None:
-        if weather.pause and _is_first_page(request):
-            box.audience().join()
-            time_passes(weather.pause)
+        if plan.pause and _is_first_page(request):
+            sandbox.audience().join()
+            time_passes(plan.pause)
         return outage.fault if request.side == outage.side and next(asked) > outage.after else None
 
     return decide
@@ -141,11 +141,11 @@ def _is_first_page(request: Request) -> bool:
     return request.path.endswith("/members") and whole and "before_last_changed" not in query
 
 
-def _stirring(weather: Weather, times: int, clock: Clock, *, after: bool = False) -> Callable[[Audience], None] | None:
-    departing, late_by = (weather.departing, weather.late) if after else (0, 0)
+def _stirring(plan: FaultPlan, times: int, clock: Clock, *, after: bool = False) -> Callable[[Audience], None] | None:
+    departing, late_by = (plan.departing, plan.late) if after else (0, 0)
     if not (times or departing or late_by):
         return None
-    chance = random.Random(weather.dice)  # noqa: S311 - a story must be repeatable, not secret
+    chance = random.Random(plan.dice)  # noqa: S311 - a story must be repeatable, not secret
 
     def stir_some(audience: Audience) -> None:
         for _ in range(times):
@@ -182,10 +182,10 @@ _outages = st.builds(
 )
 _ranks = st.tuples(st.integers(0, 400), st.integers(0, 3)).map(lambda pair: f"{pair[0]}-{sum(pair)}")
 
-FAULTS = st.builds(Weather, faults=st.builds(lambda some, few: {**some, **few}, _shares, _few))
-OUTAGES = st.builds(Weather, outage=_outages)
+FAULTS = st.builds(FaultPlan, faults=st.builds(lambda some, few: {**some, **few}, _shares, _few))
+OUTAGES = st.builds(FaultPlan, outage=_outages)
 ODDITIES = st.builds(
-    Weather,
+    FaultPlan,
     count_lies=st.sampled_from([0, 0, -40, -3, 3, 40]),
     count_lies_share=st.sampled_from([0.3, 1.0]),
     no_date=st.booleans(),
@@ -193,21 +193,21 @@ ODDITIES = st.builds(
     empty=st.sampled_from([0.0, 0.0, 0.03]),
 )
 LIMITS = st.builds(
-    Weather,
+    FaultPlan,
     max_page=st.sampled_from([None, 60, 49, 20, 5]),
     connections=st.sampled_from([10, 6, 2]),
     over_limit=st.sampled_from(["429", "403-bare"]),
     latency=st.sampled_from([0.0, 0.004]),
 )
 BROKEN = st.builds(
-    Weather,
+    FaultPlan,
     broken=st.lists(_ranks, min_size=1, max_size=3).map(tuple),
     broken_lookups=st.booleans(),
     rejected=st.integers(0, 6),
     reject_batches=st.booleans(),
 )
 RESTLESS = st.builds(
-    Weather,
+    FaultPlan,
     churn=st.sampled_from([0.0, 60.0, 400.0]),
     stirred=st.integers(0, 4),
     stirred_after=st.integers(0, 4),
@@ -219,16 +219,16 @@ RESTLESS = st.builds(
 )
 
 
-def both(one: Weather, other: Weather) -> Weather:
+def both(one: FaultPlan, other: FaultPlan) -> FaultPlan:
     """Where the second says something, it wins."""
-    told = {name: value for name, value in vars(other).items() if value != getattr(CALM, name)}
+    told = {name: value for name, value in vars(other).items() if value != getattr(NO_FAULTS, name)}
     return replace(one, **told)
 
 
-SLOW_START = st.just(Weather(pause=2 * LATE))
-REFUSALS = st.just(Weather(refused_for=3_600))
-DROPS = st.builds(Weather, dropped=st.integers(1, 20))
+SLOW_START = st.just(FaultPlan(pause=2 * LATE))
+REFUSALS = st.just(FaultPlan(refused_for=3_600))
+DROPS = st.builds(FaultPlan, dropped=st.integers(1, 20))
 _kinds = st.one_of(FAULTS, OUTAGES, ODDITIES, LIMITS, BROKEN, RESTLESS, SLOW_START, REFUSALS, DROPS)
-WEATHERS = st.one_of(
+FAULT_PLANS = st.one_of(
     _kinds, st.builds(both, _kinds, RESTLESS), st.builds(both, FAULTS, st.builds(both, _kinds, _kinds))
 )

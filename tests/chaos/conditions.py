@@ -37,7 +37,7 @@ reconcile.settling = 0
 
 
 @dataclass(frozen=True)
-class Nature:
+class Conditions:
     """What does not change in a story: the first people, the ways of Mailchimp that nobody documents, the settings.
 
     `ahead`: seconds by which the services' clock is before this machine's. The rest is named as knob or setting.
@@ -56,8 +56,8 @@ class Nature:
     single_contacts: bool
 
 
-NATURES = st.builds(
-    Nature,
+CONDITIONS = st.builds(
+    Conditions,
     size=st.integers(0, 300),
     seed=st.integers(0, 2**16),
     ahead=st.sampled_from([0, 0, 900, -900]),

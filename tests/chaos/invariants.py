@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from chronicle import Chronicle
+from member_history import MemberHistory
 
 from mcimport.convert import encode_contact, epoch, make_converter, member_id
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField, Skipped, Unsendable
@@ -58,7 +58,7 @@ class Scene:
     contacts: Contacts
     letters: Sequence[Letter]
     settled: int | None
-    chronicle: Chronicle
+    history: MemberHistory
     archived_due: bool = True
     drops_told: bool = True
 
@@ -71,7 +71,7 @@ class Scene:
 
     def due(self, one: Someone) -> bool:
         """Whether what Ometria says of them must be what is so today."""
-        if not self.drops_told and self.chronicle.key_of(one.number) in self.chronicle.dropped:
+        if not self.drops_told and self.history.key_of(one.number) in self.history.dropped:
             return False
         return (self.settled is None or one.second <= self.settled) and not any(
             _covers(letter, one) for letter in self.letters
@@ -126,7 +126,7 @@ def stale(scene: Scene) -> Iterator[str | None]:
 
 def invented(scene: Scene) -> Iterator[str | None]:
     """Ometria holds nobody who was never on the list."""
-    ever = {f"{scene.list_key}-{who}".lower() for who in list(scene.chronicle.contact_ids.values())}
+    ever = {f"{scene.list_key}-{who}".lower() for who in list(scene.history.contact_ids.values())}
     yield from (contact_id for where, contact_id in scene.contacts if where == COLLECTION and contact_id not in ever)
 
 
@@ -136,8 +136,8 @@ def still_at_a_former_address(scene: Scene) -> Iterator[str | None]:
         return  # until the last sync, `stale` says it of those who are due
     today = {one.fields["email"] for one in scene.people if one.fields}
     alive = {one.number for one in scene.people}
-    former = {address for number in alive for address in scene.chronicle.addresses[number]} - today
-    gone = {f"{scene.list_key}-{who}" for number, who in scene.chronicle.contact_ids.items() if number not in alive}
+    former = {address for number in alive for address in scene.history.addresses[number]} - today
+    gone = {f"{scene.list_key}-{who}" for number, who in scene.history.contact_ids.items() if number not in alive}
     for (_, contact_id), contact in scene.ours():
         if contact.get("marketing_optin") == IN and contact["email"] in former and contact_id not in gone:
             yield contact_id
@@ -146,7 +146,7 @@ def still_at_a_former_address(scene: Scene) -> Iterator[str | None]:
 def barred_yet_brought(scene: Scene) -> Iterator[str | None]:
     """Who was archived before the first sync and did not come back is not brought in."""
     for one in scene.people:
-        if one.number in scene.chronicle.barred and scene.contact(one) is not None:
+        if one.number in scene.history.barred and scene.contact(one) is not None:
             yield one.who
 
 
@@ -154,7 +154,7 @@ def welcomed_late(scene: Scene) -> Iterator[str | None]:
     """Who opted in before the first sync began is not announced as a new subscriber."""
     for (_, contact_id), contact in scene.ours():
         opted = epoch(contact.get("timestamp_subscribed"))
-        if opted is not None and opted < scene.chronicle.begun - LATE:
+        if opted is not None and opted < scene.history.begun - LATE:
             yield contact_id
 
 
@@ -177,8 +177,8 @@ def _may_stand(scene: Scene, one: Someone) -> bool:
     As does one that was to be lifted by a record that Ometria dropped: nobody can tell it from one given there.
     """
     is_neither = one.fields is not None and one.fields["marketing_optin"] == NEITHER
-    chronicle = scene.chronicle
-    return is_neither or chronicle.key_of(one.number) in chronicle.said_no | chronicle.dropped
+    history = scene.history
+    return is_neither or history.key_of(one.number) in history.said_no | history.dropped
 
 
 def _covers(letter: Letter, one: Someone) -> bool:

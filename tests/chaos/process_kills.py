@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Literal, get_args
 
-from conftest import Ended, Importer
+from conftest import CommandResult, Importer
 from fork_server import PLENTY, Child, ForkServer, Limits
 
 from mcimport.sandbox.audience.audience import Audience
@@ -27,17 +27,17 @@ AWAY = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 128 + signal.SIGTERM}
 STILL_ANSWERING = 30  # seconds after which the sandbox is
 
 
-def struck_down(
+def run_and_kill(
     server: ForkServer, importer: Importer, words: Sequence[str], number: signal.Signals, moment: Moment, nth: int
-) -> Ended:
+) -> CommandResult:
     """The command, which gets the signal at the nth such moment, if that comes. Ends as `limited` does."""
     child: Future[Child] = Future()
-    with _striking(importer.box.knobs, moment, _nth_time(nth, lambda: _signal(child.result().number, number))):
+    with _striking(importer.sandbox.knobs, moment, _nth_time(nth, lambda: _signal(child.result().number, number))):
         child.set_result(_started(server, importer, words, PLENTY))
         return _end(child.result(), importer)
 
 
-def limited(server: ForkServer, importer: Importer, words: Sequence[str], limits: Limits) -> Ended:
+def limited(server: ForkServer, importer: Importer, words: Sequence[str], limits: Limits) -> CommandResult:
     """The command on a machine that gives it no more than that.
 
     Raises TimeoutError when the child hangs. When this returns no request of the child's is open.
@@ -50,11 +50,11 @@ def _started(server: ForkServer, importer: Importer, words: Sequence[str], limit
     return server.start([*options, *words], importer.folder, limits)
 
 
-def _end(child: Child, importer: Importer) -> Ended:
+def _end(child: Child, importer: Importer) -> CommandResult:
     code = child.ended()
     _answers_end(importer)
     out, err = ((importer.folder / name).read_text(encoding="utf-8") for name in ("out", "err"))
-    return Ended(code, out, err)
+    return CommandResult(code, out, err)
 
 
 def _signal(group: int, number: signal.Signals) -> None:
@@ -62,13 +62,13 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _nth_time(nth: int, strike: Callable[[], None]) -> Callable[[], None]:
+def _nth_time(nth: int, send_signal: Callable[[], None]) -> Callable[[], None]:
     """Moments come in the sandbox's one thread."""
     pluralize = itertools.count(1)
 
     def come() -> None:
         if next(pluralize) == nth:
-            strike()
+            send_signal()
 
     return come
 
@@ -106,6 +106,6 @@ def _striking(knobs: SandboxSettings, moment: Moment, come: Callable[[], None]) 
 def _answers_end(importer: Importer) -> None:
     """What a dead process had asked for is not open any more when the next one begins."""
     deadline = time.monotonic() + STILL_ANSWERING
-    while any(not one.finished for one in importer.box.requests):
+    while any(not one.finished for one in importer.sandbox.requests):
         assert time.monotonic() < deadline, "the sandbox goes on answering a process that is dead"
         threading.Event().wait(0.005)

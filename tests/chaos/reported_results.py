@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from conftest import Ended
-from promises import COLLECTION, Contacts, Scene, missing, stale
+from conftest import CommandResult
+from invariants import COLLECTION, Contacts, Scene, missing, stale
 
 from mcimport.sandbox.request_log import Request
 
@@ -30,15 +30,15 @@ class Wrong:
 NOBODY = Wrong(frozenset(), frozenset())
 
 
-def untold(ended: Ended, before: Wrong, after: Wrong, *, quiet: bool) -> list[str]:
+def untold(result: CommandResult, before: Wrong, after: Wrong, *, quiet: bool) -> list[str]:
     """What a comparison does not say of those who were wrong from its beginning to its end.
 
-    Not so much as a sample may pass over: exit 0 says that both sides agree. `quiet`: nothing moved or failed
+    Not so much as a sample may pass over: exit 0 says that both sides match. `quiet`: nothing moved or failed
     meanwhile, so that it also counts them as what they are.
     """
     still = before.all & after.all
-    found = [f"both sides agree, but for {who}" for who in still if ended.code == 0]
-    for line in ended.lines if quiet else []:
+    found = [f"both sides match, but for {who}" for who in still if result.code == 0]
+    for line in result.lines if quiet else []:
         if line["missing"] < len(before.missing):
             found.append(f"{line['missing']} missing of {len(before.missing)}")
         if line["stale"] + line["said_no"] + line["gone"] < len(before.stale):
@@ -46,14 +46,16 @@ def untold(ended: Ended, before: Wrong, after: Wrong, *, quiet: bool) -> list[st
     return found
 
 
-def too_few_missing(ended: Ended, requests: Sequence[Request], held: Collection[tuple[str, str]]) -> Iterator[str]:
+def too_few_missing(
+    result: CommandResult, requests: Sequence[Request], held: Collection[tuple[str, str]]
+) -> Iterator[str]:
     """Of spot checks: whom they asked for, and do not count though Ometria did not hold them. `held`: before it began.
 
     It is made before anybody is pushed. One that could not tell says nothing.
     """
     asked = {one.path.rpartition("/")[2].lower() for one in requests if one.path.startswith(f"/contacts/{COLLECTION}/")}
     absent = {one for one in asked if (COLLECTION, one) not in held}
-    for line in ended.lines:
+    for line in result.lines:
         found = line.get("spot_check")
         if found and found["missing"] is not None and found["missing"] < len(absent):
             yield f"{found['missing']} missing of {len(absent)}"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chronicle import Chronicle
+from fault_plan import MOST_PEOPLE
 from hypothesis import strategies as st
-from promises import LATE
-from weather import MOST_PEOPLE
+from invariants import LATE
+from member_history import MemberHistory
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.stored_member import ABSENT
@@ -17,7 +17,7 @@ from mcimport.sandbox.server import Sandbox
 
 
 @dataclass(frozen=True)
-class Happening:
+class ListEvent:
     """To `n` people. A file is imported `ago` seconds ago: its people are seen first when others are already read."""
 
     kind: str
@@ -57,75 +57,75 @@ FILE = "file"
 OTHER_LIST = "0123456789"  # of another client, with another Mailchimp account and the same one of Ometria's
 TWIN, TWIN_LEAVES, NO_IN_OMETRIA, TAKEN_OUT = "twin", "twin leaves", "no in Ometria", "taken out of Ometria"
 
-_odd = st.builds(Happening, st.sampled_from(sorted(ODD_ONES)))
-_few = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 3))
-_many = st.builds(Happening, st.sampled_from(sorted(CHANGES)), st.integers(1, 60))
+_odd = st.builds(ListEvent, st.sampled_from(sorted(ODD_ONES)))
+_few = st.builds(ListEvent, st.sampled_from(sorted(CHANGES)), st.integers(1, 3))
+_many = st.builds(ListEvent, st.sampled_from(sorted(CHANGES)), st.integers(1, 60))
 _elsewhere = st.builds(
-    Happening, st.sampled_from([TWIN, TWIN, TWIN_LEAVES, NO_IN_OMETRIA, TAKEN_OUT]), st.integers(1, 4)
+    ListEvent, st.sampled_from([TWIN, TWIN, TWIN_LEAVES, NO_IN_OMETRIA, TAKEN_OUT]), st.integers(1, 4)
 )
-_file = st.builds(Happening, st.just(FILE), st.integers(40, 160), st.integers(0, LATE - 10))
+_file = st.builds(ListEvent, st.just(FILE), st.integers(40, 160), st.integers(0, LATE - 10))
 
-HAPPENINGS = st.lists(_few | _odd | _elsewhere, max_size=3) | st.lists(_many | _odd | _file | _elsewhere, max_size=4)
+LIST_EVENTS = st.lists(_few | _odd | _elsewhere, max_size=3) | st.lists(_many | _odd | _file | _elsewhere, max_size=4)
 """So few that one page holds them all, or so many that it does not: these are two ways through the importer."""
 
 
-def happen(what: Sequence[Happening], box: Sandbox, chronicle: Chronicle) -> None:
+def apply_events(what: Sequence[ListEvent], sandbox: Sandbox, history: MemberHistory) -> None:
     """One after another; a list that is large enough does not grow."""
-    audience = box.audience()
+    audience = sandbox.audience()
     for one in what:
         full = len(audience.rows) >= MOST_PEOPLE
         if one.kind in ELSEWHERE:
-            ELSEWHERE[one.kind](box, chronicle, one.n)
+            ELSEWHERE[one.kind](sandbox, history, one.n)
         elif one.kind in CHANGES:
             CHANGES[one.kind](audience, one.n if one.kind not in {"join", "come back"} or not full else 0)
         elif one.kind in ODD_ONES:
             audience.add(**ODD_ONES[one.kind])
         elif not full:
-            _import_a_file(box, one)
+            _import_a_file(sandbox, one)
 
 
-def _import_a_file(box: Sandbox, one: Happening) -> None:
+def _import_a_file(sandbox: Sandbox, one: ListEvent) -> None:
     """Many share a second; fewer come in the second before it."""
-    at = box.clock.second() - one.ago
-    box.audience().crowd(one.n, at)
-    box.audience().crowd(one.n // 3, at - 1)
+    at = sandbox.clock.second() - one.ago
+    sandbox.audience().crowd(one.n, at)
+    sandbox.audience().crowd(one.n // 3, at - 1)
 
 
-def _twin(box: Sandbox, _: Chronicle, n: int) -> None:
+def _twin(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
     """People of the list subscribe to the other client's, under the same address."""
-    other = box.audience(OTHER_LIST)
+    other = sandbox.audience(OTHER_LIST)
     known = {one["email_address"] for one in other.members}
-    for one in list(box.audience().with_status("subscribed"))[:n]:
+    for one in list(sandbox.audience().with_status("subscribed"))[:n]:
         if one["email_address"] and one["email_address"] not in known:
             other.add(email_address=one["email_address"])
 
 
-def _twin_leaves(box: Sandbox, _: Chronicle, n: int) -> None:
+def _twin_leaves(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
     """By themselves, or deleted for good."""
-    other = box.audience(OTHER_LIST)
+    other = sandbox.audience(OTHER_LIST)
     (other.delete if n % 2 else other.unsubscribe)(n)
 
 
-def _no_in_ometria(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+def _no_in_ometria(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """In a mail of Ometria's, say."""
-    held = _held(box, chronicle, n)
-    box.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
-    chronicle.said_no.update(held)
+    held = _held(sandbox, history, n)
+    sandbox.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
+    history.said_no.update(held)
 
 
-def _taken_out(box: Sandbox, chronicle: Chronicle, n: int) -> None:
+def _taken_out(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """Nobody is told, not even by `GET /push/_errors`."""
-    lost = _held(box, chronicle, n)
-    box.take_out(lost)
-    chronicle.dropped.update(lost)
+    lost = _held(sandbox, history, n)
+    sandbox.take_out(lost)
+    history.dropped.update(lost)
 
 
-def _held(box: Sandbox, chronicle: Chronicle, n: int) -> list[tuple[str, str]]:
-    front = (chronicle.collection, f"{box.list_key}-")
-    return [key for key in box.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
+def _held(sandbox: Sandbox, history: MemberHistory, n: int) -> list[tuple[str, str]]:
+    front = (history.collection, f"{sandbox.list_key}-")
+    return [key for key in sandbox.contacts() if key[0] == front[0] and key[1].startswith(front[1])][:n]
 
 
-ELSEWHERE: Mapping[str, Callable[[Sandbox, Chronicle, int], None]] = {
+ELSEWHERE: Mapping[str, Callable[[Sandbox, MemberHistory, int], None]] = {
     TWIN: _twin,
     TWIN_LEAVES: _twin_leaves,
     NO_IN_OMETRIA: _no_in_ometria,

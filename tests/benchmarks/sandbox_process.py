@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": path}
 
 
-class Box:
+class SandboxProcess:
     """From `with` on until its end.
 
     Args:
