@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.engine.page.converter import EventBudget, LazyListFields
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, LookUps, Outcome, Page, UnsentSpan, Window
 from mcimport.services.connections import ClientServices
 

@@ -95,7 +95,13 @@ class ClientRunner:
             return [result for future in as_completed(futures) for result in future.result()]
 
     def _run_client(self, work: ClientWork) -> list[ListResult]:
-        return self.session.observe(work.client, lambda: self._run_lists(work))
+        observer = self.session.observer
+        if observer is not None:
+            observer.begun(work.client)
+        results = self._run_lists(work)
+        if observer is not None:
+            observer.ended(work.client, results)
+        return results
 
     def _run_lists(self, work: ClientWork) -> list[ListResult]:
         """Raises nothing: what ends the client's work before its time is in the results of the lists that are left."""

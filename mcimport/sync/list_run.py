@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from mcimport.config import Client
 from mcimport.engine import Engine, LocalEngine, RunSpec
-from mcimport.engine.page.converter import EventBudget, LazyListFields, event_filters
 from mcimport.engine.page.held import allowance
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget, event_filters
 from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -41,12 +41,3 @@ class SyncSession:
     observer: ClientObserver | None = None
     engine: Engine = field(default_factory=LocalEngine)
     clients: tuple[Client, ...] = ()
-
-    def observe(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
-        """Does one client's work, and notifies the observer before and after it."""
-        if self.observer is None:
-            return work()
-        self.observer.begun(client)
-        results = work()
-        self.observer.ended(client, results)
-        return results

@@ -22,7 +22,8 @@ from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.messages import Order
 from mcimport.engine.distributed.work_queue import WorkQueue
-from mcimport.engine.page.converter import EventBudget, LazyListFields
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.member_list import Person

@@ -16,7 +16,7 @@ from mcimport.engine.distributed.messages import Order, OrderKind, Reply, settin
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
 from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.page.converter import EventBudget
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import (
     ConfigError,
     FatalError,

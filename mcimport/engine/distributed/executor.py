@@ -18,9 +18,11 @@ from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settin
 from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import PageContext, make_context
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
+from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules

@@ -6,15 +6,14 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
 from mcimport.convert import (
-    MOST_AHEAD,
     UNKNOWN_FIELD,
     UNKNOWN_INTEREST,
     has_permissions,
@@ -23,9 +22,11 @@ from mcimport.convert import (
     make_converter,
     missing_names,
 )
+from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.permissions import check_names, look_at_members
+from mcimport.engine.page.subscription_events import EventBudget, apply_event_limit
 from mcimport.errors import RetriableError, ServiceError, UnforeseenError
-from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Unsendable
+from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFields, Member, Unsendable
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
@@ -38,113 +39,8 @@ MOST_MISTAKES = 20  # members of a run who cannot be converted for one reason; o
 AT_ONCE = 10  # members whose tags are asked for at a time, within the account's connection limit
 
 MOST_MET = 1_000  # different sets of permissions that members show; a list has one, or a few
-MOST_COUNTED = 10  # spans whose subscription events are counted one by one
 
 Convert = Callable[[Member], Conversion]
-
-
-@dataclass(frozen=True, slots=True)
-class EventBudget:
-    """Limits the subscription events of one run.
-
-    Attributes:
-        limit: a run that would cause more events than these causes none.
-        most: about how many members the run will read; no more than `limit` need no counting.
-        events: filters for the members whose opt-ins are events: Mailchimp counts them beforehand.
-    """
-
-    limit: int
-    most: int
-    events: tuple[OptedIn, ...]
-
-
-def event_filters(rules: ContactRules, spans: Sequence[OptedIn]) -> tuple[OptedIn, ...]:
-    """Returns filters for the members whose opt-ins are events when these spans are read.
-
-    Where there are many spans, one that holds them all, which may count too many.
-    """
-    if rules.subscription_events == "none" or (rules.subscription_events == "new" and rules.new_since is None):
-        return ()
-    latest = None if rules.until is None else rules.until + MOST_AHEAD  # beyond it no opt-in is an event
-    spans = [replace(span, latest=latest) for span in spans]
-    if rules.subscription_events == "all":
-        spans = [replace(span, opted=None) for span in spans]
-    if len(spans) <= MOST_COUNTED:
-        return tuple(spans)
-    return (
-        OptedIn(_earliest([span.since for span in spans]), None, _earliest([span.opted for span in spans]), latest),
-    )
-
-
-def _earliest(moments: Sequence[int | None]) -> int | None:
-    known = [moment for moment in moments if moment is not None]
-    return min(known) if len(known) == len(moments) else None
-
-
-def apply_event_limit(
-    mailchimp: MailchimpClient, rules: ContactRules, event_budget: EventBudget, warn: Callable[[str], None]
-) -> tuple[ContactRules, bool]:
-    """Returns the rules, without subscription events where there would be too many, and whether they are kept back.
-
-    So many opt-ins at once are an imported file, and no new subscribers.
-    """
-    if rules.subscription_events == "none" or event_budget.most <= event_budget.limit:
-        return rules, False
-    try:
-        count = sum(mailchimp.count_opted_in(rules.list_key, opted_in) for opted_in in event_budget.events)
-    except ServiceError:
-        warn("Mailchimp did not say how many subscription events this run would cause, so none are sent")
-        return replace(rules, subscription_events="none"), True
-    if count <= event_budget.limit:
-        return rules, False
-    warn(
-        f"this run would cause {count:,} subscription events, more than the welcome_limit of {event_budget.limit:,},"
-        " so none are sent"
-    )
-    return replace(rules, subscription_events="none"), True
-
-
-class LazyListFields:
-    """Reads a list's own fields when they are first needed, or earlier, in a thread beside something else.
-
-    Safe to share between threads.
-
-    Args:
-        is_asked: ask the list whether it has marketing permissions, because it was not read yet, or because members
-            showed some, which may be switched off now. Else no member had any, and those who have some now show them.
-    """
-
-    def __init__(self, mailchimp: MailchimpClient, list_key: str, *, is_asked: bool = False) -> None:
-        self._mailchimp = mailchimp
-        self._list_key = list_key
-        self._is_asked = is_asked
-        self._lock = threading.Lock()
-        self._known: ListFields | None = None
-
-    def begin(self) -> None:
-        """Begins to read, and returns at once; `read` then waits for the fields, or reads them again if this failed."""
-
-        def read() -> None:
-            with suppress(Exception):  # raised again where the fields are needed, if that fails, too
-                self.read()
-
-        with suppress(RuntimeError):  # no thread is to be had
-            threading.Thread(target=read, name="fields", daemon=True).start()
-
-    def read(self, *, anew: bool = False) -> ListFields:
-        """Returns the fields; `anew`: read again. Raises what Mailchimp raises."""
-        with self._lock:
-            if self._known is None or anew:
-                self._known = self._read()
-            return self._known
-
-    def _read(self) -> ListFields:
-        if not self._is_asked:
-            return replace(self._mailchimp.list_fields(self._list_key), has_permissions=False)
-        with ThreadPoolExecutor(1, thread_name_prefix="permissions") as pool:
-            has_some = pool.submit(self._mailchimp.has_permissions, self._list_key)
-            fields = self._mailchimp.list_fields(self._list_key)
-            return replace(fields, has_permissions=has_some.result())
 
 
 class RunConverter:

@@ -16,7 +16,7 @@ import msgspec
 from mcimport.convert import consent_alone, consent_part, encode_contact, member_id
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import depends, settled_alone
-from mcimport.engine.page.read import Deliver, read_page
+from mcimport.engine.page.read import Deliver, consume, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
 from mcimport.errors import RetriableError
 from mcimport.models import (
@@ -92,13 +92,12 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
-    """Converts and encodes members, and empties the list: each member is freed as soon as its record is there."""
+    """Converts and encodes members, and empties the list."""
     records: dict[str, EncodedRecord] = {}
-    members.reverse()
     with result.context.meter.timed("converting"):
-        while members:
+        for member in consume(members):
             result.members += 1
-            _convert(result, members.pop(), records)
+            _convert(result, member, records)
     return list(records.values())
 
 

@@ -6,7 +6,7 @@ A page is a part of the window, an oversized second of it, or the one member who
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from mcimport.convert import is_contact_id, member_id
@@ -20,10 +20,17 @@ from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.windows import PageSplit
 
 Deliver = Callable[[PageResult, list[Member]], None]
-"""Takes members, empties the list so that a page can be forgotten, and counts them in the result.
+"""Takes members out of the list (see `consume`), and counts them in the result.
 
 Raises RetriableError where they could not be delivered.
 """
+
+
+def consume(members: list[Member]) -> Iterator[Member]:
+    """Yields members in order and takes each out of the list, so that it is freed as soon as it is converted."""
+    members.reverse()
+    while members:
+        yield members.pop()
 
 
 def read_page(window: Window, context: PageContext, deliver: Deliver, page: Page | None = None) -> Outcome:

@@ -14,8 +14,10 @@ import msgspec
 from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import run_windows
 from mcimport.engine.page.context import make_context
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ServiceError
 from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.report.format import ARCHIVED_LEFT, mend_command

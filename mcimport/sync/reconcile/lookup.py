@@ -17,7 +17,9 @@ from mcimport.convert import (
     member_id,
     optin_of,
 )
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mcimport.engine import run_windows
 from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.read import consume
 from mcimport.engine.page.result import PageResult
 from mcimport.models import SWEEPS, Converted, Member, Outcome
 from mcimport.models.records import Unread
@@ -82,10 +83,9 @@ class _Noted:
     def note(self, result: PageResult, members: list[Member]) -> None:
         """Notes the members of a page, as `Deliver` says. Tags are not compared, so they are not asked for."""
         with self.context.meter.timed("converting"):
-            for member in members:
+            for member in consume(members):
+                result.members += 1
                 self._note(result, member)
-        result.members += len(members)
-        members.clear()
 
     def _note(self, result: PageResult, member: Member) -> None:
         converted = self._lookup.convert(member)
