@@ -25,9 +25,9 @@ def windows_of(state: State, row: ListRow, chosen: Sequence[DeadLetter], page: i
     findable = [letter for letter in chosen if letter.until is not None or is_contact_id(letter.member_id)]
     origins = _origins(state, findable)
     made = [(letter, _window(row, letter, origins[letter.first_run_id], page)) for letter in findable]
-    nobody = [letter.id for letter, window in made if window is None]
-    dead_letters.close_gone(state, nobody)
-    return [window for _, window in made if window is not None], len(nobody)
+    closed = [letter.id for letter, window in made if window is None]
+    dead_letters.close_gone(state, closed)
+    return [window for _, window in made if window is not None], len(closed)
 
 
 def watched(state: State, row: ListRow) -> dict[str, int]:

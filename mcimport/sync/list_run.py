@@ -69,12 +69,13 @@ class ListRun:
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
     def refresh(self) -> ListRow:
+        """Reads again what is remembered of the list."""
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
 
     @property
     def is_first(self) -> bool:
-        """Ometria has accepted no contact of this list, as far as the state file and a look at Ometria tell."""
+        """Whether Ometria has accepted no contact of this list yet, as far as the state file and a look there tell."""
         return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
 
     def is_first_run(self, run: Run) -> bool:
@@ -119,6 +120,7 @@ class ListRun:
         return found
 
     def warn(self, *texts: str) -> None:
+        """Adds texts for a person, each once; empty ones are left out."""
         self.warnings.update(dict.fromkeys(text for text in texts if text))
 
 

@@ -40,7 +40,7 @@ AT_ONCE = 10  # members whose tags are asked for at a time, within the account's
 
 MOST_MET = 1_000  # different sets of permissions that members show; a list has one, or a few
 
-Convert = Callable[[Member], Conversion]
+_Convert = Callable[[Member], Conversion]
 
 
 class RunConverter:
@@ -73,7 +73,7 @@ class RunConverter:
         self._event_budget = event_budget
         self._warn = warn
         self._lock = threading.Lock()
-        self._convert: Convert | None = None
+        self._convert: _Convert | None = None
         self.is_silenced = False
         self._is_fresh = False  # the fields were read a second time
         self._met: set[tuple[str, ...]] = set()  # the permissions of members, as texts
@@ -163,7 +163,7 @@ class RunConverter:
             return True
         return (epoch(subscribed) or 0) >= new_since
 
-    def _begun(self) -> Convert:
+    def _begun(self) -> _Convert:
         with decode_slot.released(), self._lock:  # the first waits for Mailchimp, and others for the first
             if self._convert is None:
                 self._rules, is_silenced = apply_event_limit(
@@ -177,7 +177,7 @@ class RunConverter:
                 self._convert = self._made(fields)
             return self._convert
 
-    def _made(self, fields: ListFields) -> Convert:
+    def _made(self, fields: ListFields) -> _Convert:
         return make_converter(replace(fields, has_permissions=self._has_permissions), self._rules)
 
     def _shows_permissions(self, fields: ListFields) -> bool:
@@ -190,7 +190,7 @@ class RunConverter:
             return bool(self._shown)
         return has_permissions(fields, self._rules)
 
-    def _meet(self, texts: tuple[str, ...]) -> Convert:
+    def _meet(self, texts: tuple[str, ...]) -> _Convert:
         """Notes permissions that no member showed before: from now on, a member who shows none has given none.
 
         Returns what converts from now on.
@@ -220,7 +220,7 @@ class RunConverter:
                 return
         check_names(self._rules, self._shown.union(texts))
 
-    def _read_anew(self, stale: Convert) -> Convert:
+    def _read_anew(self, stale: _Convert) -> _Convert:
         """Reads the list's fields again, once a run: what is unknown then, too, the list does not name.
 
         A reading that fails changes nothing.

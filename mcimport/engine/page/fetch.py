@@ -41,12 +41,12 @@ def fetch_page(window: Window, context: PageContext, result: PageResult) -> tupl
 
 
 def _perhaps_whole(window: Window, context: PageContext, split: PageSplit, asked: int) -> PageSplit:
-    """Says, while a failure is narrowed, that a second which fills a tiny page is whole on it, if it surely is.
+    """Returns the split of a tiny page, with the second that fills it taken as whole where it surely is.
 
-    Read as an oversized second, its full-size pages would only meet the unreadable member again. The member at the next
-    offset shows whether the second goes on behind the page. Then the page is read once more: members only ever move to
-    lower offsets, so whoever was on it then still is. A member dated after the window changed while the answer was
-    written, and tells nothing.
+    Called while a failure is narrowed. Read as an oversized second, its full-size pages would only meet the unreadable
+    member again. The member at the next offset shows whether the second goes on behind the page. Then the page is read
+    once more: members only ever move to lower offsets, so whoever was on it then still is. A member dated after the
+    window changed while the answer was written, and tells nothing.
     """
     try:
         following = context.mailchimp.last_changed_at(context.list_key, window, asked, quick=True)

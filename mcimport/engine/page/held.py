@@ -84,20 +84,24 @@ class HeldLookups:
 
         Raises InterruptedRunError.
         """
-        open_ = [one for one in contacts if depends(one)]
+        open_ = [contact for contact in contacts if depends(contact)]
         if not open_:
             return CheckedContacts(tuple(contacts))
         with (
             decode_slot.released(),
             ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool,
         ):
-            found = dict(zip((one.id for one in open_), pool.map(self._look_up, open_), strict=True))
+            found = dict(zip((contact.id for contact in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
-        asked = [one.marketing_optin for one in open_ if found[one.id][1]]
+        asked = [contact.marketing_optin for contact in open_ if found[contact.id][1]]
         return CheckedContacts(
-            contacts=tuple(_allowed(one, seen[one.id]) if one.id in seen else one for one in contacts),
+            contacts=tuple(
+                _allowed(contact, seen[contact.id]) if contact.id in seen else contact for contact in contacts
+            ),
             absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
-            unknown=sum(seen[one.id] == "unknown" for one in open_ if one.marketing_optin == "NOT_SPECIFIED"),
+            unknown=sum(
+                seen[contact.id] == "unknown" for contact in open_ if contact.marketing_optin == "NOT_SPECIFIED"
+            ),
             asked=LookUps(asked.count("NOT_SPECIFIED"), asked.count("EXPLICITLY_OPTEDOUT")),
         )
 
@@ -137,10 +141,12 @@ def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> Chec
     """
     if held is None:
         return CheckedContacts(
-            tuple(one for one in contacts if one.email and one.marketing_optin == "EXPLICITLY_OPTEDOUT")
+            tuple(contact for contact in contacts if contact.email and contact.marketing_optin == "EXPLICITLY_OPTEDOUT")
         )
     found = held.settled(tuple(contacts))
-    return replace(found, contacts=tuple(one for one in found.contacts if _says_something(one, found.absent)))
+    return replace(
+        found, contacts=tuple(contact for contact in found.contacts if _says_something(contact, found.absent))
+    )
 
 
 def _says_something(contact: Contact, absent: frozenset[str]) -> bool:

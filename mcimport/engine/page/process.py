@@ -83,9 +83,9 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
             _note_taken(result, [*ready, *_ready(result, late())])
             return
         ready.sort(key=_is_open)  # members who must be looked up come last: the others need not wait for them
-        full = sum(not _is_open(one) for one in ready) // ometria.batch * ometria.batch
+        full = sum(not _is_open(entry) for entry in ready) // ometria.batch * ometria.batch
         _push(result, ometria, ready[:full])
-        last = {one.who: one for one in (*ready[full:], *_ready(result, late()))}
+        last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
         del ready
         _push(result, ometria, _settled(result, list(last.values())))
         _push_alone(result, ometria)
@@ -101,29 +101,29 @@ def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
     return list(records.values())
 
 
-def _is_open(one: EncodedRecord) -> bool:
+def _is_open(entry: EncodedRecord) -> bool:
     """Says whether what may be sent depends on what Ometria holds."""
-    return one.contact is not None
+    return entry.contact is not None
 
 
 def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedRecord]:
     """Looks up what Ometria holds where a record depends on it, and returns the records as they may be sent."""
-    held, open_ = result.context.held, [one.contact for one in ready if one.contact is not None]
+    held, open_ = result.context.held, [entry.contact for entry in ready if entry.contact is not None]
     if held is None or not open_:
         return ready
     found = held.settled(open_)
     result.note_settled(found)
     by_id = {contact.id: contact for contact in found.contacts}
-    return [_closed(one, by_id) for one in ready]
+    return [_closed(entry, by_id) for entry in ready]
 
 
-def _closed(one: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord:
-    if one.contact is None:
-        return one
-    contact = settled[one.contact.id]
+def _closed(entry: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord:
+    if entry.contact is None:
+        return entry
+    contact = settled[entry.contact.id]
     record = encode_contact(contact)
     assert isinstance(record, bytes)  # noqa: S101 - it fitted before, and can only have lost a field
-    return msgspec.structs.replace(one, record=record, optin=contact.marketing_optin, contact=None)
+    return msgspec.structs.replace(entry, record=record, optin=contact.marketing_optin, contact=None)
 
 
 def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
@@ -144,7 +144,7 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
 def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
     if not ready:
         return
-    pushed = ometria.push([one.record for one in ready])
+    pushed = ometria.push([entry.record for entry in ready])
     _note_taken(result, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"
@@ -245,12 +245,12 @@ def _lacks(contact: Contact) -> tuple[str, ...]:
 def _note_taken(result: PageResult, taken: list[EncodedRecord]) -> None:
     """Counts records that Ometria took; in a dry run, those that it would have been sent."""
     result.pushed += len(taken)
-    result.consents.update(one.optin for one in taken)
-    result.events += sum(one.is_event for one in taken)
+    result.consents.update(entry.optin for entry in taken)
+    result.events += sum(entry.is_event for entry in taken)
     if result.context.watched:
-        result.delivered.extend(one.who for one in taken if one.who in result.context.watched)
-    result.lacking.update(itertools.chain.from_iterable(one.lacks for one in taken))
-    result.draw_sample(one.who for one in taken)
+        result.delivered.extend(entry.who for entry in taken if entry.who in result.context.watched)
+    result.lacking.update(itertools.chain.from_iterable(entry.lacks for entry in taken))
+    result.draw_sample(entry.who for entry in taken)
 
 
 def _set_aside_one(

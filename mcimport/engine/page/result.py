@@ -106,6 +106,7 @@ class PageResult:
         )
 
     def note_sms(self, members: Iterable[Member]) -> None:
+        """Notes whether one of these members has an SMS status."""
         self.has_sms = self.has_sms or any(map(has_sms_status, members))
 
     def note_conversion(self, converted: Converted) -> None:

@@ -36,6 +36,7 @@ class AccountList:
     row: ListRow | None = None
 
     def rules(self, client: Client) -> ContactRules:
+        """Returns how members of the list become contacts of this client."""
         rules = client.rules(self.list_key, None)
         if self.row is None:
             return rules
@@ -76,8 +77,8 @@ def listings_of(
 
 def _listed(contact_id: object, known: Mapping[str, AccountList]) -> tuple[str, str]:
     front = contact_id.partition("-")[0] if isinstance(contact_id, str) else ""
-    own = own_part(contact_id, front) if front in known else None
-    return ("", "") if own is None else (front, own)
+    member_id = own_part(contact_id, front) if front in known else None
+    return ("", "") if member_id is None else (front, member_id)
 
 
 def _place(list_key: str, collection: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mcimport.config import Client
@@ -65,7 +65,7 @@ class Comparer:
 
     @property
     def due(self) -> Due:
-        """Which changes are due in Ometria; that a member has an SMS status may be found out on the way."""
+        """The changes that are due in Ometria; that a member has an SMS status may be found out on the way."""
         return replace(self._due, has_sms=self.lookup.convert.has_sms)
 
     def compare(self) -> Comparison:
@@ -140,16 +140,22 @@ class Comparer:
 
     def _note_held_again(self, page: list[HeldContact]) -> None:
         """Records the suspects on a page of contacts; nearly all others agreed at first sight."""
-        by_id = {own: contact for contact in page if (own := own_part(contact.id, self.list_run.list_key)) is not None}
+        by_id = dict(self._of_list(page))
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
         self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
 
     def _ours(self, page: list[HeldContact]) -> list[tuple[str, bytes]]:
         """Returns the ids and versions of this list's contacts."""
-        owned = ((own_part(contact.id, self.list_run.list_key), contact) for contact in page)
         of_held = self.lookup.fingerprinter.of_held
-        return [(member_id, of_held(contact)) for member_id, contact in owned if member_id is not None]
+        return [(member_id, of_held(contact)) for member_id, contact in self._of_list(page)]
+
+    def _of_list(self, page: Iterable[HeldContact]) -> Iterator[tuple[str, HeldContact]]:
+        """Yields this list's contacts with their members' ids."""
+        for contact in page:
+            member_id = own_part(contact.id, self.list_run.list_key)
+            if member_id is not None:
+                yield member_id, contact
 
     def _wait_for_ometria(self) -> None:
         """Waits until Ometria may have validated what was pushed last; a push in the future is a clock's error."""

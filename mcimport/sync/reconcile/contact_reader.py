@@ -47,5 +47,5 @@ class ContactReader:
     def pages(self) -> Iterator[dict[str, HeldContact]]:
         """Yields all contacts of the list, a page at a time; some come twice. Raises what reading them raises."""
         for page in self._contacts.listing(self._collection):
-            owned = ((own_part(contact.id, self._list_key), contact) for contact in page)
-            yield {member_id: contact for member_id, contact in owned if member_id is not None}
+            by_id = ((own_part(contact.id, self._list_key), contact) for contact in page)
+            yield {member_id: contact for member_id, contact in by_id if member_id is not None}

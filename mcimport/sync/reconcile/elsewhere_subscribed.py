@@ -79,9 +79,9 @@ class ElsewhereSubscribed:
         if self._has_read:
             return
         self._has_read = True
-        own = self._list_run.row.collection
+        compared = self._list_run.row.collection
         for collection in dict.fromkeys(known.collection for known in self._comparer.known):
-            if collection != own:
+            if collection != compared:
                 self._read(collection)
 
     def _read(self, collection: str) -> None:
@@ -194,10 +194,12 @@ class _Answer:
     absent: list[_AskedList] = field(default_factory=list)
 
     def take(self, subscribed: bool | None) -> None:  # noqa: FBT001 - one of three answers
+        """Adds the answer of one list; None: it could not tell."""
         self.is_subscribed |= subscribed is True
         self.is_unclear |= subscribed is None
 
     def verdict(self, believed: Mapping[_AskedList, bool]) -> bool | None:
+        """Says whether the member is subscribed elsewhere; `believed`: whether the 404s of a list may be believed."""
         if self.is_subscribed:
             return True
         return None if self.is_unclear or not all(believed[asked_list] for asked_list in self.absent) else False

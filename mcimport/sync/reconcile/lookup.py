@@ -55,7 +55,7 @@ class MemberLookup:
     """
 
     def __init__(self, list_run: ListRun, fields: LazyListFields) -> None:
-        """`fields`: read already."""
+        """Takes fields that were read already: see `begin`."""
         self.list_run = list_run
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
@@ -96,7 +96,8 @@ class MemberLookup:
         return optin_of(member, self.rules, has_permissions=self._has_permissions)
 
     def snapshots_of(self, members: Iterable[Member]) -> list[MemberSnapshot]:
-        return [one for member in members if (one := self.snapshot_of(member)) is not None]
+        """Returns the snapshots of all members who have one."""
+        return [snapshot for snapshot in map(self.snapshot_of, members) if snapshot is not None]
 
     def look_up(self, ids: Sequence[str], list_key: str = "") -> LookupResult:
         """Looks each member up by id, ten at a time; leaves out web_ids, which Mailchimp cannot be asked for.

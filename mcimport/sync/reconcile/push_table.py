@@ -108,10 +108,12 @@ class PushTable:
         return {member_id for (member_id,) in self._database.rows(query, asked)}
 
     def count_unseen(self, *, but_refused: bool = False) -> int:
+        """Counts them; `but_refused`: without those that Ometria refused."""
         query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
         return self._database.number(query + " AND NOT is_refused" if but_refused else query)
 
     def begin_look(self) -> None:
+        """Forgets what an earlier look has seen."""
         self._database.write("DELETE FROM held_now")
 
     def note_held_now(self, held: Iterable[tuple[str, bytes]]) -> None:
@@ -119,7 +121,7 @@ class PushTable:
         self._database.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", list(held))
 
     def end_look(self) -> None:
-        """Marks as seen whoever of those tried is held as they were pushed, whatever changed in Mailchimp meanwhile.
+        """Marks those tried as seen whom Ometria holds as they were pushed, whatever changed in Mailchimp meanwhile.
 
         To be called when all of `unseen` were looked for.
         """
