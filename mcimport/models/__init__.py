@@ -20,6 +20,7 @@ from mcimport.models.contacts import (
 )
 from mcimport.models.windows import (
     CANNOT,
+    NO_NUMBER,
     SWEEPS,
     Bounds,
     Cause,
@@ -41,6 +42,7 @@ from mcimport.models.windows import (
 
 __all__ = [
     "CANNOT",
+    "NO_NUMBER",
     "SWEEPS",
     "Bounds",
     "Cause",
