@@ -45,9 +45,9 @@ def accept(
     with read_state.remembered(known) as state:
         if state is None:
             return
-        destination = state.destination(*chosen.ometria_access())
+        destination = state.account_fingerprint(*chosen.ometria_access())
         with lock_client(known.db_path, chosen.name):
-            moving = destinations.to_accept(state, chosen.name, destination)
+            moving = destinations.at_other_accounts(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
                 present = [row for row in bound if _is_present(chosen, row)]

@@ -113,7 +113,7 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         place = read_state.destination(client, list_key, state)
         if place is None:
             return None
-        return destinations.current(state, place) or destinations.under_another_name(state, place)
+        return destinations.current(state, place) or destinations.of_renamed_client(state, place)
 
 
 def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:

@@ -14,7 +14,7 @@ _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 _NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
 
 
-def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the knobs
+def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the settings
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 8025,
     size: Annotated[int, typer.Option(min=0, help="Number of members on the list.")] = 25_000,

@@ -1,4 +1,4 @@
-"""The two services' own clock: this machine's, wrong by the knob, and moved on by hand."""
+"""Tells the time of the two services: this machine's, wrong by a setting, and advanced by hand."""
 
 from __future__ import annotations
 
@@ -11,48 +11,47 @@ from mcimport.sandbox.settings import SandboxSettings
 
 
 class Clock:
-    """Epoch seconds; safe to read from any thread."""
+    """Returns epoch seconds; safe to read from any thread."""
 
-    def __init__(self, knobs: SandboxSettings) -> None:
-        self._knobs = knobs
-        self._ahead = 0.0 if knobs.start is None else knobs.start - time.time()
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._ahead = 0.0 if settings.start is None else settings.start - time.time()
 
     def now(self) -> float:
-        return time.time() + self._ahead + self._knobs.clock_skew
+        return time.time() + self._ahead + self._settings.clock_skew
 
     def second(self) -> int:
-        """The whole second: Mailchimp's times have no more."""
+        """Returns the whole second: Mailchimp's times have no fractions."""
         return int(self.now())
 
     def advance(self, seconds: float) -> None:
         self._ahead += seconds
 
     def http_date(self) -> str:
-        """What an answer says, which may be another clock than the one that dates changes."""
-        return formatdate(int(self.now() + self._knobs.edge_skew), usegmt=True)
+        """Returns the `Date` of a response, which may come from another clock than the one that dates changes."""
+        return formatdate(int(self.now() + self._settings.edge_skew), usegmt=True)
 
 
 def iso(seconds: int) -> str:
-    """As Mailchimp writes times: ISO 8601, whole seconds, an offset. Not set (0) is an empty text."""
+    """Returns a time as Mailchimp writes it: ISO 8601, whole seconds, an offset; "" where it is not set (0)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
 
 
 # A plus that was not percent-encoded arrives as a blank before the offset.
-_IGNORED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\d:?\d\d)?| \d\d:?\d\d)")
+_IGNORED_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\d:?\d\d)?| \d\d:?\d\d)")
 
 
-def time_in_query(text: str) -> int | None:
-    """Epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
+def query_time(text: str) -> int | None:
+    """Returns epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
 
-    Raises:
-        ValueError: this is no time.
+    Raises ValueError where it is not a time.
     """
-    if _IGNORED.fullmatch(text):
+    if _IGNORED_TIMES.fullmatch(text):
         return None
     return epoch(text)
 
 
 def epoch(text: str) -> int:
-    """Epoch seconds of an ISO 8601 time, UTC where it has no zone. Raises ValueError when it is none."""
+    """Returns the epoch seconds of an ISO 8601 time, UTC where it has no zone. Raises ValueError for other texts."""
     moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with an answer, and the one function that decides what does."""
+"""Makes everything that can go wrong with a response, and chooses which requests get which fault."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from mcimport.sandbox.request_log import Request, Side
+from mcimport.sandbox.request_log import Request, Service
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 
 TRANSPORT = "mcimport.transport"
-_EVERY = 0.05
+_TICK = 0.05
 _HTML = "text/html; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
 
-_BLOCKED = (
+_BLOCKED_PAGE = (
     "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>"
     "Reference&#32;&#35;18&#46;0a0b0c0d&#46;1700000000&#46;1a2b3c4</BODY></HTML>"
 )
 
 
 def html(status: int, title: str) -> Response:
-    """A page as proxies and edges write it."""
+    """Returns an error page as proxies and edge servers write it."""
     return Response(f"<html><head><title>{title}</title></head><body>{title}</body></html>", status, media_type=_HTML)
 
 
 def problem(status: int, title: str, detail: str) -> Response:
-    """An error of Mailchimp's: RFC 7807."""
+    """Returns an error as Mailchimp writes it (RFC 7807)."""
     body = {
         "type": "https://mailchimp.com/developer/marketing/docs/errors/",
         "title": title,
@@ -44,35 +44,35 @@ def problem(status: int, title: str, detail: str) -> Response:
     return JSONResponse(body, status, media_type=_PROBLEM)
 
 
-def refusal(side: Side, status: int, title: str, detail: str) -> Response:
-    """An error as that service writes it."""
-    if side == "mailchimp":
+def error_response(service: Service, status: int, title: str, detail: str) -> Response:
+    """Returns an error as that service writes it."""
+    if service == "mailchimp":
         return problem(status, title, detail)
     return JSONResponse({"status": "ERROR", "message": detail}, status)
 
 
-def _status(status: int, title: str, **headers: str) -> Callable[[Side], Response]:
-    def answer(side: Side) -> Response:
-        response = refusal(side, status, title, "The sandbox was told to answer so.")
+def _status(status: int, title: str, **headers: str) -> Callable[[Service], Response]:
+    def answer(service: Service) -> Response:
+        response = error_response(service, status, title, "The sandbox was told to answer so.")
         response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
         return response
 
     return answer
 
 
-def _too_many(side: Side) -> Response:
-    return html(429, "Too Many Requests") if side == "ometria" else _status(429, "TooManyRequests")(side)
+def _too_many(service: Service) -> Response:
+    return html(429, "Too Many Requests") if service == "ometria" else _status(429, "TooManyRequests")(service)
 
 
-def _ok(body: str, media_type: str = "application/json") -> Callable[[Side], Response]:
+def _ok(body: str, media_type: str = "application/json") -> Callable[[Service], Response]:
     return lambda _side: Response(body, 200, media_type=media_type)
 
 
-INSTEAD: dict[str, Callable[[Side], Response]] = {
+ERROR_RESPONSES: dict[str, Callable[[Service], Response]] = {
     "401": _status(401, "API Key Invalid"),
     "403": _status(403, "User action not permitted"),
     "403-bare": lambda _: Response(b"", 403),
-    "403-blocked": lambda _: Response(_BLOCKED, 403, media_type="text/html"),
+    "403-blocked": lambda _: Response(_BLOCKED_PAGE, 403, media_type="text/html"),
     "404": _status(404, "Resource Not Found"),
     "429": _too_many,
     "429-retry-after": _status(429, "TooManyRequests", retry_after="1"),
@@ -86,60 +86,60 @@ INSTEAD: dict[str, Callable[[Side], Response]] = {
     "nobody": _ok('{"members":[],"total_items":0}'),
     "wrong-shape": _ok('{"members":{"0":"nobody"},"total_items":"many","accepted":null}'),
 }
-"""Answers in place of the real one; the service has not done what it was asked."""
+"""Responses instead of the real one; the service has not done what was requested."""
 
-SPOILT = ("reset-body", "truncated", "endless", "lost")
-"""The service has done what it was asked, but its answer does not arrive whole, or not at all (`lost`)."""
+BROKEN_RESPONSES = ("reset-body", "truncated", "endless", "lost")
+"""The service has done what was requested, but its response arrives incomplete, or not at all (`lost`)."""
 
-UNANSWERED = ("reset", "silent")
-"""Nothing was done and nothing is said."""
+NO_RESPONSE = ("reset", "silent")
+"""The service has done nothing and sends nothing."""
 
-FAULTS = (*INSTEAD, *SPOILT, *UNANSWERED)
+FAULTS = (*ERROR_RESPONSES, *BROKEN_RESPONSES, *NO_RESPONSE)
 
 
-def decide(knobs: SandboxSettings, request: Request) -> str | None:
-    """The name of the fault that strikes this request.
+def choose_fault(settings: SandboxSettings, request: Request) -> str | None:
+    """Returns the name of the fault that this request gets; None for none.
 
-    Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
-    that is asked for fails in every run, whichever page it is, and asking again is another draw.
+    It depends on the seed, the path without its query, and how often that was requested before: the third page that is
+    requested fails in every run, whichever page it is, and a retry is another draw.
 
-    Raises LookupError for a fault or a side that does not exist: a misspelt knob must not pass for a quiet day.
+    Raises LookupError for an unknown fault or service: a misspelt setting must not pass for a day without faults.
     """
-    if knobs.fault is not None and (named := knobs.fault(request)) is not None:
-        return _known(named)
-    draw = _draw(knobs.seed, request)
-    for fault, share in _shares(knobs, request.side):
+    if settings.fault is not None and (named := settings.fault(request)) is not None:
+        return _checked_name(named)
+    draw = _draw(settings.seed, request)
+    for fault, share in _shares(settings, request.service):
         if draw < share:
             return fault
         draw -= share
     return None
 
 
-def _shares(knobs: SandboxSettings, side: Side) -> Iterator[tuple[str, float]]:
-    yield "500", knobs.error_rate
-    yield "429", knobs.throttle_rate
-    for name, share in knobs.faults.items():
+def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, float]]:
+    yield "500", settings.error_rate
+    yield "429", settings.throttle_rate
+    for name, share in settings.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
-            raise LookupError(f"unknown side: {where}")
-        if where in {"", side}:
-            yield _known(fault), share
+            raise LookupError(f"unknown service: {where}")
+        if where in {"", service}:
+            yield _checked_name(fault), share
 
 
-def _known(fault: str) -> str:
+def _checked_name(fault: str) -> str:
     if fault not in FAULTS:
         raise LookupError(f"unknown fault: {fault}")
     return fault
 
 
 def _draw(seed: int, request: Request) -> float:
-    facts = f"{seed} {request.side} {request.method} {request.path} {request.nth}"
+    facts = f"{seed} {request.service} {request.method} {request.path} {request.nth}"
     return int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
 
 
 @dataclass(frozen=True)
 class FaultyConnection:
-    """The way back to the client, for what no ordinary answer does."""
+    """Sends to the client what no ordinary response does."""
 
     shared: SharedState
     scope: Scope
@@ -147,58 +147,58 @@ class FaultyConnection:
     send: Send
 
     async def reset(self) -> None:
-        """The connection ends at once, with a TCP reset instead of a farewell."""
+        """Ends the connection at once, with a TCP reset."""
         transport: asyncio.Transport = self.scope["extensions"][TRANSPORT]["transport"]
-        if transport.is_closing():  # the client was quicker
+        if transport.is_closing():  # the client has closed it already
             return
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
-    async def gone(self, seconds: float) -> bool:
-        """Whether the client leaves within this time; True, too, when the server is to stop."""
-        leaving = asyncio.ensure_future(self._left())
+    async def wait_for_disconnect(self, seconds: float) -> bool:
+        """Returns whether the client disconnects within this time, or the server is to stop."""
+        leaving = asyncio.ensure_future(self._disconnected())
         closing = asyncio.ensure_future(self.shared.closing.wait())
         done, pending = await asyncio.wait({leaving, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         return bool(done)
 
-    async def _left(self) -> None:
+    async def _disconnected(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def silence(self) -> None:
-        await self.gone(self.shared.knobs.silence)
+    async def never_respond(self) -> None:
+        await self.wait_for_disconnect(self.shared.settings.silence)
         await self.reset()
 
-    async def endless(self, response: Response) -> None:
-        """A body that goes on and on, a blank at a time, after a beginning that looks right."""
-        await self._begin(response, length=False)
-        begun = self.shared.knobs.silence
-        await self._body(bytes(response.body)[:-1])
-        while begun > 0 and not await self.gone(_EVERY):
-            await self._body(b" ")
-            begun -= _EVERY
+    async def endless_body(self, response: Response) -> None:
+        """Sends a body that never ends, a blank at a time, after a beginning that looks right."""
+        await self._send_start(response, length=False)
+        begun = self.shared.settings.silence
+        await self._send_body(bytes(response.body)[:-1])
+        while begun > 0 and not await self.wait_for_disconnect(_TICK):
+            await self._send_body(b" ")
+            begun -= _TICK
         await self.reset()
 
     async def reset_body(self, response: Response) -> None:
-        """The whole length is announced, half of it is sent."""
-        await self._begin(response, length=True)
-        await self._body(bytes(response.body)[: len(response.body) // 2])
-        await self.gone(_EVERY)  # so that the half arrives before the reset
+        """Announces the whole length and sends half of it."""
+        await self._send_start(response, length=True)
+        await self._send_body(bytes(response.body)[: len(response.body) // 2])
+        await self.wait_for_disconnect(_TICK)  # so that the half arrives before the reset
         await self.reset()
 
-    async def _begin(self, response: Response, *, length: bool) -> None:
+    async def _send_start(self, response: Response, *, length: bool) -> None:
         headers = [(name, value) for name, value in response.raw_headers if length or name != b"content-length"]
         await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
 
-    async def _body(self, body: bytes) -> None:
+    async def _send_body(self, body: bytes) -> None:
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 def truncated(response: Response) -> Response:
-    """A whole answer with half a document in it."""
+    """Returns a complete response with half a document in it."""
     half = bytes(response.body)[: len(response.body) // 2]
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
     return Response(half, response.status_code, headers)

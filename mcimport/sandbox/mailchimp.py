@@ -1,7 +1,7 @@
-"""The Mailchimp Marketing API v3, as far as an importer meets it, as awkward as it is known to be.
+"""Serves the Mailchimp Marketing API v3, as far as an importer uses it, with the oddities that it is known for.
 
-Nothing redirects. The facts are the vendor's reference and what users of the API reported; where they are silent
-(bounds, the order of equals), a knob says how it is.
+It follows the vendor's reference and what users of the API reported; what neither tells (bounds, the order of equals)
+is a setting. Nothing redirects.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcimport.sandbox import mailchimp_lists, mailchimp_members
-from mcimport.sandbox.faults import INSTEAD, problem
-from mcimport.sandbox.mailchimp_requests import NotFoundError, wanted_of
-from mcimport.sandbox.request_handling import Answer, Call, RequestHandler, json
+from mcimport.sandbox.faults import ERROR_RESPONSES, problem
+from mcimport.sandbox.mailchimp_requests import NotFoundError, fields_of
+from mcimport.sandbox.request_handling import Call, RequestHandler, Respond, json
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 
 def routes(shared: SharedState) -> list[Route]:
-    """Relative to the base address `/3.0`."""
-    answers: dict[str, Answer] = {
+    """Returns the routes, relative to the base address `/3.0`."""
+    answers: dict[str, Respond] = {
         "/ping": _ping,
         "/lists": mailchimp_lists.lists,
         "/lists/{list_key}": mailchimp_lists.one_list,
@@ -31,15 +31,16 @@ def routes(shared: SharedState) -> list[Route]:
         "/lists/{list_key}/merge-fields": mailchimp_lists.merge_fields,
         "/lists/{list_key}/interest-categories": mailchimp_lists.categories,
         "/lists/{list_key}/interest-categories/{category}/interests": mailchimp_lists.interests,
-        "/{anything:path}": _nothing,
+        "/{anything:path}": _not_found,
     }
     return [
-        Route(path, RequestHandler(shared, "mailchimp", _admit, _checked(answer))) for path, answer in answers.items()
+        Route(path, RequestHandler(shared, "mailchimp", _authorize, _with_errors(answer)))
+        for path, answer in answers.items()
     ]
 
 
-def _checked(answer: Answer) -> Answer:
-    """Turns what an answer raises into the API's own words: ValueError is a bad parameter."""
+def _with_errors(answer: Respond) -> Respond:
+    """Turns a ValueError (a bad parameter) of `respond` into a 400, and a NotFoundError into a 404."""
 
     async def checked(call: Call) -> Response:
         try:
@@ -52,24 +53,21 @@ def _checked(answer: Answer) -> Answer:
     return checked
 
 
-# -- who may come in
-
-
-def _admit(call: Call) -> Response | None:
+def _authorize(call: Call) -> Response | None:
     authorization = call.http.headers.get("authorization", "")
     account = _account(call.shared, authorization)
     if account is None:
-        return _stranger(call.shared, _key_of(authorization))
+        return _unauthorized(call.shared, _key_of(authorization))
     call.account = account
     account.open += 1
     call.log.open = account.open
-    if account.open > call.shared.knobs.connections:
-        return INSTEAD[call.shared.knobs.over_limit]("mailchimp")
+    if account.open > call.shared.settings.connections:
+        return ERROR_RESPONSES[call.shared.settings.over_limit]("mailchimp")
     return None
 
 
 def _key_of(authorization: str) -> str:
-    """HTTP Basic with any user name and the key as password, or a bearer token."""
+    """Returns the key: the password of HTTP Basic with any user name, or a bearer token."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
@@ -80,23 +78,23 @@ def _key_of(authorization: str) -> str:
 
 
 def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None:
-    """By its key, or by a bearer token: that has no data centre, so the key without it is taken for one."""
+    """Finds the account by its key, or by a bearer token, which is the key without its data centre."""
     key, accounts = _key_of(authorization), list(shared.mailchimp.values())
-    bearer = authorization.lower().startswith("bearer ")
-    return next((one for one in accounts if key in {one.key, one.secret if bearer else one.key}), None)
+    is_bearer = authorization.lower().startswith("bearer ")
+    return next((found for found in accounts if key in {found.key, found.secret if is_bearer else found.key}), None)
 
 
-def _stranger(shared: SharedState, key: str) -> Response:
+def _unauthorized(shared: SharedState, key: str) -> Response:
     secret, dash, dc = key.rpartition("-")
-    known = list(shared.mailchimp.values())
-    if dash and (dc not in {one.dc for one in known} or secret in {one.secret for one in known}):
+    accounts = list(shared.mailchimp.values())
+    if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
 
 
 async def _ping(call: Call) -> Response:
-    return json(wanted_of(call).of({"health_status": "Everything's Chimpy!"}))
+    return json(fields_of(call).apply({"health_status": "Everything's Chimpy!"}))
 
 
-async def _nothing(_call: Call) -> Response:
+async def _not_found(_call: Call) -> Response:
     raise NotFoundError

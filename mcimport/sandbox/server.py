@@ -1,7 +1,7 @@
-"""Serves the two fake APIs on one loopback port, and holds the handles by which tests, demo and benchmarks turn them.
+"""Serves the two fake APIs on one loopback port, and lets tests, demo and benchmarks change and inspect them.
 
-with Sandbox(Knobs(size=25_000)) as box:
-    ...  # the importer is pointed at box.mailchimp_url and box.ometria_url
+with Sandbox(SandboxSettings(size=25_000)) as sandbox:
+    ...  # run the importer against sandbox.mailchimp_url and sandbox.ometria_url
 """
 
 from __future__ import annotations
@@ -28,44 +28,42 @@ from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.churn import Churn
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
-from mcimport.sandbox.ometria_store import Contact, ContactKey
-from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
+from mcimport.sandbox.ometria_account import Contact, ContactKey
+from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
-_GRACE = 1.0  # seconds in which answers under way may end
-_LOOK = 0.005  # seconds between two looks at whether they have
+_SHUTDOWN_TIMEOUT = 1.0  # seconds in which responses under way may end
+_POLL_INTERVAL = 0.005  # seconds between two checks whether they have
 
 
 class Sandbox:
-    """Both services, from `with` on until its end; also started and stopped by hand, as often as one likes.
+    """Serves both services inside a `with`, or between `start` and `stop`, as often as needed.
 
-    Nothing is lost when it stops: people, contacts and ledger are there when it starts again, on the same port.
+    Members, contacts and the log of requests stay when it stops and starts again, on the same port.
 
     Args:
-        knobs: kept, not copied: turn them while it serves.
+        settings: kept, not copied: they can be changed while it serves.
         port: 0 takes a free one.
     """
 
-    def __init__(self, knobs: SandboxSettings | None = None, port: int = 0) -> None:
-        self.knobs = knobs or SandboxSettings()
-        self.clock = Clock(self.knobs)
+    def __init__(self, settings: SandboxSettings | None = None, port: int = 0) -> None:
+        self.settings = settings or SandboxSettings()
+        self.clock = Clock(self.settings)
         self.port = port
-        self.mailchimp_key = f"{_hex(self.knobs.seed, 'mailchimp')}-us6"
-        self.ometria_key = _hex(self.knobs.seed, "ometria")
+        self.mailchimp_key = f"{_hex(self.settings.seed, 'mailchimp')}-us6"
+        self.ometria_key = _hex(self.settings.seed, "ometria")
         self.list_key = LIST_KEY
-        self._shared = SharedState(self.knobs, self.clock)
+        self._shared = SharedState(self.settings, self.clock)
         self._app = Router(
             [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
             redirect_slashes=False,
         )
-        self._serving: _Serving | None = None
+        self._serving: _ServerThread | None = None
         self._churn: Churn | None = None
-        self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.knobs.size})
-
-    # -- serving
+        self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.settings.size})
 
     def __enter__(self) -> Self:
         self.start()
@@ -77,19 +75,19 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Returns when it answers. Raises OSError when the port is taken."""
+        """Starts serving, and returns when it responds. Raises OSError when the port is taken."""
         listener = _listener(self.port)
         self.port = listener.getsockname()[1]
         self._shared.closing = asyncio.Event()
-        self._serving = _Serving(self._app, listener, self._shared)
+        self._serving = _ServerThread(self._app, listener, self._shared)
         self._serving.start()
-        self._churn = Churn(self.knobs, self._shared.audiences)
+        self._churn = Churn(self.settings, self._shared.audiences)
         self._churn.start()
 
     def stop(self) -> None:
-        """Ends what is under way, silent answers too, and refuses connections from then on.
+        """Ends requests under way, silent ones too, and refuses connections from then on.
 
-        Raises RuntimeError when an answer was a 500 because of a mistake of the sandbox's own, or of a hook.
+        Raises RuntimeError when a response was a 500 because of an error of the sandbox itself, or of a hook.
         """
         if self._churn is not None:
             self._churn.stop()
@@ -97,12 +95,14 @@ class Sandbox:
         if self._serving is not None:
             self._serving.stop()
             self._serving = None
-        if self._shared.mistakes:
-            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from self._shared.mistakes.pop(0)
+        if self._shared.internal_errors:
+            raise RuntimeError(
+                "the sandbox, or a hook on it, failed while it served"
+            ) from self._shared.internal_errors.pop(0)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """Both services refuse connections meanwhile; time and churn stand still."""
+    def offline(self) -> Iterator[None]:
+        """Refuses connections to both services inside the `with`; nothing churns meanwhile."""
         self.stop()
         try:
             yield
@@ -117,24 +117,22 @@ class Sandbox:
     def ometria_url(self) -> str:
         return f"http://{_HOST}:{self.port}/v2"
 
-    # -- what is in it
-
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """One more client: lists by their size. Each key sees only its own lists and contacts."""
+        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts."""
         self._shared.add_account(mailchimp_key, ometria_key, lists)
 
     def renew_ometria_key(self, old: str, new: str) -> None:
-        """The same account, contacts and all, under another key; the old one is refused from now on."""
+        """Gives an account another key; the old one is refused from now on."""
         store = self._shared.ometria.pop(old)
         store.key = new
         self._shared.ometria[new] = store
 
     def add_ometria_key(self, known: str, another: str) -> None:
-        """Both keys lead to the same account from now on. What is asked with either is in the ledger under `known`."""
+        """Gives an account a second key. Requests with either are in the log under `known`."""
         self._shared.ometria[another] = self._shared.ometria[known]
 
     def audience(self, list_key: str | None = None, mailchimp_key: str | None = None) -> Audience:
-        """The members of one list, of the first account that has it, unless a key says whose. Raises KeyError."""
+        """Returns one list: of the first account that has it, unless a key is given. Raises KeyError."""
         name = list_key or self.list_key
         for account in self._shared.mailchimp.values():
             if name in account.lists and mailchimp_key in {None, account.key}:
@@ -142,63 +140,61 @@ class Sandbox:
         raise KeyError(name)
 
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
-        """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
-        return self._shared.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+        """Returns Ometria's contacts by collection and id, with everything pushed so far validated."""
+        return self._shared.ometria[ometria_key or self.ometria_key].contacts(is_validated=True)
 
     def mailable(self, ometria_key: str | None = None) -> set[str]:
-        """Whom the account may mail, by their address in lower case: an opted-out listing outweighs all others."""
+        """Returns the addresses that the account may mail, in lower case: an opted-out listing outweighs all others."""
         return self._shared.ometria[ometria_key or self.ometria_key].mailable()
 
-    def take_out(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
-        """Contacts leave Ometria behind every importer's back, by collection and id."""
+    def delete_contacts(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
+        """Deletes contacts from Ometria, by collection and id, which no importer can see."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
-        store.take_out(keys)
+        store.validate(everything=True)
+        store.delete(keys)
 
-    def overwrite(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
-        """Another program pushes to the same account: stored at once, and in no ledger."""
+    def store_contacts(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
+        """Stores records as if another program had pushed them: at once, and without a request in the log."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.take([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
-        store.settle(everything=True)
+        store.receive([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
+        store.validate(everything=True)
 
-    def welcomes(self, ometria_key: str | None = None) -> Counter[str]:
-        """Subscription events, by collection: each can start a welcome campaign."""
+    def subscription_events(self, ometria_key: str | None = None) -> Counter[str]:
+        """Counts subscription events by collection; each can start a welcome campaign."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
-        return Counter(store.welcomes)
+        store.validate(everything=True)
+        return Counter(store.subscription_events)
 
     def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
-        """As `GET /push/_errors`, when everything pushed so far has been validated."""
+        """Returns what `GET /push/_errors` does, with everything pushed so far validated."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
+        store.validate(everything=True)
         return store.latest_errors()
-
-    # -- what was asked
 
     @property
     def requests(self) -> list[Request]:
-        """In the order of their arrival, since the last `clear_requests`."""
+        """The requests since the last `clear_requests`, in the order of their arrival."""
         return self._shared.request_log.read()
 
     def clear_requests(self) -> None:
         self._shared.request_log.clear()
 
-    def most_open(self, mailchimp_key: str | None = None) -> int:
-        """How many requests of one account were open at once at most, those refused for that included."""
-        return most_open(self.requests, mailchimp_key or self.mailchimp_key)
+    def max_open(self, mailchimp_key: str | None = None) -> int:
+        """Returns how many requests of one account were open at once at most, those refused for that included."""
+        return max_open(self.requests, mailchimp_key or self.mailchimp_key)
 
     def pushes_in_any_second(self, ometria_key: str | None = None, *, jitter: float = 0.0) -> int:
-        """The most pushes that arrived in a second, wherever it began, those refused included.
+        """Returns the most pushes that arrived in a second, wherever it began, those refused included.
 
         The second is shorter by `jitter`: what is sent evenly arrives less so on a busy machine.
         """
         key = ometria_key or self.ometria_key
-        times = [one.at for one in self.requests if one.key == key and one.path == "/push"]
-        return most_in_any_second(times, 1 - jitter)
+        times = [request.at for request in self.requests if request.key == key and request.path == "/push"]
+        return max_in_any_second(times, 1 - jitter)
 
 
-def serve(knobs: SandboxSettings, port: int = 0) -> None:
-    """Serves until SIGINT or SIGTERM. Prints first what a shell needs to point the importer at it.
+def serve(settings: SandboxSettings, port: int = 0) -> None:
+    """Serves until SIGINT or SIGTERM, and prints first what a shell needs to run the importer against it.
 
     Must be called in the main thread: only there can signals be received.
     """
@@ -209,8 +205,8 @@ def serve(knobs: SandboxSettings, port: int = 0) -> None:
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Sandbox(knobs, port) as box:
-            sys.stdout.write(exports(box))
+        with Sandbox(settings, port) as sandbox:
+            sys.stdout.write(shell_exports(sandbox))
             sys.stdout.flush()
             over.wait()
     finally:
@@ -218,13 +214,13 @@ def serve(knobs: SandboxSettings, port: int = 0) -> None:
             signal.signal(number, handler)
 
 
-def exports(box: Sandbox) -> str:
-    """`export` lines for a shell: the four variables that the importer reads."""
+def shell_exports(sandbox: Sandbox) -> str:
+    """Returns `export` lines for a shell, with the four variables that the importer reads."""
     variables = {
-        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": box.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
     }
     return "".join(f"export {name}={value}\n" for name, value in variables.items())
 
@@ -234,8 +230,8 @@ def _hex(seed: int, name: str) -> str:
 
 
 def _listener(port: int) -> socket.socket:
-    """Bound before the server's thread starts, so that a taken port is told to whoever starts it."""
-    # Named as TCP, for asyncio switches off the waiting for more bytes (Nagle) only where the socket says so.
+    """Binds the port before the server's thread starts, so that `start` raises where it is taken."""
+    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -247,7 +243,7 @@ def _listener(port: int) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection on to the application, which may have to break it."""
+    """Passes the connection to the application, which may have to break it."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -255,7 +251,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and ends as soon as the world closes: uvicorn itself looks ten times a second, twice."""
+    """Tells when it responds, and ends as soon as `closing` is set; uvicorn itself checks ten times a second, twice."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -281,19 +277,19 @@ class _Server(uvicorn.Server):
             listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + _SHUTDOWN_TIMEOUT
         while time.monotonic() < deadline:
             if not (self.server_state.connections or self.server_state.tasks):
                 break
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
         for task in self.server_state.tasks:
             task.cancel()
         for server in self.servers:
             await server.wait_closed()
 
 
-class _Serving:
-    """uvicorn in a thread of its own."""
+class _ServerThread:
+    """Runs uvicorn in a thread."""
 
     def __init__(self, app: Router, listener: socket.socket, shared: SharedState) -> None:
         config = uvicorn.Config(

@@ -233,7 +233,10 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
     found = settled_alone(result.alone.values(), result.context.held)
     result.alone.clear()
     result.note_settled(found)
-    pushed = ometria.push([msgspec.json.encode(contact) for contact in found.contacts])
+    pushed = ometria.push(
+        [msgspec.json.encode(contact) for contact in found.contacts],
+        account_known_good=result.context.account_known_good,
+    )
     is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
     result.remark("no_carried", sum(is_no[place] for place in pushed.taken))
     result.remark("no_refused", sum(is_no[place] for place, _ in pushed.refused))
@@ -244,7 +247,7 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
 def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
     if not ready:
         return
-    pushed = ometria.push([one.record for one in ready])
+    pushed = ometria.push([one.record for one in ready], account_known_good=result.context.account_known_good)
     _note_taken(result, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -33,20 +33,23 @@ from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
-LONGEST_NUMBER = 12  # digits of a header that is believed
+LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
-IN_VAIN = 20  # records in two batches or more, of which none was taken, after which it is not the records
-ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
+IN_VAIN = 20  # records in two batches or more, of which none was accepted, after which they are not the reason
+ALL_REFUSED = 100  # records refused one by one, and none ever accepted, after which they are not the reason
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Positions in the records handed over: those that Ometria took, and those it refuses, each with a reason.
+    """Holds the result of a push, as positions in the records that were handed over.
 
-    `error`: why the others did not get through, after all tries; None when there are no others.
+    Attributes:
+        taken: records that Ometria accepted.
+        refused: records that it refused, each with a reason.
+        error: why the others could not be sent, after all tries; None when there are no others.
     """
 
     taken: tuple[int, ...]
@@ -54,8 +57,18 @@ class Pushed:
     error: RetriableError | None = None
 
 
+@dataclass(slots=True)
+class _PushProgress:
+    """What became of the records of one push so far, by position. `account_known_good`: see `OmetriaClient.push`."""
+
+    records: Sequence[bytes]
+    account_known_good: bool
+    taken: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
 class _Receipt(msgspec.Struct):
-    """What a push answers. `accepted` means received and authenticated: validation follows later, unseen."""
+    """Decodes the answer to a push. `accepted` means received and authenticated: validation follows later, unseen."""
 
     accepted: int
     rejected: int = 0
@@ -72,18 +85,19 @@ class _Collected(msgspec.Struct):
 
 _RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp`
 _HINTS = msgspec.json.Decoder(list[_ErrorHint])
-_SOME = msgspec.json.Decoder(list[_Collected])
+_COLLECTED = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
 class OmetriaClient(RateLimitedRequests):
-    """One account, for one client. Safe to share between threads.
+    """Pushes to one account, for one client. Safe to share between threads.
 
     Args:
         batch: records a push, at most 100.
 
-    `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
-    `may_have_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
+    Attributes:
+        perhaps_accepted: requests of this client that Ometria may have accepted a record of: it said so, or did not say
+            that it refused all of them. It only grows.
     """
 
     def __init__(
@@ -96,47 +110,50 @@ class OmetriaClient(RateLimitedRequests):
     ) -> None:
         super().__init__(http, limiter, policy, meter)
         self.batch = batch
-        self.has_taken = False
-        self.may_have_taken = False
-        self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
+        self.perhaps_accepted = 0
+        self._has_accepted = False  # a batch, whole: so a record that is refused is refused for what it holds
+        self._in_vain = (0, 0)  # batches in a row of which no record was accepted, and their records
 
-    def push(self, records: Sequence[bytes]) -> Pushed:
-        """Upserts encoded contacts, a batch at a time, each when it is its turn.
+    def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
+        """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
 
-        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, or when
-        it refuses whatever it is sent, and InterruptedRunError.
+        A refused batch is halved until the record is found. `account_known_good`: an earlier run is on record in which
+        the account accepted records. Only where neither that nor this process knows of any is a refusal of everything,
+        or a 404, taken for a wrong setting.
+
+        Raises FatalError for a key that is not accepted, or when Ometria refuses whatever it is sent, ServiceDownError
+        and InterruptedRunError.
         """
-        taken: list[int] = []
-        refused: list[tuple[int, str]] = []
+        progress = _PushProgress(records, account_known_good)
         try:
             for start in range(0, len(records), self.batch):
-                places, before = range(start, min(start + self.batch, len(records))), len(taken)
-                self._push_places(records, list(places), taken, refused)
-                self._note_batch(len(places), is_in_vain=len(taken) == before)
+                places, before = range(start, min(start + self.batch, len(records))), len(progress.taken)
+                self._push_places(progress, list(places))
+                self._note_batch(len(places), is_in_vain=len(progress.taken) == before)
         except RetriableError as error:
-            return Pushed(tuple(taken), tuple(refused), error)
-        return Pushed(tuple(taken), tuple(refused))
+            return Pushed(tuple(progress.taken), tuple(progress.refused), error)
+        return Pushed(tuple(progress.taken), tuple(progress.refused))
 
     def check_key(self) -> float | None:
-        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted.
+        """Returns how many seconds this machine's clock is ahead of Ometria's; None where the answer has no date.
 
-        A harmless read: it stores nothing.
+        It reads, and stores nothing. Raises FatalError for a key that is not accepted.
         """
         answer = call_with_retry(self._policy, lambda: _json(self._get("push/_errors")))
         return None if answer.date is None else time.time() - answer.date
 
     def collections_seen(self) -> set[str]:
-        """The collections of the oldest few contacts: what is not among them may be there all the same."""
+        """Returns the collections of the oldest 250 contacts: others may exist, too."""
         answer = call_with_retry(self._policy.no_retry(), lambda: self._get("contacts", {"limit": "250"}))
         try:
-            return {one.collection for one in _SOME.decode(answer.body)}
+            return {contact.collection for contact in _COLLECTED.decode(answer.body)}
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
 
     def latest_errors(self) -> list[str]:
-        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
+        """Returns up to five of the account's latest validation errors, of all writers, as "path: message".
 
-        What they quote, and whatever holds a digit or an @, is left out: it may be somebody's name, number or address.
+        Quoted text, and words with a digit or an @, are left out: they may be a contact's name, number or address.
         """
         answer = call_with_retry(self._policy.no_retry(), lambda: self._get("push/_errors"))
         try:
@@ -145,33 +162,36 @@ class OmetriaClient(RateLimitedRequests):
             return []
         return [_impersonal(hint) for hint in hints[:HINTS]]
 
-    def _push_places(
-        self, records: Sequence[bytes], places: list[int], taken: list[int], refused: list[tuple[int, str]]
-    ) -> None:
-        reason = self._push_batch([records[place] for place in places])
+    def _push_places(self, progress: _PushProgress, places: list[int]) -> None:
+        reason = self._push_batch([progress.records[place] for place in places], progress)
         if not reason:
-            taken.extend(places)
-            self.has_taken = True
+            progress.taken.extend(places)
+            self._has_accepted = True
         elif len(places) == 1:
-            refused.append((places[0], reason))
-            self._check_for_sense(len(refused), reason)
+            progress.refused.append((places[0], reason))
+            self._check_for_sense(progress, reason)
         else:
             middle = len(places) // 2
-            self._push_places(records, places[:middle], taken, refused)
-            self._push_places(records, places[middle:], taken, refused)
+            self._push_places(progress, places[:middle])
+            self._push_places(progress, places[middle:])
 
-    def _check_for_sense(self, refused: int, reason: str) -> None:
-        """A wrong collection, or a proxy that refuses everything, must not fill the dead letters with everybody."""
-        if refused >= ALL_REFUSED and not self.has_taken:
+    def _is_known_good(self, progress: _PushProgress) -> bool:
+        return progress.account_known_good or self._has_accepted
+
+    def _check_for_sense(self, progress: _PushProgress, reason: str) -> None:
+        """A wrong collection, or a proxy that refuses everything, must not make every member a dead letter."""
+        refused = len(progress.refused)
+        if refused >= ALL_REFUSED and not self._is_known_good(progress):
             raise FatalError(
                 f"Ometria refused the first {refused} records, one by one ({reason})",
                 hint="The records are probably fine. Check `collection` and `url` in [ometria].",
             )
 
     def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
-        """A batch of which nobody is taken may be bad luck; so is the next one hardly: something refuses everything.
+        """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
 
-        Of a record alone it says nothing: it may be one that was refused before.
+        One such batch may be chance; after two, something refuses everything. A batch of one record does not count: it
+        may be one that was refused before.
         """
         if not is_in_vain:
             self._in_vain = (0, 0)
@@ -186,14 +206,20 @@ class OmetriaClient(RateLimitedRequests):
                 " resumes where this one stopped.",
             )
 
-    def _push_batch(self, batch: Sequence[bytes]) -> str:
-        """Why Ometria refuses this batch or a part of it; empty when it took all."""
+    def _push_batch(self, batch: Sequence[bytes], progress: _PushProgress) -> str:
+        """Sends a batch, with retries. Returns why Ometria refuses it or a part of it; empty when it accepted all."""
         body = b"[" + b",".join(batch) + b"]"
         try:
-            rejected = call_with_retry(self._policy, lambda: self._once(body, len(batch)))
+            rejected = call_with_retry(self._policy, lambda: self._attempt(body, len(batch), progress))
         except RejectedError as error:
             return str(error)
         return "Ometria rejected the record" if rejected else ""
+
+    def _attempt(self, body: bytes, size: int, progress: _PushProgress) -> int:
+        try:
+            return self._once(body, size)
+        except NotFoundError as error:
+            raise self._not_there(error, progress) from None
 
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
@@ -202,22 +228,19 @@ class OmetriaClient(RateLimitedRequests):
             try:
                 rejected = self._posted(permit, body, size)
             except McimportError as error:
-                self.may_have_taken |= not _is_refusal(error)
+                self.perhaps_accepted += not _is_refusal(error)
                 raise
-        self.may_have_taken |= rejected < size
+        self.perhaps_accepted += rejected < size
         return rejected
 
     def _posted(self, permit: Permit, body: bytes, size: int) -> int:
-        try:
-            answer = self._send_with(permit, "POST", "push", body=body)
-        except NotFoundError as error:
-            raise self._not_there(error) from None
+        answer = self._send_with(permit, "POST", "push", body=body)
         self._limiter.served(_room(answer))
         return _rejected(answer, size)
 
-    def _not_there(self, error: NotFoundError) -> FatalError | RetriableError:
-        """Where pushes were taken before, a 404 is an incident that passes; else the address is wrong."""
-        if self.has_taken:
+    def _not_there(self, error: NotFoundError, progress: _PushProgress) -> FatalError | RetriableError:
+        """Where pushes were accepted before, a 404 is an incident that passes; else the address is wrong."""
+        if self._is_known_good(progress):
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
         return FatalError(
             f"{error}: nothing can be pushed to this address",
@@ -230,14 +253,14 @@ class OmetriaClient(RateLimitedRequests):
 
 
 def _is_refusal(error: McimportError) -> bool:
-    """Whether it is certain that nothing of what was sent was taken. (A 408 may come of a slow answer, too.)"""
+    """Returns whether it is certain that Ometria accepted nothing. (A 408 may come of a slow answer, too.)"""
     if isinstance(error, UnreachableError):
         return True
     return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
 
 
 def _json(answer: Response) -> Response:
-    """Raises RetriableError where somebody else answers in Ometria's place: a proxy's page of HTML, say."""
+    """Raises RetriableError for an answer that is no JSON: a proxy's page of HTML, say."""
     try:
         _ANYTHING.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -255,13 +278,16 @@ def _impersonal(hint: _ErrorHint) -> str:
 
 
 def _room(answer: Response) -> int | None:
-    """Records that still fit into the account's queue, when the answer says so."""
+    """Returns how many records still fit into the account's queue; None where the answer does not say so."""
     text = answer.headers.get("x-queuesize-remaining", "")
     return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
 def _rejected(answer: Response, size: int) -> int:
-    """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
+    """Returns how many records were rejected.
+
+    Raises RetriableError where the answer is no receipt for `size` records: they are sent again.
+    """
     try:
         receipt = _RECEIPT.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -43,7 +43,7 @@ def compare_archived(list_run: ListRun, run_id: int) -> None:
     except ServiceError:
         is_done = False
     if is_done:
-        lists.note_unchecked(list_run.state, list_run.row.id, None)
+        lists.set_unchecked_at(list_run.state, list_run.row.id, None)
         list_run.refresh()
     else:
         list_run.warn(f"{ARCHIVED_LEFT}: {mend_command(list_run.list_key)}")

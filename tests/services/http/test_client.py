@@ -400,7 +400,7 @@ def test_a_wrong_key_leads_to_the_key_of_that_service() -> None:
     """401 says which of the two keys, and what to type."""
     error = said(answer(status=401), service="Ometria")
     assert "key" in str(error)
-    assert "Ometria key" in error.hint
+    assert "Ometria API key" in error.hint
 
 
 @pytest.mark.parametrize(
