@@ -17,7 +17,6 @@ from mcimport.convert.contact import (
 )
 from mcimport.convert.contact_builder import UNKNOWN_FIELD
 from mcimport.convert.field_mapping import (
-    CONTACT_FIELDS,
     OWN_PROPERTIES,
     FieldMapping,
     field_mappings,
@@ -34,6 +33,7 @@ from mcimport.convert.permissions import (
     permissions_of,
     quoted,
 )
+from mcimport.models import CONTACT_FIELDS
 from mcimport.models.timestamps import epoch, iso
 
 __all__ = [

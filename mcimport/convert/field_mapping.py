@@ -16,21 +16,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from mcimport.convert.field_values import NAMES, Reader, field_reader, property_reader, quick_reader
-from mcimport.models import ContactRules, ListFields, MergeField
-
-CONTACT_FIELDS = (
-    "customer_id",
-    "prefix",
-    "firstname",
-    "middlename",
-    "lastname",
-    "gender",
-    "date_of_birth",
-    "phone_number",
-    "country_id",
-    "timezone",
-)
-"""What `[fields]` may name, beside `properties.NAME` and "" for "left out"."""
+from mcimport.models import CONTACT_FIELDS, ContactRules, ListFields, MergeField
 
 OWN_PROPERTIES = frozenset(
     {

@@ -17,6 +17,21 @@ SubscriptionEvents = Literal["new", "all", "none"]
 WithoutPermission = Literal["out", "unspecified"]
 
 
+CONTACT_FIELDS = (
+    "firstname",
+    "lastname",
+    "middlename",
+    "prefix",
+    "gender",
+    "date_of_birth",
+    "phone_number",
+    "country_id",
+    "timezone",
+    "customer_id",
+)
+"""What a merge field can be mapped to in `[fields]`, beside `properties.NAME` and "" for "left out"."""
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A Mailchimp audience member, as far as it is used. Any field may be absent, null or of another type.
 

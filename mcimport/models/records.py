@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
-from mcimport.models import Bounds, Cause, DeadLetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.models import (
+    Bounds,
+    Cause,
+    DeadLetterKind,
+    Precision,
+    RunKind,
+    RunStatus,
+    Sweep,
+    Usage,
+    Window,
+    WindowStatus,
+)
 from mcimport.models.sample import SpotCheck
 
 HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
@@ -63,7 +74,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Usage` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
     """
 
     id: int
@@ -88,16 +99,7 @@ class Run:
     finished_at: int | None
     error: str | None
     moves_sync_point: int
-    mailchimp_requests: int = 0
-    mailchimp_retries: int = 0
-    mailchimp_throttled: int = 0
-    ometria_requests: int = 0
-    ometria_retries: int = 0
-    ometria_throttled: int = 0
-    waited_mailchimp: float = 0.0
-    waited_ometria: float = 0.0
-    waited_limiter: float = 0.0
-    converting: float = 0.0
+    usage: Usage = field(default_factory=Usage)
     warnings: str | None = None
     spot_check: str | None = None
 
