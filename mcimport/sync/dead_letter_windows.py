@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from mcimport.convert import is_contact_id
 from mcimport.models import UnsentSpan, Window
 from mcimport.models.records import DeadLetter, ListRow, Origin
-from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, imported_from
+from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, left_out_until
 from mcimport.state import State, dead_letters, runs
 
 
@@ -79,7 +79,7 @@ def _window(row: ListRow, letter: DeadLetter, origin: Origin | None, page: int) 
 
 def _start(row: ListRow, letter: DeadLetter, origin: Origin | None) -> int | None:
     """From when on the list is carried, or was to be by the letter's run: one that is not completed counts, too."""
-    start = imported_from(row, letter.sweep)
+    start = left_out_until(row, letter.sweep)
     if start is None or origin is None or letter.sweep == "archived":
         return start
     if origin.kind == "full":

@@ -34,7 +34,7 @@ from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.services.mailchimp.windows import NEVER, new_from
+from mcimport.services.mailchimp.windows import NEVER, optins_new_since
 from mcimport.state import (
     State,
     dead_letters,
@@ -273,7 +273,7 @@ def execute(
 
 def _judged(row: ListRow, window: Window) -> Window:
     """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
-    return window if window.new_since is not None else replace(window, new_since=new_from(row))
+    return window if window.new_since is not None else replace(window, new_since=optins_new_since(row))
 
 
 @contextlib.contextmanager
@@ -339,7 +339,10 @@ def _event_budget(
     many = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)
+        spans, many = (
+            [OptedIn(run.since, None, optins_new_since(list_run.row)), *spans],
+            many + _perhaps_new(run, rules),
+        )
     return rules, EventBudget(list_run.client.ometria.welcome_limit, many, event_filters(rules, spans))
 
 

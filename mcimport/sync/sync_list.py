@@ -204,7 +204,9 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
         return _Beginning("incremental", options.since, options.since)
     if options.full or list_run.row.sync_point is None:
         return _Beginning("full")
-    return _Beginning("incremental", windows.begins(list_run.row, "listed"), windows.begins(list_run.row, "archived"))
+    return _Beginning(
+        "incremental", windows.next_since(list_run.row, "listed"), windows.next_since(list_run.row, "archived")
+    )
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
@@ -291,7 +293,9 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
     pages: dict[int, Page] = {}
     for sweep, start, page in firsts:
         for window in cut(list_run.client, mailchimp, list_run.list_key, sweep, (start, until), page):
-            numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(list_run.row))
+            numbered = replace(
+                window, number=next(numbers), page=page.asked, new_since=windows.optins_new_since(list_run.row)
+            )
             planned.append(numbered)
             if pagination.fits_in_one(page, page.asked):
                 pages[numbered.number] = page
