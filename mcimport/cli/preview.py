@@ -118,7 +118,7 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
 
 def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
     """How many opt-ins the next sync would send as new ones."""
-    from mcimport.engine.page.converter import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.engine.page.subscription_events import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
     from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since  # noqa: PLC0415 - of use here alone
 

@@ -21,6 +21,7 @@ from mcimport.models.contacts import (
 )
 from mcimport.models.windows import (
     CANNOT,
+    NO_NUMBER,
     SWEEPS,
     Bounds,
     Cause,
@@ -43,6 +44,7 @@ from mcimport.models.windows import (
 __all__ = [
     "CANNOT",
     "CONTACT_FIELDS",
+    "NO_NUMBER",
     "SWEEPS",
     "Bounds",
     "Cause",

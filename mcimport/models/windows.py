@@ -6,7 +6,7 @@ A span of time is `(since, until]`: after `since` (None: from the beginning), up
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from mcimport.models.contacts import Member
@@ -38,12 +38,15 @@ class Bounds:
         return Bounds(self.since_includes or other.since_includes, self.before_includes or other.before_includes)
 
 
+NO_NUMBER = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The span `(since, until]` of one sweep: a piece of work that means the same now and in a year.
 
     Attributes:
-        number: its place in the run, from 0.
+        number: its place in the run, from 0; `NO_NUMBER`: it is read beside the run's own windows.
         sweep: members on the list, or the archived.
         offset, count: where it was cut and about how many it held then; for the reader of the log.
         through: how far it has come: everybody in `(since, through]` is accounted for.
@@ -73,6 +76,20 @@ class Window:
     def start(self) -> int | None:
         """Where the part that is not accounted for begins (exclusive)."""
         return self.since if self.through is None else self.through
+
+    @property
+    def is_by_id(self) -> bool:
+        """The member is asked for by id at once: see `by_id`."""
+        return self.member_id is not None and self.since is not None and self.until <= max(self.since, 0)
+
+    def by_id(self, left_out_until: int | None = None) -> Window:
+        """Returns the window with a span that holds no member, so that its one member is asked for by id.
+
+        State files and messages know it by the span alone: `(-1, 0]`, before any list's first change, or `(n, n]` where
+        a member who has not changed after the second `n` (`left_out_until`) is left out.
+        """
+        since, until = (-1, 0) if left_out_until is None else (left_out_until, left_out_until)
+        return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +202,7 @@ class Outcome:
     """What became of one page of a window. The thread that owns the state file writes it down.
 
     Attributes:
-        window: as it was handed in.
+        window: as it was handed in; None for members who were pushed one by one.
         rest: what is left of the window; None when it is over.
         letters: spans and members that go to the dead letters.
         delivered: ids (of ours) of members with an open letter who were delivered this time.
@@ -204,7 +221,7 @@ class Outcome:
         costs: what of that was spent on what, in the thread that did it.
     """
 
-    window: Window
+    window: Window | None = None
     rest: Window | None = None
     members: int = 0
     skipped: int = 0
@@ -228,3 +245,13 @@ class Outcome:
     began: int = 0
     seconds: float = 0.0
     costs: Usage = Usage()
+
+    @property
+    def letter_id(self) -> int | None:
+        """The dead letter that the window replays."""
+        return None if self.window is None else self.window.letter_id
+
+    @property
+    def member_id(self) -> str | None:
+        """The one member whom the window looks for."""
+        return None if self.window is None else self.window.member_id

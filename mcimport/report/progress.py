@@ -63,14 +63,18 @@ class ProgressTracker:
             self._live[key] = replace(known, kind=kind, total=known.total + total, windows=known.windows + windows)
 
     def moved(self, key: Key, outcome: Outcome) -> None:
+        self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
+
+    def read_back(self, key: Key, contacts: int, *, is_last: bool) -> None:
+        """Counts contacts that were read back as read; the whole of it is one window."""
+        self._add(key, contacts, 0, is_done=is_last)
+
+    def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:
         with self._lock:
             known = self._live.get(key)
             if known is not None:
                 self._live[key] = replace(
-                    known,
-                    read=known.read + outcome.members,
-                    pushed=known.pushed + outcome.pushed,
-                    done=known.done + (outcome.rest is None),
+                    known, read=known.read + read, pushed=known.pushed + pushed, done=known.done + is_done
                 )
 
     def ended(self, key: Key) -> None:

@@ -20,6 +20,9 @@ class Reporter(Protocol):
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
         """A page was recorded."""
 
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+        """So many contacts, of those that were planned, were read back from Ometria; `is_last`: all were."""
+
     def waits(self, client: str, list_key: str, words: str) -> None:
         """A run does not go on at present, and why; said once each time that this begins."""
 
@@ -37,6 +40,9 @@ class NullReporter:
         pass
 
     def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+        pass
+
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
         pass
 
     def waits(self, client: str, list_key: str, words: str) -> None:

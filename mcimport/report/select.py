@@ -76,6 +76,10 @@ class _ConsoleReporter:
         if self._tracker:
             self._tracker.moved((client, list_key), outcome)
 
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+        if self._tracker:
+            self._tracker.read_back((client, list_key), contacts, is_last=is_last)
+
     def waits(self, client: str, list_key: str, words: str) -> None:
         self._teller.remark(f"{client} {list_key}: {words}")
 

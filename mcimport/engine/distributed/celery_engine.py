@@ -18,7 +18,7 @@ from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.page.converter import apply_event_limit
+from mcimport.engine.page.subscription_events import apply_event_limit
 from mcimport.errors import ConfigError
 from mcimport.models import Outcome, Page, Window
 

@@ -31,10 +31,12 @@ from mcimport.engine.distributed.messages import (
 )
 from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal_reply
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
-from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.context import PageContext, make_context
+from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
+from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
@@ -227,20 +229,14 @@ class PageExecutor:
         services, converter = session.services, self._converter(client, message, session)
         if message.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
-        return PageContext(
-            list_key=message.list_key,
-            mailchimp=services.mailchimp,
-            ometria=services.ometria,
-            convert=converter,
-            fetch_missing_tags=converter.fetch_missing_tags,
+        return replace(
+            make_context(services, message.list_key, converter),
             rules=_rules(client, message),
             held=self._held(client, message, session),
             watched=message.watched,
             never_sent=message.never_sent,
             account_known_good=message.account_known_good,
             sample_size=client.ometria.spot_check,
-            meter=services.meter,
-            trace=services.trace,
         )
 
     def _converter(self, client: Client, message: PageMessage, session: ClientSession) -> RunConverter:
