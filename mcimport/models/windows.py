@@ -199,26 +199,26 @@ Sample = tuple[tuple[float, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one page of a window. The thread that owns the state file writes it down.
+    """Says what became of one page of a window. The thread that owns the state file records it.
 
     Attributes:
-        window: as it was handed in; None for members who were pushed one by one.
+        window: the window before this page; None for members who were pushed one by one.
         rest: what is left of the window; None when it is over.
-        letters: spans and members that go to the dead letters.
-        delivered: ids (of ours) of members with an open letter who were delivered this time.
-        gone: the one member whom this window looked for is not there any more.
+        letters: dead letters to write.
+        delivered: ids of members with an open dead letter who were pushed this time.
+        gone: the one member whom this window seeks does not exist any more.
         lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
-        unsendable: how many members could not be sent: pairs of a reason and a number.
-        failed: the page could not be moved (one of a row that tells a dead service).
-        warnings: counted once a run.
-        remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
+        unsendable: how many members could not be pushed: pairs of a reason and a number.
+        failed: the page could not be processed; many in a row tell that a service is down.
+        warnings: texts, each of which is shown once a run.
+        remarks: on how many members a remark was made: pairs of a key of `remarks.REMARKS` and a number.
         has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
         looked_up: how many members were looked up in Ometria.
-        sample: a few of those who were pushed, by chance, for a spot check.
-        began: when the work on this page began; seconds since the epoch, UTC.
+        sample: a few of the members who were pushed, by chance, for a spot check.
+        began: when the work on this page began; epoch seconds, UTC.
         seconds: how long it took.
-        costs: what of that was spent on what, in the thread that did it.
+        costs: what requests and waits it took, in the thread that did it.
     """
 
     window: Window | None = None
