@@ -1,6 +1,6 @@
-"""Pure: a member of a Mailchimp audience becomes an Ometria contact.
+"""Pure: converts a member of a Mailchimp audience to an Ometria contact.
 
-`contact` tells the story; the other files have one skill each. Nothing here asks a service, reads a file or a clock.
+`contact` is the place to begin; each other file knows one thing. Nothing here sends a request, reads a file or a clock.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mcimport.convert import is_contact_id
 from mcimport.models import UnsentSpan, Window
 from mcimport.models.records import DeadLetter, ListRow, Origin
-from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, imported_from
+from mcimport.services.mailchimp.windows import NEVER, NO_END, OVERLAP, left_out_until
 from mcimport.state import State, dead_letters, runs
 
 
@@ -89,7 +89,7 @@ def _start(row: ListRow, letter: DeadLetter, origin: Origin | None) -> int | Non
 
     That of the letter's run counts where it is earlier, also where that run did not complete.
     """
-    start = imported_from(row, letter.sweep)
+    start = left_out_until(row, letter.sweep)
     if start is None or origin is None or letter.sweep == "archived":
         return start
     if origin.kind == "full":

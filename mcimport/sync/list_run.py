@@ -20,7 +20,7 @@ from mcimport.models.records import Comparison, DeadLetter, ListRow, Run
 from mcimport.models.sample import SpotCheck
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices
-from mcimport.services.mailchimp.windows import NEVER, new_from
+from mcimport.services.mailchimp.windows import NEVER, optins_new_since
 from mcimport.state import State, elsewhere, lists, runs
 from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
 
@@ -169,7 +169,7 @@ def execute(
 
 def _judged(row: ListRow, window: Window) -> Window:
     """Returns the window with the second from which an opt-in is new, which earlier versions did not write down."""
-    return window if window.new_since is not None else replace(window, new_since=new_from(row))
+    return window if window.new_since is not None else replace(window, new_since=optins_new_since(row))
 
 
 @contextlib.contextmanager
@@ -236,7 +236,10 @@ def _event_budget(
     most = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, most = [OptedIn(run.since, None, new_from(list_run.row)), *spans], most + _perhaps_new(run, rules)
+        spans, most = (
+            [OptedIn(run.since, None, optins_new_since(list_run.row)), *spans],
+            most + _perhaps_new(run, rules),
+        )
     return rules, EventBudget(list_run.client.ometria.welcome_limit, most, event_filters(rules, spans))
 
 

@@ -183,7 +183,9 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
         return _Beginning("incremental", options.since, options.since)
     if options.full or list_run.row.sync_point is None:
         return _Beginning("full")
-    return _Beginning("incremental", windows.begins(list_run.row, "listed"), windows.begins(list_run.row, "archived"))
+    return _Beginning(
+        "incremental", windows.next_since(list_run.row, "listed"), windows.next_since(list_run.row, "archived")
+    )
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
@@ -253,7 +255,7 @@ def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
         list_run.prefetch_fields()
     plan = plan_sweeps(
         *(list_run.client, list_run.services.mailchimp, list_run.list_key, firsts),
-        new_since=windows.new_from(list_run.row),
+        new_since=windows.optins_new_since(list_run.row),
     )
     if beginning.kind != "incremental":
         return plan
