@@ -57,7 +57,7 @@ class Mend:
     """
 
     def __init__(
-        self, comparer: Comparer, held: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
+        self, comparer: Comparer, reader: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
     ) -> None:
         self._list_run: ListRun = comparer.list_run
         self._run_id = comparer.run_id
@@ -66,7 +66,7 @@ class Mend:
         self._lookup: MemberLookup = comparer.lookup
         self._horizon = comparer.due.horizon
         self._batch = self._list_run.services.ometria.batch
-        self._held = held
+        self._reader = reader
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
@@ -138,12 +138,12 @@ class Mend:
 
     def _push_consents(self) -> None:
         """Pushes consents, each with the address that Ometria holds: its validation may silently drop one without."""
-        if self._held.is_few(self._pushes.count_without_address()):
+        if self._reader.is_few(self._pushes.count_without_address()):
             with suppress(UnknownContactError):
                 for ids in self._pushes.without_address(self._batch):
-                    self._push_consents_of(self._held.singly(ids, are_there=True))
+                    self._push_consents_of(self._reader.read_each(ids, should_exist=True))
                 return self._pushes.note_nothing_left()
-        for page in self._held.pages():
+        for page in self._reader.pages():
             self._push_consents_of(page)
         return self._pushes.note_nothing_left()
 
