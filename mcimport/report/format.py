@@ -15,7 +15,7 @@ _PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
 
 def mend_command(list_key: str) -> str:
     """What to type."""
-    return f"`mcimport reconcile --mend_command {list_key}`"
+    return f"`mcimport reconcile --mend {list_key}`"
 
 
 def pluralize(number: int, thing: str) -> str:
