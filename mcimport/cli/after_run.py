@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from mcimport.cli.options import complain, say
+from mcimport.cli.output import complain, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours

@@ -27,7 +27,8 @@ from mcimport.cli import (
     worker,
 )
 from mcimport.cli.exits import FAILED, OK, of_error
-from mcimport.cli.options import LogFormat, Options, complain, speak, while_read
+from mcimport.cli.options import LogFormat, Options
+from mcimport.cli.output import complain, speak, while_read
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 from mcimport.version import __version__

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcimport.cli.exits import FAILED, OK
-from mcimport.cli.options import CLIENTS, settings, while_read
+from mcimport.cli.options import CLIENTS, settings
+from mcimport.cli.output import while_read
 
 if TYPE_CHECKING:  # loads the HTTP client
     from mcimport.monitoring.check import Finding

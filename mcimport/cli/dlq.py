@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, LARGEST_ID, NO_TERMINAL, say, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, NO_TERMINAL, settings
+from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row

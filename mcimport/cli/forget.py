@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import NO_TERMINAL, say, settings
+from mcimport.cli.options import NO_TERMINAL, settings
+from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import say, settings
+from mcimport.cli.options import settings
+from mcimport.cli.output import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize

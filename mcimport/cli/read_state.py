@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mcimport.cli.options import NOTHING_YET, say, while_read
+from mcimport.cli.options import NOTHING_YET
+from mcimport.cli.output import say, while_read
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, NO_TERMINAL, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, NO_TERMINAL, VERBOSE, LogFormat, settings
+from mcimport.cli.output import say, speak
 from mcimport.errors import ConfigError, InterruptedRunError
 from mcimport.report.reconcile_summary import comparison_lines
 

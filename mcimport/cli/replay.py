@@ -7,18 +7,8 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.exits import OK
-from mcimport.cli.options import (
-    ENGINE,
-    LARGEST_ID,
-    LOG_FORMAT,
-    NOTHING_YET,
-    VERBOSE,
-    EngineName,
-    LogFormat,
-    say,
-    settings,
-    speak,
-)
+from mcimport.cli.options import ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, EngineName, LogFormat, settings
+from mcimport.cli.output import say, speak
 
 
 def replay(

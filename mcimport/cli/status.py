@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.exits import DEAD_LETTERS, OK
-from mcimport.cli.options import CLIENTS, complain, say, settings
+from mcimport.cli.options import CLIENTS, settings
+from mcimport.cli.output import complain, say
 from mcimport.errors import McimportError
 from mcimport.models.records import affected
 from mcimport.report.list_status import HEADS, ListStatus, document, row

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings, speak
+from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings
+from mcimport.cli.output import speak
 from mcimport.config import with_flags
 from mcimport.errors import ConfigError
 from mcimport.sync.since import parse

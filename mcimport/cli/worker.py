@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, settings
+from mcimport.cli.output import say, speak
 
 
 def worker(
@@ -27,7 +28,8 @@ def worker(
     log = speak(log_format)
     known = settings(context, has_state=False)
     check_extra()
-    from mcimport.cli.run_command import prepared, writer  # noqa: PLC0415 - as above
+    from mcimport.cli.process_tuning import tune_process  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import writer  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
     def tell(level: str, line: str) -> None:
@@ -36,5 +38,5 @@ def worker(
         else:
             getattr(log, level)(line)
 
-    prepared()
+    tune_process()
     return run_worker(known.clients, known.engine.broker(), concurrency, tell, writer(log) if verbose else None)

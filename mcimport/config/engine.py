@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from mcimport.config.addresses import is_loopback
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import is_loopback
 from mcimport.errors import ConfigError
 
 EngineKind = Literal["threads", "celery"]

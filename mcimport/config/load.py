@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,11 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import SecretStr
 
+from mcimport.config.addresses import base_address, require_https
+from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.messages import config_error, place, problems, quoted
+from mcimport.config.messages import config_error, problems
 from mcimport.config.notify_urls import NoticeSource
 from mcimport.config.schema import (
     ClientTable,
@@ -27,8 +28,6 @@ from mcimport.config.schema import (
     Notify,
     OmetriaSettings,
     Table,
-    base_address,
-    require_https,
     seconds,
 )
 from mcimport.config.settings import Client, Settings
@@ -250,8 +249,7 @@ def _clients(file: File, around: _Surroundings) -> list[Client]:
     if not file.clients:
         return [_from_environment(file, around)]
     clients = [_from_table(name, table, file, around) for name, table in file.clients.items()]
-    wrong = [*_double_targets(file), *_like_names(clients), *_texting(clients)] or list(_collisions(clients))
-    if wrong:
+    if wrong := cross_check(file, clients):
         raise config_error(around.file, wrong)
     return clients
 
@@ -261,8 +259,7 @@ def _from_environment(file: File, around: _Surroundings) -> Client:
         raise ConfigError(
             f"{around.file}: no client is configured" if around.file else "no configuration found", hint=_NO_CLIENT_HINT
         )
-    wrong = list(_double_targets(file))
-    if wrong:
+    if wrong := cross_check(file, []):
         raise config_error(around.file, wrong)
     table = ClientTable.model_construct(
         lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
@@ -287,7 +284,7 @@ def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings
         consent=MappingProxyType(consent.statuses),
         permission=consent.permission,
         without_permission=consent.without_permission,
-        fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
+        fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),
         overdue=seconds(notify.overdue),
@@ -303,89 +300,3 @@ def _notice_source(client: str, setting: str, table: Notify, around: _Surroundin
     key = KeySource(client=client, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
     name = f"{setting} of {client}" if client else setting
     return NoticeSource(key, name, table.allow_http)
-
-
-# What one table cannot know of another -------------------------------------------------------------------------------
-
-
-def _double_targets(file: File) -> Iterator[str]:
-    yield from _like_tags(file.fields, "fields")
-    for tag, other in _doubles(file.fields):
-        yield _double(("fields", tag), file.fields[tag], other)
-    for name, client in file.clients.items():
-        yield from _like_tags(client.fields, "clients", name, "fields")
-        for tag, other in _doubles(_fields(file.fields, client.fields)) if client.fields else ():
-            # The line to blame is the client's own; two of the shared table's are told once, above.
-            own, with_it = (tag, other) if tag in client.fields else (other, tag)
-            if own in client.fields:
-                yield _double(("clients", name, "fields", own), client.fields[own], with_it)
-
-
-def _fields(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The client's own lines over the shared ones; merge tags are the same in any case, as in Mailchimp."""
-    said = {tag.upper() for tag in own}
-    return {**{tag: target for tag, target in shared.items() if tag.upper() not in said}, **own}
-
-
-def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
-    first: dict[str, str] = {}
-    for tag in fields:
-        like = first.setdefault(tag.upper(), tag)
-        if like != tag:
-            yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
-
-
-def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each tag that goes where an earlier one goes already, with that one."""
-    first: dict[str, str] = {}
-    for tag, target in fields.items():
-        if target and first.setdefault(target, tag) != tag:
-            yield tag, first[target]
-
-
-def _double(loc: tuple[str, ...], target: str, other: str) -> str:
-    return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
-
-
-def _like_names(clients: Sequence[Client]) -> Iterator[str]:
-    """A client's lock is a file, and some file systems do not tell capitals apart."""
-    first: dict[str, str] = {}
-    for client in clients:
-        other = first.setdefault(client.name.lower(), client.name)
-        if other != client.name:
-            yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
-
-
-def _texting(clients: Sequence[Client]) -> Iterator[str]:
-    for client in clients:
-        for key in client.lists:
-            try:
-                client.collection(key)
-            except ConfigError as error:
-                yield str(error)
-
-
-def _collisions(clients: Sequence[Client]) -> Iterator[str]:
-    """Clients that would overwrite each other's contacts. A key that cannot be read now collides with nothing."""
-    having: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
-    for client in clients:
-        for key in client.lists:
-            having[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
-    for (key, collection), holders in having.items():
-        for client, other in _same_account(holders) if len(holders) > 1 else ():
-            yield (
-                f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
-                f"same Ometria account and collection {collection}"
-            )
-
-
-def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
-    """Each client whose Ometria key an earlier one has, with that one."""
-    first: dict[str, Client] = {}
-    for client in clients:
-        try:
-            key = client.ometria_key().get_secret_value()
-        except ConfigError:
-            continue  # raised again, for this client alone, when the key is needed
-        if first.setdefault(key, client) is not client:
-            yield client, first[key]

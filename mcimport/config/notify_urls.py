@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from mcimport.config.addresses import require_https
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import require_https
 from mcimport.errors import ConfigError
 
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][!-~]*)?", re.IGNORECASE)

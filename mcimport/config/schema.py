@@ -7,7 +7,6 @@ beside the limits that it tells.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from mcimport.config.addresses import base_address, require_https
 from mcimport.models import SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
@@ -54,52 +54,6 @@ TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to every con
 CONSENT_STATUSES = ("cleaned", "archived", "pending", "transactional")  # the others can't be changed
 _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
-
-_LABEL = r"[A-Za-z0-9_-]{1,63}"
-_ADDRESS = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-
-
-def is_loopback(host: str) -> bool:
-    ip = _ip(host)
-    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
-
-
-def base_address(value: str) -> str:
-    """The address without a slash at its end; ValueError, in words that do not repeat it, where it is none."""
-    parts = _ADDRESS.fullmatch(value)
-    if (
-        parts is None
-        or not 0 < int(parts["port"] or 443) < 2**16
-        or (parts["host"].startswith("[") and _ip(parts["host"]) is None)
-    ):
-        raise ValueError(
-            'must be an address like "https://proxy.example/v2": http or https, a host, no user name, no query'
-        )
-    return value.rstrip("/")
-
-
-def require_https(url: str | None, *, allow_http: bool) -> None:
-    """Every request carries a key, so plain http is for services on this machine alone, unless it is allowed by name.
-
-    Raises ValueError, in words that do not repeat the address.
-    """
-    parts = _ADDRESS.match(url or "")
-    if parts and parts["scheme"].lower() == "http" and not is_loopback(parts["host"]) and not allow_http:
-        raise ValueError(
-            "must begin with https: plain http would expose the key, so it is for localhost only (or set allow_http ="
-            " true if the network is private)"
-        )
 
 
 def sends_texts(collection: str) -> bool:
