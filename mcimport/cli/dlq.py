@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, LARGEST_ID, NO_TERMINAL, settings
+from mcimport.cli.confirm import ask, check_terminal, confirm
+from mcimport.cli.options import CLIENTS, LARGEST_ID, settings
 from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
@@ -106,7 +106,7 @@ def discard_letters(
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
         still_open = [letter for letter in chosen if letter.status == "open"]
         found = affected(still_open)
-        if state is None or not still_open or not is_agreed(found, yes=yes, members=members):
+        if state is None or not still_open or not is_confirmed(found, yes=yes, members=members):
             say("nothing was discarded")
             return
         discard_for_good(state, [letter.id for letter in still_open])
@@ -125,10 +125,11 @@ def named(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
     return [letter for letter in known.values() if letter is not None]
 
 
-def is_agreed(found: Affected, *, yes: bool, members: str | None) -> bool:
-    """Whether somebody wants these letters discarded, and knows how many members that is.
+def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:
+    """Returns whether these dead letters are to be discarded by a person who knows how many members they are about.
 
-    Asks the person at the terminal. Raises ConfigError where there is none, and for a number that is not the letters'.
+    Asks at the terminal unless the options say it. Raises ConfigError where there is no terminal, and for a number that
+    is not that of the dead letters.
     """
     number = "unknown" if found.unknown else str(found.members)
     if members is not None and _plain(members) != number:
@@ -139,24 +140,16 @@ def is_agreed(found: Affected, *, yes: bool, members: str | None) -> bool:
         return True
     if yes:
         raise ConfigError(f"--yes alone is not enough to discard {dead_letters(found)}", hint=_how(found, number))
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"cannot ask whether to discard {dead_letters(found)}: {NO_TERMINAL}", hint=_how(found, number)
-        )
-    return _answer(found, number)
+    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=_how(found, number))
+    question = f"Discard {dead_letters(found)} for good?"
+    if found.is_many:
+        return _plain(ask(f"{question} Type {number} to discard:")) == number
+    return confirm(question)
 
 
 def _how(found: Affected, number: str) -> str:
     confirmed = f"--yes --members {number}" if found.is_many else "--yes"
     return f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
-
-
-def _answer(found: Affected, number: str) -> bool:
-    how = f"Type {number} to discard: " if found.is_many else "[y/N] "
-    sys.stderr.write(f"Discard {dead_letters(found)} for good? {how}")
-    sys.stderr.flush()
-    answer = _plain(sys.stdin.readline())
-    return answer == number if found.is_many else answer in ("y", "yes")
 
 
 def _plain(typed: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import NO_TERMINAL, settings
+from mcimport.cli.confirm import check_terminal, confirm
+from mcimport.cli.options import settings
 from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
@@ -30,7 +30,7 @@ def forget(
         if state is None or client not in names:
             there = f"It has {', '.join(sorted(names))}." if names else "It has no client at all."
             raise ConfigError(f"the state file has no client {client!r}", hint=there)
-        if not yes and not _agreed(client):
+        if not yes and not _confirmed(client):
             say("nothing was removed")
             return
         with lock_client(known.db_path, client):
@@ -45,9 +45,6 @@ def forget(
         say(f"{client} is still configured: its next sync will import every member again.")
 
 
-def _agreed(client: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"cannot ask for confirmation: {NO_TERMINAL}", hint="Add --yes to remove it without being asked."
-        )
-    return typer.confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?", err=True)
+def _confirmed(client: str) -> bool:
+    check_terminal("cannot ask for confirmation", hint="Add --yes to remove it without being asked.")
+    return confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?")

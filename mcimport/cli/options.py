@@ -12,7 +12,6 @@ import typer
 from mcimport.config import Settings, load
 
 LARGEST_ID = 2**63 - 1  # SQLite's
-NO_TERMINAL = "not running in a terminal"
 NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
 
 

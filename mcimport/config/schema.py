@@ -151,13 +151,9 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
-class MailchimpSettings(Table):
-    """How one account is read; `timeout` in seconds. `url` ends before any slash and includes the API's version."""
+class ServiceTable(Table):
+    """What can be set about each of the two services. `url` ends before any slash and includes the API's version."""
 
-    connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
-    window: Annotated[int, _whole(1, MOST_MEMBERS)] = MOST_MEMBERS
-    # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
-    timeout: Annotated[float, _number_above_0(600)] = 120
     account: Account = None
     allow_http: AllowHttp = False  # before the address that it is about
     url: Url = None
@@ -169,7 +165,16 @@ class MailchimpSettings(Table):
         return url
 
 
-class OmetriaSettings(Table):
+class MailchimpSettings(ServiceTable):
+    """How one account is read; `timeout` in seconds."""
+
+    connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
+    window: Annotated[int, _whole(1, MOST_MEMBERS)] = MOST_MEMBERS
+    # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
+    timeout: Annotated[float, _number_above_0(600)] = 120
+
+
+class OmetriaSettings(ServiceTable):
     """How one account is written to. `collection` is a template: `Client.rules` fills it in."""
 
     requests_per_second: Annotated[float, _number_above_0(1000)] = 8
@@ -181,15 +186,6 @@ class OmetriaSettings(Table):
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
     force_optin: Annotated[bool, Field(description="true or false")] = False
     spot_check: Annotated[int, _whole(0, 100)] = 10
-    account: Account = None
-    allow_http: AllowHttp = False  # before the address that it is about
-    url: Url = None
-
-    @field_validator("url")
-    @classmethod
-    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
-        require_https(url, allow_http=table.data.get("allow_http", False))
-        return url
 
 
 class Retry(Table):
