@@ -10,7 +10,7 @@ help:
 	@echo "make test    all tests and checks"
 	@echo "make check   ruff, mypy, the direction of imports, and known vulnerabilities where the network lets us ask"
 	@echo "make audit   the last of these alone; fails when nobody can be asked"
-	@echo "make readme  write the parts of the README that come from the code"
+	@echo "make readme  write the parts of the READMEs that come from the code"
 	@echo "make chaos   the proof that nobody is lost, with fresh seeds (MINUTES=10, SEED=...)"
 	@echo "make both-sides  what reconcile promises, on a list of 20,000"
 	@echo "make test-engine  pages moved by workers over a real broker (installs rabbitmq-server, as root on Debian)"

@@ -41,7 +41,9 @@ passing.install()
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 # Nor are the sandbox's members invented anew for every test: the same list and seed invent the same ones.
 pytest.MonkeyPatch().setattr(member_list, "ListIdentity", functools.cache(member_ids.ListIdentity))
-pytest.MonkeyPatch().setattr(invented_members, "likeness", functools.lru_cache(3_000)(invented_members.likeness))
+pytest.MonkeyPatch().setattr(
+    invented_members, "invent_fields", functools.lru_cache(3_000)(invented_members.invent_fields)
+)
 
 
 def pytest_collection_finish() -> None:
@@ -276,7 +278,7 @@ def accept_one_more_push(importer: Importer, *, ago: int = 1_100) -> None:
     audience, pushes = importer.sandbox.audience(), iter(range(1_000_000))
     old = "2020-01-01T00:00:00+00:00"
     audience.add(email_address="old@example.com", at=importer.sandbox.clock.second() - ago, timestamp_opt=old)
-    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer.sandbox.settings.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
 
 
 def imported_ids(importer: Importer) -> set[str]:

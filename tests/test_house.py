@@ -108,7 +108,7 @@ def test_no_address_name_or_key_is_left_or_printed(make_importer: MakeImporter) 
     """A sync with rejects, dead letters, a replay and everything that only looks keeps all personal data to itself."""
     importer = make_importer(size=1_200, broken=["100-101"], faults={"500": 0.05})
     people = [one for one in importer.sandbox.audience().listed() if one.get("contact_id") and one["email_address"]]
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in people[500:503]}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in people[500:503]}
     importer.sandbox.audience().add(email_address="not an address", merge_fields={"FNAME": "Bartholomew"})
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     commands = [

@@ -96,7 +96,7 @@ def shape(text: str) -> str:
     text = "\n".join(line for line in text.splitlines() if not line.startswith("  warning:"))
     text = re.sub(r"[▁▂▃▄▅▆▇█]+", "~", re.sub(r"\d[\d,.:]*", "9", text))
     text = text.replace(", 9 skipped", "").replace(", 9 subscription events", "")
-    return re.sub(r" +", " ", text.replace("windows", "window").replace(" 9 m 9 s", " 9 s"))
+    return re.sub(r" +", " ", text.replace("time ranges", "time range").replace(" 9 m 9 s", " 9 s"))
 
 
 @pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if lines("sh", text)])

@@ -13,7 +13,7 @@ from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models.records import ListResult
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import open_state, retention
 
 if TYPE_CHECKING:  # loaded by those alone who want to be told

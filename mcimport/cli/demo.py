@@ -31,7 +31,7 @@ ometria.url = "{ometria_url}"
 class _Stage:
     """Where the story plays: a sandbox, and settings that lead to it."""
 
-    box: Sandbox
+    sandbox: Sandbox
     folder: Path
 
     def act(self, words: str, *command: str, expected: int = OK) -> bool:
@@ -46,15 +46,15 @@ class _Stage:
 
 def tell(size: int) -> int:
     """Returns 0 when every step ended as it should."""
-    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(SandboxSettings(size=size)) as box:
-        stage = _Stage(box, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(SandboxSettings(size=size)) as sandbox:
+        stage = _Stage(sandbox, Path(folder))
         (stage.folder / "mcimport.toml").write_text(
             CONFIG.format(
-                list_key=box.list_key,
-                mailchimp_key=box.mailchimp_key,
-                ometria_key=box.ometria_key,
-                mailchimp_url=box.mailchimp_url,
-                ometria_url=box.ometria_url,
+                list_key=sandbox.list_key,
+                mailchimp_key=sandbox.mailchimp_key,
+                ometria_key=sandbox.ometria_key,
+                mailchimp_url=sandbox.mailchimp_url,
+                ometria_url=sandbox.ometria_url,
             ),
             encoding="utf-8",
         )
@@ -65,14 +65,14 @@ def tell(size: int) -> int:
 
 
 def _story(stage: _Stage) -> int:
-    box, key = stage.box, stage.box.list_key
-    audience = box.audience()
+    sandbox, key = stage.sandbox, stage.sandbox.list_key
+    audience = sandbox.audience()
     ended = [stage.act("The first sync imports every member of the list.", "sync", key)]
     audience.change(30)
-    audience.leave(4)
+    audience.archive(4)
     audience.join(3)
     ended.append(stage.act("37 members changed, left or joined. The next sync imports only those.", "sync", key))
-    _break_somebody(box)
+    _break_somebody(sandbox)
     words = (
         "Twenty members change, and Mailchimp now fails on every page that holds one of three of them. (More than\n"
         "twenty are read, because each run starts a minute early, for changes that Mailchimp commits late.)"
@@ -80,20 +80,20 @@ def _story(stage: _Stage) -> int:
     ended.append(stage.act(words, "sync", key, expected=DEAD_LETTERS))
     _say("Exit code 3: finished with dead letters. No member is lost: what could not be read is recorded.")
     ended.append(stage.act("What could not be read, and why:", "dlq", "list"))
-    box.knobs.broken.clear()
+    sandbox.settings.broken.clear()
     words = "Mailchimp works again. Replaying reads that time range again, even if members changed since."
     ended.append(stage.act(words, "dlq", "replay"))
     ended.append(stage.act("All is well again.", "status"))
     return OK if all(ended) else FAILED
 
 
-def _break_somebody(box: Sandbox) -> None:
+def _break_somebody(sandbox: Sandbox) -> None:
     """Twenty people change; of the three who changed last, no page can be read."""
-    audience = box.audience()
+    audience = sandbox.audience()
     audience.change(17)
-    box.clock.advance(2)
+    sandbox.clock.advance(2)
     seconds = [epoch(one["last_changed"]) for one in audience.change(3)]
-    box.knobs.broken.append((min(seconds) - 1, max(seconds)))
+    sandbox.settings.broken.append((min(seconds) - 1, max(seconds)))
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,7 @@ def list_letters(
         if state is None:
             return
         status = None if everything else "open"
-        found = dead_letters.everything(state, status=status, clients=client or (), most=MOST_LISTED + 1)
+        found = dead_letters.search(state, status=status, clients=client or (), limit=MOST_LISTED + 1)
         list_statuses = read_state.list_statuses(known, state)
     if not found:
         known.chosen(client or [])

@@ -26,9 +26,9 @@ def forget(
 
     known = settings(context)
     with read_state.remembered(known) as state:
-        names = {row.client for row in lists.overview(state)} if state else set()
+        names = {row.client for row in lists.all_lists(state)} if state else set()
         if state is None or client not in names:
-            there = f"It has {', '.join(sorted(names))}." if names else "It has no client at all."
+            there = f"Recorded: {', '.join(sorted(names))}." if names else "It has no client at all."
             raise ConfigError(f"the state file has no client {client!r}", hint=there)
         if not yes and not _confirmed(client):
             say("nothing was removed")

@@ -46,9 +46,9 @@ def accept(
     with read_state.remembered(known) as state:
         if state is None:
             return
-        destination = state.destination(*chosen.ometria_access())
+        destination = state.account_fingerprint(*chosen.ometria_access())
         with lock_client(known.db_path, chosen.name):
-            moving = destinations.to_accept(state, chosen.name, destination)
+            moving = destinations.at_other_accounts(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
                 present = [row for row in bound if _is_present(chosen, row)]
@@ -68,7 +68,7 @@ def _is_present(client: Client, row: ListRow) -> bool:
 def _try(client: Client, bound: Sequence[ListRow]) -> None:
     """Raises what is wrong with the key, or that it is another account's."""
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - as above
+    from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.account_check import check_same_account  # noqa: PLC0415 - as above
 
     with ConnectionPool(StopSignal()).open(client) as services:

@@ -44,7 +44,8 @@ def preview(
     from mcimport.convert import has_sms_status, make_converter  # noqa: PLC0415 - loads tables of countries and numbers
     from mcimport.engine.page.permissions import look_at_list  # noqa: PLC0415 - loads the HTTP client
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
-    from mcimport.services.http.retry import StopSignal  # noqa: PLC0415 - loads tenacity
+    from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
+    from mcimport.services.mailchimp.list_fields import read_list_fields  # noqa: PLC0415 - as above
 
     known = settings(context)
     chosen, key = _chosen(known, list_key, client)
@@ -54,7 +55,7 @@ def preview(
     with ConnectionPool(StopSignal()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
-        fields = replace(services.mailchimp.list_fields(key), has_permissions=shown is not None)
+        fields = replace(read_list_fields(services.mailchimp, key), has_permissions=shown is not None)
         rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
         rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
         events = _events(services.mailchimp, rules, row)
@@ -94,9 +95,10 @@ def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str 
 def _whole(mailchimp: MailchimpClient, list_key: str, one: Member) -> Member:
     """With all tags; as it is where these cannot be had, as a sync would do."""
     from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.services.mailchimp.tags import with_all_tags  # noqa: PLC0415 - loads the HTTP client
 
     with suppress(ServiceError):
-        return mailchimp.with_all_tags(list_key, one) if lacks_tags(one) else one
+        return with_all_tags(mailchimp, list_key, one) if lacks_tags(one) else one
     return one
 
 
@@ -111,7 +113,7 @@ def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | Non
         place = read_state.destination(client, list_key, state)
         if place is None:
             return None
-        return destinations.current(state, place) or destinations.under_another_name(state, place)
+        return destinations.current(state, place) or destinations.of_renamed_client(state, place)
 
 
 def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:

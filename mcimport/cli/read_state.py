@@ -19,8 +19,8 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run
 from mcimport.report import tables
 from mcimport.services.destination import note, place_of
-from mcimport.state import State, destinations, is_there, lists, lock_holder, open_state, runs
-from mcimport.state.destinations import Place
+from mcimport.state import State, destinations, lists, lock_holder, open_state, runs, state_exists
+from mcimport.state.destinations import Destination
 
 HERE = ""
 NOT_CONFIGURED = "not configured"
@@ -31,7 +31,7 @@ UNKNOWN = "Ometria key not set here, so its account is unknown"
 @contextmanager
 def remembered(settings: Settings) -> Iterator[State | None]:
     """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
-    if not is_there(settings.db_path):
+    if not state_exists(settings.db_path):
         say(NOTHING_YET)
         yield None
         return
@@ -49,7 +49,7 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
             return run
     except McimportError:
         return run
-    latest = runs.run(state, run.id)  # it may have ended just now
+    latest = runs.get(state, run.id)  # it may have ended just now
     return replace(latest, status="interrupted") if latest.status == "running" else latest
 
 
@@ -67,10 +67,10 @@ def list_status(settings: Settings, state: State, row: ListRow) -> str:
 
 def list_statuses(settings: Settings, state: State) -> Mapping[int, str]:
     """List id to `list_status`, of everything that is remembered."""
-    return {row.id: list_status(settings, state, row) for row in lists.overview(state)}
+    return {row.id: list_status(settings, state, row) for row in lists.all_lists(state)}
 
 
-def destination(client: Client, list_key: str, state: State) -> Place | None:
+def destination(client: Client, list_key: str, state: State) -> Destination | None:
     """Where a list goes now; None while its client has no usable key."""
     try:
         return place_of(state, client, list_key)

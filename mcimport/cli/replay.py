@@ -26,11 +26,11 @@ def replay(
     """Imports the members and time ranges of dead letters again; without ID, all that are open."""
     from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
-    from mcimport.state import is_there  # noqa: PLC0415 - as below
+    from mcimport.state import state_exists  # noqa: PLC0415 - as below
 
     speak(log_format)
     known = settings(context)
-    if not letter_ids and not is_there(known.db_path):
+    if not letter_ids and not state_exists(known.db_path):
         say(NOTHING_YET)
         return OK
     output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))

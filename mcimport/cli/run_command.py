@@ -22,8 +22,8 @@ from mcimport.report import json_line, make_reporter
 from mcimport.report.event_log import EventLog, event_sink, request_line
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
-from mcimport.state import is_there
+from mcimport.services.http.shutdown import StopSignal
+from mcimport.state import state_exists
 from mcimport.sync.list_run import SyncSession
 from mcimport.sync.reconcile import reconcile_list
 from mcimport.sync.reconcile.reconcile_list import reconcile_all
@@ -51,7 +51,7 @@ class Output:
 
 def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
     """Returns the exit code."""
-    if not (options.dry_run or is_there(settings.db_path)):
+    if not (options.dry_run or state_exists(settings.db_path)):
         words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
         say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
     return _run(

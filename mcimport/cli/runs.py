@@ -28,7 +28,7 @@ def list_runs(
 
     known = settings(context)
     with read_state.remembered(known) as state:
-        noted = runs.latest(state, clients=client or (), most=limit) if state else []
+        noted = runs.latest(state, clients=client or (), limit=limit) if state else []
         found = [read_state.as_it_is(known, state, run) for run in noted] if state else []
     if not found:
         known.chosen(client or [])

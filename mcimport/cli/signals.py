@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mcimport.services.connections import ConnectionPool
-from mcimport.services.http import retry
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http import shutdown
+from mcimport.services.http.shutdown import StopSignal
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[
     def watch() -> None:
         """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
         stop.requested.wait()
-        if not is_over.is_set() and not stop.aborted.wait(retry.LEAVE_WITHIN):
+        if not is_over.is_set() and not stop.aborted.wait(shutdown.LEAVE_WITHIN):
             stop.abort()
         if not is_over.is_set():
             accounts.abort()

@@ -81,7 +81,7 @@ def _list_statuses(known: Settings, state: State | None, now: int) -> Iterator[L
     from mcimport.state import lists  # noqa: PLC0415 - as above
 
     here = (read_state.HERE, read_state.UNKNOWN)  # can be replayed, or nobody can say that it cannot
-    rest = lists.overview(state)
+    rest = lists.all_lists(state)
     notes = {one.id: read_state.list_status(known, state, one) for one in rest}
     for client, key in configured:
         present = [one for one in rest if (one.client, one.list_key) == (client.name, key) and notes[one.id] in here]
@@ -104,7 +104,7 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
     from mcimport.monitoring import overdue  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import dead_letters, lists, run_warnings, runs, spot_checks  # noqa: PLC0415 - as above
 
-    noted = runs.latest(state, list_id=row.id, most=RUNS_SHOWN)
+    noted = runs.latest(state, list_id=row.id, limit=RUNS_SHOWN)
     latest = tuple(read_state.as_it_is(known, state, run) for run in noted)
     since = overdue.begun(state, row, now)
     return ListStatus(
@@ -114,13 +114,13 @@ def _list_status(known: Settings, state: State, row: ListRow, note: str, at_most
         sync_point=row.sync_point,
         runs=latest,
         open_letters=dead_letters.count_open(state, row.id),
-        discarded=affected(dead_letters.lost(state, row.id)),
+        discarded=affected(dead_letters.unread_since_discarded(state, row.id)),
         note=note,
         is_overdue=at_most is not None and now - since > at_most,
         is_well_known=at_most is not None,
         reconciled_at=row.reconciled_at,
         reconciled=lists.reconciled(row),
         unchecked_at=row.unchecked_at,
-        spot_check=spot_checks.missing(row),
+        spot_check=spot_checks.unresolved(row),
         warnings=tuple(run_warnings.of_runs(noted)),
     )

@@ -83,7 +83,7 @@ class KeySource:
             handle = os.open(self.folder / Path(name).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise self._error(f"{name} is not a regular file")
+                    raise self._error(f"the file {name} is not a regular file")
                 # One character a byte, so that whatever the file holds is refused by the one check of keys.
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:

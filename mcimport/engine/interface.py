@@ -23,6 +23,7 @@ class RunSpec:
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
         look_ups: how many members may be looked up in Ometria.
+        account_known_good: see `OmetriaClient.push`.
         state_id: what the state file calls itself where others hear it.
         warn: takes words for a person, for when the list is through.
         waits: takes them at once: why the run does not go on at present.
@@ -42,6 +43,7 @@ class RunSpec:
     is_first: bool
     carried_until: int | None
     look_ups: LookUps
+    account_known_good: bool
     is_dry: bool
     state_id: str
     warn: Callable[[str], None]

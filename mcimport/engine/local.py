@@ -43,6 +43,7 @@ class LocalEngine:
             held=None if is_blind else HeldLookups(services.contacts, spec.carried_until, spec.look_ups),
             watched=spec.watched,
             never_sent=spec.never_sent,
+            account_known_good=spec.account_known_good,
             sample_size=0 if spec.is_dry else spec.client.ometria.spot_check,
             meter=services.meter,
             trace=services.trace,

@@ -22,4 +22,7 @@ def engine_of(settings: Settings, asked: str | None = None) -> Engine:
 
 def check_extra() -> None:
     if find_spec("celery") is None:
-        raise ConfigError("the engine celery needs an extra", hint="pip install 'mcimport[celery]'")
+        raise ConfigError(
+            "the engine celery needs the celery extra, which is not installed",
+            hint="Install it with: pip install 'mcimport[celery]'",
+        )

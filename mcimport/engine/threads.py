@@ -13,8 +13,8 @@ from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
-from mcimport.services.http import retry
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http import shutdown
+from mcimport.services.http.shutdown import StopSignal
 
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
 
@@ -122,7 +122,7 @@ class _Pool:
 
     def _land(self) -> None:
         """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
-        deadline = time.monotonic() + retry.LEAVE_WITHIN
+        deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self._in_flight and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)
         if self._in_flight:

@@ -29,7 +29,7 @@ def write(settings: Settings, path: Path) -> None:
     registry = CollectorRegistry()
     gauges = _Gauges(registry)
     with open_state(settings.db_path) as state:
-        for row in _current(settings, lists.overview(state), state):
+        for row in _current(settings, lists.all_lists(state), state):
             gauges.take(state, row)
     try:
         _replace(path, generate_latest(registry))
@@ -75,10 +75,10 @@ class _Gauges:
             self._reconciled.labels(*names).set(row.reconciled_at)
         for kind, many in lists.reconciled(row).items():
             self._compared.labels(*names, kind).set(many)
-        success = runs.last_success(state, row.id)
+        success = runs.last_success_at(state, row.id)
         if success is not None:
             self._success.labels(*names).set(success)
-        for run in runs.latest(state, list_id=row.id, most=1):
+        for run in runs.latest(state, list_id=row.id, limit=1):
             self._take_run(names, run)
 
     def _take_run(self, names: tuple[str, str], run: Run) -> None:
@@ -102,7 +102,7 @@ def _current(settings: Settings, rows: Iterable[ListRow], state: State) -> Itera
         client = settings.clients.get(row.client)
         if client is None or not client.among([row.list_key]):
             continue
-        last = max((run.id for run in runs.latest(state, list_id=row.id, most=1)), default=0)
+        last = max((run.id for run in runs.latest(state, list_id=row.id, limit=1)), default=0)
         place = (row.client, row.list_key)
         if place not in newest or newest[place][0] < last:
             newest[place] = (last, row)

@@ -22,7 +22,7 @@ from mcimport.models.records import ListResult
 from mcimport.monitoring.http_post import HttpPoster
 from mcimport.monitoring.trouble import of_result
 from mcimport.monitoring.webhook import Webhook
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 TRIES = 2
 AT_ONCE = 8

@@ -42,7 +42,7 @@ def ages(settings: Settings, state: State, client: Client, known: Sequence[ListR
 
 def begun(state: State, row: ListRow, now: int) -> int:
     """From when on the age of a remembered list counts: its sync point, else its first run."""
-    return row.sync_point if row.sync_point is not None else runs.first_began(state, row.id) or now
+    return row.sync_point if row.sync_point is not None else runs.first_started_at(state, row.id) or now
 
 
 def waiting_since(settings: Settings, state: State, remembered: Sequence[ListRow], now: int) -> int:
@@ -56,7 +56,7 @@ def waiting_since(settings: Settings, state: State, remembered: Sequence[ListRow
         return max(points)
     path = settings.config_path
     written = path.stat().st_mtime if path and path.exists() else 0
-    return max(runs.first_began(state) or now, int(written))
+    return max(runs.first_started_at(state) or now, int(written))
 
 
 def _here(state: State, client: Client, list_key: str, rows: Sequence[ListRow]) -> ListRow | None:

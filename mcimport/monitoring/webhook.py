@@ -57,7 +57,7 @@ class Webhook:
             told = troubles.lists_with(state, "overdue")
             unknown = set(told)
             known = defaultdict(list)
-            for row in lists.overview(state):
+            for row in lists.all_lists(state):
                 known[row.client].append(row)
             for client in self._settings.clients.values():
                 ages = list(overdue.ages(self._settings, state, client, known[client.name], now))
@@ -101,7 +101,7 @@ class Webhook:
 
     def _tell_of_one(self, state: State, source: NoticeSource, untold: deque[ListResult]) -> None:
         result = untold[0]
-        known = troubles.known(state, result.client, result.list_key)
+        known = troubles.open_troubles(state, result.client, result.list_key)
         over = list(_over(state, result, known)) if result.runs else []
         result = _with_remembered(state, result, known) if result.runs else result
         now = [*trouble.of_result(result), *(_last_comparison(state, result, known) if result.runs else ())]
@@ -113,7 +113,7 @@ class Webhook:
     ) -> None:
         """Ends first: a list that is in trouble is not left with the word that something is over."""
         place = (result.client, result.list_key)
-        known = troubles.known(state, *place)
+        known = troubles.open_troubles(state, *place)
         lasting = {*known, *(one.kind for one in now)} - {one.kind for one in over}
         for one in over:
             if one.kind in known:
@@ -121,7 +121,7 @@ class Webhook:
                 troubles.end(state, *place, one.kind)
         for one in now:
             told = known.get(one.kind)
-            if told is None or told.is_news(one.reasons):
+            if told is None or told.has_new_reason(one.reasons):
                 since = told.since if told else one.since or int(time.time())
                 self._post(source, _document("failure", result, one, since, lasting))
                 troubles.begin(state, *place, one.kind, one.reasons, since)
@@ -165,9 +165,9 @@ def _each(steps: Iterable[Callable[[], None]]) -> None:
 def _with_remembered(state: State, result: ListResult, known: Container[str]) -> ListResult:
     """What this call found, and what a former one did whose post did not get through."""
     row = lists.by_id(state, result.runs[-1].list_id)
-    result = replace(result, spot_check=spot_checks.missing(row))
+    result = replace(result, spot_check=spot_checks.unresolved(row))
     if "dead_letters" not in known and not result.dead_letters:
-        found = dead_letters.open_of(state, row.id)
+        found = dead_letters.open_for_list(state, row.id)
         result = replace(result, dead_letters=len(found), affected=affected(found))
     return result
 
@@ -179,7 +179,7 @@ def _last_comparison(state: State, result: ListResult, known: Container[str]) ->
         yield found
 
 
-def _over(state: State, result: ListResult, known: Mapping[str, troubles.KnownTrouble]) -> Iterator[Trouble]:
+def _over(state: State, result: ListResult, known: Mapping[str, troubles.OpenTrouble]) -> Iterator[Trouble]:
     """What the list does not have any more after this call, as far as the call has seen."""
     run = result.runs[-1]
     kind: Kind = trouble.failing_kind(run)
@@ -197,20 +197,20 @@ def _has(state: State, row: ListRow, kind: Kind) -> bool:
         return dead_letters.count_open(state, row.id) > 0
     if kind == "differ":
         return lists.reconciled(row).get("left", 0) > 0
-    return spot_checks.missing(row) is not None
+    return spot_checks.unresolved(row) is not None
 
 
-def _was_elsewhere(state: State, here: ListRow, kind: Kind, known: Mapping[str, troubles.KnownTrouble]) -> bool:
+def _was_elsewhere(state: State, here: ListRow, kind: Kind, known: Mapping[str, troubles.OpenTrouble]) -> bool:
     """Whether it was told of a destination to which the list does not go any more, and where it is as it was."""
     former = [row for row in lists.of_client(state, here.client) if row.list_key == here.list_key and row.id != here.id]
-    began = runs.first_began(state, here.id)
+    began = runs.first_started_at(state, here.id)
     is_older = began is not None and known[kind].since < began
     return is_older and any(_has(state, row, kind) for row in former)
 
 
 def _not_worked_on(state: State, client: Client, age: overdue.Age) -> ListResult:
     """What stands for a result where this call was not about the list."""
-    last = () if age.list_id is None else tuple(runs.latest(state, list_id=age.list_id, most=1))
+    last = () if age.list_id is None else tuple(runs.latest(state, list_id=age.list_id, limit=1))
     return ListResult(client.name, age.list_key, "not begun", runs=last)
 
 

@@ -83,6 +83,6 @@ def _look(letter: DeadLetter) -> list[str]:
 def _what(letter: DeadLetter) -> str:
     which = "archived members" if letter.sweep == "archived" else "members"
     if letter.kind == "window":
-        return f"the {which} who changed in a time range; they could not be imported"
+        return f"the {which} who changed in this time range could not be imported"
     who = "a member without an id" if letter.member_id is None else f"member {letter.member_id}"
-    return f"{who}, who could not be sent"
+    return f"{who} could not be sent"

@@ -41,7 +41,7 @@ def verdict(found: Comparison) -> str:
 
 def comparison_lines(title: str, found: Comparison) -> list[str]:
     """A line for what agrees, and one for each kind of difference with a few ids."""
-    lines = [f"{title}: {verdict(found)}; {found.agree:,} match"]
+    lines = [f"{title}: {verdict(found)}; {pluralize(found.agree, 'contact')} match"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
     lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
     if found.unread:

@@ -15,7 +15,7 @@ from mcimport.report.spot_check import outcome
 
 RUN_HEADS = (
     *("run", "client", "list", "kind", "status", "started (UTC)", "took"),
-    *("read", "pushed", "rejected", "time ranges", "failed", "error"),
+    *("read", "pushed", "rejected", "time ranges", "incomplete", "error"),
 )
 _RUN_TIMES = ("since", "until", "started_at", "finished_at")
 _WINDOW_TIMES = ("since", "until", "through", "begun_at", "finished_at")
@@ -44,7 +44,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("members", f"{run.members_read:,} read of about {run.members_total:,}, {run.members_skipped:,} skipped"),
         ("contacts", f"{run.contacts_pushed:,} pushed, {run.contacts_rejected:,} rejected"),
         ("consent", f"{consents(run.contacts_pushed, run.opt_ins, run.opt_outs)}; {events}"),
-        ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} failed"),
+        ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", outcome(SpotCheck.read(run.spot_check))),
         ("requests", timeline.requests(run)),

@@ -220,7 +220,7 @@ def _began_earlier(result: ListResult) -> bool:
 
 
 def _dead(sums: Totals) -> str:
-    return f", {sums.dead:,} failed" if sums.dead else ""
+    return f", {sums.dead:,} incomplete" if sums.dead else ""
 
 
 def _sync_point(result: ListResult) -> str:

@@ -13,12 +13,12 @@ from mcimport.sandbox.settings import SandboxSettings
 class Clock:
     """Epoch seconds; safe to read from any thread."""
 
-    def __init__(self, knobs: SandboxSettings) -> None:
-        self._knobs = knobs
-        self._ahead = 0.0 if knobs.start is None else knobs.start - time.time()
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._ahead = 0.0 if settings.start is None else settings.start - time.time()
 
     def now(self) -> float:
-        return time.time() + self._ahead + self._knobs.clock_skew
+        return time.time() + self._ahead + self._settings.clock_skew
 
     def second(self) -> int:
         """The whole second: Mailchimp's times have no more."""
@@ -29,7 +29,7 @@ class Clock:
 
     def http_date(self) -> str:
         """What an answer says, which may be another clock than the one that dates changes."""
-        return formatdate(int(self.now() + self._knobs.edge_skew), usegmt=True)
+        return formatdate(int(self.now() + self._settings.edge_skew), usegmt=True)
 
 
 def iso(seconds: int) -> str:
@@ -38,16 +38,16 @@ def iso(seconds: int) -> str:
 
 
 # A plus that was not percent-encoded arrives as a blank before the offset.
-_IGNORED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\d:?\d\d)?| \d\d:?\d\d)")
+_IGNORED_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\d:?\d\d)?| \d\d:?\d\d)")
 
 
-def time_in_query(text: str) -> int | None:
+def query_time(text: str) -> int | None:
     """Epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
 
     Raises:
         ValueError: this is no time.
     """
-    if _IGNORED.fullmatch(text):
+    if _IGNORED_TIMES.fullmatch(text):
         return None
     return epoch(text)
 

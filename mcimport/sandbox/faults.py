@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from mcimport.sandbox.request_log import Request, Side
+from mcimport.sandbox.request_log import Request, Service
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 
 TRANSPORT = "mcimport.transport"
-_EVERY = 0.05
+_TICK = 0.05
 _HTML = "text/html; charset=utf-8"
 _PROBLEM = "application/problem+json; charset=utf-8"
 
-_BLOCKED = (
+_BLOCKED_PAGE = (
     "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>"
     "Reference&#32;&#35;18&#46;0a0b0c0d&#46;1700000000&#46;1a2b3c4</BODY></HTML>"
 )
@@ -44,35 +44,35 @@ def problem(status: int, title: str, detail: str) -> Response:
     return JSONResponse(body, status, media_type=_PROBLEM)
 
 
-def refusal(side: Side, status: int, title: str, detail: str) -> Response:
+def error_response(service: Service, status: int, title: str, detail: str) -> Response:
     """An error as that service writes it."""
-    if side == "mailchimp":
+    if service == "mailchimp":
         return problem(status, title, detail)
     return JSONResponse({"status": "ERROR", "message": detail}, status)
 
 
-def _status(status: int, title: str, **headers: str) -> Callable[[Side], Response]:
-    def answer(side: Side) -> Response:
-        response = refusal(side, status, title, "The sandbox was told to answer so.")
+def _status(status: int, title: str, **headers: str) -> Callable[[Service], Response]:
+    def answer(service: Service) -> Response:
+        response = error_response(service, status, title, "The sandbox was told to answer so.")
         response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
         return response
 
     return answer
 
 
-def _too_many(side: Side) -> Response:
-    return html(429, "Too Many Requests") if side == "ometria" else _status(429, "TooManyRequests")(side)
+def _too_many(service: Service) -> Response:
+    return html(429, "Too Many Requests") if service == "ometria" else _status(429, "TooManyRequests")(service)
 
 
-def _ok(body: str, media_type: str = "application/json") -> Callable[[Side], Response]:
+def _ok(body: str, media_type: str = "application/json") -> Callable[[Service], Response]:
     return lambda _side: Response(body, 200, media_type=media_type)
 
 
-INSTEAD: dict[str, Callable[[Side], Response]] = {
+ERROR_RESPONSES: dict[str, Callable[[Service], Response]] = {
     "401": _status(401, "API Key Invalid"),
     "403": _status(403, "User action not permitted"),
     "403-bare": lambda _: Response(b"", 403),
-    "403-blocked": lambda _: Response(_BLOCKED, 403, media_type="text/html"),
+    "403-blocked": lambda _: Response(_BLOCKED_PAGE, 403, media_type="text/html"),
     "404": _status(404, "Resource Not Found"),
     "429": _too_many,
     "429-retry-after": _status(429, "TooManyRequests", retry_after="1"),
@@ -88,16 +88,16 @@ INSTEAD: dict[str, Callable[[Side], Response]] = {
 }
 """Answers in place of the real one; the service has not done what it was asked."""
 
-SPOILT = ("reset-body", "truncated", "endless", "lost")
+BROKEN_RESPONSES = ("reset-body", "truncated", "endless", "lost")
 """The service has done what it was asked, but its answer does not arrive whole, or not at all (`lost`)."""
 
-UNANSWERED = ("reset", "silent")
+NO_RESPONSE = ("reset", "silent")
 """Nothing was done and nothing is said."""
 
-FAULTS = (*INSTEAD, *SPOILT, *UNANSWERED)
+FAULTS = (*ERROR_RESPONSES, *BROKEN_RESPONSES, *NO_RESPONSE)
 
 
-def decide(knobs: SandboxSettings, request: Request) -> str | None:
+def choose_fault(settings: SandboxSettings, request: Request) -> str | None:
     """The name of the fault that strikes this request.
 
     Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
@@ -105,35 +105,35 @@ def decide(knobs: SandboxSettings, request: Request) -> str | None:
 
     Raises LookupError for a fault or a side that does not exist: a misspelt knob must not pass for a quiet day.
     """
-    if knobs.fault is not None and (named := knobs.fault(request)) is not None:
-        return _known(named)
-    draw = _draw(knobs.seed, request)
-    for fault, share in _shares(knobs, request.side):
+    if settings.fault is not None and (named := settings.fault(request)) is not None:
+        return _checked_name(named)
+    draw = _draw(settings.seed, request)
+    for fault, share in _shares(settings, request.service):
         if draw < share:
             return fault
         draw -= share
     return None
 
 
-def _shares(knobs: SandboxSettings, side: Side) -> Iterator[tuple[str, float]]:
-    yield "500", knobs.error_rate
-    yield "429", knobs.throttle_rate
-    for name, share in knobs.faults.items():
+def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, float]]:
+    yield "500", settings.error_rate
+    yield "429", settings.throttle_rate
+    for name, share in settings.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
             raise LookupError(f"unknown side: {where}")
-        if where in {"", side}:
-            yield _known(fault), share
+        if where in {"", service}:
+            yield _checked_name(fault), share
 
 
-def _known(fault: str) -> str:
+def _checked_name(fault: str) -> str:
     if fault not in FAULTS:
         raise LookupError(f"unknown fault: {fault}")
     return fault
 
 
 def _draw(seed: int, request: Request) -> float:
-    facts = f"{seed} {request.side} {request.method} {request.path} {request.nth}"
+    facts = f"{seed} {request.service} {request.method} {request.path} {request.nth}"
     return int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
 
 
@@ -155,45 +155,45 @@ class FaultyConnection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
-    async def gone(self, seconds: float) -> bool:
+    async def wait_for_disconnect(self, seconds: float) -> bool:
         """Whether the client leaves within this time; True, too, when the server is to stop."""
-        leaving = asyncio.ensure_future(self._left())
+        leaving = asyncio.ensure_future(self._disconnected())
         closing = asyncio.ensure_future(self.shared.closing.wait())
         done, pending = await asyncio.wait({leaving, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         return bool(done)
 
-    async def _left(self) -> None:
+    async def _disconnected(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def silence(self) -> None:
-        await self.gone(self.shared.knobs.silence)
+    async def never_respond(self) -> None:
+        await self.wait_for_disconnect(self.shared.settings.silence)
         await self.reset()
 
-    async def endless(self, response: Response) -> None:
+    async def endless_body(self, response: Response) -> None:
         """A body that goes on and on, a blank at a time, after a beginning that looks right."""
-        await self._begin(response, length=False)
-        begun = self.shared.knobs.silence
-        await self._body(bytes(response.body)[:-1])
-        while begun > 0 and not await self.gone(_EVERY):
-            await self._body(b" ")
-            begun -= _EVERY
+        await self._send_start(response, length=False)
+        begun = self.shared.settings.silence
+        await self._send_body(bytes(response.body)[:-1])
+        while begun > 0 and not await self.wait_for_disconnect(_TICK):
+            await self._send_body(b" ")
+            begun -= _TICK
         await self.reset()
 
     async def reset_body(self, response: Response) -> None:
         """The whole length is announced, half of it is sent."""
-        await self._begin(response, length=True)
-        await self._body(bytes(response.body)[: len(response.body) // 2])
-        await self.gone(_EVERY)  # so that the half arrives before the reset
+        await self._send_start(response, length=True)
+        await self._send_body(bytes(response.body)[: len(response.body) // 2])
+        await self.wait_for_disconnect(_TICK)  # so that the half arrives before the reset
         await self.reset()
 
-    async def _begin(self, response: Response, *, length: bool) -> None:
+    async def _send_start(self, response: Response, *, length: bool) -> None:
         headers = [(name, value) for name, value in response.raw_headers if length or name != b"content-length"]
         await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
 
-    async def _body(self, body: bytes) -> None:
+    async def _send_body(self, body: bytes) -> None:
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
 

@@ -13,15 +13,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcimport.sandbox import mailchimp_lists, mailchimp_members
-from mcimport.sandbox.faults import INSTEAD, problem
-from mcimport.sandbox.mailchimp_requests import NotFoundError, wanted_of
-from mcimport.sandbox.request_handling import Answer, Call, RequestHandler, json
+from mcimport.sandbox.faults import ERROR_RESPONSES, problem
+from mcimport.sandbox.mailchimp_requests import NotFoundError, fields_of
+from mcimport.sandbox.request_handling import Call, RequestHandler, Respond, json
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 
 def routes(shared: SharedState) -> list[Route]:
     """Relative to the base address `/3.0`."""
-    answers: dict[str, Answer] = {
+    answers: dict[str, Respond] = {
         "/ping": _ping,
         "/lists": mailchimp_lists.lists,
         "/lists/{list_key}": mailchimp_lists.one_list,
@@ -31,14 +31,15 @@ def routes(shared: SharedState) -> list[Route]:
         "/lists/{list_key}/merge-fields": mailchimp_lists.merge_fields,
         "/lists/{list_key}/interest-categories": mailchimp_lists.categories,
         "/lists/{list_key}/interest-categories/{category}/interests": mailchimp_lists.interests,
-        "/{anything:path}": _nothing,
+        "/{anything:path}": _not_found,
     }
     return [
-        Route(path, RequestHandler(shared, "mailchimp", _admit, _checked(answer))) for path, answer in answers.items()
+        Route(path, RequestHandler(shared, "mailchimp", _authorize, _with_errors(answer)))
+        for path, answer in answers.items()
     ]
 
 
-def _checked(answer: Answer) -> Answer:
+def _with_errors(answer: Respond) -> Respond:
     """Turns what an answer raises into the API's own words: ValueError is a bad parameter."""
 
     async def checked(call: Call) -> Response:
@@ -55,16 +56,16 @@ def _checked(answer: Answer) -> Answer:
 # -- who may come in
 
 
-def _admit(call: Call) -> Response | None:
+def _authorize(call: Call) -> Response | None:
     authorization = call.http.headers.get("authorization", "")
     account = _account(call.shared, authorization)
     if account is None:
-        return _stranger(call.shared, _key_of(authorization))
+        return _unauthorized(call.shared, _key_of(authorization))
     call.account = account
     account.open += 1
     call.log.open = account.open
-    if account.open > call.shared.knobs.connections:
-        return INSTEAD[call.shared.knobs.over_limit]("mailchimp")
+    if account.open > call.shared.settings.connections:
+        return ERROR_RESPONSES[call.shared.settings.over_limit]("mailchimp")
     return None
 
 
@@ -86,7 +87,7 @@ def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None
     return next((one for one in accounts if key in {one.key, one.secret if bearer else one.key}), None)
 
 
-def _stranger(shared: SharedState, key: str) -> Response:
+def _unauthorized(shared: SharedState, key: str) -> Response:
     secret, dash, dc = key.rpartition("-")
     known = list(shared.mailchimp.values())
     if dash and (dc not in {one.dc for one in known} or secret in {one.secret for one in known}):
@@ -95,8 +96,8 @@ def _stranger(shared: SharedState, key: str) -> Response:
 
 
 async def _ping(call: Call) -> Response:
-    return json(wanted_of(call).of({"health_status": "Everything's Chimpy!"}))
+    return json(fields_of(call).apply({"health_status": "Everything's Chimpy!"}))
 
 
-async def _nothing(_call: Call) -> Response:
+async def _not_found(_call: Call) -> Response:
     raise NotFoundError

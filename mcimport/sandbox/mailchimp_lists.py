@@ -11,21 +11,21 @@ from mcimport.sandbox.audience.member_ids import CATEGORIES
 from mcimport.sandbox.audience.member_json import link
 from mcimport.sandbox.audience.member_list import LISTED
 from mcimport.sandbox.clock import iso
-from mcimport.sandbox.mailchimp_requests import STATUSES, NotFoundError, audience_of, collection, wanted_of
+from mcimport.sandbox.mailchimp_requests import STATUSES, NotFoundError, audience_of, collection, fields_of
 from mcimport.sandbox.request_handling import Call, json
 from mcimport.sandbox.shared_state import MailchimpAccount
 
 
 async def lists(call: Call) -> Response:
     writers = call.account.lists.values() if isinstance(call.account, MailchimpAccount) else ()
-    return collection(call, "lists", [_about(writer.audience) for writer in writers])
+    return collection(call, "lists", [_list_json(writer.audience) for writer in writers])
 
 
 async def one_list(call: Call) -> Response:
-    return json(wanted_of(call).of(_about(audience_of(call))))
+    return json(fields_of(call).apply(_list_json(audience_of(call))))
 
 
-def _about(audience: Audience) -> dict[str, Any]:
+def _list_json(audience: Audience) -> dict[str, Any]:
     """`member_count` counts subscribers only, as in the real thing: no measure of what a sync has to read."""
     with audience.lock:
         counts = {status: len(audience.orders[status]) for status in (*STATUSES, LISTED)}
@@ -37,7 +37,7 @@ def _about(audience: Audience) -> dict[str, Any]:
         "list_rating": 3.5,
         "visibility": "prv",
         "double_optin": False,
-        "marketing_permissions": bool(audience.knobs.permissions),
+        "marketing_permissions": bool(audience.settings.permissions),
         "stats": {
             "member_count": counts["subscribed"],
             "unsubscribe_count": counts["unsubscribed"],
@@ -67,7 +67,7 @@ _MERGE_FIELDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 
 
 async def merge_fields(call: Call) -> Response:
-    list_key, more = audience_of(call).list_key, call.shared.knobs.more_fields
+    list_key, more = audience_of(call).list_key, call.shared.settings.more_fields
     known = [(tag, name, more.get(tag, kind), options) for tag, name, kind, options in _MERGE_FIELDS]
     known += [(tag, tag.title(), kind, {}) for tag, kind in more.items() if tag not in {one[0] for one in known}]
     fields = [
@@ -91,13 +91,13 @@ async def categories(call: Call) -> Response:
 
 
 async def interests(call: Call) -> Response:
-    audience, category = audience_of(call), call.part("category")
+    audience, category = audience_of(call), call.path_param("category")
     if category not in audience.identity.categories:
         raise NotFoundError
     place = audience.identity.categories.index(category)
     named = dict(zip(audience.identity.interests[place], CATEGORIES[place][1], strict=True))
     interests = [
         {"category_id": category, "list_id": audience.list_key, "id": interest, "name": name, "subscriber_count": "0"}
-        for interest, name in {**named, **(call.shared.knobs.more_interests if place == 0 else {})}.items()
+        for interest, name in {**named, **(call.shared.settings.more_interests if place == 0 else {})}.items()
     ]
     return collection(call, "interests", interests, list_id=audience.list_key, category_id=category)

@@ -11,55 +11,55 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcimport.sandbox.faults import html, refusal
-from mcimport.sandbox.ometria_store import Rate, Store
-from mcimport.sandbox.request_handling import Admit, Call, RequestHandler, json
+from mcimport.sandbox.faults import error_response, html
+from mcimport.sandbox.ometria_account import OmetriaAccount, RateLimit
+from mcimport.sandbox.request_handling import Authorize, Call, RequestHandler, json
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 from mcimport.sandbox.validation import has_address
 
-_RECORDS = 100
-_RECORD_BYTES = 60_000
-_READ = 250
+_MAX_RECORDS = 100
+_MAX_RECORD_BYTES = 60_000
+_MAX_CONTACTS = 250
 _TYPES = {"contact", "order", "product", "custom_event", "profile"}
 
 
 def routes(shared: SharedState) -> list[Route]:
     """Relative to the base address `/v2`."""
-    reading = _admitting(lambda store: store.reads, lambda call: call.shared.knobs.reads_per_second)
-    pushing = _admitting(lambda store: store.pushes, lambda call: call.shared.knobs.pushes_per_second)
+    reading = _authorizing(lambda store: store.reads, lambda call: call.shared.settings.reads_per_second)
+    pushing = _authorizing(lambda store: store.pushes, lambda call: call.shared.settings.pushes_per_second)
     return [
         Route("/push", RequestHandler(shared, "ometria", pushing, _push, "POST")),
         Route("/push/_errors", RequestHandler(shared, "ometria", reading, _errors)),
         Route("/contacts", RequestHandler(shared, "ometria", reading, _contacts)),
         Route("/contacts/{collection}/{contact_id}", RequestHandler(shared, "ometria", reading, _contact)),
-        Route("/{anything:path}", RequestHandler(shared, "ometria", reading, _nothing)),
+        Route("/{anything:path}", RequestHandler(shared, "ometria", reading, _not_found)),
     ]
 
 
-def _admitting(rate_of: Callable[[Store], Rate], limit_of: Callable[[Call], int]) -> Admit:
+def _authorizing(rate_of: Callable[[OmetriaAccount], RateLimit], limit_of: Callable[[Call], int]) -> Authorize:
     """Looks at the key, then at the limit for this kind of request, as of when it arrived."""
 
     def admit(call: Call) -> Response | None:
         store = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
         if store is None:
-            return _refuse(403, "The API key may not do this.")
+            return _error(403, "The API key may not do this.")
         call.account = store
         store.open += 1
         call.log.open = store.open
-        if not rate_of(store).allows(call.log.at, limit_of(call), call.shared.knobs.jitter):
+        if not rate_of(store).allows(call.log.at, limit_of(call), call.shared.settings.jitter):
             return html(429, "Too Many Requests")
         return None
 
     return admit
 
 
-def _refuse(status: int, message: str) -> Response:
-    return refusal("ometria", status, "", message)
+def _error(status: int, message: str) -> Response:
+    return error_response("ometria", status, "", message)
 
 
-def _store(call: Call) -> Store:
-    if not isinstance(call.account, Store):
+def _account(call: Call) -> OmetriaAccount:
+    if not isinstance(call.account, OmetriaAccount):
         raise TypeError("let in without an account")
     return call.account
 
@@ -78,12 +78,12 @@ async def _push(call: Call) -> Response:
         call.log.bytes = len(body)
         records = _records(body)
     except ClientDisconnect:
-        return _refuse(400, "The request did not arrive whole.")
+        return _error(400, "The request did not arrive whole.")
     except _RefusedError as refused:
-        return _refuse(refused.status, str(refused))
+        return _error(refused.status, str(refused))
     call.log.count = len(records)
     call.log.ids = tuple(str(record["id"]) for record in records if "id" in record)
-    return _taken(call, records)
+    return _accepted(call, records)
 
 
 def _records(body: bytes) -> list[dict[str, Any]]:
@@ -92,9 +92,9 @@ def _records(body: bytes) -> list[dict[str, Any]]:
         records = [msgspec.json.decode(one, type=dict[str, Any]) for one in raw]
     except msgspec.MsgspecError:
         raise _RefusedError(400, "A push is a JSON array of records.") from None
-    if not 1 <= len(records) <= _RECORDS:
+    if not 1 <= len(records) <= _MAX_RECORDS:
         raise _RefusedError(400, "A push holds 1 to 100 records.")
-    if any(len(memoryview(one)) > _RECORD_BYTES for one in raw):
+    if any(len(memoryview(one)) > _MAX_RECORD_BYTES for one in raw):
         raise _RefusedError(413, "A record is larger than 60 KB.")
     types = {record.get("@type") for record in records}
     if len(types) > 1 or not types <= _TYPES:
@@ -102,53 +102,53 @@ def _records(body: bytes) -> list[dict[str, Any]]:
     return records
 
 
-def _taken(call: Call, records: list[dict[str, Any]]) -> Response:
+def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
     """Received and authenticated, not validated: which records were refused here, nobody is told."""
-    store, knobs = _store(call), call.shared.knobs
-    if store.queue_room() < len(records):
-        return _with_queue(html(429, "Too Many Requests"), store, knobs.queue_limit)
-    kept = [record for record in records if not _is_refused(record, knobs)]
+    store, settings = _account(call), call.shared.settings
+    if store.queue_remaining() < len(records):
+        return _with_queue(html(429, "Too Many Requests"), store, settings.queue_limit)
+    kept = [record for record in records if not _is_refused(record, settings)]
     rejected = len(records) - len(kept)
-    if rejected and knobs.reject_batches:
-        return _refuse(knobs.reject_status, "A record of the push is not valid.")
-    store.take(kept)
-    request_id = str(uuid.UUID(int=call.shared.chance.getrandbits(128), version=4))
+    if rejected and settings.reject_batches:
+        return _error(settings.reject_status, "A record of the push is not valid.")
+    store.receive(kept)
+    request_id = str(uuid.UUID(int=call.shared.rng.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
-    return _with_queue(json(answer, 202), store, knobs.queue_limit)
+    return _with_queue(json(answer, 202), store, settings.queue_limit)
 
 
-def _is_refused(record: dict[str, Any], knobs: SandboxSettings) -> bool:
-    is_wanting = knobs.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
-    is_chosen = knobs.rejects_record is not None and knobs.rejects_record(record)
-    return is_wanting or is_chosen or record.get("id") in knobs.rejects
+def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
+    is_wanting = settings.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
+    is_chosen = settings.rejects_record is not None and settings.rejects_record(record)
+    return is_wanting or is_chosen or record.get("id") in settings.rejects
 
 
-def _with_queue(response: Response, store: Store, limit: int) -> Response:
+def _with_queue(response: Response, store: OmetriaAccount, limit: int) -> Response:
     response.headers["X-QueueSize-Limit"] = str(limit)
-    response.headers["X-QueueSize-Remaining"] = str(max(0, store.queue_room()))
+    response.headers["X-QueueSize-Remaining"] = str(max(0, store.queue_remaining()))
     return response
 
 
 async def _errors(call: Call) -> Response:
-    return json(_store(call).latest_errors())
+    return json(_account(call).latest_errors())
 
 
 async def _contacts(call: Call) -> Response:
-    limit, offset = call.query.get("limit", str(_READ)), call.query.get("offset", "0")
-    if not (limit.isdecimal() and offset.isdecimal()) or not 1 <= int(limit) <= _READ:
-        return _refuse(400, "limit is 1 to 250, offset a whole number from 0 on.")
-    page = _store(call).page(call.query.get("collection"), int(offset), int(limit))
+    limit, offset = call.query.get("limit", str(_MAX_CONTACTS)), call.query.get("offset", "0")
+    if not (limit.isdecimal() and offset.isdecimal()) or not 1 <= int(limit) <= _MAX_CONTACTS:
+        return _error(400, "limit is 1 to 250, offset a whole number from 0 on.")
+    page = _account(call).page(call.query.get("collection"), int(offset), int(limit))
     call.log.count = len(page)
     return json(page)
 
 
 async def _contact(call: Call) -> Response:
-    store = _store(call)
-    if not call.shared.knobs.single_contacts:
-        return await _nothing(call)
-    contact = store.contact((call.part("collection"), call.part("contact_id")))
-    return _refuse(404, "There is no such contact.") if contact is None else json(contact)
+    store = _account(call)
+    if not call.shared.settings.single_contacts:
+        return await _not_found(call)
+    contact = store.contact((call.path_param("collection"), call.path_param("contact_id")))
+    return _error(404, "There is no such contact.") if contact is None else json(contact)
 
 
-async def _nothing(_call: Call) -> Response:
-    return _refuse(404, "There is nothing at this address.")
+async def _not_found(_call: Call) -> Response:
+    return _error(404, "There is nothing at this address.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal
 
-Side = Literal["mailchimp", "ometria"]
+Service = Literal["mailchimp", "ometria"]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Request:
         agent: how the client calls itself.
     """
 
-    side: Side
+    service: Service
     method: str
     path: str
     query: dict[str, str]
@@ -67,11 +67,11 @@ class RequestLog:
             self.requests.clear()
 
 
-def most_open(requests: Iterable[Request], key: str) -> int:
+def max_open(requests: Iterable[Request], key: str) -> int:
     return max((request.open for request in requests if request.key == key), default=0)
 
 
-def most_in_any_second(times: Iterable[float], second: float = 1.0) -> int:
+def max_in_any_second(times: Iterable[float], second: float = 1.0) -> int:
     """The most that fall into any half-open second, wherever it begins."""
     window: deque[float] = deque()
     most = 0

@@ -28,15 +28,15 @@ from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.churn import Churn
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
-from mcimport.sandbox.ometria_store import Contact, ContactKey
-from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
+from mcimport.sandbox.ometria_account import Contact, ContactKey
+from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
-_GRACE = 1.0  # seconds in which answers under way may end
-_LOOK = 0.005  # seconds between two looks at whether they have
+_SHUTDOWN_TIMEOUT = 1.0  # seconds in which answers under way may end
+_POLL_INTERVAL = 0.005  # seconds between two looks at whether they have
 
 
 class Sandbox:
@@ -45,25 +45,25 @@ class Sandbox:
     Nothing is lost when it stops: people, contacts and ledger are there when it starts again, on the same port.
 
     Args:
-        knobs: kept, not copied: turn them while it serves.
+        settings: kept, not copied: turn them while it serves.
         port: 0 takes a free one.
     """
 
-    def __init__(self, knobs: SandboxSettings | None = None, port: int = 0) -> None:
-        self.knobs = knobs or SandboxSettings()
-        self.clock = Clock(self.knobs)
+    def __init__(self, settings: SandboxSettings | None = None, port: int = 0) -> None:
+        self.settings = settings or SandboxSettings()
+        self.clock = Clock(self.settings)
         self.port = port
-        self.mailchimp_key = f"{_hex(self.knobs.seed, 'mailchimp')}-us6"
-        self.ometria_key = _hex(self.knobs.seed, "ometria")
+        self.mailchimp_key = f"{_hex(self.settings.seed, 'mailchimp')}-us6"
+        self.ometria_key = _hex(self.settings.seed, "ometria")
         self.list_key = LIST_KEY
-        self._shared = SharedState(self.knobs, self.clock)
+        self._shared = SharedState(self.settings, self.clock)
         self._app = Router(
             [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
             redirect_slashes=False,
         )
-        self._serving: _Serving | None = None
+        self._serving: _ServerThread | None = None
         self._churn: Churn | None = None
-        self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.knobs.size})
+        self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.settings.size})
 
     # -- serving
 
@@ -81,9 +81,9 @@ class Sandbox:
         listener = _listener(self.port)
         self.port = listener.getsockname()[1]
         self._shared.closing = asyncio.Event()
-        self._serving = _Serving(self._app, listener, self._shared)
+        self._serving = _ServerThread(self._app, listener, self._shared)
         self._serving.start()
-        self._churn = Churn(self.knobs, self._shared.audiences)
+        self._churn = Churn(self.settings, self._shared.audiences)
         self._churn.start()
 
     def stop(self) -> None:
@@ -97,11 +97,13 @@ class Sandbox:
         if self._serving is not None:
             self._serving.stop()
             self._serving = None
-        if self._shared.mistakes:
-            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from self._shared.mistakes.pop(0)
+        if self._shared.internal_errors:
+            raise RuntimeError(
+                "the sandbox, or a hook on it, failed while it served"
+            ) from self._shared.internal_errors.pop(0)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def offline(self) -> Iterator[None]:
         """Both services refuse connections meanwhile; time and churn stand still."""
         self.stop()
         try:
@@ -143,34 +145,34 @@ class Sandbox:
 
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
         """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
-        return self._shared.ometria[ometria_key or self.ometria_key].contacts(settled=True)
+        return self._shared.ometria[ometria_key or self.ometria_key].contacts(is_validated=True)
 
     def mailable(self, ometria_key: str | None = None) -> set[str]:
         """Whom the account may mail, by their address in lower case: an opted-out listing outweighs all others."""
         return self._shared.ometria[ometria_key or self.ometria_key].mailable()
 
-    def take_out(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
+    def delete_contacts(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
         """Contacts leave Ometria behind every importer's back, by collection and id."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
-        store.take_out(keys)
+        store.validate(everything=True)
+        store.delete(keys)
 
-    def overwrite(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
+    def store_contacts(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
         """Another program pushes to the same account: stored at once, and in no ledger."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.take([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
-        store.settle(everything=True)
+        store.receive([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
+        store.validate(everything=True)
 
-    def welcomes(self, ometria_key: str | None = None) -> Counter[str]:
+    def subscription_events(self, ometria_key: str | None = None) -> Counter[str]:
         """Subscription events, by collection: each can start a welcome campaign."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
-        return Counter(store.welcomes)
+        store.validate(everything=True)
+        return Counter(store.subscription_events)
 
     def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
         """As `GET /push/_errors`, when everything pushed so far has been validated."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.settle(everything=True)
+        store.validate(everything=True)
         return store.latest_errors()
 
     # -- what was asked
@@ -183,9 +185,9 @@ class Sandbox:
     def clear_requests(self) -> None:
         self._shared.request_log.clear()
 
-    def most_open(self, mailchimp_key: str | None = None) -> int:
+    def max_open(self, mailchimp_key: str | None = None) -> int:
         """How many requests of one account were open at once at most, those refused for that included."""
-        return most_open(self.requests, mailchimp_key or self.mailchimp_key)
+        return max_open(self.requests, mailchimp_key or self.mailchimp_key)
 
     def pushes_in_any_second(self, ometria_key: str | None = None, *, jitter: float = 0.0) -> int:
         """The most pushes that arrived in a second, wherever it began, those refused included.
@@ -194,10 +196,10 @@ class Sandbox:
         """
         key = ometria_key or self.ometria_key
         times = [one.at for one in self.requests if one.key == key and one.path == "/push"]
-        return most_in_any_second(times, 1 - jitter)
+        return max_in_any_second(times, 1 - jitter)
 
 
-def serve(knobs: SandboxSettings, port: int = 0) -> None:
+def serve(settings: SandboxSettings, port: int = 0) -> None:
     """Serves until SIGINT or SIGTERM. Prints first what a shell needs to point the importer at it.
 
     Must be called in the main thread: only there can signals be received.
@@ -209,8 +211,8 @@ def serve(knobs: SandboxSettings, port: int = 0) -> None:
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Sandbox(knobs, port) as box:
-            sys.stdout.write(exports(box))
+        with Sandbox(settings, port) as sandbox:
+            sys.stdout.write(shell_exports(sandbox))
             sys.stdout.flush()
             over.wait()
     finally:
@@ -218,13 +220,13 @@ def serve(knobs: SandboxSettings, port: int = 0) -> None:
             signal.signal(number, handler)
 
 
-def exports(box: Sandbox) -> str:
+def shell_exports(sandbox: Sandbox) -> str:
     """`export` lines for a shell: the four variables that the importer reads."""
     variables = {
-        "MCIMPORT_MAILCHIMP_URL": box.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": box.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": box.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": box.ometria_key,
+        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
+        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
+        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
+        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
     }
     return "".join(f"export {name}={value}\n" for name, value in variables.items())
 
@@ -281,18 +283,18 @@ class _Server(uvicorn.Server):
             listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + _SHUTDOWN_TIMEOUT
         while time.monotonic() < deadline:
             if not (self.server_state.connections or self.server_state.tasks):
                 break
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
         for task in self.server_state.tasks:
             task.cancel()
         for server in self.servers:
             await server.wait_closed()
 
 
-class _Serving:
+class _ServerThread:
     """uvicorn in a thread of its own."""
 
     def __init__(self, app: Router, listener: socket.socket, shared: SharedState) -> None:

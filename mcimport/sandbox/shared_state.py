@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_json import Writer
-from mcimport.sandbox.audience.query import Unreadable
+from mcimport.sandbox.audience.member_json import MemberEncoder
+from mcimport.sandbox.audience.query import UnreadableMembers
 from mcimport.sandbox.clock import Clock
-from mcimport.sandbox.ometria_store import Store
+from mcimport.sandbox.ometria_account import OmetriaAccount
 from mcimport.sandbox.request_log import RequestLog
 from mcimport.sandbox.settings import SandboxSettings
 
@@ -24,7 +24,7 @@ class MailchimpAccount:
     """One key and the lists that it may see. `open` counts its requests under way."""
 
     key: str
-    lists: dict[str, Writer]
+    lists: dict[str, MemberEncoder]
     open: int = 0
 
     @property
@@ -47,24 +47,24 @@ class SharedState:
         closing: set when the server is to stop; whoever waits, waits for this, too.
     """
 
-    knobs: SandboxSettings
+    settings: SandboxSettings
     clock: Clock
     request_log: RequestLog = field(default_factory=RequestLog)
     mailchimp: dict[str, MailchimpAccount] = field(default_factory=dict)
-    ometria: dict[str, Store] = field(default_factory=dict)
-    unreadable: Unreadable = field(default_factory=Unreadable)
-    asked: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    mistakes: list[Exception] = field(default_factory=list)
+    ometria: dict[str, OmetriaAccount] = field(default_factory=dict)
+    unreadable: UnreadableMembers = field(default_factory=UnreadableMembers)
+    request_counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    internal_errors: list[Exception] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(self.knobs.seed)
+        self.rng = random.Random(self.settings.seed)
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
         """Lists by their size. An Ometria key that is known already is the same Ometria account."""
-        writers = {key: Writer(Audience(key, size, self.knobs, self.clock)) for key, size in lists.items()}
+        writers = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
         self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(writers)
-        self.ometria.setdefault(ometria_key, Store(ometria_key, self.knobs))
+        self.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def audiences(self) -> list[Audience]:
         return [writer.audience for account in list(self.mailchimp.values()) for writer in account.lists.values()]

@@ -12,14 +12,14 @@ from typing import Any
 
 import jsonschema_rs
 
-Complaint = dict[str, str]
+PushError = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
-REFUSED: Complaint = {"error_message": "not a valid value", "error_path": "root > email"}
+DROPPED: PushError = {"error_message": "not a valid value", "error_path": "root > email"}
 """Of a record with nothing wrong in it."""
 
-_NEEDED = ("@type", "@collection", "id", "email")
-_ALWAYS = ("@type", "id")
+_REQUIRED_IF_NEW = ("@type", "@collection", "id", "email")
+_REQUIRED = ("@type", "id")
 
 
 def schema() -> dict[str, Any]:
@@ -28,27 +28,27 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def _demanding(required: Collection[str]) -> jsonschema_rs.Draft7Validator:
+def _validator(required: Collection[str]) -> jsonschema_rs.Draft7Validator:
     return jsonschema_rs.Draft7Validator({**schema(), "required": list(required)}, validate_formats=True)
 
 
-_whole, _partial = _demanding(_NEEDED), _demanding(_ALWAYS)
+_whole, _partial = _validator(_REQUIRED_IF_NEW), _validator(_REQUIRED)
 
 
-def complaint_of(record: dict[str, Any], *, known: bool) -> Complaint | None:
+def first_error(record: dict[str, Any], *, is_known: bool) -> PushError | None:
     """The first thing wrong with a record; None if nothing is. Only contacts are looked at closely.
 
     Args:
         record: as pushed.
-        known: a record with its id is stored already, so this one may be a part only.
+        is_known: a record with its id is stored already, so this one may be a part only.
     """
     if record.get("@type") != "contact":
-        missing = next((name for name in _ALWAYS if name not in record), None)
-        return None if missing is None else _complaint("required", missing)
-    validator = _partial if known else _whole
+        missing = next((name for name in _REQUIRED if name not in record), None)
+        return None if missing is None else _push_error("required", missing)
+    validator = _partial if is_known else _whole
     if validator.is_valid(record):
         return None
-    return _named(next(validator.iter_errors(record)), record, _ALWAYS if known else _NEEDED)
+    return _described(next(validator.iter_errors(record)), record, _REQUIRED if is_known else _REQUIRED_IF_NEW)
 
 
 def has_address(record: dict[str, Any]) -> bool:
@@ -57,15 +57,15 @@ def has_address(record: dict[str, Any]) -> bool:
     return isinstance(email, str) and bool(email.strip())
 
 
-def _named(error: jsonschema_rs.ValidationError, record: dict[str, Any], needed: Collection[str]) -> Complaint:
+def _described(error: jsonschema_rs.ValidationError, record: dict[str, Any], needed: Collection[str]) -> PushError:
     missing = next((name for name in needed if name not in record), None)
     if missing is not None:
-        return _complaint("required", missing)
+        return _push_error("required", missing)
     stranger = next((name for name in record if name not in schema()["properties"]), None)
     if stranger is not None:
-        return _complaint("unknown field", stranger)
-    return _complaint("not a valid value", *map(str, error.instance_path[:1]))
+        return _push_error("unknown field", stranger)
+    return _push_error("not a valid value", *map(str, error.instance_path[:1]))
 
 
-def _complaint(message: str, *names: str) -> Complaint:
+def _push_error(message: str, *names: str) -> PushError:
     return {"error_message": message, "error_path": " > ".join(("root", *names))}

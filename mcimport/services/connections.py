@@ -14,8 +14,11 @@ from mcimport.config import Client, data_centre
 from mcimport.convert import load_libraries
 from mcimport.errors import ConfigError
 from mcimport.services.http.client import HttpClient
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.rate_limit import RateLimiter
 from mcimport.services.http.request_log import EventSink, RequestLog
-from mcimport.services.http.retry import ConnectionLimit, RateLimiter, RetryPolicy, StopSignal
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.ometria.client import OmetriaClient

@@ -5,17 +5,19 @@ from __future__ import annotations
 from mcimport.config import Client
 from mcimport.models.records import ListRow
 from mcimport.state import State
-from mcimport.state.destinations import Place, change_of
+from mcimport.state.destinations import Destination, what_changed
 
 
-def place_of(state: State, client: Client, list_key: str) -> Place:
+def place_of(state: State, client: Client, list_key: str) -> Destination:
     """Raises ConfigError without a usable Ometria key."""
-    return Place(client.name, list_key, client.collection(list_key), state.destination(*client.ometria_access()))
+    return Destination(
+        client.name, list_key, client.collection(list_key), state.account_fingerprint(*client.ometria_access())
+    )
 
 
-def moved(place: Place, former: ListRow) -> str:
+def moved(place: Destination, former: ListRow) -> str:
     """What has changed since the list was sent to `former`."""
-    change, synced = change_of(place, former), f"list {place.list_key} was last synced"
+    change, synced = what_changed(place, former), f"list {place.list_key} was last synced"
     if change == "collection":
         return f'{synced} to a different collection, "{former.collection}"'
     if change == "address":
@@ -23,20 +25,20 @@ def moved(place: Place, former: ListRow) -> str:
     return f"{synced} with a different Ometria API key"
 
 
-def ways_on(place: Place, former: ListRow) -> str:
+def ways_on(place: Destination, former: ListRow) -> str:
     """The commands that say what the change means."""
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
-    change = change_of(place, former)
+    change = what_changed(place, former)
     if change == "collection":
-        mistake = f'By mistake? Set "{former.collection}" again.'
+        mistake = f'By mistake? Set collection = "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
     what = "address" if change == "address" else "key"
     return f"New account? {anew}. Same account, new {what}? `mcimport keys accept {place.client}`."
 
 
-def note(place: Place, former: ListRow) -> str:
+def note(place: Destination, former: ListRow) -> str:
     """Both in short, for a table."""
-    change = change_of(place, former)
+    change = what_changed(place, former)
     if change == "collection":
         return f'its collection changed: set "{former.collection}" again, or `mcimport sync --full {place.list_key}`'
     what = "address" if change == "address" else "key"

@@ -1,21 +1,21 @@
-"""All SQL: what is remembered of lists, runs, windows and dead letters, in one SQLite file with mode 0600.
+"""Stores lists, runs, windows and dead letters in one SQLite file with mode 0600; all SQL is in this folder.
 
-It holds ids, times, counts and our own words for reasons; no address, no name, no key. Times are ISO 8601 text in
-UTC, so that a person can read them with any SQLite browser; here they are whole seconds since the epoch.
+The file holds ids, times, counts and our own words for reasons; no address, no name, no key. Times are ISO 8601 text
+in UTC, so that a person can read them with any SQLite browser; in Python they are whole seconds since the epoch.
 """
 
 from mcimport.state.client_lock import held_by_this_process, lock_client, lock_holder
-from mcimport.state.database import State, dry_copy, examine, is_there, open_state
+from mcimport.state.database import State, check_state_file, copy_in_memory, open_state, state_exists
 from mcimport.state.locking import check_folder
 
 __all__ = [
     "State",
     "check_folder",
-    "dry_copy",
-    "examine",
+    "check_state_file",
+    "copy_in_memory",
     "held_by_this_process",
-    "is_there",
     "lock_client",
     "lock_holder",
     "open_state",
+    "state_exists",
 ]

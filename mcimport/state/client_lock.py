@@ -1,4 +1,4 @@
-"""One process at a time works on a client: a lock of the operating system's, which dies with its holder."""
+"""Lets one process at a time work on a client, by a lock of the operating system, which ends with its process."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from pathlib import Path
 from filelock import Timeout
 
 from mcimport.errors import BusyError
-from mcimport.state.locking import cannot_lock, lock_on
+from mcimport.state.locking import file_lock, lock_error
 
-PATIENCE = 0.2  # seconds: somebody may only look whether it is free
+LOCK_TIMEOUT = 0.2  # seconds: `lock_holder` takes the lock for a moment, too
 
 _held: set[Path] = set()  # by this process
 
 
 def held_by_this_process(db_path: Path, client: str) -> bool:
-    """Whether it is this process that works on the client."""
+    """Returns whether this process holds the lock of the client."""
     return _lock_path(db_path, client) in _held
 
 
 @contextmanager
 def lock_client(db_path: Path, client: str) -> Iterator[None]:
-    """Holds the client's lock, a file beside the state file; raises BusyError, naming who holds it and since when.
+    """Holds the client's lock, a file beside the state file.
 
-    Raises StateError where it cannot be had at all: that is nobody's work, and passes with nobody's end.
+    Raises BusyError, which names the process that holds it and since when; StateError where there can be no lock at
+    all, which does not pass when another process ends.
     """
     path = _lock_path(db_path, client)
-    lock = lock_on(path, PATIENCE)
+    lock = file_lock(path, LOCK_TIMEOUT)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise BusyError(f"{client}: another mcimport is already running for this client{_holder(path)}") from None
+        raise BusyError(f"{client}: another mcimport is already running for this client{_holder_text(path)}") from None
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
     try:
-        # Who holds the lock may be read by whoever finds it taken; the lock itself does not depend on the text.
+        # Another process that finds the lock taken reads this text; the lock itself does not depend on it.
         with contextlib.suppress(OSError):
             began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             path.write_text(f"process {os.getpid()}, since {began}\n", encoding="ascii")
@@ -52,30 +53,31 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
 
 
 def lock_holder(db_path: Path, client: str) -> str | None:
-    """None while nobody works on the client; else who does and since when, in brackets, or "" where that is not known.
+    """Returns the process that works on the client and since when, in brackets; None while there is none.
 
-    A look takes the lock for a moment; `lock_client` waits that long. Raises StateError where it cannot be taken.
+    "" where a process holds the lock and its text cannot be read. Looking takes the lock for a moment; `lock_client`
+    waits that long. Raises StateError where there can be no lock.
     """
     path = _lock_path(db_path, client)
     if path in _held:
-        return _holder(path)
+        return _holder_text(path)
     try:
         if not path.exists():
             return None
-        with lock_on(path, 0):
+        with file_lock(path, 0):
             return None
     except Timeout:
-        return _holder(path)
+        return _holder_text(path)
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
 
 
 def _lock_path(db_path: Path, client: str) -> Path:
-    file = db_path.resolve()  # one file is one lock, however it is called
+    file = db_path.resolve()  # one state file has one lock, whatever path leads to it
     return file.with_name(f"{file.name}.{client}.lock")
 
 
-def _holder(path: Path) -> str:
+def _holder_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The file itself: opened with mode 0600, checked before it is touched, written in whole transactions."""
+"""Opens the state file with mode 0600, checks it before it is changed, and writes it in whole transactions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from urllib.parse import urlsplit
 from filelock import Timeout
 
 from mcimport.errors import StateError
-from mcimport.state.locking import cannot_lock, lock_on
-from mcimport.state.sqlite_errors import in_words
+from mcimport.state.locking import file_lock, lock_error
+from mcimport.state.sqlite_errors import named_errors
 
-# A file with all migrations up to this one is opened without loading what migrates it, which takes a tenth of a start.
-NEWEST = "m013_remember_troubles_by_kind"
+# A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
+NEWEST_MIGRATION = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
-LOOK_TIMEOUT = 3.0  # the same, where a person waits
+CHECK_TIMEOUT = 3.0  # the same, for `mcimport check`, where a person waits
 
 
 class State:
-    """One connection to the state file; belongs to the thread that opened it."""
+    """Reads and writes the state file over one connection, which belongs to the thread that opened it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._connection = connection
         connection.row_factory = sqlite3.Row
-        with in_words(path):
+        with named_errors(path):
             self._salt = str(self.value("SELECT value FROM meta WHERE key = 'salt'"))
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class State:
         self._connection.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        with in_words(self.path):
+        with named_errors(self.path):
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
@@ -54,19 +54,19 @@ class State:
         row = self.row(sql, parameters)
         return row[0] if row else None
 
-    def shrink(self, pages: int) -> None:
-        """Gives back so many free pages; as a script, for a single statement would stop after the first."""
-        with in_words(self.path):
+    def incremental_vacuum(self, pages: int) -> None:
+        """Returns free pages to the file system; as a script, for a single statement would stop after the first."""
+        with named_errors(self.path):
             self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """One statement inside `transaction`; returns the id of an inserted row."""
+        """Executes one statement inside `transaction`; returns the id of an inserted row."""
         return self._connection.execute(sql, parameters).lastrowid or 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Takes the write lock at its start, so that it cannot fail half-way for another writer."""
-        with in_words(self.path):
+        """Commits all or nothing. Takes the write lock first, so that another writer cannot make it fail half-way."""
+        with named_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -77,8 +77,8 @@ class State:
                 raise
 
     @contextmanager
-    def without_waiting(self) -> Iterator[None]:
-        """Inside, whoever else holds the file is reason enough to give up."""
+    def without_busy_timeout(self) -> Iterator[None]:
+        """Makes statements inside fail at once where another process holds the file."""
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             yield
@@ -86,36 +86,36 @@ class State:
             self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
 
     @property
-    def name(self) -> str:
-        """What this file is called where others hear it: the same for good, and no other file's."""
-        return self._mark("its own name")
+    def state_id(self) -> str:
+        """The id of this file in messages to workers: it never changes, and no other file has it."""
+        return self._fingerprint("its own name")
 
-    def destination(self, ometria_key: str, url: str) -> str:
-        """What this file knows an Ometria account by: fingerprints of its key and of the address at which it is asked.
+    def account_fingerprint(self, ometria_key: str, url: str) -> str:
+        """Returns fingerprints of an Ometria key and of the API's address, by which this file knows the account.
 
-        Of use in this file alone. A slash at the end of the address makes no difference, nor do the case of its host
-        and a port that goes without saying.
+        They are salted, so other files have others. A slash at the end of the address makes no difference, nor do the
+        case of its host and a default port.
         """
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         address = f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}{parts.path.rstrip('/')}"
-        return f"{self._mark(ometria_key)}@{self._mark(address)[:8]}"
+        return f"{self._fingerprint(ometria_key)}@{self._fingerprint(address)[:8]}"
 
-    def _mark(self, text: str) -> str:
+    def _fingerprint(self, text: str) -> str:
         return hmac.new(self._salt.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def open_state(path: Path, *, create: bool = True) -> State:
-    """Opens the state file, made and migrated as needed.
+    """Opens the state file, and creates and migrates it as needed.
 
-    Raises StateError, with the file left as it was, when it is no database of ours, cannot be written, or does not
-    exist and is not to be created.
+    Raises StateError, with the file left as it was, when it is not a database of mcimport, cannot be written, or
+    does not exist and is not to be created.
     """
-    if not is_there(path):
+    if not state_exists(path):
         if not create:
             raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
         _create(path)
-    with in_words(path):
+    with named_errors(path):
         connection = _connect(path)
         try:
             _migrate(connection, path)
@@ -125,46 +125,47 @@ def open_state(path: Path, *, create: bool = True) -> State:
             raise
 
 
-def dry_copy(path: Path) -> State:
-    """A copy in memory of what is remembered: a dry run reads it, writes to it, and forgets it."""
+def copy_in_memory(path: Path) -> State:
+    """Copies the state file into memory: a dry run reads the copy, writes to it, and drops it."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        if is_there(path):
-            with in_words(path), closing(_connect(path)) as file:
-                _refuse_strangers(file, path)
+        if state_exists(path):
+            with named_errors(path), closing(_connect(path)) as file:
+                _applied_migrations(file, path)
                 file.backup(memory)
-        _migrate(memory, path, shared=False)
+        _migrate(memory, path, is_shared=False)
         return State(memory, path)
     except BaseException:
         memory.close()
         raise
 
 
-def examine(path: Path) -> None:
-    """Raises StateError unless the file is one of ours, is sound, can be written and locked. It is left as it is.
+def check_state_file(path: Path) -> None:
+    """Raises StateError unless the file is one of mcimport's, undamaged, and can be written and locked.
 
-    Written to in earnest, and taken back: for a file that is read-only, SQLite begins a transaction all the same.
+    It is left as it is: what is written is rolled back. Something must be written, for SQLite begins a transaction on
+    a read-only file, too.
     """
-    with in_words(path), closing(_connect_to_look(path)) as connection:
-        _refuse_strangers(connection, path)
+    with named_errors(path), closing(_connect_to_existing(path)) as connection:
+        _applied_migrations(connection, path)
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE examined (at)")
         connection.execute("ROLLBACK")
-    if _beside(path).exists():
-        with _migrating(path, LOOK_TIMEOUT):
+    if _migration_lock_path(path).exists():
+        with _migration_lock(path, CHECK_TIMEOUT):
             pass
 
 
-def is_there(path: Path) -> bool:
-    """Raises StateError where nobody can say: in a folder that may not be searched, say."""
+def state_exists(path: Path) -> bool:
+    """Returns whether there is a state file. Raises StateError where that is unknown, as in an unreadable folder."""
     try:
         return path.exists()
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be accessed: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
@@ -172,31 +173,31 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
 
 
-def _connect_to_look(path: Path) -> sqlite3.Connection:
-    """Makes no file where there is none."""
+def _connect_to_existing(path: Path) -> sqlite3.Connection:
+    """Connects without creating the file."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=LOOK_TIMEOUT, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=CHECK_TIMEOUT, isolation_level=None)
 
 
 def _create(path: Path) -> None:
-    """One at a time: closing a file that another thread has open with SQLite would end all locks that it has there."""
+    """Creates the file, in one thread at a time: POSIX locks of another thread end when this one closes the file."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _migrating(path):
+        with _migration_lock(path):
             if not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
         raise StateError(
             f"the state file {path} cannot be created: {error.strerror}",
-            hint="Choose another with --db or MCIMPORT_DB.",
+            hint="Name another with --db or MCIMPORT_DB.",
         ) from None
 
 
 @contextmanager
-def _migrating(path: Path, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
-    """Of several openers at once, one makes the file or brings it up to date. Raises StateError."""
-    beside = _beside(path)
-    lock = lock_on(beside, patience)
+def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> Iterator[None]:
+    """Lets one process or thread at a time create or migrate the file. Raises StateError after `timeout` seconds."""
+    beside = _migration_lock_path(path)
+    lock = file_lock(beside, timeout)
     try:
         lock.acquire()
     except Timeout:
@@ -205,46 +206,46 @@ def _migrating(path: Path, patience: float = BUSY_TIMEOUT) -> Iterator[None]:
             hint="Try again in a minute.",
         ) from None
     except OSError as error:
-        raise cannot_lock(beside, error) from None
+        raise lock_error(beside, error) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _beside(path: Path) -> Path:
-    """Not `.lock` at the end: that is what the locks of clients are called, and a client may be called anything."""
+def _migration_lock_path(path: Path) -> Path:
+    """Returns a name without `.lock` at the end, for a client may have any name and its lock ends in that."""
     return path.with_name(f"{path.name}.migrating")
 
 
-def _let_shrink(connection: sqlite3.Connection) -> None:
-    """Of a file without tables of ours: space that becomes free in it can be given back piece by piece.
+def _allow_incremental_vacuum(connection: sqlite3.Connection) -> None:
+    """Makes a file without tables return free space in steps from now on.
 
-    Under the lock of migrations: it rewrites the file, if an empty one.
+    It rewrites the (empty) file, so the caller holds the migration lock.
     """
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True) -> None:
-    """Brings the tables up to date. `shared`: others may open the file at the same time."""
-    if len(_refuse_strangers(connection, path)) == int(NEWEST[1:4]):
+def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = True) -> None:
+    """Applies pending migrations. `is_shared`: other processes may open the file at the same time."""
+    if len(_applied_migrations(connection, path)) == int(NEWEST_MIGRATION[1:4]):
         return
-    from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST
+    from sqlite_utils import Database  # noqa: PLC0415 - see NEWEST_MIGRATION
 
     from mcimport.state.migrations import migrations  # noqa: PLC0415 - as above
 
     database = Database(connection, recursive_triggers=False, execute_plugins=False)
     if not migrations.pending(database):
         return
-    if not shared:
+    if not is_shared:
         migrations.apply(database)
         return
-    with _migrating(path):
-        _let_shrink(connection)
+    with _migration_lock(path):
+        _allow_incremental_vacuum(connection)
         database.enable_wal()
-        # All of them or none, and the disk is waited for once. IMMEDIATE, for it waits for whoever is writing.
+        # All of them or none, and one fsync. IMMEDIATE, for it waits for another writer.
         connection.execute("BEGIN IMMEDIATE")
         try:
             migrations.apply(database)
@@ -255,8 +256,8 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, shared: bool = True)
             raise
 
 
-def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
-    """The names of the migrations that were applied. Only reads.
+def _applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:
+    """Returns the names of the migrations that were applied. Only reads.
 
     Raises StateError for a database of another program, or of a newer version of this one.
     """
@@ -267,7 +268,7 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> set[str]:
         applied = {row[0] for row in rows}
     if tables - {"_sqlite_migrations"} and not applied:
         raise StateError(f"{path} is the database of another program; it was left unchanged")
-    if any(name > NEWEST for name in applied):
+    if any(name > NEWEST_MIGRATION for name in applied):
         raise StateError(
             f"{path} was written by a newer mcimport; it was left unchanged", hint="Upgrade mcimport on this machine."
         )

@@ -1,4 +1,4 @@
-"""Dead letters: what could not be read, and who could not be sent; opened, replayed, closed."""
+"""Stores dead letters: time ranges that could not be read, members that could not be sent; replayed and closed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from mcimport.models.records import DeadLetter, Run
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-REFUSED_AGAIN = 3_000  # seconds until a refused member is tried again; each time twice as long: an hourly sync fits in
-MOST_DOUBLED = 7  # times; then once in four days and a half
-MOST_REFUSED = 100  # members who were refused, in one sync
-LOST = (
+REFUSED_RETRY_AFTER = (
+    3_000  # seconds until a refused member is retried, doubled each time; just under an hour, for an hourly sync
+)
+MAX_DOUBLINGS = 7  # after that, once in four and a half days
+MAX_REFUSED_RETRIED = 100  # refused members that one sync retries
+UNREAD_SINCE_DISCARDED = (
     "status = 'discarded' AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.list_id = dead_letters.list_id"
     " AND later.kind = 'full' AND later.status = 'completed' AND later.id > dead_letters.run_id)"
-)  # discarded, and not read again since by a full run that completed
-MOST_TAKEN_ALONG = 10  # syncs in which a letter may fail again, though others got through, before a person must look
+)  # discarded, and not read again by a completed full run since
+MAX_FAILED_RETRIES = 10  # syncs in which a dead letter may fail again while others succeed, until a person must look
 
-_TAKEN_OVER = ("since", "until", "reason", "attempts", "members", "precision", "list_members")
+_COPIED_COLUMNS = ("since", "until", "reason", "attempts", "members", "precision", "list_members")
 
 
 def find(state: State, letter_id: int) -> DeadLetter | None:
@@ -28,21 +30,21 @@ def find(state: State, letter_id: int) -> DeadLetter | None:
     return read(DeadLetter, row) if row else None
 
 
-def everything(
-    state: State, *, status: str | None = "open", clients: Sequence[str] = (), most: int = 1000
+def search(
+    state: State, *, status: str | None = "open", clients: Sequence[str] = (), limit: int = 1000
 ) -> list[DeadLetter]:
-    """Letters of all lists and destinations, the oldest first; of all clients where none is named."""
+    """Returns dead letters of all lists and destinations, the oldest first; of all clients where none is named."""
     where = "(? IS NULL OR status = ?)"
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
     rows = state.rows(
         f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 - fixed text and marks
-        [status, status, *clients, most],
+        [status, status, *clients, limit],
     )
     return [read(DeadLetter, row) for row in rows]
 
 
-def open_of(state: State, list_id: int) -> list[DeadLetter]:
+def open_for_list(state: State, list_id: int) -> list[DeadLetter]:
     rows = state.rows("SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' ORDER BY id", [list_id])
     return [read(DeadLetter, row) for row in rows]
 
@@ -52,15 +54,15 @@ def count_open(state: State, list_id: int) -> int:
 
 
 def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
-    """Open letters that the next sync may mend by itself: spans that an outage left, and members who were refused.
+    """Returns open dead letters that the next sync may fix by itself: spans of an outage, and refused members.
 
-    Of these the opt-outs first, each ever more seldom, for most refusals are of what the record holds; those whom a
-    mistake of ours left every time, for an upgrade mends it.
+    Of refused members the opt-outs come first, and each is retried less and less often, for most refusals are about
+    the record itself; members that a bug of mcimport left are retried every time, for an upgrade fixes it.
     """
     spans = state.rows(
         "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'window' AND cause = 'transport'"
         " AND taken_along < ? ORDER BY id",
-        [list_id, MOST_TAKEN_ALONG],
+        [list_id, MAX_FAILED_RETRIES],
     )
     members = state.rows(
         "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'contact'"
@@ -68,31 +70,31 @@ def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
         [list_id, f"{CANNOT}%"],
     )
     due = (letter for row in members if _is_due(letter := read(DeadLetter, row)))
-    return [*(read(DeadLetter, row) for row in spans), *islice(due, MOST_REFUSED)]
+    return [*(read(DeadLetter, row) for row in spans), *islice(due, MAX_REFUSED_RETRIED)]
 
 
 def _is_due(letter: DeadLetter) -> bool:
-    wait = REFUSED_AGAIN * 2 ** min(letter.attempts - 1, MOST_DOUBLED)
+    wait = REFUSED_RETRY_AFTER * 2 ** min(letter.attempts - 1, MAX_DOUBLINGS)
     return letter.reason.startswith(CANNOT) or time.time() >= letter.updated_at + wait
 
 
-def watched(state: State, list_id: int) -> frozenset[str]:
-    """Members who have an open letter: whoever of them is delivered closes it."""
+def members_with_open(state: State, list_id: int) -> frozenset[str]:
+    """Returns the ids of members with an open dead letter, which closes as soon as they are delivered."""
     rows = state.rows(
         "SELECT member_id FROM dead_letters WHERE list_id = ? AND status = 'open' AND member_id IS NOT NULL", [list_id]
     )
     return frozenset(row[0] for row in rows)
 
 
-def written_by(state: State, run_id: int) -> list[DeadLetter]:
-    """The letters that are open because of this run: new ones, and those that failed again in it."""
+def open_from_run(state: State, run_id: int) -> list[DeadLetter]:
+    """Returns the dead letters that are open because of this run: new ones, and those that failed again in it."""
     rows = state.rows("SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id", [run_id])
     return [read(DeadLetter, row) for row in rows]
 
 
-def lost(state: State, list_id: int) -> list[DeadLetter]:
-    """Letters of a list that were discarded, and that no full run has made good since."""
-    rows = state.rows(f"SELECT * FROM dead_letters WHERE list_id = ? AND {LOST}", [list_id])  # noqa: S608 - fixed texts
+def unread_since_discarded(state: State, list_id: int) -> list[DeadLetter]:
+    """Returns the discarded dead letters of a list that no completed full run has read again since."""
+    rows = state.rows(f"SELECT * FROM dead_letters WHERE list_id = ? AND {UNREAD_SINCE_DISCARDED}", [list_id])  # noqa: S608 - fixed texts
     return [read(DeadLetter, row) for row in rows]
 
 
@@ -102,25 +104,25 @@ def discard(state: State, letter_ids: Sequence[int]) -> None:
             _close(state, "discarded", "id = ?", [letter_id])
 
 
-def close_gone(state: State, letter_ids: Sequence[int]) -> None:
-    """Closes letters that name nobody whom their list carries."""
+def close_as_gone(state: State, letter_ids: Sequence[int]) -> None:
+    """Closes dead letters whose members are not on the list any more."""
     with state.transaction():
         for letter_id in letter_ids:
             _close(state, "gone", "id = ?", [letter_id])
 
 
-def take(state: State, run: Run, outcome: Outcome) -> None:
-    """Inside the transaction that records an outcome: its new letters, and the old ones that it closes."""
+def record(state: State, run: Run, outcome: Outcome) -> None:
+    """Records an outcome's new dead letters and closes those that it settles, in the outcome's transaction."""
     for new in outcome.letters:
-        _take_new(state, run, outcome, new)
+        _record_new(state, run, outcome, new)
     for member_id in outcome.delivered:
         _close(state, "replayed", "list_id = ? AND member_id = ?", [run.list_id, member_id])
     if outcome.window.letter_id is not None and outcome.rest is None:
         _end_replay(state, run, outcome, outcome.window.letter_id)
 
 
-def take_back(state: State, run: Run) -> None:
-    """Inside a transaction: what this run wrote of its own windows is to be tried again instead."""
+def delete_windows_of(state: State, run: Run) -> None:
+    """Deletes the dead letters that a run wrote for its own windows, inside a transaction; the windows are retried."""
     state.write(
         "DELETE FROM dead_letters WHERE first_run_id = ? AND kind = 'window' AND status = 'open' AND replay_of IS NULL",
         [run.id],
@@ -128,9 +130,9 @@ def take_back(state: State, run: Run) -> None:
 
 
 def close_covered(state: State, run: Run) -> None:
-    """A full run that completed has read everything anew: spans that failed before it began say nothing any more.
+    """Closes dead letters of spans that failed before a completed full run, which has read the whole list again.
 
-    Those that failed in it stay, also when a replay has tried them since.
+    Those that failed in the run stay open, even when a replay has tried them since.
     """
     with state.transaction():
         _close(
@@ -141,8 +143,8 @@ def close_covered(state: State, run: Run) -> None:
         )
 
 
-def count_taken_along(state: State, run: Run) -> None:
-    """Inside the transaction that ends a run: a letter that failed again though others got through has used a try."""
+def count_failed_retries(state: State, run: Run) -> None:
+    """Counts a retry of dead letters that failed again in a run that pushed contacts, in the run's transaction."""
     if run.contacts_pushed:
         state.write(
             "UPDATE dead_letters SET taken_along = taken_along + 1 WHERE status = 'open' AND id IN"
@@ -151,44 +153,44 @@ def count_taken_along(state: State, run: Run) -> None:
         )
 
 
-def _take_new(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
+def _record_new(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
     replayed = outcome.window.letter_id
     if (
         replayed is not None
         and (new.kind == "window")
-        and (outcome.window.member_id or _same_span(state, replayed, new))
+        and (outcome.window.member_id or _is_same_span(state, replayed, new))
     ):
         _fail_again(state, run, new, "id = ?", [replayed])
-    elif new.kind == "contact" and _open_letter_of(state, run.list_id, new):
+    elif new.kind == "contact" and _has_open(state, run.list_id, new):
         where, parameters = _contact_key(run.list_id, new)
-        _fail_again(state, run, new, where, parameters, moved=True)
+        _fail_again(state, run, new, where, parameters, is_moved=True)
     else:
         _insert(state, run, outcome, new)
 
 
-def _same_span(state: State, letter_id: int, new: NewDeadLetter) -> bool:
+def _is_same_span(state: State, letter_id: int, new: NewDeadLetter) -> bool:
     letter = find(state, letter_id)
     return letter is not None and (letter.since, letter.until) == (new.since, new.until)
 
 
 def _contact_key(list_id: int, new: NewDeadLetter) -> tuple[str, list[object]]:
-    """What makes two contact letters the same: the member; for one without any id, the second."""
+    """Returns the condition for the same contact: the member's id, or the second of `last_changed` without an id."""
     if new.member_id is not None:
         return "list_id = ? AND status = 'open' AND member_id = ?", [list_id, new.member_id]
     where = "list_id = ? AND status = 'open' AND kind = 'contact' AND member_id IS NULL AND until IS ?"
     return where, [list_id, text(new.until)]
 
 
-def _open_letter_of(state: State, list_id: int, new: NewDeadLetter) -> bool:
+def _has_open(state: State, list_id: int, new: NewDeadLetter) -> bool:
     where, parameters = _contact_key(list_id, new)
     return bool(state.value(f"SELECT 1 FROM dead_letters WHERE {where}", parameters))  # noqa: S608 - fixed texts
 
 
 def _fail_again(
-    state: State, run: Run, new: NewDeadLetter, where: str, parameters: Sequence[object], *, moved: bool = False
+    state: State, run: Run, new: NewDeadLetter, where: str, parameters: Sequence[object], *, is_moved: bool = False
 ) -> None:
-    also = ", since = ?, until = ?, sweep = ?" if moved else ""
-    values: list[object] = [text(new.since), text(new.until), new.sweep] if moved else []
+    also = ", since = ?, until = ?, sweep = ?" if is_moved else ""
+    values: list[object] = [text(new.since), text(new.until), new.sweep] if is_moved else []
     if new.members is not None:
         also += ", members = ?, precision = ?"
         values += [new.members, new.precision]
@@ -198,8 +200,8 @@ def _fail_again(
     )
 
 
-def _members(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tuple[int | None, Precision]:
-    """How many a letter is about. Where nothing of it was seen: as many as its window held by the plan."""
+def _member_count(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tuple[int | None, Precision]:
+    """Returns how many members a dead letter is about; if none of them was seen, what the plan says of its window."""
     window = outcome.window
     is_whole_rest = (new.since, new.until) == (window.start, window.until)
     if new.members is not None or window.letter_id is not None or not is_whole_rest:
@@ -210,8 +212,8 @@ def _members(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tu
     return (left if left is not None and left > 0 else None), "about"
 
 
-def _list_members(state: State, list_id: int) -> int | None:
-    """How many members the list had when a full run last counted them."""
+def _list_member_count(state: State, list_id: int) -> int | None:
+    """Returns how many members the list had when a full run last counted them."""
     members: int | None = state.value(
         "SELECT members_total FROM runs WHERE list_id = ? AND kind = 'full' AND until IS NOT NULL"
         " ORDER BY id DESC LIMIT 1",
@@ -246,16 +248,16 @@ def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> Non
             _now(),
             old.id if old else None,
             int(new.is_no),
-            *_members(state, run, outcome, new),
-            _list_members(state, run.list_id),
+            *_member_count(state, run, outcome, new),
+            _list_member_count(state, run.list_id),
         ],
     )
 
 
 def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> None:
-    """The letter's window is over: closed, unless the whole of it failed again (then `run_id` is this run's).
+    """Closes a replayed dead letter, unless all of its window failed again (then its `run_id` is this run's).
 
-    Narrower spans that failed within it are letters of their own by now; the first of them takes over its id.
+    Narrower spans that failed within it have dead letters of their own; the first of them takes over its id.
     """
     letter = find(state, letter_id)
     if letter is None or letter.status != "open":
@@ -272,7 +274,7 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
         state.write(
             "UPDATE dead_letters SET since = ?, until = ?, reason = ?, attempts = ?, members = ?, precision = ?,"
             " list_members = ?, run_id = ?, updated_at = ? WHERE id = ?",
-            [*(narrower[name] for name in _TAKEN_OVER), run.id, _now(), letter_id],
+            [*(narrower[name] for name in _COPIED_COLUMNS), run.id, _now(), letter_id],
         )
     elif letter.run_id != run.id:
         _close(state, "replayed", "id = ?", [letter_id])

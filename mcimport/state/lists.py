@@ -1,4 +1,4 @@
-"""What is remembered of a list at one destination: its sync point, its first sync, its mapping (see `destinations`)."""
+"""Stores what is known of a list at one destination: sync point, first sync, mapping (see `destinations`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mcimport.models.records import ListRow, Run
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-FROM: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
-MOST_PERMISSIONS = 100  # texts remembered of one list; an owner words a few
+SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
+MAX_PERMISSIONS = 100  # texts stored for one list; its owner writes a few
 
 
-def overview(state: State) -> list[ListRow]:
+def all_lists(state: State) -> list[ListRow]:
     return [read(ListRow, row) for row in state.rows("SELECT * FROM lists ORDER BY client, list_key, id")]
 
 
@@ -27,12 +27,12 @@ def by_id(state: State, list_id: int) -> ListRow:
     return read(ListRow, row)
 
 
-def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> None:
-    """A run begins before Ometria has accepted anybody; nothing is changed any more once it has.
+def record_first_attempt(state: State, list_id: int, moment: int, new_since: int) -> None:
+    """Records when a run began, as long as Ometria has accepted no contact of the list; later calls change nothing.
 
-    `moment`: the earliest that this can be. The first one stays, for its run may have pushed somebody, and whoever is
-    archived later must not be missed. `new_since`: the latest. It moves with each try: who opted in before the one that
-    works is history.
+    `moment`: the earliest time at which it can have begun. The first one stays, for its run may have pushed contacts,
+    and members who are archived later must not be missed. `new_since`: the latest such time. It moves with each
+    attempt: members who opted in before the one that succeeds are not new.
     """
     with state.transaction():
         state.write(
@@ -42,8 +42,8 @@ def note_first_try(state: State, list_id: int, moment: int, new_since: int) -> N
         )
 
 
-def forget_first_try(state: State, list_id: int) -> None:
-    """The only runs so far surely sent nothing: the next one finds Ometria as they did, and looks again."""
+def clear_first_attempt(state: State, list_id: int) -> None:
+    """Clears the first attempt, when all runs so far sent nothing: the next one checks again what Ometria holds."""
     with state.transaction():
         state.write(
             "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL"
@@ -52,8 +52,8 @@ def forget_first_try(state: State, list_id: int) -> None:
         )
 
 
-def forget_unknown(state: State, list_id: int) -> None:
-    """A list that Mailchimp never knew, with the runs that found that out; one that was ever read stays."""
+def delete_unknown(state: State, list_id: int) -> None:
+    """Deletes a list that Mailchimp never knew, with the runs that failed for it; one that was ever read stays."""
     with state.transaction():
         if state.value(
             "SELECT 1 FROM lists WHERE id = ? AND sync_point IS NULL AND accepted_at IS NULL AND NOT EXISTS"
@@ -65,8 +65,8 @@ def forget_unknown(state: State, list_id: int) -> None:
             state.write("DELETE FROM lists WHERE id = ?", [list_id])
 
 
-def note_accepted(state: State, run: Run) -> None:
-    """Inside a transaction: whoever opts in from the beginning of this run on is new; said once."""
+def record_accepted(state: State, run: Run) -> None:
+    """Records, once and inside a transaction, that members who opt in from the start of this run on are new."""
     began = text(run.started_at)
     state.write(
         "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = coalesce(new_since, ?),"
@@ -75,38 +75,38 @@ def note_accepted(state: State, run: Run) -> None:
     )
 
 
-def note_unchecked(state: State, list_id: int, moment: int | None) -> None:
-    """Whether those who were archived before the first sync are still to be compared; None: they are not."""
+def set_unchecked_at(state: State, list_id: int, moment: int | None) -> None:
+    """Sets when members archived before the first sync were found unchecked; None: there are none left to check."""
     with state.transaction():
         state.write("UPDATE lists SET unchecked_at = ? WHERE id = ?", [text(moment), list_id])
 
 
-def note_sms(state: State, list_id: int) -> None:
-    """Remembers that somebody on the list, or in Ometria, has an SMS status; never taken back."""
+def set_has_sms(state: State, list_id: int) -> None:
+    """Records that a member of the list, or a contact in Ometria, has an SMS status; it is never cleared."""
     with state.transaction():
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
 
 
-def no_longer_new(state: State, list_id: int, moment: int) -> None:
-    """Inside a transaction: who opted in before `moment` is not new to this destination any more."""
+def advance_new_since(state: State, list_id: int, moment: int) -> None:
+    """Moves `new_since` to `moment`, inside a transaction: members who opted in earlier are no longer new here."""
     state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
-def note_silence(state: State, list_id: int, sweep: Sweep) -> None:
-    """Inside a transaction, before the sync point moves: this sweep's answer showed nobody after the last moment."""
-    column = FROM[sweep]
+def record_empty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
+    """Records that this sweep returned no members, inside a transaction and before the sync point moves."""
+    column = SWEEP_COLUMNS[sweep]
     state.write(
         f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
         [list_id],
     )
 
 
-def note_shown(state: State, list_id: int, sweep: Sweep) -> None:
-    """Inside a transaction: this sweep's answer showed somebody, so it is read up to the sync point."""
-    state.write(f"UPDATE lists SET {FROM[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
+def record_nonempty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
+    """Records that this sweep returned members, inside a transaction: it is read up to the sync point."""
+    state.write(f"UPDATE lists SET {SWEEP_COLUMNS[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
 
 
-def advance(state: State, list_id: int, moment: int) -> None:
+def advance_sync_point(state: State, list_id: int, moment: int) -> None:
     """Inside a transaction: moves the sync point to `moment`, never backwards. (ISO texts in UTC sort as times do.)"""
     state.write(
         "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
@@ -114,11 +114,11 @@ def advance(state: State, list_id: int, moment: int) -> None:
     )
 
 
-def step_back(state: State, list_id: int, moment: int, began: int) -> None:
-    """What is remembered of a list goes back to `moment`: a clock was ahead. Who is new stays as it was.
+def rewind(state: State, list_id: int, moment: int, began: int) -> None:
+    """Moves the list's times back to `moment`, for a clock was ahead. `new_since` stays as it is.
 
-    `began`: when its first run began, by this machine's clock. Its history does not begin earlier than that: those who
-    were archived before are not brought in, however much is read again.
+    `began`: when its first run began, by this machine's clock. `first_sync_at` does not move to before that: members
+    who were archived earlier are not imported, however much is read again.
     """
     with state.transaction():
         for column in ("sync_point", "first_sync_at", "carried_since", "listed_from", "archived_from"):
@@ -129,8 +129,8 @@ def step_back(state: State, list_id: int, moment: int, began: int) -> None:
             )
 
 
-def note_carried(state: State, run: Run) -> None:
-    """Inside the transaction that completes a run, before the sync point moves: from when on this list is carried."""
+def record_imported_since(state: State, run: Run) -> None:
+    """Records from when on the list is imported, in a completed run's transaction, before the sync point moves."""
     start = text(run.since if run.since is not None or run.until is None else min(run.until, run.started_at))
     if run.kind == "full":
         state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
@@ -141,25 +141,25 @@ def note_carried(state: State, run: Run) -> None:
         )
 
 
-def note_seen(state: State, list_id: int, outcome: Outcome) -> None:
-    """Inside the transaction that records an outcome: what its members show that holds for the list from now on."""
+def record_seen(state: State, list_id: int, outcome: Outcome) -> None:
+    """Records SMS statuses and marketing permissions that an outcome's members show, in its transaction."""
     if outcome.has_sms:
         state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
     if outcome.permissions:
         row = by_id(state, list_id)
         known = permissions(row)
-        if len(known) < MOST_PERMISSIONS and not known.issuperset(outcome.permissions):
-            both = json.dumps(sorted(known.union(outcome.permissions))[:MOST_PERMISSIONS], ensure_ascii=False)
+        if len(known) < MAX_PERMISSIONS and not known.issuperset(outcome.permissions):
+            both = json.dumps(sorted(known.union(outcome.permissions))[:MAX_PERMISSIONS], ensure_ascii=False)
             state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
 
 
 def permissions(row: ListRow) -> frozenset[str]:
-    """The texts of the list's marketing permissions, as far as they were seen; empty where there are none."""
+    """Returns the texts of the list's marketing permissions that were seen so far; empty where there are none."""
     return frozenset(json.loads(row.permissions) if row.permissions else ())
 
 
-def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
-    """Both sides were compared. `left`: how many differ still, of all kinds together."""
+def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
+    """Records the counts of a comparison of both sides, and when it was made, in epoch seconds."""
     with state.transaction():
         state.write(
             "UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?",
@@ -168,6 +168,6 @@ def note_reconciled(state: State, list_id: int, moment: int, counts: Mapping[str
 
 
 def reconciled(row: ListRow) -> dict[str, int]:
-    """What the last comparison counted; empty where there was none."""
+    """Returns the counts of the last comparison; empty where there was none."""
     counts: dict[str, int] = json.loads(row.reconciled) if row.reconciled else {}
     return counts

@@ -1,4 +1,4 @@
-"""Locks of the operating system's on files; and why there can be none, which is not that somebody else has it."""
+"""Locks files with the operating system, and says why a file cannot be locked at all."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from filelock import FileLock
 from mcimport.errors import StateError
 from mcimport.errors.machine import check_files_left
 
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
-_ANOTHER = "Choose another state file with --db or MCIMPORT_DB"
+_LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+_ANOTHER = "Name another state file with --db or MCIMPORT_DB"
 _MEND = "or fix the permissions of its folder."
 
 
-def lock_on(path: Path, patience: float) -> FileLock:
-    """Waits so many seconds, then raises Timeout; OSError where there can be no lock.
+def file_lock(path: Path, timeout: float) -> FileLock:
+    """Returns the lock on a file. Its `acquire` raises Timeout after `timeout` seconds, OSError where it cannot lock.
 
-    Where the file system has no locks, a file alone would have to do: it outlives a process that is killed.
+    Without the soft fallback of filelock, where the file's existence alone is the lock: it outlives a killed process.
     """
-    return FileLock(path, timeout=patience, mode=0o600, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
 
 
-def cannot_lock(path: Path, error: OSError) -> StateError:
-    """What is said of a lock that cannot be had. Raises MachineError where this process can open no more files."""
+def lock_error(path: Path, error: OSError) -> StateError:
+    """Returns why the file cannot be locked. Raises MachineError where this process can open no more files."""
     check_files_left()
-    if error.errno in _NO_LOCKS:
+    if error.errno in _LOCKS_UNSUPPORTED:
         said = f"the file system of {path.parent} does not support locks: {error.strerror}"
         return StateError(said, hint=f"{_ANOTHER}, on a local disk.")
     found = _regular_file(path)
     if found is None:
         return StateError(f"the lock file {path} cannot be created: {error.strerror}", hint=f"{_ANOTHER}, {_MEND}")
     if found.st_uid != os.geteuid():
-        hint = f"Run `chown {_user(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
-        return StateError(f"the lock file {path} belongs to another user, {_user(found.st_uid)}", hint=hint)
+        hint = f"Run `chown {_user_name(os.geteuid())} {path}` as root, and from then on run mcimport as one user only."
+        return StateError(f"the lock file {path} belongs to another user, {_user_name(found.st_uid)}", hint=hint)
     hint = f"Run `chmod 600 {path}`." if isinstance(error, PermissionError) else f"{_ANOTHER}."
     return StateError(f"the lock file {path} cannot be opened: {error.strerror}", hint=hint)
 
 
 def check_folder(folder: Path) -> None:
-    """Raises StateError where no file can be made and locked in the folder, which is left as it is.
+    """Raises StateError where no file can be created and locked in the folder, which is left as it is.
 
-    Tried: rights on paper are not all that counts.
+    It creates and locks one, for permissions alone do not tell.
     """
     try:
         with tempfile.NamedTemporaryFile(prefix=".mcimport-", dir=folder) as file:
@@ -57,10 +57,10 @@ def check_folder(folder: Path) -> None:
 
 def _check_locks(path: Path) -> None:
     try:
-        with lock_on(path, 0):
+        with file_lock(path, 0):
             pass
     except OSError as error:
-        raise cannot_lock(path, error) from None
+        raise lock_error(path, error) from None
 
 
 def _regular_file(path: Path) -> os.stat_result | None:
@@ -70,8 +70,8 @@ def _regular_file(path: Path) -> os.stat_result | None:
     return None
 
 
-def _user(number: int) -> str:
-    """A user's name where there is one."""
+def _user_name(number: int) -> str:
+    """Returns the user's name, or the number where the machine has no name for it."""
     import pwd  # noqa: PLC0415 - there is none on Windows
 
     try:

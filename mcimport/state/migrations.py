@@ -1,4 +1,4 @@
-"""The tables, and how they came to be: numbered migrations. A new one is added below; the old ones stay as they are."""
+"""Creates and changes the tables, by numbered migrations. A new one is added below; the old ones stay as they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ migrations = Migrations("mcimport")
 
 @migrations()
 def m001_create_tables(db: Database) -> None:
-    """Everything that the first release remembers."""
+    """Creates the tables of the first release."""
     db.conn.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
     # Destinations are known by a salted fingerprint of their key, so that a stolen file cannot be tried against keys.
     db.conn.execute("INSERT INTO meta VALUES ('salt', ?)", [secrets.token_hex(16)])
@@ -105,14 +105,14 @@ def m001_create_tables(db: Database) -> None:
 
 @migrations()
 def m002_remember_who_is_new(db: Database) -> None:
-    """Where Mailchimp sends no clock, the first sync began between two moments: archives count from the earlier."""
+    """Adds `new_since`: without a `Date`, a first sync began between two times; archives count from the earlier."""
     db.conn.execute("ALTER TABLE lists ADD COLUMN new_since TEXT")
     db.conn.execute("UPDATE lists SET new_since = first_sync_at")
 
 
 @migrations()
 def m003_find_open_runs_at_once(db: Database) -> None:
-    """However long the history is. SQLite uses them where a query repeats their words: see `state.runs`."""
+    """Adds partial indexes, which SQLite uses where a query repeats their conditions: see `state.runs`."""
     db.conn.execute("CREATE INDEX runs_running ON runs (list_id) WHERE status = 'running'")
     db.conn.execute("""
         CREATE INDEX runs_unfinished ON runs (list_id)
@@ -121,7 +121,7 @@ def m003_find_open_runs_at_once(db: Database) -> None:
 
 @migrations()
 def m004_remember_what_a_run_cost(db: Database) -> None:
-    """Requests, retries, and what the seconds were spent on; of earlier runs nothing is known, and 0 is said."""
+    """Adds requests, retries, and what the seconds were spent on; earlier runs have 0, for it is not known."""
     for side in ("mailchimp", "ometria"):
         for what in ("requests", "retries", "throttled"):
             db.conn.execute(f"ALTER TABLE runs ADD COLUMN {side}_{what} INTEGER NOT NULL DEFAULT 0")
@@ -135,7 +135,7 @@ def m004_remember_what_a_run_cost(db: Database) -> None:
 
 @migrations()
 def m005_remember_troubles_that_were_told(db: Database) -> None:
-    """So that a webhook hears of a failure once, and once of its end."""
+    """Adds troubles, so that a webhook is called once for a failure, and once for its end."""
     db.conn.execute("""
         CREATE TABLE troubles (
             client TEXT NOT NULL,
@@ -147,7 +147,7 @@ def m005_remember_troubles_that_were_told(db: Database) -> None:
 
 @migrations()
 def m006_remember_what_was_compared(db: Database) -> None:
-    """When both sides of a list were last compared and with what result; and from which moment on it is carried.
+    """Adds when both sides of a list were last compared, the result, and from when on the list is imported.
 
     `reconciled` is JSON; `carried_since` NULL means "from its beginning".
     A list that began with `--since` has a history that Ometria lacks on purpose. What is known of older lists stands in
@@ -167,7 +167,7 @@ def m006_remember_what_was_compared(db: Database) -> None:
 
 @migrations()
 def m007_remember_who_is_at_work_elsewhere(db: Database) -> None:
-    """For which clients workers over a broker may have pages in their hands, and since when."""
+    """Adds for which clients Celery workers may still process pages, and since when."""
     db.conn.execute("CREATE TABLE elsewhere (client TEXT PRIMARY KEY, since TEXT NOT NULL) WITHOUT ROWID")
 
 

@@ -1,9 +1,8 @@
-"""What is forgotten with time: old runs, their windows and closed dead letters; and one client's whole memory.
+"""Removes old runs with their windows, and closed dead letters; or everything about one client.
 
-Kept whatever its age: the memory of a list, an unfinished run, a run with an open dead letter or a discarded one that
-no full run has made good, and of each list the latest runs, the latest of each kind, and the latest that pushed
-anybody. Routine runs (hourly ones that went well) are thinned after a week to one a day without its windows, for nobody
-looks at the thousandth of them.
+Kept whatever their age: lists, an unfinished run, a run with an open dead letter or a discarded one that no full run
+has read again, and of each list the latest runs, the latest of each kind, and the latest that pushed contacts. Routine
+runs (hourly ones that went well) are thinned after a week to one a day without its windows, for they say nothing new.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from dataclasses import dataclass
 from mcimport.errors import StateError
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
-from mcimport.state.dead_letters import LOST
+from mcimport.state.dead_letters import UNREAD_SINCE_DISCARDED
 from mcimport.state.row_mapping import text
 
-ONCE_A = 86_400  # seconds
-ROUTINE_FOR = 7 * 86_400  # seconds for which each routine run is kept
-LATEST = 24  # runs of a list that are kept in any case: `status` draws them
-AT_ONCE = 500  # runs a transaction: others write, too
-MOST = 20_000  # runs a call: a first pruning of years goes on with the next call
-PAGES_AT_ONCE = 2_000  # of free space given back in one call
-WORTH_A_REWRITE = 2_000  # free pages, a quarter of the file at least, in a file that can only be rewritten as a whole
+PRUNE_INTERVAL = 86_400  # seconds
+ROUTINE_KEPT = 7 * 86_400  # seconds for which each routine run is kept
+LATEST_KEPT = 24  # runs of a list that are kept in any case: `status` shows them
+RUNS_PER_TRANSACTION = 500  # so that other writers get their turn
+MAX_RUNS = 20_000  # in one call: a first pruning of years continues in the next call
+VACUUMED_PAGES = 2_000  # free pages returned in one call
+MIN_FREE_PAGES = 2_000  # and a quarter of the file, before a file that can only be rewritten whole is rewritten
 
 # ?1: the list; ?2: the first of its latest runs; ?3: a time.
-_MAY_GO = """
+_PRUNABLE = """
     SELECT id FROM runs AS old
     WHERE list_id = ?1 AND id < ?2
     AND (status IN ('completed', 'abandoned') OR (until IS NULL AND status != 'running'))
@@ -49,8 +48,8 @@ _NOT_THE_LAST_OF_ITS_DAY = """
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """How much was removed."""
+class RemovedCounts:
+    """Holds how many rows were removed."""
 
     lists: int
     runs: int
@@ -58,41 +57,41 @@ class Forgotten:
 
 
 def prune(state: State, keep: int, now: int | None = None) -> bool:
-    """Once a day, removes what is older than `keep` seconds. False while there is more for the next call."""
+    """Removes, once a day, what is older than `keep` seconds. Returns False while more is left for the next call."""
     now = int(time.time()) if now is None else now
     last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
-    if last is not None and 0 <= now - last < ONCE_A:
+    if last is not None and 0 <= now - last < PRUNE_INTERVAL:
         return True
-    room = MOST
+    room = MAX_RUNS
     for (list_id,) in state.rows("SELECT id FROM lists"):
-        room -= _prune_list(state, list_id, now - keep, now - ROUTINE_FOR, room)
+        room -= _prune_list(state, list_id, now - keep, now - ROUTINE_KEPT, room)
         if room <= 0:
             break
     if room > 0:
         with state.transaction():
             state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
-    give_back(state)
+    vacuum(state)
     return room > 0
 
 
-def give_back(state: State) -> None:
-    """Free space goes back to the file system, a little at a time; a file made by an early version is rewritten once.
+def vacuum(state: State) -> None:
+    """Returns free space to the file system, a little at a time; rewrites a file of an early version once.
 
-    Never waits for another process: there is always a next time.
+    Never waits for another process: the next call does the same.
     """
     free = int(state.value("PRAGMA freelist_count"))
     if not free:
         return
-    with suppress(StateError, sqlite3.Error), state.without_waiting():
+    with suppress(StateError, sqlite3.Error), state.without_busy_timeout():
         if int(state.value("PRAGMA auto_vacuum")):
-            state.shrink(PAGES_AT_ONCE)
-        elif free > max(WORTH_A_REWRITE, int(state.value("PRAGMA page_count")) // 4):
+            state.incremental_vacuum(VACUUMED_PAGES)
+        elif free > max(MIN_FREE_PAGES, int(state.value("PRAGMA page_count")) // 4):
             state.rows("PRAGMA auto_vacuum = INCREMENTAL")
             state.rows("VACUUM")
 
 
-def forget(state: State, client: str) -> Forgotten:
-    """Removes all that is remembered of a client, in one transaction, and overwrites where it stood."""
+def forget(state: State, client: str) -> RemovedCounts:
+    """Removes everything about a client in one transaction, and overwrites the place where it was stored."""
     state.rows("PRAGMA secure_delete = ON")
     with state.transaction():
         counts = [
@@ -103,33 +102,34 @@ def forget(state: State, client: str) -> Forgotten:
         state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
         for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
             state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
-    give_back(state)
-    return Forgotten(*counts)
+    vacuum(state)
+    return RemovedCounts(*counts)
 
 
-def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, most: int) -> int:
-    """How many runs went."""
+def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, limit: int) -> int:
+    """Returns how many runs were deleted, `limit` at most."""
     floor = state.value(
-        "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST - 1]
+        "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST_KEPT - 1]
     )
     with state.transaction():
         state.write(
-            f"DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ? AND NOT ({LOST})",  # noqa: S608 - fixed texts
+            "DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ?"  # noqa: S608 - fixed texts
+            f" AND NOT ({UNREAD_SINCE_DISCARDED})",
             [list_id, text(cutoff)],
         )
     if floor is None:
         return 0
-    gone = _remove(state, _MAY_GO + _OLD, [list_id, floor, text(cutoff)], most)
-    thinned = _MAY_GO + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
-    gone += _remove(state, thinned, [list_id, floor, text(routine_cutoff)], most - gone)
-    _strip(state, _MAY_GO + _ROUTINE, [list_id, floor, text(routine_cutoff)])
+    gone = _delete_runs(state, _PRUNABLE + _OLD, [list_id, floor, text(cutoff)], limit)
+    thinned = _PRUNABLE + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
+    gone += _delete_runs(state, thinned, [list_id, floor, text(routine_cutoff)], limit - gone)
+    _delete_windows(state, _PRUNABLE + _ROUTINE, [list_id, floor, text(routine_cutoff)])
     return gone
 
 
-def _remove(state: State, chosen: str, parameters: list[object], most: int) -> int:
+def _delete_runs(state: State, query: str, parameters: list[object], limit: int) -> int:
     gone = 0
-    while gone < most:
-        ids = [row[0] for row in state.rows(f"{chosen} ORDER BY id LIMIT {AT_ONCE}", parameters)]
+    while gone < limit:
+        ids = [row[0] for row in state.rows(f"{query} ORDER BY id LIMIT {RUNS_PER_TRANSACTION}", parameters)]
         if not ids:
             break
         marks = ", ".join("?" * len(ids))
@@ -140,7 +140,7 @@ def _remove(state: State, chosen: str, parameters: list[object], most: int) -> i
     return gone
 
 
-def _strip(state: State, chosen: str, parameters: list[object]) -> None:
-    """Of routine runs that stay, one a day, the windows go."""
+def _delete_windows(state: State, query: str, parameters: list[object]) -> None:
+    """Deletes the windows of routine runs that stay, one a day."""
     with state.transaction():
-        state.write(f"DELETE FROM windows WHERE run_id IN ({chosen})", parameters)  # noqa: S608 - fixed text
+        state.write(f"DELETE FROM windows WHERE run_id IN ({query})", parameters)  # noqa: S608 - fixed text

@@ -1,4 +1,4 @@
-"""Rows of the tables to the values of `records`, and back: times are text in the file, seconds everywhere else."""
+"""Converts rows of the tables to the classes of `models.records`, and values back: times are text in the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mcimport.models.timestamps import epoch, iso
 
 T = TypeVar("T")
 
-_TIMES = frozenset(
+_TIME_COLUMNS = frozenset(
     {
         "since",
         "until",
@@ -37,18 +37,20 @@ _TIMES = frozenset(
 
 
 def bounds_text(bounds: Bounds) -> str:
+    """Returns the learned bounds as the column `bounds` of a window has them: "", "since", "before", "since,before"."""
     names = (("since", bounds.since_includes), ("before", bounds.before_includes))
     return ",".join(name for name, learned in names if learned)
 
 
 def read(kind: type[T], row: sqlite3.Row) -> T:
-    """The row as a `kind`, whose fields bear the names of the columns."""
+    """Returns the row as an instance of `kind`, a dataclass whose fields have the names of the columns."""
     values: dict[str, Any] = {}
     for column in fields(kind):  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
         value = row[column.name]
-        values[column.name] = epoch(value) if column.name in _TIMES else value
+        values[column.name] = epoch(value) if column.name in _TIME_COLUMNS else value
     return kind(**values)
 
 
 def text(moment: int | None) -> str | None:
+    """Returns a time in epoch seconds as the file has it: ISO 8601 in UTC."""
     return None if moment is None else iso(moment)

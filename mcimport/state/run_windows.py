@@ -1,4 +1,4 @@
-"""The windows of runs: planned with their run, recorded page by page."""
+"""Stores the windows of runs: planned with their run, recorded page by page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def insert(state: State, run_id: int, window: Window) -> None:
 
 
 def advance(state: State, run_id: int, outcome: Outcome) -> None:
-    """A window is dead when any span of it is, whatever else of it was delivered."""
+    """Records a page in its window. A window is dead when any span of it is, whatever else of it was delivered."""
     window, rest = outcome.window, outcome.rest
     error = next((letter.reason for letter in outcome.letters if letter.kind == "window"), None)
     known = rest or window

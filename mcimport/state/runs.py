@@ -1,4 +1,4 @@
-"""Runs and their windows: begun, planned, recorded page by page, ended."""
+"""Stores runs: begun, planned, recorded page by page, and finished."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mcimport.state import dead_letters, lists, run_windows, spot_checks
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-NOTHING = Usage()
+NO_USAGE = Usage()
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
-    """A new run, without windows yet; returns its id."""
+    """Inserts a new run, without windows yet; returns its id."""
     with state.transaction():
         return state.write(
             "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
@@ -38,8 +38,8 @@ def plan(
 ) -> None:
     """Writes all windows of a run in one transaction: from here on it can be resumed.
 
-    `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same moment.
-    `mapping`: what everybody is mapped by from this run on; None: that of earlier runs still counts.
+    `instead_of`: an unfinished run whose spans this one reads as well; it is abandoned in the same transaction.
+    `mapping`: a digest of the mapping that all members get from this run on; None: that of earlier runs still holds.
     """
     with state.transaction():
         if instead_of is not None:
@@ -60,19 +60,19 @@ def record(
     state: State,
     run_id: int,
     outcome: Outcome,
-    costs: Usage = NOTHING,
+    usage: Usage = NO_USAGE,
     *,
     keeps_letters: bool = True,
     sample_size: int = 0,
 ) -> None:
-    """Acknowledges one page: how far its window has come, the counts and the dead letters, in one transaction.
+    """Records one page in one transaction: the progress of its window, counts and dead letters.
 
-    `costs`: what the run has cost since the last time that it was told.
-    `keeps_letters`: False where the dead letters are only the reason why a window is dead.
-    `sample_size`: how many of those who were pushed are remembered for a spot check.
+    `usage`: requests and seconds of the run since the last call.
+    `keeps_letters`: False where the dead letters only say why a window is dead.
+    `sample_size`: how many of the pushed contacts are kept for a spot check.
     """
     with state.transaction():
-        _add_costs(state, run_id, costs)
+        _add_usage(state, run_id, usage)
         run_windows.advance(state, run_id, outcome)
         state.write(
             "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
@@ -92,13 +92,13 @@ def record(
                 run_id,
             ],
         )
-        done = run(state, run_id)
+        done = get(state, run_id)
         if keeps_letters:
-            dead_letters.take(state, done, outcome)
-        lists.note_seen(state, done.list_id, outcome)
-        spot_checks.note_pushed(state, done, outcome.sample, sample_size)
+            dead_letters.record(state, done, outcome)
+        lists.record_seen(state, done.list_id, outcome)
+        spot_checks.record_pushed(state, done, outcome.sample, sample_size)
         if outcome.pushed:
-            lists.note_accepted(state, done)
+            lists.record_accepted(state, done)
 
 
 def finish(
@@ -107,42 +107,44 @@ def finish(
     status: RunStatus,
     error: str | None = None,
     *,
-    costs: Usage = NOTHING,
+    usage: Usage = NO_USAGE,
     is_silenced: bool = False,
     is_accepted: bool = False,
 ) -> Run:
-    """Ends a run; a completed one moves the sync point, if it is one that may.
+    """Finishes a run; a completed one moves the sync point, if it may.
 
-    Not beyond the moment at which it began by this machine's clock: the service's may be ahead of the one that dates
-    changes, and of two clocks the earlier only costs some reading twice.
+    The sync point does not move beyond the start of the run by this machine's clock: the `Date` of the service may be
+    ahead of the clock that dates changes, and the earlier of two clocks only costs reading some members twice.
 
-    `costs`: as in `record`.
-    `is_silenced`: what it did not announce is announced by nobody else, neither by the next run's overlap nor by its
-    letters. `is_accepted`: whoever opts in from its beginning on is new, though it pushed nobody.
+    `usage`: as in `record`.
+    `is_silenced`: subscription events were kept back; neither the next run's overlap nor its dead letters cause them.
+    `is_accepted`: members who opt in from its start on are new, though it pushed no contact.
     """
     with state.transaction():
-        _add_costs(state, run_id, costs)
+        _add_usage(state, run_id, usage)
         state.write(
             "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
         )
-        done = run(state, run_id)
+        done = get(state, run_id)
         if status == "completed":
-            dead_letters.count_taken_along(state, done)
-            lists.note_carried(state, done)
-        if is_accepted or (status == "completed" and _had_nobody(state, done)):
-            lists.note_accepted(state, done)
+            dead_letters.count_failed_retries(state, done)
+            lists.record_imported_since(state, done)
+        if is_accepted or (status == "completed" and _had_no_contacts(state, done)):
+            lists.record_accepted(state, done)
         if is_silenced and done.until is not None:
-            lists.no_longer_new(state, done.list_id, done.until + 1)
+            lists.advance_new_since(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
-            silent = _silent(state, done)
+            silent = _empty_sweeps(state, done)
             for sweep in SWEEPS:
-                (lists.note_silence if sweep in silent else lists.note_shown)(state, done.list_id, sweep)
-            lists.advance(state, done.list_id, min(done.until, done.started_at))
+                (lists.record_empty_sweep if sweep in silent else lists.record_nonempty_sweep)(
+                    state, done.list_id, sweep
+                )
+            lists.advance_sync_point(state, done.list_id, min(done.until, done.started_at))
     return done
 
 
-def _silent(state: State, done: Run) -> list[Sweep]:
-    """The sweeps of whom the run was shown nobody; one that skipped everything on purpose has none of them."""
+def _empty_sweeps(state: State, done: Run) -> list[Sweep]:
+    """Returns the sweeps that returned no members; none for a run that skipped all members on purpose."""
     if done.kind == "incremental" and done.since is None:
         return []
     rows = state.rows("SELECT DISTINCT sweep FROM windows WHERE run_id = ? AND letter_id IS NULL", [done.id])
@@ -150,21 +152,21 @@ def _silent(state: State, done: Run) -> list[Sweep]:
     return [sweep for sweep in SWEEPS if sweep not in seen]
 
 
-def _had_nobody(state: State, done: Run) -> bool:
-    """Whether nobody was there whom Ometria could have taken, so that whoever joins is new."""
+def _had_no_contacts(state: State, done: Run) -> bool:
+    """Returns whether there was no member that Ometria could have accepted, so that all who join later are new."""
     return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
 
 
 def abandon(state: State, run_id: int) -> None:
-    """Nothing of this run is believed: it is not resumed."""
+    """Makes a run that cannot be trusted one that is not resumed."""
     with state.transaction():
         state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
 
 
-def is_in_vain(state: State, run: Run) -> bool:
-    """Whether nothing at all of it got through: each window failed as a whole, and Ometria took and refused nobody.
+def made_no_progress(state: State, run: Run) -> bool:
+    """Returns whether all windows failed as a whole, and Ometria neither accepted nor refused a contact.
 
-    A span that was narrowed shows that the services answered: it fails for what stands in it.
+    A span that was narrowed shows that the services answered: it fails because of a member in it.
     """
     if run.contacts_pushed or run.contacts_rejected or not run.windows_dead:
         return False
@@ -178,11 +180,11 @@ def is_in_vain(state: State, run: Run) -> bool:
     return row is not None and 0 < row["own"] == row["failed"]
 
 
-def take_back(state: State, run: Run) -> str:
-    """Its windows are pending again, and their dead letters were none; returns why they failed."""
+def reset_windows(state: State, run: Run) -> str:
+    """Makes the run's windows pending again and deletes their dead letters; returns why they failed."""
     with state.transaction():
         reason = str(state.value("SELECT error FROM windows WHERE run_id = ? AND error IS NOT NULL", [run.id]))
-        dead_letters.take_back(state, run)
+        dead_letters.delete_windows_of(state, run)
         state.write(
             "UPDATE windows SET status = 'pending', through = NULL, error = NULL, finished_at = NULL"
             " WHERE run_id = ? AND letter_id IS NULL",
@@ -198,7 +200,7 @@ def reopen(state: State, run_id: int) -> None:
 
 
 def unfinished(state: State, list_id: int) -> Run | None:
-    """The run of this list that was planned and neither completed nor abandoned; there is one at most."""
+    """Returns the run of this list that was planned and neither completed nor abandoned; there is one at most."""
     row = state.row(
         "SELECT * FROM runs WHERE list_id = ? AND kind IN ('full', 'incremental')"
         " AND status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL ORDER BY id DESC LIMIT 1",
@@ -208,7 +210,7 @@ def unfinished(state: State, list_id: int) -> Run | None:
 
 
 def mark_interrupted(state: State, list_id: int) -> None:
-    """What a killed process left as running was interrupted. Whoever calls this holds the client's lock."""
+    """Marks runs that a killed process left as running. The caller holds the client's lock."""
     if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
         return
     with state.transaction():
@@ -218,7 +220,7 @@ def mark_interrupted(state: State, list_id: int) -> None:
         )
 
 
-def run(state: State, run_id: int) -> Run:
+def get(state: State, run_id: int) -> Run:
     (row,) = state.rows("SELECT * FROM runs WHERE id = ?", [run_id])
     return read(Run, row)
 
@@ -228,14 +230,14 @@ def find(state: State, run_id: int) -> Run | None:
     return read(Run, row) if row else None
 
 
-def has_pushed(state: State, list_id: int, *, but: int = 0) -> bool:
-    """Whether anybody of this list was ever taken at its destination, in another run than `but`."""
+def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
+    """Returns whether a run of the list, other than `except_run`, pushed contacts to its destination."""
     query = "SELECT 1 FROM runs WHERE list_id = ? AND contacts_pushed > 0 AND id != ? LIMIT 1"
-    return bool(state.value(query, [list_id, but]))
+    return bool(state.value(query, [list_id, except_run]))
 
 
 def origin(state: State, run_id: int) -> Origin | None:
-    """Finds what a dead letter's first run was about; None where it is not in the log any more."""
+    """Returns what a dead letter's first run was about; None where it is not in the log any more."""
     row = state.row(
         "SELECT kind, since, until,"
         " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
@@ -247,40 +249,40 @@ def origin(state: State, run_id: int) -> Origin | None:
     return read(Origin, row) if row else None
 
 
-def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), most: int = 20) -> list[Run]:
-    """The newest first; of all lists and clients where none is named."""
+def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), limit: int = 20) -> list[Run]:
+    """Returns runs, the newest first; of all lists and clients where none is named."""
     where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, most])  # noqa: S608 - fixed text and marks
+    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, limit])  # noqa: S608 - fixed text and marks
     return [read(Run, row) for row in rows]
 
 
-def agreed(state: State, list_id: int, latest: int) -> int | None:
-    """The last moment, until `latest`, that a run read up to and that had come by this machine's clock as well."""
+def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
+    """Returns the last sync point up to `until` that was not ahead of this machine's clock either."""
     return epoch(
         state.value(
             "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
             " AND moves_sync_point AND moment <= ? ORDER BY id DESC LIMIT 1",
-            [list_id, text(latest)],
+            [list_id, text(until)],
         )
     )
 
 
-def begin_earlier(state: State, run_id: int, since: int) -> None:
-    """A run that was begun and not planned yet begins there instead."""
+def set_since(state: State, run_id: int, since: int) -> None:
+    """Changes where a run that is not planned yet starts to read."""
     with state.transaction():
         state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
 
 
-def first_began(state: State, list_id: int | None = None) -> int | None:
-    """When the oldest run of the list, or of any, that is still in the log began."""
+def first_started_at(state: State, list_id: int | None = None) -> int | None:
+    """Returns when the oldest run of the list, or of all lists, that is still in the log began."""
     where, parameters = ("", []) if list_id is None else ("WHERE list_id = ?", [list_id])
     return epoch(state.value(f"SELECT started_at FROM runs {where} ORDER BY id LIMIT 1", parameters))  # noqa: S608 - fixed text
 
 
-def last_success(state: State, list_id: int) -> int | None:
-    """When a run that moves the sync point last completed."""
+def last_success_at(state: State, list_id: int) -> int | None:
+    """Returns when a run that moves the sync point last completed."""
     return epoch(
         state.value(
             "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"
@@ -290,10 +292,10 @@ def last_success(state: State, list_id: int) -> int | None:
     )
 
 
-def _add_costs(state: State, run_id: int, costs: Usage) -> None:
-    if costs == NOTHING:
+def _add_usage(state: State, run_id: int, usage: Usage) -> None:
+    if usage == NO_USAGE:
         return
-    named = asdict(costs)
+    named = asdict(usage)
     sums = ", ".join(f"{name} = {name} + ?" for name in named)
     state.write(f"UPDATE runs SET {sums} WHERE id = ?", [*named.values(), run_id])  # noqa: S608 - the fields' names
 

@@ -1,4 +1,4 @@
-"""Of each list a few of the contacts that Ometria accepted last; when a look at them is due, and what it found."""
+"""Keeps a sample of the contacts that Ometria accepted last, and what the spot checks of it found."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read, text
 
-ONCE_A = 86_400 - 600  # seconds: a daily job does not begin at the very second
+INTERVAL = 86_400 - 600  # seconds: a daily job does not start at exactly the same second
 
 
 def is_due(last: int | None, now: int) -> bool:
-    """`last`: when a spot check was tried; a time that has not come yet is of a clock that was ahead."""
-    return last is None or not 0 <= now - last < ONCE_A
+    """Returns whether a spot check is due. `last`: when one was tried; a future time is of a clock that was ahead."""
+    return last is None or not 0 <= now - last < INTERVAL
 
 
 def sample(state: State, list_id: int) -> list[SampledContact]:
-    """Of those who were pushed since the last spot check; those of the last run first."""
+    """Returns some of the contacts that were pushed since the last spot check; those of the last run first."""
     rows = state.rows(
         "SELECT member_id, pushed_at FROM pushed_sample WHERE list_id = ? ORDER BY run_id DESC, rank", [list_id]
     )
     return [read(SampledContact, row) for row in rows]
 
 
-def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
-    """Inside the transaction that records an outcome: keeps `size` of those of this run, and of earlier ones.
+def record_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
+    """Adds the run's contacts to the sample and keeps `size` of all, within the transaction that records an outcome.
 
-    A sample that is due, and only has to settle, stays as it is: else it would never be looked at where runs follow
-    each other quickly.
+    A sample that is due and only has to settle in Ometria stays as it is: otherwise it would never be checked where
+    runs follow each other quickly.
     """
     now = int(time.time())
-    if not pushed or not size or _is_waiting(state, run, now):
+    if not pushed or not size or _is_sample_due(state, run, now):
         return
     for rank, member_id in pushed:
         state.write(
@@ -48,10 +48,10 @@ def note_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
     )
 
 
-def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
-    """What a look has found, in its run; and in its list, where contacts are missing. The sample is used up.
+def record_check(state: State, row: ListRow, run_id: int, found: SpotCheck) -> None:
+    """Records the result in the run, and in the list where contacts are missing; deletes the sample.
 
-    One that finds all leaves what the list had: it looked at others.
+    A check that finds all of its contacts leaves the list's result as it is: it checked other contacts.
     """
     with state.transaction():
         state.write("UPDATE runs SET spot_check = ? WHERE id = ?", [found.text, run_id])
@@ -61,16 +61,16 @@ def note_checked(state: State, row: ListRow, run_id: int, found: SpotCheck) -> N
         state.write("DELETE FROM pushed_sample WHERE list_id = ?", [row.id])
 
 
-def missing(row: ListRow) -> SpotCheck | None:
-    """The last spot check of a list in which contacts were missing, if both sides were not compared since."""
+def unresolved(row: ListRow) -> SpotCheck | None:
+    """Returns the last spot check with missing contacts, if the list was not reconciled since."""
     found = SpotCheck.read(row.spot_check)
     if found is None or not found.missing or (row.reconciled_at is not None and row.reconciled_at >= found.at):
         return None
     return found
 
 
-def _is_waiting(state: State, run: Run, now: int) -> bool:
-    """There is a sample of other runs, and a look at it is due."""
+def _is_sample_due(state: State, run: Run, now: int) -> bool:
+    """Returns whether there is a sample of other runs, and its check is due."""
     row = state.row(
         "SELECT spot_checked_at FROM lists WHERE id = ? AND EXISTS (SELECT 1 FROM pushed_sample"
         " WHERE list_id = lists.id AND run_id != ? AND pushed_at <= ?)",

@@ -1,4 +1,4 @@
-"""Names SQLite's errors in words: what is wrong with the state file, and what to do about it."""
+"""Turns SQLite's errors into a StateError that says what is wrong with the file, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mcimport.errors import StateError
 
 
 @contextmanager
-def in_words(path: Path) -> Iterator[None]:
-    """SQLite's errors, for a person."""
+def named_errors(path: Path) -> Iterator[None]:
+    """Raises StateError about the state file at `path` where SQLite raises an error inside."""
     try:
         yield
     except sqlite3.Error as error:
-        raise _named(path, error) from None
+        raise _state_error(path, error) from None
 
 
-_WORDS = (  # how SQLite's name of an error begins, what is said of the file, and what to do
+_MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
     (
         ("SQLITE_NOTADB",),
         "is not a state file of mcimport; it was left unchanged",
@@ -37,9 +37,14 @@ _WORDS = (  # how SQLite's name of an error begins, what is said of the file, an
 )
 
 
-def _named(path: Path, error: sqlite3.Error) -> StateError:
-    name = getattr(error, "sqlite_errorname", "")
-    for beginnings, said, hint in _WORDS:
+def error_name(error: Exception) -> str:
+    """Returns SQLite's name of an error (SQLITE_FULL); the class of one that has none."""
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
+
+
+def _state_error(path: Path, error: sqlite3.Error) -> StateError:
+    name = error_name(error)
+    for beginnings, said, hint in _MESSAGES:
         if name.startswith(beginnings):
             return StateError(f"the state file {path} {said}", hint=hint)
-    return StateError(f"the state file {path} cannot be used ({name or type(error).__name__})")
+    return StateError(f"the state file {path} cannot be used ({name})")

@@ -1,4 +1,4 @@
-"""Which troubles somebody was told of, by list and kind: so that each is told once, and once when it is over."""
+"""Remembers which troubles were notified, by list and kind: each is notified once, and once when it is over."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from mcimport.state.run_warnings import without_numbers
 
 
 @dataclass(frozen=True, slots=True)
-class KnownTrouble:
-    """One kind of trouble that lasts. `since`: when it began, seconds, UTC. `reasons`: those that were told of it."""
+class OpenTrouble:
+    """Holds one kind of trouble that lasts: since when, in epoch seconds, and the reasons that were notified."""
 
     since: int
     reasons: frozenset[str]
 
-    def is_news(self, reasons: Iterable[str]) -> bool:
-        """Whether one of the reasons was not told yet, whatever the numbers in it."""
+    def has_new_reason(self, reasons: Iterable[str]) -> bool:
+        """Returns whether one of the reasons was not notified yet; numbers in them make no difference."""
         known = {without_numbers(reason) for reason in self.reasons}
         return any(without_numbers(reason) not in known for reason in reasons)
 
 
-def known(state: State, client: str, list_key: str) -> dict[str, KnownTrouble]:
-    """By kind, of one list."""
+def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTrouble]:
+    """Returns the troubles of one list, by kind."""
     rows = state.rows(
         "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
     )
-    found: dict[str, KnownTrouble] = {}
+    found: dict[str, OpenTrouble] = {}
     for kind, since, reason in rows:
-        known = found.get(kind, KnownTrouble(epoch(since) or 0, frozenset()))
+        known = found.get(kind, OpenTrouble(epoch(since) or 0, frozenset()))
         found[kind] = replace(known, reasons=known.reasons | {reason})
     return found
 
 
 def lists_with(state: State, kind: str) -> dict[tuple[str, str], int]:
-    """Client and list of each trouble of a kind that lasts, and when it began: seconds, UTC."""
+    """Returns when each open trouble of a kind began, in epoch seconds, by client and list."""
     rows = state.rows("SELECT client, list_key, since FROM troubles WHERE kind = ?", [kind])
     return {(client, key): epoch(since) or 0 for client, key, since in rows}
 
 
 def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable[str], moment: int) -> None:
-    """It was told for these reasons; one that lasts already is told for these, too."""
+    """Records that a trouble was notified for these reasons; they are added to those of one that lasts already."""
     with state.transaction():
         for reason in reasons:
             state.write(

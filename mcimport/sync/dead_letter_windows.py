@@ -24,7 +24,7 @@ def windows_of(state: State, row: ListRow, chosen: Sequence[DeadLetter], page: i
     origins = _origins(state, findable)
     made = [(letter, _window(row, letter, origins[letter.first_run_id], page)) for letter in findable]
     nobody = [letter.id for letter, window in made if window is None]
-    dead_letters.close_gone(state, nobody)
+    dead_letters.close_as_gone(state, nobody)
     return [window for _, window in made if window is not None], len(nobody)
 
 
@@ -33,7 +33,7 @@ def watched(state: State, row: ListRow) -> dict[str, int]:
 
     They were never sent since, whatever the sync point says.
     """
-    theirs = [letter for letter in dead_letters.open_of(state, row.id) if letter.member_id is not None]
+    theirs = [letter for letter in dead_letters.open_for_list(state, row.id) if letter.member_id is not None]
     origins = _origins(state, theirs)
     return {letter.member_id or "": _new_since(row, origins[letter.first_run_id]) for letter in theirs}
 
@@ -43,7 +43,7 @@ def never_sent(state: State, row: ListRow) -> tuple[UnsentSpan, ...]:
 
     Who opted in there and changed since is in the letter's span no more, and was announced by nobody.
     """
-    spans = [letter for letter in dead_letters.open_of(state, row.id) if letter.member_id is None]
+    spans = [letter for letter in dead_letters.open_for_list(state, row.id) if letter.member_id is None]
     origins = _origins(state, spans)
     found = ((one.since, one.until, _new_since(row, origins[one.first_run_id])) for one in spans)
     return tuple((since, until, new) for since, until, new in found if until is not None and new != NEVER)

@@ -29,13 +29,13 @@ def first_try(list_run: ListRun) -> Iterator[None]:
     ometria = list_run.services.ometria
     is_known = list_run.row.accepted_at is not None or list_run.row.first_sync_at is not None
     list_run.perhaps_held = is_known
-    ometria.may_have_taken = False
+    list_run.is_lent, before = False, ometria.perhaps_accepted
     try:
         yield
     finally:
-        if not is_known and not ometria.may_have_taken:
+        if not (is_known or list_run.is_lent or ometria.perhaps_accepted > before):
             with suppress(StateError):
-                lists.forget_first_try(list_run.state, list_run.row.id)
+                lists.clear_first_attempt(list_run.state, list_run.row.id)
                 list_run.refresh()
 
 
@@ -49,7 +49,7 @@ def begin(list_run: ListRun, page: Page) -> None:
     if not (list_run.perhaps_held or list_run.dry_run):
         _look_for_contacts(list_run, page)
     earliest = min(page.settled + 2, int(time.time()))  # of two clocks: whoever is archived later must not be missed
-    lists.note_first_try(list_run.state, list_run.row.id, earliest, page.at_most)
+    lists.record_first_attempt(list_run.state, list_run.row.id, earliest, page.at_most)
     list_run.refresh()
 
 
@@ -83,13 +83,13 @@ def _look_for_contacts(list_run: ListRun, page: Page) -> None:
             page.members,
         )
     except ServiceError:
-        lists.note_unchecked(list_run.state, list_run.row.id, page.at_most)
+        lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most)
         return
     if ours:
         list_run.warn(SYNCED_BEFORE)
     if any(is_sms_known(one) for one in ours):
-        lists.note_sms(list_run.state, list_run.row.id)
-    lists.note_unchecked(list_run.state, list_run.row.id, page.at_most if ours else None)
+        lists.set_has_sms(list_run.state, list_run.row.id)
+    lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most if ours else None)
 
 
 def is_sms_known(one: HeldContact) -> bool:

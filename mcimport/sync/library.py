@@ -10,7 +10,7 @@ from mcimport.errors import BusyError
 from mcimport.models.records import Run
 from mcimport.report.reporter import NullReporter
 from mcimport.services.connections import ConnectionPool
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.sync.list_run import SyncSession
 from mcimport.sync.since import moment
 from mcimport.sync.sync_list import SyncOptions, sync_all

@@ -33,7 +33,7 @@ from mcimport.report.format import moment_utc
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.windows import NEVER, new_from
 from mcimport.state import (
     State,
@@ -99,6 +99,7 @@ class ListRun:
         remarks: on how many members a remark was made, by its key.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed somebody.
+        is_lent: pages of the present run went out to workers, who may have pushed members of it.
         spot_check: what was found of contacts that were pushed before; None where they were not looked at.
     """
 
@@ -117,6 +118,7 @@ class ListRun:
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
     perhaps_held: bool = False
+    is_lent: bool = False
     spot_check: SpotCheck | None = None
     _fields: LazyListFields | None = None
 
@@ -140,7 +142,7 @@ class ListRun:
         """As `is_first`; a first run that was cut off stays one when it goes on."""
         if self.row.sync_point is not None or self.row.unchecked_at is not None:
             return self.is_first
-        return self.is_first or not runs.has_pushed(self.state, self.row.id, but=run.id)
+        return self.is_first or not runs.has_pushed(self.state, self.row.id, except_run=run.id)
 
     @property
     def rules(self) -> ContactRules:
@@ -173,6 +175,11 @@ class ListRun:
             self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
         return found
 
+    def note_lent(self) -> None:
+        """Notes in the state file, before the first page goes out, that workers may have pages of the client."""
+        self.is_lent = True
+        elsewhere.begin(self.state, self.client.name)
+
     def warn(self, *texts: str) -> None:
         self.warnings.update(dict.fromkeys(text for text in texts if text))
 
@@ -203,11 +210,11 @@ def resolve_list(state: State, client: Client, list_key: str, *, new_destination
     """
     place = place_of(state, client, list_key)
     known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
-    if known is None and former is None and (other := destinations.under_another_name(state, place)):
+    if known is None and former is None and (other := destinations.of_renamed_client(state, place)):
         adopt_renamed_client(state, other, client.name)
     if known is None and former is not None and not new_destination:
         raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
-    return destinations.ensure(state, place)
+    return destinations.get_or_create(state, place)
 
 
 def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
@@ -226,7 +233,7 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
                 f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",
                 hint=f"They are done by {moment_utc(until)} at the latest; run `mcimport sync` again after that.",
             )
-        destinations.rename(state, former.id, client)
+        destinations.rename_client(state, former.id, client)
 
 
 def execute(
@@ -243,10 +250,9 @@ def execute(
     `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
     when all windows are worked off, and is a part of the run.
     """
-    run = runs.run(list_run.state, run_id)
+    run = runs.get(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
         list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
-    list_run.services.ometria.has_taken |= runs.has_pushed(list_run.state, run.list_id)
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
     windows = [_judged(list_run.row, window) for window in windows]
     rules, event_budget = _event_budget(list_run, run, windows, until)
@@ -259,7 +265,7 @@ def execute(
         )
         afterwards(run_id)
     done = runs.finish(
-        list_run.state, run_id, "completed", costs=list_run.services.meter.drain(), is_silenced=is_silenced
+        list_run.state, run_id, "completed", usage=list_run.services.meter.drain(), is_silenced=is_silenced
     )
     list_run.refresh()
     return done
@@ -276,13 +282,13 @@ def record_failure(list_run: ListRun, run_id: int) -> Iterator[None]:
     try:
         yield
     except InterruptedRunError:
-        runs.finish(list_run.state, run_id, "interrupted", costs=list_run.services.meter.drain())
+        runs.finish(list_run.state, run_id, "interrupted", usage=list_run.services.meter.drain())
         raise
     except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
         error = as_ours(raised)
         # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
         with contextlib.suppress(StateError):
-            runs.finish(list_run.state, run_id, "failed", str(error), costs=list_run.services.meter.drain())
+            runs.finish(list_run.state, run_id, "failed", str(error), usage=list_run.services.meter.drain())
         raise error from None
 
 
@@ -311,11 +317,12 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         is_first=list_run.is_first_run(run),
         carried_until=list_run.row.carried_until,
         look_ups=allowance(),
+        account_known_good=runs.has_pushed(list_run.state, run.list_id),
         is_dry=list_run.dry_run,
-        state_id=list_run.state.name,
+        state_id=list_run.state.state_id,
         warn=list_run.warn,
         waits=lambda words: list_run.reporter.waits(list_run.client.name, list_run.list_key, words),
-        lent=lambda: elsewhere.begin(list_run.state, list_run.client.name),
+        lent=list_run.note_lent,
         given_back=lambda: elsewhere.end(list_run.state, list_run.client.name),
     )
 
@@ -355,9 +362,9 @@ def result_of(
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
     news = run_warnings.new(warned, _before(list_run))
     if list_run.run_ids:
-        run_warnings.note(list_run.state, list_run.run_ids[-1], warned)
-    done = tuple(runs.run(list_run.state, run_id) for run_id in list_run.run_ids)
-    written = [letter for run in done for letter in dead_letters.written_by(list_run.state, run.id)]
+        run_warnings.record(list_run.state, list_run.run_ids[-1], warned)
+    done = tuple(runs.get(list_run.state, run_id) for run_id in list_run.run_ids)
+    written = [letter for run in done for letter in dead_letters.open_from_run(list_run.state, run.id)]
     return replace(
         blank,
         runs=done,
@@ -378,7 +385,9 @@ def result_of(
 
 def _before(list_run: ListRun) -> list[Run]:
     """The latest runs of the list but for those of this call."""
-    found = runs.latest(list_run.state, list_id=list_run.row.id, most=run_warnings.WARNED_BY + len(list_run.run_ids))
+    found = runs.latest(
+        list_run.state, list_id=list_run.row.id, limit=run_warnings.RUNS_COMPARED + len(list_run.run_ids)
+    )
     return [one for one in found if one.id not in list_run.run_ids]
 
 

@@ -50,7 +50,7 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
 
 def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
     if not letter_ids:
-        return dead_letters.everything(state, most=-1)
+        return dead_letters.search(state, limit=-1)
     return [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
 
 
@@ -123,7 +123,7 @@ def _attempt(
             f" {row.list_key} is synced to now",
             hint=f"Same account, new key? `mcimport keys accept {client.name}`.",
         )
-    row = destinations.ensure(state, place)  # what was tried elsewhere goes on here
+    row = destinations.get_or_create(state, place)  # what was tried elsewhere goes on here
     list_run, failure = _list_run(client, row, session, services, state), None
     try:
         _replay(list_run, group)
@@ -142,7 +142,7 @@ def _replay(list_run: ListRun, group: Sequence[DeadLetter]) -> None:
     Runs of their own; they never move the sync point. The letters close as their windows end.
     """
     runs.mark_interrupted(list_run.state, list_run.row.id)
-    still_open = {letter.id for letter in dead_letters.open_of(list_run.state, list_run.row.id)}
+    still_open = {letter.id for letter in dead_letters.open_for_list(list_run.state, list_run.row.id)}
     chosen = [letter for letter in group if letter.id in still_open]
     spans = [letter for letter in chosen if letter.member_id is None]
     members = [letter for letter in chosen if letter.member_id is not None]

@@ -32,7 +32,7 @@ def check_some_pushed(list_run: ListRun, run_id: int) -> None:
     if not sample:
         return
     found = _look(list_run, sample, now)
-    spot_checks.note_checked(list_run.state, list_run.row, run_id, found)
+    spot_checks.record_check(list_run.state, list_run.row, run_id, found)
     list_run.refresh()
     list_run.spot_check = found
     if found.missing:

@@ -28,13 +28,13 @@ from mcimport.models.records import ListResult, Run
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.connections import ClientServices
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination, windows
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.state import (
     State,
+    copy_in_memory,
     dead_letters,
     destinations,
-    dry_copy,
     lists,
     lock_client,
     open_state,
@@ -156,9 +156,9 @@ def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: M
 
 def _check(list_run: ListRun, run_id: int) -> None:
     """The last of a run: did anything get through, was as much read as there is, and are the archived opted out?"""
-    run = runs.run(list_run.state, run_id)
-    if runs.is_in_vain(list_run.state, run) and not _is_old(list_run, run):
-        reason = runs.take_back(list_run.state, run)
+    run = runs.get(list_run.state, run_id)
+    if runs.made_no_progress(list_run.state, run) and not _is_old(list_run, run):
+        reason = runs.reset_windows(list_run.state, run)
         raise ServiceDownError(
             f"nothing was imported: {reason}",
             hint="Nothing is lost: the next `mcimport sync` resumes where this one stopped.",
@@ -213,7 +213,7 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
     It goes back to the last moment that all clocks agree on; where no run tells, to where the list is carried from.
     """
     row = list_run.row
-    agreed = runs.agreed(list_run.state, row.id, until)
+    agreed = runs.latest_sync_point(list_run.state, row.id, until)
     back = agreed if agreed is not None else min(row.carried_since or 0, until)
     again = f"what changed since {moment_utc(back)}" if back else "the whole list"
     list_run.warn(
@@ -221,10 +221,10 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
         f" ahead, or Mailchimp's responses have no Date header now; {again} is read again"
     )
     now = int(time.time())
-    lists.step_back(list_run.state, row.id, back, min(runs.first_began(list_run.state, row.id) or now, now))
+    lists.rewind(list_run.state, row.id, back, min(runs.first_started_at(list_run.state, row.id) or now, now))
     list_run.refresh()
     since = max(0, back - windows.OVERLAP)
-    runs.begin_earlier(list_run.state, run_id, since)
+    runs.set_since(list_run.state, run_id, since)
     return _Beginning("incremental", since, since)
 
 
@@ -283,7 +283,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
         archived = first_page(mailchimp, list_run.list_key, "archived", archived_since, size)
         firsts.append(("archived", archived_since, archived))
     _note_sms(list_run, [page for _, _, page in firsts])
-    if not all(windows.fits_in_one(page, page.asked) for _, _, page in firsts):
+    if not all(pagination.fits_in_one(page, page.asked) for _, _, page in firsts):
         list_run.prefetch_fields()
     until = min(page.settled for _, _, page in firsts)
     numbers = count()
@@ -293,7 +293,7 @@ def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
         for window in cut(list_run.client, mailchimp, list_run.list_key, sweep, (start, until), page):
             numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(list_run.row))
             planned.append(numbered)
-            if windows.fits_in_one(page, page.asked):
+            if pagination.fits_in_one(page, page.asked):
                 pages[numbered.number] = page
     if beginning.kind == "incremental":
         taken_along = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
@@ -310,7 +310,7 @@ def _by_id(window: Window) -> Window:
 def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:
     """Before anybody is converted, as far as these pages show it: a consent in Ometria must pass to no other number."""
     if not list_run.row.has_sms and any(has_sms_status(member) for page in pages for member in page.members):
-        lists.note_sms(list_run.state, list_run.row.id)
+        lists.set_has_sms(list_run.state, list_run.row.id)
         list_run.refresh()
 
 
@@ -345,7 +345,9 @@ def _sync_client(
             stack.enter_context(lock_client(session.db_path, client.name))
             stack.enter_context(session.engine.client_lock(client))
             services = stack.enter_context(session.accounts.open(client))
-            state = stack.enter_context(dry_copy(session.db_path) if options.dry_run else open_state(session.db_path))
+            state = stack.enter_context(
+                copy_in_memory(session.db_path) if options.dry_run else open_state(session.db_path)
+            )
             if session.engine.is_local and not options.dry_run:
                 check_nobody_elsewhere(state, client)
             for key in list_keys:
@@ -383,7 +385,7 @@ def _attempt(
         failure = as_ours(error)
     result = result_of(client, list_key, list_run, failure, time.monotonic() - begun)
     if list_run is not None and client.any_list and isinstance(failure, UnknownListError):
-        lists.forget_unknown(
+        lists.delete_unknown(
             state, list_run.row.id
         )  # whatever is typed is such a client's list; a configured one is shown
     return result

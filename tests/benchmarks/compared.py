@@ -18,7 +18,7 @@ from benchmarks.reading import read
 from benchmarks.sandbox_process import UNLIMITED, SandboxProcess
 from benchmarks.told import Account
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.mailchimp.client import MEMBER_FIELDS
@@ -89,10 +89,10 @@ class _Leavers:
     numbers: set[int] = field(default_factory=set)
 
     def __call__(self, audience: Audience) -> None:
-        self.numbers.update(audience.leave(LEAVERS).numbers)
+        self.numbers.update(audience.archive(LEAVERS).numbers)
 
 
-def _names(list_key: str, one: Person) -> set[str]:
+def _names(list_key: str, one: MemberView) -> set[str]:
     """A member's id with Mailchimp, and with Ometria."""
     return {one["id"], f"{list_key}-{one.get('contact_id') or one['web_id']}"}
 

@@ -21,8 +21,10 @@ from benchmarks.sandbox_process import SandboxProcess
 from mcimport.convert import encode_contact, make_converter
 from mcimport.models import ContactRules, Converted, Member
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MEMBER_FIELDS, MailchimpClient
+from mcimport.services.mailchimp.list_fields import read_list_fields
 from mcimport.services.mailchimp.responses import Members
 
 T = TypeVar("T")
@@ -69,7 +71,7 @@ def main() -> None:
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     credentials = base64.b64encode(f"any:{wish.key}".encode()).decode()
     wire = HttpClient("Mailchimp", wish.url, {"Authorization": f"Basic {credentials}"})
-    fields = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy()).list_fields(wish.list_key)
+    fields = read_list_fields(MailchimpClient(wire, ConnectionLimit(10), RetryPolicy()), wish.list_key)
     convert = make_converter(fields, ContactRules(wish.list_key))
     pages = [_page(wire, wish, offset) for offset in range(0, wish.size, PAGE)]
     wire.close()

@@ -10,12 +10,12 @@ from mcimport.convert import make_converter, optin_of
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import ARCHIVED
-from mcimport.sandbox.ometria_store import Store
+from mcimport.sandbox.ometria_account import OmetriaAccount
 
 OTHERWISE = 100  # of a list's contacts have another first name than the member
 
 
-def hold_up(store: Store, audience: Audience) -> None:
+def hold_up(store: OmetriaAccount, audience: Audience) -> None:
     """From now on the store gives back what a sync of the list would have brought it to."""
     numbers = [number for number, row in audience.rows.items() if row.status != ARCHIVED]
     names = ListFields({tag: MergeField(tag, "text") for tag in ("FNAME", "LNAME")})
@@ -24,7 +24,7 @@ def hold_up(store: Store, audience: Audience) -> None:
     every = max(1, len(numbers) // OTHERWISE)
 
     def contact(place: int) -> dict[str, Any]:
-        person = audience.person(numbers[place])
+        person = audience.member(numbers[place])
         known = {name: person.get(name) for name in Member.__struct_fields__ if name != "interests"}
         member = msgspec.convert(known, Member)
         found = convert(member)

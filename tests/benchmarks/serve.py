@@ -77,7 +77,7 @@ def _obey(sandbox: Sandbox) -> None:
         order = msgspec.json.decode(line, type=Order)
         counters = pluralize(sandbox.requests, time.process_time() - began)
         for name, value in order.turn.items():
-            setattr(sandbox.knobs, name, value)
+            setattr(sandbox.settings, name, value)
         if order.clear:
             sandbox.clear_requests()
             began = time.process_time()

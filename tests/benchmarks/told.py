@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mcimport.sandbox.request_log import Request, most_in_any_second
+from mcimport.sandbox.request_log import Request, max_in_any_second
 
 ACCEPTED = 202
 THROTTLED = 429
@@ -78,8 +78,8 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pluralize(requests: Sequence[Request], processor: float) -> Counters:
-    asked = [one for one in requests if one.side == "mailchimp"]
-    pushes = [one for one in requests if one.side == "ometria" and one.path == "/push"]
+    asked = [one for one in requests if one.service == "mailchimp"]
+    pushes = [one for one in requests if one.service == "ometria" and one.path == "/push"]
     taken = [one for one in pushes if one.status == ACCEPTED]
     walk = [one for one in asked if one.query.get("count", "1") != "1" and "before_last_changed" in one.query]
     return Counters(
@@ -108,4 +108,4 @@ def _most_pushes(pushes: Iterable[Request]) -> int:
     moments: defaultdict[str, list[float]] = defaultdict(list)
     for one in pushes:
         moments[one.key].append(one.at)
-    return max(map(most_in_any_second, moments.values()), default=0)
+    return max(map(max_in_any_second, moments.values()), default=0)

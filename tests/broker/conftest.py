@@ -14,7 +14,7 @@ from conftest import Importer, MakeImporter, configure_clients
 from sync.test_many_clients import expected_ids_of, imported_ids_of
 
 from broker.rabbit import Rabbit, is_installed
-from mcimport.sandbox.request_log import Request, most_in_any_second, most_open
+from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 
 SYNC = ("sync", "--engine", "celery")
 
@@ -158,7 +158,7 @@ def span_of(request: Request) -> tuple[str, str] | None:
     """Of the first page of what is left of a window; None: it asks for something else."""
     span = request.query.get("since_last_changed", ""), request.query.get("before_last_changed", "")
     is_page = request.query.get("count") not in (None, "1") and request.query.get("offset", "0") == "0"
-    return span if request.side == "mailchimp" and is_page and all(span) else None
+    return span if request.service == "mailchimp" and is_page and all(span) else None
 
 
 def pushes(importer: Importer, client: dict[str, str]) -> list[Request]:
@@ -170,9 +170,9 @@ def pushes_at_most(importer: Importer, client: dict[str, str], more: int = 0) ->
 
     Two workers with eight each would be seen. `more`: so many beside them.
     """
-    most = most_in_any_second((one.at for one in pushes(importer, client) if one.status != THROTTLED), SECONDS)
+    most = max_in_any_second((one.at for one in pushes(importer, client) if one.status != THROTTLED), SECONDS)
     return most <= SECONDS * 8 + HEARD_LATE + more
 
 
 def connections_open(importer: Importer, client: dict[str, str]) -> int:
-    return most_open(importer.sandbox.requests, client["mailchimp_key"])
+    return max_open(importer.sandbox.requests, client["mailchimp_key"])

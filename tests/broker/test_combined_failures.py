@@ -44,7 +44,7 @@ def test_nobody_is_lost_whoever_dies(cluster: Cluster) -> None:
     """
     importer = cluster.importer
     found = clients(cluster, 20, size=1_200, window=12)
-    importer.sandbox.knobs.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
+    importer.sandbox.settings.pushes_per_second = 10_000  # how fast it was is measured here, rather than refused there
     workers = cluster.start_ready_workers(4)
     stopped = workers.pop()
     coordinators = [cluster.coordinator()]

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from broker.conftest import SYNC, Cluster, Worker, assert_all_imported, clients, pushes
 from mcimport.engine.distributed.broker import DEAD, ORDERS, application, connection, inspect
-from mcimport.engine.distributed.messages import Order, Reply, encoded
+from mcimport.engine.distributed.messages import PageMessage, Processed, encoded
 from mcimport.engine.distributed.seal import Sealed, sealed_of
-from mcimport.models import Outcome
+from mcimport.models import Outcome, Usage
 from mcimport.sandbox.request_log import Request
 
 STEERING = "\x1b[2J[red]"
@@ -72,18 +72,8 @@ class Attacker:
     def answer(self, order: Any, seals: str) -> None:
         """That everything was moved, though nothing was."""
         sealed = sealed_of(json.loads(order.body)[0][0])
-        asked = msgspec.json.decode(sealed.text, type=Order)
-        assert asked.window is not None
-        reply = Reply(
-            kind="moved",
-            id=asked.id,
-            epoch=asked.epoch,
-            state_id=asked.state_id,
-            run_id=asked.run_id,
-            worker="stranger",
-            window=asked.window,
-            outcome=Outcome(asked.window, members=120, pushed=120),
-        )
+        asked = msgspec.json.decode(sealed.text, type=PageMessage)
+        reply = Processed(asked.ref, outcome=Outcome(asked.window, members=120, pushed=120), usage=Usage())
         forged = Sealed(client=asked.client, text=encoded(reply).decode(), mailchimp=seals, ometria=seals)
         self._producer.publish(
             msgspec.json.encode(forged),
@@ -146,7 +136,7 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(cluster: Cluster
     """It says first that all was moved: nobody is missed, and the run says what it was sent."""
     importer = cluster.importer
     found = clients(cluster, 1, size=120)
-    importer.sandbox.knobs.latency = 0.5
+    importer.sandbox.settings.latency = 0.5
     cluster.start_ready_workers()
     with attacker(cluster) as one:
         coordinator = cluster.coordinator()
@@ -155,7 +145,7 @@ def test_a_reply_from_somebody_without_the_keys_is_not_believed(cluster: Cluster
         def answer() -> None:
             while not over.is_set():
                 order = one.next()
-                if order is not None and '\\"kind\\":\\"page\\"' in json.loads(order.body)[0][0]:
+                if order is not None and '\\"type\\":\\"page\\"' in json.loads(order.body)[0][0]:
                     one.answer(order, "0" * 64)
 
         forging = threading.Thread(target=answer)
@@ -173,7 +163,7 @@ def test_a_worker_with_other_keys_that_takes_over_ends_the_run_and_buries_nobody
     """What it cannot open says nothing of the page: no dead letter, and with the right keys the next run goes on."""
     importer = cluster.importer
     found = clients(cluster, 1, size=600)
-    importer.sandbox.knobs.pushes_per_second = 8
+    importer.sandbox.settings.pushes_per_second = 8
     (first,) = cluster.start_ready_workers()
     whole = importer.config.read_text()
     importer.config.write_text(whole.replace('ometria_api_key = "', 'ometria_api_key = "another'))
@@ -229,9 +219,9 @@ def test_a_copy_of_an_order_that_comes_as_a_dead_letter_is_nobodys(cluster: Clus
                     one.return_copy(order, reason)
             return None
 
-        importer.sandbox.knobs.fault = return_copy
+        importer.sandbox.settings.fault = return_copy
         result = importer.in_a_process(*SYNC, "--json")
-        later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["kind"] for order in one.all()]
+        later = [json.loads(json.loads(json.loads(order.body)[0][0])["text"])["type"] for order in one.all()]
     assert copied
     assert "fence" in later  # before a page goes out again: whoever has it is ended first
     assert (result.code, result.line["dead_letters"]) == (0, 0), result.err

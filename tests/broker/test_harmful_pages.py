@@ -45,8 +45,8 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
     importer = cluster.importer
     found = clients(cluster, 2, size=600, window=100)
     sandbox, list_key = importer.sandbox, found["c0"]["list_key"]
-    sandbox.knobs.broken = ["550-550"]
-    sandbox.knobs.latency = 0.3
+    sandbox.settings.broken = ["550-550"]
+    sandbox.settings.latency = 0.3
     workers = cluster.start_ready_workers(1)
     deadly: list[tuple[str, str]] = []
 
@@ -64,20 +64,20 @@ def test_a_page_that_kills_its_workers_and_one_that_fails_are_one_dead_letter_ea
             workers.extend(cluster.start_workers())
 
     def fault(request: Request) -> str | None:
-        if request.side == "mailchimp" and request.path == f"/lists/{list_key}/members":
+        if request.service == "mailchimp" and request.path == f"/lists/{list_key}/members":
             send_signal(request)
         return None
 
-    sandbox.knobs.fault = fault
+    sandbox.settings.fault = fault
     result = importer.in_a_process(*SYNC, "--json")
-    sandbox.knobs.fault = None
+    sandbox.settings.fault = None
     assert result.code == 3, result.err
     letters = importer("dlq", "list", "--json").lines
     found_by = {"workers died": ["c0"], "500": ["c0", "c1"]}
     for words, whose in found_by.items():
         assert sorted(letter["client"] for letter in letters if words in letter["reason"]) == whose, letters
     assert len(letters) == 3
-    sandbox.knobs.broken = []
+    sandbox.settings.broken = []
     (killer,) = [str(letter["id"]) for letter in letters if "workers died" in letter["reason"]]
     assert importer.in_a_process("dlq", "replay", killer, "--engine", "celery").code == 0
     assert importer.in_a_process("dlq", "replay").code == 0
@@ -119,7 +119,7 @@ def test_a_page_that_no_worker_ends_in_time_is_moved_by_the_coordinator(cluster:
     importer = cluster.importer
     found = clients(cluster, 1, size=120)
     before = "from mcimport.engine.distributed import executor\n\nexecutor.PAGE_DEADLINE, executor.LOOK = 0.3, 0.1\n"
-    importer.sandbox.knobs.latency = 0.6
+    importer.sandbox.settings.latency = 0.6
     cluster.start_ready_workers(before=before)
     result = importer.in_a_process(*SYNC, "--json")
     assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
@@ -148,9 +148,9 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(clust
             threading.Timer(1.0, worker.signal, (signal.SIGCONT,)).start()
         return None
 
-    importer.sandbox.knobs.fault = stand_still
+    importer.sandbox.settings.fault = stand_still
     result = importer.in_a_process(*SYNC, "--json")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
     assert len(standstills) > BREAKS
     assert_all_imported(importer, found)
@@ -164,12 +164,12 @@ def test_a_worker_that_does_not_understand_ends_the_run_in_words(cluster: Cluste
     found = clients(cluster, 1, size=120)
     before = (
         "import msgspec\nfrom mcimport.engine.distributed import messages\n\n\n"
-        "def order_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.order_of = order_of\n"
+        "def message_of(_):\n    raise msgspec.MsgspecError\n\n\nmessages.message_of = message_of\n"
     )
     (worker,) = cluster.start_ready_workers(before=before)
     result = importer.in_a_process(*SYNC, "--json")
     assert result.code == 1, result.err
-    assert "does not understand" in result.line["error"]
+    assert "did not understand" in result.line["error"]
     worker.leave()
     cluster.start_ready_workers()
     assert importer.in_a_process(*SYNC).code == 0

@@ -36,7 +36,7 @@ def test_a_runs_look_ups_are_bounded_whoever_moves_its_pages(cluster: Cluster, m
         if one.path == "/push" and next(pushes) == 1:
             leaving.set()
 
-    importer.sandbox.knobs.fault = leave
+    importer.sandbox.settings.fault = leave
 
     def replace() -> None:
         assert leaving.wait(60)

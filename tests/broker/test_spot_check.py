@@ -22,7 +22,7 @@ def test_contacts_that_workers_pushed_are_read_back_by_the_next_run(
         time_passes(60)
     cluster.start_ready_workers()
     assert importer(*SYNC).code == 0
-    importer.sandbox.take_out(list(importer.sandbox.contacts())[:3])
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:3])
     time_passes(3_600)
     result = importer(*SYNC, "--json")
     assert result.code == 0, result.err

@@ -23,7 +23,7 @@ from broker.conftest import (
     pushes_at_most,
     span_of,
 )
-from mcimport.engine.distributed import broker_channel, coordinator
+from mcimport.engine.distributed import broker_channel, coordinator, worker_watch
 from mcimport.engine.distributed.broker import SHARDS, inspect
 from mcimport.sandbox.request_log import Request
 from mcimport.state import elsewhere, open_state
@@ -35,16 +35,18 @@ def test_twenty_clients_over_four_workers(cluster: Cluster) -> None:
     """Everybody is in, no limit was met, and each worker had a share of the accounts."""
     importer = cluster.importer
     found = clients(cluster, 20, size=600)
-    importer.sandbox.knobs.pushes_per_second = 8
-    importer.sandbox.knobs.latency = 0.05
-    importer.sandbox.knobs.jitter = (
+    importer.sandbox.settings.pushes_per_second = 8
+    importer.sandbox.settings.latency = 0.05
+    importer.sandbox.settings.jitter = (
         0.4  # eight processes on two cores: it hears late; eight of two workers each are still too many
     )
     workers = cluster.start_ready_workers(4)
     result = importer.in_a_process(*SYNC, "--json")
     assert result.code == 0, result.err
     assert_all_imported(importer, found)
-    assert [(one.side, one.status, one.open) for one in importer.sandbox.requests if one.status not in (200, 202)] == []
+    assert [
+        (one.service, one.status, one.open) for one in importer.sandbox.requests if one.status not in (200, 202)
+    ] == []
     for client in found.values():
         assert pushes_at_most(importer, client)
         assert connections_open(importer, client) <= 10
@@ -75,7 +77,7 @@ def test_a_worker_that_is_asked_to_leave_gives_back_what_it_has(cluster: Cluster
     """Its pages end or go to the next worker at once; none is suspected of anything."""
     importer = cluster.importer
     found = clients(cluster, 2, size=1_000)
-    importer.sandbox.knobs.pushes_per_second = 8
+    importer.sandbox.settings.pushes_per_second = 8
     first, _ = cluster.start_ready_workers(2)
     coordinator = cluster.coordinator()
     while len(pushes(importer, found["c0"])) < 5:
@@ -99,7 +101,7 @@ def test_a_worker_whose_channel_the_broker_ends_leaves_its_pages_to_the_next(clu
     """
     importer = cluster.importer
     found = clients(cluster, 1, size=3_000, window=100)
-    importer.sandbox.knobs.pushes_per_second = 10_000  # how fast it was is measured here
+    importer.sandbox.settings.pushes_per_second = 10_000  # how fast it was is measured here
     wrongly = (
         "from celery import signals\n\ndone = []\n\n\n@signals.task_received.connect(weak=False)\n"
         "def acknowledge_wrongly(sender=None, **_):\n    if not done:\n        done.append(1)\n"
@@ -209,9 +211,9 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
     so that it holds for as long as one may be.
     """
     monkeypatch.setattr(broker_channel, "ORDERS_LIVE", 0.2)
-    monkeypatch.setattr(coordinator, "NO_WORKER", 3.0)
-    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.2)
-    monkeypatch.setattr(coordinator, "LEND_ANEW", 0.2)
+    monkeypatch.setattr(worker_watch, "NO_WORKER", 3.0)
+    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.2)
+    monkeypatch.setattr(worker_watch, "LEND_ANEW", 0.2)
     importer = cluster.importer
     found = clients(cluster, 1, size=120)
     with_broker(cluster)
@@ -223,9 +225,9 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
         threading.Timer(1.5, worker.kill).start()
         return "silent"
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     result = importer(*SYNC, "--json")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert result.code == 1
     assert "no worker is connected" in result.line["error"]
     assert "waiting up to 3.0 s" in result.err
@@ -242,14 +244,15 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
 
 def test_a_run_whose_pages_are_never_answered_ends_in_words(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though its fences are: whatever swallows the replies, pages are sent anew once, and not for ever."""
-    monkeypatch.setattr(coordinator, "OVERDUE", 2.5)
-    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(worker_watch, "OVERDUE", 2.5)
+    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.1)
     importer = cluster.importer
     found = clients(cluster, 1, size=40)
     with_broker(cluster)
     swallowed = (
-        "from mcimport.engine.distributed import worker\n\nsend = worker._send\n\n\n"
-        "def send_fences(replies, order, reply):\n    if order.kind == 'fence':\n        send(replies, order, reply)\n"
+        "from mcimport.engine.distributed import messages, worker\n\nsend = worker._send\n\n\n"
+        "def send_fences(replies, message, reply):\n"
+        "    if isinstance(message, messages.Fence):\n        send(replies, message, reply)\n"
         "\n\nworker._send = send_fences\n"
     )
     cluster.start_ready_workers(before=swallowed)
@@ -298,7 +301,7 @@ def test_a_line_that_breaks_as_often_as_it_is_made_ends_the_run(
 ) -> None:
     """Each time the fence is sent, and the line breaks under a look at the queue: that broker is as good as away."""
     monkeypatch.setattr(coordinator, "BROKER_AWAY", 2.0)
-    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.1)
     importer = cluster.importer
     clients(cluster, 1, size=120)
     with cut_short(cluster.rabbit.port, bytes_each=1_500) as port:

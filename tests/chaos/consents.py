@@ -11,7 +11,7 @@ from invariants import IN, OUT, Contacts
 from member_history import MemberHistory
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 
 Side = tuple[Audience, MemberHistory]
 """A list, and what it went through."""
@@ -64,13 +64,13 @@ def silenced(contacts: Contacts, sides: Sequence[Side]) -> Iterator[str]:
                 yield from (key[1] for key in outs.get(_address(one), []) if key not in own_noes)
 
 
-def may_be_mailed(one: Person) -> bool:
+def may_be_mailed(one: MemberView) -> bool:
     permissions = one.get("marketing_permissions") or []
     is_permitted = not permissions or any(each["text"] == "Email" and each["enabled"] for each in permissions)
     return bool(one["status"] == "subscribed" and is_permitted and one.get("email_address"))
 
 
-def _address(one: Person | dict[str, object]) -> str:
+def _address(one: MemberView | dict[str, object]) -> str:
     return str(one.get("email_address") or one.get("email") or "").strip().lower()
 
 

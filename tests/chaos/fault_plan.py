@@ -13,7 +13,7 @@ from invariants import LATE
 from passing import time_passes
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import LISTED, Person
+from mcimport.sandbox.audience.member_list import LISTED, MemberView
 from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock
@@ -103,7 +103,7 @@ NO_FAULTS = FaultPlan()
 
 def apply_plan(plan: FaultPlan, sandbox: Sandbox, rejects: set[str], drops: set[str], began: float) -> None:
     """Turns all knobs at once. `rejects`, `drops`: ids of records; `began`: by the services' clock."""
-    knobs = sandbox.knobs
+    knobs = sandbox.settings
     knobs.faults = {**plan.faults, **({"mailchimp:nobody": plan.empty} if plan.empty else {})}
     knobs.fault = _fault(plan, sandbox)
     for name in (
@@ -129,7 +129,7 @@ def _fault(plan: FaultPlan, sandbox: Sandbox) -> Callable[[Request], str | None]
         if plan.pause and _is_first_page(request):
             sandbox.audience().join()
             time_passes(plan.pause)
-        return outage.fault if request.side == outage.side and next(asked) > outage.after else None
+        return outage.fault if request.service == outage.side and next(asked) > outage.after else None
 
     return decide
 
@@ -153,17 +153,17 @@ def _stirring(plan: FaultPlan, times: int, clock: Clock, *, after: bool = False)
         if departing:
             audience.change(who=_some_of_the_largest_second(audience, departing, chance))
         if late_by and len(audience.rows) < MOST_PEOPLE:
-            audience.crowd(2, clock.second() - late_by)
+            audience.join_in_second(2, clock.second() - late_by)
 
     return stir_some
 
 
-def _some_of_the_largest_second(audience: Audience, most: int, chance: random.Random) -> list[Person]:
+def _some_of_the_largest_second(audience: Audience, most: int, chance: random.Random) -> list[MemberView]:
     with audience.lock:
         keys = audience.orders[LISTED]
         largest = Counter(map(second_of, keys)).most_common(1)
         there = [number_of(key) for key in keys if largest and second_of(key) == largest[0][0]]
-        return [audience.person(number) for number in chance.sample(there, min(most, len(there)))]
+        return [audience.member(number) for number in chance.sample(there, min(most, len(there)))]
 
 
 def _on_a_side(name: str) -> st.SearchStrategy[str]:

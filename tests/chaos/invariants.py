@@ -12,7 +12,7 @@ from member_history import MemberHistory
 from mcimport.convert import encode_contact, epoch, make_converter, member_id
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField, Skipped, Unsendable
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import ARCHIVED, Person
+from mcimport.sandbox.audience.member_list import ARCHIVED, MemberView
 from mcimport.sandbox.audience.sort_keys import second_of
 
 COLLECTION = "mailchimp"
@@ -189,7 +189,7 @@ def _covers(letter: Letter, one: Someone) -> bool:
     return letter["sweep"] == sweep and (since is None or one.second > since) and (until is None or one.second <= until)
 
 
-def _someone(person: Person, second: int) -> Someone:
+def _someone(person: MemberView, second: int) -> Someone:
     member = msgspec.convert({name: person.get(name) for name in Member.__struct_fields__}, Member)
     converted = _convert(member)
     status = person["status"]
@@ -208,7 +208,7 @@ def _someone(person: Person, second: int) -> Someone:
     return Someone(person.number, second, status == ARCHIVED, subscribed, member_id(member), fields, letter)
 
 
-def _is_permitted(person: Person) -> bool:
+def _is_permitted(person: MemberView) -> bool:
     return any(one["text"] == "Email" and one["enabled"] for one in person["marketing_permissions"])
 
 

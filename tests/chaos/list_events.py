@@ -29,20 +29,20 @@ NUMBERS = ("+447700900123", "+447700900456")
 CHANGES: Mapping[str, Callable[[Audience, int], object]] = {
     "change": lambda audience, n: audience.change(n),
     "join": lambda audience, n: audience.join(n),
-    "leave": lambda audience, n: audience.leave(n),
-    "come back": lambda audience, n: audience.come_back(n),
+    "leave": lambda audience, n: audience.archive(n),
+    "come back": lambda audience, n: audience.unarchive(n),
     "unsubscribe": lambda audience, n: audience.unsubscribe(n),
     "subscribe": lambda audience, n: audience.subscribe(n),
-    "move": lambda audience, n: audience.move_address(n),
+    "move": lambda audience, n: audience.change_address(n),
     "delete": lambda audience, n: audience.delete(n // 4 + 1),
-    "tag": lambda audience, n: audience.tag(n),
-    "withdraw": lambda audience, n: audience.withdraw(n),
-    "permit": lambda audience, n: audience.permit(n),
+    "tag": lambda audience, n: audience.add_tag(n),
+    "withdraw": lambda audience, n: audience.withdraw_permission(n),
+    "permit": lambda audience, n: audience.give_permission(n),
     "sign up again": lambda audience, n: audience.sign_up_again(n),
-    "agree to texts": lambda audience, n: audience.text_status(n, status="subscribed", number=NUMBERS[n % 2]),
-    "refuse texts": lambda audience, n: audience.text_status(n, status="unsubscribed", number=""),
-    "be asked about texts": lambda audience, n: audience.text_status(n, status="pending", number=NUMBERS[n % 2]),
-    "leave the texts": lambda audience, n: audience.text_status(n, status="", number=""),
+    "agree to texts": lambda audience, n: audience.set_sms_status(n, status="subscribed", number=NUMBERS[n % 2]),
+    "refuse texts": lambda audience, n: audience.set_sms_status(n, status="unsubscribed", number=""),
+    "be asked about texts": lambda audience, n: audience.set_sms_status(n, status="pending", number=NUMBERS[n % 2]),
+    "leave the texts": lambda audience, n: audience.set_sms_status(n, status="", number=""),
 }
 ODD_ONES: Mapping[str, dict[str, Any]] = {
     "no address": {"email_address": ""},
@@ -87,8 +87,8 @@ def apply_events(what: Sequence[ListEvent], sandbox: Sandbox, history: MemberHis
 def _import_a_file(sandbox: Sandbox, one: ListEvent) -> None:
     """Many share a second; fewer come in the second before it."""
     at = sandbox.clock.second() - one.ago
-    sandbox.audience().crowd(one.n, at)
-    sandbox.audience().crowd(one.n // 3, at - 1)
+    sandbox.audience().join_in_second(one.n, at)
+    sandbox.audience().join_in_second(one.n // 3, at - 1)
 
 
 def _twin(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
@@ -109,14 +109,16 @@ def _twin_leaves(sandbox: Sandbox, _: MemberHistory, n: int) -> None:
 def _no_in_ometria(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """In a mail of Ometria's, say."""
     held = _held(sandbox, history, n)
-    sandbox.overwrite({"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held)
+    sandbox.store_contacts(
+        {"@collection": key[0], "id": key[1], "marketing_optin": "EXPLICITLY_OPTEDOUT"} for key in held
+    )
     history.said_no.update(held)
 
 
 def _taken_out(sandbox: Sandbox, history: MemberHistory, n: int) -> None:
     """Nobody is told, not even by `GET /push/_errors`."""
     lost = _held(sandbox, history, n)
-    sandbox.take_out(lost)
+    sandbox.delete_contacts(lost)
     history.dropped.update(lost)
 
 

@@ -41,7 +41,7 @@ class MemberHistory:
         with audience.lock:
             for number in audience.rows:
                 self._note(number)
-            audience.when_changed.append(self._note)
+            audience.listeners.append(self._note)
 
     def begin(self, second: int) -> None:
         """The first sync is about to be started."""
@@ -70,7 +70,7 @@ class MemberHistory:
         return sum(address in low for address in addresses) + len(words & names)
 
     def _note(self, number: int) -> None:
-        person = self._audience.person(number)
+        person = self._audience.member(number)
         if self._audience.rows[number].status in ("unsubscribed", "cleaned", ARCHIVED):
             self.left.add(number)
         if self._audience.rows[number].status != ARCHIVED:

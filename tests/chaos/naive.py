@@ -31,7 +31,7 @@ class Leavers:
     def __call__(self, audience: Audience) -> None:
         oldest = audience.listed()[:LEAVERS]
         self.numbers.update(oldest.numbers)
-        audience.leave(who=list(oldest))
+        audience.archive(who=list(oldest))
 
 
 def lost(carry: Carry, *, size: int, page: int) -> int:

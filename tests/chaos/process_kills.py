@@ -32,7 +32,7 @@ def run_and_kill(
 ) -> CommandResult:
     """The command, which gets the signal at the nth such moment, if that comes. Ends as `limited` does."""
     child: Future[Child] = Future()
-    with _striking(importer.sandbox.knobs, moment, _nth_time(nth, lambda: _signal(child.result().number, number))):
+    with _striking(importer.sandbox.settings, moment, _nth_time(nth, lambda: _signal(child.result().number, number))):
         child.set_result(_started(server, importer, words, PLENTY))
         return _end(child.result(), importer)
 

@@ -33,11 +33,11 @@ NOBODY = Wrong(frozenset(), frozenset())
 def untold(result: CommandResult, before: Wrong, after: Wrong, *, quiet: bool) -> list[str]:
     """What a comparison does not say of those who were wrong from its beginning to its end.
 
-    Not so much as a sample may pass over: exit 0 says that both sides match. `quiet`: nothing moved or failed
+    Not so much as a sample may pass over: exit 0 says that both sides agree. `quiet`: nothing moved or failed
     meanwhile, so that it also counts them as what they are.
     """
     still = before.all & after.all
-    found = [f"both sides match, but for {who}" for who in still if result.code == 0]
+    found = [f"both sides agree, but for {who}" for who in still if result.code == 0]
     for line in result.lines if quiet else []:
         if line["missing"] < len(before.missing):
             found.append(f"{line['missing']} missing of {len(before.missing)}")

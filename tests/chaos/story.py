@@ -174,7 +174,7 @@ class Story(RuleBasedStateMachine):
     ) -> None:
         """A sync, a replay or a comparison; now and then nobody listens on either side."""
         words = self._prepared(what, command, turn, pause)
-        with self.sandbox.away() if away else nullcontext():
+        with self.sandbox.offline() if away else nullcontext():
             result = self._command(*words)
         self._judge(result, words, may_fail=away)
         self._look()
@@ -352,7 +352,7 @@ class Story(RuleBasedStateMachine):
 
     def _limits(self) -> None:
         if not self.plan.endless:
-            assert self.sandbox.most_open() <= MOST_OPEN
+            assert self.sandbox.max_open() <= MOST_OPEN
         assert self.sandbox.pushes_in_any_second() <= self.conditions.pace + MOST_OPEN
 
     def _scene(self, *, finally_: bool = False) -> Scene:

@@ -46,9 +46,9 @@ def import_half(importer: Importer) -> CommandResult:
             return "500" if len(pushes) > 1 else None
         return None
 
-    importer.sandbox.knobs.fault = fault
+    importer.sandbox.settings.fault = fault
     result = importer("sync", "--workers", "1")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     return result
 
 
@@ -110,7 +110,7 @@ def test_a_crowded_second_is_about_as_many_as_mailchimp_counts_less_those_who_we
     """What was not read of it is missing, too: more than the one page that Ometria did not take."""
     importer = make_importer(size=0)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.audience().crowd(400, importer.sandbox.clock.second() - 300)
+    importer.sandbox.audience().join_in_second(400, importer.sandbox.clock.second() - 300)
     assert import_half(importer).code == 3
     letter = importer("dlq", "list", "--json").line
     missing = len(expected_ids(importer)) - len(imported_ids(importer))
@@ -126,7 +126,7 @@ def test_a_span_of_which_only_a_consent_was_not_sent_is_about_its_members(make_i
     large = {"MMERGE13": "x" * 70_000}
     importer.sandbox.audience().add(email_address="large@example.com", status="unsubscribed", merge_fields=large)
     time_passes(5)
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith("/push") else None
     assert importer("sync").code == 3
     found = importer("dlq", "list", "--json").lines
     assert {one["kind"]: one["members"] for one in found} == {"contact": 1, "window": 1}

@@ -132,7 +132,7 @@ def test_runs_and_dead_letters_of_one_client_alone_can_be_listed(make_importer: 
     """Of several clients' log the part that somebody asked about; a name that nobody has or had is an error."""
     importer = make_importer(size=20)
     found = configure_clients(importer, ["a", "b", "c"], size=20)
-    importer.sandbox.knobs.broken = ["3-3"]
+    importer.sandbox.settings.broken = ["3-3"]
     assert importer("sync").code == 3
     for command in (("runs", "list"), ("dlq", "list")):
         assert {line["client"] for line in importer(*command, "--json").lines} == set(found)

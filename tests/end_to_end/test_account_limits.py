@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 
-from mcimport.sandbox.request_log import most_in_any_second
+from mcimport.sandbox.request_log import max_in_any_second
 
 JITTER = 0.08  # seconds by which a push may arrive late, without being one too many
 LOOK = 0.005  # seconds between two looks at how late this process is
@@ -19,7 +19,7 @@ AT_THE_LIMIT = CONFIG.replace("ometria.requests_per_second = 500\n", "")
 
 def seconds_of_pushing(importer: Importer) -> float:
     """From the first push that was taken to the last, by the sandbox's clock."""
-    taken = [one.at for one in importer.sandbox.requests if one.side == "ometria" and one.status == 202]
+    taken = [one.at for one in importer.sandbox.requests if one.service == "ometria" and one.status == 202]
     return taken[-1] - taken[0]
 
 
@@ -48,13 +48,13 @@ def assert_pace(importer: Importer, most: int, late: float) -> None:
     """No second saw more, as they were sent: they are heard of a little less evenly, but at no higher rate."""
     times = [one.at for one in importer.sandbox.requests if one.path == "/push"]
     jitter = JITTER + late
-    assert most_in_any_second(times, max(0.01, 1 - jitter)) <= most
+    assert max_in_any_second(times, max(0.01, 1 - jitter)) <= most
     # The first may have come as late as is allowed for, and nothing else.
     assert (len(times) - 1) / (times[-1] - times[0] + jitter) <= most
 
 
 def refused(importer: Importer, side: str) -> int:
-    return sum(one.status == 429 and one.side == side for one in importer.sandbox.requests)
+    return sum(one.status == 429 and one.service == side for one in importer.sandbox.requests)
 
 
 @pytest.mark.parametrize("faults", [{}, {"500": 0.1, "reset": 0.05}], ids=["on a good day", "while answers fail"])
@@ -71,7 +71,7 @@ def test_no_second_sees_more_pushes_than_configured_and_no_moment_more_connectio
         result = importer.in_a_process("sync", "--quiet")
     assert result.code in (0, 3)
     assert_pace(importer, 8, *late)
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
     assert refused(importer, "mailchimp") == 0
 
 
@@ -95,7 +95,7 @@ def test_an_account_that_others_use_too_gives_us_fewer_connections_and_no_dead_l
     importer.configure(CONFIG + "mailchimp.window = 50\n")
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
-    asked = sum(one.side == "mailchimp" for one in importer.sandbox.requests)
+    asked = sum(one.service == "mailchimp" for one in importer.sandbox.requests)
     assert refused(importer, "mailchimp") < 0.2 * asked
 
 
@@ -111,7 +111,9 @@ def test_a_queue_that_is_nearly_full_is_slowed_for_before_it_refuses(make_import
 def test_a_full_queue_is_waited_for_without_spending_tries(make_importer: MakeImporter) -> None:
     """More refusals for one batch than there are tries: nothing is lost, and nothing becomes a dead letter."""
     importer = make_importer(size=400)
-    importer.sandbox.knobs.fault = lambda one: "429-retry-after" if one.path.endswith("/push") and one.nth < 6 else None
+    importer.sandbox.settings.fault = lambda one: (
+        "429-retry-after" if one.path.endswith("/push") and one.nth < 6 else None
+    )
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
     assert importer("dlq", "list", "--json").lines == []
@@ -126,5 +128,5 @@ def test_clients_of_one_account_share_its_limits(make_importer: MakeImporter) ->
     with lateness() as late:
         assert importer.in_a_process("sync").code == 0
     assert_pace(importer, 8, *late)
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
     assert refused(importer, "mailchimp") == 0

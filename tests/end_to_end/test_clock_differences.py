@@ -38,7 +38,7 @@ def test_a_date_that_was_ahead_in_one_run_loses_nobody_who_changes_afterwards(
     importer = make_importer(size=200, edge_skew=ahead)
     assert importer("sync").code == 0
     assert remembered(importer, "sync_point") <= iso(int(time.time()))
-    importer.sandbox.knobs.edge_skew = 0
+    importer.sandbox.settings.edge_skew = 0
     left = importer.sandbox.audience().unsubscribe(20)
     assert importer("sync").code == 0
     importer.sandbox.audience().change(10)
@@ -56,7 +56,7 @@ def test_a_sync_point_in_the_future_goes_back_to_what_all_clocks_agree_on_and_sa
     importer = make_importer(size=120)
     assert importer("sync").code == 0
     importer.sandbox.audience().unsubscribe(15)
-    importer.sandbox.audience().leave(5)
+    importer.sandbox.audience().archive(5)
     set_ahead(importer, ahead, "sync_point", "first_sync_at")
     result = importer("sync")
     assert result.code == 0
@@ -119,7 +119,7 @@ def test_a_note_that_pages_are_out_in_the_future_waits_an_hour_at_most(tmp_path:
     with open_state(tmp_path / "state.db") as state:
         elsewhere.begin(state, "acme")
         state.write("UPDATE elsewhere SET since = ?", [iso(int(time.time()) + 40 * 86_400)])
-        assert (elsewhere.until(state, "acme") or 0) <= time.time() + elsewhere.HOUR
+        assert (elsewhere.until(state, "acme") or 0) <= time.time() + elsewhere.NOTE_EXPIRES
         elsewhere.correct(state, "acme")
         assert (elsewhere.since(state, "acme") or 0) <= time.time()
 
@@ -131,14 +131,14 @@ def test_an_answer_without_a_clock_right_after_the_first_sync_brings_in_nobody_w
     importer = make_importer(size=120)
     before = expected_ids(importer, archived=True)
     assert importer("sync").code == 0
-    left = importer.sandbox.audience().leave(5)
+    left = importer.sandbox.audience().archive(5)
     time_passes(20)
-    importer.sandbox.knobs.no_date = True
+    importer.sandbox.settings.no_date = True
     result = importer("sync")
     assert result.code == 0
     assert "the whole list is read again" in result.err
     assert not imported_ids(importer) & before
-    importer.sandbox.knobs.no_date = False
+    importer.sandbox.settings.no_date = False
     time_passes(3_600)
     assert importer("sync").code == 0
     assert not imported_ids(importer) & before

@@ -67,7 +67,7 @@ def test_a_state_file_that_another_program_locks_ends_a_sync_with_1(
         other.execute("ROLLBACK")
     in_words(result.code, result.err)
     assert "locked by another program" in result.err
-    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
+    assert [one for one in importer.sandbox.requests if one.service == "ometria"] == []
     nothing_is_half_done(importer)
 
 
@@ -112,7 +112,7 @@ def test_a_state_file_that_is_read_only_ends_a_sync_with_1(make_importer: MakeIm
     in_words(result.returncode, result.stderr)
     assert "cannot be written" in result.stderr
     assert unchanged
-    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
+    assert [one for one in importer.sandbox.requests if one.service == "ometria"] == []
     nothing_is_half_done(importer)
 
 

@@ -10,22 +10,24 @@ from passing import time_passes
 
 from mcimport.models.timestamps import epoch
 from mcimport.report.format import moment_utc
-from mcimport.sandbox.audience.member_list import People
+from mcimport.sandbox.audience.member_list import MemberViews
 
 TAGS_ON_A_PAGE = 50
 
 
 def requests(importer: Importer, side: str, *, ending: str = "") -> list[int]:
     """The answers of one side since the ledger was cleared, by status."""
-    return [one.status for one in importer.sandbox.requests if one.side == side and one.path.endswith(ending)]
+    return [one.status for one in importer.sandbox.requests if one.service == side and one.path.endswith(ending)]
 
 
-def ids(people: People) -> set[str]:
+def ids(people: MemberViews) -> set[str]:
     return {str(one.get("contact_id") or one["web_id"]) for one in people if one["email_address"]}
 
 
 def pushed_ids(importer: Importer) -> list[str]:
-    return [one_id.split("-", 1)[1] for one in importer.sandbox.requests if one.side == "ometria" for one_id in one.ids]
+    return [
+        one_id.split("-", 1)[1] for one in importer.sandbox.requests if one.service == "ometria" for one_id in one.ids
+    ]
 
 
 def quiet_hour(importer: Importer) -> None:
@@ -46,7 +48,7 @@ def test_a_first_sync_of_6_000_carries_everybody_who_is_on_the_list(make_importe
     assert imported_ids(importer) == on_the_list
     statuses = Counter(one.status for one in importer.sandbox.requests)
     assert set(statuses) <= {200, 202}
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
     tagged = [one for one in people if len(one["tags"]) > TAGS_ON_A_PAGE]
     asked = len(requests(importer, "mailchimp", ending="/tags"))
     assert 0 < len(tagged) <= asked <= 1.1 * len(tagged) + 5
@@ -87,7 +89,7 @@ def test_whoever_is_archived_after_the_first_sync_is_opted_out(make_importer: Ma
     importer = make_importer(size=600)
     before = expected_ids(importer, archived=True)
     importer("sync", importer.sandbox.list_key)
-    left = ids(importer.sandbox.audience().leave(12))
+    left = ids(importer.sandbox.audience().archive(12))
     importer("sync", importer.sandbox.list_key)
     contacts = {key[1].split("-", 1)[1]: contact for key, contact in importer.sandbox.contacts().items()}
     assert {contacts[one]["marketing_optin"] for one in left} == {"EXPLICITLY_OPTEDOUT"}
@@ -137,7 +139,7 @@ def test_full_carries_everybody_again(make_importer: MakeImporter) -> None:
     """`--full` reads the whole list whatever is remembered, and the archived since the first sync."""
     importer = make_importer(size=1_500)
     importer("sync", importer.sandbox.list_key)
-    left = ids(importer.sandbox.audience().leave(3))
+    left = ids(importer.sandbox.audience().archive(3))
     importer.sandbox.clear_requests()
     result = importer("sync", importer.sandbox.list_key, "--full", "--json")
     assert result.line["kind"] == "full"
@@ -179,7 +181,7 @@ def test_a_replay_brings_the_rest_also_when_the_list_has_moved(make_importer: Ma
     importer = make_importer(size=1_500, broken=["900-902"])
     importer("sync", importer.sandbox.list_key)
     lost = sorted(expected_ids(importer) - imported_ids(importer))
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.broken.clear()
     importer.sandbox.audience().change(who=[lost[0]])
     importer.sandbox.audience().change(75)
     result = importer("dlq", "replay")
@@ -202,11 +204,11 @@ def test_a_run_that_was_cut_off_is_resumed(make_importer: MakeImporter) -> None:
     """After a run that failed in its middle the next sync finishes it, then carries what changed, in one call."""
     importer = make_importer(size=2_500)
     importer.configure(CONFIG + "mailchimp.window = 50\n")  # so that pages are whole when it fails
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 25 else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 25 else None
     failed = importer("sync", importer.sandbox.list_key, "--json")
     assert failed.code == 1
     assert failed.line["status"] == "failed"
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     changed = ids(importer.sandbox.audience().change(11))
     importer.sandbox.clear_requests()
     result = importer("sync", importer.sandbox.list_key, "--json")

@@ -21,7 +21,7 @@ PAGE, WORKERS = 60, 10
 
 # A server that hangs must not make a test wait for the 25 seconds that pages in flight have.
 HASTY = (
-    "import sys; from mcimport.services.http import retry; retry.LEAVE_WITHIN = 0.5; "
+    "import sys; from mcimport.services.http import shutdown; shutdown.LEAVE_WITHIN = 0.5; "
     "from mcimport.cli.app import main; main()"
 )
 
@@ -37,11 +37,11 @@ def run_and_signal(
             os.kill(child[0].pid, number)
             child.clear()
 
-    importer.sandbox.knobs.fault = send_signal
+    importer.sandbox.settings.fault = send_signal
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.append(process)
     out, err = process.communicate(timeout=90)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     return CommandResult(process.returncode, out, err)
 
 
@@ -104,7 +104,7 @@ def test_killed_between_the_two_first_pages_nobody_is_lost(make_importer: MakeIm
     """An incremental run that dies before its archived sweep was asked for leaves nothing half-planned."""
     importer = make_importer(size=1_000)
     importer("sync")
-    importer.sandbox.audience().leave(6)
+    importer.sandbox.audience().archive(6)
     importer.sandbox.audience().change(6)
     killed = run_and_signal(
         importer, importer.command("sync"), signal.SIGKILL, lambda one: one.query.get("status") == "archived"
@@ -121,7 +121,7 @@ def test_archived_between_the_kill_and_a_full_sync_is_opted_out(make_importer: M
     run_and_signal(importer, importer.command("sync"), signal.SIGKILL, nth("/push", 8))
     there = [key[1].split("-", 1)[1] for key in importer.sandbox.contacts()]
     people = {str(one.get("contact_id") or one["web_id"]): one for one in importer.sandbox.audience().listed()}
-    importer.sandbox.audience().leave(who=[people[one] for one in there[:9]])
+    importer.sandbox.audience().archive(who=[people[one] for one in there[:9]])
     assert importer("sync", "--full").code == 0
     assert_consents_agree(importer)
     assert [one["status"] for one in importer("runs", "list", "--json").lines] == ["completed", "abandoned"]
@@ -164,7 +164,7 @@ def test_a_stop_wakes_a_retry_that_waits(make_importer: MakeImporter) -> None:
             return "500"
         return None
 
-    importer.sandbox.knobs.fault = fail_and_strike
+    importer.sandbox.settings.fault = fail_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
 
@@ -188,10 +188,10 @@ def test_a_server_that_hangs_does_not_keep_a_stopped_process(make_importer: Make
             return "silent"
         return None
 
-    importer.sandbox.knobs.fault = hang_and_strike
+    importer.sandbox.settings.fault = hang_and_strike
     _, err = child.communicate(timeout=60)
     assert child.returncode == 143, err
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -208,9 +208,9 @@ def test_a_second_ctrl_c_stops_now_and_loses_nothing(make_importer: MakeImporter
             return "silent"
         return None
 
-    importer.sandbox.knobs.fault = hang_and_strike
+    importer.sandbox.settings.fault = hang_and_strike
     _, err = child.communicate(timeout=24)  # less than pages in flight would have after one signal
     assert child.returncode == 130, err
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)

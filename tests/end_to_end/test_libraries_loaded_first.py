@@ -63,7 +63,7 @@ def test_nothing_is_loaded_after_the_first_request(
     if command[0] != "sync":
         importer.sandbox.audience().add(email_address="not an address")
         assert importer("sync").code == 3
-        importer.sandbox.take_out(list(importer.sandbox.contacts())[:2])
+        importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:2])
     odd_members(importer)
     result = watched(importer, *command)
     assert result.out.splitlines()[-1] == "asked late:", result

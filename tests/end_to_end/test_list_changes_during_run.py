@@ -10,7 +10,7 @@ from conftest import CONFIG, Importer, MakeImporter, imported_ids
 from passing import time_passes
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.request_log import Request
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\n"
@@ -18,7 +18,7 @@ TINY_PAGES = CONFIG + "mailchimp.window = 50\nometria.batch = 25\n"
 Move = Callable[[Audience], object]
 
 
-def of_ours(one: Person) -> str:
+def of_ours(one: MemberView) -> str:
     return str(one.get("contact_id") or one["web_id"])
 
 
@@ -29,7 +29,7 @@ def standing(importer: Importer) -> dict[str, str]:
 
 
 def pushes(importer: Importer) -> int:
-    return sum(one.count for one in importer.sandbox.requests if one.side == "ometria")
+    return sum(one.count for one in importer.sandbox.requests if one.service == "ometria")
 
 
 def sync_while_it_moves(importer: Importer, *, letters: bool = False) -> None:
@@ -50,8 +50,8 @@ def sync_while_it_moves(importer: Importer, *, letters: bool = False) -> None:
 
 def agree_once_quiet(importer: Importer) -> None:
     """After a last sync everybody on the list is in Ometria as they are today, and nobody is opted in who is not."""
-    importer.sandbox.knobs.on_page = importer.sandbox.knobs.after_page = importer.sandbox.knobs.fault = None
-    importer.sandbox.knobs.churn = 0
+    importer.sandbox.settings.on_page = importer.sandbox.settings.after_page = importer.sandbox.settings.fault = None
+    importer.sandbox.settings.churn = 0
     time_passes(10)
     assert importer("sync").code == 0
     held = {key[1].split("-", 1)[1]: contact for key, contact in importer.sandbox.contacts().items()}
@@ -71,11 +71,11 @@ def some_of(n: int, move: Callable[[Audience, int], object]) -> Move:
 
 MOVES: dict[str, Callable[[Audience, int], object]] = {
     "change": lambda audience, n: audience.change(n),
-    "are archived": lambda audience, n: audience.leave(n),
-    "are archived and come back": lambda audience, n: (audience.leave(n), audience.come_back(n)),
+    "are archived": lambda audience, n: audience.archive(n),
+    "are archived and come back": lambda audience, n: (audience.archive(n), audience.unarchive(n)),
     "join": lambda audience, n: audience.join(n),
     "are deleted": lambda audience, n: audience.delete(n),
-    "change their address": lambda audience, n: audience.move_address(n),
+    "change their address": lambda audience, n: audience.change_address(n),
     "unsubscribe": lambda audience, n: audience.unsubscribe(n),
 }
 
@@ -88,9 +88,9 @@ def test_people_move_at_every_moment_of_a_run(make_importer: MakeImporter, momen
     importer.configure(TINY_PAGES)
     move = some_of(2, MOVES[kind])
     if moment == "between choice and writing":
-        importer.sandbox.knobs.on_page = move
+        importer.sandbox.settings.on_page = move
     elif moment == "between two pages":
-        importer.sandbox.knobs.after_page = move
+        importer.sandbox.settings.after_page = move
     else:
         audience = importer.sandbox.audience()
 
@@ -98,7 +98,7 @@ def test_people_move_at_every_moment_of_a_run(make_importer: MakeImporter, momen
             if request.path.endswith("/push"):
                 move(audience)
 
-        importer.sandbox.knobs.fault = before_a_push
+        importer.sandbox.settings.fault = before_a_push
     sync_while_it_moves(importer)
     agree_once_quiet(importer)
 
@@ -111,7 +111,7 @@ def test_all_bounds_are_right(make_importer: MakeImporter, *, since: bool, befor
     importer.configure(TINY_PAGES)
     now = int(importer.sandbox.clock.now())
     for second in range(5):
-        importer.sandbox.audience().crowd(112, now - 900 + second)
+        importer.sandbox.audience().join_in_second(112, now - 900 + second)
     sync_while_it_moves(importer)
     agree_once_quiet(importer)
 
@@ -128,16 +128,16 @@ def test_many_pages_of_one_second_while_some_of_them_leave(
     importer = make_importer(size=125, unstable_order=unstable)
     importer.configure(CONFIG + "mailchimp.window = 250\n")
     second = int(importer.sandbox.clock.now()) - 4_000
-    crowd = [of_ours(one) for one in importer.sandbox.audience().crowd(members, second)]
+    crowd = [of_ours(one) for one in importer.sandbox.audience().join_in_second(members, second)]
     chance = random.Random(3)  # noqa: S311 - repeatable, not secret
 
     def leave(audience: Audience) -> None:
         there = [one for one in chance.sample(crowd, 3) if audience.find(one)]
-        audience.leave(who=there)
+        audience.archive(who=there)
 
-    importer.sandbox.knobs.after_page = leave
+    importer.sandbox.settings.after_page = leave
     sync_while_it_moves(importer)
-    importer.sandbox.knobs.unstable_order = False
+    importer.sandbox.settings.unstable_order = False
     agree_once_quiet(importer)
 
 
@@ -149,7 +149,7 @@ def test_counts_that_lie_lose_nobody(make_importer: MakeImporter, lie: int, shar
     importer.configure(TINY_PAGES)
     sync_while_it_moves(importer)
     importer.sandbox.audience().change(3)
-    importer.sandbox.knobs.count_lies = 0
+    importer.sandbox.settings.count_lies = 0
     agree_once_quiet(importer)
 
 
@@ -158,7 +158,7 @@ def test_a_slow_first_page_dated_at_its_end_while_people_change(make_importer: M
     importer = make_importer(size=1_200, first_page_latency=4.0, writing_delay=0.05, churn=50)
     importer.configure(SMALL_PAGES)
     sync_while_it_moves(importer)
-    importer.sandbox.knobs.first_page_latency = None
+    importer.sandbox.settings.first_page_latency = None
     agree_once_quiet(importer)
 
 
@@ -177,11 +177,11 @@ def test_one_answer_with_a_clock_of_its_own_does_not_move_the_sync_point_ahead(m
     importer = make_importer(size=300)
 
     def misdate(request: Request) -> None:
-        importer.sandbox.knobs.clock_skew = 86_400 if request.path.endswith("/members") and request.nth == 1 else 0
+        importer.sandbox.settings.clock_skew = 86_400 if request.path.endswith("/members") and request.nth == 1 else 0
 
-    importer.sandbox.knobs.fault = misdate
+    importer.sandbox.settings.fault = misdate
     assert importer("sync").code == 0
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer.sandbox.audience().change(5)
     agree_once_quiet(importer)
 
@@ -201,7 +201,7 @@ def test_a_list_that_empties_while_it_is_read(make_importer: MakeImporter) -> No
     """Everybody leaves in the middle: the run ends, and nobody stays opted in."""
     importer = make_importer(size=1_500)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.after_page = lambda audience: audience.leave(120)
+    importer.sandbox.settings.after_page = lambda audience: audience.archive(120)
     sync_while_it_moves(importer)
     agree_once_quiet(importer)
 
@@ -210,7 +210,7 @@ def test_a_list_that_doubles_while_it_is_read(make_importer: MakeImporter) -> No
     """As many again join in the middle: the run brings those who were there, the next one the others."""
     importer = make_importer(size=1_200)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.after_page = lambda audience: audience.join(100)
+    importer.sandbox.settings.after_page = lambda audience: audience.join(100)
     sync_while_it_moves(importer)
     agree_once_quiet(importer)
 
@@ -224,6 +224,6 @@ def test_the_naive_reading_of_the_same_stage_is_caught_by_the_same_check(make_im
     for offset in range(0, 1_600, 200):
         page = sorted(audience.listed(), key=lambda one: (one["last_changed"], one["id"]))[offset : offset + 200]
         seen |= {of_ours(one) for one in page}
-        audience.leave(10)
+        audience.archive(10)
     after = standing(importer)
     assert {one for one, changed in before.items() if after.get(one) == changed} - seen

@@ -64,11 +64,11 @@ def test_since_fraction_plus_a_filter_that_is_ignored_fails_loudly(make_importer
     def ignore_the_filter(request: Request) -> None:
         request.query.pop("since_last_changed", None)
 
-    importer.sandbox.knobs.fault = ignore_the_filter
+    importer.sandbox.settings.fault = ignore_the_filter
     result = importer("sync")
     assert result.code == 1
     assert "ignored since_last_changed" in result.err
-    assert [one for one in importer.sandbox.requests if one.side == "ometria"] == []
+    assert [one for one in importer.sandbox.requests if one.service == "ometria"] == []
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
 
@@ -91,10 +91,10 @@ def test_one_401_in_the_middle_is_tried_again(make_importer: MakeImporter) -> No
     """`one-401-in-the-middle`: a key that was accepted a moment ago is not called wrong for one answer."""
     importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = members("401", 5)
+    importer.sandbox.settings.fault = members("401", 5)
     all_arrive(importer, importer("sync"))
     importer.sandbox.audience().change(5)
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
     time_passes(60)
     all_arrive(importer, importer("sync"))
 
@@ -129,7 +129,7 @@ def test_err_429_is_retried_with_fewer_connections(make_importer: MakeImporter) 
 def test_err_403_akamai_stays_and_is_said_in_words(make_importer: MakeImporter) -> None:
     """`err-403-akamai`: a block page that stays names the edge and its reference, and does not blame the key."""
     importer = make_importer(size=100)
-    importer.sandbox.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    importer.sandbox.settings.fault = lambda one: "403-blocked" if one.service == "mailchimp" else None
     result = importer("sync")
     assert result.code == 1
     assert "blocking this machine's IP address, reference 18.0a0b0c0d" in result.err
@@ -139,7 +139,7 @@ def test_err_403_akamai_stays_and_is_said_in_words(make_importer: MakeImporter) 
 def test_err_403_json_is_not_retried(make_importer: MakeImporter) -> None:
     """`err-403-json`: a 403 that says why ends the run after one request."""
     importer = make_importer(size=100)
-    importer.sandbox.knobs.fault = members("403", *range(99))
+    importer.sandbox.settings.fault = members("403", *range(99))
     result = importer("sync")
     assert result.code == 1
     assert "User action not permitted" in result.err
@@ -152,13 +152,13 @@ def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_tran
     """`err-404-passing`: mid-run a 404 is retried; what stays so is on record as transport, never "nobody"."""
     importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = members("404", 12, 14, 17)
+    importer.sandbox.settings.fault = members("404", 12, 14, 17)
     all_arrive(importer, importer("sync"))
     importer.sandbox.audience().change(150)
     time_passes(5)
     second = iso(int(time.time()))
     importer.sandbox.audience().change(350)
-    importer.sandbox.knobs.fault = lambda one: (
+    importer.sandbox.settings.fault = lambda one: (
         "404" if one.query.get("before_last_changed", "") >= second and one.query["count"] != "1" else None
     )
     time_passes(5)
@@ -166,7 +166,7 @@ def test_err_404_passing_in_the_middle_is_retried_and_then_a_dead_letter_of_tran
     assert result.code == 3
     letters = importer("dlq", "list", "--json").lines
     assert {letter["cause"] for letter in letters} == {"transport"}
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer("sync")
     assert importer("dlq", "list", "--json").lines == []
 
@@ -177,7 +177,7 @@ def test_err_404_passing_at_the_first_look_is_1_and_never_an_empty_list(make_imp
     importer("sync")
     before = importer("status", "--json").lines[0]["sync_point"]
     time_passes(60)
-    importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith("/members") else None
+    importer.sandbox.settings.fault = lambda one: "404" if one.path.endswith("/members") else None
     assert importer("sync").code == 1
     assert importer("status", "--json").lines[0]["sync_point"] == before
 
@@ -191,7 +191,7 @@ def test_an_answer_that_is_no_page_is_retried_as_a_whole(make_importer: MakeImpo
     """An error, an empty body, half a page, an object without members: asked for again, nobody is taken for gone."""
     importer = make_importer(size=900)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = members(fault, 0, 2, 5, 11, 15, 16)
+    importer.sandbox.settings.fault = members(fault, 0, 2, 5, 11, 15, 16)
     result = importer("sync", "--json")
     all_arrive(importer, result)
     assert result.line["contacts_pushed"] == len(expected_ids(importer))
@@ -202,7 +202,7 @@ def test_om_202_queue_a_low_remainder_slows_the_pushes(make_importer: MakeImport
     importer = make_importer(size=1_000, queue_limit=900, queue_drain=300.0)
     importer.configure(CONFIG.replace("= 500", "= 40"))
     all_arrive(importer, importer("sync"))
-    gaps = sorted(one.at for one in importer.sandbox.requests if one.side == "ometria")
+    gaps = sorted(one.at for one in importer.sandbox.requests if one.service == "ometria")
     assert (len(gaps) - 1) / (gaps[-1] - gaps[0]) < 20
 
 
@@ -210,7 +210,7 @@ def test_om_partial_reject_is_halved_and_the_others_count_once(make_importer: Ma
     """`om-partial-reject`: one of a hundred is found; 99 are delivered and counted once."""
     importer = make_importer(size=100)
     bad = next(one for one in importer.sandbox.audience().listed() if one.get("contact_id") and one["email_address"])
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{bad['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{bad['contact_id']}"}
     result = importer("sync", "--json")
     assert result.code == 3
     assert (result.line["contacts_pushed"], result.line["contacts_rejected"]) == (len(expected_ids(importer)) - 1, 1)
@@ -231,7 +231,7 @@ def test_om_429_html_is_waited_for_without_spending_tries(make_importer: MakeImp
     """`om-429-html`: more refusals than tries, without a word of when: nothing is lost, nothing becomes a letter."""
     importer = make_importer(size=100)
     importer.configure(CONFIG.replace("wait = 0", "wait = 0\nretries = 1"))
-    importer.sandbox.knobs.fault = every_push("429", below=4)
+    importer.sandbox.settings.fault = every_push("429", below=4)
     all_arrive(importer, importer("sync"))
     assert importer("dlq", "list", "--all", "--json").lines == []
 

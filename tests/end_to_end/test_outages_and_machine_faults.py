@@ -20,7 +20,9 @@ from mcimport.errors import MachineError, McimportError, UnforeseenError
 from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.client import MailchimpClient
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 100\nometria.batch = 25\n"
@@ -75,13 +77,13 @@ def test_a_first_sync_of_one_page_that_ometria_does_not_take_has_failed(
 ) -> None:
     """Exit 1, no sync point and no dead letter to discard: the next sync brings everybody."""
     importer = make_importer(size=767)
-    importer.sandbox.knobs.fault = lambda one: fault if one.path.endswith("/push") else None
+    importer.sandbox.settings.fault = lambda one: fault if one.path.endswith("/push") else None
     result = importer("sync", "--json")
     assert (result.code, result.line["status"], result.line["windows_dead"]) == (1, "failed", 0)
     assert "nothing was imported: " in result.err
     assert no_letters(importer)
     assert importer("status", "--json").line["sync_point"] is None
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -93,14 +95,14 @@ def test_what_fails_alone_for_hours_becomes_a_dead_letter_and_keeps_nobody_waiti
     time_passes(600)
     importer.sandbox.audience().unsubscribe(1)
     time_passes(5)
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/push") else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith("/push") else None
     for _ in range(2):
         assert importer("sync").code == 1
         assert no_letters(importer)
         time_passes(3_601)
     importer("sync")
     assert not no_letters(importer)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     left = importer.sandbox.audience().unsubscribe(5)
     time_passes(5)
     assert importer("sync").code == 0
@@ -119,13 +121,13 @@ def test_an_hour_of_refusals_fails_the_run_and_the_next_one_opts_everybody_out(
     left = importer.sandbox.audience().unsubscribe(120)
     time_passes(5)
     if status == "400":
-        importer.sandbox.knobs.rejects_record = lambda _: True
+        importer.sandbox.settings.rejects_record = lambda _: True
     else:
-        importer.sandbox.knobs.fault = lambda one: status if one.path.endswith("/push") else None
+        importer.sandbox.settings.fault = lambda one: status if one.path.endswith("/push") else None
     result = importer("sync")
     assert result.code == 1
     assert no_letters(importer)
-    importer.sandbox.knobs.rejects_record = importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.rejects_record = importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert not still_mailed(importer, left)
 
@@ -141,14 +143,14 @@ def test_a_few_who_were_refused_are_tried_again_by_syncs_ever_more_seldom_an_opt
     importer.sandbox.audience().change(2)
     left = importer.sandbox.audience().unsubscribe(4)
     time_passes(5)
-    importer.sandbox.knobs.rejects_record = lambda _: True
+    importer.sandbox.settings.rejects_record = lambda _: True
     assert importer("sync").code == 3
     assert importer("dlq", "list", "--json").out.count("\n") == 6
     tried = [hour for hour in range(24) if tries_again(importer)]
     waited = [later - earlier for earlier, later in pairwise(tried)]
     assert 3 <= len(tried) <= 5
     assert waited == sorted(set(waited))
-    importer.sandbox.knobs.rejects_record = None
+    importer.sandbox.settings.rejects_record = None
     time_passes(4 * 86_400)
     assert importer("sync").code == 0
     assert no_letters(importer)
@@ -161,11 +163,11 @@ def test_a_refused_member_of_a_large_second_is_tried_again_without_reading_that_
     """An import gives thousands the same second; each letter costs a few requests, not all of their pages."""
     importer = make_importer(size=0, reject_batches=True)
     importer.configure(SMALL_PAGES)
-    people = importer.sandbox.audience().crowd(600, importer.sandbox.clock.second() - 300)
+    people = importer.sandbox.audience().join_in_second(600, importer.sandbox.clock.second() - 300)
     refused = next(one for one in people if one["email_address"] and one.get("contact_id"))
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{refused['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{refused['contact_id']}"}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     time_passes(3_600)
     importer.sandbox.clear_requests()
     assert importer("sync").code == 0
@@ -309,6 +311,6 @@ def test_an_unforeseen_fault_in_one_client_ends_that_client_alone(make_importer:
     assert (result.code, result.line["status"]) == (1, "failed")
     assert "Traceback" not in result.err
     assert [line["status"] for line in importer("runs", "list", "--json").lines] == ["failed"]
-    importer.sandbox.knobs.count_lies = 0
+    importer.sandbox.settings.count_lies = 0
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)

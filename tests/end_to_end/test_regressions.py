@@ -16,11 +16,11 @@ def test_a_glance_that_counts_nobody_is_not_an_empty_sweep(make_importer: MakeIm
     time_passes(3_600)
     importer.sandbox.audience().join(6)
     time_passes(300)
-    importer.sandbox.knobs.broken = ["50"]
-    importer.sandbox.knobs.count_lies = -6
+    importer.sandbox.settings.broken = ["50"]
+    importer.sandbox.settings.count_lies = -6
     assert importer("sync").code == 3
-    importer.sandbox.knobs.broken = []
-    importer.sandbox.knobs.count_lies = 0
+    importer.sandbox.settings.broken = []
+    importer.sandbox.settings.count_lies = 0
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -30,24 +30,24 @@ def test_a_member_who_changes_while_they_are_looked_up_does_not_end_the_window(m
     importer = make_importer()
     audience = importer.sandbox.audience()
     start = importer.sandbox.clock.second() - 86_400
-    people = [audience.crowd(1, start + 10 * number)[0] for number in range(40)]
+    people = [audience.join_in_second(1, start + 10 * number)[0] for number in range(40)]
     time_passes(5)
-    importer.sandbox.knobs.broken = ["0"]
+    importer.sandbox.settings.broken = ["0"]
 
     def change_once(_: Audience) -> None:
-        importer.sandbox.knobs.on_page = None
+        importer.sandbox.settings.on_page = None
         audience.change(who=[people[0]])
 
     def at_the_look_up(request: Request) -> None:
         query = request.query
         is_tiny = query.get("count") == "1" and "email" not in query.get("fields", "")
         if is_tiny and query.get("offset") == "0" and "before_last_changed" in query:
-            importer.sandbox.knobs.on_page = change_once
-            importer.sandbox.knobs.fault = None
+            importer.sandbox.settings.on_page = change_once
+            importer.sandbox.settings.fault = None
 
-    importer.sandbox.knobs.fault = at_the_look_up
+    importer.sandbox.settings.fault = at_the_look_up
     assert importer("sync").code == 3
-    importer.sandbox.knobs.broken = []
+    importer.sandbox.settings.broken = []
     time_passes(10)
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
@@ -69,11 +69,11 @@ def test_a_failed_full_sync_under_a_renewed_key_does_not_become_the_lists_memory
     importer("sync")
     leaver = importer.sandbox.audience().with_status("subscribed")[0]
     time_passes(30)
-    importer.sandbox.audience().leave(who=[leaver])
+    importer.sandbox.audience().archive(who=[leaver])
     importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, "f" * 32)
     importer.sandbox.ometria_key = "f" * 32
     importer.configure()
-    with importer.sandbox.away():
+    with importer.sandbox.offline():
         assert importer("sync", "--full").code == 1
     assert importer("keys", "accept", "acme").code == 0
     result = importer("sync", "--json")
@@ -90,11 +90,11 @@ def test_a_full_sync_that_fails_at_its_first_page_leaves_the_unfinished_run_pend
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync", "--since", "now")
     time_passes(5)
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth >= 2 else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth >= 2 else None
     assert importer("sync", "--since", "2000-01-01").code == 1
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/members") else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/members") else None
     assert importer("sync", "--full").code == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -103,14 +103,14 @@ def test_a_slow_ometria_in_a_crowded_second_is_not_taken_for_a_slow_page(make_im
     """Pushes that time out make a letter for the second; the page keeps its size, and nothing is read again."""
     importer = make_importer()
     second = importer.sandbox.clock.second() - 86_400
-    importer.sandbox.audience().crowd(1_500, second)
+    importer.sandbox.audience().join_in_second(1_500, second)
     time_passes(5)
-    importer.sandbox.knobs.fault = lambda one: "504" if one.path.endswith("/push") and one.nth >= 12 else None
+    importer.sandbox.settings.fault = lambda one: "504" if one.path.endswith("/push") and one.nth >= 12 else None
     assert importer("sync").code == 3
     pages = [one for one in importer.sandbox.requests if one.path.endswith("/members") and one.count > 1]
     assert {one.query["count"] for one in pages} == {"1000"}
     assert sum(one.path.endswith("/push") for one in importer.sandbox.requests) <= 12 + 4
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -119,18 +119,18 @@ def test_a_member_who_cannot_be_looked_up_costs_the_replay_of_that_letter_alone(
     """One member of a crowded second whose own page fails: that letter stays open, counted; the replay ends well."""
     importer = make_importer()
     audience = importer.sandbox.audience()
-    member = audience.crowd(1_200, importer.sandbox.clock.second() - 86_400)[5]
+    member = audience.join_in_second(1_200, importer.sandbox.clock.second() - 86_400)[5]
     name = str(member.get("contact_id") or member["web_id"])
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{name}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{name}"}
     time_passes(5)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     audience.change(who=[member])
-    importer.sandbox.knobs.fault = lambda one: "500" if name in one.path else None
+    importer.sandbox.settings.fault = lambda one: "500" if name in one.path else None
     assert importer("dlq", "replay").code == 3
     (letter,) = importer("dlq", "list", "--json").lines
     assert letter["attempts"] == 2
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("dlq", "replay").code == 0
     assert importer("dlq", "list", "--json").lines == []
 
@@ -139,11 +139,11 @@ def test_pages_that_only_narrow_while_a_run_gives_up_are_no_crash(make_importer:
     """Everything fails at once: exit 1 in words, whatever the pages in flight come back with."""
     importer = make_importer(size=420)
     importer.configure(CONFIG + "mailchimp.window = 50\n")
-    importer.sandbox.knobs.fault = lambda one: "503" if one.path.endswith("/members") and one.nth > 20 else None
+    importer.sandbox.settings.fault = lambda one: "503" if one.path.endswith("/members") and one.nth > 20 else None
     result = importer("sync", "--full")
     assert result.code in (1, 3)
     assert "Traceback" not in result.err
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer("sync")
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
@@ -154,12 +154,12 @@ def test_an_ometria_that_refuses_whatever_it_is_sent_does_not_fill_the_dead_lett
 ) -> None:
     """A wrong collection or a proxy that refuses everything: exit 1 after a hundred records, and no letter each."""
     importer = make_importer(size=900)
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{one}" for one in expected_ids(importer)}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{one}" for one in expected_ids(importer)}
     result = importer("sync", "--json")
     assert result.code == 1
     assert "refused the first 100 records" in result.err
     assert result.line["dead_letters"] == 0
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -175,12 +175,12 @@ def test_a_member_who_breaks_pages_is_not_hidden_by_an_order_that_changes(make_i
     """In a crowded second whose order changes, another try gets a page without them: a letter says so all the same."""
     importer = make_importer(unstable_order=True)
     importer.configure(CONFIG + "mailchimp.window = 10\n")
-    importer.sandbox.audience().crowd(60, importer.sandbox.clock.second() - 86_400)
+    importer.sandbox.audience().join_in_second(60, importer.sandbox.clock.second() - 86_400)
     time_passes(5)
-    importer.sandbox.knobs.broken = ["30"]
+    importer.sandbox.settings.broken = ["30"]
     assert importer("sync").code == 3
     assert len(expected_ids(importer) - imported_ids(importer)) == 1
-    importer.sandbox.knobs.broken = []
+    importer.sandbox.settings.broken = []
     assert importer("sync").code == 0
     assert importer("dlq", "list", "--json").lines == []
     assert imported_ids(importer) == expected_ids(importer)

@@ -111,8 +111,8 @@ def test_keys_that_everybody_may_read_are_told_and_work(make_importer: MakeImpor
         path.chmod(mode)
     result = importer("sync")
     assert result.code == 0
-    assert result.err.count("can be read by every user of this machine") == 2
-    assert importer("check").out.count("can be read by every user of this machine") == 2
+    assert result.err.count("every user of this machine can read it") == 2
+    assert importer("check").out.count("every user of this machine can read it") == 2
     for path, mode in ((importer.config, 0o640), (importer.folder / "key", 0o440)):
         path.chmod(mode)
     assert "can be read" not in importer("sync").err

@@ -49,7 +49,9 @@ def mid_run(fault: str, side: str) -> object:
 
     def decide(request: Request) -> str | None:
         return (
-            fault if request.side == side and request.path.endswith(("/members", "/push")) and request.nth > 8 else None
+            fault
+            if request.service == side and request.path.endswith(("/members", "/push")) and request.nth > 8
+            else None
         )
 
     return decide
@@ -61,7 +63,7 @@ def test_a_fault_in_15_percent_of_all_answers_loses_nobody(make_importer: MakeIm
     importer = make_importer(size=250, faults={fault: 0.15})
     importer.configure(SMALL_PAGES)
     arrives(importer)
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
 
 
 @pytest.mark.parametrize("fault", ["silent", "endless"])
@@ -88,8 +90,8 @@ def test_compressed_answers_are_taken_and_cost_a_fraction(make_importer: MakeImp
         importer = make_importer(size=250, gzip=is_compressed)
         importer.configure(SMALL_PAGES)
         arrives(importer)
-        sizes.append(sum(one.bytes for one in importer.sandbox.requests if one.side == "mailchimp"))
-        importer.sandbox.knobs.faults = {"reset-body": 0.1, "truncated": 0.1}
+        sizes.append(sum(one.bytes for one in importer.sandbox.requests if one.service == "mailchimp"))
+        importer.sandbox.settings.faults = {"reset-body": 0.1, "truncated": 0.1}
         importer.sandbox.audience().change(75)
         time_passes(60)
         arrives(importer)
@@ -100,7 +102,7 @@ def test_a_list_that_is_not_found_in_passing_is_asked_for_again(make_importer: M
     """A 404 in the middle of a run is retried: the list was there a moment ago."""
     importer = make_importer(size=400)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = lambda one: (
+    importer.sandbox.settings.fault = lambda one: (
         "404" if one.path.endswith("/members") and one.nth in {3, 5, 6, 9} else None
     )
     arrives(importer)
@@ -110,7 +112,7 @@ def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(make_importer:
     """A 404 of Ometria's once it has taken pushes is an incident, and retried like one."""
     importer = make_importer(size=400)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
+    importer.sandbox.settings.fault = lambda one: "404" if one.path.endswith("/push") and one.nth in {4, 7, 8} else None
     result = importer("sync", "--json")
     assert (result.code, result.line["dead_letters"]) == (0, 0)
     assert imported_ids(importer) == expected_ids(importer)
@@ -119,12 +121,12 @@ def test_a_push_that_finds_nothing_there_in_passing_is_sent_again(make_importer:
 def test_an_address_that_takes_no_pushes_is_said_at_once(make_importer: MakeImporter) -> None:
     """A 404 before anything was ever taken: the address is wrong, and no try mends it."""
     importer = make_importer(size=300)
-    importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith("/push") else None
+    importer.sandbox.settings.fault = lambda one: "404" if one.path.endswith("/push") else None
     result = importer("sync")
     assert result.code == 1
     assert "nothing can be pushed to this address" in result.err
     assert len([one for one in importer.sandbox.requests if one.path.endswith("/push")]) == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     arrives(importer)
 
 
@@ -147,9 +149,9 @@ def test_a_page_that_fails_for_good_is_narrowed_to_the_smallest_span(make_import
     }
     assert (letter["kind"], letter["cause"], letter["until"]) == ("window", "transport", second)
     assert epoch(letter["since"]) == (epoch(second) or 0) - 1
-    asked = [one for one in importer.sandbox.requests if one.side == "mailchimp" and one.status == 500]
+    asked = [one for one in importer.sandbox.requests if one.service == "mailchimp" and one.status == 500]
     assert len(asked) <= 4 + 12  # the tries of the page, and a dozen in which the span is found
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.broken.clear()
     arrives(importer)
 
 
@@ -160,7 +162,7 @@ def test_a_batch_that_is_refused_whole_is_halved_until_the_record_is_found(
     """The other 99 are delivered, and the record's letter says what Ometria answered."""
     importer = make_importer(size=400, reject_batches=True, reject_status=status)
     member = next(one for one in importer.sandbox.audience().listed() if one["email_address"] and one.get("contact_id"))
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{member['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{member['contact_id']}"}
     assert importer("sync").code == 3
     (letter,) = importer("dlq", "list", "--json").lines
     assert letter["member_id"] == member["contact_id"]
@@ -171,7 +173,7 @@ def test_a_batch_that_is_refused_whole_is_halved_until_the_record_is_found(
 def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(make_importer: MakeImporter) -> None:
     """Nobody listens: exit 1 in words; once somebody does, the next sync brings everybody."""
     importer = make_importer(size=500)
-    with importer.sandbox.away():
+    with importer.sandbox.offline():
         result = importer("sync")
         assert result.code == 1
         assert "cannot be reached" in result.err
@@ -182,11 +184,11 @@ def test_a_refused_connection_fails_the_run_and_the_next_one_brings_everybody(ma
 def test_a_block_at_the_edge_that_stays_is_said_in_words_with_its_reference(make_importer: MakeImporter) -> None:
     """The key is not blamed for a machine's address that Mailchimp's edge blocks."""
     importer = make_importer(size=100)
-    importer.sandbox.knobs.fault = lambda one: "403-blocked" if one.side == "mailchimp" else None
+    importer.sandbox.settings.fault = lambda one: "403-blocked" if one.service == "mailchimp" else None
     result = importer("sync")
     assert result.code == 1
     assert "18.0a0b0c0d.1700000000.1a2b3c4" in result.err
-    assert "blocked" in result.err
+    assert "firewall is blocking" in result.err
     assert "key is not the problem" in result.err
 
 
@@ -196,14 +198,14 @@ def test_a_refusal_that_says_why_stops_the_run_at_once(make_importer: MakeImport
     """A key revoked in the middle of a run ends it with exit 1; the sync point stays, the next run goes on."""
     importer = make_importer(size=500)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
+    importer.sandbox.settings.fault = mid_run(fault, side)  # type: ignore[assignment] # a plain function, as the knob takes it
     result = importer("sync", "--json")
     assert result.code == 1
     assert result.line["status"] == "failed"
     assert importer("status", "--json").lines[0]["sync_point"] is None
     refused = [one for one in importer.sandbox.requests if one.fault == fault]
     assert len(refused) <= 20
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     arrives(importer)
 
 
@@ -211,12 +213,12 @@ def test_ten_pages_dead_in_a_row_stop_the_run_and_the_next_one_goes_on(make_impo
     """A service that is down is not answered with a table full of letters: exit 1, resumable."""
     importer = make_importer(size=2_000)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
+    importer.sandbox.settings.fault = mid_run("500", "ometria")  # type: ignore[assignment] # as above
     result = importer("sync", "--json")
     assert result.code == 1
     assert result.line["status"] == "failed"
     assert 0 < result.line["windows_dead"] < result.line["windows_total"]
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     arrives(importer)
 
 

@@ -89,7 +89,7 @@ def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(
 
     # One client's key is revoked: the other is carried, one message is sent, and not another the hour after.
     revoked = one.clients["globex"]["list_key"]
-    importer.sandbox.knobs.fault = lambda request: "401" if revoked in request.path else None
+    importer.sandbox.settings.fault = lambda request: "401" if revoked in request.path else None
     for name in one.clients:
         one.listed(name).add(email_address=f"new@{name}.example", status="subscribed")
     hourly = one.an_hour_passes(in_process=False)
@@ -107,9 +107,9 @@ def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(
     assert "Check the Mailchimp API key" in one.types("check").out
 
     # The key is renewed; but Ometria refuses one of those who had to wait.
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     person = one.listed("globex").add(email_address="odd@globex.example", status="subscribed")
-    importer.sandbox.knobs.rejects = {f"{revoked}-{person['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{revoked}-{person['contact_id']}"}
     assert one.an_hour_passes().code == 3
     assert "new@globex.example" in one.held("globex")
     assert one.types("status").code == 3
@@ -121,7 +121,7 @@ def test_an_operator_sets_up_two_clients_and_is_told_of_trouble_and_of_its_end(
     assert letter["client"] == "globex"
 
     # The mend, the replay, and the word of recovery.
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert one.types("dlq", "replay").code == 0
     assert "odd@globex.example" in one.held("globex")
     assert [(each["event"], each["client"]) for each in receiver.documents][3:] == [("recovery", "globex")]

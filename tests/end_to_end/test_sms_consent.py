@@ -7,27 +7,22 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter, accept_one_more_push
-from engine.distributed.test_executor import order, workplace
+from engine.distributed.test_executor import page_message, workplace
 from hypothesis import given
 from hypothesis import strategies as st
 from passing import time_passes
-from pydantic import SecretStr
 
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
-from mcimport.engine import LocalEngine, RunSpec
-from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.broker import application
-from mcimport.engine.distributed.broker_channel import BrokerChannel
-from mcimport.engine.distributed.coordinator import Coordinator
-from mcimport.engine.distributed.messages import Order
-from mcimport.engine.distributed.work_queue import WorkQueue
+from mcimport.engine import RunSpec
+from mcimport.engine.distributed.message_builder import MessageBuilder
+from mcimport.engine.distributed.messages import PageMessage, Processed
 from mcimport.engine.page.converter import EventBudget, LazyListFields
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.services.connections import ClientServices, ConnectionPool
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 A, B, C = "+447911123456", "+447400123456", "+34600555012"
 YES, NO = {"sms": {"allow_marketing": True}}, {"sms": {"allow_marketing": False}}
@@ -41,35 +36,35 @@ def stop() -> Iterator[StopSignal]:
     one.abort()
 
 
-def invite(importer: Importer, name: str, **fields: Any) -> Person:
+def invite(importer: Importer, name: str, **fields: Any) -> MemberView:
     """A subscriber, without an SMS status unless one is given."""
     none = {"sms_phone_number": "", "sms_subscription_status": "", "merge_fields": {}, "location": {}}
     return importer.sandbox.audience().add(email_address=f"{name}@example.com", **{**none, **fields})
 
 
-def texted(importer: Importer, name: str = "ada", **fields: Any) -> Person:
+def texted(importer: Importer, name: str = "ada", **fields: Any) -> MemberView:
     """A subscriber who agreed to text messages to number A."""
     return invite(importer, name, sms_phone_number=A, sms_subscription_status="subscribed", **fields)
 
 
-def held(importer: Importer, member: Person) -> dict[str, Any]:
+def held(importer: Importer, member: MemberView) -> dict[str, Any]:
     """What Ometria holds of a member."""
     return next(one for one in importer.sandbox.contacts().values() if one["email"] == member["email_address"])
 
 
-def of_texts(importer: Importer, member: Person) -> tuple[Any, Any]:
+def of_texts(importer: Importer, member: MemberView) -> tuple[Any, Any]:
     """The number and the channels that Ometria holds."""
     contact = held(importer, member)
     return contact.get("phone_number"), contact.get("channels")
 
 
-def change(importer: Importer, member: Person, status: Any, number: Any = "", **fields: Any) -> None:
+def change(importer: Importer, member: MemberView, status: Any, number: Any = "", **fields: Any) -> None:
     """Another SMS status, a minute later."""
     time_passes(60)
-    importer.sandbox.audience().text_status(who=[member], status=status, number=number, **fields)
+    importer.sandbox.audience().set_sms_status(who=[member], status=status, number=number, **fields)
 
 
-def synced(make_importer: MakeImporter, **fields: Any) -> tuple[Importer, Person]:
+def synced(make_importer: MakeImporter, **fields: Any) -> tuple[Importer, MemberView]:
     """Somebody who agreed to text messages to number A is in Ometria so."""
     importer = make_importer()
     ada = texted(importer, **fields)
@@ -213,7 +208,7 @@ def test_a_replay_remembers_it_too(make_importer: MakeImporter) -> None:
     time_passes(60)
     accept_one_more_push(importer, ago=110)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("dlq", "replay").code == 0
     assert of_texts(importer, late) == (None, None)
 
@@ -241,7 +236,7 @@ def test_whoever_is_archived_is_texted_no_more(make_importer: MakeImporter) -> N
     importer, ada = synced(make_importer)
     assert of_texts(importer, ada) == (A, YES)
     time_passes(60)
-    importer.sandbox.audience().leave(who=[ada])
+    importer.sandbox.audience().archive(who=[ada])
     assert importer("sync").code == 0
     assert of_texts(importer, ada) == (A, NO)
 
@@ -262,10 +257,10 @@ def test_preview_says_why_a_number_stays_a_property(make_importer: MakeImporter)
 # ---- over a broker
 
 
-def page_of(importer: Importer, member: Person, **changes: Any) -> Order:
+def page_of(importer: Importer, member: MemberView, **changes: Any) -> PageMessage:
     """An order for the second of one member's last change."""
     second = epoch(str(member["last_changed"])) or 0
-    return order(importer, window=Window(0, "listed", second - 1, second), **changes)
+    return page_message(importer, window=Window(0, "listed", second - 1, second), **changes)
 
 
 def test_a_worker_hears_in_an_order_that_somebody_has_a_status(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -279,8 +274,8 @@ def test_a_worker_hears_in_an_order_that_somebody_has_a_status(make_importer: Ma
     importer.sandbox.audience().edit_unseen(third, sms_subscription_status="pending")
     worker = workplace(importer, stop)
     pages = [page_of(importer, first), page_of(importer, second, has_sms=True), page_of(importer, fourth)]
-    outcomes = [worker.execute(page).outcome for page in (*pages, page_of(importer, third))]
-    assert [one.has_sms for one in outcomes if one] == [False, False, False, True]
+    replies = [worker.execute(page) for page in (*pages, page_of(importer, third))]
+    assert [one.outcome.has_sms for one in replies if type(one) is Processed] == [False, False, False, True]
     assert [of_texts(importer, one)[0] for one in members] == [C, None, None, None]
 
 
@@ -291,18 +286,11 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeIm
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
-        dispatch = Coordinator(
-            errand_of(client, services),
-            client.rules(importer.sandbox.list_key, None),
-            "acme",
-            BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, print),
-            WorkQueue([], 1),
-            CircuitBreaker(lambda _: None),
-            LocalEngine(),
-        )
-        before = dispatch._order("page", "1", sent.window)
-        dispatch._count(Outcome(Window(0, "listed", None, 1), has_sms=True))
-        after = dispatch._order("page", "2", sent.window)
+        rules = client.rules(importer.sandbox.list_key, None)
+        builder = MessageBuilder(errand_of(client, services), rules, "acme", "replies")
+        before = builder.page("1", sent.window, epoch=1, worker_token="")
+        builder.count(Outcome(Window(0, "listed", None, 1), has_sms=True))
+        after = builder.page("2", sent.window, epoch=1, worker_token="")
     assert (before.has_sms, after.has_sms) == (False, True)
 
 
@@ -321,6 +309,7 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         is_first=False,
         carried_until=None,
         look_ups=LookUps(),
+        account_known_good=False,
         is_dry=False,
         state_id="m",
         warn=print,
@@ -344,10 +333,10 @@ def split_page(importer: Importer) -> None:
     assert importer("sync").code == 0
 
 
-def overwrite(importer: Importer, member: Person, **fields: Any) -> None:
+def overwrite(importer: Importer, member: MemberView, **fields: Any) -> None:
     """Somebody else writes to the contact in Ometria."""
     contact_id = f"{importer.sandbox.list_key}-{member['contact_id']}"
-    importer.sandbox.overwrite([{"id": contact_id, **fields}])
+    importer.sandbox.store_contacts([{"id": contact_id, **fields}])
 
 
 def named(importer: Importer) -> dict[str, int]:
@@ -414,8 +403,10 @@ def test_a_no_that_ometria_does_not_hold_is_mended(make_importer: MakeImporter) 
     split_page(importer)
     overwrite(importer, members[0], channels=YES)
     contact = held(importer, members[1])
-    importer.sandbox.take_out([("mailchimp", contact["id"])])
-    importer.sandbox.overwrite([{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}])
+    importer.sandbox.delete_contacts([("mailchimp", contact["id"])])
+    importer.sandbox.store_contacts(
+        [{name: contact[name] for name in ("id", "email", "marketing_optin", "phone_number")}]
+    )
     assert named(importer) == {"sms": 2}
     check_mended(importer)
     assert {of_texts(importer, one)[1]["sms"]["allow_marketing"] for one in members} == {False}
@@ -506,7 +497,7 @@ def test_who_is_known_by_a_web_id_alone_is_mended_too(make_importer: MakeImporte
     importer = make_importer()
     ada = texted(importer, contact_id="")
     split_page(importer)
-    importer.sandbox.audience().text_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
+    importer.sandbox.audience().set_sms_status(who=[ada["web_id"]], status="", merge_fields={"PHONE": B})
     split_page(importer)
     assert named(importer) == {"sms": 1}
     check_mended(importer)

@@ -40,7 +40,7 @@ def test_a_sync_leaves_what_it_did_for_the_collector(make_importer: MakeImporter
     assert of_list["last_run_rejected", ""] == of_list["dead_letters_open", ""] == line["dead_letters"] == 1
     assert of_list["last_run_success", ""] == 1
     assert of_list["last_run_requests", "mailchimp"] == sum(
-        one.side == "mailchimp" for one in importer.sandbox.requests
+        one.service == "mailchimp" for one in importer.sandbox.requests
     )
     assert of_list["sync_point_timestamp_seconds", ""] <= of_list["last_success_timestamp_seconds", ""]
     assert 0 <= of_list["sync_point_age_seconds", ""] < 3_600
@@ -55,7 +55,7 @@ def test_what_was_compared_is_told_by_kind(make_importer: MakeImporter) -> None:
     importer.configure(METRICS + CONFIG + "reconcile.settling = 0\n")
     importer("sync")
     assert "reconciled_timestamp_seconds" not in {name for name, *_ in told(importer)}
-    importer.sandbox.take_out(list(importer.sandbox.contacts())[:2])
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:2])
     importer("reconcile")
     text = (importer.folder / "mcimport.prom").read_text(encoding="utf-8")
     pluralize = {
@@ -75,7 +75,7 @@ def test_a_list_that_fails_keeps_the_time_of_its_last_success(make_importer: Mak
     importer.configure(METRICS + CONFIG)
     importer("sync")
     before = {name[0]: value for name, value in told(importer).items()}
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     importer("sync")
     after = {name[0]: value for name, value in told(importer).items()}
     assert after["last_run_success"] == 0

@@ -47,7 +47,7 @@ def test_a_failure_is_told_with_its_reason_and_without_anybodys_key(
 ) -> None:
     """What a person needs to know in a line; the exit code is that of the run."""
     importer = telling(make_importer(size=10), healthcheck_url=receiver.url)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     (_, text) = receiver.received[-1]
     assert receiver.paths == ["/start", "/fail"]
@@ -78,7 +78,7 @@ def test_a_stopped_run_reports_neither(make_importer: MakeImporter, receiver: We
     """It is no failure: the next one goes on with it; and nothing holds it up."""
     importer = telling(make_importer(size=1_500, pushes_per_second=8), healthcheck_url=receiver.url)
     process = subprocess.Popen(importer.command("sync"), stderr=subprocess.DEVNULL)
-    while not any(one.side == "ometria" for one in importer.sandbox.requests):
+    while not any(one.service == "ometria" for one in importer.sandbox.requests):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143
@@ -233,7 +233,7 @@ def test_addresses_come_from_variables_and_files_as_keys_do(
     importer = telling(make_importer(size=10), healthcheck_url="file:check", webhook_url="env:HOOK")
     (importer.folder / "check").write_text(f"{receiver.url}/ping\n", encoding="utf-8")
     (importer.folder / "check").chmod(0o600)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer.in_a_process("sync", environment={"HOOK": f"{receiver.url}/hook"}).code == 1
     assert sorted(receiver.paths) == ["/hook", "/ping/fail", "/ping/start"]
 
@@ -248,7 +248,7 @@ def test_a_webhook_hears_of_a_failure_once_and_once_of_its_end(
     importer = telling(make_importer(size=10), webhook_url=f"{receiver.url}/hook")
     importer("sync")
     assert receiver.received == []
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     importer("sync")
     importer("sync")
     assert receiver.events == ["failure"]
@@ -256,7 +256,7 @@ def test_a_webhook_hears_of_a_failure_once_and_once_of_its_end(
     assert (failure["client"], failure["list_key"], failure["status"]) == ("acme", importer.sandbox.list_key, "failed")
     assert "401" in failure["reason"]
     assert failure["next"]
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer("sync")
     importer("sync")
     assert receiver.events == ["failure", "recovery"]
@@ -269,12 +269,12 @@ def test_trouble_lasts_as_long_as_a_dead_letter_is_open(make_importer: MakeImpor
     importer("sync")
     person = importer.sandbox.audience().add(email_address="refused@example.com")
     time_passes(120)
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{person['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{person['contact_id']}"}
     assert importer("sync").code == 3
     time_passes(600)
     assert importer("sync").code == 0
     assert receiver.events == ["failure"]
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert receiver.events == ["failure", "recovery"]
 
@@ -288,7 +288,7 @@ def test_sides_that_differ_are_trouble_until_they_are_compared_again(
         importer.config.read_text(encoding="utf-8") + "reconcile.settling = 0\n", encoding="utf-8"
     )
     importer("sync")
-    importer.sandbox.take_out(list(importer.sandbox.contacts())[:2])
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:2])
     assert importer("reconcile").code == 3
     assert importer("sync").code == 0
     (failure,) = receiver.documents
@@ -303,7 +303,7 @@ def test_what_a_webhook_did_not_take_is_told_again_with_the_next_run(
 ) -> None:
     """Trouble counts as told only when it was."""
     importer = telling(make_importer(size=10), webhook_url=f"{receiver.url}/hook")
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     receiver.statuses = [503, 503]
     assert importer("sync").code == 1
     importer("sync")

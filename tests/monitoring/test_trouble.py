@@ -33,13 +33,13 @@ def telling(make_importer: MakeImporter, receiver: WebhookReceiver, size: int = 
 def make_stale(importer: Importer, many: int) -> None:
     """Another program writes a first name of its own over so many contacts."""
     some = list(importer.sandbox.contacts())[:many]
-    importer.sandbox.overwrite({"id": contact_id, "firstname": "Else"} for _, contact_id in some)
+    importer.sandbox.store_contacts({"id": contact_id, "firstname": "Else"} for _, contact_id in some)
 
 
 def refused(importer: Importer, *addresses: str) -> None:
     """New members whom Ometria does not take."""
     people = [importer.sandbox.audience().add(email_address=address) for address in addresses]
-    importer.sandbox.knobs.rejects |= {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in people}
+    importer.sandbox.settings.rejects |= {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in people}
 
 
 def test_a_revoked_key_is_told_while_both_sides_differ_and_so_is_its_end(
@@ -49,10 +49,10 @@ def test_a_revoked_key_is_told_while_both_sides_differ_and_so_is_its_end(
     importer = telling(make_importer, receiver)
     make_stale(importer, 1)
     assert importer("reconcile").code == 3
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     assert "401" in receiver.documents[1]["reason"]
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert receiver.documents[2]["other_kinds"] == ["differ"]
     assert receiver.documents[2]["since"] == receiver.documents[1]["since"]
@@ -89,7 +89,7 @@ def test_a_reason_that_differs_in_numbers_alone_is_no_news(
     """Two missing rather than one are; a stale one beside them is another thing."""
     importer = telling(make_importer, receiver)
     for _ in range(2):
-        importer.sandbox.take_out(list(importer.sandbox.contacts())[:1])
+        importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:1])
         assert importer("reconcile").code == 3
     assert heard(receiver) == [("failure", "differ")]
     make_stale(importer, 1)
@@ -102,10 +102,10 @@ def test_a_failure_for_another_reason_is_news_once(make_importer: MakeImporter, 
     """A revoked key is told after an outage; that the outage comes back as well is not."""
     importer = telling(make_importer, receiver)
     for fault in ("reset", "401", "reset", "401"):
-        importer.sandbox.knobs.fault = lambda _, fault=fault: fault
+        importer.sandbox.settings.fault = lambda _, fault=fault: fault
         assert importer("sync").code == 1
     assert heard(receiver) == [("failure", "failed")] * 2
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer("sync")
     importer("sync")
     assert heard(receiver)[2:] == [("recovery", "failed")]
@@ -116,9 +116,9 @@ def test_a_comparison_that_failed_is_made_good_by_a_comparison_alone(
 ) -> None:
     """A sync that goes well says nothing of it."""
     importer = telling(make_importer, receiver)
-    importer.sandbox.knobs.fault = lambda one: "403" if one.side == "ometria" else None
+    importer.sandbox.settings.fault = lambda one: "403" if one.service == "ometria" else None
     assert importer("reconcile").code == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert heard(receiver) == [("failure", "reconcile_failed")]
     assert importer("reconcile").code == 0
@@ -133,7 +133,7 @@ def test_dead_letters_that_were_discarded_are_over_with_the_next_call_however_it
     refused(importer, "one@example.com")
     assert importer("sync").code == 3
     assert importer("dlq", "discard", "1", "--yes").code == 0
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
     assert heard(receiver)[1:] == [("recovery", "dead_letters"), ("failure", "failed")]
 
@@ -150,7 +150,7 @@ def test_a_list_that_another_process_keeps_for_hours_is_told_as_overdue(
     assert heard(receiver) == [("failure", "overdue")]
     (told,) = receiver.documents
     assert told["reason"].startswith("the sync point has not moved since ")
-    assert "another process is at work on this client (process " in told["reason"]
+    assert "another mcimport is already running for this client (process " in told["reason"]
     assert f"mcimport sync {importer.sandbox.list_key}" in told["next"]
     assert importer("sync").code == 0
     assert heard(receiver)[1:] == [("recovery", "overdue")]
@@ -193,11 +193,11 @@ def test_a_first_run_that_fails_does_not_end_that_a_list_is_overdue(
 ) -> None:
     """It has carried nobody; the run that completes does."""
     importer, key = never_synced(make_importer, receiver)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync", key).code == 1
     assert heard(receiver)[1:] == [("failure", "failed")]
     assert receiver.documents[1]["other_kinds"] == ["overdue"]
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync", key).code == 0
     assert heard(receiver)[2:] == [("recovery", "failed"), ("recovery", "overdue")]
     assert receiver.documents[3]["since"] == receiver.documents[0]["since"]
@@ -222,7 +222,7 @@ def test_a_list_of_which_much_was_pushed_is_not_said_to_have_carried_nothing(
     importer.configure(f'[notify]\nwebhook_url = "{receiver.url}/hook"\n\n{CONFIG}mailchimp.window = 5\n')
     for _ in range(4):
         pushes = iter(range(1_000))
-        importer.sandbox.knobs.fault = lambda one, pushes=pushes: (
+        importer.sandbox.settings.fault = lambda one, pushes=pushes: (
             "401" if one.path == "/push" and next(pushes) else None
         )
         result = importer("sync", "--json", "--workers", "1")
@@ -264,7 +264,7 @@ def test_a_post_that_fails_does_not_hold_up_what_is_told_of_the_clients_next_lis
     importer.sandbox.add_account(keys["mailchimp_key"], keys["ometria_key"], more)
     text = importer.config.read_text().replace(f'["{keys["list_key"]}"]', f'["{keys["list_key"]}", "ffffffffff"]')
     importer.config.write_text(f'[notify]\nwebhook_url = "{receiver.url}/hook"\n\n' + text)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     receiver.statuses = [500] * 2
     said = importer("sync").err
     assert said.count("notification not delivered") == 1
@@ -322,14 +322,14 @@ def test_trouble_at_a_place_to_which_the_list_goes_no_more_is_not_said_to_be_men
     time_passes(120)
     assert importer("sync").code == 3
     time_passes(HOUR)
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     importer.configure(f'[notify]\nwebhook_url = "{receiver.url}/hook"\n\n{COMPARING}ometria.collection = "other"\n')
     assert importer("sync", "--full", importer.sandbox.list_key).code == 0
     assert sorted((one["event"], one["kind"], one["reason"]) for one in receiver.documents[2:]) == [
         ("recovery", kind, "the list now goes to another Ometria account or collection")
         for kind in ("dead_letters", "differ")
     ]
-    importer.sandbox.take_out([one for one in importer.sandbox.contacts() if one[0] == "other"][:2])
+    importer.sandbox.delete_contacts([one for one in importer.sandbox.contacts() if one[0] == "other"][:2])
     assert importer("reconcile").code == 3
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert receiver.documents[-1]["reason"] == "both sides match"
@@ -340,9 +340,9 @@ def test_the_trouble_of_a_client_that_is_renamed_ends_under_its_new_name(
 ) -> None:
     """What was told of a list is remembered of it, as its runs are."""
     importer = telling(make_importer, receiver)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     assert importer("sync").code == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer.config.write_text(importer.config.read_text().replace("[clients.acme]", "[clients.acme-uk]"))
     assert importer("sync").code == 0
     assert heard(receiver) == [("failure", "failed"), ("recovery", "failed")]
@@ -363,5 +363,5 @@ def test_trouble_that_a_former_version_told_has_the_kinds_that_the_state_shows(t
         with closing(sqlite3.connect(path)) as old:
             old.executescript(former.read_text(encoding="utf-8") + f"{setup};")
         with open_state(path) as state:
-            found = troubles.known(state, "acme", "1a2d7ebf82")
+            found = troubles.open_troubles(state, "acme", "1a2d7ebf82")
         assert {kind: one.since for kind, one in found.items()} == dict.fromkeys(kinds, 1_795_165_209)

@@ -114,7 +114,7 @@ def test_quiet_tells_machines_of_trouble_alone(make_importer: MakeImporter) -> N
     importer = make_importer(size=10)
     importer.create_state_file()
     assert importer("sync", "--quiet", "--log-format", "json").err == ""
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     (event,) = events(importer("sync", "--quiet", "--log-format", "json"))
     assert (event["event"], event["level"]) == ("failed", "error")
     assert event["next"]

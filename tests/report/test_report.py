@@ -228,7 +228,7 @@ def test_what_there_is_to_look_at_follows() -> None:
     )
     *_, letters, warning, hint = block(one)
     assert "28 time ranges" in line(one)
-    assert "1 failed" in line(one)
+    assert "1 incomplete" in line(one)
     assert letters == "  2 dead letters: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     assert warning == "  warning: tags cut short"
     assert "of the whole account" in hint

@@ -77,25 +77,25 @@ def test_a_state_file_that_is_made_anew_is_said_under_quiet(make_importer: MakeI
     """A folder that was not kept, or another name for it: once for each file, with its path."""
     importer = make_importer(size=5)
     said = importer("sync", "--quiet").err
-    assert f"there is no state file at {importer.db}" in said
+    assert f"no state file at {importer.db}" in said
     assert "MCIMPORT_DB" in said
     assert importer("sync", "--quiet").err == ""
     importer.db.unlink()
-    assert "there is no state file at" in importer("sync", "--quiet").err
+    assert "no state file at" in importer("sync", "--quiet").err
     importer.db.unlink()
-    assert "there is no state file at" not in importer("sync", "--dry-run", "--quiet").err
+    assert "no state file at" not in importer("sync", "--dry-run", "--quiet").err
 
 
 def test_status_is_not_0_while_the_last_run_of_a_list_failed(make_importer: MakeImporter) -> None:
     """The first one or a later one; with the reason, until one ends well."""
     importer = make_importer(size=5)
     for _ in range(2):
-        importer.sandbox.knobs.fault = lambda _: "401"
+        importer.sandbox.settings.fault = lambda _: "401"
         assert importer("sync").code == 1
         shown = importer("status")
         assert shown.code == 3
         assert "it does not accept the API key" in " ".join(shown.out.split())
-        importer.sandbox.knobs.fault = lambda _: None
+        importer.sandbox.settings.fault = lambda _: None
         assert importer("sync").code == 0
         assert importer("status").code == 0
 

@@ -33,9 +33,9 @@ def a_box() -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def _quiet(sandbox: Sandbox) -> Iterator[None]:
     """Each test finds the knobs as they are by default."""
-    before = dict(vars(sandbox.knobs))
+    before = dict(vars(sandbox.settings))
     yield
-    vars(sandbox.knobs).update(before)
+    vars(sandbox.settings).update(before)
 
 
 def client(sandbox: Sandbox, key: str | None = None) -> Any:
@@ -199,7 +199,7 @@ def test_members_of_one_second_stand_in_a_stable_order_that_is_not_their_own(san
 
 def test_an_unstable_order_differs_from_answer_to_answer_and_keeps_the_seconds(sandbox: Sandbox) -> None:
     """Only equals change places, and the page is one of the whole list's possible pages."""
-    sandbox.knobs.unstable_order = True
+    sandbox.settings.unstable_order = True
     pages = [members(sandbox, count=40, sort_field="last_changed", **crowd(sandbox))["members"] for _ in range(2)]
     assert [one["web_id"] for one in pages[0]] != [one["web_id"] for one in pages[1]]
     everything = members(sandbox, count=1000, sort_field="last_changed")["members"]
@@ -231,9 +231,9 @@ def test_archived_members_appear_only_when_asked_for(sandbox: Sandbox) -> None:
 def test_total_items_may_lie(sandbox: Sandbox) -> None:
     """Always by so much, or now and then."""
     right = members(sandbox)["total_items"]
-    sandbox.knobs.count_lies = -7
+    sandbox.settings.count_lies = -7
     assert members(sandbox)["total_items"] == right - 7
-    sandbox.knobs.count_lies_share = 0.5
+    sandbox.settings.count_lies_share = 0.5
     assert {members(sandbox, count=1, fields=["total_items"])["total_items"] for _ in range(30)} == {right, right - 7}
 
 
@@ -246,7 +246,7 @@ def test_the_bounds_include_their_second_as_the_knobs_say(
     sandbox: Sandbox, *, since_includes: bool, before_includes: bool
 ) -> None:
     """Nobody knows how the real ones behave."""
-    sandbox.knobs.since_includes, sandbox.knobs.before_includes = since_includes, before_includes
+    sandbox.settings.since_includes, sandbox.settings.before_includes = since_includes, before_includes
     audience = sandbox.audience()
     planted = {at: audience.add(at=int(NOW) - 100_000_000 + at)["web_id"] for at in (0, 5, 9)}
     since, before = iso(int(NOW) - 100_000_000), iso(int(NOW) - 100_000_000 + 9)
@@ -362,7 +362,7 @@ def test_after_a_move_the_new_address_finds_and_the_old_one_does_not(sandbox: Sa
     """contact_id follows the person, the MD5 does not."""
     audience = sandbox.audience()
     before = next(one for one in audience.listed() if one["email_address"] and "contact_id" in one)
-    (after,) = audience.move_address(who=[before])
+    (after,) = audience.change_address(who=[before])
     lists = client(sandbox).lists
     assert lists.get_list_member(LIST_KEY, after["id"])["email_address"] == after["email_address"]
     assert lists.get_list_member(LIST_KEY, before["contact_id"])["id"] == after["id"] != before["id"]
@@ -400,18 +400,18 @@ def test_a_member_who_changes_between_choice_and_writing_is_written_as_changed(s
     """So a row may be newer than the order in which it stands, or archived on a page of the listed."""
     audience = sandbox.audience()
     one = audience.listed()[0]
-    sandbox.knobs.on_page = lambda audience: audience.leave(who=[one])
+    sandbox.settings.on_page = lambda audience: audience.archive(who=[one])
     first = members(sandbox, count=3, sort_field="last_changed")["members"][0]
     assert (first["web_id"], first["status"]) == (one["web_id"], "archived")
     assert first["last_changed"] > one["last_changed"]
-    sandbox.knobs.on_page = None
+    sandbox.settings.on_page = None
     assert members(sandbox, count=3, sort_field="last_changed")["members"][0]["web_id"] != one["web_id"]
 
 
 def test_who_is_deleted_between_choice_and_writing_leaves_the_page_short(sandbox: Sandbox) -> None:
     """The count was taken before."""
     right = members(sandbox)["total_items"]
-    sandbox.knobs.on_page = lambda audience: audience.delete(who=[audience.listed()[0]])
+    sandbox.settings.on_page = lambda audience: audience.delete(who=[audience.listed()[0]])
     answer = members(sandbox, count=5, sort_field="last_changed")
     assert (len(answer["members"]), answer["total_items"]) == (4, right)
 
@@ -426,11 +426,11 @@ def test_answers_are_dated_by_the_sandbox_clock(sandbox: Sandbox) -> None:
         return parsedate_to_datetime(get(sandbox, "/ping").headers["date"]).timestamp()
 
     assert abs(dated() - sandbox.clock.now()) < 30
-    sandbox.knobs.clock_skew = 900
+    sandbox.settings.clock_skew = 900
     sandbox.clock.advance(100)
     assert dated() - NOW >= 1000
     (one,) = sandbox.audience().change()
     assert epoch(one["last_changed"]) - NOW >= 1000
-    sandbox.knobs.no_date = True
+    sandbox.settings.no_date = True
     assert "date" not in get(sandbox, "/ping").headers
     sandbox.clock.advance(-100)

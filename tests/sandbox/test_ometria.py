@@ -221,7 +221,7 @@ def test_contacts_are_read_back_in_the_order_of_their_first_arrival(sandbox: San
 def test_a_contact_that_is_taken_out_moves_all_that_came_later(sandbox: Sandbox) -> None:
     """By one place a contact; one that is pushed again is a new one, and comes last."""
     client(sandbox).push.post(data=[contact(n) for n in range(6)])
-    sandbox.take_out([("mailchimp", "list-1"), ("mailchimp", "list-3")])
+    sandbox.delete_contacts([("mailchimp", "list-1"), ("mailchimp", "list-3")])
     assert ids_read(sandbox, offset=1, limit=2) == ["list-2", "list-4"]
     client(sandbox).push.post(data=[contact(1)])
     assert ids_read(sandbox) == [f"list-{n}" for n in (0, 2, 4, 5, 1)]
@@ -232,7 +232,7 @@ def test_a_filter_that_does_not_work_answers_with_every_collection(sandbox: Sand
     """Nobody is told; each contact says itself where it belongs."""
     client(sandbox).push.post(data=[contact(1), {**contact(2), "@collection": "shop"}])
     assert ids_read(sandbox, collection="shop") == ["list-2"]
-    sandbox.knobs.collection_ignored = True
+    sandbox.settings.collection_ignored = True
     assert ids_read(sandbox, collection="shop") == ["list-1", "list-2"]
 
 
@@ -240,7 +240,7 @@ def test_another_program_may_overwrite_a_contact(sandbox: Sandbox) -> None:
     """Merged, as by a push, and in no ledger."""
     client(sandbox).push.post(data=[contact(1, firstname="Ada")])
     sandbox.clear_requests()
-    sandbox.overwrite([{"id": "list-1", "email": "else@example.com"}])
+    sandbox.store_contacts([{"id": "list-1", "email": "else@example.com"}])
     assert sandbox.contacts()["mailchimp", "list-1"] == contact(1, firstname="Ada", email="else@example.com")
     assert sandbox.requests == []
 
@@ -251,7 +251,7 @@ def ids_read(sandbox: Sandbox, **params: Any) -> list[str]:
 
 def test_pushed_contacts_are_not_there_before_they_are_validated(sandbox: Sandbox) -> None:
     """Reading back lags behind; looking into the sandbox does not."""
-    sandbox.knobs.settling = 60
+    sandbox.settings.settling = 60
     client(sandbox).push.post(data=[contact()])
     assert client(sandbox).contacts.get().data == []
     assert len(sandbox.contacts()) == 1
@@ -259,7 +259,7 @@ def test_pushed_contacts_are_not_there_before_they_are_validated(sandbox: Sandbo
 
 def test_more_pushes_than_the_limit_in_a_second_are_429_in_html(sandbox: Sandbox) -> None:
     """Whatever is refused was not stored; the measure counts the refused, too."""
-    sandbox.knobs.pushes_per_second = 3
+    sandbox.settings.pushes_per_second = 3
     answers = [push(sandbox, [contact(n)]) for n in range(6)]
     codes = [answer.status_code for answer in answers]
     assert codes == [202, 202, 202, 429, 429, 429]
@@ -271,7 +271,7 @@ def test_more_pushes_than_the_limit_in_a_second_are_429_in_html(sandbox: Sandbox
 
 def test_more_reads_than_the_limit_in_a_second_are_429(sandbox: Sandbox) -> None:
     """Reads have a limit of their own, lower than that of pushes."""
-    sandbox.knobs.reads_per_second = 4
+    sandbox.settings.reads_per_second = 4
     headers = {"X-Ometria-Auth": sandbox.ometria_key}
     codes = [
         httpx.get(f"{sandbox.ometria_url}/push/_errors", headers=headers, trust_env=False, verify=PLAIN).status_code
@@ -283,11 +283,11 @@ def test_more_reads_than_the_limit_in_a_second_are_429(sandbox: Sandbox) -> None
 
 def test_a_record_can_be_rejected_without_a_word_about_which(sandbox: Sandbox) -> None:
     """One less is accepted; or the whole batch is refused."""
-    sandbox.knobs.rejects = {"list-3"}
+    sandbox.settings.rejects = {"list-3"}
     answer = push(sandbox, [contact(n) for n in range(10)])
     assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (202, 9, 1)
     assert ("mailchimp", "list-3") not in sandbox.contacts()
-    sandbox.knobs.reject_batches = True
+    sandbox.settings.reject_batches = True
     assert push(sandbox, [contact(n) for n in range(3, 20)]).status_code == 400
     assert len(sandbox.contacts()) == 9
 
@@ -306,7 +306,7 @@ def test_a_record_without_an_address_is_refused_or_dropped_where_that_is_set(
         ("dropped", 2, ["root > email"]),
     ]
     for knob, accepted, errors in cases:
-        sandbox.knobs.without_address = knob
+        sandbox.settings.without_address = knob
         answer = push(sandbox, [without, contact(1, firstname=knob)]).json()
         assert (answer["accepted"], answer["rejected"]) == (accepted, 2 - accepted)
         assert [error["error_path"] for error in sandbox.push_errors()] == errors
@@ -318,7 +318,7 @@ def test_a_record_can_be_dropped_whatever_it_holds(sandbox: Sandbox) -> None:
     """It is accepted, and a contact that is there stays as it was."""
     push(sandbox, [contact(1)])
     assert sandbox.push_errors() == []  # validated
-    sandbox.knobs.drops = {"list-1"}
+    sandbox.settings.drops = {"list-1"}
     assert push(sandbox, [contact(1, firstname="Ada"), contact(2)]).json()["accepted"] == 2
     assert list(sandbox.contacts().values()) == [contact(1), contact(2)]
     assert [error["error_path"] for error in sandbox.push_errors()] == ["root > email"]
@@ -326,10 +326,10 @@ def test_a_record_can_be_dropped_whatever_it_holds(sandbox: Sandbox) -> None:
 
 def test_a_full_queue_says_so_before_and_refuses_then(sandbox: Sandbox) -> None:
     """The header tells what is left; what does not fit is a 429; it drains."""
-    sandbox.knobs.queue_limit, sandbox.knobs.queue_drain = 150, 0
+    sandbox.settings.queue_limit, sandbox.settings.queue_drain = 150, 0
     assert push(sandbox, [contact(n) for n in range(100)]).headers["X-QueueSize-Remaining"] == "50"
     assert push(sandbox, [contact(n) for n in range(100)]).status_code == 429
-    sandbox.knobs.queue_drain = 1e9
+    sandbox.settings.queue_drain = 1e9
     assert push(sandbox, [contact(n) for n in range(100)]).status_code == 202
 
 
@@ -339,14 +339,14 @@ def test_a_first_opt_in_with_its_time_is_a_subscription_event(sandbox: Sandbox) 
     dated = opted | {"timestamp_subscribed": "2026-01-01T00:00:00Z"}
     for record in (contact(1, **dated), contact(1, **dated), contact(2, **opted), contact(2, **dated), contact(3)):
         client(sandbox).push.post(data=[record])
-    assert sandbox.welcomes() == {"mailchimp": 1}
+    assert sandbox.subscription_events() == {"mailchimp": 1}
 
 
 def test_the_ledger_tells_what_was_pushed(sandbox: Sandbox) -> None:
     """Records, their ids, bytes, status."""
     push(sandbox, [contact(1), contact(2)])
     (line,) = sandbox.requests
-    assert (line.side, line.method, line.path, line.status) == ("ometria", "POST", "/push", 202)
+    assert (line.service, line.method, line.path, line.status) == ("ometria", "POST", "/push", 202)
     assert (line.count, line.ids, line.key) == (2, ("list-1", "list-2"), sandbox.ometria_key)
     assert line.bytes > 200
     assert line.at <= line.finished

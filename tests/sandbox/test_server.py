@@ -16,8 +16,8 @@ import httpx
 import pytest
 from conftest import PLAIN
 
-from mcimport.sandbox.faults import FAULTS, INSTEAD, SPOILT
-from mcimport.sandbox.request_log import Request, most_in_any_second
+from mcimport.sandbox.faults import BROKEN_RESPONSES, ERROR_RESPONSES, FAULTS
+from mcimport.sandbox.request_log import Request, max_in_any_second
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 
@@ -55,7 +55,7 @@ def push(sandbox: Sandbox, timeout: float = 10) -> httpx.Response:
 def test_the_eleventh_open_request_is_429_without_retry_after(sandbox: Sandbox) -> None:
     """Ten are answered; the measure tells how many there were."""
     together = threading.Barrier(11)
-    sandbox.knobs.latency = 0.5
+    sandbox.settings.latency = 0.5
 
     def ask(_: int) -> httpx.Response:
         together.wait()
@@ -67,8 +67,8 @@ def test_the_eleventh_open_request_is_429_without_retry_after(sandbox: Sandbox) 
     (refused,) = (answer for answer in answers if answer.status_code == 429)
     assert refused.headers["content-type"].startswith("application/problem+json")
     assert "retry-after" not in refused.headers
-    assert sandbox.most_open() == 11
-    sandbox.knobs.latency = 0
+    assert sandbox.max_open() == 11
+    sandbox.settings.latency = 0
     assert members(sandbox).status_code == 200
 
 
@@ -76,19 +76,19 @@ def test_a_request_that_is_over_is_not_open(sandbox: Sandbox) -> None:
     """However many come one after another, never more than one is counted."""
     for _ in range(30):
         members(sandbox, count=100)
-    assert sandbox.most_open() == 1
+    assert sandbox.max_open() == 1
 
 
 def test_one_too_many_can_be_a_bare_403(sandbox: Sandbox) -> None:
     """As has been seen: the refusal in disguise, without JSON."""
-    sandbox.knobs.connections, sandbox.knobs.over_limit = 0, "403-bare"
+    sandbox.settings.connections, sandbox.settings.over_limit = 0, "403-bare"
     answer = members(sandbox)
     assert (answer.status_code, answer.content) == (403, b"")
 
 
 def test_a_page_above_the_limit_is_a_504_of_the_edge(sandbox: Sandbox) -> None:
     """HTML; a smaller page is answered."""
-    sandbox.knobs.max_page = 100
+    sandbox.settings.max_page = 100
     answer = members(sandbox, count=101)
     assert answer.status_code == 504
     assert answer.headers["content-type"].startswith("text/html")
@@ -97,9 +97,9 @@ def test_a_page_above_the_limit_is_a_504_of_the_edge(sandbox: Sandbox) -> None:
 
 def test_the_measure_of_any_second_finds_the_densest() -> None:
     """A second is half-open: what is a whole second later is not in it."""
-    assert most_in_any_second([0.0, 0.125, 0.25, 0.5, 1.0]) == 4
-    assert most_in_any_second([0.0, 1.0, 2.0]) == 1
-    assert most_in_any_second([]) == 0
+    assert max_in_any_second([0.0, 0.125, 0.25, 0.5, 1.0]) == 4
+    assert max_in_any_second([0.0, 1.0, 2.0]) == 1
+    assert max_in_any_second([]) == 0
 
 
 # -- what cannot be read
@@ -107,7 +107,7 @@ def test_the_measure_of_any_second_finds_the_densest() -> None:
 
 def test_whoever_is_broken_breaks_every_page_they_are_on(sandbox: Sandbox) -> None:
     """Ranks name them when they are first met; the pages around them, and tiny look-ups, are answered."""
-    sandbox.knobs.broken = ["100-104"]
+    sandbox.settings.broken = ["100-104"]
     order = {"sort_field": "last_changed"}
     assert members(sandbox, **order, offset=90, count=10).status_code == 200
     assert members(sandbox, **order, offset=90, count=11).status_code == 500
@@ -117,18 +117,18 @@ def test_whoever_is_broken_breaks_every_page_they_are_on(sandbox: Sandbox) -> No
     sandbox.audience().delete(who=[sandbox.audience().listed()[0]])
     assert members(sandbox, **order, offset=103, count=1).status_code == 500
     assert members(sandbox, **order, offset=104, count=1).status_code == 200
-    sandbox.knobs.broken_lookups = True
+    sandbox.settings.broken_lookups = True
     assert members(sandbox, **order, offset=102, count=1, fields="members.last_changed").status_code == 500
-    sandbox.knobs.broken = []
+    sandbox.settings.broken = []
     assert members(sandbox, **order, offset=90, count=100).status_code == 200
 
 
 def test_a_span_of_time_can_be_broken(sandbox: Sandbox) -> None:
     """`(since, until]`, whoever is in it."""
     one = sandbox.audience().add(at=int(NOW) - 50)
-    sandbox.knobs.broken = [(NOW - 51, NOW - 50)]
+    sandbox.settings.broken = [(NOW - 51, NOW - 50)]
     assert members(sandbox, sort_field="last_changed", sort_dir="DESC").status_code == 500
-    sandbox.knobs.broken = [(NOW - 50, NOW)]
+    sandbox.settings.broken = [(NOW - 50, NOW)]
     assert members(sandbox, sort_field="last_changed", sort_dir="DESC").status_code == 200
     assert sandbox.audience().find(one["contact_id"]) == one
 
@@ -138,11 +138,11 @@ def test_a_span_of_time_can_be_broken(sandbox: Sandbox) -> None:
 
 def test_latency_is_spent_on_every_answer_and_the_first_page_may_have_its_own(sandbox: Sandbox) -> None:
     """A first page: from offset 0 on, several asked for, no end named."""
-    sandbox.knobs.first_page_latency = 0.4
+    sandbox.settings.first_page_latency = 0.4
     members(sandbox, count=1000, sort_field="last_changed")
     members(sandbox, count=1000, sort_field="last_changed", before_last_changed="2026-01-01T00:00:00Z")
     members(sandbox, count=1, sort_field="last_changed")
-    sandbox.knobs.latency = 0.2
+    sandbox.settings.latency = 0.2
     push(sandbox)
     spent = [line.finished - line.at for line in sandbox.requests]
     assert spent[0] >= 0.39
@@ -152,7 +152,7 @@ def test_latency_is_spent_on_every_answer_and_the_first_page_may_have_its_own(sa
 
 def test_what_happens_after_a_page_is_not_on_it(sandbox: Sandbox) -> None:
     """Ten are archived after each page: whoever pages by offset misses those who slid past."""
-    sandbox.knobs.after_page = lambda audience: audience.leave(10)
+    sandbox.settings.after_page = lambda audience: audience.archive(10)
     seen: set[int] = set()
     offset = 0
     everybody = {one["web_id"] for one in sandbox.audience().listed()}
@@ -166,7 +166,7 @@ def test_what_happens_after_a_page_is_not_on_it(sandbox: Sandbox) -> None:
 def test_churn_changes_the_list_while_it_serves(sandbox: Sandbox) -> None:
     """From another thread, until it is told to stop."""
     before = {one.number: one for one in sandbox.audience().members}
-    sandbox.knobs.churn = 400
+    sandbox.settings.churn = 400
     changed = threading.Event()
     seen: list[int] = []
 
@@ -175,9 +175,9 @@ def test_churn_changes_the_list_while_it_serves(sandbox: Sandbox) -> None:
         if len(seen) > 200:
             changed.set()
 
-    sandbox.audience().when_changed.append(count)
+    sandbox.audience().listeners.append(count)
     assert changed.wait(20)
-    sandbox.knobs.churn = 0
+    sandbox.settings.churn = 0
     after = {one.number: one for one in sandbox.audience().members}
     assert after.keys() - before.keys()
     assert any(after[number] != before[number] for number in before.keys() & after.keys())
@@ -187,11 +187,11 @@ def test_churn_changes_the_list_while_it_serves(sandbox: Sandbox) -> None:
 # -- faults
 
 
-@pytest.mark.parametrize("fault", INSTEAD)
+@pytest.mark.parametrize("fault", ERROR_RESPONSES)
 @pytest.mark.parametrize("side", ["mailchimp", "ometria"])
 def test_a_fault_is_answered_instead_and_nothing_is_done(sandbox: Sandbox, side: str, fault: str) -> None:
     """On the side that it is set for, and only there."""
-    sandbox.knobs.faults = {f"{side}:{fault}": 1.0}
+    sandbox.settings.faults = {f"{side}:{fault}": 1.0}
     answers = {"mailchimp": members(sandbox), "ometria": push(sandbox)}
     status = int(fault[:3]) if fault[:3].isdecimal() else 200
     assert answers[side].status_code == status
@@ -199,7 +199,7 @@ def test_a_fault_is_answered_instead_and_nothing_is_done(sandbox: Sandbox, side:
     assert (sandbox.contacts() == {}) == (side == "ometria")
     del answers[side]
     assert all(map(_is_sound, answers.values()))
-    assert [line.fault for line in sandbox.requests if line.side == side] == [fault]
+    assert [line.fault for line in sandbox.requests if line.service == side] == [fault]
 
 
 def _is_sound(answer: httpx.Response) -> bool:
@@ -212,16 +212,16 @@ def _is_sound(answer: httpx.Response) -> bool:
 def test_retry_after_comes_only_where_it_is_asked_for(sandbox: Sandbox) -> None:
     """Both kinds of 429 have been seen."""
     for fault, has in {"429": False, "429-retry-after": True}.items():
-        sandbox.knobs.faults = {fault: 1.0}
+        sandbox.settings.faults = {fault: 1.0}
         assert ("retry-after" in members(sandbox).headers) == has
         assert ("retry-after" in push(sandbox).headers) == has
 
 
-@pytest.mark.parametrize("fault", SPOILT)
+@pytest.mark.parametrize("fault", BROKEN_RESPONSES)
 def test_a_spoilt_answer_does_not_arrive_but_the_push_is_stored(sandbox: Sandbox, fault: str) -> None:
     """So whoever pushes again pushes twice. An endless body comes in drops: no time-out for a single read ends it."""
-    sandbox.knobs.faults = {fault: 1.0}
-    sandbox.knobs.silence = 0.5
+    sandbox.settings.faults = {fault: 1.0}
+    sandbox.settings.silence = 0.5
     if fault == "truncated":
         with pytest.raises(ValueError, match=r"."):
             push(sandbox).json()
@@ -235,7 +235,7 @@ def test_a_spoilt_answer_does_not_arrive_but_the_push_is_stored(sandbox: Sandbox
 @pytest.mark.parametrize("fault", ["reset", "silent"])
 def test_an_unanswered_request_did_nothing(sandbox: Sandbox, fault: str) -> None:
     """The connection is reset at once, or nothing is ever said."""
-    sandbox.knobs.faults = {fault: 1.0}
+    sandbox.settings.faults = {fault: 1.0}
     with pytest.raises(httpx.ReadError if fault == "reset" else httpx.ReadTimeout):
         push(sandbox, timeout=0.5)
     assert sandbox.contacts() == {}
@@ -244,13 +244,13 @@ def test_an_unanswered_request_did_nothing(sandbox: Sandbox, fault: str) -> None
 
 def test_the_server_gives_up_a_silent_request_in_the_end(sandbox: Sandbox) -> None:
     """And counts it as open until then."""
-    sandbox.knobs.silence = 0.3
-    sandbox.knobs.faults = {"silent": 1.0}
+    sandbox.settings.silence = 0.3
+    sandbox.settings.faults = {"silent": 1.0}
     with pytest.raises(httpx.TransportError):
         members(sandbox)
-    sandbox.knobs.faults = {}
+    sandbox.settings.faults = {}
     assert members(sandbox).status_code == 200
-    assert sandbox.most_open() == 1
+    assert sandbox.max_open() == 1
 
 
 def test_rates_strike_the_same_requests_with_the_same_seed() -> None:
@@ -274,9 +274,9 @@ def test_a_test_may_decide_by_itself_what_goes_wrong(sandbox: Sandbox) -> None:
     """By anything that the ledger tells of a request."""
 
     def third_page_is_404(request: Request) -> str | None:
-        return "404" if request.side == "mailchimp" and request.nth == 2 else None
+        return "404" if request.service == "mailchimp" and request.nth == 2 else None
 
-    sandbox.knobs.fault = third_page_is_404
+    sandbox.settings.fault = third_page_is_404
     assert [members(sandbox).status_code for _ in range(4)] == [200, 200, 404, 200]
 
 
@@ -293,7 +293,7 @@ def test_a_misspelt_fault_is_told(name: str) -> None:
 
 def test_every_fault_has_a_test_above() -> None:
     """Whoever adds one says what it does."""
-    assert set(FAULTS) == {*INSTEAD, *SPOILT, "reset", "silent"}
+    assert set(FAULTS) == {*ERROR_RESPONSES, *BROKEN_RESPONSES, "reset", "silent"}
 
 
 # -- starting and stopping
@@ -303,7 +303,7 @@ def test_while_it_is_away_connections_are_refused_and_nothing_is_forgotten(sandb
     """The same port, people and contacts afterwards."""
     push(sandbox)
     before = list(sandbox.audience().members)
-    with sandbox.away(), pytest.raises(httpx.ConnectError):
+    with sandbox.offline(), pytest.raises(httpx.ConnectError):
         members(sandbox)
     assert members(sandbox).status_code == 200
     assert list(sandbox.audience().members) == before
@@ -312,7 +312,7 @@ def test_while_it_is_away_connections_are_refused_and_nothing_is_forgotten(sandb
 
 def test_stopping_ends_silent_answers(sandbox: Sandbox) -> None:
     """Nobody waits for them for two minutes."""
-    sandbox.knobs.faults = {"silent": 1.0}
+    sandbox.settings.faults = {"silent": 1.0}
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(members, sandbox)
         while not sandbox.requests:

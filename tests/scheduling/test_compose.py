@@ -14,7 +14,7 @@ import yaml
 from crontab_table import CRONTAB, ROOT
 
 from mcimport.config import load
-from mcimport.services.http.retry import LEAVE_WITHIN
+from mcimport.services.http.shutdown import LEAVE_WITHIN
 
 FOLDER = CRONTAB.with_name("compose")
 FILE = FOLDER / "compose.yaml"

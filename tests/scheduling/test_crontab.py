@@ -162,7 +162,7 @@ def test_the_line_carries_the_list_and_says_nothing(make_importer: MakeImporter,
     assert as_cron_does(laid) == CommandResult(0, "", "")
     assert imported_ids(importer) == expected_ids(importer)
     (line,) = laid.log.read_text(encoding="utf-8").splitlines()
-    assert "there is no state file at" in line
+    assert "no state file at" in line
     assert as_cron_does(laid) == CommandResult(0, "", "")
     assert laid.log.read_text(encoding="utf-8").splitlines() == [line]
     assert {stat.S_IMODE(file.stat().st_mode) for file in (laid.log, laid.state)} == {0o600}

@@ -15,7 +15,7 @@ from manifests import BASE, MOUNTS, base, releases, volumes
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, USAGE
 from mcimport.config import load
-from mcimport.services.http.retry import LEAVE_WITHIN
+from mcimport.services.http.shutdown import LEAVE_WITHIN
 from mcimport.version import __version__
 
 

@@ -12,7 +12,7 @@ import pytest
 from manifests import BASE, COMPONENT, MOUNTS, base, component, releases, volumes, with_workers
 
 from mcimport.config import load
-from mcimport.services.http.retry import LEAVE_WITHIN
+from mcimport.services.http.shutdown import LEAVE_WITHIN
 
 BROKER = "/run/secrets/broker-url"
 

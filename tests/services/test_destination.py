@@ -65,9 +65,9 @@ def test_from_the_first_accepted_contact_on_another_key_is_refused(make_importer
     importer = with_another_account(make_importer, size=120)
     importer.configure(CONFIG + "ometria.batch = 5\n", ometria_key=OTHER)
     pushes = iter(range(1_000))
-    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
+    importer.sandbox.settings.fault = lambda one: "reset" if one.path == "/push" and next(pushes) else None
     importer("sync")
-    importer.sandbox.knobs.fault = lambda _: None
+    importer.sandbox.settings.fault = lambda _: None
     importer.configure()
     importer.sandbox.clear_requests()
     result = importer("sync")
@@ -94,7 +94,7 @@ def test_the_address_is_a_part_of_the_destination(make_importer: MakeImporter) -
         assert "mcimport keys accept acme" in result.err
     assert importer.sandbox.requests == []
     assert "to a different Ometria address" in importer("check", "--offline").out
-    assert "its Ometria address has changed" in importer("status").out
+    assert "its Ometria address changed" in importer("status").out
     result = importer("sync", "--full", "1a2d7ebf82", "--json")
     assert (result.code, result.line["contacts_pushed"]) == (0, len(expected_ids(importer)))
 
@@ -183,7 +183,7 @@ def test_a_key_is_not_accepted_where_it_cannot_be_tried(make_importer: MakeImpor
     importer("sync")
     importer.sandbox.renew_ometria_key(importer.sandbox.ometria_key, OTHER)
     importer.configure(ometria_key=OTHER)
-    with importer.sandbox.away():
+    with importer.sandbox.offline():
         assert importer("keys", "accept", "acme").code == 1
     assert importer("sync").code == 2
     assert importer("keys", "accept", "acme").code == 0
@@ -197,9 +197,9 @@ def test_a_replay_goes_where_the_list_goes_now(make_importer: MakeImporter) -> N
     time_passes(300)
     importer.sandbox.audience().join(1)
     time_passes(60)
-    importer.sandbox.knobs.rejects_record = lambda _: True
+    importer.sandbox.settings.rejects_record = lambda _: True
     importer("sync")
-    importer.sandbox.knobs.rejects_record = None
+    importer.sandbox.settings.rejects_record = None
     importer.configure()
     assert importer("dlq", "replay").code == 0
     assert importer("sync").code == 0
@@ -230,7 +230,7 @@ def test_who_was_archived_before_is_compared_with_the_right_account_after_a_slip
     assert importer("sync").code == 0
     time_passes(300)
     importer.db.unlink()
-    leaving = importer.sandbox.audience().leave(2, who=importer.sandbox.audience().with_status("subscribed")[:2])
+    leaving = importer.sandbox.audience().archive(2, who=importer.sandbox.audience().with_status("subscribed")[:2])
     time_passes(300)
     importer.configure(ometria_key=OTHER)
     assert importer("sync", "--since", "now").code == 0
@@ -252,7 +252,7 @@ def test_lists_of_an_account_are_seen_together_whatever_version_remembered_them(
             state.write(
                 "UPDATE lists SET destination = substr(destination, 1, 16), has_sms = 1 WHERE list_key = 'bbbbbbbbbb'"
             )
-        row = next(one for one in lists.overview(state) if one.list_key == importer.sandbox.list_key)
+        row = next(one for one in lists.all_lists(state) if one.list_key == importer.sandbox.list_key)
         found = {one.list_key: one for one in account_lists(state, client, row, [client])}
     assert found["bbbbbbbbbb"].row is not None
     assert found["bbbbbbbbbb"].rules(client).has_sms

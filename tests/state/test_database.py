@@ -21,8 +21,18 @@ from sqlite_utils import Database, Migrations
 from mcimport.errors import StateError
 from mcimport.models import Bounds, NewDeadLetter, Outcome, RunKind, Window
 from mcimport.models.records import DeadLetter, ListRow, Run
-from mcimport.state import State, database, dead_letters, destinations, dry_copy, lists, open_state, run_windows, runs
-from mcimport.state.destinations import Place
+from mcimport.state import (
+    State,
+    copy_in_memory,
+    database,
+    dead_letters,
+    destinations,
+    lists,
+    open_state,
+    run_windows,
+    runs,
+)
+from mcimport.state.destinations import Destination
 
 T = 1_700_000_000
 KEY = "0123456789abcdef-ometria"
@@ -44,7 +54,9 @@ def a_state(path: Path) -> Iterator[State]:
 
 @pytest.fixture(name="row")
 def a_list(state: State) -> ListRow:
-    return destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
+    return destinations.get_or_create(
+        state, Destination("acme", "1a2d7ebf82", "mailchimp", state.account_fingerprint(KEY, URL))
+    )
 
 
 def begin(state: State, row: ListRow, *windows: Window, kind: RunKind = "incremental", moves: bool = True) -> int:
@@ -70,7 +82,7 @@ def refusal(who: str | None, second: int | None = T - 85, reason: str = "Ometria
 
 
 def only_letter(state: State) -> DeadLetter:
-    (letter,) = dead_letters.everything(state, status=None)
+    (letter,) = dead_letters.search(state, status=None)
     return letter
 
 
@@ -80,7 +92,7 @@ def opened_by(state: State, row: ListRow, *new: NewDeadLetter) -> list[DeadLette
     runs.record(state, run_id, Outcome(FIRST, letters=new))
     runs.record(state, run_id, Outcome(SECOND))
     runs.finish(state, run_id, "completed")
-    return dead_letters.open_of(state, row.id)
+    return dead_letters.open_for_list(state, row.id)
 
 
 # ---- the file
@@ -96,7 +108,7 @@ def test_a_new_state_file_is_its_owners_alone(tmp_path: Path) -> None:
     try:
         path = tmp_path / "new" / "mcimport.db"
         with open_state(path) as state:
-            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+            destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
             modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
     finally:
         os.umask(before)
@@ -115,10 +127,12 @@ def test_a_state_file_that_does_not_exist_is_only_made_when_asked_for(path: Path
 def test_what_was_remembered_is_there_when_the_file_is_opened_again(path: Path) -> None:
     """Opening migrates once, whoever opens it next."""
     with open_state(path) as state:
-        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
+        row = destinations.get_or_create(
+            state, Destination("acme", "1a2d7ebf82", "mailchimp", state.account_fingerprint(KEY, URL))
+        )
     for _ in range(2):
         with open_state(path, create=False) as state:
-            assert lists.overview(state) == [row]
+            assert lists.all_lists(state) == [row]
 
 
 def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
@@ -129,7 +143,7 @@ def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
         together.wait()
         try:
             with open_state(path) as state:
-                destinations.ensure(state, Place(name, "1a2d7ebf82", "mailchimp", "d"))
+                destinations.get_or_create(state, Destination(name, "1a2d7ebf82", "mailchimp", "d"))
         except StateError as error:
             failed.append(error)
 
@@ -140,14 +154,14 @@ def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
         thread.join()
     assert failed == []
     with open_state(path) as state:
-        assert len(lists.overview(state)) == 6
+        assert len(lists.all_lists(state)) == 6
 
 
 @pytest.mark.parametrize("text", [b"xy", b"remember the milk\n", b"SQLite format 3, or so it says\n" * 900])
 def test_a_file_that_is_no_database_is_left_byte_for_byte(path: Path, text: bytes) -> None:
     """A mistyped `--db` costs nobody their notes, and no file appears beside them."""
     path.write_bytes(text)
-    for opening in (open_state, dry_copy):
+    for opening in (open_state, copy_in_memory):
         with pytest.raises(StateError, match="not a state file of mcimport"):
             opening(path)
     assert files(path.parent) == {path.name: text}
@@ -174,7 +188,7 @@ def test_the_database_of_another_program_is_left_byte_for_byte(
         else:
             database.execute("CREATE TABLE things (id INTEGER PRIMARY KEY)")
     before = files(path.parent)
-    for opening in (open_state, dry_copy):
+    for opening in (open_state, copy_in_memory):
         with pytest.raises(StateError, match="another program"):
             opening(path)
     assert files(path.parent) == before
@@ -187,7 +201,7 @@ def test_a_file_of_a_newer_version_is_left_byte_for_byte(path: Path) -> None:
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('mcimport', 'm999_later', '')"
         )
     before = path.read_bytes()
-    for opening in (open_state, dry_copy):
+    for opening in (open_state, copy_in_memory):
         with pytest.raises(StateError, match="newer mcimport"):
             opening(path)
     assert path.read_bytes() == before
@@ -205,7 +219,7 @@ def test_a_folder_in_the_place_of_the_file_is_said_in_words(tmp_path: Path) -> N
 def test_a_damaged_file_is_said_to_be_damaged(path: Path) -> None:
     """Whatever the disk did to it: in words, when it is opened or when it is first read."""
     with open_state(path) as state:
-        destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+        destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
     with pytest.raises(StateError, match="damaged"):
@@ -217,13 +231,13 @@ import os, sys
 from pathlib import Path
 from mcimport.errors import StateError
 from mcimport.state import destinations, open_state
-from mcimport.state.destinations import Place
+from mcimport.state.destinations import Destination
 
 if os.getuid() == 0:  # to whom every file is writable
     os.setuid(65534)
 try:
     with open_state(Path(sys.argv[1])) as state:
-        destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", "d"))
+        destinations.get_or_create(state, Destination("acme", "2b3e8fc093", "mailchimp", "d"))
 except StateError as error:
     sys.exit(f"StateError: {error}")
 """
@@ -235,7 +249,7 @@ def test_a_read_only_file_is_an_error_in_words_and_stays_as_it_was() -> None:
         Path(folder).chmod(0o755)  # somebody without rights must be able to look
         path = Path(folder) / "mcimport.db"
         with open_state(path) as state:
-            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+            destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
         path.chmod(0o444)
         Path(folder).chmod(0o555)
         before = path.read_bytes()
@@ -254,10 +268,10 @@ def test_a_file_that_another_program_locks_is_said_to_be_locked(path: Path, monk
     with open_state(path) as state, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="locked by another program"):
-            destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+            destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
         other.execute("ROLLBACK")
-        assert lists.overview(state) == []
-        assert destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")).id
+        assert lists.all_lists(state) == []
+        assert destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d")).id
 
 
 def test_a_transaction_does_not_begin_while_somebody_else_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,11 +306,11 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_recorded(state: Stat
     )
     with pytest.raises(StateError, match="full"):
         runs.record(state, run_id, outcome)
-    assert (run_windows.pending(state, run_id)[0], runs.run(state, run_id).members_read) == (FIRST, 0)
-    assert dead_letters.everything(state) == []
+    assert (run_windows.pending(state, run_id)[0], runs.get(state, run_id).members_read) == (FIRST, 0)
+    assert dead_letters.search(state) == []
     state.rows(f"PRAGMA max_page_count = {pages + 1_000}")
     runs.record(state, run_id, outcome)
-    assert (run_windows.pending(state, run_id)[0].through, len(dead_letters.everything(state))) == (T - 60, 99)
+    assert (run_windows.pending(state, run_id)[0].through, len(dead_letters.search(state))) == (T - 60, 99)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), sqlite3.OperationalError("no such thing")])
@@ -305,14 +319,14 @@ def test_a_transaction_that_fails_half_way_leaves_nothing(state: State, row: Lis
 
     def half_way() -> None:
         with state.transaction():
-            lists.advance(state, row.id, T)
+            lists.advance_sync_point(state, row.id, T)
             raise error
 
     with pytest.raises((type(error), StateError)):
         half_way()
     assert lists.by_id(state, row.id).sync_point is None
     with state.transaction():
-        lists.advance(state, row.id, T)
+        lists.advance_sync_point(state, row.id, T)
     assert lists.by_id(state, row.id).sync_point == T
 
 
@@ -322,24 +336,24 @@ def test_an_outcome_that_cannot_be_recorded_whole_is_not_recorded_at_all(state: 
     broken = replace(refusal("c2"), reason=None)  # type: ignore[arg-type] # what no code of ours makes
     with pytest.raises(StateError):
         runs.record(state, run_id, Outcome(FIRST, members=5, pushed=5, letters=(refusal("c1"), broken)))
-    assert dead_letters.everything(state, status=None) == []
+    assert dead_letters.search(state, status=None) == []
     assert run_windows.pending(state, run_id) == [FIRST, SECOND]
-    assert runs.run(state, run_id).contacts_pushed == 0
+    assert runs.get(state, run_id).contacts_pushed == 0
 
 
 KILLED = """
 import sys, threading
 from pathlib import Path
 from mcimport.models import Window
-from mcimport.state import destinations, lists, open_state, run_windows, runs
-from mcimport.state.destinations import Place
+from mcimport.state import destinations, lists, open_state, runs
+from mcimport.state.destinations import Destination
 
 with open_state(Path(sys.argv[1])) as state:
-    row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+    row = destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
     run_id = runs.begin(state, row, "full", None, moves_sync_point=True)
     runs.plan(state, run_id, 1700000000, 9, [Window(0, "listed", None, 1700000000)])
     with state.transaction():
-        lists.advance(state, row.id, 1700000000)
+        lists.advance_sync_point(state, row.id, 1700000000)
         state.write("UPDATE windows SET status = 'done'")
         print("half", flush=True)
         threading.Event().wait(600)
@@ -367,7 +381,7 @@ def test_a_process_killed_in_the_middle_of_a_transaction_leaves_the_file_as_befo
         assert child.stdout.readline() == "half\n"
         child.send_signal(signal.SIGKILL)
     with open_state(path) as state:
-        (row,) = lists.overview(state)
+        (row,) = lists.all_lists(state)
         unfinished = runs.unfinished(state, row.id)
         assert unfinished is not None
         assert (row.sync_point, unfinished.status) == (None, "running")
@@ -378,24 +392,26 @@ def test_a_file_from_the_middle_of_a_write_opens_with_all_that_was_committed(pat
     """A torn page at the end of the log is as if it had never been begun."""
     copy = tmp_path / "copy.db"
     with open_state(path) as state:
-        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+        row = destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
         log = path.with_name(path.name + "-wal").read_bytes()
         copy.write_bytes(path.read_bytes())
         copy.with_name("copy.db-wal").write_bytes(log + log[32:1_500])
     with open_state(copy) as state:
-        assert lists.overview(state) == [row]
+        assert lists.all_lists(state) == [row]
 
 
 def test_a_dry_copy_knows_everything_and_remembers_nothing(path: Path) -> None:
     """What a dry run writes is gone with it; where there is no file, none appears."""
-    with dry_copy(path) as state:
-        destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+    with copy_in_memory(path) as state:
+        destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
     assert files(path.parent) == {}
     with open_state(path) as state:
-        row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", state.destination(KEY, URL)))
-        with dry_copy(path) as copy:
-            assert lists.overview(copy) == [row]
-            assert copy.destination(KEY, URL) == row.destination
+        row = destinations.get_or_create(
+            state, Destination("acme", "1a2d7ebf82", "mailchimp", state.account_fingerprint(KEY, URL))
+        )
+        with copy_in_memory(path) as copy:
+            assert lists.all_lists(copy) == [row]
+            assert copy.account_fingerprint(KEY, URL) == row.destination
             begin(copy, row)
         assert runs.latest(state) == []
 
@@ -403,9 +419,20 @@ def test_a_dry_copy_knows_everything_and_remembers_nothing(path: Path) -> None:
 def test_an_account_is_known_by_a_fingerprint_that_is_of_use_in_this_file_alone(tmp_path: Path) -> None:
     """The same key, the same account; but neither the key is in the file, nor the same fingerprint in another one."""
     with open_state(tmp_path / "a.db") as one, open_state(tmp_path / "b.db") as two:
-        assert one.destination(KEY, URL) == one.destination(KEY, URL)
-        assert len({one.destination(KEY, URL), one.destination(KEY + "x", URL), two.destination(KEY, URL)}) == 3
-        destinations.ensure(one, Place("acme", "1a2d7ebf82", "mailchimp", one.destination(KEY, URL)))
+        assert one.account_fingerprint(KEY, URL) == one.account_fingerprint(KEY, URL)
+        assert (
+            len(
+                {
+                    one.account_fingerprint(KEY, URL),
+                    one.account_fingerprint(KEY + "x", URL),
+                    two.account_fingerprint(KEY, URL),
+                }
+            )
+            == 3
+        )
+        destinations.get_or_create(
+            one, Destination("acme", "1a2d7ebf82", "mailchimp", one.account_fingerprint(KEY, URL))
+        )
     assert KEY.encode() not in b"".join(files(tmp_path).values())
 
 
@@ -420,55 +447,55 @@ def accept_somebody(state: State, row: ListRow) -> None:
 def test_what_is_remembered_belongs_to_client_list_collection_and_account(state: State, row: ListRow) -> None:
     """Another of any of them is another row; the same of all four is the same row."""
     place = (row.client, row.list_key, row.collection, row.destination)
-    assert destinations.ensure(state, Place(*place)) == row
+    assert destinations.get_or_create(state, Destination(*place)) == row
     accept_somebody(state, row)
     for number in range(4):
         other = [*place]
         other[number] = f"x{other[number]}"
-        assert destinations.find(state, Place(*other)) is None
-        made = destinations.ensure(state, Place(*other))
+        assert destinations.find(state, Destination(*other)) is None
+        made = destinations.get_or_create(state, Destination(*other))
         assert made.id != row.id
         accept_somebody(state, made)
-    assert len(lists.overview(state)) == 5
+    assert len(lists.all_lists(state)) == 5
 
 
 def test_what_was_tried_elsewhere_is_taken_over_until_somebody_is_accepted(state: State, row: ListRow) -> None:
     """A wrong key leaves no trap; from the first accepted push on the list is bound to where it went."""
-    place = Place("acme", row.list_key, "mailchimp", "another")
+    place = Destination("acme", row.list_key, "mailchimp", "another")
     assert destinations.bound_elsewhere(state, place) is None
-    lists.note_first_try(state, row.id, T, T + 300)
-    lists.note_unchecked(state, row.id, T)
-    taken = destinations.ensure(state, place)
+    lists.record_first_attempt(state, row.id, T, T + 300)
+    lists.set_unchecked_at(state, row.id, T)
+    taken = destinations.get_or_create(state, place)
     assert (taken.id, taken.destination) == (row.id, "another")
     assert (taken.first_sync_at, taken.new_since, taken.unchecked_at) == (None, None, None)
     accept_somebody(state, taken)
     for key, collection, destination in (("1a2d7ebf82", "mailchimp", "a third"), ("1a2d7ebf82", "else", "another")):
-        found = destinations.bound_elsewhere(state, Place("acme", key, collection, destination))
+        found = destinations.bound_elsewhere(state, Destination("acme", key, collection, destination))
         assert found is not None
         assert found.id == row.id
     assert destinations.bound_elsewhere(state, place) is None
-    assert destinations.bound_elsewhere(state, Place("acme", "2b3e8fc093", "mailchimp", "a third")) is None
+    assert destinations.bound_elsewhere(state, Destination("acme", "2b3e8fc093", "mailchimp", "a third")) is None
 
 
 def test_an_address_is_a_part_of_a_destination_and_its_spelling_is_not(state: State) -> None:
     """A slash at its end, capitals in its host and the usual port make no difference; the path and another host do."""
-    assert state.destination(KEY, URL) == state.destination(KEY, "https://API.Ometria.example:443/v2/")
+    assert state.account_fingerprint(KEY, URL) == state.account_fingerprint(KEY, "https://API.Ometria.example:443/v2/")
     others = (URL + "/x", "https://api.ometria.example:8443/v2", "https://test.ometria.example/v2")
-    assert len({state.destination(KEY, one) for one in (URL, *others)}) == 4
+    assert len({state.account_fingerprint(KEY, one) for one in (URL, *others)}) == 4
 
 
 def test_a_destination_of_an_earlier_version_is_known_by_its_key_and_takes_the_address(state: State) -> None:
     """Such a file says nothing of the address: that of the first sync is taken."""
-    whole = state.destination(KEY, URL)
-    old = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", whole.partition("@")[0]))
+    whole = state.account_fingerprint(KEY, URL)
+    old = destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", whole.partition("@")[0]))
     accept_somebody(state, old)
-    place = Place("acme", "1a2d7ebf82", "mailchimp", whole)
+    place = Destination("acme", "1a2d7ebf82", "mailchimp", whole)
     found = destinations.find(state, place)
     assert found is not None
     assert found.id == old.id
     assert destinations.bound_elsewhere(state, place) is None
-    assert destinations.ensure(state, place).destination == whole
-    elsewhere = place._replace(destination=state.destination(KEY, "https://test.example/v2"))
+    assert destinations.get_or_create(state, place).destination == whole
+    elsewhere = place._replace(account=state.account_fingerprint(KEY, "https://test.example/v2"))
     assert destinations.find(state, elsewhere) is None
     assert destinations.bound_elsewhere(state, elsewhere) is not None
 
@@ -477,7 +504,7 @@ def test_the_sync_point_never_moves_backwards(state: State, row: ListRow) -> Non
     """An earlier moment changes nothing."""
     for moment, expected in ((T, T), (T - 1, T), (T + 1, T + 1)):
         with state.transaction():
-            lists.advance(state, row.id, moment)
+            lists.advance_sync_point(state, row.id, moment)
         assert lists.by_id(state, row.id).sync_point == expected
 
 
@@ -488,35 +515,35 @@ def first_sync(state: State, row: ListRow) -> tuple[int | None, int | None, int 
 
 def test_history_ends_with_the_try_in_which_the_first_contact_was_accepted(state: State, row: ListRow) -> None:
     """Each try moves the line between old and new, until one has pushed somebody; the archived count from the first."""
-    lists.note_first_try(state, row.id, T, T + 300)
-    lists.note_first_try(state, row.id, T + 500, T + 800)
+    lists.record_first_attempt(state, row.id, T, T + 300)
+    lists.record_first_attempt(state, row.id, T + 500, T + 800)
     assert first_sync(state, row) == (T, T + 800, None)
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST))
     assert first_sync(state, row) == (T, T + 800, None)
     runs.record(state, run_id, Outcome(FIRST, pushed=1))
-    lists.note_first_try(state, row.id, T + 900, T + 1_000)
-    lists.forget_first_try(state, row.id)
+    lists.record_first_attempt(state, row.id, T + 900, T + 1_000)
+    lists.clear_first_attempt(state, row.id)
     assert first_sync(state, row) == (T, T + 800, T + 800)
 
 
 def test_a_try_that_sent_nothing_is_forgotten(state: State, row: ListRow) -> None:
     """As if there had been none."""
-    lists.note_first_try(state, row.id, T, T + 300)
-    lists.forget_first_try(state, row.id)
+    lists.record_first_attempt(state, row.id, T, T + 300)
+    lists.clear_first_attempt(state, row.id)
     assert lists.by_id(state, row.id) == row
 
 
 def test_of_two_keys_of_one_account_the_one_that_was_accepted_says_who_is_new(state: State, row: ListRow) -> None:
     """What is said of the archived is the earlier of both."""
-    lists.note_first_try(state, row.id, T, T + 300)
-    place = Place(row.client, row.list_key, row.collection, "renewed")
+    lists.record_first_attempt(state, row.id, T, T + 300)
+    place = Destination(row.client, row.list_key, row.collection, "renewed")
     with state.transaction():  # as an earlier version did
         state.write("INSERT INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)", place)
     renewed = destinations.find(state, place)
     assert renewed is not None
-    lists.note_first_try(state, renewed.id, T + 500, T + 800)
-    lists.note_unchecked(state, renewed.id, T + 500)
+    lists.record_first_attempt(state, renewed.id, T + 500, T + 800)
+    lists.set_unchecked_at(state, renewed.id, T + 500)
     runs.record(state, begin(state, renewed), Outcome(FIRST, pushed=1))
     destinations.accept_key(state, row.client, "renewed")
     assert first_sync(state, row) == (T, T + 800, T + 800)
@@ -526,8 +553,8 @@ def test_of_two_keys_of_one_account_the_one_that_was_accepted_says_who_is_new(st
 def test_two_keys_of_one_account_remember_together_what_consent_depends_on(state: State, row: ListRow) -> None:
     """Somebody has an SMS status under the new key alone, permissions were seen under both."""
     accept_somebody(state, row)
-    renewed = destinations.ensure(state, Place(row.client, row.list_key, row.collection, "renewed"))
-    lists.note_sms(state, renewed.id)
+    renewed = destinations.get_or_create(state, Destination(row.client, row.list_key, row.collection, "renewed"))
+    lists.set_has_sms(state, renewed.id)
     for one, texts in ((row, ("Email",)), (renewed, ("Direct mail", "Email"))):
         runs.record(state, begin(state, one), Outcome(FIRST, pushed=1, permissions=texts))
     destinations.accept_key(state, row.client, "renewed")
@@ -538,9 +565,9 @@ def test_two_keys_of_one_account_remember_together_what_consent_depends_on(state
 
 def test_a_renewed_key_takes_over_what_was_remembered_of_that_client_alone(state: State, row: ListRow) -> None:
     """Sync point and letters go on under the new key; another client's list stays where it is."""
-    other = destinations.ensure(state, Place("other", row.list_key, "mailchimp", row.destination))
+    other = destinations.get_or_create(state, Destination("other", row.list_key, "mailchimp", row.destination))
     assert destinations.accept_key(state, "acme", "renewed") == 1
-    renewed = destinations.find(state, Place("acme", row.list_key, "mailchimp", "renewed"))
+    renewed = destinations.find(state, Destination("acme", row.list_key, "mailchimp", "renewed"))
     assert renewed == replace(row, destination="renewed")
     assert lists.by_id(state, other.id) == other
     assert destinations.accept_key(state, "acme", "renewed") == 0
@@ -551,13 +578,13 @@ def test_of_two_older_accounts_the_one_of_the_newest_run_is_renewed(state: State
     """First a test account, then the real one, whose key is renewed: its unfinished run must be found again."""
     made = []
     for name in names:
-        made.append(destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", name)))
+        made.append(destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", name)))
         accept_somebody(state, made[-1])
     test, real = made
     runs.finish(state, begin(state, test, kind="full"), "completed")
     unfinished = begin(state, real, kind="full")
     destinations.accept_key(state, "acme", "renewed")
-    found = destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "renewed"))
+    found = destinations.find(state, Destination("acme", "1a2d7ebf82", "mailchimp", "renewed"))
     assert found is not None
     assert found.id == real.id
     run = runs.unfinished(state, found.id)
@@ -593,7 +620,8 @@ def test_of_an_older_file_the_runs_tell_from_when_on_a_list_is_carried(path: Pat
     """A full run that completed brought everything; else the first run that did tells."""
     with open_state(path) as state:
         whole, now, later, never = (
-            destinations.ensure(state, Place("acme", f"{number:010x}", "mailchimp", "d")) for number in range(4)
+            destinations.get_or_create(state, Destination("acme", f"{number:010x}", "mailchimp", "d"))
+            for number in range(4)
         )
         completed(state, whole, "full", None, T)
         completed(state, now, "incremental", None, T)
@@ -646,7 +674,7 @@ def test_a_recorded_page_is_not_read_again(state: State, row: ListRow) -> None:
         state, run_id, Outcome(FIRST, rest, members=900, skipped=2, pushed=897, rejected=1, optins=3, optouts=4)
     )
     assert run_windows.pending(state, run_id) == [rest, SECOND]
-    run = runs.run(state, run_id)
+    run = runs.get(state, run_id)
     assert (run.members_read, run.members_skipped, run.contacts_pushed, run.contacts_rejected) == (900, 2, 897, 1)
     assert (run.opt_ins, run.opt_outs, run.windows_total, run.members_total) == (3, 4, 2, 40)
     runs.record(state, run_id, Outcome(rest, members=10, pushed=10))
@@ -672,7 +700,7 @@ def test_a_window_is_dead_when_any_span_of_it_is(state: State, row: ListRow) -> 
     runs.record(state, run_id, Outcome(SECOND, letters=(refusal("c1"),), rejected=1))
     assert [one.status for one in run_windows.of_run(state, run_id)] == ["dead", "done"]
     assert run_windows.of_run(state, run_id)[0].error == "Mailchimp answered 500"
-    assert runs.run(state, run_id).windows_dead == 1
+    assert runs.get(state, run_id).windows_dead == 1
 
 
 @pytest.mark.parametrize(("status", "moves", "point"), [("completed", True, T), ("completed", False, None)])
@@ -707,7 +735,7 @@ def test_a_run_that_did_not_complete_is_found_again_and_the_sync_point_stays(
     assert lists.by_id(state, row.id).sync_point is None
     runs.reopen(state, run_id)
     assert run_windows.pending(state, run_id) == [FIRST, SECOND]
-    reopened = runs.run(state, run_id)
+    reopened = runs.get(state, run_id)
     assert (reopened.status, reopened.error, reopened.finished_at) == ("running", None, None)
     runs.finish(state, run_id, "completed")
     assert lists.by_id(state, row.id).sync_point == T
@@ -717,22 +745,22 @@ def test_a_run_without_a_plan_an_abandoned_one_and_a_replay_are_not_resumed(stat
     """There is nothing in them that another run does not do anyway, or that letters do not remember."""
     runs.begin(state, row, "incremental", T, moves_sync_point=True)
     replay(state, row, FIRST)
-    given_up = runs.run(state, begin(state, row))
+    given_up = runs.get(state, begin(state, row))
     another = runs.begin(state, row, "full", None, moves_sync_point=True)
     runs.plan(state, another, T, 0, [], instead_of=given_up)
     runs.finish(state, another, "completed")
-    assert runs.run(state, given_up.id).status == "abandoned"
+    assert runs.get(state, given_up.id).status == "abandoned"
     runs.mark_interrupted(state, row.id)
     assert runs.unfinished(state, row.id) is None
 
 
 def test_another_lists_runs_are_none_of_this_lists_business(state: State, row: ListRow) -> None:
     """Neither to resume, nor to sweep up, nor to list."""
-    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
+    other = destinations.get_or_create(state, Destination("acme", "2b3e8fc093", "mailchimp", row.destination))
     run_id = begin(state, other)
     runs.mark_interrupted(state, row.id)
     assert runs.unfinished(state, row.id) is None
-    assert runs.run(state, run_id).status == "running"
+    assert runs.get(state, run_id).status == "running"
     assert runs.latest(state, list_id=row.id) == []
     assert [run.id for run in runs.latest(state)] == [run_id]
 
@@ -745,24 +773,24 @@ def test_there_is_one_open_letter_a_member_and_it_moves_to_the_newest_second(sta
     opened_by(state, row, refusal("c1", T - 85))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, letters=(refusal("c1", T - 60, "Ometria answered 413"), refusal("c2"))))
-    first, second = dead_letters.open_of(state, row.id)
+    first, second = dead_letters.open_for_list(state, row.id)
     assert (first.member_id, first.since, first.until) == ("c1", T - 61, T - 60)
     assert (first.attempts, first.reason, first.run_id) == (2, "Ometria answered 413", run_id)
     assert (second.member_id, second.attempts) == ("c2", 1)
-    assert len(dead_letters.written_by(state, run_id)) == dead_letters.count_open(state, row.id) == 2
-    assert dead_letters.watched(state, row.id) == {"c1", "c2"}
+    assert len(dead_letters.open_from_run(state, run_id)) == dead_letters.count_open(state, row.id) == 2
+    assert dead_letters.members_with_open(state, row.id) == {"c1", "c2"}
 
 
 def test_members_without_any_id_have_a_letter_for_each_second(state: State, row: ListRow) -> None:
     """They cannot be told apart otherwise; one without a time has one for all."""
     opened_by(state, row, refusal(None, T - 85), refusal(None, T - 84), refusal(None, T - 84), refusal(None, None))
     opened_by(state, row, refusal(None, None))
-    assert [(one.until, one.attempts) for one in dead_letters.open_of(state, row.id)] == [
+    assert [(one.until, one.attempts) for one in dead_letters.open_for_list(state, row.id)] == [
         (T - 85, 1),
         (T - 84, 2),
         (None, 2),
     ]
-    assert dead_letters.watched(state, row.id) == frozenset()
+    assert dead_letters.members_with_open(state, row.id) == frozenset()
 
 
 def test_a_later_success_closes_the_letter_of_that_member_alone(state: State, row: ListRow) -> None:
@@ -770,9 +798,12 @@ def test_a_later_success_closes_the_letter_of_that_member_alone(state: State, ro
     opened_by(state, row, refusal("c1"), refusal("c2"))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
-    assert [one.member_id for one in dead_letters.open_of(state, row.id)] == ["c2"]
+    assert [one.member_id for one in dead_letters.open_for_list(state, row.id)] == ["c2"]
     runs.record(state, run_id, Outcome(SECOND, letters=(refusal("c1"),)))
-    assert [(one.member_id, one.attempts) for one in dead_letters.open_of(state, row.id)] == [("c2", 1), ("c1", 1)]
+    assert [(one.member_id, one.attempts) for one in dead_letters.open_for_list(state, row.id)] == [
+        ("c2", 1),
+        ("c1", 1),
+    ]
 
 
 def test_a_replayed_span_closes_its_letter_when_all_of_it_went_through(state: State, row: ListRow) -> None:
@@ -796,7 +827,7 @@ def test_a_replay_that_fails_whole_leaves_the_letter_open_with_its_attempts_coun
         runs.record(state, run_id, Outcome(window, letters=(span_letter(),), failed=True))
         runs.finish(state, run_id, "completed")
         assert (only_letter(state).status, only_letter(state).attempts) == ("open", attempts)
-        assert len(dead_letters.written_by(state, run_id)) == 1
+        assert len(dead_letters.open_from_run(state, run_id)) == 1
 
 
 def test_a_replay_that_narrows_a_span_keeps_its_number_for_the_first_part(state: State, row: ListRow) -> None:
@@ -809,10 +840,10 @@ def test_a_replay_that_narrows_a_span_keeps_its_number_for_the_first_part(state:
     last = replace(rest, through=T - 84)
     runs.record(state, run_id, Outcome(rest, last, letters=(span_letter(T - 85, T - 84),), failed=True))
     runs.record(state, run_id, Outcome(last, members=4, pushed=4))
-    spans = [(one.since, one.until, one.attempts) for one in dead_letters.open_of(state, row.id)]
+    spans = [(one.since, one.until, one.attempts) for one in dead_letters.open_for_list(state, row.id)]
     assert spans == [(T - 89, T - 88, 2), (T - 85, T - 84, 2)]
-    assert dead_letters.open_of(state, row.id)[0].id == letter.id
-    assert len(dead_letters.written_by(state, run_id)) == 2
+    assert dead_letters.open_for_list(state, row.id)[0].id == letter.id
+    assert len(dead_letters.open_from_run(state, run_id)) == 2
 
 
 def test_a_replay_that_is_cut_off_leaves_its_letter_open(state: State, row: ListRow) -> None:
@@ -882,10 +913,10 @@ def test_an_outage_is_taken_along_ten_times_in_which_others_got_through(state: S
     opened_by(state, row, span_letter())
     for _ in range(12):
         taken_along(state, row, pushed=0)
-    for _ in range(dead_letters.MOST_TAKEN_ALONG):
+    for _ in range(dead_letters.MAX_FAILED_RETRIES):
         assert len(dead_letters.due_for_retry(state, row.id)) == 1
         taken_along(state, row, pushed=5)
-    assert dead_letters.MOST_TAKEN_ALONG == 10
+    assert dead_letters.MAX_FAILED_RETRIES == 10
     assert dead_letters.due_for_retry(state, row.id) == []
     assert only_letter(state).status == "open"
     assert only_letter(state).attempts == 23
@@ -901,7 +932,7 @@ def test_a_letter_that_was_taken_along_and_got_through_is_closed(state: State, r
 
 def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row: ListRow) -> None:
     """Only spans, only of this list, and only where the way there was the cause."""
-    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
+    other = destinations.get_or_create(state, Destination("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, refusal("c1"), replace(span_letter(), cause="refusal"))
     assert dead_letters.due_for_retry(state, row.id) == []
@@ -910,12 +941,12 @@ def test_refusals_members_and_other_lists_are_not_taken_along(state: State, row:
 
 def test_a_full_run_closes_older_spans_of_its_list_and_no_members(state: State, row: ListRow) -> None:
     """It has read everything anew up to its `until`; what lies beyond that, it has not."""
-    other = destinations.ensure(state, Place("acme", "2b3e8fc093", "mailchimp", row.destination))
+    other = destinations.get_or_create(state, Destination("acme", "2b3e8fc093", "mailchimp", row.destination))
     opened_by(state, other, span_letter())
     opened_by(state, row, span_letter(), refusal("c1"), span_letter(T - 5, T + 5))
     run_id = begin(state, row, kind="full")
     dead_letters.close_covered(state, runs.finish(state, run_id, "completed"))
-    assert [(one.kind, one.until) for one in dead_letters.open_of(state, row.id)] == [
+    assert [(one.kind, one.until) for one in dead_letters.open_for_list(state, row.id)] == [
         ("contact", T - 85),
         ("window", T + 5),
     ]
@@ -932,7 +963,7 @@ def test_a_full_run_never_closes_a_span_that_it_could_not_read_itself(
     run_id = begin(state, row, kind="full")
     runs.record(state, run_id, Outcome(FIRST, letters=(span_letter(),), failed=True))
     runs.finish(state, run_id, "interrupted")
-    (letter,) = dead_letters.open_of(state, row.id)
+    (letter,) = dead_letters.open_for_list(state, row.id)
     window = Window(0, "listed", letter.since, T - 80, letter_id=letter.id)
     again = replay(state, row, window)
     parts = (span_letter(T - 89, T - 88), span_letter(T - 85, T - 84)) if narrows else (span_letter(),)
@@ -950,8 +981,8 @@ def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: List
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
     dead_letters.discard(state, [first.id, second.id])
-    assert [one.status for one in dead_letters.everything(state, status=None)] == ["replayed", "discarded"]
-    assert dead_letters.everything(state) == []
+    assert [one.status for one in dead_letters.search(state, status=None)] == ["replayed", "discarded"]
+    assert dead_letters.search(state) == []
 
 
 def test_an_upgrade_waits_for_whoever_is_writing_to_the_old_file(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from mcimport.state import (
     run_windows,
     runs,
 )
-from mcimport.state.database import NEWEST
-from mcimport.state.destinations import Place
+from mcimport.state.database import NEWEST_MIGRATION
+from mcimport.state.destinations import Destination
 from mcimport.state.migrations import migrations
 
 NOW = 1_795_507_200
@@ -58,7 +58,7 @@ def a_state(tmp_path: Path) -> Iterator[State]:
 
 
 def a_list(state: State, name: str = "acme") -> ListRow:
-    return destinations.ensure(state, Place(name, "1a2d7ebf82", "mailchimp", "d"))
+    return destinations.get_or_create(state, Destination(name, "1a2d7ebf82", "mailchimp", "d"))
 
 
 def hourly(state: State, row: ListRow, hours: int) -> None:
@@ -90,7 +90,7 @@ def test_a_year_of_a_thousand_lists_stays_below_200_mb(state: State) -> None:
     while not retention.prune(state, KEEP, NOW):
         pass
     for _ in range(5):
-        retention.give_back(state)
+        retention.vacuum(state)
     pages = int(state.value("PRAGMA page_count")) - int(state.value("PRAGMA freelist_count"))
     assert pages * int(state.value("PRAGMA page_size")) / 10 * 1_000 < 200e6
     assert int(state.value("PRAGMA freelist_count")) < pages
@@ -98,13 +98,13 @@ def test_a_year_of_a_thousand_lists_stays_below_200_mb(state: State) -> None:
 
 def test_it_prunes_once_a_day_and_a_little_at_a_time(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """An hourly call looks at one value; what is too much for one call goes on with the next."""
-    monkeypatch.setattr(retention, "MOST", 1_000)
+    monkeypatch.setattr(retention, "MAX_RUNS", 1_000)
     row = a_list(state)
     hourly(state, row, 200 * 24)
     assert not retention.prune(state, KEEP, NOW)
     before = count(state)
     assert not retention.prune(state, KEEP, NOW)
-    assert 0 < before - count(state) <= 1_000 + retention.AT_ONCE
+    assert 0 < before - count(state) <= 1_000 + retention.RUNS_PER_TRANSACTION
     while not retention.prune(state, KEEP, NOW):
         pass
     after = count(state)
@@ -129,13 +129,13 @@ def test_what_must_be_kept_is_kept_whatever_its_age(state: State) -> None:
     with state.transaction():
         state.write("UPDATE runs SET contacts_pushed = 0 WHERE id > ?", [dead + 1])
     assert retention.prune(state, 1, NOW + 400 * DAY)
-    kept = [one.id for one in runs.latest(state, most=100)]
+    kept = [one.id for one in runs.latest(state, limit=100)]
     assert {unfinished, dead, dead + 1} <= set(kept)
-    assert len(kept) == retention.LATEST + 3
+    assert len(kept) == retention.LATEST_KEPT + 3
     assert runs.unfinished(state, row.id) is not None
     assert dead_letters.count_open(state, row.id) == 1
     assert run_windows.of_run(state, dead)
-    assert destinations.find(state, Place("acme", "1a2d7ebf82", "mailchimp", "d")) is not None
+    assert destinations.find(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d")) is not None
 
 
 def test_closed_dead_letters_go_with_their_time(state: State) -> None:
@@ -147,14 +147,14 @@ def test_closed_dead_letters_go_with_their_time(state: State) -> None:
         runs.plan(state, run_id, NOW, 7, [window])
         runs.record(state, run_id, Outcome(window, letters=(NewDeadLetter("window", "refusal", "listed", 1, 2, "no"),)))
         runs.finish(state, run_id, "completed")
-    dead_letters.close_gone(state, [1, 2])
+    dead_letters.close_as_gone(state, [1, 2])
     with state.transaction():
         state.write("UPDATE dead_letters SET updated_at = ? WHERE id = 1", [iso(NOW - 100 * DAY)])
         state.write("UPDATE runs SET finished_at = ?", [iso(NOW - 100 * DAY)])
     hourly(state, row, 48)
     retention.prune(state, KEEP, NOW)
-    assert [one.id for one in dead_letters.everything(state, status=None)] == [2]
-    assert {one.id for one in runs.latest(state, most=200)} & {1, 2} == {2}
+    assert [one.id for one in dead_letters.search(state, status=None)] == [2]
+    assert {one.id for one in runs.latest(state, limit=200)} & {1, 2} == {2}
 
 
 def test_space_is_given_back_also_by_a_file_of_an_early_version(tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ def steps(state: State, row: ListRow) -> int:
     runs.mark_interrupted(state, row.id)
     runs.unfinished(state, row.id)
     runs.has_pushed(state, row.id)
-    runs.last_success(state, row.id)
-    runs.latest(state, list_id=row.id, most=24)
+    runs.last_success_at(state, row.id)
+    runs.latest(state, list_id=row.id, limit=24)
     dead_letters.count_open(state, row.id)
     dead_letters.due_for_retry(state, row.id)
     state._connection.set_progress_handler(None, 0)
@@ -226,13 +226,13 @@ def test_a_sync_prunes_by_itself(make_importer: MakeImporter) -> None:
     """Nobody has to think of it: the setting is enough."""
     importer = make_importer(size=10)
     importer("sync")
-    for _ in range(retention.LATEST + 5):
+    for _ in range(retention.LATEST_KEPT + 5):
         importer("sync")
     with open_state(importer.db) as state, state.transaction():
         state.write("UPDATE runs SET finished_at = ?", [iso(NOW - 900 * DAY)])
         state.write("DELETE FROM meta WHERE key = 'pruned_at'")
     importer("sync")
-    assert len(importer("runs", "list", "--limit", "1000", "--json").lines) <= retention.LATEST + 2
+    assert len(importer("runs", "list", "--limit", "1000", "--json").lines) <= retention.LATEST_KEPT + 2
 
 
 # ---- forget
@@ -246,7 +246,7 @@ def test_forget_removes_one_client_and_nothing_of_another(make_importer: MakeImp
     result = importer("forget", "one", "--yes", "--json")
     assert result.code == 0
     assert result.line == {"client": "one", "lists": 1, "runs": 1, "dead_letters": 0}
-    assert "its next sync would be a first one" in result.err
+    assert "its next sync will import every member again" in result.err
     with closing(sqlite3.connect(importer.db)) as state:
         for table in ("lists", "runs", "dead_letters", "troubles", "elsewhere"):
             assert not state.execute(f"SELECT 1 FROM {table} WHERE client = 'one'").fetchall()  # noqa: S608 - from above
@@ -297,7 +297,7 @@ def test_there_is_a_file_of_every_version() -> None:
 
         names = [migration.name for migration in migrations.pending(Database(empty))]
     assert [path.stem for path in FILES] == names
-    assert (names[-1], len(names)) == (NEWEST, int(NEWEST[1:4]))
+    assert (names[-1], len(names)) == (NEWEST_MIGRATION, int(NEWEST_MIGRATION[1:4]))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

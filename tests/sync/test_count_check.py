@@ -25,7 +25,7 @@ def empty(importer: Importer, *, status: str | None = None) -> None:
         is_meant = request.path.endswith("/members") and (status is None or request.query.get("status") == status)
         return "nobody" if is_meant else None
 
-    importer.sandbox.knobs.fault = fault
+    importer.sandbox.settings.fault = fault
 
 
 def opted_out_stay_mailed(importer: Importer) -> set[str]:
@@ -42,7 +42,7 @@ def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybo
     assert (result.code, result.line["status"]) == (1, "failed")
     assert "Mailchimp returned 0 members of the list, but reported" in result.err
     assert importer("status", "--json").line["sync_point"] is None
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -50,7 +50,7 @@ def test_a_first_sync_that_is_shown_nobody_fails_and_the_next_one_brings_everybo
 def test_one_wrong_answer_to_a_first_sync_is_asked_for_again(make_importer: MakeImporter) -> None:
     """The second answer is right, and the sync goes on with it."""
     importer = make_importer(size=300)
-    importer.sandbox.knobs.fault = lambda one: "nobody" if one.path.endswith("/members") and one.nth == 1 else None
+    importer.sandbox.settings.fault = lambda one: "nobody" if one.path.endswith("/members") and one.nth == 1 else None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -79,11 +79,11 @@ def test_a_window_in_which_nobody_is_shown_any_more_is_looked_at_twice(make_impo
     """Pages that turn empty for a moment in the middle of a first sync lose nobody."""
     importer = make_importer(size=2_000)
     importer.configure(SMALL_PAGES)
-    importer.sandbox.knobs.fault = lambda one: (
+    importer.sandbox.settings.fault = lambda one: (
         "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and one.nth % 7 == 0 else None
     )
     assert importer("sync").code == 0
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -98,12 +98,12 @@ def test_a_run_whose_pages_turn_empty_for_good_is_not_believed(make_importer: Ma
         importer.sandbox.audience().unsubscribe(900)
         time_passes(5)
     pages = iter(range(10_000))
-    importer.sandbox.knobs.fault = lambda one: (
+    importer.sandbox.settings.fault = lambda one: (
         "nobody" if one.path.endswith("/members") and one.query.get("count") == "200" and next(pages) > 1 else None
     )
     result = importer("sync", "--json")
     assert (result.code, result.line["status"]) == (1, "failed")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync", "--json").code == 0
     assert imported_ids(importer) == expected_ids(importer)
     assert not opted_out_stay_mailed(importer)
@@ -122,12 +122,12 @@ def test_an_hourly_sync_that_was_shown_nobody_by_mistake_is_made_good_by_the_nex
     importer("sync")
     time_passes(1_800)
     importer.sandbox.audience().unsubscribe(20)
-    importer.sandbox.audience().leave(5)
+    importer.sandbox.audience().archive(5)
     empty(importer, status=status)
     for _ in range(hours):
         time_passes(3_600)
         assert importer("sync").code == 0
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     time_passes(3_600)
     assert importer("sync").code == 0
     assert not opted_out_stay_mailed(importer)
@@ -144,7 +144,7 @@ def test_an_idle_list_costs_two_requests_and_no_push_however_long_it_is_idle(mak
     for _ in range(4):
         importer.sandbox.clear_requests()
         assert importer("sync").code == 0
-        assert [(one.side, one.path[-8:]) for one in importer.sandbox.requests] == [("mailchimp", "/members")] * 2
+        assert [(one.service, one.path[-8:]) for one in importer.sandbox.requests] == [("mailchimp", "/members")] * 2
         time_passes(50)
 
 
@@ -159,7 +159,7 @@ def some_answers_are_empty(importer: Importer, times: int) -> None:
         asked[question] += 1
         return "nobody" if 1 < asked[question] <= 1 + times else None
 
-    importer.sandbox.knobs.fault = fault
+    importer.sandbox.settings.fault = fault
 
 
 @pytest.mark.parametrize("lie", [40, -3, 0])
@@ -170,7 +170,7 @@ def test_an_empty_answer_to_a_second_look_takes_nobody_back(make_importer: MakeI
     some_answers_are_empty(importer, 2)
     result = importer("sync")
     if result.code:  # so few were seen that the run is no success: the next one brings them
-        importer.sandbox.knobs.fault = None
+        importer.sandbox.settings.fault = None
         assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -188,7 +188,7 @@ def test_an_empty_answer_in_a_second_larger_than_a_page_hides_nobody(make_import
         is_meant = request.path.endswith("/members") and request.query.get("offset") == "100"
         return "nobody" if is_meant and request.query.get("count") == "50" and next(asked) < 2 else None
 
-    importer.sandbox.knobs.fault = fault
+    importer.sandbox.settings.fault = fault
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
     assert next(asked) > 2
@@ -207,9 +207,9 @@ def test_many_who_are_archived_while_a_run_begins_are_the_next_ones(make_importe
     def leaves(request: Request) -> None:
         if request.query.get("status") == "archived" and not left:
             time_passes(5)
-            left.extend(importer.sandbox.audience().leave(60))
+            left.extend(importer.sandbox.audience().archive(60))
 
-    importer.sandbox.knobs.fault = leaves
+    importer.sandbox.settings.fault = leaves
     result = importer("sync")
     assert result.code == 0, result.err
     assert len(left) == 60

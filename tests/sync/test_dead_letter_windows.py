@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, accept_one_more_push, expected_ids, imported_ids
-from engine.distributed.test_executor import LATER, order, sent, workplace
+from engine.distributed.test_executor import LATER, page_message, sent, workplace
 from passing import time_passes
 
+from mcimport.engine.distributed.messages import Processed
 from mcimport.models import Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.settings import Span
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 AT_ONCE = CONFIG + "reconcile.settling = 0\n"
 AGAIN = [("sync",), ("dlq", "replay"), ("sync",)]
@@ -40,7 +41,7 @@ def begun_now(make_importer: MakeImporter, size: int, **knobs: Any) -> Importer:
     return importer
 
 
-def second_of(one: Person) -> tuple[int, int]:
+def second_of(one: MemberView) -> tuple[int, int]:
     """The span of the second in which a member changed last."""
     second = epoch(one["last_changed"])
     assert second
@@ -49,10 +50,10 @@ def second_of(one: Person) -> tuple[int, int]:
 
 def compared_over_a_broken_span(importer: Importer, *broken: Span | str) -> CommandResult:
     """What `reconcile` says of a list of which a part cannot be read; it can be read again afterwards."""
-    importer.sandbox.knobs.broken[:] = broken
-    importer.sandbox.knobs.broken_lookups = True
+    importer.sandbox.settings.broken[:] = broken
+    importer.sandbox.settings.broken_lookups = True
     result = importer("reconcile", "--json")
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.broken.clear()
     return result
 
 
@@ -60,7 +61,7 @@ def events(importer: Importer) -> int:
     return sum("timestamp_subscribed" in contact for contact in importer.sandbox.contacts().values())
 
 
-def person_of(importer: Importer, one: Person) -> dict[str, Any]:
+def person_of(importer: Importer, one: MemberView) -> dict[str, Any]:
     return importer.sandbox.contacts()["mailchimp", f"{importer.sandbox.list_key}-{one['contact_id']}"]
 
 
@@ -105,7 +106,7 @@ def test_what_a_comparison_cannot_read_announces_nobody_again(make_importer: Mak
     importer.sandbox.audience().add(email_address="new@example.com")
     time_passes(600)
     importer("sync")
-    assert importer.sandbox.welcomes().total() == 1
+    assert importer.sandbox.subscription_events().total() == 1
     time_passes(86_400)
     importer("sync")
     importer.sandbox.clear_requests()
@@ -122,7 +123,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
     importer.configure(AT_ONCE)
     importer("sync")
     time_passes(600)
-    importer.sandbox.knobs.broken.append("100-101")
+    importer.sandbox.settings.broken.append("100-101")
     said, pluralize = importer("reconcile"), importer("reconcile", "--json")
     assert (said.code, pluralize.code) == (3, 3)
     assert "not everything could be read" in said.err
@@ -132,10 +133,10 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
     assert {one["sweep"] for one in spans} == {"listed"}
     assert all(one["until"] and "500" in one["reason"] for one in spans)
     assert pluralize.line["dead_letters"] == 0
-    assert "compared but for" in importer("status").out
+    assert "that could not be read" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.broken.clear()
     again = importer("reconcile", "--json")
     assert (again.code, again.line["unread"], again.line["unread_spans"]) == (0, 0, [])
 
@@ -143,7 +144,7 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
 def test_the_log_for_machines_names_what_could_not_be_read(make_importer: MakeImporter) -> None:
     """An event of its own: it is no dead letter."""
     importer = begun_now(make_importer, 100)
-    importer.sandbox.knobs.broken.append("50-50")
+    importer.sandbox.settings.broken.append("50-50")
     told = importer("reconcile", "--log-format", "json").err
     assert '"event": "unread"' in told
     assert '"event": "dead letter"' not in told
@@ -155,7 +156,7 @@ def test_a_push_from_the_future_is_waited_for_no_longer_than_settling(make_impor
     importer = make_importer(size=50)
     importer.configure(CONFIG + "reconcile.settling = 1\n")
     importer("sync")
-    importer.sandbox.take_out(list(importer.sandbox.contacts())[:1])
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:1])
     state(importer, "UPDATE runs SET finished_at = ?", iso(importer.sandbox.clock.second() + hours * 3_600))
     result = importer("reconcile")
     assert result.code == 3
@@ -206,10 +207,10 @@ def test_an_old_letter_brings_in_only_whom_the_list_carries(
     importer = begun_now(make_importer, 300)
     audience = importer.sandbox.audience()
     changed = [one for one in audience.change(9) if one["email_address"]]
-    left = [one for one in audience.leave(4) if one["email_address"]]
+    left = [one for one in audience.archive(4) if one["email_address"]]
     time_passes(600)
     assert importer("sync").code == 0
-    importer.sandbox.take_out(list(importer.sandbox.contacts()))
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts()))
     time_passes(600)
     as_an_earlier_version(importer, sweep=sweep)
     importer.sandbox.clear_requests()
@@ -253,7 +254,7 @@ def test_an_old_letter_announces_nobody(make_importer: MakeImporter, command: tu
     assert "timestamp_subscribed" in person_of(importer, new)
     time_passes(86_400)
     importer("sync")
-    importer.sandbox.take_out(list(importer.sandbox.contacts()))
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts()))
     as_an_earlier_version(importer)
     importer("sync")
     importer(*command)
@@ -269,9 +270,9 @@ def test_an_old_letter_that_fails_again_stays_with_what_is_carried_of_it(make_im
     importer("sync")
     as_an_earlier_version(importer)
     (before,) = letters(importer)
-    importer.sandbox.knobs.fault = lambda one: "reset" if one.path == "/push" else None
+    importer.sandbox.settings.fault = lambda one: "reset" if one.path == "/push" else None
     assert importer("dlq", "replay").code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     (after,) = letters(importer)
     ((start,),) = state(importer, "SELECT carried_since FROM lists")
     assert (after["id"], after["since"], after["until"]) == (before["id"], start, before["until"])
@@ -312,11 +313,11 @@ def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_de
     importer("sync")
     time_passes(600)
     importer("sync")
-    importer.sandbox.take_out([("mailchimp", f"{importer.sandbox.list_key}-{new['contact_id']}")])
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{new['contact_id']}"}
+    importer.sandbox.delete_contacts([("mailchimp", f"{importer.sandbox.list_key}-{new['contact_id']}")])
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{new['contact_id']}"}
     assert importer("reconcile", "--mend", "--yes").code == 3
     assert [one["member_id"] for one in letters(importer)] == [new["contact_id"]]
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert letters(importer) == []
     assert "timestamp_subscribed" not in person_of(importer, new)
@@ -325,23 +326,23 @@ def test_whom_ometria_refuses_while_they_are_mended_is_a_letter_that_a_replay_de
 # ---- who is new to the run that failed
 
 
-def joined(importer: Importer, name: str) -> Person:
+def joined(importer: Importer, name: str) -> MemberView:
     """Somebody opts in; ten minutes pass."""
     one = importer.sandbox.audience().add(email_address=f"{name}@example.com")
     time_passes(600)
     return one
 
 
-def is_announced(importer: Importer, *people: Person) -> list[bool]:
+def is_announced(importer: Importer, *people: MemberView) -> list[bool]:
     return ["timestamp_subscribed" in person_of(importer, one) for one in people]
 
 
 def taken_out(importer: Importer) -> None:
     """Nothing of what was sent before is in Ometria: whoever comes now shows with what they were sent."""
-    importer.sandbox.take_out(list(importer.sandbox.contacts()))
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts()))
 
 
-def failing(make_importer: MakeImporter) -> tuple[Importer, Person, Person]:
+def failing(make_importer: MakeImporter) -> tuple[Importer, MemberView, MemberView]:
     """No push goes through, for somebody who was welcomed and changed since, and for somebody who is new."""
     importer = make_importer(size=60)
     importer("sync")
@@ -364,7 +365,7 @@ def test_a_letter_announces_only_who_was_new_to_the_run_that_failed(
     """Who opted in before that run changed in its span, too, and was welcomed already; its new people were not."""
     importer, early, late = failing(make_importer)
     assert importer("sync", *kind).code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert late["contact_id"] not in imported_ids(importer)
     time_passes(3_600)
     assert importer(*command).code == 0
@@ -376,7 +377,7 @@ def test_a_letter_of_an_earlier_version_announces_only_who_was_new_to_its_run(ma
     """That version did not write down who was new: the beginning of the run says it."""
     importer, early, late = failing(make_importer)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     state(importer, "UPDATE windows SET new_since = NULL")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, early, late) == [False, True]
@@ -388,14 +389,14 @@ def test_a_run_that_takes_a_letter_along_announces_nobody_of_its_own_span_again(
     importer("sync")
     time_passes(600)
     refused = importer.sandbox.audience().add(email_address="refused@example.com")
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{refused['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{refused['contact_id']}"}
     time_passes(600)
     assert importer("sync").code == 3
     early = joined(importer, "early")
     importer("sync")
     time_passes(3_600)
     importer("sync")
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     importer.sandbox.audience().change(who=[early, refused])
     taken_out(importer)
     time_passes(600)
@@ -412,7 +413,7 @@ def test_a_letter_whose_run_is_not_in_the_log_announces_nobody(make_importer: Ma
     late = joined(importer, "late")
     accept_one_more_push(importer)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     state(importer, "UPDATE dead_letters SET first_run_id = 99")
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [False]
@@ -426,11 +427,11 @@ def test_whom_a_replay_cannot_deliver_is_still_new_to_the_run_that_failed(make_i
     late = joined(importer, "late")
     accept_one_more_push(importer)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.fault = None
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{late['contact_id']}"}
+    importer.sandbox.settings.fault = None
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{late['contact_id']}"}
     assert importer("dlq", "replay").code == 3
     assert [one["member_id"] for one in letters(importer)] == [late["contact_id"]]
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     assert is_announced(importer, late) == [True]
 
@@ -441,11 +442,11 @@ def test_a_replay_before_an_unfinished_full_run_ends_closes_nothing_that_it_was_
     """A list begun with `--since now` is carried as a whole once `--full` is asked for, also before that is through."""
     importer = begun_now(make_importer, 300)
     importer.configure(AT_ONCE + "mailchimp.window = 50\nmailchimp.connections = 1\n")
-    importer.sandbox.knobs.broken.append("100-100")
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
+    importer.sandbox.settings.broken.append("100-100")
+    importer.sandbox.settings.fault = lambda one: "401" if one.path == "/push" and one.nth > 4 else None
     assert importer("sync", "--full").code == 1
-    importer.sandbox.knobs.fault = None
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.fault = None
+    importer.sandbox.settings.broken.clear()
     assert letters(importer)
     importer("dlq", "replay")
     assert importer("sync").code == 0
@@ -460,13 +461,13 @@ def test_a_worker_judges_each_by_their_window_and_by_their_letter(make_importer:
     opted = {one["contact_id"]: epoch(one["timestamp_opt"]) or 0 for one in (never_sent, late)}
     window = Window(0, "listed", None, LATER, new_since=opted[late["contact_id"]])
     watched = {never_sent["contact_id"]: opted[never_sent["contact_id"]]}
-    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "welcome_left": 100}
-    message = order(importer, window=window, watched=watched, **rules)
+    rules: dict[str, Any] = {"subscription_events": "new", "new_since": 0, "events_left": 100}
+    message = page_message(importer, window=window, watched=watched, **rules)
     stop = StopSignal()
     place = workplace(importer, stop)
     reply = place.execute(place.opened(sent(importer, message)))
     stop.abort()
-    assert reply.kind == "moved"
+    assert type(reply) is Processed
     assert is_announced(importer, early, never_sent, late) == [False, True, True]
 
 
@@ -484,7 +485,7 @@ def test_who_opted_in_in_the_span_of_a_letter_and_changed_since_is_announced(
     time_passes(600)
     importer.sandbox.audience().change(who=[new])
     time_passes(600)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync", *kind).code == 0
     assert is_announced(importer, new) == [True]
     assert events(importer) == 1

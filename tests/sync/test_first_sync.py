@@ -14,7 +14,7 @@ from end_to_end.test_interrupted_runs import nth, run_and_signal
 from passing import time_passes
 
 from mcimport.models.timestamps import iso
-from mcimport.sandbox.audience.member_list import People
+from mcimport.sandbox.audience.member_list import MemberViews
 from mcimport.sync.reconcile import archive_check
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -28,14 +28,14 @@ def contact_id(importer: Importer, member: Any) -> tuple[str, str]:
     return "mailchimp", f"{importer.sandbox.list_key}-{member.get('contact_id') or member['web_id']}"
 
 
-def consents(importer: Importer, people: People) -> list[str | None]:
+def consents(importer: Importer, people: MemberViews) -> list[str | None]:
     """What Ometria holds of these; None for whom it does not hold."""
     held = importer.sandbox.contacts()
     return [held.get(contact_id(importer, one), {}).get("marketing_optin") for one in people]
 
 
 def welcomed(importer: Importer) -> int:
-    return importer.sandbox.welcomes().total()
+    return importer.sandbox.subscription_events().total()
 
 
 def remembered(importer: Importer, sql: str) -> list[tuple[Any, ...]]:
@@ -167,9 +167,9 @@ def test_a_replay_sends_no_opt_in_in_the_future(make_importer: MakeImporter) -> 
         opts_in(importer, "2096-08-11T10:00:00+00:00"),
         opts_in(importer, iso(importer.sandbox.clock.second()), 1),
     )
-    importer.sandbox.knobs.rejects = {contact_id(importer, one)[1] for one in (wrong, right)}
+    importer.sandbox.settings.rejects = {contact_id(importer, one)[1] for one in (wrong, right)}
     synced(importer, code=3)
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     result = importer("dlq", "replay")
     assert result.code == 0, result.err
     assert welcomed(importer) == 1
@@ -191,11 +191,13 @@ def fails_at_first(importer: Importer, how: str) -> None:
         )
         return
     if how == "refused":
-        importer.sandbox.knobs.rejects = {contact_id(importer, one)[1] for one in importer.sandbox.audience().members}
+        importer.sandbox.settings.rejects = {
+            contact_id(importer, one)[1] for one in importer.sandbox.audience().members
+        }
     else:
-        importer.sandbox.knobs.fault = only_pushes(how)
+        importer.sandbox.settings.fault = only_pushes(how)
     importer("sync")
-    importer.sandbox.knobs.fault, importer.sandbox.knobs.rejects = None, set()
+    importer.sandbox.settings.fault, importer.sandbox.settings.rejects = None, set()
 
 
 FAILURES = ["403", "500", "refused", "reset", "killed"]
@@ -228,7 +230,7 @@ def test_while_ometria_cannot_be_reached_no_history_begins(make_importer: MakeIm
     importer.configure()
     time_passes(DAY)
     importer.sandbox.audience().join(12)
-    gone = importer.sandbox.audience().leave(6)
+    gone = importer.sandbox.audience().archive(6)
     time_passes(600)
     synced(importer)
     synced(importer)
@@ -288,7 +290,7 @@ def test_who_may_have_been_pushed_in_a_try_that_failed_is_opted_out_when_archive
     contacts = importer.sandbox.contacts()
     held = [one for one in importer.sandbox.audience().listed() if contact_id(importer, one) in contacts]
     time_passes(600)
-    gone = importer.sandbox.audience().leave(who=held[:5])
+    gone = importer.sandbox.audience().archive(who=held[:5])
     assert len(gone) == 5
     time_passes(600)
     synced(importer)
@@ -301,7 +303,7 @@ def test_who_was_archived_before_the_first_sync_that_works_is_not_brought_in(mak
     importer = make_importer(size=60)
     fails_at_first(importer, "403")
     time_passes(600)
-    gone = importer.sandbox.audience().leave(6)
+    gone = importer.sandbox.audience().archive(6)
     time_passes(600)
     synced(importer)
     time_passes(600)
@@ -313,7 +315,7 @@ def test_who_was_archived_before_the_first_sync_that_works_is_not_brought_in(mak
 def test_who_was_archived_well_before_the_first_sync_is_not_brought_in(make_importer: MakeImporter) -> None:
     """A minute before it is looked at again, for the clocks; nobody who left earlier."""
     importer = make_importer(size=60)
-    gone = importer.sandbox.audience().leave(6)
+    gone = importer.sandbox.audience().archive(6)
     time_passes(120)
     synced(importer)
     synced(importer)
@@ -327,11 +329,11 @@ def test_with_clocks_40_seconds_apart_all_who_are_archived_are_opted_out(
 ) -> None:
     """The server that answered the first sync was ahead of the one that dates the changes."""
     importer = make_importer(size=200)
-    importer.sandbox.knobs.clock_skew = 40
+    importer.sandbox.settings.clock_skew = 40
     synced(importer)
-    importer.sandbox.knobs.clock_skew = 0
+    importer.sandbox.settings.clock_skew = 0
     time_passes(5)
-    gone = importer.sandbox.audience().leave(20)
+    gone = importer.sandbox.audience().archive(20)
     time_passes(120)
     synced(importer, *words)
     synced(importer)
@@ -348,14 +350,14 @@ def lost(importer: Importer) -> None:
         path.unlink()
 
 
-def lost_after_a_sync(importer: Importer, count: int = 20) -> People:
+def lost_after_a_sync(importer: Importer, count: int = 20) -> MemberViews:
     """A list that was synced; then the state file is lost, and so many are archived, the latest of them last."""
     synced(importer)
     time_passes(600)
     held = importer.sandbox.contacts()
     known = [one for one in importer.sandbox.audience().with_status("subscribed") if contact_id(importer, one) in held]
     lost(importer)
-    gone = importer.sandbox.audience().leave(who=known[:count])
+    gone = importer.sandbox.audience().archive(who=known[:count])
     time_passes(DAY)
     return gone
 
@@ -392,7 +394,7 @@ def test_the_archived_whom_ometria_never_held_are_not_brought_in(make_importer: 
 def test_a_list_that_is_new_to_ometria_costs_a_few_reads_once(make_importer: MakeImporter) -> None:
     """Beside a collection full of others, at most nineteen; and nothing is said."""
     importer = make_importer(size=60)
-    importer.sandbox.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.sandbox.store_contacts([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
     result = synced(importer)
     reads = [one for one in importer.sandbox.requests if "/contacts" in one.path]
     assert 0 < len(reads) <= 19
@@ -407,12 +409,12 @@ def test_a_list_that_is_new_to_ometria_costs_a_few_reads_once(make_importer: Mak
 def test_contacts_of_the_list_are_found_behind_those_of_others(make_importer: MakeImporter, *, is_single: bool) -> None:
     """One by one, by their ids; or, where Ometria does not answer for single ones, in its listing."""
     importer = make_importer(size=60, single_contacts=is_single)
-    importer.sandbox.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.sandbox.store_contacts([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
     lost_after_a_sync(importer, 5)
     assert BEFORE in synced(importer).err
 
 
-def assert_left_until_mended(importer: Importer, gone: People) -> None:
+def assert_left_until_mended(importer: Importer, gone: MemberViews) -> None:
     """It is said each time, and by `status` and `check`, until both sides were compared and mended."""
     words = f"{LEFT}: `mcimport reconcile --mend {importer.sandbox.list_key}`"
     assert words in synced(importer).err
@@ -462,11 +464,11 @@ def test_a_mend_that_left_some_leaves_the_note(make_importer: MakeImporter, why:
     if why == "too many":
         importer.config.write_text(importer.config.read_text().replace('"100%"', '"0.1%"'))
     else:
-        importer.sandbox.knobs.rejects = {contact_id(importer, gone[0])[1]}
+        importer.sandbox.settings.rejects = {contact_id(importer, gone[0])[1]}
     result = importer("reconcile", "--mend", "--yes")
     assert result.code == 3, result.err
     assert unchecked(importer) != [None]
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     unhurried(importer)
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert unchecked(importer) == [None]
@@ -495,10 +497,10 @@ def test_a_single_contact_that_cannot_be_read_leaves_the_note_to_the_next_sync(m
     importer = make_importer(size=300)
     gone = lost_after_a_sync(importer)
     one_of_them = contact_id(importer, gone[3])[1]
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith(one_of_them) else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith(one_of_them) else None
     assert LEFT in synced(importer).err
     assert sorted(str(one) for one in consents(importer, gone)) == [IN] + [OUT] * 19
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert LEFT not in synced(importer).err
     assert set(consents(importer, gone)) == {OUT}
 
@@ -507,9 +509,9 @@ def test_where_ometria_cannot_be_read_a_first_sync_says_what_it_did_not_compare(
     """It carries everybody all the same; the next sync compares the archived."""
     importer = make_importer(size=300)
     gone = lost_after_a_sync(importer)
-    importer.sandbox.knobs.fault = lambda one: "500" if "/contacts" in one.path else None
+    importer.sandbox.settings.fault = lambda one: "500" if "/contacts" in one.path else None
     assert LEFT in synced(importer).err
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     synced(importer)
     assert set(consents(importer, gone)) == {OUT}
     assert unchecked(importer) == [None]
@@ -532,7 +534,7 @@ def test_a_dry_run_asks_ometria_nothing(make_importer: MakeImporter) -> None:
     gone = lost_after_a_sync(importer)
     importer.sandbox.clear_requests()
     synced(importer, "--dry-run")
-    assert {one.side for one in importer.sandbox.requests} == {"mailchimp"}
+    assert {one.service for one in importer.sandbox.requests} == {"mailchimp"}
     assert set(consents(importer, gone)) == {IN}
 
 
@@ -541,16 +543,16 @@ def test_an_sms_status_that_ometria_holds_is_remembered(make_importer: MakeImpor
     importer = make_importer(size=60)
     lost_after_a_sync(importer, 5)
     ((_, one), *_) = importer.sandbox.contacts()
-    importer.sandbox.overwrite(
+    importer.sandbox.store_contacts(
         [{"id": one, "email": "sms@example.com", "channels": {"sms": {"allow_marketing": True}}}]
     )
     synced(importer)
     assert remembered(importer, "SELECT has_sms FROM lists") == [(1,)]
 
 
-def texted_but_out(importer: Importer, people: People) -> None:
+def texted_but_out(importer: Importer, people: MemberViews) -> None:
     """Ometria holds them as opted out of e-mail, and as agreed to text messages."""
-    importer.sandbox.overwrite(
+    importer.sandbox.store_contacts(
         [
             {
                 "id": contact_id(importer, one)[1],
@@ -578,7 +580,7 @@ def test_who_was_archived_since_is_texted_no_more(make_importer: MakeImporter) -
 def test_contacts_of_the_newest_are_found_where_the_oldest_were_left_out(make_importer: MakeImporter) -> None:
     """A list that was begun with `--since now` has only its newest in Ometria."""
     importer = make_importer(size=300)
-    importer.sandbox.overwrite([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
+    importer.sandbox.store_contacts([{"id": f"x-{number}", "email": f"x{number}@example.com"} for number in range(400)])
     synced(importer, "--since", "now")
     time_passes(600)
     new = importer.sandbox.audience().add(email_address="new@example.com")

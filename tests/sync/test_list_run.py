@@ -21,7 +21,7 @@ def test_a_plain_sync_that_finds_the_client_taken_says_by_whom_and_skips(
         result = importer(*arguments, "--json")
     assert result.code == 0
     assert result.line["status"] == "skipped"
-    assert f"process {os.getpid()} since 20" in result.err
+    assert f"process {os.getpid()}, since 20" in result.err
     assert importer.sandbox.requests == []
 
 
@@ -71,8 +71,8 @@ def test_a_client_that_moves_to_another_account_starts_anew_there(make_importer:
     """From a test account to the real one: everybody is sent there, and nothing of the old one is used."""
     importer = make_importer(size=400, broken=["100-101"])
     assert importer("sync").code == 3
-    importer.sandbox.audience().leave(5)
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.audience().archive(5)
+    importer.sandbox.settings.broken.clear()
     real = "d" * 32
     importer.sandbox.add_account(importer.sandbox.mailchimp_key, real, {})
     importer.configure(ometria_key=real)
@@ -92,8 +92,8 @@ def test_a_client_that_is_renamed_keeps_its_memory(make_importer: MakeImporter) 
     """Same list and account, another name: the sync goes on, with whoever was archived meanwhile, and the letters."""
     importer = make_importer(size=400, broken=["100-101"])
     assert importer("sync").code == 3
-    importer.sandbox.knobs.broken.clear()
-    importer.sandbox.audience().leave(3)
+    importer.sandbox.settings.broken.clear()
+    importer.sandbox.audience().archive(3)
     importer.configure(CONFIG.replace("clients.acme", "clients.acme-uk"))
     result = importer("sync", "--json")
     assert (result.code, result.line["client"], result.line["kind"]) == (0, "acme-uk", "incremental")
@@ -165,9 +165,9 @@ def test_since_refuses_while_a_run_is_pending_and_says_what_to_type(make_importe
     """`--since` would skip what an unfinished run still has to bring."""
     importer = make_importer(size=1_000)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 4 else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth > 4 else None
     assert importer("sync").code == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     importer.sandbox.clear_requests()
     for since in ("now", "2020-01-01"):
         result = importer("sync", "--since", since)
@@ -182,12 +182,12 @@ def outage(importer: Importer, side: str, hours: int) -> list[int]:
     """Hourly syncs while one side refuses to answer anything useful."""
     codes = []
     for _ in range(hours):
-        importer.sandbox.knobs.fault = lambda one: "503" if one.side == side else None
+        importer.sandbox.settings.fault = lambda one: "503" if one.service == side else None
         for key in importer.lists:
             importer.sandbox.audience(key).change(4)
         codes.append(importer("sync", "--quiet").code)
         time_passes(3_600)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     return codes
 
 

@@ -92,11 +92,11 @@ def test_a_full_queue_of_one_client_holds_up_nobody_else(make_importer: MakeImpo
 
     def decide(request: Request) -> str | None:
         """The queue is full until everybody else is there."""
-        if request.side == "ometria" and request.key == clients["a"]["ometria_key"]:
+        if request.service == "ometria" and request.key == clients["a"]["ometria_key"]:
             return None if all(imported_ids_of(importer, one) for one in others) else "429-retry-after"
         return None
 
-    importer.sandbox.knobs.fault = decide
+    importer.sandbox.settings.fault = decide
     result = importer("sync")
     assert result.code == 0
     assert imported_ids_of(importer, clients["a"]) == expected_ids_of(importer, clients["a"])

@@ -8,18 +8,18 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter, another_program_pushes_invalid_contact, expected_ids, imported_ids
 from passing import time_passes
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 
 
 def open_letters(importer: Importer) -> list[dict[str, Any]]:
     return importer("dlq", "list", "--json").lines
 
 
-def contact_of(importer: Importer, one: Person) -> str:
+def contact_of(importer: Importer, one: MemberView) -> str:
     return f"{importer.sandbox.list_key}-{one.get('contact_id') or one['web_id']}"
 
 
-def somebody(importer: Importer, place: int = 50) -> Person:
+def somebody(importer: Importer, place: int = 50) -> MemberView:
     people = [one for one in importer.sandbox.audience().listed() if one["email_address"] and one.get("contact_id")]
     return people[place]
 
@@ -31,7 +31,7 @@ def test_one_refused_record_is_found_and_the_other_99_are_delivered(
     """Halving finds the record: one contact letter with the reason, everybody else is in, and counted once."""
     importer = make_importer(size=400, reject_batches=whole)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     result = importer("sync", "--json")
     assert result.code == 3
     assert expected_ids(importer) - imported_ids(importer) == {bad["contact_id"]}
@@ -46,7 +46,7 @@ def test_latest_validation_errors_are_a_hint_of_nobody_in_particular(make_import
     importer = make_importer(size=300)
     importer("sync")
     another_program_pushes_invalid_contact(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, somebody(importer))}
+    importer.sandbox.settings.rejects = {contact_of(importer, somebody(importer))}
     importer.sandbox.audience().change(who=[somebody(importer)])
     result = importer("sync")
     assert result.code == 3
@@ -61,7 +61,7 @@ def test_there_is_one_open_letter_a_member_and_it_moves_with_them(make_importer:
     """A member who is refused again has one letter still, at their newest second, with its attempts counted."""
     importer = make_importer(size=300)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     importer("sync")
     (before,) = open_letters(importer)
     time_passes(120)
@@ -77,9 +77,9 @@ def test_a_later_success_closes_the_letter(make_importer: MakeImporter) -> None:
     """Once the member is accepted, by whatever run, the letter is closed."""
     importer = make_importer(size=300)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     importer("sync")
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     importer.sandbox.audience().change(who=[bad])
     assert importer("sync").code == 0
     assert open_letters(importer) == []
@@ -89,7 +89,7 @@ def test_a_later_success_closes_the_letter(make_importer: MakeImporter) -> None:
 def test_a_letter_that_fails_again_stays_open_with_its_attempts_counted(make_importer: MakeImporter) -> None:
     """Replaying is no way to lose a letter."""
     importer = make_importer(size=300)
-    importer.sandbox.knobs.rejects = {contact_of(importer, somebody(importer))}
+    importer.sandbox.settings.rejects = {contact_of(importer, somebody(importer))}
     importer("sync")
     (letter,) = open_letters(importer)
     for attempts in (2, 3):
@@ -103,12 +103,14 @@ def test_a_replay_finds_a_member_who_left_the_letters_second(make_importer: Make
     """The member is asked for by id when they are not in that second any more, and delivered as they are today."""
     importer = make_importer(size=300)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     importer("sync")
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     time_passes(60)
     audience = importer.sandbox.audience()
-    move = {"changed": audience.change, "was archived": audience.leave, "changed address": audience.move_address}[what]
+    move = {"changed": audience.change, "was archived": audience.archive, "changed address": audience.change_address}[
+        what
+    ]
     (moved,) = move(who=[bad])
     assert importer("dlq", "replay").code == 0
     assert open_letters(importer) == []
@@ -122,7 +124,7 @@ def test_only_a_member_who_is_not_there_any_more_closes_a_letter_as_gone(make_im
     """A deletion for good closes the letter by itself."""
     importer = make_importer(size=300)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     importer("sync")
     importer.sandbox.audience().delete(who=[bad])
     assert importer("dlq", "replay").code == 0
@@ -133,16 +135,16 @@ def test_a_window_letter_that_is_narrowed_by_its_replay_keeps_its_number(make_im
     """What is still unreadable when a letter is replayed stays open under its id, as a smaller span, counted."""
     importer = make_importer(size=900, broken_lookups=True)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
-    importer.sandbox.knobs.fault = lambda one: "reset" if one.path.endswith("/push") and one.nth >= 3 else None
+    importer.sandbox.settings.fault = lambda one: "reset" if one.path.endswith("/push") and one.nth >= 3 else None
     importer("sync")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     before = {one["id"] for one in open_letters(importer)}
     assert before
-    importer.sandbox.knobs.broken.append("300-301")
+    importer.sandbox.settings.broken.append("300-301")
     importer("sync")
     after = open_letters(importer)
     assert {one["id"] for one in after} <= before | {max(before) + 1, max(before) + 2}
-    importer.sandbox.knobs.broken.clear()
+    importer.sandbox.settings.broken.clear()
     assert importer("dlq", "replay").code == 0
     assert importer("sync").code == 0
     assert open_letters(importer) == []
@@ -163,7 +165,7 @@ def test_a_replay_of_nothing_says_so(make_importer: MakeImporter) -> None:
 def test_a_discarded_letter_is_not_replayed(make_importer: MakeImporter) -> None:
     """What a person gave up stays given up."""
     importer = make_importer(size=300)
-    importer.sandbox.knobs.rejects = {contact_of(importer, somebody(importer))}
+    importer.sandbox.settings.rejects = {contact_of(importer, somebody(importer))}
     importer("sync")
     (letter,) = open_letters(importer)
     assert importer("dlq", "discard", str(letter["id"]), "--yes").code == 0
@@ -176,7 +178,7 @@ def test_show_says_what_when_why_how_often_and_what_mends_it(make_importer: Make
     """One letter, for a person at three in the morning."""
     importer = make_importer(size=300)
     bad = somebody(importer)
-    importer.sandbox.knobs.rejects = {contact_of(importer, bad)}
+    importer.sandbox.settings.rejects = {contact_of(importer, bad)}
     importer("sync")
     (letter,) = open_letters(importer)
     shown = importer("dlq", "show", str(letter["id"])).out

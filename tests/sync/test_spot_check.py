@@ -17,7 +17,7 @@ from mcimport.models import Outcome, Sample, Window
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import Request
 from mcimport.state import State, destinations, lists, open_state, runs, spot_checks
-from mcimport.state.destinations import Place
+from mcimport.state.destinations import Destination
 from mcimport.sync import spot_check
 
 DAY, HOUR = 86_400, 3_600
@@ -51,7 +51,7 @@ def imported(make_importer: MakeImporter, number: int = 10, *, config: str = CON
     """After a first sync of so many, of whom Ometria's validation drops some; an hour later."""
     importer = make_importer()
     importer.configure(config)
-    importer.sandbox.knobs.drops = set(joining(importer, number)[:drops])
+    importer.sandbox.settings.drops = set(joining(importer, number)[:drops])
     assert importer("sync").code == 0
     time_passes(HOUR)
     importer.sandbox.clear_requests()
@@ -140,7 +140,7 @@ def test_status_says_who_is_missing_until_both_sides_were_compared(make_importer
     assert words in " ".join(importer("status").out.split())
     shown = importer("status", "--json").line["spot_check"]
     assert (shown["accepted"], shown["missing"]) == (10, 3)
-    importer.sandbox.knobs.drops = set()
+    importer.sandbox.settings.drops = set()
     importer.configure(CONFIG + "reconcile.settling = 0\n")
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert importer("status", "--json").line["spot_check"] is None
@@ -153,7 +153,7 @@ def test_a_later_spot_check_that_finds_everybody_ends_nothing(
     """It looked at others: those who were missing are so still, and neither `status` nor the webhook says else."""
     importer = imported(make_importer, drops=3, config=telling(receiver))
     importer("sync")
-    importer.sandbox.knobs.drops = set()
+    importer.sandbox.settings.drops = set()
     for _ in range(2):
         joining(importer, 2)
         importer("sync")
@@ -167,7 +167,7 @@ def test_a_later_spot_check_that_finds_others_missing_is_what_is_said(make_impor
     """The last look in which contacts were missing counts."""
     importer = imported(make_importer, drops=3)
     importer("sync")
-    importer.sandbox.knobs.drops = set(joining(importer, 4)[:1])
+    importer.sandbox.settings.drops = set(joining(importer, 4)[:1])
     importer("sync")
     time_passes(DAY)
     importer("sync")
@@ -206,7 +206,7 @@ def test_a_webhook_is_told_who_is_missing_once_and_of_the_end(
     assert is_said(failure["reason"], [words.partition(";")[0] for words in accusation(importer, 10, 3)])
     assert failure["next"] == f"`mcimport reconcile {key}` lists them all."
     assert "/ping/fail" not in receiver.paths
-    importer.sandbox.knobs.drops = set()
+    importer.sandbox.settings.drops = set()
     assert importer("reconcile", "--mend", "--yes").code == 0
     assert receiver.events == ["failure", "recovery"]
 
@@ -230,7 +230,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(make_impor
     """A look that had to wait is about those who were pushed before and after midnight."""
     importer = imported(make_importer, config=f"{CONFIG}reconcile.settling = 0\n")
     importer("sync")  # looks, so that the next look is due in a day
-    importer.sandbox.knobs.drops = set(joining(importer, 2)[:1])
+    importer.sandbox.settings.drops = set(joining(importer, 2)[:1])
     importer("sync")
     time_passes(DAY / 2)
     joining(importer, 2)
@@ -247,7 +247,7 @@ def test_contacts_of_several_days_are_said_to_be_of_the_first_of_them(make_impor
 def test_where_none_is_found_nobody_is_said_to_be_missing(make_importer: MakeImporter) -> None:
     """Perhaps single contacts are not to be had: only the run's record says that it could not be checked."""
     importer = imported(make_importer)
-    importer.sandbox.knobs.single_contacts = False
+    importer.sandbox.settings.single_contacts = False
     result = importer("sync", "--json")
     assert (result.code, result.line["warnings"], "spot_check" in result.line) == (0, [], False)
     assert (
@@ -265,7 +265,7 @@ def test_a_look_that_cannot_tell_leaves_what_the_last_one_said(make_importer: Ma
     joining(importer, 2)
     importer("sync")
     time_passes(DAY)
-    importer.sandbox.knobs.single_contacts = False
+    importer.sandbox.settings.single_contacts = False
     importer("sync")
     assert importer("status", "--json").line["spot_check"]["missing"] == 3
 
@@ -280,7 +280,7 @@ def test_a_no_that_is_given_while_contacts_are_looked_at_is_sent_by_the_same_run
         if one.path.startswith("/contacts/") and one.nth == 0:
             importer.sandbox.audience().unsubscribe(who=[new])
 
-    importer.sandbox.knobs.fault = leaves
+    importer.sandbox.settings.fault = leaves
     time_passes(5)
     result = importer("sync", "--json")
     assert result.line["spot_check"]["missing"] == 0
@@ -310,7 +310,7 @@ def test_a_spot_check_that_fails_fails_no_sync(
     monkeypatch.setattr("mcimport.services.ometria.contacts.BUSY_FOR", 0.0)
     importer = imported(make_importer, drops=3, config=CONFIG + "ometria.timeout = 0.5\n")
     new = joining(importer, 1)
-    importer.sandbox.knobs.fault = lambda one: fault if one.path.startswith("/contacts") else None
+    importer.sandbox.settings.fault = lambda one: fault if one.path.startswith("/contacts") else None
     result = importer("sync", "--json")
     assert (result.code, result.line["warnings"]) == (0, [])
     assert {f"{importer.sandbox.list_key}-{own}" for own in imported_ids(importer)} >= set(new)
@@ -328,7 +328,7 @@ def test_who_is_found_at_the_second_look_is_not_missing(make_importer: MakeImpor
         seen.add(one.path)
         return "404" if len(seen) in (3, 4) else None
 
-    importer.sandbox.knobs.fault = fault
+    importer.sandbox.settings.fault = fault
     assert importer("sync", "--json").line["spot_check"]["missing"] == 0
 
 
@@ -336,7 +336,9 @@ def test_where_nothing_is_found_any_more_at_the_end_nobody_is_said_to_be_missing
     """An incident that answers 404 to everything may begin in the middle of a look."""
     importer = imported(make_importer)
     asked = iter(range(1_000))
-    importer.sandbox.knobs.fault = lambda one: "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
+    importer.sandbox.settings.fault = lambda one: (
+        "404" if one.path.startswith("/contacts/") and next(asked) > 6 else None
+    )
     assert "spot_check" not in importer("sync", "--json").line
     assert (
         "could not be checked: Ometria no longer found a contact that it had found just before"
@@ -356,7 +358,7 @@ def test_a_list_is_looked_at_once_a_day_and_only_where_somebody_was_pushed_since
         time_passes(hours * HOUR)
         importer.sandbox.clear_requests()
         importer("sync")
-        assert [one.side for one in importer.sandbox.requests] == ["mailchimp", "mailchimp"]
+        assert [one.service for one in importer.sandbox.requests] == ["mailchimp", "mailchimp"]
 
 
 def test_an_hourly_list_is_looked_at_once_in_24_hours(make_importer: MakeImporter) -> None:
@@ -393,7 +395,7 @@ def test_a_list_that_is_synced_more_often_than_ometria_settles_is_looked_at_all_
     """The sample that is due is kept until it can be looked at, whoever is pushed meanwhile."""
     importer = make_importer()
     importer.configure(CONFIG + "reconcile.settling = 1800\n")
-    importer.sandbox.knobs.drops = set(joining(importer, 10)[:3])
+    importer.sandbox.settings.drops = set(joining(importer, 10)[:3])
     importer("sync")
     for _ in range(5):
         time_passes(600)
@@ -440,10 +442,10 @@ def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(make
     joining(importer, 5)
     joining(importer, 5)
     pushes = iter(range(1_000))
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path == "/push" and next(pushes) else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path == "/push" and next(pushes) else None
     assert importer("sync", "--workers", "1").code == 1
-    importer.sandbox.knobs.fault = None
-    importer.sandbox.take_out(list(importer.sandbox.contacts())[:1])
+    importer.sandbox.settings.fault = None
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:1])
     time_passes(HOUR)
     assert importer("sync").code == 0
     found = importer("runs", "show", "1", "--json").line["spot_check"]
@@ -453,7 +455,7 @@ def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(make
 def test_the_limit_for_reading_is_kept(make_importer: MakeImporter) -> None:
     """A look waits for its turn as every other read does."""
     importer = imported(make_importer, config=CONFIG.replace("1000", "20"))
-    importer.sandbox.knobs.reads_per_second = 20
+    importer.sandbox.settings.reads_per_second = 20
     importer("sync")
     assert [one.status for one in reads(importer)] == [200] * 10
     first, *_, last = [one.at for one in reads(importer)]
@@ -470,7 +472,7 @@ def test_a_client_that_is_forgotten_is_dropped_from_the_sample(make_importer: Ma
     importer.config.write_text(importer.config.read_text().replace("ometria.spot_check = 0\n", ""))
     importer("sync")
     with open_state(importer.db) as state:
-        ids = {row.client: row.id for row in lists.overview(state)}
+        ids = {row.client: row.id for row in lists.all_lists(state)}
         theirs = [one.member_id for one in spot_checks.sample(state, ids["one"])]
         others = spot_checks.sample(state, ids["two"])
     assert theirs
@@ -484,7 +486,7 @@ def test_a_client_that_is_forgotten_is_dropped_from_the_sample(make_importer: Ma
 
 
 def a_run(state: State) -> int:
-    row = destinations.ensure(state, Place("acme", "1a2d7ebf82", "mailchimp", "d"))
+    row = destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
     run_id = runs.begin(state, row, "full", None, moves_sync_point=True)
     runs.plan(state, run_id, 100, 3, [Window(0, "listed", None, 100)])
     return run_id

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from mcimport.errors import ConfigError, UnreachableError
 from mcimport.report.format import pluralize
-from mcimport.state import is_there, open_state
+from mcimport.state import open_state, state_exists
 
 TASK = "mcimport.page"
 UNOPENED = "mcimport-unopened"  # header of an order that comes back: which worker could not open it, and why
@@ -224,10 +224,10 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
 
 def _memory(db_path: Path) -> str:
     """Empty without a state file."""
-    if not is_there(db_path):
+    if not state_exists(db_path):
         return ""
     with open_state(db_path, create=False) as state:
-        return state.name
+        return state.state_id
 
 
 def _depth(line: Connection, queue: str) -> tuple[int, int] | None:

@@ -16,8 +16,8 @@ from kombu import Consumer
 
 from mcimport.config import Client
 from mcimport.engine.distributed import broker
-from mcimport.engine.distributed.messages import Order, Reply
-from mcimport.engine.distributed.seal import SealError, open_order, open_reply, reason_words, seal, sealed_of
+from mcimport.engine.distributed.messages import Failed, Message, Processed, Refused, Reply
+from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal_message, sealed_of
 from mcimport.report.format import escape
 
 AHEAD = 50  # messages that may lie here unread
@@ -34,7 +34,7 @@ class Received:
     may have sent a copy, of an order that somebody is at work on.
     """
 
-    message: Reply | Order
+    message: Reply | Message
     done: Callable[[], None]
     unopened: str = ""
     is_expired: bool = False
@@ -84,13 +84,13 @@ class BrokerChannel:
                 self._connection.collect(1.0)  # without waiting for a last word
             self._connection = None
 
-    def send(self, order: Order) -> None:
+    def send(self, message: Message) -> None:
         """Returns when the broker has it. Raises UnreachableError: perhaps it has."""
         with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
-                args=(seal(self._client, order).decode(),),
-                task_id=order.id,
+                args=(seal_message(self._client, message).decode(),),
+                task_id=message.ref.id,
                 producer=self._producer,
                 exchange=broker.ORDERS.name,
                 routing_key=self._key,
@@ -147,9 +147,9 @@ def _received(client: Client, message: Any) -> Received:
     headers = message.headers or {}
     if headers.get("task") != broker.TASK:
         return Received(_escaped(open_reply(client, sealed_of(message.body))), done)
-    order = open_order(client, sealed_of(json.loads(message.body)[0][0]))
+    returned = open_message(client, sealed_of(json.loads(message.body)[0][0]))
     is_expired = headers.get("x-first-death-reason") == "expired"
-    return Received(order, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
+    return Received(returned, done, _unopened(client, headers.get(broker.UNOPENED)), is_expired)
 
 
 def _unopened(client: Client, why: Any) -> str:
@@ -159,16 +159,13 @@ def _unopened(client: Client, why: Any) -> str:
 
 
 def _escaped(reply: Reply) -> Reply:
-    """Its texts as they can be shown: they may quote somebody who is neither the worker nor we."""
-    outcome = reply.outcome
-    if outcome is not None:
-        letters = tuple(replace(letter, reason=escape(letter.reason)) for letter in outcome.letters)
-        outcome = replace(outcome, letters=letters, warnings=tuple(map(escape, outcome.warnings)))
-    return msgspec.structs.replace(
-        reply,
-        words=escape(reply.words),
-        hint=escape(reply.hint),
-        worker=escape(reply.worker),
-        warnings=tuple(map(escape, reply.warnings)),
-        outcome=outcome,
-    )
+    """Returns the reply with texts that can be shown: they may quote somebody who is neither the worker nor we."""
+    match reply:
+        case Processed(outcome=outcome):
+            letters = tuple(replace(letter, reason=escape(letter.reason)) for letter in outcome.letters)
+            outcome = replace(outcome, letters=letters, warnings=tuple(map(escape, outcome.warnings)))
+            return msgspec.structs.replace(reply, outcome=outcome, warnings=tuple(map(escape, reply.warnings)))
+        case Refused() | Failed():
+            return msgspec.structs.replace(reply, words=escape(reply.words), hint=escape(reply.hint))
+        case _:
+            return reply

@@ -9,13 +9,26 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-import msgspec
-
 from mcimport.config import Client
 from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
-from mcimport.engine.distributed.messages import Order, Reply, ReplyKind, settings_of
-from mcimport.engine.distributed.seal import Sealed, SealError, open_order, seal
+from mcimport.engine.distributed.messages import (
+    Failed,
+    Fence,
+    FenceCleared,
+    Message,
+    Outdated,
+    PageMessage,
+    Processed,
+    Refused,
+    Reply,
+    Returned,
+    Revoked,
+    TimedOut,
+    WorkerLost,
+    settings_digest,
+)
+from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal_reply
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
@@ -26,7 +39,7 @@ from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
 STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
@@ -81,68 +94,75 @@ class PageExecutor:
         self._received = received
         self.term_of_line = self._term
 
-    def opened(self, sealed: Sealed) -> Order:
-        """Raises SealError, and msgspec.MsgspecError for what is sealed well and no order of this version."""
+    def opened(self, sealed: Sealed) -> Message:
+        """Raises SealError, and msgspec.MsgspecError for a good seal on no message of this version."""
         client = self._clients.get(sealed.client)
         if client is None:
             raise SealError("no client")
-        return open_order(client, sealed)
+        return open_message(client, sealed)
 
-    def sealed(self, order: Order, reply: Reply) -> bytes:
-        """`reply` as it is sent; `order`: one that was opened here."""
-        return seal(self._clients[order.client], reply)
+    def sealed(self, message: Message, reply: Reply) -> bytes:
+        """Returns `reply` as it is sent; `message`: one that was opened here."""
+        return seal_reply(self._clients[message.client], reply)
 
-    def has_fenced(self, order: Order) -> bool:
-        """Whether the fence before this page was answered here; else the page may be an old one that is repeated."""
-        return order.kind == "fence" or order.worker_token == self._worker_token
+    def has_fenced(self, message: PageMessage) -> bool:
+        """Returns whether this process cleared the fence before; else the page may be an old one that is repeated."""
+        return message.worker_token == self._worker_token
 
-    def is_repeated(self, order: Order) -> bool:
-        """Whether this very page was brought here before, and by somebody else than the broker: no id is sent twice."""
-        return order.kind == "page" and not self._slot(self._clients[order.client]).note(order.id)
+    def is_repeated(self, message: PageMessage) -> bool:
+        """Returns whether this message came here before: then not from its coordinator, which sends no id twice."""
+        return not self._slot(self._clients[message.client]).note(message.ref.id)
 
-    def execute(self, order: Order, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
-        """Raises nothing but what `begun` raises: every other failure is in the reply.
+    def execute(self, message: Message, term: int | None = None, begun: Callable[[], None] = lambda: None) -> Reply:
+        """Processes a page or clears a fence. Raises only what `begun` raises: other failures are in the reply.
 
         Args:
-            order: of a page, or a fence; one that was opened here.
-            term: of the connection over which the order came; None: the present one's.
+            message: one that was opened here.
+            term: of the connection over which the message came; None: the present one's.
             begun: is called before a suspect is begun, which is then the only one here.
         """
         term = self._term if term is None else term
         if self._stop.requested.is_set():
-            return self.reply(order, "returned")
-        if not order.is_suspect:
-            return self._executed(order, term)
+            return Returned(message.ref)
+        if isinstance(message, Fence) or not message.is_suspect:
+            return self._executed(message, term)
         if not self._alone.acquire(blocking=False):
-            return self.reply(order, "returned")
+            return Returned(message.ref)
         try:
             begun()
-            return self._executed(order, term)
+            return self._executed(message, term)
         finally:
             self._alone.release()
 
-    def worker_lost(self, order: Order) -> Reply:
-        """For an order that was given to a worker before who did not come back: it may have pushed until now."""
+    def worker_lost(self, message: PageMessage) -> WorkerLost:
+        """Replies to a page that another worker had and did not acknowledge: that one may have pushed until now."""
         with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
-            self._accounts.pause(self._clients[order.client], TAKEN_OVER)
-        return self.reply(order, "lost")
+            self._accounts.pause(self._clients[message.client], TAKEN_OVER)
+        return WorkerLost(message.ref)
 
-    def _executed(self, order: Order, term: int) -> Reply:
-        client = self._clients[order.client]
+    def _executed(self, message: Message, term: int) -> Reply:
+        client = self._clients[message.client]
         try:
-            self._check_alike(client, order)
-            return self._page(client, order, term) if order.kind == "page" else self._fence(client, order, term)
+            return self._checked(client, message, term)
         except OutdatedError as error:
-            return self.reply(order, "outdated", epoch=error.epoch)
+            return Outdated(message.ref, epoch=error.epoch)
         except (InterruptedRunError, _RevokedError):
-            return self._not_ended(order)
+            return self._not_ended(message)
         except ConfigError as error:
-            return self.reply(order, "refused", words=f"worker {self.name}: {error}", hint=error.hint)
+            return Refused(message.ref, words=f"worker {self.name}: {error}", hint=error.hint)
         except ServiceError as error:
-            return self.reply(order, "failed", words=str(error), hint=error.hint, status=error.status)
+            return Failed(message.ref, words=str(error), hint=error.hint)
         except Exception as error:  # noqa: BLE001 - a fault of this machine or of ours ends the run, as in one process
             ours = as_ours(error)
-            return self.reply(order, "failed", words=f"worker {self.name}: {ours}", hint=ours.hint)
+            return Failed(message.ref, words=f"worker {self.name}: {ours}", hint=ours.hint)
+
+    def _checked(self, client: Client, message: Message, term: int) -> Reply:
+        self._check_alike(client, message)
+        match message:
+            case Fence():
+                return self._fence(client, message, term)
+            case PageMessage():
+                return self._page(client, message, term)
 
     @property
     def is_busy(self) -> bool:
@@ -164,73 +184,51 @@ class PageExecutor:
         self._suspend_detector.end()
         self.revoke()
 
-    def reply(
-        self,
-        order: Order,
-        kind: ReplyKind,
-        *,
-        epoch: int | None = None,
-        words: str = "",
-        hint: str = "",
-        status: int = 0,
-    ) -> Reply:
-        return Reply(
-            kind=kind,
-            id=order.id,
-            epoch=order.epoch if epoch is None else epoch,
-            state_id=order.state_id,
-            run_id=order.run_id,
-            worker=self.name,
-            window=order.window,
-            words=words,
-            hint=hint,
-            status=status,
-        )
+    # ---- one message
 
-    # ---- one order
-
-    def _check_alike(self, client: Client, order: Order) -> None:
-        """A list that is not in our file is not ours to move; other settings make another contact, or more a second."""
-        if not client.any_list and order.list_key.lower() not in map(str.lower, client.lists):
+    def _check_alike(self, client: Client, message: Message) -> None:
+        """Raises ConfigError for a list that this worker's file does not have, and where its settings differ."""
+        if not client.any_list and message.list_key.lower() not in map(str.lower, client.lists):
             raise ConfigError(
-                f"client {client.name} has no list {order.list_key}",
+                f"client {client.name} has no list {message.list_key}",
                 hint="Use the same configuration for workers and coordinator.",
             )
-        if settings_of(client, order.list_key, self._account_groups.get(client.name, "")) != order.settings:
+        if settings_digest(client, message.list_key, self._account_groups.get(client.name, "")) != message.settings:
             raise ConfigError(
                 f"the settings of client {client.name} differ from the coordinator's",
                 hint="Use the same configuration and the same version of mcimport for workers and coordinator.",
             )
 
-    def _fence(self, client: Client, order: Order, term: int) -> Reply:
-        self._slot(client).begin(order.epoch, self._in_term(term))
-        return msgspec.structs.replace(self.reply(order, "clear"), worker_token=self._worker_token)
+    def _fence(self, client: Client, fence: Fence, term: int) -> FenceCleared:
+        self._slot(client).begin(fence.epoch, self._in_term(term))
+        return FenceCleared(fence.ref, worker_token=self._worker_token)
 
-    def _page(self, client: Client, order: Order, term: int) -> Reply:
-        assert order.window is not None  # noqa: S101 - the coordinator sends none without
-        with self._slot(client).run_page(order.epoch, self._in_term(term), lambda: self._opened(client)) as running:
-            context = self._context(client, order, running.session)
+    def _page(self, client: Client, message: PageMessage, term: int) -> Reply:
+        with self._slot(client).run_page(message.epoch, self._in_term(term), lambda: self._opened(client)) as running:
+            context = self._context(client, message, running.session)
             try:
-                outcome = process_page(order.window, context)
+                outcome = process_page(message.window, context)
             except InterruptedRunError:
-                return self._interrupted(client, order, running)
+                return self._interrupted(client, message, running)
         session = running.session
-        return msgspec.structs.replace(
-            self.reply(order, "moved"),
+        return Processed(
+            message.ref,
             outcome=outcome,
-            costs=session.services.meter.drain(),
+            usage=session.services.meter.drain(),
             warnings=session.take_warnings(),
-            is_silenced=self._converter(client, order, session).is_silenced,
+            is_silenced=self._converter(client, message, session).is_silenced,
         )
 
-    def _interrupted(self, client: Client, order: Order, running: RunningPage) -> Reply:
-        if running.is_late or running.is_beside:
-            return self.reply(order, "late" if running.is_late else "returned")
-        known = self._slot(client).epoch
-        return self.reply(order, "outdated", epoch=known) if known > running.epoch else self._not_ended(order)
+    def _interrupted(self, client: Client, message: PageMessage, running: RunningPage) -> Reply:
+        if running.is_late:
+            return TimedOut(message.ref)
+        if running.is_beside:
+            return Returned(message.ref)
+        latest = self._slot(client).epoch
+        return Outdated(message.ref, epoch=latest) if latest > running.epoch else self._not_ended(message)
 
-    def _not_ended(self, order: Order) -> Reply:
-        return self.reply(order, "returned" if self._stop.requested.is_set() else "revoked")
+    def _not_ended(self, message: Message) -> Returned | Revoked:
+        return Returned(message.ref) if self._stop.requested.is_set() else Revoked(message.ref)
 
     def _in_term(self, term: int) -> Callable[[], None]:
         def check() -> None:
@@ -239,49 +237,49 @@ class PageExecutor:
 
         return check
 
-    def _context(self, client: Client, order: Order, session: ClientSession) -> PageContext:
-        services, converter = session.services, self._converter(client, order, session)
-        services.ometria.has_taken |= order.has_taken
-        if order.has_sms:
+    def _context(self, client: Client, message: PageMessage, session: ClientSession) -> PageContext:
+        services, converter = session.services, self._converter(client, message, session)
+        if message.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
         return PageContext(
-            list_key=order.list_key,
+            list_key=message.list_key,
             mailchimp=services.mailchimp,
             ometria=services.ometria,
             convert=converter,
             fetch_missing_tags=converter.fetch_missing_tags,
-            rules=_rules(client, order),
-            held=self._held(client, order, session),
-            watched=order.watched,
-            never_sent=order.never_sent,
+            rules=_rules(client, message),
+            held=self._held(client, message, session),
+            watched=message.watched,
+            never_sent=message.never_sent,
+            account_known_good=message.account_known_good,
             sample_size=client.ometria.spot_check,
             meter=services.meter,
             trace=services.trace,
         )
 
-    def _converter(self, client: Client, order: Order, session: ClientSession) -> RunConverter:
+    def _converter(self, client: Client, message: PageMessage, session: ClientSession) -> RunConverter:
         """One a run, which counts the run's subscription events; those of workers before were counted already."""
         with self._slot(client).change:
-            known = session.converters.get((order.list_key, order.run_id))
+            known = session.converters.get((message.list_key, message.ref.run_id))
             if known is None:
-                session.services.trace.begin(order.list_key, order.run_id)
-                is_asked = order.is_first or bool(order.permissions)
-                fields = LazyListFields(session.services.mailchimp, order.list_key, is_asked=is_asked)
-                event_budget = EventBudget(limit=order.events_left, most=0, events=())
+                session.services.trace.begin(message.list_key, message.ref.run_id)
+                is_asked = message.is_first or bool(message.permissions)
+                fields = LazyListFields(session.services.mailchimp, message.list_key, is_asked=is_asked)
+                event_budget = EventBudget(limit=message.events_left, most=0, events=())
                 known = RunConverter(
-                    session.services.mailchimp, fields, _rules(client, order), event_budget, session.warn
+                    session.services.mailchimp, fields, _rules(client, message), event_budget, session.warn
                 )
-                session.converters = {(order.list_key, order.run_id): known}  # one run of a client at a time
+                session.converters = {(message.list_key, message.ref.run_id): known}  # one run of a client at a time
             return known
 
-    def _held(self, client: Client, order: Order, session: ClientSession) -> HeldLookups | None:
+    def _held(self, client: Client, message: PageMessage, session: ClientSession) -> HeldLookups | None:
         """One a run, which counts the run's look-ups; those of workers before were counted already."""
-        if order.is_first:
+        if message.is_first:
             return None
-        run = (order.list_key, order.run_id)
+        run = (message.list_key, message.ref.run_id)
         with self._slot(client).change:
             if run not in session.held:
-                session.held = {run: HeldLookups(session.services.contacts, order.carried_until, order.look_ups)}
+                session.held = {run: HeldLookups(session.services.contacts, message.carried_until, message.look_ups)}
             return session.held[run]
 
     # ---- rooms
@@ -327,11 +325,11 @@ class PageExecutor:
             self._stood_still()
 
 
-def _rules(client: Client, order: Order) -> ContactRules:
+def _rules(client: Client, message: PageMessage) -> ContactRules:
     return replace(
-        client.rules(order.list_key, order.new_since),
-        subscription_events=order.subscription_events,
-        until=order.until,
-        has_sms=order.has_sms,
-        permissions=frozenset(order.permissions),
+        client.rules(message.list_key, message.new_since),
+        subscription_events=message.subscription_events,
+        until=message.until,
+        has_sms=message.has_sms,
+        permissions=frozenset(message.permissions),
     )

@@ -1,14 +1,16 @@
-"""What coordinator and workers send each other: one page of a window, and what became of it.
+"""The messages between a coordinator and its workers: pages and fences to workers, replies back.
 
-No key and nobody's data: ids, times, counts and our own words. A worker takes the keys from its own configuration, and
-each message is sealed with them (see `seal`).
+They hold no key and no member's data: ids, times, counts and words of mcimport's own. A worker takes the keys from its
+own configuration, and each message is sealed with them (see `seal`).
+
+Each message names its type in the field `type`. Versions before that named it in `kind`: neither side decodes the
+other's messages, so a worker rejects them and a coordinator leaves their pages pending.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
 
 import msgspec
 
@@ -17,46 +19,61 @@ from mcimport.convert import fingerprint
 from mcimport.models import LookUps, Outcome, SubscriptionEvents, UnsentSpan, Usage, Window
 from mcimport.version import __version__
 
-OrderKind = Literal["page", "fence"]
-ReplyKind = Literal[
-    "moved", "clear", "begun", "lost", "returned", "revoked", "late", "outdated", "unfenced", "refused", "failed"
-]
 
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to a worker.
+class MessageRef(msgspec.Struct, frozen=True):
+    """Identifies a message, in itself and in the replies to it.
 
     Attributes:
-        kind: "page": move one page of `window`. "fence": say so when no order of an older epoch is at work any more.
-        id: this message's own.
-        epoch: of one client, the later one counts.
-        state_id: the state file that it comes from.
-        reply_to: the queue for the answer.
-        worker_token: of the worker that answered the last fence; empty in a fence.
-        settings: see `settings_of`.
-        is_suspect: two workers died while they had it: to be done beside no other suspect, and announced.
-        subscription_events, new_since: as decided for the whole run; a window may know better.
+        id: unique; no id is sent twice.
+        state_id: names the state file of the coordinator.
+        run_id: the run in that state file.
+    """
+
+    id: str
+    state_id: str
+    run_id: int
+
+
+class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Holds what both kinds of messages to a worker say.
+
+    Attributes:
+        epoch: of two messages for one client, the higher one is the later coordinator's, or follows a later fence.
+        reply_to: the name of the queue for replies.
+        settings: see `settings_digest`.
+    """
+
+    ref: MessageRef
+    epoch: int
+    reply_to: str
+    client: str
+    list_key: str
+    settings: str
+
+
+class Fence(WorkerMessage, frozen=True, kw_only=True, tag="fence"):
+    """Asks the worker to end all pages of older epochs, and to reply when none is being processed any more."""
+
+
+class PageMessage(WorkerMessage, frozen=True, kw_only=True, tag="page"):
+    """Asks the worker to process one page of `window`.
+
+    Attributes:
+        worker_token: of the worker that cleared the last fence.
+        is_suspect: two workers died while they had this page: a worker announces it, and has one such page at a time.
+        subscription_events, new_since: as decided for the whole run; the window may set `new_since` for its members.
         until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
             began.
         is_first, carried_until: see `RunSpec`.
         look_ups: how many members the run may still look up in Ometria.
         events_left: subscription events that the run may still cause.
         watched, never_sent: see `PageContext`.
-        has_taken: the account is known to take records.
+        account_known_good: see `OmetriaClient.push`.
     """
 
-    kind: OrderKind
-    id: str
-    epoch: int
-    state_id: str
-    reply_to: str
-    client: str
-    list_key: str
-    run_id: int
-    settings: str
-    worker_token: str = ""
+    window: Window
+    worker_token: str
     is_suspect: bool = False
-    window: Window | None = None
     subscription_events: SubscriptionEvents = "none"
     new_since: int | None = None
     until: int | None = None
@@ -68,83 +85,134 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     events_left: int = 0
     watched: dict[str, int] = {}
     never_sent: tuple[UnsentSpan, ...] = ()
-    has_taken: bool = False
+    account_known_good: bool = False
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an order.
+class WorkerReply(msgspec.Struct, frozen=True, tag_field="type"):
+    """Replies to the message that `ref` names."""
+
+    ref: MessageRef
+
+
+class FenceCleared(WorkerReply, frozen=True, tag="fence_cleared"):
+    """No page of an older epoch is being processed. `worker_token`: chosen at random by this worker process."""
+
+    worker_token: str
+
+
+class Begun(WorkerReply, frozen=True, tag="begun"):
+    """A suspect is about to be processed: another reply follows, unless the worker dies of it."""
+
+
+class Processed(WorkerReply, frozen=True, tag="processed"):
+    """The page was processed, and what was read and pushed is in `outcome`.
 
     Attributes:
-        kind: "moved": see `outcome`. "clear": the fence stands. "begun": another reply follows, unless the worker dies
-            of it. "lost": it had been given to somebody who did not come back. "returned": not begun or not
-            ended, and to be sent again: the worker leaves, or cannot begin it at present. "revoked": it was under
-            way, or lay ready, when the worker lost its leave to go on. "late": it took longer than a page may.
-            "outdated": a later epoch is known, which `epoch` names. "unfenced": another worker answered the fence, so
-            this one cannot tell the order from an old one that is repeated. "refused": the worker cannot do it, see
-            `words`. "failed": nobody can, or the
-            machine or the program failed the worker, see `words`.
-        id, state_id: the order's.
-        worker_token: in "clear", a name that this worker process has chosen at random.
-        costs: what the client's requests have cost there since the last reply.
+        usage: what the client's requests have cost this worker since its last such reply.
         is_silenced: a subscription event was kept back.
     """
 
-    kind: ReplyKind
-    id: str
-    epoch: int
-    state_id: str
-    run_id: int
-    worker: str
-    worker_token: str = ""
-    window: Window | None = None
-    outcome: Outcome | None = None
-    costs: Usage = Usage()
+    outcome: Outcome
+    usage: Usage
     warnings: tuple[str, ...] = ()
     is_silenced: bool = False
-    words: str = ""
-    hint: str = ""
-    status: int = 0
 
+
+class Returned(WorkerReply, frozen=True, tag="returned"):
+    """The page was not begun or not ended, and can be sent again: the worker leaves, or cannot begin it at present."""
+
+
+class Revoked(WorkerReply, frozen=True, tag="revoked"):
+    """The worker had the page, begun or not, when it could no longer be sure that the broker gave it to no other."""
+
+
+class TimedOut(WorkerReply, frozen=True, tag="timed_out"):
+    """The page took longer than a page may."""
+
+
+class WorkerLost(WorkerReply, frozen=True, tag="worker_lost"):
+    """The broker had given the page to another worker before, which did not acknowledge it."""
+
+
+class Outdated(WorkerReply, frozen=True, tag="outdated"):
+    """The worker knows a later epoch, which is `epoch`."""
+
+    epoch: int
+
+
+class Unfenced(WorkerReply, frozen=True, tag="unfenced"):
+    """Another worker cleared the fence, so this one cannot tell the message from an old one that is repeated."""
+
+
+class Refused(WorkerReply, frozen=True, tag="refused"):
+    """This worker cannot process the page, because of its configuration: see `words`."""
+
+    words: str
+    hint: str
+
+
+class Failed(WorkerReply, frozen=True, tag="failed"):
+    """No worker can process the page, or this one's machine or mcimport itself failed: see `words`."""
+
+    words: str
+    hint: str
+
+
+Message = PageMessage | Fence
+Reply = (
+    FenceCleared
+    | Begun
+    | Processed
+    | Returned
+    | Revoked
+    | TimedOut
+    | WorkerLost
+    | Outdated
+    | Unfenced
+    | Refused
+    | Failed
+)
 
 _encoder = msgspec.json.Encoder()
-_orders = msgspec.json.Decoder(Order)  # before any thread begins: see `mailchimp`
-_replies = msgspec.json.Decoder(Reply)
+# Made at import, before any thread begins: made by several at once, one crashed the process.
+_messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
-def encoded(message: Order | Reply) -> bytes:
+def encoded(message: Message | Reply) -> bytes:
     return _encoder.encode(message)
 
 
-def order_of(text: str | bytes) -> Order:
-    """Raises msgspec.MsgspecError for what is none."""
-    return _orders.decode(text)
+def message_of(text: str | bytes) -> Message:
+    """Decodes a message to a worker. Raises msgspec.MsgspecError for anything else."""
+    return _messages.decode(text)
 
 
 def reply_of(text: str | bytes) -> Reply:
-    """Raises msgspec.MsgspecError for what is none."""
+    """Decodes a reply. Raises msgspec.MsgspecError for anything else."""
     return _replies.decode(text)
 
 
-def settings_of(client: Client, list_key: str, account_group: str) -> str:
-    """In a few letters, what has to be alike at both ends, or nothing is moved.
+def settings_digest(client: Client, list_key: str, account_group: str) -> str:
+    """Returns 16 hexadecimal digits over what has to be the same at both ends, or no page is processed.
 
-    That is the program itself, how a member becomes a contact, which accounts are meant, how fast these may be asked,
-    and with whom they are shared: `account_group`, the first name among those clients, decides on the queue, and so on
-    who keeps the limits.
+    That is the program's version, how a member becomes a contact, which accounts are meant, how fast these may be
+    asked, and with which clients they are shared: `account_group`, the first name among those clients, decides on the
+    queue, and so on which worker keeps the limits.
     """
     rules = client.rules(list_key, None)
-    known = [
+    settings = [
         *(__version__, account_group, fingerprint(rules), list_key, rules.collection, rules.force_optin),
         *(client.mailchimp_url(), client.mailchimp.account, client.mailchimp.connections),
         *(client.ometria_url(), client.ometria.account, client.ometria.requests_per_second, client.ometria.batch),
         client.ometria.reads_per_second,
     ]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
-def is_same_work(one: Window, other: Window) -> bool:
-    """The same part of the same window; how it is to be asked for may have been learned since."""
-    return _part(one) == _part(other)
+def is_same_work(window: Window, other: Window) -> bool:
+    """Returns whether both are the same part of the same window, however it is to be asked for."""
+    return _part(window) == _part(other)
 
 
 def _part(window: Window) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
-"""Seals: an order or a reply is taken only from somebody who has both API keys of its client, and as that one wrote it.
+"""Seals messages and replies with both API keys of their client, and opens only what was sealed so and not changed.
 
-A seal is an HMAC over the whole text, one with each key, so that whoever has one of the two can say which one differs.
-The keys themselves seal nothing: from each are derived a key for orders and another for replies, of this client alone,
-so that no message can be sent back, or passed on to another client of the same accounts.
+A seal is an HMAC over the whole text, one with each key, so that a process that has one of the two keys can say which
+one differs. The API keys themselves seal nothing: from each are derived a key for messages and another for replies, of
+this client alone, so that no message can be sent back, or passed on to another client of the same accounts.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 from pydantic import SecretStr
 
 from mcimport.config import Client
-from mcimport.engine.distributed.messages import Order, Reply, encoded, order_of, reply_of
+from mcimport.engine.distributed.messages import Message, Reply, encoded, message_of, reply_of
 from mcimport.errors import ConfigError
 
-Direction = Literal["order", "reply"]
+Direction = Literal["order", "reply"]  # these words are in the derived keys: with others, old seals would not open
 Reason = Literal["no client", "no key", "mailchimp", "ometria", "both"]
 
 _WORDS: dict[str, str] = {
@@ -30,7 +30,7 @@ _WORDS: dict[str, str] = {
 
 
 class SealError(Exception):
-    """A message that may be anybody's."""
+    """A message that cannot be opened, and may be from anyone who can write to the broker."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -38,11 +38,11 @@ class SealError(Exception):
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the broker has it.
+    """Holds a message or a reply as the broker has it.
 
     Attributes:
-        client: whose keys it was sealed with.
-        text: the order, or the reply, as JSON.
+        client: the name of the client whose keys it was sealed with.
+        text: the message, or the reply, as JSON.
         mailchimp, ometria: the seal with each key, in hexadecimal digits.
     """
 
@@ -57,28 +57,32 @@ _decoder = msgspec.json.Decoder(Sealed)
 
 
 def sealed_of(message: str | bytes) -> Sealed:
-    """Not looked at yet. Raises msgspec.MsgspecError for what is none."""
+    """Decodes the envelope; the seals are not checked yet. Raises msgspec.MsgspecError for anything else."""
     return _decoder.decode(message)
 
 
-def seal(client: Client, message: Order | Reply) -> bytes:
-    """Raises ConfigError where a key of the client is not there."""
-    text = encoded(message).decode()
-    return _encoder.encode(_sealed(client, "order" if isinstance(message, Order) else "reply", text))
+def seal_message(client: Client, message: Message) -> bytes:
+    """Returns the message as it is sent to a worker. Raises ConfigError where a key of the client cannot be read."""
+    return _encoder.encode(_sealed(client, "order", encoded(message).decode()))
 
 
-def open_order(client: Client, sealed: Sealed) -> Order:
-    """Raises SealError, and msgspec.MsgspecError for what is sealed well and no order of this version."""
-    return order_of(_opened(client, "order", sealed))
+def seal_reply(client: Client, reply: Reply) -> bytes:
+    """Returns the reply as it is sent to a coordinator. Raises as `seal_message`."""
+    return _encoder.encode(_sealed(client, "reply", encoded(reply).decode()))
+
+
+def open_message(client: Client, sealed: Sealed) -> Message:
+    """Returns the message. Raises SealError; msgspec.MsgspecError for a good seal on no message of this version."""
+    return message_of(_opened(client, "order", sealed))
 
 
 def open_reply(client: Client, sealed: Sealed) -> Reply:
-    """As `open_order`."""
+    """Returns the reply. Raises as `open_message`."""
     return reply_of(_opened(client, "reply", sealed))
 
 
 def reason_words(reason: str, client: str) -> str:
-    """What a worker does with an order that it cannot open, to follow its name; empty for no reason of ours."""
+    """Returns what follows a worker's name where it cannot open a message; empty for a reason that is not ours."""
     return _WORDS.get(reason, "").format(client)
 
 

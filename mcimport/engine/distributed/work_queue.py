@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from mcimport.engine.circuit_breaker import longest_first
 from mcimport.engine.distributed.messages import is_same_work
 from mcimport.models import Bounds, Window
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination
 
 SUSPECT = 2  # workers that died while they had a page, after which it is a suspect
 DEADLY = 2  # workers that died after they had begun it as a suspect, after which it is to blame
@@ -186,7 +186,7 @@ class WorkQueue:
     def timed_out(self, window: Window) -> None:
         """Half of it may be done in time; but a crowded second is read whole, and an account may be busy for hours."""
         self._timed_out[window.number] += 1
-        if self._timed_out[window.number] == 1 and window.page > windows.SMALLEST_PAGE:
-            self.again(replace(window, page=windows.half(window.page)))
+        if self._timed_out[window.number] == 1 and window.page > pagination.SMALLEST_PAGE:
+            self.again(replace(window, page=pagination.half(window.page)))
         else:
             self._local.append(window)

@@ -34,13 +34,13 @@ from mcimport.config import Client
 from mcimport.convert import load_libraries
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.executor import PageExecutor
-from mcimport.engine.distributed.messages import Order, Reply
+from mcimport.engine.distributed.messages import Begun, Failed, Message, PageMessage, Refused, Reply, Unfenced
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
 from mcimport.report.format import duration, escape, pluralize
-from mcimport.services.http import retry
+from mcimport.services.http import shutdown
 from mcimport.services.http.request_log import EventSink
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 
 SHARE_WITHIN = 4.0  # seconds in which a worker takes what nobody else has; those that start together share it so
 RETRIES = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 5.0}  # some 20 seconds
@@ -116,18 +116,18 @@ def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
     replies = broker.connection(app)  # without heartbeats: nobody would send them between two replies
 
     def page(task: Any, text: str) -> None:
-        order = _opened(replies, executor, task, text, log)
-        if order is not None:
-            reply = _executed(executor, order, task, lambda: _begin(replies, executor, order), log)
+        message = _opened(replies, executor, task, text, log)
+        if message is not None:
+            reply = _executed(executor, message, task, lambda: _begin(replies, executor, message), log)
             if reply is not None:
-                _send(replies, order, executor.sealed(order, reply))
+                _send(replies, message, executor.sealed(message, reply))
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
 
 
-def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log) -> Order | None:
-    """None: it is dropped, and its coordinator can know. Raises Reject for what is no order at all."""
+def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log) -> Message | None:
+    """None: it is dropped, and its coordinator can know. Raises Reject for what is no message of this version."""
     try:
         sealed = sealed_of(text)
         return executor.opened(sealed)
@@ -141,32 +141,35 @@ def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log
         return None
 
 
-def _executed(executor: PageExecutor, order: Order, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
+def _executed(executor: PageExecutor, message: Message, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
     """None: it is dropped."""
-    if _is_redelivered(task) and order.kind == "page":
-        return executor.worker_lost(order)
-    if not executor.has_fenced(order):
-        return executor.reply(order, "unfenced")
-    if executor.is_repeated(order):
-        log("error", f"a message was dropped: worker {executor.name} has already had it, for client {order.client}")
-        return None
-    reply = executor.execute(order, task.request.term, begun)
-    if reply.kind in ("refused", "failed"):
-        log("warning", f"a page of client {order.client} was answered with {reply.kind}: {reply.words}")
+    if isinstance(message, PageMessage):
+        if _is_redelivered(task):
+            return executor.worker_lost(message)
+        if not executor.has_fenced(message):
+            return Unfenced(message.ref)
+        if executor.is_repeated(message):
+            words = f"worker {executor.name} has already had it, for client {message.client}"
+            log("error", f"a message was dropped: {words}")
+            return None
+    reply = executor.execute(message, task.request.term, begun)
+    if isinstance(reply, Refused | Failed):
+        kind = "refused" if isinstance(reply, Refused) else "failed"
+        log("warning", f"a page of client {message.client} was answered with {kind}: {reply.words}")
     return reply
 
 
-def _begin(replies: Any, executor: PageExecutor, order: Order) -> None:
-    _send(replies, order, executor.sealed(order, executor.reply(order, "begun")))
+def _begin(replies: Any, executor: PageExecutor, message: Message) -> None:
+    _send(replies, message, executor.sealed(message, Begun(message.ref)))
 
 
 def _is_redelivered(task: Any) -> bool:
     return bool((task.request.delivery_info or {}).get("redelivered"))
 
 
-def _send(replies: Any, order: Order, reply: bytes) -> None:
+def _send(replies: Any, message: Message, reply: bytes) -> None:
     """`reply`: sealed. Raises Reject, as `_publish`."""
-    _publish(replies, reply, routing_key=order.reply_to)
+    _publish(replies, reply, routing_key=message.reply_to)
 
 
 def _return(replies: Any, task: Any, text: str, why: dict[str, str]) -> None:
@@ -203,9 +206,9 @@ def _leave_when_asked(stop: StopSignal, executor: PageExecutor, over: threading.
     """The first SIGTERM or Ctrl-C lets pages in hand end, the second does not; a handler leaves that to a thread."""
 
     def leave() -> None:
-        log("info", f"stopping: pages under way have up to {duration(retry.LEAVE_WITHIN)} to finish")
+        log("info", f"stopping: pages under way have up to {duration(shutdown.LEAVE_WITHIN)} to finish")
         stop.request()
-        deadline = time.monotonic() + retry.LEAVE_WITHIN
+        deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while executor.is_busy and time.monotonic() < deadline and not stop.aborted.wait(LOOK_UP):
             pass
         stop.abort()

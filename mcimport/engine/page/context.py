@@ -28,6 +28,7 @@ class PageContext:
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
         never_sent: spans of open dead letters: who opted in there was announced by nobody.
+        account_known_good: see `OmetriaClient.push`.
         sample_size: how many of those who are pushed are named in each outcome, for a spot check.
         meter: what the client's requests cost.
         trace: where they belong.
@@ -42,6 +43,7 @@ class PageContext:
     held: HeldLookups | None = None
     watched: Mapping[str, int] = field(default_factory=dict)
     never_sent: tuple[UnsentSpan, ...] = ()
+    account_known_good: bool = False
     sample_size: int = 0
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))

@@ -29,6 +29,8 @@ from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFie
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.list_fields import list_has_permissions, read_list_fields
+from mcimport.services.mailchimp.tags import with_all_tags
 from mcimport.services.mailchimp.windows import NEVER
 
 CHANGED = frozenset({UNKNOWN_INTEREST, UNKNOWN_FIELD})  # the list was changed since its fields were read
@@ -137,10 +139,10 @@ class LazyListFields:
 
     def _read(self) -> ListFields:
         if not self._is_asked:
-            return replace(self._mailchimp.list_fields(self._list_key), has_permissions=False)
+            return replace(read_list_fields(self._mailchimp, self._list_key), has_permissions=False)
         with ThreadPoolExecutor(1, thread_name_prefix="permissions") as pool:
-            has_some = pool.submit(self._mailchimp.has_permissions, self._list_key)
-            fields = self._mailchimp.list_fields(self._list_key)
+            has_some = pool.submit(list_has_permissions, self._mailchimp, self._list_key)
+            fields = read_list_fields(self._mailchimp, self._list_key)
             return replace(fields, has_permissions=has_some.result())
 
 
@@ -325,7 +327,7 @@ class RunConverter:
         if time.monotonic() < self._rests_until:
             return member
         try:
-            whole = self._mailchimp.with_all_tags(self._rules.list_key, member)
+            whole = with_all_tags(self._mailchimp, self._rules.list_key, member)
         except RetriableError:
             self._failures += 1
             if self._failures >= FAILURES:

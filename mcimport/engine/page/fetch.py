@@ -13,9 +13,9 @@ from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.result import PageResult
 from mcimport.errors import RetriableError, ServiceTimeoutError, UnreachableError
 from mcimport.models import Outcome, Page, Window
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.client import EmptyPageError
-from mcimport.services.mailchimp.windows import PageSplit
+from mcimport.services.mailchimp.pagination import PageSplit
 
 MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 
@@ -23,13 +23,13 @@ MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
 def fetch_page(window: Window, context: PageContext, result: PageResult) -> tuple[PageSplit, int]:
     """The next page, believed only as far as it should be, and how many members were asked for."""
     window, page, asked = _fetch(window, context)
-    split = windows.split_page(window, page, asked)
+    split = pagination.split_page(window, page, asked)
     for _ in range(MOST_DOUBTS):
         if split.verdict != "short":
             break
         page, asked = context.mailchimp.confirm_short_page(context.list_key, window, page, asked)
         result.warnings.add("Mailchimp returned pages that contradict their own total; they were read again")
-        split = windows.split_page(window, page, asked)
+        split = pagination.split_page(window, page, asked)
     if split.verdict == "short":
         raise RetriableError("Mailchimp kept returning pages that contradict their own total")
     if split.verdict == "crowded" and window.suspect_count:
@@ -53,7 +53,7 @@ def _perhaps_whole(window: Window, context: PageContext, split: PageSplit, asked
         return split
     if len(page.members) < min(asked, page.total):
         return split
-    kept = windows.up_to(window, page, split.second)
+    kept = pagination.up_to(window, page, split.second)
     return PageSplit("more", kept, replace(split.rest, through=split.second))
 
 
@@ -66,9 +66,9 @@ def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
         try:
             return window, context.mailchimp.next_page(context.list_key, window, window.page), window.page
         except ServiceTimeoutError:
-            if window.page <= windows.SMALLEST_PAGE:
+            if window.page <= pagination.SMALLEST_PAGE:
                 raise
-            window = replace(window, page=windows.half(window.page))
+            window = replace(window, page=pagination.half(window.page))
 
 
 def shrink_suspects(rest: Window, kept: int, asked: int) -> Window:
@@ -87,7 +87,7 @@ def narrow_failure(result: PageResult, error: RetriableError) -> Outcome:
         return result.outcome(None, failed=True)
     asked = max(1, window.suspect_count // 2) if window.suspect_count else window.page
     if isinstance(error, ServiceTimeoutError):
-        return _set_aside(result, min(asked, windows.SMALLEST_PAGE), error)
+        return _set_aside(result, min(asked, pagination.SMALLEST_PAGE), error)
     if window.suspect_count == 1:
         return _set_aside(result, 1, error)
     return result.outcome(replace(window, suspect_count=asked))

@@ -12,6 +12,7 @@ from mcimport.errors import ConfigError
 from mcimport.models import ContactRules
 from mcimport.models.records import Permissions
 from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.list_fields import list_has_permissions, permissions_shown
 
 MOST_PAGES = 10  # of 1,000 members
 NAMED = 10  # texts shown
@@ -50,7 +51,7 @@ def look_at_members(mailchimp: MailchimpClient, list_key: str, pages: int) -> Sh
     given: Counter[frozenset[str]] = Counter()
     subscribed = 0
     for _ in range(pages):
-        page, subscribed = mailchimp.permissions_shown(list_key, sum(given.values()))
+        page, subscribed = permissions_shown(mailchimp, list_key, sum(given.values()))
         for value in page:
             permissions = permissions_of(value)
             texts.update(permissions)
@@ -62,7 +63,7 @@ def look_at_members(mailchimp: MailchimpClient, list_key: str, pages: int) -> Sh
 
 def look_at_list(mailchimp: MailchimpClient, list_key: str) -> Shown | None:
     """None for a list without permissions, which costs one small request where the list says so."""
-    has_some = mailchimp.has_permissions(list_key)
+    has_some = list_has_permissions(mailchimp, list_key)
     if has_some is False:
         return None
     shown = look_at_members(mailchimp, list_key, MOST_PAGES)

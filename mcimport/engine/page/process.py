@@ -32,8 +32,9 @@ from mcimport.models import (
 )
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
-from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.windows import PageSplit
+from mcimport.services.mailchimp import pagination
+from mcimport.services.mailchimp.pagination import PageSplit
+from mcimport.services.mailchimp.same_second import read_same_second
 from mcimport.services.ometria.client import OmetriaClient
 
 _CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
@@ -55,7 +56,7 @@ def _moved(window: Window, context: PageContext, page: Page | None) -> Outcome:
     result = PageResult(window, context)
     if page is not None:
         is_all = all(moment is None or moment <= window.until for moment in page.moments)
-        return _carry(result, list(windows.whole_page(window, page)), None, "exactly" if is_all else "about")
+        return _carry(result, list(pagination.whole_page(window, page)), None, "exactly" if is_all else "about")
     if window.member_id is not None and _is_empty(window):
         return _carry_missing(result)
     try:
@@ -97,11 +98,13 @@ def _carry_crowd(result: PageResult, split: PageSplit, asked: int) -> Outcome:
     try:
         failure = _deliver_all(
             result,
-            itertools.chain([undated], result.context.mailchimp.same_second(result.context.list_key, rest, second)),
+            itertools.chain(
+                [undated], read_same_second(result.context.mailchimp, result.context.list_key, rest, second)
+            ),
         )
     except ServiceTimeoutError as error:
-        if rest.page > windows.SMALLEST_PAGE:
-            return result.outcome(replace(window, page=windows.half(rest.page)))
+        if rest.page > pagination.SMALLEST_PAGE:
+            return result.outcome(replace(window, page=pagination.half(rest.page)))
         failure = error
     except RetriableError as error:
         failure = error
@@ -230,7 +233,10 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
     found = settled_alone(result.alone.values(), result.context.held)
     result.alone.clear()
     result.note_settled(found)
-    pushed = ometria.push([msgspec.json.encode(contact) for contact in found.contacts])
+    pushed = ometria.push(
+        [msgspec.json.encode(contact) for contact in found.contacts],
+        account_known_good=result.context.account_known_good,
+    )
     is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
     result.remark("no_carried", sum(is_no[place] for place in pushed.taken))
     result.remark("no_refused", sum(is_no[place] for place, _ in pushed.refused))
@@ -241,7 +247,7 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
 def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
     if not ready:
         return
-    pushed = ometria.push([one.record for one in ready])
+    pushed = ometria.push([one.record for one in ready], account_known_good=result.context.account_known_good)
     _note_taken(result, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"

@@ -20,7 +20,7 @@ from mcimport.monitoring.check.synced_lists import Memory, elsewhere_until, reme
 from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.services.connections import ConnectionPool
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lock_holder
 

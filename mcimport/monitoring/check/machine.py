@@ -9,7 +9,7 @@ from mcimport.config import Settings
 from mcimport.errors import StateError
 from mcimport.monitoring.check.finding import Finding, bad
 from mcimport.report.format import pluralize
-from mcimport.state import check_folder, examine
+from mcimport.state import check_folder, check_state_file
 
 ADDRESSES: Mapping[str, str] = {
     "MCIMPORT_MAILCHIMP_URL": "replaces Mailchimp's address for every client",
@@ -65,7 +65,7 @@ def state_file(path: Path) -> Finding:
 
 
 def _examined(path: Path) -> Finding:
-    examine(path)
+    check_state_file(path)
     check_folder(path.parent)  # the lock of a client is a file beside it
     size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
     return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")

@@ -11,7 +11,7 @@ from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, lists, open_state
-from mcimport.state.destinations import Place
+from mcimport.state.destinations import Destination
 
 # "unknown": no key, or no state file that can be read.
 Memory = Literal["synced", "nothing", "unknown"]
@@ -45,7 +45,7 @@ def unchecked(db_path: Path | None, clients: Sequence[Client]) -> list[frozenset
     """For each client its lists of which those who were archived before are still to be compared."""
     if db_path is not None and db_path.exists():
         with suppress(StateError), open_state(db_path, create=False) as state:
-            left = [(row.client, row.list_key) for row in lists.overview(state) if row.unchecked_at is not None]
+            left = [(row.client, row.list_key) for row in lists.all_lists(state) if row.unchecked_at is not None]
             return [frozenset(key for name, key in left if name == client.name) for client in clients]
     return [frozenset()] * len(clients)
 
@@ -56,13 +56,13 @@ def _of(client: Client, state: State) -> Mapping[str, Memory | ConfigError]:
         client.ometria_key()
     except ConfigError:
         return dict.fromkeys(client.lists, "unknown")
-    keys = client.lists or [row.list_key for row in lists.overview(state) if row.client == client.name]
+    keys = client.lists or [row.list_key for row in lists.all_lists(state) if row.client == client.name]
     return {key: _memory(state, place_of(state, client, key)) for key in keys}
 
 
-def _memory(state: State, facts: Place) -> Memory | ConfigError:
+def _memory(state: State, facts: Destination) -> Memory | ConfigError:
     known, former = destinations.current(state, facts), destinations.bound_elsewhere(state, facts)
     if known is None and former is not None:
         return ConfigError(moved(facts, former), hint=ways_on(facts, former))
-    known = known or destinations.under_another_name(state, facts)
+    known = known or destinations.of_renamed_client(state, facts)
     return "nothing" if known is None or known.sync_point is None else "synced"

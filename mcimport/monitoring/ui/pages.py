@@ -50,7 +50,7 @@ _RUNS = f"""
         replace(substr(started_at, 1, 19), 'T', ' ') AS "started (UTC)",
         {_TOOK} AS took,
         members_read AS read, contacts_pushed AS pushed, contacts_rejected AS rejected,
-        windows_dead AS "failed time ranges", coalesce(error, '') AS error
+        windows_dead AS "incomplete", coalesce(error, '') AS error
     FROM runs WHERE 1 = 1 [[ AND client = :client ]] ORDER BY id DESC LIMIT 200
 """
 _TIMES = """

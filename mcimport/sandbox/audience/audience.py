@@ -13,7 +13,7 @@ from typing import Any
 from mcimport.sandbox.audience.countries import COUNTRIES
 from mcimport.sandbox.audience.invented_members import moved_address, permissions_of
 from mcimport.sandbox.audience.member_ids import md5, unique_email_id
-from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList, People, Person, Who
+from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList, MemberRefs, MemberView, MemberViews
 from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember
 from mcimport.sandbox.clock import Clock, epoch
@@ -28,96 +28,100 @@ class Audience(MemberList):
     asked for, it happens to all there are.
     """
 
-    def __init__(self, list_key: str, size: int, knobs: SandboxSettings, clock: Clock) -> None:
-        super().__init__(list_key, size, knobs, clock)
-        self._moves = 0
+    def __init__(self, list_key: str, size: int, settings: SandboxSettings, clock: Clock) -> None:
+        super().__init__(list_key, size, settings, clock)
+        self._change_count = 0
 
     # -- what happens
 
-    def change(self, n: int = 1, who: Who | None = None) -> People:
+    def change(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Other names and another number of points."""
-        return self._each(self._whom(who, n), self._rename)
+        return self._apply(self._select(who, n), self._rename)
 
-    def join(self, n: int = 1) -> People:
+    def join(self, n: int = 1) -> MemberViews:
         """New people, subscribed this second."""
         now = self._clock.second()
-        return self.crowd(n, now)
+        return self.join_in_second(n, now)
 
-    def crowd(self, n: int, at: int) -> People:
+    def join_in_second(self, n: int, at: int) -> MemberViews:
         """New subscribers who all share the second `at`, as after an import."""
         with self.lock:
-            rows = [self._admit(StoredMember(0, "subscribed", at, at, at)) for _ in range(n)]
-        return self._people(rows)
+            rows = [self._add_row(StoredMember(0, "subscribed", at, at, at)) for _ in range(n)]
+        return self._views(rows)
 
-    def leave(self, n: int = 1, who: Who | None = None) -> People:
+    def archive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Archived."""
-        return self._each(self._whom(who, n), lambda row: self._put(row, status=ARCHIVED))
+        return self._apply(self._select(who, n), lambda row: self._update(row, status=ARCHIVED))
 
-    def come_back(self, n: int = 1, who: Who | None = None) -> People:
+    def unarchive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """From the archive to the subscribers; `timestamp_opt` stays as old as it is, as seen in the wild."""
-        return self._each(self._whom(who, n, ARCHIVED), lambda row: self._put(row, status="subscribed"))
+        return self._apply(self._select(who, n, ARCHIVED), lambda row: self._update(row, status="subscribed"))
 
-    def unsubscribe(self, n: int = 1, who: Who | None = None) -> People:
-        return self._each(self._whom(who, n, "subscribed"), lambda row: self._put(row, status="unsubscribed"))
+    def unsubscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
+        return self._apply(self._select(who, n, "subscribed"), lambda row: self._update(row, status="unsubscribed"))
 
-    def subscribe(self, n: int = 1, who: Who | None = None) -> People:
+    def subscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """A fresh opt-in of somebody who had unsubscribed."""
-        return self._each(self._whom(who, n, "unsubscribed"), self._opt_in_again)
+        return self._apply(self._select(who, n, "unsubscribed"), self._opt_in_again)
 
-    def move_address(self, n: int = 1, who: Who | None = None) -> People:
+    def change_address(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Another address, and with it another MD5; contact_id and web_id stay."""
-        return self._each(self._whom(who, n, fits=_has_address), self._move_address)
+        return self._apply(self._select(who, n, fits=_has_address), self._change_address)
 
-    def change_unseen(self, n: int = 1, who: Who | None = None) -> People:
+    def change_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Other names, without a move of `last_changed`: no incremental question ever brings them."""
-        return self._each(self._whom(who, n), lambda row: self._rename(row, move=False))
+        return self._apply(self._select(who, n), lambda row: self._rename(row, move=False))
 
-    def unsubscribe_unseen(self, n: int = 1, who: Who | None = None) -> People:
+    def unsubscribe_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """As `change_unseen`."""
-        return self._each(
-            self._whom(who, n, "subscribed"), lambda row: self._put(row, move=False, status="unsubscribed")
+        return self._apply(
+            self._select(who, n, "subscribed"), lambda row: self._update(row, move=False, status="unsubscribed")
         )
 
-    def edit_unseen(self, one: Person, **fields: Any) -> None:
+    def edit_unseen(self, one: MemberView, **fields: Any) -> None:
         """Any fields, as `change_unseen`."""
         status = fields.pop("status", None)
-        self._each(
-            [self.rows[one.number]], lambda row: self._put(row, move=False, status=status, **_with_hashes(fields))
+        self._apply(
+            [self.rows[one.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
         )
 
-    def sign_up_again(self, n: int = 1, who: Who | None = None) -> People:
+    def sign_up_again(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Somebody who had unsubscribed is typed into a double opt-in form: `pending`, until they confirm."""
-        return self._each(self._whom(who, n, "unsubscribed"), lambda row: self._put(row, status="pending"))
+        return self._apply(self._select(who, n, "unsubscribed"), lambda row: self._update(row, status="pending"))
 
-    def text_status(
-        self, n: int = 1, who: Who | None = None, *, status: Any, number: Any = "", **fields: Any
-    ) -> People:
+    def set_sms_status(
+        self, n: int = 1, who: MemberRefs | None = None, *, status: Any, number: Any = "", **fields: Any
+    ) -> MemberViews:
         """Another SMS status, for this number, and any other fields in the same moment; "" for both: who has none."""
         changes = {"sms_subscription_status": status, "sms_phone_number": number, **fields}
-        return self._each(self._whom(who, n), lambda row: self._put(row, **changes))
+        return self._apply(self._select(who, n), lambda row: self._update(row, **changes))
 
-    def tag(self, n: int = 1, who: Who | None = None, name: str = "just tagged") -> People:
-        return self._each(self._whom(who, n), lambda row: self._tag(row, name))
+    def add_tag(self, n: int = 1, who: MemberRefs | None = None, name: str = "just tagged") -> MemberViews:
+        return self._apply(self._select(who, n), lambda row: self._add_tag(row, name))
 
-    def permit(self, n: int = 1, who: Who | None = None, text: str = "Email") -> People:
+    def give_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
         """A marketing permission is given."""
-        return self._each(self._whom(who, n, "subscribed"), lambda row: self._decide(row, text, is_given=True))
+        return self._apply(
+            self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=True)
+        )
 
-    def withdraw(self, n: int = 1, who: Who | None = None, text: str = "Email") -> People:
+    def withdraw_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
         """A marketing permission is taken back; the status stays as it is."""
-        return self._each(self._whom(who, n, "subscribed"), lambda row: self._decide(row, text, is_given=False))
+        return self._apply(
+            self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=False)
+        )
 
-    def delete(self, n: int = 1, who: Who | None = None) -> list[Person]:
+    def delete(self, n: int = 1, who: MemberRefs | None = None) -> list[MemberView]:
         """For good: the API does not know them any more. Returns them as they were."""
         with self.lock:
-            rows = self._whom(who, n)
-            gone = [self.person(row.number) for row in rows]
+            rows = self._select(who, n)
+            gone = [self.member(row.number) for row in rows]
             for row in rows:
-                self._take_out(row)
+                self._remove_from_orders(row)
                 del self.rows[row.number]
         return gone
 
-    def add(self, *, at: int | None = None, **fields: Any) -> Person:
+    def add(self, *, at: int | None = None, **fields: Any) -> MemberView:
         """Plants one exact member: an invented subscriber with these fields instead; `ABSENT` leaves one out.
 
         Args:
@@ -128,35 +132,35 @@ class Audience(MemberList):
         second = at if at is not None else _epoch(fields.get("last_changed"), self._clock.second())
         opted = 0 if fields.get("timestamp_opt") == "" else _epoch(fields.get("timestamp_opt"), second)
         row = StoredMember(0, str(fields.get("status", "subscribed")), second, opted, 0)
-        row.own = self._all_permitted() | _with_hashes(fields)
+        row.overrides = self._all_permitted() | _with_hashes(fields)
         with self.lock:
-            return self.person(self._admit(row).number)
+            return self.member(self._add_row(row).number)
 
     # -- how it happens
 
-    def _each(self, rows: Sequence[StoredMember], happen: Callable[[StoredMember], None]) -> People:
+    def _apply(self, rows: Sequence[StoredMember], change: Callable[[StoredMember], None]) -> MemberViews:
         with self.lock:
             there = [row for row in rows if row.number in self.rows]
             for row in there:
-                happen(row)
-        return self._people(there)
+                change(row)
+        return self._views(there)
 
-    def _people(self, rows: Iterable[StoredMember]) -> People:
-        return People(self, [row.number for row in rows])
+    def _views(self, rows: Iterable[StoredMember]) -> MemberViews:
+        return MemberViews(self, [row.number for row in rows])
 
-    def _whom(
-        self, who: Who | None, n: int, order: str = LISTED, fits: Callable[[Person], bool] | None = None
+    def _select(
+        self, who: MemberRefs | None, n: int, order: str = LISTED, fits: Callable[[MemberView], bool] | None = None
     ) -> list[StoredMember]:
         with self.lock:
             if who is not None:
-                return [self.rows[self._number(one)] for one in who]
+                return [self.rows[self._number_of(one)] for one in who]
             keys = self.orders[order]
-            some = self._chance.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
+            some = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
             rows = [self.rows[number_of(key)] for key in some]
-            return [row for row in rows if fits is None or fits(self.person(row.number))][:n]
+            return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
 
-    def _number(self, one: Person | str | int) -> int:
-        if isinstance(one, Person):
+    def _number_of(self, one: MemberView | str | int) -> int:
+        if isinstance(one, MemberView):
             return one.number
         if isinstance(one, int):
             return one - self.identity.web_base
@@ -165,56 +169,58 @@ class Audience(MemberList):
             raise KeyError("nobody by that hash, address or contact_id")
         return found.number
 
-    def _put(self, row: StoredMember, *, status: str | None = None, move: bool = True, **own: Any) -> None:
+    def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **own: Any) -> None:
         """Changes a row and gives it its new place; `move` is False for a change that `last_changed` does not tell."""
         second = self._clock.second() if move else second_of(row.key)
-        self._take_out(row)
-        kept = {field: value for field, value in (row.own or {}).items() if not (move and field == "last_changed")}
+        self._remove_from_orders(row)
+        kept = {
+            field: value for field, value in (row.overrides or {}).items() if not (move and field == "last_changed")
+        }
         if status is not None:
             row.status = status
             kept.pop("status", None)
-        row.own = {**kept, **own} or None
+        row.overrides = {**kept, **own} or None
         if move:
             row.changed = second
-        self._put_in(row, second)
-        self._known_by(row)
+        self._insert_into_orders(row, second)
+        self._index(row)
 
     def _rename(self, row: StoredMember, *, move: bool = True) -> None:
-        country = self._chance.choice(COUNTRIES)
-        given, family = self._chance.choice(country.given).written, self._chance.choice(country.family).written
-        before = self.person(row.number).get("merge_fields")
+        country = self._rng.choice(COUNTRIES)
+        given, family = self._rng.choice(country.given).written, self._rng.choice(country.family).written
+        before = self.member(row.number).get("merge_fields")
         fields = {**before} if isinstance(before, dict) else {}
-        self._moves += 1
-        fields |= {"FNAME": given, "LNAME": family, "POINTS": 5000 + self._moves}
-        self._put(row, move=move, merge_fields=fields, full_name=f"{given} {family}")
+        self._change_count += 1
+        fields |= {"FNAME": given, "LNAME": family, "POINTS": 5000 + self._change_count}
+        self._update(row, move=move, merge_fields=fields, full_name=f"{given} {family}")
 
     def _opt_in_again(self, row: StoredMember) -> None:
         row.opt = self._clock.second()
-        self._put(row, status="subscribed")
-        (row.own or {}).pop("timestamp_opt", None)
+        self._update(row, status="subscribed")
+        (row.overrides or {}).pop("timestamp_opt", None)
 
-    def _move_address(self, row: StoredMember) -> None:
-        self._moves += 1
-        address = moved_address(self.identity, row.number, self._moves)
-        self._put(row, **_with_hashes({"email_address": address}))
+    def _change_address(self, row: StoredMember) -> None:
+        self._change_count += 1
+        address = moved_address(self.identity, row.number, self._change_count)
+        self._update(row, **_with_hashes({"email_address": address}))
 
-    def _tag(self, row: StoredMember, name: str) -> None:
-        tags = self.person(row.number).get("tags") or []
-        self._moves += 1
-        tags = [*tags, {"id": 3_000_000 + self._moves, "name": name}]
-        self._put(row, move=self.knobs.tags_move, tags=tags, tags_count=len(tags))
+    def _add_tag(self, row: StoredMember, name: str) -> None:
+        tags = self.member(row.number).get("tags") or []
+        self._change_count += 1
+        tags = [*tags, {"id": 3_000_000 + self._change_count, "name": name}]
+        self._update(row, move=self.settings.tags_move, tags=tags, tags_count=len(tags))
 
-    def _decide(self, row: StoredMember, text: str, *, is_given: bool) -> None:
-        shown = self.person(row.number).get("marketing_permissions") or []
+    def _set_permission(self, row: StoredMember, text: str, *, is_given: bool) -> None:
+        shown = self.member(row.number).get("marketing_permissions") or []
         decided = [{**one, "enabled": is_given} if one["text"] == text else one for one in shown]
-        self._put(row, move=self.knobs.permissions_move, marketing_permissions=decided)
+        self._update(row, move=self.settings.permissions_move, marketing_permissions=decided)
 
     def _all_permitted(self) -> dict[str, Any]:
-        texts = self.knobs.permissions
+        texts = self.settings.permissions
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
 
 
-def _has_address(person: Person) -> bool:
+def _has_address(person: MemberView) -> bool:
     return bool(person.get("email_address"))
 
 

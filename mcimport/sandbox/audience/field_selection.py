@@ -12,42 +12,42 @@ Tree = dict[str, "Tree"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FieldSelection:
     """A choice of fields. `spelling` tells two choices apart; the same spelling wants the same."""
 
     keep: Tree | None = None
     drop: Tree | None = None
-    spelling: str = ""
+    key: str = ""
 
-    def has(self, name: str) -> bool:
+    def includes(self, name: str) -> bool:
         if self.keep is not None:
             return name in self.keep
         return self.drop is None or self.drop.get(name) != {}
 
-    def within(self, name: str) -> Wanted:
+    def within(self, name: str) -> FieldSelection:
         """The choice among the parts of one field, which `has`."""
         keep = self.keep.get(name) if self.keep is not None else None
         drop = self.drop.get(name) if self.drop is not None else None
-        return Wanted(keep or None, drop or None, f"{self.spelling}/{name}")
+        return FieldSelection(keep or None, drop or None, f"{self.key}/{name}")
 
-    def only(self, *names: str) -> bool:
+    def is_within(self, *names: str) -> bool:
         """Nothing beside these is wanted."""
         return self.keep is not None and self.keep.keys() <= set(names)
 
-    def of(self, value: Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, value: Mapping[str, Any]) -> dict[str, Any]:
         if self.keep is not None:
             return _kept(value, self.keep)
         return dict(value) if self.drop is None else _dropped(value, self.drop)
 
 
 @lru_cache(maxsize=256)
-def wanted(fields: str | None, exclude: str | None) -> Wanted:
+def parse_selection(fields: str | None, exclude: str | None) -> FieldSelection:
     """Raises ValueError when both are given: the API takes one or the other."""
     if fields and exclude:
         raise ValueError("both fields and exclude_fields")
     if fields:
-        return Wanted(keep=_tree(fields), spelling=f"+{fields}")
-    return Wanted(drop=_tree(exclude), spelling=f"-{exclude}") if exclude else Wanted()
+        return FieldSelection(keep=_tree(fields), key=f"+{fields}")
+    return FieldSelection(drop=_tree(exclude), key=f"-{exclude}") if exclude else FieldSelection()
 
 
 def _tree(names: str) -> Tree:
@@ -72,9 +72,9 @@ def _dropped(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
     }
 
 
-def _part(value: Any, branch: Tree, how: Any) -> Any:
+def _part(value: Any, branch: Tree, select: Any) -> Any:
     if not branch:
         return value
     if isinstance(value, list):
-        return [_part(one, branch, how) for one in value]
-    return how(value, branch) if isinstance(value, dict) else value
+        return [_part(one, branch, select) for one in value]
+    return select(value, branch) if isinstance(value, dict) else value

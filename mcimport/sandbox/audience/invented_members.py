@@ -17,12 +17,12 @@ from mcimport.sandbox.audience.member_ids import ListIdentity, md5, unique_email
 from mcimport.sandbox.audience.stored_member import StoredMember
 from mcimport.sandbox.clock import iso
 
-Roll = Callable[[], int]
+Draw = Callable[[], int]
 T = TypeVar("T")
 
-_ROLLS = 64
-_UNPACK = struct.Struct(f"<{_ROLLS}H").unpack
-_FACES = 1 << 16
+_DRAWS = 64
+_UNPACK = struct.Struct(f"<{_DRAWS}H").unpack
+_DRAW_RANGE = 1 << 16
 
 # Weighted by repetition; the last three are rare.
 _DOMAINS = ("example.com",) * 8 + ("example.org", "example.net", "mail.example", "post.example") * 2
@@ -43,70 +43,70 @@ TAGS_LISTED = 50
 _FIRST_TAG = 2_000_001
 
 
-def rolls(identity: ListIdentity, number: int) -> Roll:
+def draws(identity: ListIdentity, number: int) -> Draw:
     """Numbers below 65,536, the same in the same order for the same member. Raises StopIteration after 64."""
-    return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _ROLLS))).__next__
+    return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _DRAWS))).__next__
 
 
-def _pick(roll: Roll, choices: Sequence[T]) -> T:
-    return choices[roll() % len(choices)]
+def _pick(draw: Draw, choices: Sequence[T]) -> T:
+    return choices[draw() % len(choices)]
 
 
-def _chance(roll: Roll, share: float) -> bool:
-    return roll() < share * _FACES
+def _chance(draw: Draw, share: float) -> bool:
+    return draw() < share * _DRAW_RANGE
 
 
 @dataclass(frozen=True, slots=True)
-class _Person:
+class _Profile:
     country: Country
     given: Name
     family: Name
     address: str
 
 
-def _person(number: int, roll: Roll) -> _Person:
-    country = _pick(roll, COUNTRIES)
-    given, family = _pick(roll, country.given), _pick(roll, country.family)
-    address = _address(f"{given.latin}{_pick(roll, ('.', '_', '', '-'))}{family.latin}{number}", roll)
-    if _chance(roll, 0.004):  # SMS only
+def _profile(number: int, draw: Draw) -> _Profile:
+    country = _pick(draw, COUNTRIES)
+    given, family = _pick(draw, country.given), _pick(draw, country.family)
+    address = _address(f"{given.latin}{_pick(draw, ('.', '_', '', '-'))}{family.latin}{number}", draw)
+    if _chance(draw, 0.004):  # SMS only
         address = ""
-    return _Person(country, given, family, address)
+    return _Profile(country, given, family, address)
 
 
-def _address(local: str, roll: Roll) -> str:
-    local = local if _chance(roll, 0.15) else local.lower()
-    plus, domain, rare = _chance(roll, 0.04), _pick(roll, _DOMAINS), roll()
-    if rare < _FACES // 100:
+def _address(local: str, draw: Draw) -> str:
+    local = local if _chance(draw, 0.15) else local.lower()
+    plus, domain, rare = _chance(draw, 0.04), _pick(draw, _DOMAINS), draw()
+    if rare < _DRAW_RANGE // 100:
         domain = _RARE_DOMAINS[rare % len(_RARE_DOMAINS)]
     return f"{local}{'+news' if plus else ''}@{domain}"
 
 
 def address_of(identity: ListIdentity, number: int) -> str:
-    return _person(number, rolls(identity, number)).address
+    return _profile(number, draws(identity, number)).address
 
 
 def moved_address(identity: ListIdentity, number: int, nonce: int) -> str:
     """A new address of the same person; its digits are no member's number, so nobody is found by it by mistake."""
-    person = _person(number, rolls(identity, number))
+    person = _profile(number, draws(identity, number))
     return f"{person.given.latin}.{person.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
 
 
-def _digits(template: str, roll: Roll) -> str:
+def _digits(template: str, draw: Draw) -> str:
     while "#" in template:
-        template = template.replace("#", str(roll() % 10), 1)
+        template = template.replace("#", str(draw() % 10), 1)
     return template
 
 
-def _phone(country: Country, roll: Roll) -> str:
-    kind, template = roll() % 100, _pick(roll, country.phones)
+def _phone(country: Country, draw: Draw) -> str:
+    kind, template = draw() % 100, _pick(draw, country.phones)
     if kind < 50:  # noqa: PLR2004 - one half left it empty
         return ""
-    return _pick(roll, _WRONG_PHONES) if kind < 57 else _digits(template, roll)  # noqa: PLR2004 - 7 % typed anything
+    return _pick(draw, _WRONG_PHONES) if kind < 57 else _digits(template, draw)  # noqa: PLR2004 - 7 % typed anything
 
 
-def _postal_address(country: Country, roll: Roll) -> Any:
-    kind = roll() % 100
-    (city, state, code), house = _pick(roll, country.cities), 1 + roll() % 99
+def _postal_address(country: Country, draw: Draw) -> Any:
+    kind = draw() % 100
+    (city, state, code), house = _pick(draw, country.cities), 1 + draw() % 99
     if kind < 55:  # noqa: PLR2004 - more than a half have none
         return ""
     if kind < 60:  # noqa: PLR2004 - Mailchimp writes US where a form gave nothing
@@ -116,47 +116,47 @@ def _postal_address(country: Country, roll: Roll) -> Any:
     return {"addr1": first, "addr2": second, "city": city, "state": state, "zip": code, "country": country.code}
 
 
-def _maybe(roll: Roll, share: float, value: Any) -> Any:
-    return value if _chance(roll, share) else ""
+def _maybe(draw: Draw, share: float, value: Any) -> Any:
+    return value if _chance(draw, share) else ""
 
 
-def _merge_fields(person: _Person, number: int, roll: Roll) -> dict[str, Any]:
-    day, year = roll(), roll()
-    home = _postal_address(person.country, roll)
-    given = person.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(roll, 0.01) else "")
+def _merge_fields(person: _Profile, number: int, draw: Draw) -> dict[str, Any]:
+    day, year = draw(), draw()
+    home = _postal_address(person.country, draw)
+    given = person.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(draw, 0.01) else "")
     return {
-        "FNAME": _maybe(roll, 0.93, given),
-        "LNAME": _maybe(roll, 0.88, person.family.written),
+        "FNAME": _maybe(draw, 0.93, given),
+        "LNAME": _maybe(draw, 0.88, person.family.written),
         "ADDRESS": home,
-        "PHONE": _phone(person.country, roll),
-        "BIRTHDAY": _maybe(roll, 0.35, f"{1 + day % 12:02}/{1 + day // 12 % _DAYS:02}"),
-        "COUNTRY": _maybe(roll, 0.6, person.country.name),
-        "POINTS": _maybe(roll, 0.5, roll() % 5000),
-        "SINCE": _maybe(roll, 0.4, f"{2012 + year % 13}-{1 + year // 13 % 12:02}-{1 + year // 156 % _DAYS:02}"),
-        "SIZE": _maybe(roll, 0.3, _pick(roll, _SIZES)),
-        "SHOP": _maybe(roll, 0.1, f"https://shop.example/{number % 40}"),
+        "PHONE": _phone(person.country, draw),
+        "BIRTHDAY": _maybe(draw, 0.35, f"{1 + day % 12:02}/{1 + day // 12 % _DAYS:02}"),
+        "COUNTRY": _maybe(draw, 0.6, person.country.name),
+        "POINTS": _maybe(draw, 0.5, draw() % 5000),
+        "SINCE": _maybe(draw, 0.4, f"{2012 + year % 13}-{1 + year // 13 % 12:02}-{1 + year // 156 % _DAYS:02}"),
+        "SIZE": _maybe(draw, 0.3, _pick(draw, _SIZES)),
+        "SHOP": _maybe(draw, 0.1, f"https://shop.example/{number % 40}"),
         "PHOTO": "",
         "POSTCODE": home["zip"] if home else "",
-        "MMERGE13": _maybe(roll, 0.05, "likes “Qualität” & tea 🍵"),
+        "MMERGE13": _maybe(draw, 0.05, "likes “Qualität” & tea 🍵"),
     }
 
 
-def _tags(roll: Roll) -> list[dict[str, Any]]:
-    kind, first = roll() % 400, roll()
+def _tags(draw: Draw) -> list[dict[str, Any]]:
+    kind, first = draw() % 400, draw()
     if kind == 0:  # a few are in more segments than an answer lists
         return [{"id": _FIRST_TAG + 100 + n, "name": f"segment {n}"} for n in range(51 + first % 30)]
     count = max(0, kind % 8 - 4)
     return [{"id": _FIRST_TAG + (first + n) % len(TAGS), "name": TAGS[(first + n) % len(TAGS)]} for n in range(count)]
 
 
-def _interests(identity: ListIdentity, roll: Roll) -> dict[str, bool]:
-    bits = roll()
+def _interests(identity: ListIdentity, draw: Draw) -> dict[str, bool]:
+    bits = draw()
     ids = [interest for category in identity.interests for interest in category]
     return {interest: bool(bits >> 2 * n & 3 == 0) for n, interest in enumerate(ids)}
 
 
-def _location(country: Country, roll: Roll) -> dict[str, Any]:
-    if _chance(roll, 0.3):
+def _location(country: Country, draw: Draw) -> dict[str, Any]:
+    if _chance(draw, 0.3):
         return {
             "latitude": 0,
             "longitude": 0,
@@ -173,24 +173,24 @@ def _location(country: Country, roll: Roll) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stats(roll: Roll) -> dict[str, Any]:
-    opens = roll() % 1000 / 1000
+def _stats(draw: Draw) -> dict[str, Any]:
+    opens = draw() % 1000 / 1000
     stats: dict[str, Any] = {"avg_open_rate": opens, "avg_click_rate": round(opens / 5, 4)}
-    if _chance(roll, 0.2):
+    if _chance(draw, 0.2):
         stats["ecommerce_data"] = {
-            "total_revenue": roll() / 100,
-            "number_of_orders": roll() % 9,
+            "total_revenue": draw() / 100,
+            "number_of_orders": draw() % 9,
             "currency_code": "EUR",
         }
     return stats
 
 
-def _sms(person: _Person, roll: Roll) -> dict[str, str]:
-    has, answer = _chance(roll, 0.08), ("subscribed", "subscribed", "unsubscribed", "nonsubscribed", "pending")
-    status = _pick(roll, answer)
+def _sms(person: _Profile, draw: Draw) -> dict[str, str]:
+    has, answer = _chance(draw, 0.08), ("subscribed", "subscribed", "unsubscribed", "nonsubscribed", "pending")
+    status = _pick(draw, answer)
     if not has and person.address:
         return {"sms_phone_number": "", "sms_subscription_status": "", "sms_subscription_last_updated": ""}
-    number = _digits(person.country.phones[1], roll).translate({ord(c): None for c in " -()"})
+    number = _digits(person.country.phones[1], draw).translate({ord(c): None for c in " -()"})
     return {"sms_phone_number": number, "sms_subscription_status": status, "sms_subscription_last_updated": ""}
 
 
@@ -212,14 +212,14 @@ def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
     return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
 
 
-def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
+def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
     """All that the real API would tell of a member but its `_links` (see `writing`), with nothing yet of its row.
 
     A long function: one line a field, in the order in which the API writes them.
     """
-    roll = rolls(identity, number)
-    person = _person(number, roll)
-    merge_fields, tags = _merge_fields(person, number, roll), _tags(roll)
+    draw = draws(identity, number)
+    person = _profile(number, draw)
+    merge_fields, tags = _merge_fields(person, number, draw), _tags(draw)
     member: dict[str, Any] = {
         "id": md5(person.address),
         "email_address": person.address,
@@ -227,31 +227,31 @@ def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) ->
         "contact_id": identity.contact_id(number),
         "full_name": f"{merge_fields['FNAME']} {merge_fields['LNAME']}".strip(),
         "web_id": identity.web_base + number,
-        "email_type": _pick(roll, ("html", "html", "html", "text")),
+        "email_type": _pick(draw, ("html", "html", "html", "text")),
         "status": "",
-        "unsubscribe_reason": _pick(roll, _REASONS),
+        "unsubscribe_reason": _pick(draw, _REASONS),
         "consents_to_one_to_one_messaging": True,
-        **_sms(person, roll),
+        **_sms(person, draw),
         "merge_fields": merge_fields,
-        "interests": _interests(identity, roll),
-        "stats": _stats(roll),
+        "interests": _interests(identity, draw),
+        "stats": _stats(draw),
         "ip_signup": "",
         "timestamp_signup": "",
         "ip_opt": "",
         "timestamp_opt": "",
-        "member_rating": 1 + roll() % 5,
+        "member_rating": 1 + draw() % 5,
         "last_changed": "",
-        "language": _maybe(roll, 0.8, person.country.language),
-        "vip": _chance(roll, 0.01),
-        "email_client": _pick(roll, _CLIENTS),
-        "location": _location(person.country, roll),
-        "source": _pick(roll, _SIGNUP_SOURCES),
+        "language": _maybe(draw, 0.8, person.country.language),
+        "vip": _chance(draw, 0.01),
+        "email_client": _pick(draw, _CLIENTS),
+        "location": _location(person.country, draw),
+        "source": _pick(draw, _SIGNUP_SOURCES),
         "tags_count": len(tags),
         "tags": tags,
         "marketing_permissions": permissions_of(identity, permissions, _given(identity, number, len(permissions))),
         "list_id": identity.list_key,
     }
-    if _chance(roll, 0.02):  # an old account
+    if _chance(draw, 0.02):  # an old account
         del member["contact_id"]
     return member
 
@@ -259,7 +259,7 @@ def likeness(identity: ListIdentity, number: int, permissions: Sequence[str]) ->
 def invent(identity: ListIdentity, row: StoredMember, permissions: Sequence[str] = ()) -> dict[str, Any]:
     """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
     ip = f"203.0.113.{row.number % 254 + 1}"
-    member = likeness(identity, row.number, tuple(permissions)) | {
+    member = invent_fields(identity, row.number, tuple(permissions)) | {
         "status": row.status,
         "ip_signup": ip if row.signup else "",
         "timestamp_signup": iso(row.signup),

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.field_selection import Wanted
+from mcimport.sandbox.audience.field_selection import FieldSelection
 from mcimport.sandbox.audience.invented_members import TAGS_LISTED
 
 _API = "https://us6.api.mailchimp.com/3.0"
 _SCHEMAS = "https://us6.api.mailchimp.com/schema/3.0"
-_KEPT = 100_000  # members kept written over all choices of fields: some 100 MB
+_CACHE_SIZE = 100_000  # members kept written over all choices of fields: some 100 MB
 
 # rel, method, the rest of the address, whether it answers with a member
 _MEMBER_LINKS = (
@@ -50,38 +50,38 @@ def member_links(list_key: str, member_id: str) -> list[dict[str, str]]:
     return links
 
 
-class Writer:
+class MemberEncoder:
     """Writes the members of one audience, and remembers what it wrote until the member changes."""
 
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
-        self._written: dict[str, dict[int, bytes]] = {}
-        self._kept = 0
-        audience.when_changed.append(self._forget)
+        self._cache: dict[str, dict[int, bytes]] = {}
+        self._cached = 0
+        audience.listeners.append(self._forget)
 
-    def write(self, numbers: list[int], wanted: Wanted) -> list[bytes]:
+    def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[bytes]:
         """As the members are now. Whoever was deleted is missing."""
         with self.audience.lock:
-            known = self._known(wanted)
+            known = self._cache_for(fields)
             there = (number for number in numbers if number in self.audience.rows)
-            return [known.get(number) or self._write(number, wanted, known) for number in there]
+            return [known.get(number) or self._encode(number, fields, known) for number in there]
 
-    def _known(self, wanted: Wanted) -> dict[int, bytes]:
-        if self._kept > _KEPT:
-            self._written.clear()
-            self._kept = 0
-        return self._written.setdefault(wanted.spelling, {})
+    def _cache_for(self, fields: FieldSelection) -> dict[int, bytes]:
+        if self._cached > _CACHE_SIZE:
+            self._cache.clear()
+            self._cached = 0
+        return self._cache.setdefault(fields.key, {})
 
-    def _write(self, number: int, wanted: Wanted, known: dict[int, bytes]) -> bytes:
-        member: dict[str, Any] = self.audience.person(number)
+    def _encode(self, number: int, fields: FieldSelection, cache: dict[int, bytes]) -> bytes:
+        member: dict[str, Any] = self.audience.member(number)
         if isinstance(member.get("tags"), list):
             member["tags"] = member["tags"][:TAGS_LISTED]
-        if wanted.has("_links"):
+        if fields.includes("_links"):
             member["_links"] = member_links(self.audience.list_key, str(member.get("id", "")))
-        known[number] = written = encode(wanted.of(member))
-        self._kept += 1
+        cache[number] = written = encode(fields.apply(member))
+        self._cached += 1
         return written
 
     def _forget(self, number: int) -> None:
-        for known in self._written.values():
+        for known in self._cache.values():
             known.pop(number, None)

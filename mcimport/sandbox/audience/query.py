@@ -16,7 +16,7 @@ SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class MemberQuery:
     """Times are epoch seconds; None asks for no bound. Without `status` the archived are left out.
 
     Without `sort_field` the order is arbitrary, and no change of a member moves it.
@@ -34,78 +34,78 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class QueryResult:
     """The members on the page, by number, and how many there are on all pages."""
 
     numbers: list[int]
     total: int
 
 
-def choose(audience: MemberList, question: Question, chance: random.Random) -> Choice:
+def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> QueryResult:
     """One moment's answer. Costs no more than the page when the order is that of `last_changed`."""
     with audience.lock:
-        order = audience.orders[question.status or LISTED]
-        low, high = _bounds(order, question, audience.knobs)
-        if question.sort_field == "last_changed" and question.opted_since is question.opted_before is None:
+        order = audience.orders[query.status or LISTED]
+        low, high = _bounds(order, query, audience.settings)
+        if query.sort_field == "last_changed" and query.opted_since is query.opted_before is None:
             keys, total = (
-                _page(order, low, high, question, chance if audience.knobs.unstable_order else None),
+                _page(order, low, high, query, rng if audience.settings.unstable_order else None),
                 high - low,
             )
         else:
-            matching = _sorted(audience, order[low:high], question)
-            keys, total = matching[question.offset :][: question.count], len(matching)
-    return Choice([number_of(key) for key in keys], total)
+            matching = _sorted(audience, order[low:high], query)
+            keys, total = matching[query.offset :][: query.count], len(matching)
+    return QueryResult([number_of(key) for key in keys], total)
 
 
-def _bounds(order: list[int], question: Question, knobs: SandboxSettings) -> tuple[int, int]:
+def _bounds(order: list[int], query: MemberQuery, settings: SandboxSettings) -> tuple[int, int]:
     low, high = 0, len(order)
-    if question.since is not None:
-        low = bisect_left(order, start_of(question.since + (not knobs.since_includes)))
-    if question.before is not None:
-        high = bisect_left(order, start_of(question.before + knobs.before_includes))
+    if query.since is not None:
+        low = bisect_left(order, start_of(query.since + (not settings.since_includes)))
+    if query.before is not None:
+        high = bisect_left(order, start_of(query.before + settings.before_includes))
     return low, max(low, high)
 
 
-def _page(order: list[int], low: int, high: int, question: Question, chance: random.Random | None) -> list[int]:
-    first, last = low + question.offset, min(high, low + question.offset + question.count)
-    if question.descending:
-        first, last = max(low, high - question.offset - question.count), high - question.offset
+def _page(order: list[int], low: int, high: int, query: MemberQuery, rng: random.Random | None) -> list[int]:
+    first, last = low + query.offset, min(high, low + query.offset + query.count)
+    if query.descending:
+        first, last = max(low, high - query.offset - query.count), high - query.offset
     if first >= last:
         return []
-    keys = order[first:last] if chance is None else _shuffled(order, low, high, (first, last), chance)
-    return keys[::-1] if question.descending else keys
+    keys = order[first:last] if rng is None else _shuffled(order, low, high, (first, last), rng)
+    return keys[::-1] if query.descending else keys
 
 
-def _shuffled(order: list[int], low: int, high: int, page: tuple[int, int], chance: random.Random) -> list[int]:
+def _shuffled(order: list[int], low: int, high: int, page: tuple[int, int], rng: random.Random) -> list[int]:
     """A page as it is if all who share a second had been shuffled, those just beyond its edges included."""
     first = max(low, bisect_left(order, start_of(second_of(order[page[0]]))))
     last = min(high, bisect_left(order, start_of(second_of(order[page[1] - 1]) + 1)))
-    keys = sorted(order[first:last], key=lambda key: (second_of(key), chance.random()))
+    keys = sorted(order[first:last], key=lambda key: (second_of(key), rng.random()))
     return keys[page[0] - first : page[1] - first]
 
 
-def _sorted(audience: MemberList, keys: list[int], question: Question) -> list[int]:
+def _sorted(audience: MemberList, keys: list[int], query: MemberQuery) -> list[int]:
     rows = audience.rows
-    if question.opted_since is not None:
-        keys = [key for key in keys if rows[number_of(key)].opt > question.opted_since]
-    if question.opted_before is not None:
-        keys = [key for key in keys if rows[number_of(key)].opt <= question.opted_before]
+    if query.opted_since is not None:
+        keys = [key for key in keys if rows[number_of(key)].opt > query.opted_since]
+    if query.opted_before is not None:
+        keys = [key for key in keys if rows[number_of(key)].opt <= query.opted_before]
     by: dict[str | None, Callable[[int], tuple[int, int]]] = {
         None: lambda key: (0, tie_of(key)),
         "last_changed": lambda key: (second_of(key), tie_of(key)),
         "timestamp_opt": lambda key: (rows[number_of(key)].opt, tie_of(key)),
         "timestamp_signup": lambda key: (rows[number_of(key)].signup, tie_of(key)),
     }
-    return sorted(keys, key=by[question.sort_field], reverse=question.descending)
+    return sorted(keys, key=by[query.sort_field], reverse=query.descending)
 
 
-class Unreadable:
+class UnreadableMembers:
     """Who cannot be read. Ranks are looked up once, so that their members stay broken while the list moves."""
 
     def __init__(self) -> None:
         self._ranks: dict[str, frozenset[int]] = {}
 
-    def any_of(self, audience: MemberList, numbers: list[int], broken: list[Span | str]) -> bool:
+    def includes_any(self, audience: MemberList, numbers: list[int], broken: list[Span | str]) -> bool:
         if not broken:
             self._ranks.clear()  # whom the ranks name next time is settled next time
             return False

@@ -23,7 +23,7 @@ class StoredMember:
     opt: int
     signup: int
     key: int = 0
-    own: dict[str, Any] | None = None
+    overrides: dict[str, Any] | None = None
 
 
 class Absent:
@@ -33,8 +33,8 @@ class Absent:
 ABSENT = Absent()
 
 
-def with_own(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
+def with_overrides(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
     """The member with what was set by hand or by a change."""
-    if not row.own:
+    if not row.overrides:
         return invented
-    return {field: value for field, value in (invented | row.own).items() if value is not ABSENT}
+    return {field: value for field, value in (invented | row.overrides).items() if value is not ABSENT}

@@ -6,66 +6,33 @@ the server says. Retries and limits are the business of the caller (see `retry`)
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, it needs a file that may not be there
-import html
-import re
-import socket
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
-import msgspec
 
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
-    NotFoundError,
-    RejectedError,
     RetriableError,
-    ServiceError,
     ServiceTimeoutError,
-    ThrottledError,
     UnreachableError,
 )
 from mcimport.errors.machine import check_files_left
 from mcimport.services.http.environment import transport
 from mcimport.services.http.request_log import RequestLog
+from mcimport.services.http.response import Response, http_date, in_utf8
+from mcimport.services.http.sockets import OpenSockets
+from mcimport.services.http.status import raise_for_status
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
-LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
 CONNECT_TIMEOUT = 10.0  # seconds
-_PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
-_EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a-f]{1,16}){1,5})", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What came back.
-
-    Attributes:
-        date: the server's clock (epoch seconds, UTC) from its `Date` header; None where it sent none.
-        took: seconds from the moment before sending to the arrival of the headers.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    date: int | None
-    took: float
-
-    @property
-    def is_json(self) -> bool:
-        return "json" in self.headers.get("content-type", "")
 
 
 class HttpClient:
@@ -102,7 +69,7 @@ class HttpClient:
         self._closed = False
         self._in_flight = 0
         self._lock = threading.Lock()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets = OpenSockets()
         self._url = httpx.URL(url)
         self._base = self._url.raw_path.decode().rstrip("/")
         self._timeouts = {
@@ -205,17 +172,11 @@ class HttpClient:
         return answer
 
     def close(self) -> None:
-        """Breaks the connections, under the feet of requests in flight if need be.
-
-        Those end at once, and the last of them gives the sockets back: the number of one that is given back while a
-        thread waits on it may be another socket's a moment later, and the thread would wait on that one instead.
-        """
+        """Shuts the connections, also under requests in flight: those end at once, and the last of them closes them."""
         with self._lock:
             self._closed = True
-            connections = list(self._sockets)
             is_idle = not self._in_flight
-        for connection in connections:
-            _shut(connection)
+        self._sockets.shut()
         if is_idle:
             self._transport.close()
 
@@ -233,14 +194,6 @@ class HttpClient:
             if is_last:
                 self._transport.close()
 
-    def _connected(self, connection: socket.socket) -> None:
-        """One that comes to be while the others are closed is not closed with them: its request would hang."""
-        with self._lock:
-            self._sockets.add(connection)
-            is_late = self._closed
-        if is_late:
-            _shut(connection)
-
     def _headers(self, *, has_body: bool) -> dict[str, str]:
         """Those of every request, and under which name it is made."""
         kind = {"Content-Type": "application/json"} if has_body else {}
@@ -256,7 +209,7 @@ class HttpClient:
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-                self._connected(info["return_value"].get_extra_info("socket"))
+                self._sockets.add(info["return_value"].get_extra_info("socket"))
             elif on_sent and event == "http11.send_request_body.complete":
                 on_sent()
 
@@ -274,8 +227,8 @@ class HttpClient:
         return Response(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=_in_utf8(content, response.charset_encoding),
-            date=_http_date(response.headers.get("date")),
+            body=in_utf8(content, response.charset_encoding),
+            date=http_date(response.headers.get("date")),
             took=took,
         )
 
@@ -297,120 +250,7 @@ class HttpClient:
             raise InterruptedRunError("stopped") from None
 
 
-def _shut(connection: socket.socket) -> None:
-    """Whoever waits there is woken."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
 def _first_cause(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
-
-
-def _in_utf8(body: bytes, charset: str | None) -> bytes:
-    """Without a byte order mark, which JSON may begin with (RFC 8259); from the charset that the answer names.
-
-    One that nobody knows, or that the body is not in, leaves the body as it is: what reads it says what is wrong.
-    """
-    body = body.removeprefix(codecs.BOM_UTF8)
-    if charset is None or charset.lower().replace("_", "-") in ("utf-8", "utf8", "us-ascii", "ascii"):
-        return body
-    try:
-        return body.decode(charset).encode()
-    except (LookupError, ValueError):
-        return body
-
-
-def _http_date(text: str | None) -> int | None:
-    """Epoch seconds; a date without a zone is UTC, as HTTP says. None for what is none."""
-    try:
-        if not text:
-            return None
-        moment = parsedate_to_datetime(text)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        return None
-
-
-def raise_for_status(service: str, answer: Response) -> Response:
-    """The answer, if it is a success (any 2xx); else raises the error that says what to do about it."""
-    if 200 <= answer.status < 300:  # noqa: PLR2004 - the range that HTTP calls success
-        return answer
-    raise _named(service, answer)
-
-
-def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - one line a status is the plainest table
-    status = answer.status
-    said = f"{service} answered {status}{_title(answer)}"
-    if status in (408, 504, 524):
-        return ServiceTimeoutError(said, status=status, retry_after=_retry_after(answer))
-    if status == 429:  # noqa: PLR2004 - too many requests
-        return ThrottledError(said, status=status, retry_after=_retry_after(answer))
-    if status >= 500:  # noqa: PLR2004 - the range that HTTP calls a server error
-        return RetriableError(said, status=status, retry_after=_retry_after(answer))
-    if status == 403:  # noqa: PLR2004 - forbidden, or busy, or blocked
-        return _forbidden(service, answer, said)
-    if status == 404:  # noqa: PLR2004 - not found
-        return NotFoundError(said, status=status)
-    if status in (400, 413, 422):
-        return RejectedError(said, status=status)
-    if status == 401:  # noqa: PLR2004 - unauthorized
-        return FatalError(f"{said}: it does not accept the API key", hint=_key_hint(service), status=status)
-    return FatalError(said, status=status)
-
-
-def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
-    """403 has three meanings: no right (says why), blocked at the edge (a page of HTML), too many connections (bare).
-
-    The first from the vendors' documentation, the other two from reports of Mailchimp's users. A bare one of Ometria's
-    was not reported; it may be either, so it is tried again, but not for as long as an account may be busy.
-    """
-    if answer.is_json:
-        return FatalError(f"{said}: the API key has no right to do this", hint=_key_hint(service), status=403)
-    if not answer.body.strip():
-        if service == "Mailchimp":
-            return ThrottledError(f"{said} without a reason: too many connections", status=403)
-        return RetriableError(f"{said} without a reason", hint=_key_hint(service), status=403)
-    found = _EDGE_REFERENCE.search(html.unescape(answer.body[:4096].decode("utf-8", "replace")))
-    reference = f", reference {found[1]}" if found else ""
-    return RetriableError(
-        f"{said}: {service}'s firewall is blocking this machine's IP address{reference}",
-        hint=f"The API key is not the problem. Give {service}'s support the reference, or try from another IP address.",
-        status=403,
-    )
-
-
-def _key_hint(service: str) -> str:
-    return f"Check the {service} API key: complete, still active, right account? `mcimport check` tests it."
-
-
-def _title(answer: Response) -> str:
-    """The title of a problem document, if it is plain words; nothing else of an answer is ever repeated."""
-    if not answer.is_json:
-        return ""
-    try:
-        title = _PROBLEM.decode(answer.body).title
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
-    return f" ({title})" if isinstance(title, str) and _PLAIN_TITLE.fullmatch(title) else ""
-
-
-class _Problem(msgspec.Struct):
-    """RFC 9457, as far as it is repeated."""
-
-    title: object = None
-
-
-_PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp`
-
-
-def _retry_after(answer: Response) -> float | None:
-    text = answer.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdecimal():
-        return min(LONGEST_RETRY_AFTER, float(text))
-    moment, now = _http_date(text), answer.date or int(time.time())
-    return None if moment is None else min(LONGEST_RETRY_AFTER, max(0.0, float(moment - now)))

@@ -71,9 +71,10 @@ def tls() -> ssl.SSLContext:
     name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
     if found is not None and (name is None or name == "SSL_CERT_DIR" or found.cert_store_stats()["x509_ca"]):
         return found
+    or_unset = f", or unset {name}" if name else ""
     raise ConfigError(
         f"{name or 'this machine'} has no certificates that can be read",
-        hint="Set SSL_CERT_FILE to a file with certificates, such as /etc/ssl/certs/ca-certificates.crt, or unset it.",
+        hint=f"Set SSL_CERT_FILE to a file with certificates, like /etc/ssl/certs/ca-certificates.crt{or_unset}.",
     )
 
 
@@ -125,5 +126,8 @@ def _proxy(name: str, value: str) -> httpx.Proxy:
             hint="It should look like http://proxy.example:3128. In a password, percent-encode #, ?, / and [.",
         )
     if url.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        raise ConfigError(f"{name} names a SOCKS proxy, which needs an extra", hint="pip install 'httpx[socks]'")
+        raise ConfigError(
+            f"{name} names a SOCKS proxy, which needs an extra of httpx",
+            hint="Install it with: pip install 'httpx[socks]'",
+        )
     return found

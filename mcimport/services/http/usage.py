@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from typing import Literal
 
 from mcimport.models import Usage
 
-Count = Literal[
-    "mailchimp_requests",
-    "mailchimp_retries",
-    "mailchimp_throttled",
-    "ometria_requests",
-    "ometria_retries",
-    "ometria_throttled",
-]
 Wait = Literal["waited_mailchimp", "waited_ometria", "waited_limiter", "converting"]
 Side = Literal["mailchimp", "ometria"]
 
+_WAITS: Mapping[Side, Wait] = {"mailchimp": "waited_mailchimp", "ometria": "waited_ometria"}
 _NAMES = tuple(field.name for field in fields(Usage))
 
 
@@ -33,8 +26,15 @@ class UsageMeter:
         self._untaken: dict[str, float] = dict.fromkeys(_NAMES, 0)
         self._thread = threading.local()
 
-    def count(self, name: Count) -> None:
-        self._add(name, 1)
+    def requested(self, side: Side) -> None:
+        self._add(f"{side}_requests", 1)
+
+    def throttled(self, side: Side) -> None:
+        self._add(f"{side}_throttled", 1)
+
+    def waiting(self, side: Side) -> AbstractContextManager[None]:
+        """As `timed`, for an answer of this service."""
+        return self.timed(_WAITS[side])
 
     @contextmanager
     def timed(self, name: Wait) -> Iterator[None]:
@@ -48,7 +48,7 @@ class UsageMeter:
     def retried(self, side: Side, seconds: float) -> None:
         """After so long a pause, a request is made again."""
         self._add(f"{side}_retries", 1)
-        self._add(f"waited_{side}", seconds)
+        self._add(_WAITS[side], seconds)
 
     def add(self, costs: Usage) -> None:
         """What was spent elsewhere, for the same client."""

@@ -8,65 +8,47 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
-from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import (
     FatalError,
-    IgnoredParameterError,
-    InterruptedRunError,
     NotFoundError,
     RejectedError,
     RetriableError,
     ServiceTimeoutError,
-    ThrottledError,
     UnknownListError,
 )
-from mcimport.models import ListFields, Member, OptedIn, Page, Sweep, Window
+from mcimport.models import Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, call_with_retry
-from mcimport.services.http.usage import UsageMeter
-from mcimport.services.mailchimp import windows
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.response import Response
+from mcimport.services.http.retry import RetryPolicy, call_with_retry
+from mcimport.services.http.service_requests import ServiceRequests
+from mcimport.services.http.usage import Side, UsageMeter
+from mcimport.services.mailchimp import pagination, windows
 from mcimport.services.mailchimp.responses import (
-    CATEGORIES,
     COUNT,
-    INTERESTS,
     LIST,
     MEMBER,
     MEMBERS,
-    MERGE_FIELDS,
     PING,
-    TAGS,
     Members,
-    Tags,
     clock,
     decoded,
-    merge_field,
-    text,
 )
 
 T = TypeVar("T")
 
-EVERYTHING: Mapping[str, str] = {"count": "1000"}
-AT_ONCE = 4  # requests for a list's fields at a time
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
-MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
 MORE_LOOKS = 3  # at an answer that holds nobody and counts nobody, before that is believed
 BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
-_TOO_MANY = "too many members share one last_changed second"
-
-
-class UnstableSecondError(RetriableError):
-    """A second larger than a page held no still: after so many passes there was still somebody new."""
 
 
 class EmptyPageError(RetriableError):
@@ -77,12 +59,14 @@ class EmptyPageError(RetriableError):
         self.page = page
 
 
-class MailchimpClient:
+class MailchimpClient(ServiceRequests):
     """One account, for one client. Safe to share between threads.
 
     Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
     tries are used up, InterruptedRunError when the stop was asked for.
     """
+
+    side: ClassVar[Side] = "mailchimp"
 
     def __init__(
         self,
@@ -92,28 +76,14 @@ class MailchimpClient:
         meter: UsageMeter | None = None,
         member_fields: str = MEMBER_FIELDS,
     ) -> None:
-        self._http = http
+        super().__init__(http, policy, meter)
         self._limit = limit
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
         self._member_fields = member_fields
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried("mailchimp", seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """The same account, whose pages hold these fields of a member alone, by their dotted names."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
         return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
-
-    def check_not_stopped(self) -> None:
-        """Raises InterruptedRunError once a stop was asked for."""
-        if self._policy.stop.requested.is_set():
-            raise InterruptedRunError("stopped")
 
     def ping(self) -> float | None:
         """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
@@ -131,9 +101,9 @@ class MailchimpClient:
             try:
                 return self._page(list_key, window, count, first=True)
             except ServiceTimeoutError:
-                if count <= windows.SMALLEST_PAGE:
+                if count <= pagination.SMALLEST_PAGE:
                     raise
-                count = windows.half(count)
+                count = pagination.half(count)
             except NotFoundError:
                 raise _unknown_list(list_key) from None
 
@@ -164,7 +134,7 @@ class MailchimpClient:
             "fields": "members.contact_id,members.web_id,total_items",
             **({"status": "archived"} if sweep == "archived" else {}),
         }
-        return self._get(f"lists/{list_key}/members", params, MEMBERS).members
+        return self.get(f"lists/{list_key}/members", params, MEMBERS).members
 
     def last_changed_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
@@ -172,7 +142,7 @@ class MailchimpClient:
         Nobody is believed only of an answer that counts no more than `offset`. Raises RetriableError otherwise, and for
         a member without a time: there is somebody, but not to be placed.
         """
-        answer = self._look(list_key, window, offset, quick=quick)
+        answer = self.probe_at(list_key, window, offset, quick=quick)
         moment = epoch(answer.members[0].last_changed) if answer.members else None
         if moment is None and (answer.members or answer.total_items > offset):
             raise RetriableError("Mailchimp returned a member without last_changed")
@@ -181,7 +151,7 @@ class MailchimpClient:
     def count_in_window(self, list_key: str, window: Window) -> int | None:
         """How many are in what is left of the window, or a few more; None where Mailchimp does not say. One try."""
         with suppress(RetriableError):
-            return self._look(list_key, window, 0, quick=True).total_items
+            return self.probe_at(list_key, window, 0, quick=True).total_items
         return None
 
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
@@ -221,69 +191,22 @@ class MailchimpClient:
                 return again, count
         return replace(again, total=size), count
 
-    def same_second(self, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
-        """Everybody who shares `second`, in passes over its pages, last page first; each member once.
-
-        Raises UnstableSecondError after 25 passes. A page that fails for good is left out and its error raised at the
-        end of the pass, when the rest of the second was handed over; a ServiceTimeoutError comes at once.
-        """
-        span = replace(window, since=second - 1, through=None, until=second)
-        reader = windows.SameSecondReader(second, self._look(list_key, span, 0).total_items)
-        while reader.passes < reader.MOST_PASSES:
-            reader.begin_pass()
-            failure: RetriableError | None = None
-            for offset, page in self._pass(list_key, span, reader):
-                if isinstance(page, RetriableError):
-                    failure = page
-                elif fresh := reader.take(page.members, offset):
-                    yield fresh
-            if failure:
-                raise failure
-            if reader.end_pass():
-                if reader.unstable and reader.troubled:
-                    # Whoever breaks every page that holds them is never on the page that another try gets.
-                    raise UnstableSecondError(f"{_TOO_MANY}; a page of them failed while their order changed")
-                return
-        raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
-
     def member(self, list_key: str, contact_id: str) -> Member:
         """One member by `contact_id`; NotFoundError when there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
         path = f"lists/{list_key}/members/{contact_id}"
-        return call_with_retry(self._policy, lambda: decoded(self._once(path, {"fields": fields}, first=True), MEMBER))
+        return self.get(path, {"fields": fields}, MEMBER, first=True)
 
     def member_by_address(self, list_key: str, address: str) -> Member:
         """One member by their address, whoever it belongs to; NotFoundError when it is nobody's.
 
         Raises RetriableError for an answer about another address.
         """
-        found = self.member(list_key, _hash_of(_plain(address)))
-        if not isinstance(found.email_address, str) or _plain(found.email_address) != _plain(address):
+        wanted = address.strip().lower()
+        found = self.member(list_key, subscriber_hash(wanted))
+        if not isinstance(found.email_address, str) or found.email_address.strip().lower() != wanted:
             raise RetriableError("Mailchimp returned another member than the one asked for")
         return found
-
-    def with_all_tags(self, list_key: str, member: Member) -> Member:
-        """The member with every tag: a page lists fifty at most.
-
-        Raises NotFoundError for who is not there any more, RetriableError also for a list that is cut here, too.
-        """
-        address = member.email_address if isinstance(member.email_address, str) else ""
-        who = member_id(member)
-        if not is_contact_id(who):  # web ids are nothing that Mailchimp finds a member by; the address's MD5 is
-            who = _hash_of(address)
-        path, counted = f"lists/{list_key}/members/{who}/tags", member.tags_count
-        tags: dict[str, Any] = {}
-        offset = 0
-        while True:
-            some = self._some_tags(path, offset)
-            known = len(tags)
-            tags |= {str(tag): tag for tag in some.tags}
-            offset += len(some.tags)
-            if len(tags) == known or offset >= some.total_items:
-                break
-        if len(tags) < max(some.total_items, counted if isinstance(counted, int) else 0):
-            raise RetriableError("Mailchimp reported more tags of a member than it returned")
-        return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
 
     def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
         """How many these are, or a few more: whether the bounds include the second that they name is not known."""
@@ -296,114 +219,26 @@ class MailchimpClient:
             **({"since_timestamp_opt": iso(whom.opted - 1)} if whom.opted is not None else {}),
             **({"before_timestamp_opt": iso(whom.latest + 1)} if whom.latest is not None else {}),
         }
-        return self._get(f"lists/{list_key}/members", params, COUNT).total_items
-
-    def list_fields(self, list_key: str) -> ListFields:
-        """The list's merge fields and the names of its interests: two requests and one for each category, side by side.
-
-        It takes as long as two answers.
-        """
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fields") as pool:
-            merge = pool.submit(self._get, f"lists/{list_key}/merge-fields", EVERYTHING, MERGE_FIELDS)
-            path = f"lists/{list_key}/interest-categories"
-            categories = self._get(path, EVERYTHING, CATEGORIES).categories
-            paths = [f"{path}/{category.id}/interests" for category in categories]
-            named = list(pool.map(lambda one: self._get(one, EVERYTHING, INTERESTS).interests, paths))
-            fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
-        return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
-
-    def has_permissions(self, list_key: str) -> bool | None:
-        """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
-        path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
-        try:
-            answer = call_with_retry(self._policy, lambda: decoded(self._once(path, params, first=True), LIST))
-        except (NotFoundError, FatalError):  # what the members show has to do
-            return None
-        found = answer.marketing_permissions
-        return found if isinstance(found, bool) else None
+        return self.get(f"lists/{list_key}/members", params, COUNT).total_items
 
     def subscribed(self, list_key: str) -> int | None:
         """How many subscribed members the list itself counts; None where Mailchimp does not say. One try."""
         path, params = f"lists/{list_key}", {"fields": "stats.member_count"}
         try:
-            answer = call_with_retry(
-                self._policy.no_retry(), lambda: decoded(self._once(path, params, first=True), LIST)
-            )
+            answer = self.get(path, params, LIST, quick=True, first=True)
         except (NotFoundError, FatalError, RetriableError):
             return None
         count = answer.stats.get("member_count") if isinstance(answer.stats, dict) else None
         return count if isinstance(count, int) else None
 
-    def permissions_shown(self, list_key: str, offset: int) -> tuple[list[Any], int]:
-        """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
-        params = {
-            **EVERYTHING,
-            "status": "subscribed",
-            "sort_field": "last_changed",
-            "sort_dir": "DESC",
-            "offset": str(offset),
-            "fields": "members.marketing_permissions,total_items",
-        }
-        answer = self._get(f"lists/{list_key}/members", params, MEMBERS)
-        return [one.marketing_permissions for one in answer.members], answer.total_items
-
-    def _some_tags(self, path: str, offset: int) -> Tags:
-        params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
-        return call_with_retry(self._policy, lambda: decoded(self._once(path, params, first=True), TAGS))
-
-    def _pass(
-        self, list_key: str, span: Window, reader: windows.SameSecondReader
-    ) -> Iterator[tuple[int, Page | RetriableError]]:
-        """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
-
-        A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
-        way up do not count as read: somebody may slide from a page not read yet into one that was.
-        """
-        size = span.page
-        top = -(-reader.count // size) * size
-        page = self._page_or_error(list_key, span, top, reader)
-        seen: set[object] = set()
-        stale = 0
-        while isinstance(page, Page) and page.members:
-            before = len(seen)
-            seen.update(map(windows.identity, page.members))
-            stale = stale + 1 if len(seen) == before else 0
-            if stale >= MOST_STALE:
-                raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
-            top += size
-            page = self._page_or_error(list_key, span, top, reader)
-        yield top, page
-        for offset in range(top - size, -1, -size):
-            page = self._page_or_error(list_key, span, offset, reader)
-            if isinstance(page, Page) and page.members:
-                reader.at_least(offset + len(page.members))
-            yield offset, page
-
-    def _page_or_error(
-        self, list_key: str, span: Window, offset: int, reader: windows.SameSecondReader
-    ) -> Page | RetriableError:
-        """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
-        try:
-            return self.next_page(list_key, span, span.page, offset=offset, quick=True)
-        except ServiceTimeoutError:
-            raise
-        except RetriableError:
-            reader.troubled = True
-        try:
-            return self.next_page(list_key, span, span.page, offset=offset)
-        except ServiceTimeoutError:
-            raise
-        except RetriableError as error:
-            return error
-
-    def _look(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> Members:
+    def probe_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> Members:
         """One member, and how many the window counts; that it counts nobody is believed after `MORE_LOOKS`."""
         params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
         for _ in range(MORE_LOOKS):
-            answer = self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
+            answer = self.get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
             if answer.members or answer.total_items:
                 return answer
-        return self._get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
+        return self.get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
     def _retry_empty_page(self, list_key: str, window: Window, count: int) -> Page:
         """A page that holds nobody though it counts somebody, asked for as often as an error would be.
@@ -433,41 +268,46 @@ class MailchimpClient:
             answer = self._once(f"lists/{list_key}/members", params, first=first)
             content = decoded(answer, MEMBERS)
             page = Page(tuple(content.members), content.total_items, count, *clock(answer))
-            windows.check_page(window, page, count, offset)
+            pagination.check_page(window, page, count, offset)
             return page
 
         return call_with_retry(
-            self._policy.no_retry() if quick else self._policy, ask, fail_fast_on_timeout=count > windows.SMALLEST_PAGE
+            self._policy.no_retry() if quick else self._policy,
+            ask,
+            fail_fast_on_timeout=count > pagination.SMALLEST_PAGE,
         )
 
-    def _get(self, path: str, params: Mapping[str, str], kind: msgspec.json.Decoder[T], *, quick: bool = False) -> T:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        kind: msgspec.json.Decoder[T],
+        *,
+        quick: bool = False,
+        first: bool = False,
+    ) -> T:
+        """Asks for one answer and decodes it. `quick`: without a second try. `first`: a 404 is believed.
+
+        In the middle of a run one has been seen in passing: there it is tried again.
+        """
         policy = self._policy.no_retry() if quick else self._policy
-        return call_with_retry(policy, lambda: decoded(self._once(path, params), kind))
+        return call_with_retry(policy, lambda: decoded(self._once(path, params, first=first), kind))
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
         """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
-        with decode_slot.released(), self._meter.timed("waited_mailchimp"), self._limit.slot(self._policy.stop):
-            self._meter.count("mailchimp_requests")
-            try:
-                return self._http.checked(self._http.send("GET", path, params=params))
-            except ThrottledError:
-                self._meter.count("mailchimp_throttled")
+        try:
+            return self._send("GET", path, params=params, slot=self._limit.slot(self._policy.stop))
+        except RejectedError as error:
+            raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
+        except NotFoundError as error:
+            if first:
                 raise
-            except RejectedError as error:
-                raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
-            except NotFoundError as error:
-                if first:
-                    raise
-                raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
+            raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
 
 
-def _hash_of(address: str) -> str:
+def subscriber_hash(address: str) -> str:
     """What Mailchimp finds a member by, besides `contact_id`. The address in disguise: to be kept and shown nowhere."""
     return hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
-
-
-def _plain(address: str) -> str:
-    return address.strip().lower()
 
 
 def _unknown_list(list_key: str) -> UnknownListError:
@@ -479,8 +319,8 @@ def _unknown_list(list_key: str) -> UnknownListError:
 
 
 def _same(page: Page, other: Page) -> bool:
-    return {windows.identity(member) for member in page.members} == {
-        windows.identity(member) for member in other.members
+    return {pagination.identity(member) for member in page.members} == {
+        pagination.identity(member) for member in other.members
     }
 
 

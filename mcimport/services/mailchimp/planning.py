@@ -10,7 +10,7 @@ from dataclasses import replace
 from mcimport.config import Client
 from mcimport.errors import IgnoredParameterError, RetriableError, ServiceError, UnreachableError
 from mcimport.models import Page, Sweep, Window
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination, windows
 from mcimport.services.mailchimp.client import MailchimpClient
 
 
@@ -44,7 +44,7 @@ def cut(
     `page`: the sweep's first one, after the beginning of `span`.
     """
     since, until = span
-    if windows.fits_in_one(page, page.asked):
+    if pagination.fits_in_one(page, page.asked):
         end = until if since is None else max(until, since + 1)
         return [Window(0, sweep, since, end, count=len(page.members))] if page.members else []
     if since is not None and until <= since:

@@ -15,7 +15,7 @@ import msgspec
 from mcimport.errors import FatalError, RetriableError
 from mcimport.models import Member, MergeField
 from mcimport.report.format import duration
-from mcimport.services.http.client import Response
+from mcimport.services.http.response import Response
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -21,13 +21,15 @@ from mcimport.errors import (
     RetriableError,
     ServiceDownError,
     ServiceError,
-    ThrottledError,
     UnreachableError,
 )
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import Permit, RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.rate_limit import Permit, RateLimiter
+from mcimport.services.http.response import Response
+from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
+from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
@@ -52,6 +54,16 @@ class Pushed:
     error: RetriableError | None = None
 
 
+@dataclass(slots=True)
+class _PushProgress:
+    """What became of the records of one push so far, by position. `account_known_good`: see `OmetriaClient.push`."""
+
+    records: Sequence[bytes]
+    account_known_good: bool
+    taken: list[int] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
 class _Receipt(msgspec.Struct):
     """What a push answers. `accepted` means received and authenticated: validation follows later, unseen."""
 
@@ -74,14 +86,15 @@ _SOME = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
-class OmetriaClient:
+class OmetriaClient(RateLimitedRequests):
     """One account, for one client. Safe to share between threads.
 
     Args:
         batch: records a push, at most 100.
 
-    `has_taken`: the account is known to take records, so whoever is refused is refused for what they are.
-    `may_have_taken`: a record went out, and Ometria did not say that it was refused; set back by whoever asks for it.
+    Attributes:
+        perhaps_accepted: requests of this client that Ometria may have accepted a record of: it said so, or did not say
+            that it refused all of them. It only grows.
     """
 
     def __init__(
@@ -92,38 +105,31 @@ class OmetriaClient:
         batch: int = 100,
         meter: UsageMeter | None = None,
     ) -> None:
-        self._http = http
-        self._limiter = limiter
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
+        super().__init__(http, limiter, policy, meter)
         self.batch = batch
-        self.has_taken = False
-        self.may_have_taken = False
+        self.perhaps_accepted = 0
+        self._has_accepted = False  # a batch, whole: so a record that is refused is refused for what it holds
         self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
 
-    def close(self) -> None:
-        self._http.close()
+    def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
+        """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
 
-    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried("ometria", seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
+        A refused batch is halved until the record is found. `account_known_good`: an earlier run is on record in which
+        the account accepted records. Only where neither that nor this process knows of any is a refusal of everything,
+        or a 404, taken for a wrong setting.
 
-    def push(self, records: Sequence[bytes]) -> Pushed:
-        """Upserts encoded contacts, a batch at a time, each when it is its turn.
-
-        A refused batch is halved until the record is found. Raises FatalError for a key that is not accepted, or when
-        it refuses whatever it is sent, and InterruptedRunError.
+        Raises FatalError for a key that is not accepted, or when Ometria refuses whatever it is sent, ServiceDownError
+        and InterruptedRunError.
         """
-        taken: list[int] = []
-        refused: list[tuple[int, str]] = []
+        progress = _PushProgress(records, account_known_good)
         try:
             for start in range(0, len(records), self.batch):
-                places, before = range(start, min(start + self.batch, len(records))), len(taken)
-                self._push_places(records, list(places), taken, refused)
-                self._note_batch(len(places), is_in_vain=len(taken) == before)
+                places, before = range(start, min(start + self.batch, len(records))), len(progress.taken)
+                self._push_places(progress, list(places))
+                self._note_batch(len(places), is_in_vain=len(progress.taken) == before)
         except RetriableError as error:
-            return Pushed(tuple(taken), tuple(refused), error)
-        return Pushed(tuple(taken), tuple(refused))
+            return Pushed(tuple(progress.taken), tuple(progress.refused), error)
+        return Pushed(tuple(progress.taken), tuple(progress.refused))
 
     def check_key(self) -> float | None:
         """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted.
@@ -141,10 +147,6 @@ class OmetriaClient:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
 
-    def pause(self, seconds: float) -> None:
-        """No push for so long, of nobody who shares the account here: another process may have pushed until now."""
-        self._limiter.pause(seconds)
-
     def latest_errors(self) -> list[str]:
         """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
 
@@ -157,24 +159,26 @@ class OmetriaClient:
             return []
         return [_impersonal(hint) for hint in hints[:HINTS]]
 
-    def _push_places(
-        self, records: Sequence[bytes], places: list[int], taken: list[int], refused: list[tuple[int, str]]
-    ) -> None:
-        reason = self._push_batch([records[place] for place in places])
+    def _push_places(self, progress: _PushProgress, places: list[int]) -> None:
+        reason = self._push_batch([progress.records[place] for place in places], progress)
         if not reason:
-            taken.extend(places)
-            self.has_taken = True
+            progress.taken.extend(places)
+            self._has_accepted = True
         elif len(places) == 1:
-            refused.append((places[0], reason))
-            self._check_for_sense(len(refused), reason)
+            progress.refused.append((places[0], reason))
+            self._check_for_sense(progress, reason)
         else:
             middle = len(places) // 2
-            self._push_places(records, places[:middle], taken, refused)
-            self._push_places(records, places[middle:], taken, refused)
+            self._push_places(progress, places[:middle])
+            self._push_places(progress, places[middle:])
 
-    def _check_for_sense(self, refused: int, reason: str) -> None:
-        """A wrong collection, or a proxy that refuses everything, must not fill the dead letters with everybody."""
-        if refused >= ALL_REFUSED and not self.has_taken:
+    def _is_known_good(self, progress: _PushProgress) -> bool:
+        return progress.account_known_good or self._has_accepted
+
+    def _check_for_sense(self, progress: _PushProgress, reason: str) -> None:
+        """A wrong collection, or a proxy that refuses everything, must not make every member a dead letter."""
+        refused = len(progress.refused)
+        if refused >= ALL_REFUSED and not self._is_known_good(progress):
             raise FatalError(
                 f"Ometria refused the first {refused} records, one by one ({reason})",
                 hint="The records are probably fine. Check `collection` and `url` in [ometria].",
@@ -198,47 +202,41 @@ class OmetriaClient:
                 " resumes where this one stopped.",
             )
 
-    def _push_batch(self, batch: Sequence[bytes]) -> str:
+    def _push_batch(self, batch: Sequence[bytes], progress: _PushProgress) -> str:
         """Why Ometria refuses this batch or a part of it; empty when it took all."""
         body = b"[" + b",".join(batch) + b"]"
         try:
-            rejected = call_with_retry(self._policy, lambda: self._once(body, len(batch)))
+            rejected = call_with_retry(self._policy, lambda: self._attempt(body, len(batch), progress))
         except RejectedError as error:
             return str(error)
         return "Ometria rejected the record" if rejected else ""
 
+    def _attempt(self, body: bytes, size: int, progress: _PushProgress) -> int:
+        try:
+            return self._once(body, size)
+        except NotFoundError as error:
+            raise self._not_there(error, progress) from None
+
     def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
         with decode_slot.released():
-            with self._meter.timed("waited_limiter"):
-                permit = self._limiter.permit(self._policy.stop)
+            permit = self._permit()
             try:
                 rejected = self._posted(permit, body, size)
             except McimportError as error:
-                self.may_have_taken |= not _is_refusal(error)
+                self.perhaps_accepted += not _is_refusal(error)
                 raise
-        self.may_have_taken |= rejected < size
+        self.perhaps_accepted += rejected < size
         return rejected
 
     def _posted(self, permit: Permit, body: bytes, size: int) -> int:
-        self._meter.count("ometria_requests")
-        try:
-            with self._meter.timed("waited_ometria"):
-                answer = self._http.checked(self._http.send("POST", "push", body=body, on_sent=permit.sent))
-        except ThrottledError:
-            self._meter.count("ometria_throttled")
-            self._limiter.refused(permit)
-            raise
-        except NotFoundError as error:
-            raise self._not_there(error) from None
-        finally:
-            permit.sent()
+        answer = self._send_with(permit, "POST", "push", body=body)
         self._limiter.served(_room(answer))
         return _rejected(answer, size)
 
-    def _not_there(self, error: NotFoundError) -> FatalError | RetriableError:
-        """Where pushes were taken before, a 404 is an incident that passes; else the address is wrong."""
-        if self.has_taken:
+    def _not_there(self, error: NotFoundError, progress: _PushProgress) -> FatalError | RetriableError:
+        """Where pushes were accepted before, a 404 is an incident that passes; else the address is wrong."""
+        if self._is_known_good(progress):
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
         return FatalError(
             f"{error}: nothing can be pushed to this address",
@@ -247,9 +245,7 @@ class OmetriaClient:
         )
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response:
-        self._meter.count("ometria_requests")
-        with self._meter.timed("waited_ometria"):
-            return self._http.checked(self._http.send("GET", path, params=params))
+        return self._send("GET", path, params=params)
 
 
 def _is_refusal(error: McimportError) -> bool:

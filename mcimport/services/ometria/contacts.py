@@ -19,18 +19,19 @@ import msgspec
 from mcimport.errors import (
     FatalError,
     IgnoredParameterError,
-    InterruptedRunError,
     NotFoundError,
     RejectedError,
     RetriableError,
     ServiceError,
-    ThrottledError,
 )
 from mcimport.models import HeldContact
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient, Response
-from mcimport.services.http.retry import RateLimiter, RetryPolicy, call_with_retry
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.response import Response
+from mcimport.services.http.retry import RetryPolicy, call_with_retry
 from mcimport.services.http.usage import UsageMeter
+from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 PAGE = 250  # contacts, the most that are given at once
 AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
@@ -51,7 +52,7 @@ class UnknownContactError(RetriableError):
     """What Ometria holds under this id, if anything, cannot be told."""
 
 
-class Contacts:
+class Contacts(RateLimitedRequests):
     """What one account holds. Safe to share between threads.
 
     Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
@@ -60,20 +61,9 @@ class Contacts:
     def __init__(
         self, http: HttpClient, limiter: RateLimiter, policy: RetryPolicy, meter: UsageMeter | None = None
     ) -> None:
-        self._http = http
-        self._limiter = limiter
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
+        super().__init__(http, limiter, policy, meter)
         self._answered: set[str] = set()  # collections of which single contacts were found
         self._unanswered: set[str] = set()  # collections of which no single contact is found, though it is there
-
-    def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried("ometria", seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
-
-    def pause(self, seconds: float) -> None:
-        """No reading for so long, of nobody who shares the account here: another process may have read until now."""
-        self._limiter.pause(seconds)
 
     def listing(self, collection: str) -> Listing:
         return Listing(self, collection)
@@ -158,29 +148,11 @@ class Contacts:
 
     def _get(self, path: str, params: Mapping[str, str]) -> Response:
         """One request, in its turn. Raises what `raise_for_status` raises."""
-        self._check_not_stopped()
+        self.check_not_stopped()
         with decode_slot.released():
-            return self._get_in_turn(path, params)
-
-    def _get_in_turn(self, path: str, params: Mapping[str, str]) -> Response:
-        with self._meter.timed("waited_limiter"):
-            permit = self._limiter.permit(self._policy.stop)
-        self._meter.count("ometria_requests")
-        try:
-            with self._meter.timed("waited_ometria"):
-                answer = self._http.checked(self._http.send("GET", path, params=params, on_sent=permit.sent))
-        except ThrottledError:
-            self._meter.count("ometria_throttled")
-            self._limiter.refused(permit)
-            raise
-        finally:
-            permit.sent()
+            answer = self._send_with(self._permit(), "GET", path, params=params)
         self._limiter.served(None)
         return answer
-
-    def _check_not_stopped(self) -> None:
-        if self._policy.stop.requested.is_set():
-            raise InterruptedRunError("stopped")
 
 
 class Listing:

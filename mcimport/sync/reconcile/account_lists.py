@@ -12,7 +12,7 @@ from mcimport.errors import ConfigError
 from mcimport.models import ContactRules, HeldContact
 from mcimport.models.records import ListRow
 from mcimport.state import State, lists
-from mcimport.state.destinations import key_of
+from mcimport.state.destinations import key_fingerprint
 from mcimport.sync.reconcile.fingerprints import Fingerprinter
 
 Listing = tuple[str, str, bytes]
@@ -44,9 +44,9 @@ class AccountList:
 
 def account_lists(state: State, own: Client, row: ListRow, clients: Sequence[Client]) -> list[AccountList]:
     """Of the account that `row`, a list of the client `own`, goes to. No request is made."""
-    all_rows = lists.overview(state)
+    all_rows = lists.all_lists(state)
     sharing, keys = _sharing(state, own, row, clients, all_rows)
-    ours = [one for one in all_rows if key_of(one.destination) in keys]
+    ours = [one for one in all_rows if key_fingerprint(one.destination) in keys]
     ours.sort(key=lambda one: one.destination == row.destination)  # of several memories of a list this account's own
     rows = {_place(one.list_key, one.collection): one for one in ours}
     found = {
@@ -100,7 +100,7 @@ def _sharing(
     The key alone tells who shares an account, at whichever address each client asks it.
     """
     sharing = {own.name: own}
-    marks = _marks(state, own) | {key_of(row.destination)}
+    marks = _marks(state, own) | {key_fingerprint(row.destination)}
     while near := [one for one in clients if one.name not in sharing and marks & _all_marks(state, one, rows)]:
         for one in near:
             sharing[one.name] = one
@@ -115,7 +115,7 @@ def _marks(state: State, client: Client) -> set[str]:
     """What tells that two clients share an account: the same key, or the same `account` in the settings."""
     marks = {_NAMED + client.ometria.account} if client.ometria.account else set()
     with suppress(ConfigError):  # raised again, for that client alone, when the key is needed
-        marks.add(key_of(state.destination(*client.ometria_access())))
+        marks.add(key_fingerprint(state.account_fingerprint(*client.ometria_access())))
     return marks
 
 
@@ -124,5 +124,5 @@ def _all_marks(state: State, client: Client, rows: Sequence[ListRow]) -> set[str
     try:
         client.ometria_key()
     except ConfigError:
-        return _marks(state, client) | {key_of(one.destination) for one in rows if one.client == client.name}
+        return _marks(state, client) | {key_fingerprint(one.destination) for one in rows if one.client == client.name}
     return _marks(state, client)

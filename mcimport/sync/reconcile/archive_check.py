@@ -17,7 +17,7 @@ from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConve
 from mcimport.errors import ServiceError
 from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import elsewhere, lists, runs
@@ -43,7 +43,7 @@ def compare_archived(list_run: ListRun, run_id: int) -> None:
     except ServiceError:
         is_done = False
     if is_done:
-        lists.note_unchecked(list_run.state, list_run.row.id, None)
+        lists.set_unchecked_at(list_run.state, list_run.row.id, None)
         list_run.refresh()
     else:
         list_run.warn(f"{ARCHIVED_LEFT}: {mend_command(list_run.list_key)}")
@@ -83,7 +83,7 @@ class _Check:
             self._record,
             stop=services.stop,
             workers=self._list_run.client.mailchimp.connections,
-            pages={NO_NUMBER: page} if windows.fits_in_one(page, page.asked) else {},
+            pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
             give_up=services.abort,
         )
 

@@ -64,7 +64,7 @@ class Comparer:
     def compare(self) -> Comparison:
         """Raises what the services raise, and StateError."""
         differences = self.differences
-        differences.note_on_record(dead_letters.watched(self.list_run.state, self.list_run.row.id))
+        differences.note_on_record(dead_letters.members_with_open(self.list_run.state, self.list_run.row.id))
         scanned = self._scan(None, self.run_id)
         self._total = scanned.total
         self._read_back(self._note_held)

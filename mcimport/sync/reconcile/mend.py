@@ -58,12 +58,11 @@ class Mend:
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
+        self._account_known_good = runs.has_pushed(self._list_run.state, self._list_run.row.id)
         self.has_pushed = False
 
     def all(self) -> None:
         """Raises what the services raise; what was pushed until then is recorded."""
-        ometria = self._list_run.services.ometria
-        ometria.has_taken |= runs.has_pushed(self._list_run.state, self._list_run.row.id)
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
@@ -188,6 +187,7 @@ class Mend:
             rules=self._lookup.rules,
             held=self._look_ups,
             watched=watched(list_run.state, list_run.row),
+            account_known_good=self._account_known_good,
             meter=list_run.services.meter,
             trace=list_run.services.trace,
         )
@@ -196,7 +196,9 @@ class Mend:
         """Parts of contacts that Ometria holds: what is not named stays as it is."""
         if not contacts:
             return
-        pushed = self._list_run.services.ometria.push([_encode(one) for one in contacts.values()])
+        pushed = self._list_run.services.ometria.push(
+            [_encode(one) for one in contacts.values()], account_known_good=self._account_known_good
+        )
         of_consent = self._lookup.fingerprinter.of_consent
         versions = (
             (own, of_consent(one.marketing_optin, sms="" if one.channels is None else "no"))

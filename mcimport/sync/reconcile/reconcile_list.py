@@ -72,10 +72,10 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
             found = _mended(comparer, options, found, session)
-    runs.finish(list_run.state, run_id, "completed", costs=list_run.services.meter.drain())
+    runs.finish(list_run.state, run_id, "completed", usage=list_run.services.meter.drain())
     _remember(list_run, found)
     if options.mend and not found.refusal and not found.left:
-        lists.note_unchecked(list_run.state, list_run.row.id, None)
+        lists.set_unchecked_at(list_run.state, list_run.row.id, None)
     return found
 
 
@@ -135,7 +135,7 @@ def _remember(list_run: ListRun, found: Comparison) -> None:
     kinds = {kind: getattr(found, kind).count for kind in names}
     fetch_missing_tags = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
     counts = {**kinds, **fetch_missing_tags, "mended": found.mended, "left": found.left}
-    lists.note_reconciled(list_run.state, list_run.row.id, int(time.time()), counts)
+    lists.record_comparison(list_run.state, list_run.row.id, int(time.time()), counts)
 
 
 # ---- all clients

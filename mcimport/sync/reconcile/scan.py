@@ -12,7 +12,7 @@ from mcimport.engine import run_windows
 from mcimport.engine.page.context import PageContext
 from mcimport.models import Conversion, Converted, Member, Outcome, Page, Skipped, Sweep, Window
 from mcimport.models.records import Unread
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.state import runs
 from mcimport.sync.reconcile.differences import DifferenceTable
@@ -76,7 +76,7 @@ def _planned(
     for sweep, page in firsts:
         for window in cut(list_run.client, lookup.mailchimp, list_run.list_key, sweep, (since, until), page):
             planned.append(replace(window, number=next(numbers), page=page.asked))
-            if windows.fits_in_one(page, page.asked):
+            if pagination.fits_in_one(page, page.asked):
                 pages[planned[-1].number] = page
     return planned, pages
 

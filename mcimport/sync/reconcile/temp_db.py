@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcimport.errors import StateError
+from mcimport.state.sqlite_errors import error_name
 
 CACHE = 24_000  # kilobytes of the file that stay in memory
 
@@ -98,8 +99,7 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         raise StateError(
-            f"the comparison's temporary file cannot be used ({name})",
+            f"the comparison's temporary file cannot be used ({error_name(error)})",
             hint="It is in the state file's folder. Is there enough free space there, about 250 bytes per member?",
         ) from None

@@ -31,40 +31,70 @@ from mcimport.engine.distributed import broker, client_slot, suspend_detector
 from mcimport.engine.distributed import executor as engine_workplace
 from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.executor import PageExecutor
-from mcimport.engine.distributed.messages import Order, encoded, reply_of, settings_of
-from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
+from mcimport.engine.distributed.messages import (
+    Failed,
+    Fence,
+    FenceCleared,
+    Message,
+    MessageRef,
+    Outdated,
+    PageMessage,
+    Processed,
+    Refused,
+    Returned,
+    Revoked,
+    TimedOut,
+    WorkerLost,
+    encoded,
+    reply_of,
+    settings_digest,
+)
+from mcimport.engine.distributed.seal import Sealed, seal_message, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
-from mcimport.services.http.retry import StopSignal
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import elsewhere, open_state
 
 LATER = 2_000_000_000
 TWIN = '[clients.NAME]\nlists = ["other"]\nmailchimp_api_key = "{mailchimp_key}"\nometria_api_key = "{ometria_key}"\n'
 
 
-def order(importer: Importer, kind: str = "page", *, epoch: int = 1, **changes: Any) -> Order:
+def page_message(importer: Importer, *, epoch: int = 1, message_id: str = "page", **changes: Any) -> PageMessage:
     """For the whole list of the importer's one client."""
-    client = load(config=importer.config, environ={}).clients["acme"]
-    window = Window(number=0, sweep="listed", since=None, until=LATER)
-    made = Order(
-        kind="page",
-        id=f"{kind}{epoch}",
+    made = PageMessage(
+        ref=MessageRef(message_id, "m", 1),
         epoch=epoch,
-        state_id="m",
         reply_to="q",
         client="acme",
         list_key=importer.sandbox.list_key,
-        run_id=1,
-        settings=settings_of(client, importer.sandbox.list_key, account_group="acme"),
-        window=window if kind == "page" else None,
+        settings=digest(importer),
+        window=Window(number=0, sweep="listed", since=None, until=LATER),
+        worker_token="",
     )
-    return msgspec.structs.replace(made, kind=kind, **changes)
+    return msgspec.structs.replace(made, **changes)
 
 
-def sent(importer: Importer, message: Order) -> Sealed:
+def fence(importer: Importer, *, epoch: int = 1) -> Fence:
+    """Of the same run."""
+    return Fence(
+        ref=MessageRef(f"fence{epoch}", "m", 1),
+        epoch=epoch,
+        reply_to="q",
+        client="acme",
+        list_key=importer.sandbox.list_key,
+        settings=digest(importer),
+    )
+
+
+def digest(importer: Importer) -> str:
+    client = load(config=importer.config, environ={}).clients["acme"]
+    return settings_digest(client, importer.sandbox.list_key, account_group="acme")
+
+
+def sent(importer: Importer, message: Message) -> Sealed:
     """As the broker has it."""
-    return sealed_of(seal(load(config=importer.config, environ={}).clients["acme"], message))
+    return sealed_of(seal_message(load(config=importer.config, environ={}).clients["acme"], message))
 
 
 @pytest.fixture
@@ -80,9 +110,9 @@ def hanging(importer: Importer) -> threading.Event:
 
     def hang(request: Request) -> str | None:
         asked.set()
-        return "silent" if request.side == "mailchimp" else None
+        return "silent" if request.service == "mailchimp" else None
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     return asked
 
 
@@ -120,8 +150,8 @@ def test_clients_that_share_an_account_by_way_of_others_have_one_leader(make_imp
 def test_an_order_holds_no_key_and_nobody(make_importer: MakeImporter, stop: StopSignal) -> None:
     """What is sent is read by whoever can read the broker's disk."""
     importer = make_importer(size=10)
-    one = sent(importer, order(importer, watched={"abc": 5}))
-    assert workplace(importer, stop).opened(one) == order(importer, watched={"abc": 5})
+    one = sent(importer, page_message(importer, watched={"abc": 5}))
+    assert workplace(importer, stop).opened(one) == page_message(importer, watched={"abc": 5})
     text = msgspec.json.encode(one).decode()
     assert importer.sandbox.ometria_key not in text
     assert importer.sandbox.mailchimp_key.partition("-")[0] not in text
@@ -131,11 +161,10 @@ def test_an_order_holds_no_key_and_nobody(make_importer: MakeImporter, stop: Sto
 def test_a_worker_moves_a_page_without_a_state_file(make_importer: MakeImporter, stop: StopSignal) -> None:
     """What it needs stands in the order and in its own configuration."""
     importer = make_importer(size=50)
-    reply = workplace(importer, stop).execute(order(importer))
-    assert reply.kind == "moved"
-    assert reply.outcome is not None
+    reply = workplace(importer, stop).execute(page_message(importer))
+    assert type(reply) is Processed
     assert reply.outcome.pushed == len(expected_ids(importer)) == len(imported_ids(importer))
-    assert reply.costs.ometria_requests == 1
+    assert reply.usage.ometria_requests == 1
     assert not importer.db.exists()
 
 
@@ -143,8 +172,8 @@ def test_a_worker_names_a_few_of_those_whom_it_pushed(make_importer: MakeImporte
     """So that a spot check asks for contacts of such a run, too: ids without anybody's data."""
     importer = make_importer(size=50)
     importer.configure(CONFIG.replace("spot_check = 0", "spot_check = 10"))
-    reply = reply_of(encoded(workplace(importer, stop).execute(order(importer))))
-    assert reply.outcome is not None
+    reply = reply_of(encoded(workplace(importer, stop).execute(page_message(importer))))
+    assert type(reply) is Processed
     chosen = {own for _, own in reply.outcome.sample}
     assert len(chosen) == 10
     assert chosen < imported_ids(importer)
@@ -154,8 +183,8 @@ def test_a_worker_leaves_an_account_alone_for_a_second_at_first(make_importer: M
     """Whoever had it before may have pushed until now: eight of theirs and eight of ours are too many for a second."""
     importer = make_importer(size=50)
     began = time.monotonic()
-    workplace(importer, stop).execute(order(importer))
-    assert next(one.at for one in importer.sandbox.requests if one.side == "ometria") > began + 1
+    workplace(importer, stop).execute(page_message(importer))
+    assert next(one.at for one in importer.sandbox.requests if one.service == "ometria") > began + 1
 
 
 def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -164,15 +193,16 @@ def test_a_fence_stands_when_nothing_older_is_under_way(make_importer: MakeImpor
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
-        older = pool.submit(place.execute, order(importer, epoch=1))
+        older = pool.submit(place.execute, page_message(importer, epoch=1))
         assert asked.wait(20)
-        fence = place.execute(order(importer, "fence", epoch=2))
+        cleared = place.execute(fence(importer, epoch=2))
         assert older.done()
-        assert (fence.kind, older.result().kind, older.result().epoch) == ("clear", "outdated", 2)
-    importer.sandbox.knobs.fault = None
-    assert place.execute(order(importer, epoch=1)).kind == "outdated"
+        assert type(cleared) is FenceCleared
+        assert older.result() == Outdated(page_message(importer).ref, epoch=2)
+    importer.sandbox.settings.fault = None
+    assert type(place.execute(page_message(importer, epoch=1))) is Outdated
     assert imported_ids(importer) == set()
-    assert place.execute(order(importer, epoch=2)).kind == "moved"
+    assert type(place.execute(page_message(importer, epoch=2))) is Processed
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -182,10 +212,10 @@ def test_a_worker_refuses_a_page_under_a_permission_that_nobody_has(
     """The coordinator hears the words and the remedy, and nobody is pushed."""
     importer = make_importer(size=30, permissions=("E-Mail",))
     there = workplace(importer, stop)
-    assert there.execute(order(importer, "fence")).kind == "clear"
+    assert type(there.execute(fence(importer))) is FenceCleared
     for number in range(2):
-        reply = there.execute(order(importer, id=f"page{number}"))
-        assert reply.kind == "refused"
+        reply = there.execute(page_message(importer, message_id=f"page{number}"))
+        assert type(reply) is Refused
         assert "has no marketing permission “Email”; it has “E-Mail”" in reply.words
         assert 'permission = "E-Mail"' in reply.hint
     assert not importer.sandbox.contacts()
@@ -198,12 +228,12 @@ def test_who_was_broken_off_gives_its_page_back(make_importer: MakeImporter, sto
     asked = hanging(importer)
     place = workplace(importer, stop)
     with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(place.execute, order(importer))
+        page = pool.submit(place.execute, page_message(importer))
         assert asked.wait(20)
         place.revoke()
-        assert page.result(20).kind == "revoked"
-    importer.sandbox.knobs.fault = None
-    assert place.execute(order(importer)).kind == "moved"
+        assert type(page.result(20)) is Revoked
+    importer.sandbox.settings.fault = None
+    assert type(place.execute(page_message(importer))) is Processed
 
 
 def test_what_lay_ready_when_a_connection_ended_is_given_back(make_importer: MakeImporter, stop: StopSignal) -> None:
@@ -213,11 +243,11 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(make_importer: Mak
     place.connected(lambda: None, lambda: 0)
     former = place.term_of_line
     place.revoke()
-    assert place.execute(order(importer), former).kind == "revoked"
-    assert place.execute(order(importer, "fence", epoch=2), former).kind == "revoked"
+    assert type(place.execute(page_message(importer), former)) is Revoked
+    assert type(place.execute(fence(importer, epoch=2), former)) is Revoked
     assert importer.sandbox.requests == []
     place.connected(lambda: None, lambda: 0)
-    assert place.execute(order(importer, epoch=2), place.term_of_line).kind == "moved"
+    assert type(place.execute(page_message(importer, epoch=2), place.term_of_line)) is Processed
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -227,15 +257,18 @@ def test_of_suspects_one_at_a_time_is_begun_and_announced(make_importer: MakeImp
     asked = hanging(importer)
     place, announced = workplace(importer, stop), list[str]()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(place.execute, order(importer, is_suspect=True), None, lambda: announced.append("first"))
+        first = pool.submit(
+            place.execute, page_message(importer, is_suspect=True), None, lambda: announced.append("first")
+        )
         assert asked.wait(20)
-        second = place.execute(order(importer, is_suspect=True), None, lambda: announced.append("second"))
-        assert (second.kind, announced) == ("returned", ["first"])
-        importer.sandbox.knobs.fault = None
-        assert place.execute(order(importer)).kind == "moved"
+        second = place.execute(page_message(importer, is_suspect=True), None, lambda: announced.append("second"))
+        assert (type(second), announced) == (Returned, ["first"])
+        importer.sandbox.settings.fault = None
+        assert type(place.execute(page_message(importer))) is Processed
         place.revoke()
         first.result(20)
-    assert place.execute(order(importer, is_suspect=True), None, lambda: announced.append("third")).kind == "moved"
+    third = place.execute(page_message(importer, is_suspect=True), None, lambda: announced.append("third"))
+    assert type(third) is Processed
     assert announced == ["first", "third"]
 
 
@@ -247,11 +280,11 @@ def test_an_account_that_a_dead_worker_had_is_left_alone_for_a_second(
     importer = make_importer(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
-    assert place.execute(order(importer)).kind == "moved"
-    assert place.worker_lost(order(importer, client=whose)).kind == "lost"
+    assert type(place.execute(page_message(importer))) is Processed
+    assert type(place.worker_lost(page_message(importer, client=whose))) is WorkerLost
     began = time.monotonic()
-    assert place.execute(order(importer)).kind == "moved"
-    assert [one.at for one in importer.sandbox.requests if one.side == "ometria"][-1] > began + 1
+    assert type(place.execute(page_message(importer))) is Processed
+    assert [one.at for one in importer.sandbox.requests if one.service == "ometria"][-1] > began + 1
 
 
 def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_nothing(
@@ -260,8 +293,8 @@ def test_who_shares_an_account_with_others_than_the_coordinator_knows_moves_noth
     """The first name among them decides on the queue, and so on the one worker that keeps the account's limits."""
     importer = make_importer(size=50)
     importer.configure(CONFIG + TWIN.replace("NAME", "aaa"))
-    reply = workplace(importer, stop).execute(order(importer))
-    assert reply.kind == "refused"
+    reply = workplace(importer, stop).execute(page_message(importer))
+    assert type(reply) is Refused
     assert "settings of client acme" in reply.words
     assert importer.sandbox.requests == []
 
@@ -286,9 +319,9 @@ def test_what_a_run_has_to_say_after_its_first_page_is_heard_too(make_importer: 
     importer = make_importer(size=50)
     importer.configure("[ometria]\nsubscription_events = 'all'\n" + CONFIG)
     place = workplace(importer, stop)
-    one = order(importer, events_left=100, subscription_events="all")
-    assert place.execute(one).warnings == ()
-    more = [place.execute(one) for _ in range(10)]
+    one = page_message(importer, events_left=100, subscription_events="all")
+    first, *more = [reply for reply in (place.execute(one) for _ in range(11)) if type(reply) is Processed]
+    assert (first.warnings, len(more)) == ((), 10)
     assert next(len(reply.warnings) for reply in more if reply.is_silenced) == 1
 
 
@@ -299,8 +332,8 @@ def test_a_page_that_takes_too_long_is_ended_and_says_so(
     monkeypatch.setattr(engine_workplace, "PAGE_DEADLINE", 0.2)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda request: "silent" if request.side == "mailchimp" else None
-    assert workplace(importer, stop).execute(order(importer)).kind == "late"
+    importer.sandbox.settings.fault = lambda request: "silent" if request.service == "mailchimp" else None
+    assert type(workplace(importer, stop).execute(page_message(importer))) is TimedOut
 
 
 def test_a_broker_that_falls_silent_is_taken_for_gone(
@@ -314,13 +347,13 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
     place = workplace(importer, stop)
     place.connected(hung_up.set, lambda: next(came))
     with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(place.execute, order(importer))
+        page = pool.submit(place.execute, page_message(importer))
         assert asked.wait(20)
         with pytest.raises(TimeoutError):
             page.result(1.0)
         assert not hung_up.is_set()
         place.connected(hung_up.set, lambda: 1)
-        assert page.result(20).kind == "revoked"
+        assert type(page.result(20)) is Revoked
         assert hung_up.wait(20)
 
 
@@ -338,16 +371,16 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
         asked.put(request)
         return "silent"
 
-    importer.sandbox.knobs.fault = hang
+    importer.sandbox.settings.fault = hang
     place = workplace(importer, stop)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(place.execute, order(importer))
+        first = pool.submit(place.execute, page_message(importer))
         asked.get(timeout=20)
         clock[0] = 10.0
-        second = pool.submit(place.execute, msgspec.structs.replace(order(importer), id="second"))
+        second = pool.submit(place.execute, page_message(importer, message_id="second"))
         asked.get(timeout=20)
         clock[0] = engine_workplace.PAGE_DEADLINE + 5.0
-        assert (first.result(20).kind, second.result(20).kind) == ("late", "returned")
+        assert (type(first.result(20)), type(second.result(20))) == (TimedOut, Returned)
 
 
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
@@ -450,8 +483,8 @@ def test_what_is_not_alike_is_refused_before_any_request(
 ) -> None:
     """In words for the coordinator."""
     importer = make_importer(size=50)
-    reply = workplace(importer, stop).execute(order(importer, **changes))
-    assert reply.kind == "refused"
+    reply = workplace(importer, stop).execute(page_message(importer, **changes))
+    assert type(reply) is Refused
     assert words in reply.words
     assert importer.sandbox.requests == []
 
@@ -477,11 +510,11 @@ def test_a_worker_with_any_other_setting_that_matters_moves_nothing(
 ) -> None:
     """Where people go, what of them, and how fast: one end that differs would work against the other."""
     importer = make_importer(size=50)
-    sent = order(importer)
+    sent = page_message(importer)
     text = importer.config.read_text()
     assert before in text
     importer.config.write_text(text.replace(before, after))
-    assert workplace(importer, stop).execute(sent).kind == "refused"
+    assert type(workplace(importer, stop).execute(sent)) is Refused
     assert importer.sandbox.requests == []
 
 
@@ -490,9 +523,9 @@ def test_a_key_that_is_not_accepted_reaches_the_coordinator_in_words(
 ) -> None:
     """As it would stand in a run's error here."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.fault = lambda _: "401"
-    reply = workplace(importer, stop).execute(order(importer))
-    assert (reply.kind, reply.status) == ("failed", 401)
+    importer.sandbox.settings.fault = lambda _: "401"
+    reply = workplace(importer, stop).execute(page_message(importer))
+    assert type(reply) is Failed
     assert "does not accept the API key" in reply.words
 
 
@@ -547,9 +580,10 @@ def test_a_fault_of_a_workers_machine_or_of_ours_is_a_reply_in_words(
 
     with monkeypatch.context() as patched:
         patched.setattr(tenacity.Retrying, "__call__", broken)
-        reply = place.execute(order(importer))
-    assert (reply.kind, reply.words.startswith(words), "@" in reply.words) == ("failed", True, False), reply.words
-    assert place.execute(order(importer, epoch=2)).kind == "moved"
+        reply = place.execute(page_message(importer))
+    assert type(reply) is Failed
+    assert (reply.words.startswith(words), "@" in reply.words) == (True, False), reply.words
+    assert type(place.execute(page_message(importer, epoch=2))) is Processed
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -559,15 +593,15 @@ def test_nothing_is_pushed_here_while_workers_may_have_pages(
 ) -> None:
     """What one of them read before would follow what is read now; an hour later none can have any."""
     importer = make_importer(size=50)
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{next(iter(expected_ids(importer)))}"}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     pushed = len([one for one in importer.sandbox.requests if one.path == "/push"])
     with open_state(importer.db) as state:
         elsewhere.begin(state, "acme")
     result = importer(*command)
     assert result.code == 1
-    assert "workers may have pages" in result.err
+    assert "workers may still be processing pages" in result.err
     assert len([one for one in importer.sandbox.requests if one.path == "/push"]) == pushed
     assert importer("sync", "--dry-run").code == 0
     checked = {line["subject"]: line["verdict"] for line in importer("check", "--json").lines}

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
+from celery.exceptions import Reject
 from conftest import CONFIG, MakeImporter
+from pydantic import SecretStr
 
-from engine.distributed.test_executor import TWIN, order, sent, stop, workplace
-from mcimport.config import load
-from mcimport.engine.distributed.seal import SealError, open_reply, reason_words, sealed_of
-from mcimport.services.http.retry import StopSignal
+from engine.distributed.test_executor import TWIN, fence, page_message, sent, stop, workplace
+from mcimport.config import Client, load
+from mcimport.engine.distributed.broker import application
+from mcimport.engine.distributed.broker_channel import BrokerChannel
+from mcimport.engine.distributed.messages import FenceCleared, Outdated, Returned
+from mcimport.engine.distributed.seal import Direction, SealError, _sealed, open_reply, reason_words, sealed_of
+from mcimport.engine.distributed.worker import _opened
+from mcimport.services.http.shutdown import StopSignal
 
 __all__ = ["stop"]  # a fixture
 
@@ -34,7 +43,7 @@ def test_an_order_that_was_seen_cannot_be_repeated_with_anything_else_in_it(
 ) -> None:
     """The seal is over the whole of it: nothing else than what its coordinator sent is carried out."""
     importer = make_importer(size=10)
-    seen = sent(importer, order(importer, has_sms=True))
+    seen = sent(importer, page_message(importer, has_sms=True))
     text = seen.text.replace(*CHANGED[name])
     assert text != seen.text
     with pytest.raises(SealError) as dropped:
@@ -49,9 +58,9 @@ def test_an_order_that_is_not_sealed_or_for_another_client_is_not_opened(
     importer = make_importer(size=10)
     importer.configure(CONFIG + TWIN.replace("NAME", "twin"))
     place = workplace(importer, stop)
-    ours = order(importer)
+    ours = page_message(importer)
     seen = sent(importer, ours)
-    back = sealed_of(place.sealed(ours, place.reply(ours, "returned")))
+    back = sealed_of(place.sealed(ours, Returned(ours.ref)))
     forged = [
         msgspec.structs.replace(seen, client="twin"),
         msgspec.structs.replace(seen, mailchimp="", ometria=""),
@@ -71,11 +80,11 @@ def test_a_reply_is_heard_only_as_its_worker_sealed_it(make_importer: MakeImport
     importer = make_importer(size=10)
     client = load(config=importer.config, environ={}).clients["acme"]
     place = workplace(importer, stop)
-    ours = order(importer)
-    reply = place.reply(ours, "returned")
+    ours = page_message(importer)
+    reply = Returned(ours.ref)
     back = sealed_of(place.sealed(ours, reply))
     assert open_reply(client, back) == reply
-    changed = back.text.replace('"kind":"returned"', '"kind":"clear"')
+    changed = back.text.replace('"type":"returned"', '"type":"revoked"')
     assert changed != back.text
     for forged in (msgspec.structs.replace(back, text=changed), sent(importer, ours)):
         with pytest.raises(SealError):
@@ -86,19 +95,82 @@ def test_an_order_that_was_seen_cannot_be_repeated_as_it_is(make_importer: MakeI
     """Its worker has had it, a later fence makes it old, and no other worker answered the fence before it."""
     importer = make_importer(size=10)
     place, another = workplace(importer, stop), workplace(importer, stop)
-    first = place.execute(order(importer, "fence", epoch=1))
-    page = order(importer, epoch=1, worker_token=first.worker_token)
+    first = place.execute(fence(importer, epoch=1))
+    assert type(first) is FenceCleared
+    page = page_message(importer, epoch=1, worker_token=first.worker_token)
     assert place.has_fenced(page)
     assert not place.is_repeated(page)
     assert place.is_repeated(page)
-    assert not place.is_repeated(msgspec.structs.replace(page, id="another"))
-    assert another.execute(order(importer, "fence", epoch=1)).kind == "clear"  # repeated there, too
+    assert not place.is_repeated(page_message(importer, message_id="another"))
+    assert type(another.execute(fence(importer, epoch=1))) is FenceCleared  # repeated there, too
     assert not another.has_fenced(page)
-    assert not place.has_fenced(order(importer, epoch=1))
-    assert place.execute(order(importer, "fence", epoch=2)).kind == "clear"
-    assert place.execute(page).kind == "outdated"
-    assert place.execute(order(importer, "fence", epoch=1)).kind == "outdated"
+    assert not place.has_fenced(page_message(importer, epoch=1))
+    assert type(place.execute(fence(importer, epoch=2))) is FenceCleared
+    assert type(place.execute(page)) is Outdated
+    assert type(place.execute(fence(importer, epoch=1))) is Outdated
     assert importer.sandbox.requests == []
+
+
+FORMER = {  # as version 0.1.0 sent them before each message named its type
+    "kind": "page",
+    "id": "1",
+    "epoch": 1,
+    "state_id": "m",
+    "reply_to": "q",
+    "client": "acme",
+    "list_key": "l",
+    "run_id": 1,
+    "settings": "0123456789abcdef",
+    "worker_token": "w",
+    "window": {"number": 0, "sweep": "listed", "since": None, "until": 2_000_000_000},
+}
+FORMER_REPLY = {"kind": "returned", "id": "1", "epoch": 1, "state_id": "m", "run_id": 1, "worker": "w"}
+
+
+def sealed_text(client: Client, direction: Direction, message: dict[str, Any]) -> str:
+    """A message of any form with the seals of the client's keys, as the broker has it."""
+    return msgspec.json.encode(_sealed(client, direction, json.dumps(message))).decode()
+
+
+@pytest.mark.parametrize("kind", ["page", "fence"])
+def test_a_message_of_the_former_form_is_rejected(make_importer: MakeImporter, stop: StopSignal, kind: str) -> None:
+    """Its coordinator has the right keys and another version: it gets its message back, and nothing is processed."""
+    importer, lines = make_importer(size=10), list[tuple[str, str]]()
+    client = load(config=importer.config, environ={}).clients["acme"]
+    text = sealed_text(client, "order", {**FORMER, "kind": kind})
+    with pytest.raises(Reject) as rejected:
+        _opened(None, workplace(importer, stop), None, text, lambda *line: lines.append(line))
+    assert vars(rejected.value)["requeue"] is False
+    assert lines == [("error", "a message was rejected: this version of mcimport does not understand it")]
+    assert importer.sandbox.requests == []
+
+
+def test_neither_form_of_messages_is_decoded_as_the_other(make_importer: MakeImporter, stop: StopSignal) -> None:
+    """What a former version decodes by needs a field that no message has any more, and the other way round."""
+    importer = make_importer(size=10)
+    client = load(config=importer.config, environ={}).clients["acme"]
+    for message in (page_message(importer), fence(importer)):
+        assert "kind" not in json.loads(sent(importer, message).text)
+    back = sealed_of(workplace(importer, stop).sealed(page_message(importer), Returned(page_message(importer).ref)))
+    assert "kind" not in json.loads(back.text)
+    with pytest.raises(msgspec.MsgspecError):
+        open_reply(client, sealed_of(sealed_text(client, "reply", FORMER_REPLY)))
+
+
+def test_a_coordinator_drops_messages_and_replies_of_the_former_form(
+    make_importer: MakeImporter,
+) -> None:
+    """A coordinator takes it off its queue, and what it was about stays pending."""
+    importer, warnings, done = make_importer(size=10), list[str](), list[str]()
+    client = load(config=importer.config, environ={}).clients["acme"]
+    channel = BrokerChannel(application(SecretStr("amqp://localhost")), 0, "m", client, warnings.append)
+    returned = json.dumps([[sealed_text(client, "order", FORMER)], {}, {}])
+    for body, headers in (
+        (returned, {"task": "mcimport.page"}),
+        (sealed_text(client, "reply", FORMER_REPLY), {}),
+    ):
+        channel._receive(SimpleNamespace(body=body, headers=headers, ack=lambda: done.append("done")))
+    assert (list(channel._received), warnings, done) == ([], [], ["done", "done"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +188,7 @@ def test_a_worker_says_why_it_does_not_open_an_order(
 ) -> None:
     """Which client and which of the keys is to be looked at."""
     importer = make_importer(size=10)
-    seen = sent(importer, order(importer))
+    seen = sent(importer, page_message(importer))
     text = importer.config.read_text()
     assert before in text
     importer.config.write_text(text.replace(before, after))

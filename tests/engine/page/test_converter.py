@@ -25,7 +25,8 @@ from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.settings import PERMISSIONS
 from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -73,7 +74,7 @@ def test_tags_are_fetched_within_the_connection_limit(make_importer: MakeImporte
     time_passes(60)
     assert importer("sync").code == 0
     assert len(asked(importer, "/tags")) == 120
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
 
 
 def test_a_cut_list_of_tags_is_never_passed_off_as_whole(make_importer: MakeImporter) -> None:
@@ -81,7 +82,7 @@ def test_a_cut_list_of_tags_is_never_passed_off_as_whole(make_importer: MakeImpo
     importer = make_importer()
     for number in range(20):
         importer.sandbox.audience().add(email_address=f"m{number}@example.com", **tagged(60))
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/tags") else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith("/tags") else None
     result = importer("sync")
     assert result.code == 0
     assert "tags of some members could not be read completely" in result.err
@@ -110,7 +111,7 @@ def test_the_decode_slot_is_free_while_tags_are_waited_for(make_importer: MakeIm
     members = list(mailchimp.first_page(sandbox.list_key, "listed", None, 10).members)
     decoded = threading.Event()
     waited: list[bool] = []
-    sandbox.knobs.fault = lambda one: waited.append(decoded.wait(10)) if one.path.endswith("/tags") else None
+    sandbox.settings.fault = lambda one: waited.append(decoded.wait(10)) if one.path.endswith("/tags") else None
 
     def decode_another() -> None:
         with decode_slot.held():
@@ -136,11 +137,11 @@ def test_a_stop_does_not_wait_for_hundreds_of_members_tags(make_importer: MakeIm
     for number in range(200):
         importer.sandbox.audience().add(email_address=f"m{number}@example.com", **tagged(60))
     child = subprocess.Popen(importer.command("sync"), stderr=subprocess.PIPE)
-    importer.sandbox.knobs.fault = lambda one: child.terminate() if one.path.endswith("/tags") else None
+    importer.sandbox.settings.fault = lambda one: child.terminate() if one.path.endswith("/tags") else None
     child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGTERM
     assert len(asked(importer, "/tags")) < 100
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
 
@@ -150,7 +151,7 @@ def test_tags_that_may_not_be_read_are_no_reason_to_fail(make_importer: MakeImpo
     """The contacts go through without them; `preview` shows its members all the same."""
     importer = make_importer(size=60)
     member = importer.sandbox.audience().add(email_address="many@example.com", **tagged(60))
-    importer.sandbox.knobs.fault = lambda one: fault if one.path.endswith("/tags") else None
+    importer.sandbox.settings.fault = lambda one: fault if one.path.endswith("/tags") else None
     assert importer("sync").code == 0
     assert "mailchimp_tags" not in contact_of(importer, member)["properties"]
     assert importer("preview", importer.sandbox.list_key, "--member", member["contact_id"]).code == 0
@@ -161,7 +162,7 @@ def test_a_member_deleted_before_their_tags_were_read_is_no_failure(make_importe
     importer = make_importer()
     audience = importer.sandbox.audience()
     members = [audience.add(email_address=f"m{number}@example.com", **tagged(60)) for number in range(6)]
-    importer.sandbox.knobs.after_page = lambda crowd: crowd.delete(5, who=members[:5])
+    importer.sandbox.settings.after_page = lambda crowd: crowd.delete(5, who=members[:5])
     assert importer("sync").code == 0
     assert len(contact_of(importer, members[5])["properties"]["mailchimp_tags"]) == 60
 
@@ -174,9 +175,9 @@ def test_a_first_sync_causes_no_subscription_event(make_importer: MakeImporter) 
     importer = make_importer(size=600)
     result = importer("sync", "--json")
     assert result.line["subscription_events"] == 0
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
     again = importer("sync", "--full", "--json")
-    assert (again.line["subscription_events"], importer.sandbox.welcomes().total()) == (0, 0)
+    assert (again.line["subscription_events"], importer.sandbox.subscription_events().total()) == (0, 0)
 
 
 def test_new_subscribers_are_welcomed_and_counted_in_the_summary(make_importer: MakeImporter) -> None:
@@ -189,7 +190,7 @@ def test_new_subscribers_are_welcomed_and_counted_in_the_summary(make_importer: 
     ]
     result = importer("sync", "--json")
     assert result.line["subscription_events"] == len(new) > 0
-    assert importer.sandbox.welcomes().total() == len(new)
+    assert importer.sandbox.subscription_events().total() == len(new)
     assert f"{len(new)} subscription event" in result.err
 
 
@@ -198,7 +199,7 @@ def test_who_comes_back_from_the_archive_is_not_welcomed_afresh(make_importer: M
     importer = make_importer(size=500)
     importer("sync")
     time_passes(600)
-    importer.sandbox.audience().come_back(8)
+    importer.sandbox.audience().unarchive(8)
     result = importer("sync", "--json")
     assert result.line["contacts_pushed"] >= 8
     assert result.line["subscription_events"] == 0
@@ -219,7 +220,7 @@ def test_more_events_than_the_welcome_limit_are_none(
     time_passes(60)
     result = importer("sync", "--json")
     assert result.code == 0
-    assert importer.sandbox.welcomes().total() == (60 if is_caused else 0)
+    assert importer.sandbox.subscription_events().total() == (60 if is_caused else 0)
     assert result.line["subscription_events"] == (60 if is_caused else 0)
     assert ("this run would cause 60 subscription events, more than the welcome_limit of 59" in result.err) is (
         not is_caused
@@ -243,7 +244,7 @@ def test_a_silenced_run_ends_together_with_what_it_keeps_from_being_announced_la
         assert state.execute("SELECT status FROM runs ORDER BY id DESC").fetchone() != ("completed",)
         state.execute("DROP TRIGGER dies")
     assert importer("sync").code == 0
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
 
 
 def imported(importer: Importer, count: int, **fields: Any) -> None:
@@ -267,7 +268,7 @@ def welcomed_of_a_file_left_out(importer: Importer, *later: str) -> int:
     importer("sync", "--since", "now")
     time_passes(86_400)
     assert importer("sync", *later).code == 0
-    return importer.sandbox.welcomes().total()
+    return importer.sandbox.subscription_events().total()
 
 
 @pytest.mark.parametrize("later", [("--full",), ("--since", "3d"), ()], ids=" ".join)
@@ -283,14 +284,14 @@ def test_letters_that_are_taken_along_are_counted_too(make_importer: MakeImporte
     importer("sync")
     time_passes(600)
     imported(importer, 80)
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith("/push") and one.nth > 8 else None
     assert importer("sync").code in (1, 3)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     time_passes(3_600)
     for _ in range(3):
         importer("sync")
     assert imported_ids(importer) == expected_ids(importer)
-    assert importer.sandbox.welcomes().total() <= 50
+    assert importer.sandbox.subscription_events().total() <= 50
 
 
 @pytest.mark.parametrize("later", [("sync",), ("dlq", "replay")], ids=" ".join)
@@ -304,19 +305,19 @@ def test_what_a_run_did_not_announce_is_not_announced_by_its_letters_or_the_over
     time_passes(600)
     imported(importer, 80)
     time_passes(-3_570)  # so that the next run's overlap holds some of them
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path.endswith("/push") and 4 < one.nth < 30 else None
     importer("sync")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     time_passes(60)
     importer(*later)
     importer("sync")
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
 
 
 def refuses(importer: Importer, *members: Any) -> None:
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in members}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{one['contact_id']}" for one in members}
 
 
 @pytest.mark.parametrize("later", [(), ("--full",)], ids=["changes", "full"])
@@ -335,7 +336,7 @@ def test_who_was_never_sent_is_still_new_when_they_are(make_importer: MakeImport
     importer.sandbox.audience().change(who=[new])
     time_passes(60)
     assert importer("sync", *later).code == 0
-    assert importer.sandbox.welcomes().total() == 1
+    assert importer.sandbox.subscription_events().total() == 1
     assert importer("dlq", "list", "--json").lines == []
 
 
@@ -348,15 +349,15 @@ def test_a_replay_of_one_new_subscriber_welcomes_them(make_importer: MakeImporte
         time_passes(600)
         imported(importer, 30)
         importer("sync")
-    before = importer.sandbox.welcomes().total()
+    before = importer.sandbox.subscription_events().total()
     assert before == 90
     late = importer.sandbox.audience().add(email_address="late@example.com")
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{late['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{late['contact_id']}"}
     time_passes(3_600)
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
-    assert importer.sandbox.welcomes().total() == before + 1
+    assert importer.sandbox.subscription_events().total() == before + 1
 
 
 @pytest.mark.parametrize("knobs", [{"count_lies": -60}, {}], ids=["counts lie low", "no time of opting in"])
@@ -370,9 +371,9 @@ def test_no_more_than_the_limit_are_welcomed_whatever_is_counted(
     time_passes(600)
     imported(importer, 80, **({} if knobs else {"timestamp_opt": ""}))
     for name, value in knobs.items():
-        setattr(importer.sandbox.knobs, name, value)
+        setattr(importer.sandbox.settings, name, value)
     result = importer("sync")
-    assert importer.sandbox.welcomes().total() <= 50
+    assert importer.sandbox.subscription_events().total() <= 50
     assert "welcome_limit" in result.err
     assert imported_ids(importer) >= expected_ids(importer)
 
@@ -381,9 +382,9 @@ def test_a_first_sync_of_a_server_without_a_clock_welcomes_nobody(make_importer:
     """When it began is known to within minutes: who opted in just before is history."""
     importer = make_importer(size=100, no_date=True)
     imported(importer, 40)
-    importer.sandbox.knobs.clock_skew = 0
+    importer.sandbox.settings.clock_skew = 0
     importer("sync")
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
 
 
 def test_a_small_run_is_not_counted(make_importer: MakeImporter) -> None:
@@ -403,23 +404,23 @@ def test_all_events_of_a_first_sync_are_held_to_the_limit_too(make_importer: Mak
     importer.configure(CONFIG + 'ometria.subscription_events = "all"\nometria.welcome_limit = 100\n')
     result = importer("sync")
     assert "more than the welcome_limit of 100" in result.err
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
     other = make_importer(size=300)
     other.configure(CONFIG + 'ometria.subscription_events = "all"\n')
     other("sync")
     dated = [one for one in other.sandbox.contacts().values() if "timestamp_subscribed" in one]
-    assert other.sandbox.welcomes().total() == len(dated) > 100
+    assert other.sandbox.subscription_events().total() == len(dated) > 100
 
 
 def test_a_number_of_events_that_cannot_be_had_is_no_welcome(make_importer: MakeImporter) -> None:
     """Mailchimp does not answer the count: nobody is welcomed, and that is said."""
     importer = make_importer(size=300)
     importer.configure(CONFIG + 'ometria.subscription_events = "all"\nometria.welcome_limit = 100\n')
-    importer.sandbox.knobs.fault = lambda one: "500" if one.query.get("fields") == "total_items" else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.query.get("fields") == "total_items" else None
     result = importer("sync")
     assert result.code == 0
     assert "did not say how many subscription events" in result.err
-    assert importer.sandbox.welcomes().total() == 0
+    assert importer.sandbox.subscription_events().total() == 0
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -450,12 +451,12 @@ def test_an_interest_that_was_added_meanwhile_is_read_anew_once(make_importer: M
 
     def adds_it(request: Request) -> None:
         if request.path.endswith("/interests"):
-            importer.sandbox.knobs.more_interests = (
+            importer.sandbox.settings.more_interests = (
                 {"5e11": "Sales"} if len(asked(importer, "/merge-fields")) > 1 else {}
             )
 
     time_passes(60)
-    importer.sandbox.knobs.fault = adds_it
+    importer.sandbox.settings.fault = adds_it
     result = importer("sync")
     assert result.code == 0
     assert contact_of(importer, new)["properties"]["mailchimp_interests"] == ["Sales"]
@@ -467,7 +468,7 @@ def test_a_second_reading_of_the_fields_that_fails_stops_nobody(make_importer: M
     """One unknown interest: the page goes through with what was read first."""
     importer = make_importer(size=60)
     importer.sandbox.audience().add(email_address="new@example.com", interests={"0dd0": True})
-    importer.sandbox.knobs.fault = lambda one: "403" if one.path.endswith("/merge-fields") and one.nth else None
+    importer.sandbox.settings.fault = lambda one: "403" if one.path.endswith("/merge-fields") and one.nth else None
     result = importer("sync")
     assert result.code == 0
     assert "an interest that the list does not define" in result.err
@@ -611,7 +612,7 @@ def test_a_member_who_was_mended_is_fetched_afresh_by_a_replay(make_importer: Ma
     wrong = audience.add(email_address="no.at.sign", last_changed="2026-01-05T08:00:00+00:00")
     assert importer("sync").code == 3
     assert importer("dlq", "replay").code == 3
-    audience.move_address(who=[wrong])
+    audience.change_address(who=[wrong])
     assert importer("dlq", "replay").code == 0
     assert wrong["contact_id"] in imported_ids(importer)
 
@@ -683,5 +684,5 @@ def test_preview_warns_above_a_hundred_custom_fields_of_a_type(make_importer: Ma
     )  # POINTS and the rating are the others
     words = "custom fields of type number, but Ometria allows 100"
     assert words not in importer("preview", importer.sandbox.list_key).out
-    importer.sandbox.knobs.more_fields["ONEMORE"] = "number"
+    importer.sandbox.settings.more_fields["ONEMORE"] = "number"
     assert f"101 {words}" in importer("preview", importer.sandbox.list_key).out

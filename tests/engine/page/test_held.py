@@ -8,14 +8,15 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
-from engine.distributed.test_executor import order
+from engine.distributed.test_executor import page_message
 from mcimport.config import load
 from mcimport.engine.distributed.executor import PageExecutor
+from mcimport.engine.distributed.messages import Processed
 from mcimport.engine.page import held
 from mcimport.models import LookUps
 from mcimport.models.timestamps import iso
-from mcimport.sandbox.request_log import most_in_any_second
-from mcimport.services.http.retry import StopSignal
+from mcimport.sandbox.request_log import max_in_any_second
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria import contacts
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -62,7 +63,9 @@ def test_keep_leaves_a_consent_as_ometria_has_it(make_importer: MakeImporter, st
     member = planted(importer)
     importer.configure(CONFIG + f'consent.{status} = "keep"\nometria.force_optin = true\n')
     assert importer("sync").code == 0
-    importer.sandbox.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": before, "@force_optin": False}])
+    importer.sandbox.store_contacts(
+        [{"id": key_of(importer, member)[1], "marketing_optin": before, "@force_optin": False}]
+    )
     become(importer, member, status)
     result = importer("sync", "--json")
     assert result.code == 0
@@ -95,7 +98,7 @@ def synced(make_importer: MakeImporter, **knobs: Any) -> tuple[Importer, Any]:
 
 
 def in_ometria(importer: Importer, member: Any, optin: str, **fields: Any) -> None:
-    importer.sandbox.overwrite([{"id": key_of(importer, member)[1], "marketing_optin": optin, **fields}])
+    importer.sandbox.store_contacts([{"id": key_of(importer, member)[1], "marketing_optin": optin, **fields}])
 
 
 @pytest.mark.parametrize("status", NEITHERS)
@@ -152,7 +155,7 @@ def test_where_it_cannot_be_looked_up_the_summary_counts_who_is_neither(
     in_ometria(importer, member, OUT)
     become(importer, member, "pending")
     if why != "not answered":
-        importer.sandbox.knobs.fault = lambda one: why if "/contacts/" in one.path else None
+        importer.sandbox.settings.fault = lambda one: why if "/contacts/" in one.path else None
     result = importer("sync")
     assert (result.code, contact_of(importer, member)["marketing_optin"]) == (0, NEITHER)
     assert UNKNOWN in result.err
@@ -167,7 +170,7 @@ def test_a_few_look_ups_that_fail_are_enough(make_importer: MakeImporter) -> Non
     for one in members:
         become(importer, one, "pending")
     importer.sandbox.clear_requests()
-    importer.sandbox.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
+    importer.sandbox.settings.fault = lambda one: "500" if "/contacts/" in one.path else None
     result = importer("sync")
     assert "50 members, neither opted in nor out," in result.err
     assert len(looked_up(importer)) <= held.FAILURES + held.AT_ONCE - 1
@@ -200,7 +203,7 @@ def test_a_lists_first_run_asks_of_nobody_what_ometria_holds(make_importer: Make
     planted(importer, "pending")
     planted(importer, "unsubscribed")
     assert importer("sync").code == 0
-    assert {one.path for one in importer.sandbox.requests if one.side == "ometria"} == {"/contacts", "/push"}
+    assert {one.path for one in importer.sandbox.requests if one.service == "ometria"} == {"/contacts", "/push"}
     assert looked_up(importer) == []
 
 
@@ -211,10 +214,10 @@ def test_a_first_run_that_was_cut_off_is_one_when_it_goes_on(make_importer: Make
         planted(importer, "pending", last_changed=iso(int(importer.sandbox.clock.now()) - 100_000 + number))
     importer.configure(CONFIG + "mailchimp.window = 10\nmailchimp.connections = 1\n")
     pages = iter(range(100))
-    importer.sandbox.knobs.fault = lambda one: "403" if one.path == "/push" and next(pages) > 1 else None
+    importer.sandbox.settings.fault = lambda one: "403" if one.path == "/push" and next(pages) > 1 else None
     assert importer("sync").code == 1
     assert 0 < len(importer.sandbox.contacts()) < 40
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert len(importer.sandbox.contacts()) == 40
     assert looked_up(importer) == []
@@ -227,7 +230,7 @@ def test_a_run_whose_changed_members_are_subscribed_asks_nothing(make_importer: 
         importer.sandbox.clear_requests()
         time_passes(1_000)
         assert importer("sync").code == 0
-    assert {one.side for one in importer.sandbox.requests} == {"mailchimp"}
+    assert {one.service for one in importer.sandbox.requests} == {"mailchimp"}
     become(importer, member, "subscribed")
     assert importer("sync").code == 0
     assert looked_up(importer) == []
@@ -244,9 +247,9 @@ def test_look_ups_keep_the_limit_for_reading(make_importer: MakeImporter) -> Non
     time_passes(100)
     importer.sandbox.clear_requests()
     assert importer("sync").code == 0
-    reads = [one for one in importer.sandbox.requests if one.side == "ometria" and one.method == "GET"]
+    reads = [one for one in importer.sandbox.requests if one.service == "ometria" and one.method == "GET"]
     assert len(reads) == 12
-    assert most_in_any_second((one.at for one in reads), 1.0) <= 5 + held.AT_ONCE
+    assert max_in_any_second((one.at for one in reads), 1.0) <= 5 + held.AT_ONCE
 
 
 def test_a_dry_run_asks_ometria_nothing(make_importer: MakeImporter) -> None:
@@ -254,7 +257,7 @@ def test_a_dry_run_asks_ometria_nothing(make_importer: MakeImporter) -> None:
     importer, member = synced(make_importer)
     become(importer, member, "pending")
     assert importer("sync", "--dry-run").code == 0
-    assert not [one for one in importer.sandbox.requests if one.side == "ometria"]
+    assert not [one for one in importer.sandbox.requests if one.service == "ometria"]
 
 
 def test_a_replay_looks_up_too(make_importer: MakeImporter) -> None:
@@ -262,9 +265,9 @@ def test_a_replay_looks_up_too(make_importer: MakeImporter) -> None:
     importer, member = synced(make_importer)
     become(importer, member, "pending")
     in_ometria(importer, member, OUT)
-    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
+    importer.sandbox.settings.rejects = {key_of(importer, member)[1]}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     importer.sandbox.clear_requests()
     assert importer("dlq", "replay").code == 0
     held = contact_of(importer, member)
@@ -342,7 +345,7 @@ def test_where_it_cannot_be_told_whether_a_no_is_new_it_goes_without_a_time(make
     """The no itself always goes."""
     importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
-    importer.sandbox.knobs.fault = lambda one: "500" if "/contacts/" in one.path else None
+    importer.sandbox.settings.fault = lambda one: "500" if "/contacts/" in one.path else None
     assert importer("sync").code == 0
     held = contact_of(importer, member)
     assert (held["marketing_optin"], "timestamp_unsubscribed" in held) == (OUT, False)
@@ -374,9 +377,9 @@ def test_a_no_whose_first_delivery_failed_is_replayed_with_its_time(make_importe
     importer, member = synced(make_importer)
     become(importer, member, "unsubscribed")
     time_passes(1_000)
-    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
+    importer.sandbox.settings.rejects = {key_of(importer, member)[1]}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     assert importer("dlq", "replay").code == 0
     left = last_change(importer, member)
     assert contact_of(importer, member)["timestamp_unsubscribed"] == left
@@ -488,7 +491,7 @@ def test_a_no_that_ometria_refuses_makes_no_second_letter(make_importer: MakeImp
     """The member has one; the summary says that the no did not arrive either."""
     importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", **LARGE)
-    importer.sandbox.knobs.rejects = {key_of(importer, member)[1]}
+    importer.sandbox.settings.rejects = {key_of(importer, member)[1]}
     result = importer("sync")
     assert (result.code, len(letters_of(importer))) == (3, 1)
     assert "could not be imported in full, nor opted out: Ometria refused the record" in result.err
@@ -500,7 +503,7 @@ def test_the_no_of_somebody_whose_record_ometria_refuses_arrives_and_the_letter_
 ) -> None:
     """What it refuses is the name, say, and not the consent."""
     importer, member = synced(make_importer)
-    importer.sandbox.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    importer.sandbox.settings.rejects_record = lambda record: record.get("firstname") == "Refused"
     become(importer, member, "unsubscribed", merge_fields={"FNAME": "Refused"})
     result = importer("sync")
     assert (result.code, len(letters_of(importer))) == (3, 1), result.err
@@ -512,7 +515,7 @@ def test_the_yes_of_somebody_whose_record_ometria_refuses_is_not_sent(make_impor
     """Nobody is opted in by a record without anything else."""
     importer, member = synced(make_importer)
     in_ometria(importer, member, OUT)
-    importer.sandbox.knobs.rejects_record = lambda record: record.get("firstname") == "Refused"
+    importer.sandbox.settings.rejects_record = lambda record: record.get("firstname") == "Refused"
     become(importer, member, "subscribed", merge_fields={"FNAME": "Refused"})
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == OUT
@@ -534,10 +537,10 @@ def test_a_no_is_sent_again_when_ometria_was_away(make_importer: MakeImporter) -
     """As whatever else Ometria did not take: the span is read again."""
     importer, member = synced(make_importer)
     become(importer, member, "unsubscribed", **LARGE)
-    importer.sandbox.knobs.fault = lambda one: "500" if one.path == "/push" else None
+    importer.sandbox.settings.fault = lambda one: "500" if one.path == "/push" else None
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == IN
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 3
     assert contact_of(importer, member)["marketing_optin"] == OUT
 
@@ -582,13 +585,13 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(make_importer: MakeImport
         in_ometria(importer, one, OUT, email=one["email_address"])
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    page = order(importer, look_ups=LookUps(7, 0))
-    first, second = place.execute(page).outcome, place.execute(page).outcome
+    page = page_message(importer, look_ups=LookUps(7, 0))
+    first, second = place.execute(page), place.execute(page)
     stop.abort()
-    assert first is not None
-    assert second is not None
-    assert (first.looked_up, first.remarks) == (LookUps(5, 0), ())
-    assert (second.looked_up, second.remarks) == (LookUps(2, 0), (("consent_unknown", 3),))
+    assert type(first) is Processed
+    assert type(second) is Processed
+    assert (first.outcome.looked_up, first.outcome.remarks) == (LookUps(5, 0), ())
+    assert (second.outcome.looked_up, second.outcome.remarks) == (LookUps(2, 0), (("consent_unknown", 3),))
     assert len(looked_up(importer)) == 7
 
 
@@ -598,9 +601,9 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(make_importer: MakeImporter)
     planted(importer, "pending")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    reply = place.execute(order(importer, is_first=True, look_ups=LookUps(7, 7)))
+    reply = place.execute(page_message(importer, is_first=True, look_ups=LookUps(7, 7)))
     stop.abort()
-    assert reply.outcome is not None
+    assert type(reply) is Processed
     assert (reply.outcome.pushed, looked_up(importer)) == (1, [])
 
 
@@ -610,7 +613,7 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(make_impor
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
     place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
-    place.execute(order(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    place.execute(page_message(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

@@ -15,11 +15,12 @@ from passing import time_passes
 
 from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
 from mcimport.models import ContactRules, Converted, Member
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT
 from mcimport.sandbox.request_log import Request
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.mailchimp.client import MailchimpClient
 
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
@@ -40,18 +41,18 @@ def consenting(importer: Importer, *lines: str) -> None:
     importer.configure(f'{text}ometria.subscription_events = "all"\nometria.welcome_limit = 100000\n')
 
 
-def plant(importer: Importer, name: str, permissions: Any, **fields: Any) -> Person:
+def plant(importer: Importer, name: str, permissions: Any, **fields: Any) -> MemberView:
     return importer.sandbox.audience().add(
         email_address=f"{name}@example.com", marketing_permissions=permissions, **fields
     )
 
 
-def held(importer: Importer, member: Person) -> dict[str, Any]:
+def held(importer: Importer, member: MemberView) -> dict[str, Any]:
     """What Ometria holds of a member."""
     return importer.sandbox.contacts()["mailchimp", f"{importer.sandbox.list_key}-{member['contact_id']}"]
 
 
-def optin(importer: Importer, member: Person) -> str:
+def optin(importer: Importer, member: MemberView) -> str:
     return str(held(importer, member)["marketing_optin"])
 
 
@@ -208,7 +209,7 @@ def test_who_shows_no_permission_on_a_list_that_has_some_gave_none(
     gave = plant(importer, "gave", shown(Email=True), at=now - 100)
     audience.add(email_address="", at=now - 50)
     if not says_so:
-        importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith(importer.sandbox.list_key) else None
+        importer.sandbox.settings.fault = lambda one: "404" if one.path.endswith(importer.sandbox.list_key) else None
     assert importer("sync").code == 0
     assert [optin(importer, bare), optin(importer, gave)] == [NEITHER, IN]
 
@@ -216,7 +217,7 @@ def test_who_shows_no_permission_on_a_list_that_has_some_gave_none(
 def test_what_an_earlier_sync_saw_counts_where_the_list_does_not_say(make_importer: MakeImporter) -> None:
     """One who shows none changes alone, later; nobody who was read with them has permissions."""
     importer = make_importer(permissions=(EMAIL,))
-    importer.sandbox.knobs.fault = lambda one: "404" if one.path.endswith(importer.sandbox.list_key) else None
+    importer.sandbox.settings.fault = lambda one: "404" if one.path.endswith(importer.sandbox.list_key) else None
     gave = plant(importer, "gave", shown(Email=True), at=importer.sandbox.clock.second() - 900)
     assert importer("sync").code == 0
     importer.sandbox.audience().delete(who=[gave])
@@ -231,7 +232,7 @@ def test_permissions_that_were_switched_off_are_needed_no_more(make_importer: Ma
     member = plant(importer, "nothing", shown(Email=False))
     importer("sync")
     assert optin(importer, member) == NEITHER
-    importer.sandbox.knobs.permissions = ()
+    importer.sandbox.settings.permissions = ()
     time_passes(120)
     importer.sandbox.audience().change(who=[member])
     importer.sandbox.audience().edit_unseen(member, marketing_permissions=[])
@@ -253,12 +254,12 @@ def test_a_permission_that_is_withdrawn_takes_the_opt_in_back_and_one_that_is_gi
     importer("sync")
     assert optin(importer, member) == IN
     time_passes(120)
-    audience.withdraw(who=[member])
+    audience.withdraw_permission(who=[member])
     importer("sync")
     assert optin(importer, member) == NEITHER
     assert held(importer, member)["properties"]["mailchimp_permissions"] == [POST]
     time_passes(120)
-    audience.permit(who=[member])
+    audience.give_permission(who=[member])
     importer("sync")
     assert optin(importer, member) == IN
 
@@ -277,7 +278,7 @@ def test_reconcile_sees_a_withdrawal_that_moved_nothing_and_mends_it(make_import
     time_passes(300)
     importer("sync")
     assert importer("reconcile").code == 0
-    audience.withdraw(who=[member])
+    audience.withdraw_permission(who=[member])
     importer("sync")
     assert optin(importer, member) == IN
     result = importer(*MEND)
@@ -402,7 +403,7 @@ def test_a_look_that_fails_calls_no_name_wrong(make_importer: MakeImporter) -> N
     """Without it nothing is known: nobody is opted in, and nothing else is lost."""
     importer = make_importer(permissions=("E-Mail",))
     member = plant(importer, "gave", shown(**{"E-Mail": True}))
-    importer.sandbox.knobs.fault = lambda one: "500" if is_census(one) else None
+    importer.sandbox.settings.fault = lambda one: "500" if is_census(one) else None
     assert importer("sync").code == 0
     assert optin(importer, member) == NEITHER
 
@@ -411,9 +412,9 @@ def test_a_replay_holds_the_name_to_the_list_too(make_importer: MakeImporter) ->
     """A dead letter stays open, and nobody is pushed, while the name is one that nobody has."""
     importer = make_importer(permissions=(EMAIL,))
     member = plant(importer, "ada", shown(Email=True))
-    importer.sandbox.knobs.rejects = {f"{importer.sandbox.list_key}-{member['contact_id']}"}
+    importer.sandbox.settings.rejects = {f"{importer.sandbox.list_key}-{member['contact_id']}"}
     assert importer("sync").code == 3
-    importer.sandbox.knobs.rejects = set()
+    importer.sandbox.settings.rejects = set()
     consenting(importer, 'permission = "E-Post"')
     result = importer("dlq", "replay")
     assert result.code == 2
@@ -529,18 +530,20 @@ def test_check_says_nothing_of_permissions_where_there_are_none(make_importer: M
 def test_check_of_a_list_that_does_not_answer_that_is_none_the_worse(make_importer: MakeImporter) -> None:
     """A sync would find out by itself."""
     importer = make_importer(size=20, permissions=(EMAIL,))
-    importer.sandbox.knobs.fault = lambda one: "500" if "marketing_permissions" in one.query.get("fields", "") else None
+    importer.sandbox.settings.fault = lambda one: (
+        "500" if "marketing_permissions" in one.query.get("fields", "") else None
+    )
     said = importer("check")
     assert said.code == 0
-    assert "whether it has marketing permissions (GDPR fields) could not be found out" in said.out
+    assert "its marketing permissions (GDPR fields) could not be read" in said.out
 
 
 def test_of_a_large_list_ten_thousand_are_looked_at(make_importer: MakeImporter) -> None:
     """And the words say so, rather than to speak of everybody."""
     importer = make_importer(permissions=(EMAIL,))
-    importer.sandbox.audience().crowd(10_020, importer.sandbox.clock.second() - 900)
+    importer.sandbox.audience().join_in_second(10_020, importer.sandbox.clock.second() - 900)
     said = importer("preview", importer.sandbox.list_key, "--limit", "1")
-    assert "of the 10,000 looked at (of 10,020 subscribed members) have not given “Email”" in said.out
+    assert "of the 10,000 checked (of 10,020 subscribed members) have not given “Email”" in said.out
     assert census_requests(importer) == 10
 
 

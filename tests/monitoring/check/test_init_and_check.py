@@ -429,7 +429,7 @@ def test_check_finds_a_clock_that_is_wrong(make_importer: MakeImporter) -> None:
     """Five minutes beside a service's are too many: the fix is named, once for all clients."""
     importer = make_importer()
     configure_clients(importer, ["one", "two"], size=5)
-    importer.sandbox.knobs.clock_skew = 3_600
+    importer.sandbox.settings.clock_skew = 3_600
     found = [one for one in importer("check", "--json").lines if one["subject"] == "clock"]
     assert [(one["client"], one["verdict"]) for one in found] == [(None, "bad"), (None, "bad")]
     assert all("1 h behind" in one["words"] and one["mend"] for one in found)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.countries import COUNTRIES
-from mcimport.sandbox.audience.field_selection import wanted
-from mcimport.sandbox.audience.member_list import Person
-from mcimport.sandbox.audience.query import Question, choose
+from mcimport.sandbox.audience.field_selection import parse_selection
+from mcimport.sandbox.audience.member_list import MemberView
+from mcimport.sandbox.audience.query import MemberQuery, run_query
 from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock, epoch
@@ -31,11 +31,11 @@ def audience(size: int, seed: int = 7, **knobs: Any) -> Audience:
 
 
 @pytest.fixture(scope="module", name="crowd")
-def a_crowd() -> list[Person]:
+def a_crowd() -> list[MemberView]:
     return list(audience(8000).members)
 
 
-def share(people: list[Person], fits: Callable[[Person], bool]) -> float:
+def share(people: list[MemberView], fits: Callable[[MemberView], bool]) -> float:
     return sum(map(fits, people)) / len(people)
 
 
@@ -46,14 +46,14 @@ def test_the_same_seed_invents_the_same_people() -> None:
     assert not {one["email_address"] for one in first} & {one["email_address"] for one in other} - {""}
 
 
-def test_statuses_come_in_the_shares_of_a_real_list(crowd: list[Person]) -> None:
+def test_statuses_come_in_the_shares_of_a_real_list(crowd: list[MemberView]) -> None:
     """Every status is there, subscribers most of all."""
     counts = Counter(one["status"] for one in crowd)
     expected = {"subscribed": 70, "unsubscribed": 18, "cleaned": 4, "pending": 2, "transactional": 2, "archived": 4}
     assert {status: round(100 * n / len(crowd)) for status, n in counts.items()} == pytest.approx(expected, abs=1.5)
 
 
-def test_addresses_and_ids_are_unique_and_invented(crowd: list[Person]) -> None:
+def test_addresses_and_ids_are_unique_and_invented(crowd: list[MemberView]) -> None:
     """Mixed case, some with a plus, all of them under names kept for examples."""
     addresses = [one["email_address"].lower() for one in crowd if one["email_address"]]
     assert len(set(addresses)) == len(addresses)
@@ -66,7 +66,7 @@ def test_addresses_and_ids_are_unique_and_invented(crowd: list[Person]) -> None:
         assert len(set(ids)) == len(ids)
 
 
-def test_some_are_old_accounts_and_a_few_have_no_address(crowd: list[Person]) -> None:
+def test_some_are_old_accounts_and_a_few_have_no_address(crowd: list[MemberView]) -> None:
     """No contact_id; SMS only, which has no MD5 either."""
     assert 0.005 < share(crowd, lambda one: "contact_id" not in one) < 0.04
     sms_only = [one for one in crowd if not one["email_address"]]
@@ -74,7 +74,7 @@ def test_some_are_old_accounts_and_a_few_have_no_address(crowd: list[Person]) ->
     assert all(one["id"] == "" and one["sms_phone_number"].startswith("+") for one in sms_only)
 
 
-def test_people_come_from_many_countries_and_scripts(crowd: list[Person]) -> None:
+def test_people_come_from_many_countries_and_scripts(crowd: list[MemberView]) -> None:
     """Accents, other scripts, now and then an emoji; a member fits their country."""
     assert len({one["merge_fields"]["COUNTRY"] for one in crowd} - {""}) == len(COUNTRIES) >= 12
     names = "".join(one["full_name"] for one in crowd)
@@ -83,7 +83,7 @@ def test_people_come_from_many_countries_and_scripts(crowd: list[Person]) -> Non
     assert {one["merge_fields"]["ADDRESS"]["country"] for one in homes} == {country.code for country in COUNTRIES}
 
 
-def test_unset_values_are_empty_texts_and_set_ones_have_their_types(crowd: list[Person]) -> None:
+def test_unset_values_are_empty_texts_and_set_ones_have_their_types(crowd: list[MemberView]) -> None:
     """As in the real thing, on the same page."""
     fields = [one["merge_fields"] for one in crowd]
     for tag, kind in {"ADDRESS": dict, "POINTS": int, "PHONE": str, "BIRTHDAY": str, "SINCE": str}.items():
@@ -97,7 +97,7 @@ def test_unset_values_are_empty_texts_and_set_ones_have_their_types(crowd: list[
     assert 0.2 < share(crowd, lambda one: one["location"]["country_code"] == "") < 0.4
 
 
-def test_most_numbers_are_valid_in_their_country_and_some_are_anything(crowd: list[Person]) -> None:
+def test_most_numbers_are_valid_in_their_country_and_some_are_anything(crowd: list[MemberView]) -> None:
     """National and international writing, and what people type who do not want to be called."""
     typed = [(one["merge_fields"]["PHONE"], _country(one)) for one in crowd]
     filled = [(number, country) for number, country in typed if number and country]
@@ -107,7 +107,7 @@ def test_most_numbers_are_valid_in_their_country_and_some_are_anything(crowd: li
     assert all(_is_valid(one["sms_phone_number"], "") for one in crowd if one["sms_phone_number"])
 
 
-def _country(one: Person) -> str:
+def _country(one: MemberView) -> str:
     return next((country.code for country in COUNTRIES if country.name == one["merge_fields"]["COUNTRY"]), "")
 
 
@@ -118,7 +118,7 @@ def _is_valid(number: str, country: str) -> bool:
         return False
 
 
-def test_tags_interests_ratings_and_vips_vary(crowd: list[Person]) -> None:
+def test_tags_interests_ratings_and_vips_vary(crowd: list[MemberView]) -> None:
     """Now and then somebody has more tags than a member lists."""
     assert any(one["tags_count"] > 50 for one in crowd)
     assert any(one["tags_count"] == 0 for one in crowd)
@@ -127,7 +127,7 @@ def test_tags_interests_ratings_and_vips_vary(crowd: list[Person]) -> None:
     assert 0.002 < share(crowd, lambda one: one["vip"]) < 0.03
 
 
-def test_changes_spread_over_three_years_and_many_share_one_second(crowd: list[Person]) -> None:
+def test_changes_spread_over_three_years_and_many_share_one_second(crowd: list[MemberView]) -> None:
     """The newest is a few minutes old; a CSV import gave one second to every seventh."""
     times = [epoch(one["last_changed"]) for one in crowd]
     assert NOW - 3.1 * 365 * 86_400 < min(times) < NOW - 2.9 * 365 * 86_400
@@ -135,7 +135,7 @@ def test_changes_spread_over_three_years_and_many_share_one_second(crowd: list[P
     assert Counter(times).most_common(1)[0][1] == 1200
 
 
-def test_nobody_opted_in_after_their_last_change(crowd: list[Person]) -> None:
+def test_nobody_opted_in_after_their_last_change(crowd: list[MemberView]) -> None:
     """And whoever never did has no time of it."""
     for one in crowd:
         if one["timestamp_opt"]:
@@ -154,17 +154,17 @@ def test_what_happens_to_a_member_moves_last_changed_to_now() -> None:
     renamed = people.change(3)
     assert len(renamed) == 3
     assert all(one["last_changed"] >= now and one["merge_fields"]["POINTS"] >= 5000 for one in renamed)
-    assert all(one["status"] == "archived" and one["last_changed"] >= now for one in people.leave(4))
-    for one in people.come_back(2):
+    assert all(one["status"] == "archived" and one["last_changed"] >= now for one in people.archive(4))
+    for one in people.unarchive(2):
         assert (one["status"], one["last_changed"] >= now) == ("subscribed", True)
         assert one["timestamp_opt"] < now
     assert all(one["timestamp_opt"] == one["last_changed"] >= now for one in people.join(5))
     assert {one["status"] for one in people.unsubscribe(5)} == {"unsubscribed"}
     assert all(one["status"] == "subscribed" and one["timestamp_opt"] >= now for one in people.subscribe(5))
-    (tagged,) = people.tag(name="new tag")
+    (tagged,) = people.add_tag(name="new tag")
     assert (tagged["tags"][-1]["name"], tagged["tags_count"]) == ("new tag", len(tagged["tags"]))
     assert tagged["last_changed"] >= now
-    (texted,) = people.text_status(status="pending", number="+447911123456", language="de")
+    (texted,) = people.set_sms_status(status="pending", number="+447911123456", language="de")
     assert (texted["sms_subscription_status"], texted["sms_phone_number"]) == ("pending", "+447911123456")
     assert (texted["language"], texted["last_changed"] >= now) == ("de", True)
 
@@ -173,7 +173,7 @@ def test_a_tag_moves_nobody_if_the_knob_says_so() -> None:
     """Whether the real one does is not known."""
     people = audience(50, tags_move=False)
     before = {one.number: one["last_changed"] for one in people.members}
-    (one,) = people.tag()
+    (one,) = people.add_tag()
     assert one["last_changed"] == before[one.number]
 
 
@@ -194,8 +194,8 @@ def test_the_numbers_of_members_follow_what_happened() -> None:
     people = audience(200)
     listed, archived = len(people.listed()), len(people.archived())
     people.join(10)
-    people.leave(7)
-    people.come_back(2)
+    people.archive(7)
+    people.unarchive(2)
     people.delete(4)
     assert len(people.listed()) == listed + 10 - 7 + 2 - 4
     assert len(people.archived()) == archived + 7 - 2
@@ -207,7 +207,7 @@ def test_a_moved_address_keeps_the_person_and_changes_the_hash() -> None:
     people = audience(100)
     before = next(one for one in people.listed() if one["email_address"] and "contact_id" in one)
     for who in (before, before["web_id"], before["contact_id"]):
-        (after,) = people.move_address(who=[who])
+        (after,) = people.change_address(who=[who])
         assert after["web_id"] == before["web_id"]
         assert after["contact_id"] == before["contact_id"]
         assert after["id"] != before["id"]
@@ -227,7 +227,7 @@ def test_a_crowd_shares_its_second() -> None:
     """As many as asked for, all subscribed."""
     people = audience(10)
     at = int(NOW) - 5000
-    crowd = people.crowd(30, at)
+    crowd = people.join_in_second(30, at)
     assert {epoch(one["last_changed"]) for one in crowd} == {at}
     assert {one["status"] for one in crowd} == {"subscribed"}
     assert len(people.listed()) >= 30
@@ -238,7 +238,7 @@ def test_the_same_seed_picks_the_same_members() -> None:
 
     def story() -> list[int]:
         people = audience(300)
-        return [one.number for part in (people.change(5), people.leave(5), people.move_address(5)) for one in part]
+        return [one.number for part in (people.change(5), people.archive(5), people.change_address(5)) for one in part]
 
     assert story() == story()
 
@@ -254,7 +254,7 @@ def test_the_orders_hold_everybody_in_place_whatever_happens(seed: int, steps: i
     for name, order in people.orders.items():
         assert order == sorted(order)
         for key in order:
-            one = people.person(number_of(key))
+            one = people.member(number_of(key))
             assert epoch(one["last_changed"]) == second_of(key)
             assert one["status"] == name or (name == "listed" and one["status"] != "archived")
     assert len(people.listed()) + len(people.archived()) == len(people.members)
@@ -298,7 +298,7 @@ def test_a_page_is_what_filtering_sorting_and_slicing_by_hand_give(
         ),
         reverse=descending,
     )
-    question = Question(
+    question = MemberQuery(
         since=None if since is None else BASE + since,
         before=None if before is None else BASE + before,
         sort_field="last_changed",
@@ -306,7 +306,7 @@ def test_a_page_is_what_filtering_sorting_and_slicing_by_hand_give(
         offset=page[0],
         count=page[1],
     )
-    choice = choose(people, question, random.Random(1))  # noqa: S311 - repeatable, not secret
+    choice = run_query(people, question, random.Random(1))  # noqa: S311 - repeatable, not secret
     assert [second_of(people.rows[n].key) - BASE for n in choice.numbers] == expected[page[0] :][: page[1]]
     assert len(set(choice.numbers)) == len(choice.numbers)
     assert choice.total == len(expected)
@@ -323,7 +323,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 def test_what_fields_keeps_and_what_exclude_fields_drops_never_meet(value: dict[str, Any], paths: list[str]) -> None:
     """No leaf is lost, and none is in both."""
     names = ",".join(paths)
-    kept, dropped = wanted(names, None).of(value), wanted(None, names).of(value)
+    kept, dropped = parse_selection(names, None).apply(value), parse_selection(None, names).apply(value)
     assert _leaves(kept) + _leaves(dropped) >= _leaves(value)
     for path in paths:
         if "." not in path and path in value:
@@ -342,4 +342,4 @@ def _leaves(value: Any, path: str = "") -> Counter[str]:
 def test_fields_and_exclude_fields_together_are_an_error() -> None:
     """The API takes one or the other."""
     with pytest.raises(ValueError, match="both"):
-        wanted("a", "b")
+        parse_selection("a", "b")

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import PERMISSIONS, SandboxSettings
 
@@ -18,7 +18,7 @@ def box_with(**knobs: Any) -> Sandbox:
     return Sandbox(SandboxSettings(**{"size": 400, "start": NOW, **knobs}))
 
 
-def is_given(person: Person, text: str = "Email") -> bool:
+def is_given(person: MemberView, text: str = "Email") -> bool:
     (found,) = [one for one in person["marketing_permissions"] if one["text"] == text]
     return bool(found["enabled"])
 
@@ -67,10 +67,10 @@ def test_a_permission_is_given_and_withdrawn(*, moves: bool) -> None:
     audience = box_with(permissions_move=moves).audience()
     person = audience.add(email_address="ada@example.com", at=int(NOW) - 900)
     assert is_given(person)
-    (after,) = audience.withdraw(who=[person])
+    (after,) = audience.withdraw_permission(who=[person])
     assert not is_given(after)
     assert is_given(after, "Direct Mail")
     assert after["status"] == "subscribed"
     assert (after["last_changed"] != person["last_changed"]) is moves
-    (again,) = audience.permit(who=[person])
+    (again,) = audience.give_permission(who=[person])
     assert is_given(again)

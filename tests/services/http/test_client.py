@@ -31,7 +31,9 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.services.http import client
-from mcimport.services.http.client import HttpClient, Response, _in_utf8, raise_for_status
+from mcimport.services.http.client import HttpClient
+from mcimport.services.http.response import Response, http_date, in_utf8
+from mcimport.services.http.status import LONGEST_RETRY_AFTER, raise_for_status
 
 KEY = "0123456789abcdef0123456789abcdef-us6"
 ADDRESS = "ada.moreno@example.com"
@@ -398,7 +400,7 @@ def test_a_wrong_key_leads_to_the_key_of_that_service() -> None:
     """401 says which of the two keys, and what to type."""
     error = said(answer(status=401), service="Ometria")
     assert "key" in str(error)
-    assert "Ometria key" in error.hint
+    assert "Ometria API key" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -447,11 +449,11 @@ def test_what_came_back_is_not_printed_by_accident() -> None:
         ("7", 7.0),
         (" 7 ", 7.0),
         ("0", 0.0),
-        ("86400", client.LONGEST_RETRY_AFTER),
-        ("9" * 400, client.LONGEST_RETRY_AFTER),
+        ("86400", LONGEST_RETRY_AFTER),
+        ("9" * 400, LONGEST_RETRY_AFTER),
         ("Tue, 24 Nov 2026 08:00:30 GMT", 30.0),
         ("Tue, 24 Nov 2026 07:59:00 GMT", 0.0),
-        ("Wed, 24 Nov 2027 08:00:00 GMT", client.LONGEST_RETRY_AFTER),
+        ("Wed, 24 Nov 2027 08:00:00 GMT", LONGEST_RETRY_AFTER),
         ("", None),
         ("soon", None),
         ("-5", None),
@@ -510,7 +512,7 @@ def test_a_date_is_utc_whatever_this_machines_zone_is(zone: str, monkeypatch: py
 )
 def test_no_text_in_a_date_breaks_anything(text: str) -> None:
     """It is a time or it is none: nothing is ever raised."""
-    assert isinstance(client._http_date(text), int | None)
+    assert isinstance(http_date(text), int | None)
 
 
 # ---- leaving
@@ -615,10 +617,10 @@ def sockets() -> set[str]:
 )
 def test_an_answer_is_read_in_the_charset_that_it_names_and_without_a_mark(body: bytes, charset: str | None) -> None:
     """`json-bom`, `latin1-answer`: what something in between did to the bytes harms no name."""
-    assert json.loads(_in_utf8(body, charset)) == {"name": "José Müller"}
+    assert json.loads(in_utf8(body, charset)) == {"name": "José Müller"}
 
 
 @pytest.mark.parametrize("charset", ["no-such-charset", "utf-16"])
 def test_a_charset_that_does_not_fit_leaves_the_body_as_it_is(charset: str) -> None:
     """Whoever reads it says what is wrong."""
-    assert _in_utf8(b'{"a":1}', charset) == b'{"a":1}'
+    assert in_utf8(b'{"a":1}', charset) == b'{"a":1}'

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mcimport.models import Usage
 from mcimport.models.records import Run, WindowRow
 from mcimport.report import timeline
-from mcimport.services.http.usage import UsageMeter
+from mcimport.services.http.usage import Side, UsageMeter
 
 RUN = Run(
     *(
@@ -58,8 +58,8 @@ def test_every_request_is_counted_once_for_its_side(make_importer: MakeImporter)
     importer.configure(CONFIG + "mailchimp.window = 100\n")
     importer("sync")
     run, asked = last_run(importer), importer.sandbox.requests
-    assert run["mailchimp_requests"] == sum(one.side == "mailchimp" for one in asked)
-    assert run["ometria_requests"] == sum(one.side == "ometria" for one in asked)
+    assert run["mailchimp_requests"] == sum(one.service == "mailchimp" for one in asked)
+    assert run["ometria_requests"] == sum(one.service == "ometria" for one in asked)
     assert run["mailchimp_retries"] == run["ometria_throttled"] == 0
     assert min(run[name] for name in ("waited_mailchimp", "waited_ometria", "converting")) > 0
 
@@ -69,7 +69,7 @@ def test_tries_again_and_refusals_for_speed_are_counted_by_side(make_importer: M
     importer = make_importer(size=300)
     refused = iter(["429", "500", "500"])
     pushes = iter(["429"])
-    importer.sandbox.knobs.fault = lambda one: next(pushes if one.path.endswith("/push") else refused, None)
+    importer.sandbox.settings.fault = lambda one: next(pushes if one.path.endswith("/push") else refused, None)
     importer.configure(CONFIG.replace("wait = 0", "wait = 0.01"))
     assert importer("sync").code == 0
     run = last_run(importer)
@@ -118,26 +118,24 @@ def test_a_state_file_of_an_earlier_version_says_nothing_was_counted(make_import
     assert "requests" not in out
 
 
-@given(st.lists(st.lists(st.sampled_from(["mailchimp_requests", "ometria_requests"]), max_size=20), max_size=6))
-def test_nothing_is_lost_between_threads(work: list[list[Any]]) -> None:
+@given(st.lists(st.lists(st.sampled_from(["mailchimp", "ometria"]), max_size=20), max_size=6))
+def test_nothing_is_lost_between_threads(work: list[list[Side]]) -> None:
     """What is taken is what all threads counted, each once; what a thread calls its own is its own."""
     meter, own = UsageMeter(), []
 
-    def count(names: list[Any]) -> None:
-        for name in names:
-            meter.count(name)
+    def count(sides: list[Side]) -> None:
+        for side in sides:
+            meter.requested(side)
         own.append(meter.of_this_thread())
 
-    threads = [threading.Thread(target=count, args=(names,)) for names in work]
+    threads = [threading.Thread(target=count, args=(sides,)) for sides in work]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    taken, pluralize = meter.drain(), [name for names in work for name in names]
-    assert (
-        taken.mailchimp_requests == pluralize.count("mailchimp_requests") == sum(one.mailchimp_requests for one in own)
-    )
-    assert taken.ometria_requests == pluralize.count("ometria_requests")
+    taken, requested = meter.drain(), [side for sides in work for side in sides]
+    assert taken.mailchimp_requests == requested.count("mailchimp") == sum(one.mailchimp_requests for one in own)
+    assert taken.ometria_requests == requested.count("ometria")
     assert meter.drain() == Usage()
 
 
@@ -215,7 +213,7 @@ def test_a_list_whose_key_has_changed_is_overdue_when_nobody_says_what_that_mean
 def test_a_first_sync_that_always_fails_is_overdue_at_last(make_importer: MakeImporter) -> None:
     """However often it was tried since."""
     importer = make_importer(size=10)
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     for _ in range(26):
         importer("sync")
     with closing(sqlite3.connect(importer.db)) as state, state:
@@ -245,7 +243,7 @@ def test_status_tells_why_the_last_run_failed(make_importer: MakeImporter) -> No
     """In the words that the run ended with."""
     importer = make_importer(size=10)
     importer("sync")
-    importer.sandbox.knobs.fault = lambda _: "401"
+    importer.sandbox.settings.fault = lambda _: "401"
     importer("sync")
     assert "it does not accept the API key" in importer("status").out
     assert "it does not accept the API key" in importer("status", "--json").line["last_run_error"]

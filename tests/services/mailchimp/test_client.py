@@ -37,9 +37,13 @@ from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import decode_slot, retry
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import ConnectionLimit, RetryPolicy, StopSignal
-from mcimport.services.mailchimp import windows
-from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient, UnstableSecondError
+from mcimport.services.http.connection_limit import ConnectionLimit
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
+from mcimport.services.mailchimp import pagination
+from mcimport.services.mailchimp.client import EmptyPageError, MailchimpClient
+from mcimport.services.mailchimp.list_fields import read_list_fields
+from mcimport.services.mailchimp.same_second import UnstableSecondError, read_same_second
 from services.http.test_client import Server, answer
 
 T = 1_700_000_000
@@ -77,7 +81,7 @@ def a_maker(shared: Sandbox) -> Iterator[Maker]:
     with ExitStack() as stack:
 
         def make(*, timeout: float = 60, **knobs: Any) -> Made:
-            vars(shared.knobs).update(vars(SandboxSettings(**{"size": 0, **knobs})))
+            vars(shared.settings).update(vars(SandboxSettings(**{"size": 0, **knobs})))
             number = next(ACCOUNTS)
             shared.mailchimp_key, shared.ometria_key = f"{number:032x}-us6", f"{number:032x}"
             shared.add_account(shared.mailchimp_key, shared.ometria_key, {LIST_KEY: 0})
@@ -91,7 +95,7 @@ def a_maker(shared: Sandbox) -> Iterator[Maker]:
 
 def people(audience: Audience, seconds: Sequence[int]) -> list[str]:
     """One member for each second; their names."""
-    return [name_of(audience.crowd(1, second)[0]) for second in seconds]
+    return [name_of(audience.join_in_second(1, second)[0]) for second in seconds]
 
 
 def name_of(person: Mapping[str, Any]) -> str:
@@ -100,7 +104,7 @@ def name_of(person: Mapping[str, Any]) -> str:
 
 
 def who(members: Sequence[Member]) -> list[str]:
-    return [str(windows.identity(member)) for member in members]
+    return [str(pagination.identity(member)) for member in members]
 
 
 def queries(sandbox: Sandbox) -> list[dict[str, str]]:
@@ -149,7 +153,7 @@ def test_the_archived_are_asked_for_by_their_status_and_the_listed_without_one(m
     """They are absent from an unfiltered list."""
     sandbox, audience, mailchimp = make()
     (kept, gone) = people(audience, [T, T + 5])
-    audience.leave(who=[gone])
+    audience.archive(who=[gone])
     assert who(mailchimp.first_page(LIST_KEY, "listed", None, 100).members) == [kept]
     assert who(mailchimp.first_page(LIST_KEY, "archived", None, 100).members) == [gone]
     assert [query.get("status") for query in queries(sandbox)] == [None, "archived"]
@@ -173,7 +177,7 @@ def test_a_page_brings_everybody_of_the_span_however_the_bounds_are(
     window = Window(0, "listed", T - 1, T + 1_000, bounds=bounds)
     page = mailchimp.next_page(LIST_KEY, window, 100)
     assert set(inside) <= set(who(page.members))
-    assert set(inside) == set(who(windows.split_page(window, page, 100).kept))
+    assert set(inside) == set(who(pagination.split_page(window, page, 100).kept))
 
 
 def test_a_look_up_says_the_second_of_whoever_stands_there_and_asks_for_nobody_else(make: Maker) -> None:
@@ -201,7 +205,7 @@ def test_a_glance_tells_how_many_there_are_without_reading_anybody(make: Maker) 
     people(audience, [T, T + 1, T + 2])
     page = mailchimp.probe(LIST_KEY, "listed", None, 1000)
     assert (page.members, page.total, page.asked) == ((), 3, 1000)
-    sandbox.knobs.error_rate = 1.0
+    sandbox.settings.error_rate = 1.0
     sandbox.clear_requests()
     with pytest.raises(RetriableError):
         mailchimp.probe(LIST_KEY, "listed", None, 1000)
@@ -212,7 +216,7 @@ def test_a_member_is_found_by_their_contact_id_also_in_the_archive(make: Maker) 
     """Only who is not there is missing: at once, for a replay takes that for an answer."""
     sandbox, audience, mailchimp = make()
     one, other = people(audience, [T, T + 1])
-    audience.leave(who=[other])
+    audience.archive(who=[other])
     assert mailchimp.member(LIST_KEY, one).contact_id == one
     assert mailchimp.member(LIST_KEY, other).status == "archived"
     audience.delete(who=[one])
@@ -225,7 +229,7 @@ def test_a_member_is_found_by_their_contact_id_also_in_the_archive(make: Maker) 
 def test_the_lists_own_fields_are_read_whole_with_the_names_of_its_interests(make: Maker) -> None:
     """More than the ten that come without `count`; options as they are; an interest's name by its id."""
     sandbox, audience, mailchimp = make()
-    fields = mailchimp.list_fields(LIST_KEY)
+    fields = read_list_fields(mailchimp, LIST_KEY)
     assert len(fields.merge_fields) == 13
     assert (fields.merge_fields["PHONE"].type, fields.merge_fields["PHONE"].options) == (
         "phone",
@@ -293,7 +297,7 @@ def test_an_answer_that_is_none_is_asked_for_again_and_never_taken_for_nobody(ma
     ids = people(audience, [T, T + 1])
     assert who(mailchimp.next_page(LIST_KEY, WINDOW, 100).members) == ids
     sandbox.clear_requests()
-    sandbox.knobs.fault = only_members(fault)
+    sandbox.settings.fault = only_members(fault)
     with pytest.raises(RetriableError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100)
     assert len(sandbox.requests) == 4
@@ -318,7 +322,7 @@ def test_a_request_for_a_page_does_not_hold_the_decode_slot(make: Maker) -> None
         thread.start()
         thread.join(5)
 
-    sandbox.knobs.fault = while_asked
+    sandbox.settings.fault = while_asked
     with decode_slot.held():
         assert who(mailchimp.next_page(LIST_KEY, WINDOW, 100).members) == ids
     assert free == [True]
@@ -329,13 +333,13 @@ def test_a_passing_404_in_the_middle_of_a_run_ends_nothing(make: Maker) -> None:
     sandbox, audience, mailchimp = make(fault=first_times("404", 2))
     ids = people(audience, [T] * 3)
     assert mailchimp.last_changed_at(LIST_KEY, WINDOW, 0) == T
-    assert len(mailchimp.list_fields(LIST_KEY).merge_fields) == 13
-    sandbox.knobs.fault = None
+    assert len(read_list_fields(mailchimp, LIST_KEY).merge_fields) == 13
+    sandbox.settings.fault = None
     assert sorted(crowd(mailchimp, T, 2)) == sorted(ids)
-    sandbox.knobs.fault = lambda _: "404"
+    sandbox.settings.fault = lambda _: "404"
     for asking in (
         lambda: mailchimp.last_changed_at(LIST_KEY, WINDOW, 0),
-        lambda: mailchimp.list_fields(LIST_KEY),
+        lambda: read_list_fields(mailchimp, LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):
         with pytest.raises(RetriableError):
@@ -366,7 +370,7 @@ def test_a_wrong_key_is_final_and_not_repeated_in_the_words(make: Maker, key: st
 def test_nobody_listening_is_told_from_a_broken_service(make: Maker) -> None:
     """Every other question would fail alike."""
     sandbox, _, mailchimp = make()
-    with sandbox.away(), pytest.raises(UnreachableError):
+    with sandbox.offline(), pytest.raises(UnreachableError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100)
 
 
@@ -492,14 +496,14 @@ def test_a_member_who_changes_while_the_first_page_is_written_is_no_disorder(mak
     """Dated now, but standing where they stood: the page is good at the first try, every time."""
     sandbox, audience, mailchimp = make()
     ids = people(audience, range(T, T + 200, 10))
-    sandbox.knobs.on_page = lambda some: some.change(who=[some.listed()[3]])
+    sandbox.settings.on_page = lambda some: some.change(who=[some.listed()[3]])
     page = mailchimp.first_page(LIST_KEY, "listed", None, 1000)
     assert (len(sandbox.requests), set(who(page.members))) == (1, set(ids))
 
 
 def crowd(mailchimp: MailchimpClient, second: int, page: int, bounds: Bounds | None = None) -> list[str]:
     window = Window(0, "listed", second - 100, second + 100, page=page, bounds=bounds or Bounds())
-    return [name for some in mailchimp.same_second(LIST_KEY, window, second) for name in who(some)]
+    return [name for some in read_same_second(mailchimp, LIST_KEY, window, second) for name in who(some)]
 
 
 @pytest.mark.parametrize("since", [False, True])
@@ -512,8 +516,8 @@ def test_a_crowded_second_hands_out_everybody_once_and_nobody_of_its_neighbours(
     """Whatever the bounds include, and though its neighbours are crowded, too."""
     _, audience, mailchimp = make(since_includes=since, before_includes=before)
     for neighbour in (T - 1, T + 1):
-        audience.crowd(30, neighbour)
-    expected = {name_of(one) for one in audience.crowd(50, T)}
+        audience.join_in_second(30, neighbour)
+    expected = {name_of(one) for one in audience.join_in_second(50, T)}
     assert Counter(crowd(mailchimp, T, 20)) == Counter(expected)
 
 
@@ -524,14 +528,14 @@ def test_a_crowded_second_hands_out_whoever_stays_while_others_leave(
 ) -> None:
     """Somebody leaves after every page; who is still there at the end was handed out, once."""
     sandbox, audience, mailchimp = make(unstable_order=unstable)
-    audience.crowd(60, T)
+    audience.join_in_second(60, T)
 
     def one_leaves(some: Audience) -> None:
         there = [one for one in some.listed() if one["last_changed"] == iso(T)]
         if len(there) > 45:
-            some.leave(who=[there[0]])
+            some.archive(who=[there[0]])
 
-    sandbox.knobs.after_page = one_leaves
+    sandbox.settings.after_page = one_leaves
     came = Counter(crowd(mailchimp, T, 20))
     stayed = {name_of(one) for one in audience.listed() if one["last_changed"] == iso(T)}
     assert 45 <= len(stayed) < 60
@@ -542,7 +546,7 @@ def test_a_crowded_second_hands_out_whoever_stays_while_others_leave(
 def test_a_member_without_a_time_in_a_crowded_second_is_handed_out_as_well(make: Maker) -> None:
     """The page that the second fills is the only place where they are seen."""
     _, audience, mailchimp = make()
-    audience.crowd(50, T)
+    audience.join_in_second(50, T)
     undated = name_of(audience.add(at=T, last_changed=""))
     assert undated in crowd(mailchimp, T, 20)
 
@@ -550,8 +554,8 @@ def test_a_member_without_a_time_in_a_crowded_second_is_handed_out_as_well(make:
 def test_a_second_that_never_settles_is_given_up_after_25_passes(make: Maker) -> None:
     """Against all that is known, somebody new turns up in every pass: an error with that reason, not a loop."""
     sandbox, audience, mailchimp = make(count_lies=1_000)
-    audience.crowd(5, T)
-    sandbox.knobs.on_page = lambda some: some.crowd(1, T)
+    audience.join_in_second(5, T)
+    sandbox.settings.on_page = lambda some: some.join_in_second(1, T)
     with pytest.raises(UnstableSecondError, match="25 passes"):
         crowd(mailchimp, T, 500)
     assert len(sandbox.requests) <= 1 + 25 * 4
@@ -560,12 +564,12 @@ def test_a_second_that_never_settles_is_given_up_after_25_passes(make: Maker) ->
 def test_a_page_of_a_crowded_second_that_fails_for_good_keeps_back_nobody_else(make: Maker) -> None:
     """All other pages of the pass are handed out before its error is raised."""
     sandbox, audience, mailchimp = make()
-    audience.crowd(60, T)
+    audience.join_in_second(60, T)
     (broken,) = audience.listed()[25:26]
-    sandbox.knobs.broken = ["25"]
+    sandbox.settings.broken = ["25"]
     came: list[str] = []
     window = Window(0, "listed", T - 100, T + 100, page=20)
-    second = mailchimp.same_second(LIST_KEY, window, T)
+    second = read_same_second(mailchimp, LIST_KEY, window, T)
     with pytest.raises(RetriableError):
         came.extend(name for some in second for name in who(some))
     assert len(set(came)) == 40
@@ -575,7 +579,7 @@ def test_a_page_of_a_crowded_second_that_fails_for_good_keeps_back_nobody_else(m
 def test_a_page_of_a_crowded_second_that_is_too_slow_comes_back_at_once(make: Maker) -> None:
     """So that the second is read in smaller pages instead."""
     sandbox, audience, mailchimp = make(max_page=60)
-    audience.crowd(200, T)
+    audience.join_in_second(200, T)
     with pytest.raises(ServiceTimeoutError):
         crowd(mailchimp, T, 100)
     assert len(sandbox.requests) <= 3
@@ -627,7 +631,7 @@ def test_many_who_are_counted_and_never_shown_are_a_fault_and_not_the_end(make: 
     page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
     with pytest.raises(EmptyPageError):
         mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
-    assert sandbox.knobs.count_lies == 1_234
+    assert sandbox.settings.count_lies == 1_234
 
 
 class Short:
@@ -654,7 +658,7 @@ def test_somebody_at_the_next_offset_shows_how_short_the_server_cuts_its_pages()
         assert (who(page.members), page.total) == (["a"], 3)
         believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
     assert (who(believed.members), asked) == (["a"], 1)
-    assert not windows.fits_in_one(believed, asked)
+    assert not pagination.fits_in_one(believed, asked)
 
 
 @pytest.mark.parametrize("leaving_after", [1, 2, 3])
@@ -664,7 +668,7 @@ def test_nobody_slides_past_the_look_at_the_next_offset(leaving_after: int) -> N
     with scripted(script) as mailchimp:
         page = mailchimp.next_page(LIST_KEY, WINDOW, 100)
         believed, asked = mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100)
-    assert "b" in who(believed.members) or not windows.fits_in_one(believed, asked)
+    assert "b" in who(believed.members) or not pagination.fits_in_one(believed, asked)
 
 
 # ---- whole windows, page by page, around somebody who cannot be read
@@ -725,7 +729,7 @@ def test_only_the_second_of_whoever_cannot_be_read_is_set_aside(make: Maker) -> 
 def test_a_member_without_a_time_who_fills_a_crowded_page_is_read(make: Maker) -> None:
     """In the middle of a second that is larger than a page."""
     _, audience, mailchimp = make()
-    audience.crowd(120, T)
+    audience.join_in_second(120, T)
     undated = name_of(audience.add(at=T, last_changed=""))
     seen, letters = walked(mailchimp, Window(0, "listed", T - 10, T + 1_000, page=50))
     assert (len(seen), undated in seen, letters) == (121, True, [])
@@ -746,7 +750,7 @@ def test_an_account_with_fewer_connections_than_configured_answers_everything_in
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda offset: mailchimp.last_changed_at(LIST_KEY, WINDOW, offset), range(30)))
     assert found == list(range(T, T + 30))
-    assert sandbox.most_open() <= 10
+    assert sandbox.max_open() <= 10
 
 
 def test_never_an_eleventh_connection(make: Maker) -> None:
@@ -758,7 +762,7 @@ def test_never_an_eleventh_connection(make: Maker) -> None:
             *range(T, T + 40)
         ]
     assert {one.status for one in sandbox.requests} == {200}
-    assert 2 <= sandbox.most_open() <= 10
+    assert 2 <= sandbox.max_open() <= 10
 
 
 def test_an_account_that_stays_busy_is_a_failure_after_the_time_it_is_given(make: Maker) -> None:
@@ -784,7 +788,7 @@ def test_a_stop_at_once_ends_everything_that_asks(make: Maker) -> None:
         lambda: mailchimp.first_page(LIST_KEY, "listed", None, 10),
         lambda: mailchimp.next_page(LIST_KEY, WINDOW, 10),
         lambda: mailchimp.confirm_short_page(LIST_KEY, WINDOW, page, 100),
-        lambda: mailchimp.list_fields(LIST_KEY),
+        lambda: read_list_fields(mailchimp, LIST_KEY),
         lambda: crowd(mailchimp, T, 2),
     ):
         with pytest.raises(InterruptedRunError):

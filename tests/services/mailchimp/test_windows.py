@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mcimport.errors import RetriableError
 from mcimport.models import Bounds, Member, Page, Window
 from mcimport.models.timestamps import iso
-from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp import pagination, same_second, windows
 
 T = 1_700_000_000
 UNTIL = T + 20
@@ -111,15 +111,15 @@ class Reader:
         over = settled.verdict == "over" or (rest.through is not None and rest.through >= rest.until)
         return None if over else rest
 
-    def _settled(self, window: Window) -> tuple[windows.PageSplit, int]:
+    def _settled(self, window: Window) -> tuple[pagination.PageSplit, int]:
         asked = window.page
         page = self._checked(window, asked)
-        settled = windows.split_page(window, page, asked)
+        settled = pagination.split_page(window, page, asked)
         for _ in range(MOST_DOUBTS):
             if settled.verdict != "short":
                 break
             page, asked = self._doubted(window, page, asked)
-            settled = windows.split_page(window, page, asked)
+            settled = pagination.split_page(window, page, asked)
         assert settled.verdict != "short"
         return settled, asked
 
@@ -143,7 +143,7 @@ class Reader:
 
     def _crowded_second(self, window: Window, second: int) -> None:
         span = replace(window, since=second - 1, through=None, until=second)
-        crowd = windows.SameSecondReader(second, self.audience.ask(span, 1).total)
+        crowd = same_second.SameSecondReader(second, self.audience.ask(span, 1).total)
         while crowd.passes < crowd.MOST_PASSES:
             crowd.begin_pass()
             self.passes += 1
@@ -153,7 +153,7 @@ class Reader:
                 return
         raise AssertionError("the crowded second was not settled")
 
-    def _pass(self, span: Window, crowd: windows.SameSecondReader) -> Iterable[tuple[int, Page]]:
+    def _pass(self, span: Window, crowd: same_second.SameSecondReader) -> Iterable[tuple[int, Page]]:
         size = span.page
         top = max(0, (crowd.count - 1) // size * size)
         page = self._checked(span, size, top)
@@ -170,13 +170,13 @@ class Reader:
         for _ in range(RETRIES):
             page = self.audience.ask(window, asked, offset)
             with suppress(RetriableError):
-                windows.check_page(window, page, asked, offset)
+                pagination.check_page(window, page, asked, offset)
                 return page
         raise AssertionError("the same question was never answered")
 
 
 def names(page: Page) -> list[object]:
-    return [windows.identity(member) for member in page.members]
+    return [pagination.identity(member) for member in page.members]
 
 
 def within(moments: dict[str, int], since: int | None, until: int = UNTIL) -> set[str]:
@@ -279,10 +279,10 @@ def test_there_are_never_more_than_forty_pieces_and_each_look_up_is_within_the_l
 def test_a_page_that_is_too_slow_is_halved_down_to_fifty() -> None:
     """A thousand becomes 500, 250, 125, 62, 50, and stays there."""
     sizes = [1000]
-    while sizes[-1] > windows.SMALLEST_PAGE:
-        sizes.append(windows.half(sizes[-1]))
+    while sizes[-1] > pagination.SMALLEST_PAGE:
+        sizes.append(pagination.half(sizes[-1]))
     assert sizes == [1000, 500, 250, 125, 62, 50]
-    assert windows.half(50) == 50
+    assert pagination.half(50) == 50
 
 
 # ---- the walk
@@ -368,7 +368,7 @@ def test_members_at_the_bounds_teach_that_these_are_included_and_the_next_questi
     window = Window(0, "listed", T, UNTIL, page=4)
     assert (windows.asked_since(window), windows.asked_before(window)) == (T, UNTIL + 1)
     page = Page(tuple(dated(T, T + 1, T + 2, UNTIL + 1)), 9, 4)
-    rest = windows.split_page(window, page, 4).rest
+    rest = pagination.split_page(window, page, 4).rest
     assert rest.bounds == Bounds(since_includes=True, before_includes=True)
     rest = replace(rest, through=T)
     assert (windows.asked_since(rest), windows.asked_before(rest)) == (T + 1, UNTIL)
@@ -402,12 +402,12 @@ def test_only_a_page_with_room_to_spare_that_holds_all_it_counts_is_all_there_is
 ) -> None:
     """Fewer members than asked for, and just as many as the answer counts: both must hold."""
     page = Page(tuple(dated(*[T] * members)), total, asked)
-    assert windows.fits_in_one(page, asked) is fits
+    assert pagination.fits_in_one(page, asked) is fits
 
 
 def test_a_full_page_is_believed_up_to_its_last_whole_second() -> None:
     """The last second may be cut off: it is left for the rest, which begins just before it."""
-    settled = windows.split_page(Window(0, "listed", None, UNTIL), Page(tuple(dated(T, T, T + 2, T + 4)), 9, 4), 4)
+    settled = pagination.split_page(Window(0, "listed", None, UNTIL), Page(tuple(dated(T, T, T + 2, T + 4)), 9, 4), 4)
     assert (settled.verdict, len(settled.kept), settled.rest.through) == ("more", 3, T + 3)
 
 
@@ -415,8 +415,8 @@ def test_a_row_newer_than_the_order_it_stands_in_neither_ends_a_window_nor_is_de
     """Who changed between choice and writing belongs to the next run; the rows around them count as they stand."""
     page = Page(tuple(dated(T, NOW, T + 2, T + 4)), 9, 4)
     window = Window(0, "listed", None, UNTIL, page=4)
-    windows.check_page(window, page, 4)
-    settled = windows.split_page(window, page, 4)
+    pagination.check_page(window, page, 4)
+    settled = pagination.split_page(window, page, 4)
     assert [member.contact_id for member in settled.kept] == ["c0", "c2"]
     assert (settled.verdict, settled.rest.through) == ("more", T + 3)
 
@@ -425,14 +425,14 @@ def test_a_member_without_a_time_is_delivered_with_the_page_that_shows_them() ->
     """However the page ends (whole, cut off, nobody else in it), who has no time is in what is kept."""
     window = Window(0, "listed", None, UNTIL)
     for members, total, asked in (([*dated(T), UNDATED], 2, 9), ([UNDATED, *dated(T, T + 1)], 9, 3), ([UNDATED], 9, 1)):
-        assert UNDATED in windows.split_page(window, Page(tuple(members), total, asked), asked).kept
+        assert UNDATED in pagination.split_page(window, Page(tuple(members), total, asked), asked).kept
 
 
 def test_a_full_page_of_nobody_but_members_without_a_time_is_never_taken_for_the_end() -> None:
     """Three who have no time stand first, pages hold three: whoever stands behind them must not be written off."""
     window = Window(0, "listed", None, UNTIL, page=3)
     nameless = tuple(Member(contact_id=f"u{number}", last_changed=None) for number in range(3))
-    settled = windows.split_page(window, Page(nameless, 9, 3), 3)
+    settled = pagination.split_page(window, Page(nameless, 9, 3), 3)
     assert settled.kept == nameless
     assert settled.verdict != "over"
 
@@ -440,9 +440,9 @@ def test_a_full_page_of_nobody_but_members_without_a_time_is_never_taken_for_the
 def test_a_first_page_that_is_the_whole_job_delivers_also_whom_until_does_not_cover_yet() -> None:
     """Only who is not newer than `since` is left out; the next run's overlap repeats the newest."""
     page = Page((*dated(T, T + 1, NOW), UNDATED), 4, 10)
-    whole = windows.whole_page(Window(0, "listed", T, UNTIL), page)
+    whole = pagination.whole_page(Window(0, "listed", T, UNTIL), page)
     assert [member.contact_id for member in whole] == ["c1", "c2", "undated"]
-    assert len(windows.whole_page(Window(0, "listed", None, UNTIL), page)) == 4
+    assert len(pagination.whole_page(Window(0, "listed", None, UNTIL), page)) == 4
 
 
 # ---- what cannot be an answer
@@ -455,7 +455,7 @@ def test_a_first_page_that_is_the_whole_job_delivers_also_whom_until_does_not_co
 def test_an_answer_to_another_question_is_an_error_to_try_again(moments: tuple[int, ...], said: str) -> None:
     """Older than asked for, in another order, a full page of strangers: never believed, never "nobody"."""
     with pytest.raises(RetriableError, match=said):
-        windows.check_page(Window(0, "listed", T, UNTIL), Page(tuple(dated(*moments)), 9, 2), 2)
+        pagination.check_page(Window(0, "listed", T, UNTIL), Page(tuple(dated(*moments)), 9, 2), 2)
 
 
 @pytest.mark.parametrize("moments", [(T, T), (UNTIL + 1, UNTIL + 1)])
@@ -463,8 +463,8 @@ def test_a_full_page_at_a_bound_is_an_answer_because_it_teaches_something(moment
     """Nobody of the span is in it, but from it is learned how to ask."""
     window = Window(0, "listed", T, UNTIL, page=2)
     page = Page(tuple(dated(*moments)), 9, 2)
-    windows.check_page(window, page, 2)
-    settled = windows.split_page(window, page, 2)
+    pagination.check_page(window, page, 2)
+    settled = pagination.split_page(window, page, 2)
     assert (settled.verdict, settled.kept, settled.rest.through) == ("more", (), None)
     assert settled.rest.bounds != window.bounds
 
@@ -473,7 +473,7 @@ def test_what_was_learned_already_does_not_make_a_page_of_strangers_an_answer() 
     """Otherwise the same full page could be asked for without end."""
     known = Bounds(since_includes=True, before_includes=True)
     with pytest.raises(RetriableError, match="full page"):
-        windows.check_page(Window(0, "listed", T, UNTIL, bounds=known), Page(tuple(dated(T, T)), 9, 2), 2)
+        pagination.check_page(Window(0, "listed", T, UNTIL, bounds=known), Page(tuple(dated(T, T)), 9, 2), 2)
 
 
 # ---- a second larger than a page
@@ -536,7 +536,7 @@ def test_a_count_that_is_too_low_hides_nobody_of_a_crowded_second_whose_order_ch
 
 def test_a_crowd_that_always_shows_somebody_new_is_never_said_to_be_settled() -> None:
     """However many passes: the caller gives up after 25 and says so, it is not told that all were seen."""
-    crowd = windows.SameSecondReader(T, 1_000)
+    crowd = same_second.SameSecondReader(T, 1_000)
     for number in range(crowd.MOST_PASSES):
         crowd.begin_pass()
         crowd.take([Member(contact_id=f"c{number}", last_changed=iso(T))], 0)
@@ -546,7 +546,7 @@ def test_a_crowd_that_always_shows_somebody_new_is_never_said_to_be_settled() ->
 
 def test_a_crowd_hands_out_each_member_once_and_nobody_of_another_second() -> None:
     """Neighbours that an inclusive bound brings along are not this second's."""
-    crowd = windows.SameSecondReader(T, 2)
+    crowd = same_second.SameSecondReader(T, 2)
     crowd.begin_pass()
     page = [*dated(T, T), Member(contact_id="neighbour", last_changed=iso(T - 1))]
     assert [member.contact_id for member in crowd.take(page, 0)] == ["c0", "c1"]
@@ -555,7 +555,7 @@ def test_a_crowd_hands_out_each_member_once_and_nobody_of_another_second() -> No
 
 def test_a_member_without_a_time_in_a_crowded_second_is_handed_out_once() -> None:
     """The crowd's pages are the only ones that ever show them."""
-    crowd = windows.SameSecondReader(T, 3)
+    crowd = same_second.SameSecondReader(T, 3)
     crowd.begin_pass()
     assert UNDATED in crowd.take([*dated(T), UNDATED], 0)
     assert crowd.take([UNDATED], 0) == []
@@ -563,10 +563,10 @@ def test_a_member_without_a_time_in_a_crowded_second_is_handed_out_once() -> Non
 
 def test_members_are_told_apart_by_the_first_name_they_have() -> None:
     """`contact_id`, else `web_id`, else the address; an empty one is none."""
-    assert windows.identity(Member(contact_id="", web_id=7, email_address="a@example.com")) == 7
-    assert windows.identity(Member(email_address="a@example.com")) == "a@example.com"
-    assert windows.identity(Member(contact_id="c", web_id=7)) == "c"
-    assert windows.identity(Member()) is None
+    assert pagination.identity(Member(contact_id="", web_id=7, email_address="a@example.com")) == 7
+    assert pagination.identity(Member(email_address="a@example.com")) == "a@example.com"
+    assert pagination.identity(Member(contact_id="c", web_id=7)) == "c"
+    assert pagination.identity(Member()) is None
 
 
 @given(
@@ -594,4 +594,4 @@ def test_a_plain_page_is_settled_like_any_other(
     )
     page = Page(members, max(0, len(members) + lie), asked)
     window = Window(0, "listed", since, until)
-    assert windows.split_page(window, page, asked) == windows._split_any_page(window, page, asked)
+    assert pagination.split_page(window, page, asked) == pagination._split_any_page(window, page, asked)

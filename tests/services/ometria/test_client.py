@@ -18,7 +18,9 @@ from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import retry
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
+from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria.client import HINTS, OmetriaClient, Pushed
 from services.http.test_client import answer, saying, serving
 
@@ -58,7 +60,7 @@ def a_maker(shared: Sandbox) -> Iterator[Boxes]:
 
 
 def new_account(sandbox: Sandbox, batch: int, **knobs: Any) -> OmetriaClient:
-    vars(sandbox.knobs).update(
+    vars(sandbox.settings).update(
         vars(SandboxSettings(**{"size": 0, "pushes_per_second": 10**6, "reads_per_second": 10**6, **knobs}))
     )
     number = next(ACCOUNTS)
@@ -217,7 +219,7 @@ def test_what_was_taken_before_ometria_went_away_is_known(make: Boxes) -> None:
 def test_an_ometria_that_is_not_there_is_told_from_one_that_is_broken(make: Boxes) -> None:
     """So that nobody asks for less of it."""
     sandbox, ometria = make()
-    with sandbox.away():
+    with sandbox.offline():
         assert type(ometria.push(records(3)).error) is UnreachableError
 
 

@@ -16,7 +16,9 @@ from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services import ometria
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.retry import RateLimiter, RetryPolicy, StopSignal
+from mcimport.services.http.rate_limit import RateLimiter
+from mcimport.services.http.retry import RetryPolicy
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from services.http.test_client import saying, serving, wired
 
@@ -35,7 +37,7 @@ def a_sandbox() -> Iterator[Sandbox]:
 def as_it_was(sandbox: Sandbox) -> Iterator[None]:
     """No test leaves a knob turned."""
     yield
-    vars(sandbox.knobs).update(vars(SandboxSettings(size=0, reads_per_second=10**6)))
+    vars(sandbox.settings).update(vars(SandboxSettings(size=0, reads_per_second=10**6)))
     sandbox.clear_requests()
 
 
@@ -54,7 +56,7 @@ def account(sandbox: Sandbox, contacts: int, patience: RetryPolicy | None = None
 
 def store(sandbox: Sandbox, key: str, numbers: range, collection: str = "mailchimp") -> None:
     some = ({"@collection": collection, "id": f"c{n}", "email": f"c{n}@example.com"} for n in numbers)
-    sandbox.overwrite(some, key)
+    sandbox.store_contacts(some, key)
 
 
 def seen(contacts: Contacts) -> list[str]:
@@ -89,14 +91,14 @@ def test_contacts_that_come_and_go_hide_nobody(
                 return
             out, joins = moments.get(next(asked), (0, 0))
             there = list(sandbox.contacts(key))
-            sandbox.take_out(there[:out] if early else there[len(there) // 2 :][:out], key)
+            sandbox.delete_contacts(there[:out] if early else there[len(there) // 2 :][:out], key)
             for _ in range(joins):
                 number = next(joined)
                 store(sandbox, key, range(number, number + 1))
 
-        sandbox.knobs.fault = move
+        sandbox.settings.fault = move
         found = set(seen(contacts))
-        sandbox.knobs.fault = None
+        sandbox.settings.fault = None
         stayed = {own for _, own in sandbox.contacts(key)} & {f"c{number}" for number in range(many)}
     assert stayed <= found
 
@@ -109,7 +111,7 @@ def test_who_joins_while_it_reads_is_met_last(sandbox: Sandbox) -> None:
             if request.query.get("offset") == "249":
                 store(sandbox, key, range(400, 405))
 
-        sandbox.knobs.fault = join
+        sandbox.settings.fault = join
         assert {f"c{number}" for number in range(400)} <= set(seen(contacts))
 
 
@@ -122,11 +124,11 @@ def test_an_answer_that_is_empty_once_is_no_end(sandbox: Sandbox) -> None:
         def empty_once(_request: Request) -> None:
             number = next(asked)
             if number == 2:
-                sandbox.take_out(list(sandbox.contacts(key)), key)
+                sandbox.delete_contacts(list(sandbox.contacts(key)), key)
             elif number == 3:
                 store(sandbox, key, range(40))
 
-        sandbox.knobs.fault = empty_once
+        sandbox.settings.fault = empty_once
         assert {f"c{number}" for number in range(40)} == set(seen(contacts))
 
 
@@ -134,7 +136,7 @@ def test_contacts_of_other_collections_are_left_out_and_counted(sandbox: Sandbox
     """A filter that does not work is noticed by what comes back; beyond a bound nothing more is read."""
     with account(sandbox, 300) as (key, contacts):
         store(sandbox, key, range(280), "shop")
-        sandbox.knobs.collection_ignored = True
+        sandbox.settings.collection_ignored = True
         listing = contacts.listing("mailchimp")
         assert {one.collection for page in listing for one in page} == {"mailchimp"}
         assert listing.others == 280
@@ -168,9 +170,9 @@ def test_a_404_may_pass(sandbox: Sandbox) -> None:
     """It is tried again, and raised with a hint when it stays."""
     with account(sandbox, 5) as (_, contacts):
         faults = iter(["404", "404"])
-        sandbox.knobs.fault = lambda _: next(faults, None)
+        sandbox.settings.fault = lambda _: next(faults, None)
         assert len(set(seen(contacts))) == 5
-        sandbox.knobs.fault = lambda _: "404"
+        sandbox.settings.fault = lambda _: "404"
         with pytest.raises(RetriableError, match="no contacts can be read there") as raised:
             seen(contacts)
         assert "`url` in" in raised.value.hint
@@ -204,7 +206,7 @@ def test_a_single_contact_is_read_by_its_id_and_one_that_is_not_there_is_none(sa
 
 def test_where_single_contacts_are_not_answered_a_404_says_nothing(sandbox: Sandbox) -> None:
     """Found out once, by a contact that was just listed; nobody is asked for after that."""
-    sandbox.knobs.single_contacts = False
+    sandbox.settings.single_contacts = False
     with account(sandbox, 3) as (_, contacts):
         for _ in range(2):
             with pytest.raises(UnknownContactError, match="does not return single contacts"):
@@ -222,7 +224,7 @@ def test_of_an_empty_collection_a_404_is_right_for_everybody(sandbox: Sandbox) -
 def test_a_contact_that_cannot_be_read_is_unknown_not_absent(sandbox: Sandbox, fault: str) -> None:
     """Whatever else is answered, nothing is known of the contact, and nothing is tried again."""
     with account(sandbox, 3) as (_, contacts):
-        sandbox.knobs.fault = lambda _: fault
+        sandbox.settings.fault = lambda _: fault
         with pytest.raises(UnknownContactError):
             contacts.contact("mailchimp", "c1")
     assert len(sandbox.requests) == 1

@@ -12,9 +12,9 @@ from conftest import Importer, MakeImporter
 from passing import time_passes
 
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT
-from mcimport.sandbox.ometria_store import Contact, ContactKey
+from mcimport.sandbox.ometria_account import Contact, ContactKey
 from mcimport.sandbox.request_log import Request
 from sync.reconcile.test_reconcile_list import IN, MEND, NEITHER, OUT, of_ours
 
@@ -64,7 +64,7 @@ class Account:
 
     importer: Importer
     acme: Client
-    gone: Person = field(init=False)
+    gone: MemberView = field(init=False)
     told: str = ""
     b: str = "bbbbbbbbbb"
 
@@ -255,7 +255,7 @@ def test_of_several_twins_each_counts(account: Account, collection: str) -> None
     account.deleted()
     assert account.mended() == NEITHER
     account.audience("bbbbbbbbbb").unsubscribe_unseen(who=[twins[1]])
-    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.store_contacts([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
@@ -268,14 +268,14 @@ def test_who_signed_up_anew_on_the_same_list_is_not_silenced(account: Account) -
 
     def signs_up_when_mending_begins(request: Request) -> None:
         nonlocal asked
-        if request.path.endswith(of_ours(account.gone)) and request.side == "mailchimp":
+        if request.path.endswith(of_ours(account.gone)) and request.service == "mailchimp":
             asked += 1
             if asked == 3:  # twice for the second look at who differs
                 here.add(email_address=ADDRESS)
 
-    account.importer.sandbox.knobs.fault = signs_up_when_mending_begins
+    account.importer.sandbox.settings.fault = signs_up_when_mending_begins
     assert account.mended() == NEITHER
-    account.importer.sandbox.knobs.fault = None
+    account.importer.sandbox.settings.fault = None
     account.sync()
     assert account.is_mailable
 
@@ -291,20 +291,20 @@ def test_a_list_that_its_client_does_not_sync_any_more_is_asked_for_its_twins(ac
     assert account.mended() == NEITHER
     assert "subscribed elsewhere in" in account.told
     audience.unsubscribe_unseen(who=[twin])
-    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.store_contacts([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
 def test_without_the_address_the_listings_that_ometria_holds_are_asked(account: Account) -> None:
     """Where it does not answer for single contacts, a twin is known by the digest of its address."""
-    account.importer.sandbox.knobs.single_contacts = False
+    account.importer.sandbox.settings.single_contacts = False
     audience = of_another_client(account)
     twin = audience.add(email_address=ADDRESS, at=1_700_000_000)
     account.sync()
     account.deleted()
     assert account.mended() == NEITHER
     audience.unsubscribe_unseen(who=[twin])
-    account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
+    account.importer.sandbox.store_contacts([{**account.held()[1], "marketing_optin": IN}])
     assert account.mended() == OUT
 
 
@@ -358,7 +358,7 @@ def test_a_client_without_any_key_is_known_by_what_it_sent(account: Account) -> 
 def test_a_list_that_does_not_answer_leaves_it_open(account: Account, fault: str) -> None:
     """Whatever comes instead: nobody is opted out, and what is wrong with one account fails no other's run."""
     a_twin_of_beta(account)
-    account.importer.sandbox.knobs.fault = lambda one: fault if one.key == OTHER_KEY else None
+    account.importer.sandbox.settings.fault = lambda one: fault if one.key == OTHER_KEY else None
     cannot_be_told(account)
 
 
@@ -369,7 +369,7 @@ def test_a_list_that_failed_thrice_is_not_asked_any_more(account: Account) -> No
     of_another_client(account)
     account.sync()
     here.delete(who=gone)
-    account.importer.sandbox.knobs.fault = lambda one: "500" if one.key == OTHER_KEY else None
+    account.importer.sandbox.settings.fault = lambda one: "500" if one.key == OTHER_KEY else None
     account.importer.sandbox.clear_requests()
     result = account.importer("reconcile", account.importer.sandbox.list_key, "--force-mend", *MEND[2:])
     assert (result.code, result.line["mended"], result.line["opted_out"]) == (0, 40, 0), result.err
@@ -386,9 +386,9 @@ def test_an_address_that_changed_in_ometria_meanwhile_leaves_it_open(account: Ac
 
     def changes_the_address(request: Request) -> None:
         if changed and request.path.endswith(contact_id):
-            account.importer.sandbox.overwrite([changed.pop()])
+            account.importer.sandbox.store_contacts([changed.pop()])
 
-    account.importer.sandbox.knobs.fault = changes_the_address
+    account.importer.sandbox.settings.fault = changes_the_address
     result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:])
     assert (result.line["mended"], result.line["opted_out"]) == (1, 0), result.err
     assert account.held()[1]["marketing_optin"] == NEITHER
@@ -399,7 +399,7 @@ def test_a_passing_404_for_everybody_is_not_believed_of_a_list_without_a_twin(ac
     of_another_client(account)
     account.sync()
     account.deleted()
-    account.importer.sandbox.knobs.fault = lambda one: "404" if one.key == OTHER_KEY and md5_in(one) else None
+    account.importer.sandbox.settings.fault = lambda one: "404" if one.key == OTHER_KEY and md5_in(one) else None
     cannot_be_told(account)
 
 
@@ -439,7 +439,7 @@ def test_a_listing_in_a_known_collection_under_nobodys_id_leaves_it_open(account
     """A shop's, say: nobody can be asked for it, and an opted-out listing would silence it."""
     account.sync()
     collection = f"mc-{account.importer.sandbox.list_key}"
-    account.importer.sandbox.overwrite(
+    account.importer.sandbox.store_contacts(
         [{"@collection": collection, "id": "shop-1", "email": ADDRESS, "marketing_optin": IN}]
     )
     account.deleted()
@@ -452,7 +452,7 @@ def test_a_collection_that_cannot_be_read_leaves_it_open(account: Account) -> No
     of_the_same_client(account)
     account.sync()
     account.deleted()
-    account.importer.sandbox.knobs.fault = lambda one: (
+    account.importer.sandbox.settings.fault = lambda one: (
         "500" if one.path == "/contacts" and one.query["collection"] == f"mc-{account.b}" else None
     )
     cannot_be_told(account)
@@ -481,7 +481,7 @@ def test_nobody_elsewhere_is_asked_while_nobody_is_gone(account: Account) -> Non
     """Another list's members and another collection's contacts are read for those who are gone alone."""
     of_another_client(account).add(email_address=ADDRESS, at=1_700_000_000)
     account.sync()
-    account.importer.sandbox.take_out([account.held()[0]])
+    account.importer.sandbox.delete_contacts([account.held()[0]])
     account.importer.sandbox.clear_requests()
     result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:])
     assert (result.code, result.line["missing"], result.line["mended"]) == (0, 1, 1), result.err
@@ -540,12 +540,12 @@ def test_an_account_is_asked_within_its_connections(account: Account) -> None:
     account.sync()
     here.delete(who=gone)
     audience.unsubscribe_unseen(who=people[:20])
-    account.importer.sandbox.knobs.latency = 0.01
+    account.importer.sandbox.settings.latency = 0.01
     account.importer.sandbox.clear_requests()
     result = account.importer("reconcile", account.importer.sandbox.list_key, "--force-mend", *MEND[2:])
     assert (result.code, result.line["gone"], result.line["opted_out"]) == (0, 40, 20), result.err
-    assert account.importer.sandbox.most_open(OTHER_KEY) <= 2
-    assert account.importer.sandbox.most_open() <= 10
+    assert account.importer.sandbox.max_open(OTHER_KEY) <= 2
+    assert account.importer.sandbox.max_open() <= 10
 
 
 # ---- what is said and kept
@@ -560,7 +560,7 @@ def test_no_address_hash_or_key_is_said_or_kept(account: Account) -> None:
     account.audience(account.b).unsubscribe_unseen(who=[twin])
     said = ""
     for words in ([], ["--verbose"], ["--verbose", "--log-format", "json"]):
-        account.importer.sandbox.overwrite([{**account.held()[1], "marketing_optin": IN}])
+        account.importer.sandbox.store_contacts([{**account.held()[1], "marketing_optin": IN}])
         result = account.importer("reconcile", account.importer.sandbox.list_key, *MEND[1:], *words)
         assert result.code == 0, result.err
         said += result.out + result.err

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from conftest import Importer, MakeImporter, another_program_pushes_invalid_contact
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.request_log import Request
 from sync.reconcile.test_reconcile_list import (
     IN,
@@ -33,16 +33,16 @@ FORCING = RECONCILING + "ometria.force_optin = true\n"
 OPT_IN = (*MEND, "--opt-in")
 
 
-def ids_of(people: Iterable[Person]) -> set[str]:
+def ids_of(people: Iterable[MemberView]) -> set[str]:
     return {of_ours(one) for one in people}
 
 
-def consents(importer: Importer, people: Iterable[Person]) -> set[str]:
+def consents(importer: Importer, people: Iterable[MemberView]) -> set[str]:
     contacts = held(importer)
     return {contacts[of_ours(one)]["marketing_optin"] for one in people}
 
 
-def deleted(importer: Importer, number: int) -> list[Person]:
+def deleted(importer: Importer, number: int) -> list[MemberView]:
     importer.sandbox.push_errors()  # when all that was pushed before has been validated
     people = whole(importer)[:number]
     importer.sandbox.audience().delete(who=people)
@@ -50,9 +50,9 @@ def deleted(importer: Importer, number: int) -> list[Person]:
     return people
 
 
-def in_ometria(importer: Importer, people: Iterable[Person], **fields: Any) -> None:
+def in_ometria(importer: Importer, people: Iterable[MemberView], **fields: Any) -> None:
     """Another program, or the person there, changes what Ometria holds of them."""
-    importer.sandbox.overwrite({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
+    importer.sandbox.store_contacts({"id": key_of(importer, of_ours(one))[1], **fields} for one in people)
     importer.sandbox.clear_requests()
 
 
@@ -142,11 +142,11 @@ def test_nothing_is_pushed_for_whoever_ometria_opted_in_no_longer(make_importer:
     def happens_before_the_answer(request: Request) -> None:
         if request.path.startswith("/contacts/"):
             if what == "erased":
-                importer.sandbox.take_out([key_of(importer, of_ours(person))])
+                importer.sandbox.delete_contacts([key_of(importer, of_ours(person))])
             else:
-                importer.sandbox.overwrite([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
+                importer.sandbox.store_contacts([{"id": key_of(importer, of_ours(person))[1], "marketing_optin": OUT}])
 
-    importer.sandbox.knobs.fault = happens_before_the_answer
+    importer.sandbox.settings.fault = happens_before_the_answer
     result = importer(*MEND)
     assert (result.code, result.line["gone"], result.line["mended"]) == (0, 1, 1), result.err
     assert pushes(importer.sandbox.requests) == []
@@ -160,7 +160,7 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(make_i
     importer = synced(make_importer, 300)
     people = deleted(importer, 7)
     dropped = people[:5]
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(one))[1] for one in dropped}
     result = importer(*MEND)
     assert (result.code, result.line["gone"], result.line["mended"]) == (3, 7, 2), result.err
     assert result.line["not_taken"] == 5
@@ -168,12 +168,12 @@ def test_who_did_not_take_is_named_with_ometrias_latest_errors_every_time(make_i
     assert consents(importer, dropped) == {IN}
     again = importer("reconcile", "--mend", "--yes")
     assert again.code == 3
-    assert "5 did not take: " in again.err
+    assert "5 pushed without effect: " in again.err
     assert all(of_ours(one) in again.err for one in dropped)
     assert "root > email: not a valid value" in again.err
     assert "did not take" not in importer("reconcile").err
     assert "5 not taken" not in importer("status").out
-    importer.sandbox.knobs.drops = set()
+    importer.sandbox.settings.drops = set()
     healed = importer(*MEND)
     assert (healed.code, healed.line["mended"]) == (0, 5), healed.err
 
@@ -182,20 +182,20 @@ def test_status_and_the_state_tell_who_did_not_take(make_importer: MakeImporter)
     """As a count, after the mend; no ids."""
     importer = synced(make_importer, 300)
     people = deleted(importer, 2)
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(people[0]))[1]}
     assert importer(*MEND).code == 3
     pluralize = importer("status", "--json").line["reconciled"]
     assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
-    assert "both sides differed (2 gone, 1 not taken, 1 mended)" in importer("status").out
+    assert "both sides differed (2 gone, 1 not taken, 1 fixed)" in importer("status").out
 
 
 def test_the_missing_and_the_stale_are_looked_at_again_as_well(make_importer: MakeImporter) -> None:
     """Each is held to what was pushed; of ten lists them all that did not take are among those told."""
     importer = synced(make_importer, 300)
     missing, stale, fine, renamed = whole(importer)[:4]
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in (missing, fine))
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in (missing, fine))
     in_ometria(importer, (stale, renamed), firstname="Else")
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(one))[1] for one in (missing, stale)}
     result = importer(*MEND)
     assert (result.code, result.line["missing"], result.line["stale"], result.line["mended"]) == (3, 2, 2, 2), (
         result.err
@@ -208,7 +208,7 @@ def test_whom_ometria_refuses_at_once_is_named_too_and_not_waited_for(make_impor
     importer = synced(make_importer, 300)
     people = deleted(importer, 3)
     refused = people[0]
-    importer.sandbox.knobs.rejects = {key_of(importer, of_ours(refused))[1]}
+    importer.sandbox.settings.rejects = {key_of(importer, of_ours(refused))[1]}
     result = importer(*MEND)
     assert (result.code, result.line["mended"]) == (3, 2), result.err
     assert result.line["ids"]["not_taken"] == [of_ours(refused)]
@@ -222,7 +222,7 @@ def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(make_impo
     """At the first look it is not there yet, at the second it is."""
     importer = synced(make_importer, 300)
     people = deleted(importer, 3)
-    importer.sandbox.knobs.settling = 100_000.0
+    importer.sandbox.settings.settling = 100_000.0
     looks: list[Request] = []
 
     def validates_at_the_second_look(request: Request) -> None:
@@ -231,7 +231,7 @@ def test_what_is_validated_late_is_looked_at_again_before_it_is_blamed(make_impo
             if len(looks) == len(people) + 1:
                 importer.sandbox.push_errors()  # waits for the validation
 
-    importer.sandbox.knobs.fault = validates_at_the_second_look
+    importer.sandbox.settings.fault = validates_at_the_second_look
     result = importer(*MEND)
     assert (result.code, result.line["mended"]) == (0, 3), result.err
     assert len(looks) == 2 * len(people)
@@ -249,7 +249,7 @@ def test_whoever_changes_between_the_push_and_the_look_is_not_blamed(make_import
             looks.append(request)
             importer.sandbox.audience().edit_unseen(person, merge_fields={**person["merge_fields"], "FNAME": "Later"})
 
-    importer.sandbox.knobs.fault = changes_after_the_push
+    importer.sandbox.settings.fault = changes_after_the_push
     result = importer(*MEND)
     assert (result.code, result.line["stale"], result.line["mended"]) == (0, 1, 1), result.err
     assert looks
@@ -260,13 +260,13 @@ def test_killed_between_the_push_and_the_look_the_next_one_finishes(make_importe
     importer = synced(make_importer, 300)
     people = deleted(importer, 5)
     lost = people[0]
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(lost))[1]}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(lost))[1]}
 
     def looks(request: Request) -> bool:
         return request.path.startswith("/contacts/") and bool(pushes(importer.sandbox.requests))
 
     assert run_and_signal(importer, importer.command(*MEND), looks) == -signal.SIGKILL
-    importer.sandbox.knobs.drops = set()
+    importer.sandbox.settings.drops = set()
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert (result.code, result.line["gone"], result.line["mended"]) == (0, 1, 1), result.err
@@ -306,8 +306,8 @@ def test_whoever_said_no_in_ometria_is_not_opted_in_by_a_mend(make_importer: Mak
     assert pushes(importer.sandbox.requests) == []
     assert consents(importer, people) == {OUT}
     said = importer("reconcile").err
-    assert "both sides match, but for 30 opted out in Ometria" in said
-    assert "said no     30 opted out in Ometria, subscribed here" in said
+    assert "both sides match, except 30 opted out in Ometria" in said
+    assert "said no     30 opted out in Ometria, but subscribed in Mailchimp" in said
     assert "both sides matched (30 opted out in Ometria)" in importer("status").out
 
 
@@ -349,7 +349,7 @@ def test_a_no_in_mailchimp_goes_out_whatever_ometria_holds(make_importer: MakeIm
     importer = synced(make_importer, 300)
     one, other, missing = whole(importer)[:3]
     importer.sandbox.audience().unsubscribe_unseen(who=[one, other])
-    importer.sandbox.take_out([key_of(importer, of_ours(missing))])
+    importer.sandbox.delete_contacts([key_of(importer, of_ours(missing))])
     in_ometria(importer, [other], marketing_optin=NEITHER)
     (gone,) = whole(importer)[3:4]
     importer.sandbox.audience().delete(who=[gone])
@@ -384,7 +384,7 @@ def test_an_opt_in_that_ometria_does_not_take_is_named(make_importer: MakeImport
     importer = synced(make_importer, 300)
     person = whole(importer)[0]
     in_ometria(importer, [person], marketing_optin=OUT)
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(person))[1]}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(person))[1]}
     result = importer(*OPT_IN)
     assert (result.code, result.line["mended"], result.line["ids"]["not_taken"]) == (3, 0, [of_ours(person)]), (
         result.err
@@ -402,7 +402,7 @@ def test_opt_in_asks_with_the_number_in_the_question(
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     result = importer("reconcile", "--mend", "--opt-in")
     question = "opt out 0 deleted (unless subscribed to another list), and opt in 3 opted out in Ometria?"
-    assert f"Push 0 missing and 0 stale, {question} [y/N]" in result.err
+    assert f"Push 0 missing and 0 stale members, {question} [y/N]" in result.err
     assert result.code == (0 if typed == "y\n" else 3)
     assert consents(importer, people) == ({IN} if typed == "y\n" else {OUT})
 
@@ -432,7 +432,7 @@ def test_whoever_leaves_while_they_are_opted_in_is_not_opted_in(make_importer: M
                 importer.sandbox.audience().unsubscribe_unseen(who=[left])
                 importer.sandbox.audience().edit_unseen(unclear, status="pending")
 
-    importer.sandbox.knobs.fault = leave_at_the_second_look
+    importer.sandbox.settings.fault = leave_at_the_second_look
     assert importer(*OPT_IN).code == 0
     assert consents(importer, (left, unclear)) == {OUT}
     assert len(asked) > 3
@@ -447,7 +447,7 @@ def test_most_counts_every_change_of_consent_in_either_direction(make_importer: 
     people = iter(whole(importer))
     left, neither, gone, refused, renamed, missing = ([next(people) for _ in range(10)] for _ in range(6))
     in_ometria(importer, renamed, firstname="Else")
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in missing)
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in missing)
     assert importer(*MEND).code == 0
 
     importer.sandbox.audience().unsubscribe_unseen(who=left)
@@ -472,7 +472,7 @@ def test_hints_are_ometrias_latest_errors_and_name_nobody(make_importer: MakeImp
     importer = synced(make_importer, 300)
     another_program_pushes_invalid_contact(importer)
     people = deleted(importer, 1)
-    importer.sandbox.knobs.drops = {key_of(importer, of_ours(people[0]))[1]}
+    importer.sandbox.settings.drops = {key_of(importer, of_ours(people[0]))[1]}
     result = importer("reconcile", "--mend", "--yes")
     assert result.code == 3
     assert "root > gender" in result.err

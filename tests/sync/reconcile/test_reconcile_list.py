@@ -18,9 +18,9 @@ import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, configure_clients, expected_ids
 from passing import time_passes
 
-from mcimport.sandbox.audience.member_list import Person
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT
-from mcimport.sandbox.request_log import Request, most_in_any_second
+from mcimport.sandbox.request_log import Request, max_in_any_second
 from mcimport.state import lock_client
 
 TABLE = '[reconcile]\nsettling = 0\nmost = "{most}"\n\n[clients.acme]'
@@ -31,11 +31,11 @@ KINDS = ("missing", "stale", "gone", "foreign")
 A_MEMBER = re.compile(r"/lists/\w+/members/\w+")
 
 
-def of_ours(one: Person) -> str:
+def of_ours(one: MemberView) -> str:
     return str(one.get("contact_id") or one["web_id"])
 
 
-def whole(importer: Importer, status: str = "subscribed") -> list[Person]:
+def whole(importer: Importer, status: str = "subscribed") -> list[MemberView]:
     """Members with an address and a contact_id, in an order that no change of theirs moves."""
     people = importer.sandbox.audience().with_status(status)
     return sorted((one for one in people if one["email_address"] and one.get("contact_id")), key=of_ours)
@@ -78,7 +78,7 @@ class Differences:
     stale: set[str]
     gone: set[str]
     foreign: int
-    others: list[Person]
+    others: list[MemberView]
 
 
 def make_differences(importer: Importer, scale: int = 3) -> Differences:
@@ -86,7 +86,7 @@ def make_differences(importer: Importer, scale: int = 3) -> Differences:
     audience, people = importer.sandbox.audience(), whole(importer)
     cut = iter(people)
 
-    def some(n: int) -> list[Person]:
+    def some(n: int) -> list[MemberView]:
         return [next(cut) for _ in range(n)]
 
     deleted, renamed, left, taken, overwritten = (
@@ -100,12 +100,12 @@ def make_differences(importer: Importer, scale: int = 3) -> Differences:
     for one in renamed:
         audience.edit_unseen(one, merge_fields={**one["merge_fields"], "FNAME": "Unseen"})
     audience.unsubscribe_unseen(who=left)
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in taken)
-    importer.sandbox.overwrite(
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in taken)
+    importer.sandbox.store_contacts(
         {"id": key_of(importer, of_ours(one))[1], "email": "else@example.com", "firstname": "Else"}
         for one in overwritten
     )
-    importer.sandbox.overwrite(
+    importer.sandbox.store_contacts(
         {"id": f"shop-{number}", "email": f"f{number}@example.com", "marketing_optin": IN} for number in range(scale)
     )
     ids = [set(map(of_ours, group)) for group in (deleted, renamed, left, taken, overwritten)]
@@ -113,14 +113,14 @@ def make_differences(importer: Importer, scale: int = 3) -> Differences:
 
 
 @contextmanager
-def moving(importer: Importer, others: list[Person]) -> Iterator[None]:
+def moving(importer: Importer, others: list[MemberView]) -> Iterator[None]:
     """Twenty changes a second to people who are not watched, also in the middle of every page."""
     audience, over = importer.sandbox.audience(), threading.Event()
     people = iter(others)
     kinds: list[Callable[[], object]] = [
         lambda: audience.change(who=[next(people)]),
         lambda: audience.unsubscribe(who=[next(people)]),
-        lambda: audience.leave(who=[next(people)]),
+        lambda: audience.archive(who=[next(people)]),
         audience.join,
     ]
 
@@ -180,7 +180,7 @@ def while_it_moves(importer: Importer, apart: Differences) -> None:
         again = importer("reconcile", "--json")
     assert (again.code, counts(again)) == (0, (0, 0, 0, apart.foreign)), again.err
     check_mended(importer, apart)
-    assert importer.sandbox.most_open() <= 10
+    assert importer.sandbox.max_open() <= 10
 
 
 def test_with_a_tenth_of_all_answers_broken_the_end_is_the_same(make_importer: MakeImporter) -> None:
@@ -191,7 +191,7 @@ def test_with_a_tenth_of_all_answers_broken_the_end_is_the_same(make_importer: M
 
 def with_a_tenth_broken(importer: Importer, apart: Differences) -> None:
     importer.configure(RECONCILING.replace("wait = 0", "wait = 0\nretries = 8"), most="10%")
-    importer.sandbox.knobs.faults = dict.fromkeys(("500", "reset", "truncated", "empty", "html"), 0.02)
+    importer.sandbox.settings.faults = dict.fromkeys(("500", "reset", "truncated", "empty", "html"), 0.02)
     with moving(importer, apart.others):
         check_named(importer("reconcile", "--json"), apart)
         assert importer(*MEND).code == 0
@@ -209,11 +209,11 @@ def run_and_signal(
         if child and when(request):
             os.kill(child.pop().pid, by)
 
-    importer.sandbox.knobs.fault = send_signal
+    importer.sandbox.settings.fault = send_signal
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child.append(process)
     process.communicate(timeout=90)
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     return process.returncode
 
 
@@ -294,7 +294,7 @@ def test_the_same_list_in_another_account_opts_nobody_out(make_importer: MakeImp
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert result.code == 3
-    check_nobody_was_touched(importer, result, "gone at once")
+    check_nobody_was_touched(importer, result, "would be opted out, above the limit")
 
 
 def test_another_ometria_key_is_refused_before_any_request(make_importer: MakeImporter) -> None:
@@ -325,7 +325,7 @@ def test_a_passing_404_for_everybody_opts_nobody_out(make_importer: MakeImporter
     """While somebody who is on the list is not found either, no 404 is believed."""
     importer = synced(make_importer, 500)
     importer.sandbox.audience().delete(who=whole(importer)[:5])
-    importer.sandbox.knobs.fault = lambda one: "404" if A_MEMBER.fullmatch(one.path) else None
+    importer.sandbox.settings.fault = lambda one: "404" if A_MEMBER.fullmatch(one.path) else None
     importer.sandbox.clear_requests()
     result = importer(*MEND)
     assert result.code == 1
@@ -336,7 +336,7 @@ def test_nobody_is_gone_while_a_part_of_the_list_cannot_be_read(make_importer: M
     """What could not be read may hold them: nothing is said of them, and that is no agreement."""
     importer = synced(make_importer, 500)
     importer.sandbox.audience().delete(who=whole(importer)[:5])
-    importer.sandbox.knobs.broken = ["100-101"]
+    importer.sandbox.settings.broken = ["100-101"]
     result = importer(*MEND)
     assert result.code == 3
     assert result.line["gone"] == 0
@@ -378,7 +378,7 @@ def test_whoever_unsubscribes_while_it_mends_is_not_opted_in(make_importer: Make
     importer = synced(make_importer, 300)
     one = whole(importer)[0]
     sandbox = importer.sandbox
-    sandbox.take_out([key_of(importer, of_ours(one))])
+    sandbox.delete_contacts([key_of(importer, of_ours(one))])
     asked: list[str] = []
 
     def leaves_at_the_second_look(request: Request) -> None:
@@ -387,7 +387,7 @@ def test_whoever_unsubscribes_while_it_mends_is_not_opted_in(make_importer: Make
             if len(asked) == 2:
                 sandbox.audience().unsubscribe_unseen(who=[one])
 
-    sandbox.knobs.fault = leaves_at_the_second_look
+    sandbox.settings.fault = leaves_at_the_second_look
     result = importer(*MEND)
     assert (result.code, result.line["missing"], result.line["mended"]) == (0, 1, 1), result.err
     assert held(importer)[of_ours(one)]["marketing_optin"] == OUT
@@ -397,7 +397,7 @@ def test_whoever_changes_while_it_mends_is_left_to_the_next_sync(make_importer: 
     """That one may have an event to tell of; it is not mended twice, and not forgotten."""
     importer = synced(make_importer, 300)
     one = whole(importer)[0]
-    importer.sandbox.take_out([key_of(importer, of_ours(one))])
+    importer.sandbox.delete_contacts([key_of(importer, of_ours(one))])
     asked: list[str] = []
 
     def changes_at_the_second_look(request: Request) -> None:
@@ -406,10 +406,10 @@ def test_whoever_changes_while_it_mends_is_left_to_the_next_sync(make_importer: 
             if len(asked) == 2:
                 importer.sandbox.audience().change(who=[one])
 
-    importer.sandbox.knobs.fault = changes_at_the_second_look
+    importer.sandbox.settings.fault = changes_at_the_second_look
     result = importer(*MEND)
     assert (result.line["missing"], result.line["mended"]) == (1, 0), result.err
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert held(importer)[of_ours(one)]["marketing_optin"] == IN
 
@@ -422,11 +422,11 @@ def test_mending_welcomes_nobody(make_importer: MakeImporter) -> None:
     assert importer("sync").code == 0
     time_passes(120)
     assert importer("sync").code == 0
-    before = importer.sandbox.welcomes()
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in new if one["email_address"])
+    before = importer.sandbox.subscription_events()
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in new if one["email_address"])
     assert importer(*MEND).code == 0
     assert expected_ids(importer) <= set(held(importer))
-    assert importer.sandbox.welcomes() == before
+    assert importer.sandbox.subscription_events() == before
 
 
 def test_a_no_is_carried_for_who_has_no_usable_address_any_more(make_importer: MakeImporter) -> None:
@@ -435,7 +435,7 @@ def test_a_no_is_carried_for_who_has_no_usable_address_any_more(make_importer: M
     audience, (left, stays) = importer.sandbox.audience(), whole(importer)[:2]
     audience.edit_unseen(left, email_address="", status="unsubscribed")
     audience.edit_unseen(stays, email_address="not an address")
-    importer.sandbox.overwrite([{"id": key_of(importer, of_ours(stays))[1], "marketing_optin": NEITHER}])
+    importer.sandbox.store_contacts([{"id": key_of(importer, of_ours(stays))[1], "marketing_optin": NEITHER}])
     result = importer(*MEND)
     assert held(importer)[of_ours(left)]["marketing_optin"] == OUT
     assert held(importer)[of_ours(stays)]["marketing_optin"] == NEITHER
@@ -465,7 +465,7 @@ def test_who_was_left_out_on_purpose_is_not_missing(make_importer: MakeImporter)
     changed = list(importer.sandbox.audience().change(who=whole(importer)[:8]))
     time_passes(300)
     assert importer("sync").code == 0
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in changed[:3])
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in changed[:3])
     result = importer(*MEND)
     assert (result.code, result.line["missing"], result.line["mended"]) == (0, 3, 3), result.err
     assert result.line["left_out"] > 200
@@ -479,7 +479,7 @@ def test_the_archived_are_compared_only_where_ometria_holds_them(make_importer: 
     importer = synced(make_importer, 500)
     archived = whole(importer, "archived")
     record = {"id": key_of(importer, of_ours(archived[0]))[1], "email": "a@example.com", "marketing_optin": IN}
-    importer.sandbox.overwrite([record])
+    importer.sandbox.store_contacts([record])
     result = importer(*MEND)
     assert (result.code, counts(result)) == (0, (0, 1, 0, 0)), result.err
     assert held(importer)[of_ours(archived[0])]["marketing_optin"] == OUT
@@ -498,7 +498,7 @@ def test_members_with_a_web_id_alone_are_compared_too(make_importer: MakeImporte
     deleted, left, taken, away = old
     importer.sandbox.audience().delete(who=[deleted, away])
     importer.sandbox.audience().unsubscribe_unseen(who=[left])
-    importer.sandbox.take_out([key_of(importer, of_ours(taken))])
+    importer.sandbox.delete_contacts([key_of(importer, of_ours(taken))])
     result = importer(*MEND)
     assert (result.code, counts(result)) == (0, (1, 1, 2, 0)), result.err
     assert [held(importer)[of_ours(one)]["marketing_optin"] for one in old] == [OUT, OUT, IN, OUT]
@@ -508,7 +508,7 @@ def test_who_has_a_dead_letter_is_on_record_and_not_missing(make_importer: MakeI
     """Ometria refused them, and the letter says so: replaying it is what mends that."""
     importer = make_importer(size=300, reads_per_second=100_000)
     importer.configure(RECONCILING, most="5%")
-    importer.sandbox.knobs.rejects = {key_of(importer, of_ours(whole(importer)[0]))[1]}
+    importer.sandbox.settings.rejects = {key_of(importer, of_ours(whole(importer)[0]))[1]}
     assert importer("sync").code == 3
     result = importer("reconcile", "--json")
     assert (result.code, result.line["missing"], result.line["on_record"]) == (0, 0, 1), result.err
@@ -518,8 +518,8 @@ def test_whom_ometria_refuses_when_they_are_mended_gets_a_dead_letter(make_impor
     """As in a sync: the others are mended, and the exit code says that not all were."""
     importer = synced(make_importer, 300)
     first, second = whole(importer)[:2]
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in (first, second))
-    importer.sandbox.knobs.rejects = {key_of(importer, of_ours(first))[1]}
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in (first, second))
+    importer.sandbox.settings.rejects = {key_of(importer, of_ours(first))[1]}
     result = importer(*MEND)
     assert (result.code, result.line["missing"], result.line["mended"]) == (3, 2, 1), result.err
     assert [one["member_id"] for one in importer("dlq", "list", "--json").lines] == [of_ours(first)]
@@ -528,10 +528,10 @@ def test_whom_ometria_refuses_when_they_are_mended_gets_a_dead_letter(make_impor
 def test_a_filter_that_does_not_work_is_said_and_everything_read(make_importer: MakeImporter) -> None:
     """Each contact says where it belongs: those of other collections are no business of the list's."""
     importer = synced(make_importer, 400)
-    importer.sandbox.overwrite(
+    importer.sandbox.store_contacts(
         {"@collection": "shop", "id": f"s{number}", "email": f"s{number}@example.com"} for number in range(30)
     )
-    importer.sandbox.knobs.collection_ignored = True
+    importer.sandbox.settings.collection_ignored = True
     result = importer("reconcile")
     assert result.code == 0
     assert (
@@ -547,11 +547,11 @@ def test_contacts_taken_out_while_it_reads_hide_nobody(make_importer: MakeImport
 
     def take_out_some(request: Request) -> None:
         if request.path == "/contacts" and request.query["offset"] != "0":
-            importer.sandbox.take_out([key for key, _ in zip(early, range(7), strict=False)])
+            importer.sandbox.delete_contacts([key for key, _ in zip(early, range(7), strict=False)])
 
-    importer.sandbox.knobs.fault = take_out_some
+    importer.sandbox.settings.fault = take_out_some
     result = importer("reconcile", "--json")
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     lost = {key[1] for key in keys} - {key[1] for key in importer.sandbox.contacts()}
     assert lost
     named = set(result.line["ids"]["missing"])
@@ -612,12 +612,12 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(make_importer: Ma
     assert importer("sync").code == 0
     assert importer("reconcile").code == 0
     key = clients["b"]["ometria_key"]
-    importer.sandbox.take_out(list(importer.sandbox.contacts(key))[:3], key)
+    importer.sandbox.delete_contacts(list(importer.sandbox.contacts(key))[:3], key)
     result = importer("reconcile", "--json")
     assert result.code == 3
     assert {line["client"]: line["missing"] for line in result.lines} == {"a": 0, "b": 3, "c": 0}
     assert "3 lists: 1 differ, 2 completed" in result.err
-    importer.sandbox.knobs.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.key == clients["c"]["mailchimp_key"] else None
     result = importer("reconcile", "--mend", "--yes", "--json")
     assert result.code == 1
     mended = {line["client"]: (line["status"], line.get("mended")) for line in result.lines}
@@ -627,9 +627,9 @@ def test_of_several_clients_each_is_compared_with_its_own_keys(make_importer: Ma
 def test_an_unfinished_run_is_said(make_importer: MakeImporter) -> None:
     """What it still has to bring is no surprise then."""
     importer = synced(make_importer, 600)
-    importer.sandbox.knobs.fault = lambda one: "401" if one.path == "/push" else None
+    importer.sandbox.settings.fault = lambda one: "401" if one.path == "/push" else None
     assert importer("sync", "--full").code == 1
-    importer.sandbox.knobs.fault = None
+    importer.sandbox.settings.fault = None
     result = importer("reconcile")
     assert result.code == 0
     assert "is unfinished" in result.err
@@ -638,14 +638,14 @@ def test_an_unfinished_run_is_said(make_importer: MakeImporter) -> None:
 def test_ometria_is_read_at_its_own_pace(make_importer: MakeImporter) -> None:
     """No more reads in any second than an account takes: none is refused."""
     importer = synced(make_importer, 700)
-    importer.sandbox.knobs.reads_per_second = 8
+    importer.sandbox.settings.reads_per_second = 8
     importer.configure(RECONCILING.replace("reads_per_second = 1000", "reads_per_second = 8"), most="5%")
     importer.sandbox.clear_requests()
     assert importer("reconcile").code == 0
     reads = [one for one in importer.sandbox.requests if one.path == "/contacts"]
     assert len(reads) >= 5
     assert {one.status for one in reads} == {200}
-    assert most_in_any_second(one.at for one in reads) <= 8
+    assert max_in_any_second(one.at for one in reads) <= 8
 
 
 def test_what_is_read_is_only_what_is_compared(make_importer: MakeImporter) -> None:
@@ -695,13 +695,13 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
 ) -> None:
     """Only a yes mends; all else leaves everything as it is, and says so."""
     importer = synced(make_importer, 200)
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
     importer.sandbox.clear_requests()
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     result = importer("reconcile", "--mend")
     assert result.code == code
     assert result.err.index("missing     2") < result.err.index(
-        "Push 2 missing and 0 stale, and opt out 0 deleted (unless subscribed to another list)?"
+        "Push 2 missing and 0 stale members, and opt out 0 deleted (unless subscribed to another list)?"
     )
     assert ("nothing was fixed: you did not confirm it" in result.err) == (code == 3)
     assert bool([one for one in importer.sandbox.requests if one.path == "/push"]) == (code == 0)
@@ -710,7 +710,7 @@ def test_whoever_sits_at_the_terminal_sees_what_differs_and_is_asked(
 def test_whoever_is_asked_may_leave_with_ctrl_c(make_importer: MakeImporter) -> None:
     """At once, with the exit code for that; the run is on record as interrupted, and nobody was pushed."""
     importer = synced(make_importer, 100)
-    importer.sandbox.take_out(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
     importer.sandbox.clear_requests()
     ours, theirs = os.openpty()
     command = importer.command("reconcile", "--mend")
@@ -734,7 +734,7 @@ def test_nothing_personal_is_said_or_kept(make_importer: MakeImporter) -> None:
     """No address and no name of anybody, nor an id that may be one, on the terminal or in the folder."""
     importer = synced(make_importer, 300)
     apart = make_differences(importer, 2)
-    importer.sandbox.overwrite([{"id": "Jö-Moreno", "email": "jo@example.com", "marketing_optin": IN}])
+    importer.sandbox.store_contacts([{"id": "Jö-Moreno", "email": "jo@example.com", "marketing_optin": IN}])
     result = [importer(*words) for words in (["reconcile"], ["reconcile", "--json"], MEND, ["status"])]
     said = "".join(one.out + one.err for one in result).encode()
     said += b"".join(path.read_bytes() for path in importer.folder.iterdir() if path != importer.config)

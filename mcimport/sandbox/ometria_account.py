@@ -9,17 +9,17 @@ from threading import RLock
 from typing import Any
 
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.sandbox.validation import REFUSED, Complaint, complaint_of
+from mcimport.sandbox.validation import DROPPED, PushError, first_error
 
 Contact = dict[str, Any]
 ContactKey = tuple[str, str]
 
 _OPT_IN = "EXPLICITLY_OPTEDIN"
 _OPT_OUT = "EXPLICITLY_OPTEDOUT"
-_ERRORS = 100
+_MAX_ERRORS = 100
 
 
-class Rate:
+class RateLimit:
     """So many in any second."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Rate:
         return True
 
 
-class Store:
+class OmetriaAccount:
     """Safe to use from any thread. Times are monotonic seconds.
 
     Attributes:
@@ -46,13 +46,13 @@ class Store:
             brought it also had a `timestamp_subscribed`. Each can start a welcome campaign.
     """
 
-    def __init__(self, key: str, knobs: SandboxSettings) -> None:
+    def __init__(self, key: str, settings: SandboxSettings) -> None:
         self.key = key
         self.open = 0
-        self.pushes, self.reads = Rate(), Rate()
-        self.errors: deque[Complaint] = deque(maxlen=_ERRORS)
-        self.welcomes: Counter[str] = Counter()
-        self._knobs = knobs
+        self.pushes, self.reads = RateLimit(), RateLimit()
+        self.errors: deque[PushError] = deque(maxlen=_MAX_ERRORS)
+        self.subscription_events: Counter[str] = Counter()
+        self._settings = settings
         self._lock = RLock()
         self._contacts: dict[ContactKey, Contact] = {}
         self._orders: dict[str | None, list[ContactKey]] = {None: []}  # by collection, and of all of them
@@ -61,61 +61,61 @@ class Store:
         self._queued = 0.0
         self._drained_at = time.monotonic()
 
-    def take(self, records: list[Contact]) -> None:
+    def receive(self, records: list[Contact]) -> None:
         """Receives records; they are validated and stored after the settling time, in this order."""
-        due = time.monotonic() + self._knobs.settling
+        due = time.monotonic() + self._settings.settling
         with self._lock:
             self._pending.extend((due, record) for record in records)
-            self._queued += len(records) if self._knobs.queue_drain is not None else 0
+            self._queued += len(records) if self._settings.queue_drain is not None else 0
 
-    def queue_room(self) -> int:
+    def queue_remaining(self) -> int:
         """How many records the queue would still take."""
-        now, drain = time.monotonic(), self._knobs.queue_drain
+        now, drain = time.monotonic(), self._settings.queue_drain
         with self._lock:
             self._queued = 0.0 if drain is None else max(0.0, self._queued - drain * (now - self._drained_at))
             self._drained_at = now
-            return int(self._knobs.queue_limit - self._queued)
+            return int(self._settings.queue_limit - self._queued)
 
-    def contacts(self, *, settled: bool = False) -> dict[ContactKey, Contact]:
+    def contacts(self, *, is_validated: bool = False) -> dict[ContactKey, Contact]:
         """In the order in which they were first stored. `settled` does not wait for the validation of the latest."""
         with self._lock:
-            self.settle(everything=settled)
+            self.validate(everything=is_validated)
             return {key: dict(contact) for key, contact in self._contacts.items()}
 
     def contact(self, key: ContactKey) -> Contact | None:
         with self._lock:
-            self.settle()
+            self.validate()
             return self._contacts.get(key)
 
     def mailable(self) -> set[str]:
         """The addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
         consents: dict[str, set[object]] = {}
-        for contact in self.contacts(settled=True).values():
+        for contact in self.contacts(is_validated=True).values():
             address = str(contact.get("email") or "").strip().lower()
             consents.setdefault(address, set()).add(contact.get("marketing_optin"))
         consents.pop("", None)
         return {address for address, said in consents.items() if _OPT_IN in said and _OPT_OUT not in said}
 
-    def latest_errors(self) -> list[Complaint]:
+    def latest_errors(self) -> list[PushError]:
         with self._lock:
-            self.settle()
+            self.validate()
             return list(self.errors)
 
     def page(self, collection: str | None, offset: int, limit: int) -> list[Contact]:
         """In the order of their first arrival; who is taken out moves all that came later."""
         with self._lock:
-            self.settle()
-            some = self._orders.get(None if self._knobs.collection_ignored else collection, [])
+            self.validate()
+            some = self._orders.get(None if self._settings.collection_ignored else collection, [])
             return [self._contacts[key] for key in some[offset : offset + limit]]
 
-    def take_out(self, keys: Iterable[ContactKey]) -> None:
+    def delete(self, keys: Iterable[ContactKey]) -> None:
         """Behind every importer's back: no call of the API does that."""
         with self._lock:
             gone = {key for key in keys if self._contacts.pop(key, None) is not None}
             for order in self._orders.values():
                 order[:] = [key for key in order if key not in gone]
 
-    def settle(self, *, everything: bool = False) -> None:
+    def validate(self, *, everything: bool = False) -> None:
         """Validates what is due."""
         now = time.monotonic()
         with self._lock:
@@ -124,9 +124,9 @@ class Store:
 
     def _store(self, record: Contact) -> None:
         key = (str(record.get("@collection")), str(record.get("id")))
-        may_be_partial = key in self._contacts and self._knobs.without_address != "dropped"
-        is_dropped = record.get("id") in self._knobs.drops
-        complaint = REFUSED if is_dropped else complaint_of(record, known=may_be_partial)
+        may_be_partial = key in self._contacts and self._settings.without_address != "dropped"
+        is_dropped = record.get("id") in self._settings.drops
+        complaint = DROPPED if is_dropped else first_error(record, is_known=may_be_partial)
         if complaint is not None:
             self.errors.append(complaint)
         elif record["@type"] == "contact":
@@ -134,14 +134,14 @@ class Store:
                 for order in (self._orders[None], self._orders.setdefault(key[0], [])):
                     order.append(key)
             self._contacts[key] = _merged(self._contacts.get(key, {}), record)
-            self._count_welcome(key, record)
+            self._count_event(key, record)
 
-    def _count_welcome(self, key: ContactKey, record: Contact) -> None:
+    def _count_event(self, key: ContactKey, record: Contact) -> None:
         if record.get("marketing_optin") != _OPT_IN or key in self._opted_in:
             return
         self._opted_in.add(key)
         if record.get("timestamp_subscribed"):
-            self.welcomes[key[0]] += 1
+            self.subscription_events[key[0]] += 1
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""What each reply means for a run: its outcome is recorded, or its page is sent again or becomes a dead letter."""
+
+from __future__ import annotations
+
+import time
+
+from mcimport.engine.circuit_breaker import CircuitBreaker
+from mcimport.engine.distributed.broker_channel import Received
+from mcimport.engine.distributed.fencing import PAUSE, Fencing
+from mcimport.engine.distributed.message_builder import MessageBuilder
+from mcimport.engine.distributed.messages import (
+    Begun,
+    Failed,
+    Fence,
+    FenceCleared,
+    Message,
+    Outdated,
+    PageMessage,
+    Processed,
+    Refused,
+    Reply,
+    Revoked,
+    TimedOut,
+    Unfenced,
+    WorkerLost,
+)
+from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
+from mcimport.engine.interface import RunSpec
+from mcimport.errors import ConfigError, FatalError, McimportError
+from mcimport.models import NewDeadLetter, Outcome, Window
+
+
+class ReplyHandler:
+    """Takes the replies of one run, and the messages that come back from the broker.
+
+    Attributes:
+        failure: what ends the run; the first that was met.
+        is_silenced: subscription events were kept back.
+        pause_until: no page is sent before then (monotonic seconds): a worker that leaves would return it at once.
+    """
+
+    def __init__(
+        self, spec: RunSpec, queue: WorkQueue, fencing: Fencing, builder: MessageBuilder, breaker: CircuitBreaker
+    ) -> None:
+        self.failure: McimportError | None = None
+        self.is_silenced = False
+        self.pause_until = 0.0
+        self._spec = spec
+        self._queue = queue
+        self._fencing = fencing
+        self._builder = builder
+        self._breaker = breaker
+
+    def take(self, received: Received) -> None:
+        """Takes one of this run. Raises UnreachableError where a fence has to be sent, and cannot be."""
+        match received.message:
+            case PageMessage() | Fence() as message:
+                self._take_back(message, received)
+            case reply if self._fencing.awaits(reply.ref.id):
+                self._take_fence_reply(reply)
+            case reply:
+                self._take_page_reply(reply)
+
+    def record(self, outcome: Outcome) -> None:
+        """Records the outcome; a failure to do so, and ten failed pages in a row, end the run."""
+        try:
+            self._breaker.record(outcome)
+        except McimportError as error:
+            self.failure = self.failure or error
+
+    def _take_fence_reply(self, reply: Reply) -> None:
+        match reply:
+            case FenceCleared():
+                self._fencing.note_cleared(reply.worker_token)
+            case Refused() | Failed():
+                self._fail(reply)
+            case Outdated():
+                self._fencing.send(reply.epoch)
+            case _:  # the worker leaves: the next one is asked
+                self._fencing.send_later()
+
+    def _take_page_reply(self, reply: Reply) -> None:
+        match reply:
+            case Processed():
+                self._take_processed(reply)
+            case Begun():
+                self._queue.begun(reply.ref.id)
+            case _ if (in_flight := self._queue.land(reply.ref.id)) is not None:
+                self._take_unprocessed(reply, in_flight)
+
+    def _take_processed(self, reply: Processed) -> None:
+        outcome = reply.outcome
+        if not self._queue.claim(reply.ref.id, outcome.window):
+            return
+        self._spec.services.meter.add(reply.usage)
+        self._spec.warn(*reply.warnings)
+        self.is_silenced |= reply.is_silenced
+        self._builder.count(outcome)
+        if outcome.failed and self.failure:
+            return  # what fails while the run ends is left pending, rather than filling the dead letters
+        if outcome.rest:
+            self._queue.add_rest(outcome.rest)
+        self.record(outcome)
+
+    def _take_unprocessed(self, reply: Reply, in_flight: InFlight) -> None:
+        window = in_flight.window
+        match reply:
+            case Refused() | Failed():
+                self._fail(reply)
+            case WorkerLost():
+                if self._queue.worker_lost(in_flight):
+                    self._give_up(window)
+            case TimedOut():
+                self._queue.timed_out(window)
+            case Unfenced():
+                self._queue.again(window)
+                self._fencing.note_unfenced()
+            case _:
+                self._take_given_back(reply, window)
+
+    def _take_given_back(self, reply: Reply, window: Window) -> None:
+        self.pause_until = time.monotonic() + PAUSE
+        match reply:
+            case Revoked():
+                self._queue.revoked(window)
+            case Outdated():  # another coordinator of this very state file: but there is a lock
+                self._queue.again(window)
+                self._fencing.send(reply.epoch)
+            case _:
+                self._queue.again(window)
+
+    def _take_back(self, message: Message, received: Received) -> None:
+        """Takes a message that came back from the broker, or a copy of it.
+
+        Why it came back is not sealed (see `Received`) and says nothing of the page, which becomes no dead letter for
+        it. A fence shows what the worker is, and ends first what it may still have of the page.
+        """
+        if not self._fencing.awaits(message.ref.id):
+            self._take_page_back(message.ref.id)
+        elif received.is_expired:
+            self._fencing.send_later()
+        else:
+            self.failure = self.failure or _not_opened(received.unopened)
+
+    def _take_page_back(self, message_id: str) -> None:
+        if not self._queue.has(message_id):
+            return
+        if (in_flight := self._queue.land(message_id)) is not None:
+            self._queue.revoked(in_flight.window)
+        self._fencing.send()
+
+    def _give_up(self, window: Window) -> None:
+        """Records a dead letter for a page that its workers died of."""
+        reason = f"{self._queue.losses(window)} workers died while processing this page"
+        letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
+        self.record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
+
+    def _fail(self, reply: Refused | Failed) -> None:
+        kind = ConfigError if isinstance(reply, Refused) else FatalError
+        self.failure = self.failure or kind(reply.words, hint=reply.hint)
+
+
+def _not_opened(unopened: str) -> McimportError:
+    if unopened:
+        return ConfigError(
+            unopened,
+            hint="Use the same configuration and the same keys for workers and coordinator, then restart the workers.",
+        )
+    return FatalError(
+        "a worker did not understand the message that it was sent",
+        hint="Use the same version of mcimport for workers and coordinator.",
+    )

@@ -1,0 +1,66 @@
+"""Open connections: no more at once than an account takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mcimport.errors import InterruptedRunError, ThrottledError
+from mcimport.services.http.shutdown import StopSignal
+
+CALM = 40  # answered requests after which one more connection is tried
+
+
+class ConnectionLimit:
+    """At most so many requests of one account are open at once; fewer for a while after a refusal.
+
+    One for each Mailchimp account. A refusal closes one place (many refusals of the same moment count once);
+    a calm stretch opens it again, so that an account shared with other programs finds its own number.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._most = places
+        self._places = places
+        self._open = 0
+        self._calm = 0
+        self._closed_at = 0.0
+        self._change = threading.Condition()
+
+    @contextmanager
+    def slot(self, stop: StopSignal) -> Iterator[None]:
+        """Holds one place; raises InterruptedRunError at `stop.aborted`."""
+        with self._change:
+            while self._open >= self._places:
+                if stop.aborted.is_set():
+                    raise InterruptedRunError("stopped")
+                self._change.wait(0.25)
+            self._open += 1
+            entered = time.monotonic()
+        try:
+            yield
+        except ThrottledError:
+            self._refused(entered)
+            raise
+        else:
+            self._served()
+        finally:
+            with self._change:
+                self._open -= 1
+                self._change.notify()
+
+    def _refused(self, entered: float) -> None:
+        with self._change:
+            self._calm = 0
+            if entered >= self._closed_at:
+                self._closed_at = time.monotonic()
+                self._places = max(1, self._places - 1)
+
+    def _served(self) -> None:
+        with self._change:
+            self._calm += 1
+            if self._calm >= CALM and self._places < self._most:
+                self._calm = 0
+                self._places += 1
+                self._change.notify()

@@ -1,0 +1,54 @@
+"""What came back: status, headers, body in UTF-8, and the server's clock."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back.
+
+    Attributes:
+        date: the server's clock (epoch seconds, UTC) from its `Date` header; None where it sent none.
+        took: seconds from the moment before sending to the arrival of the headers.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    date: int | None
+    took: float
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in self.headers.get("content-type", "")
+
+
+def in_utf8(body: bytes, charset: str | None) -> bytes:
+    """Without a byte order mark, which JSON may begin with (RFC 8259); from the charset that the answer names.
+
+    One that nobody knows, or that the body is not in, leaves the body as it is: what reads it says what is wrong.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if charset is None or charset.lower().replace("_", "-") in ("utf-8", "utf8", "us-ascii", "ascii"):
+        return body
+    try:
+        return body.decode(charset).encode()
+    except (LookupError, ValueError):
+        return body
+
+
+def http_date(text: str | None) -> int | None:
+    """Epoch seconds; a date without a zone is UTC, as HTTP says. None for what is none."""
+    try:
+        if not text:
+            return None
+        moment = parsedate_to_datetime(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None

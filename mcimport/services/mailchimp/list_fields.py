@@ -1,0 +1,63 @@
+"""A list's own fields: its merge fields, the names of its interests, and whether it has marketing permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mcimport.errors import FatalError, NotFoundError
+from mcimport.models import ListFields
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.responses import (
+    CATEGORIES,
+    INTERESTS,
+    LIST,
+    MEMBERS,
+    MERGE_FIELDS,
+    merge_field,
+    text,
+)
+
+EVERYTHING: Mapping[str, str] = {"count": "1000"}
+AT_ONCE = 4  # requests for a list's fields at a time
+
+
+def read_list_fields(mailchimp: MailchimpClient, list_key: str) -> ListFields:
+    """The list's merge fields and the names of its interests: two requests and one for each category, side by side.
+
+    It takes as long as two answers.
+    """
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fields") as pool:
+        merge = pool.submit(mailchimp.get, f"lists/{list_key}/merge-fields", EVERYTHING, MERGE_FIELDS)
+        path = f"lists/{list_key}/interest-categories"
+        categories = mailchimp.get(path, EVERYTHING, CATEGORIES).categories
+        paths = [f"{path}/{category.id}/interests" for category in categories]
+        named = list(pool.map(lambda one: mailchimp.get(one, EVERYTHING, INTERESTS).interests, paths))
+        fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
+    return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
+
+
+def list_has_permissions(mailchimp: MailchimpClient, list_key: str) -> bool | None:
+    """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
+    path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
+    try:
+        answer = mailchimp.get(path, params, LIST, first=True)
+    except (NotFoundError, FatalError):  # what the members show has to do
+        return None
+    found = answer.marketing_permissions
+    return found if isinstance(found, bool) else None
+
+
+def permissions_shown(mailchimp: MailchimpClient, list_key: str, offset: int) -> tuple[list[Any], int]:
+    """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
+    params = {
+        **EVERYTHING,
+        "status": "subscribed",
+        "sort_field": "last_changed",
+        "sort_dir": "DESC",
+        "offset": str(offset),
+        "fields": "members.marketing_permissions,total_items",
+    }
+    answer = mailchimp.get(f"lists/{list_key}/members", params, MEMBERS)
+    return [one.marketing_permissions for one in answer.members], answer.total_items

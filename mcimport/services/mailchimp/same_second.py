@@ -1,0 +1,154 @@
+"""A second that holds more members than a page: read in passes, until everybody in it was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from mcimport.errors import IgnoredParameterError, RetriableError, ServiceTimeoutError
+from mcimport.models import Member, Page, Window
+from mcimport.models.timestamps import epoch
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.pagination import identity
+
+MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
+_TOO_MANY = "too many members share one last_changed second"
+
+
+class UnstableSecondError(RetriableError):
+    """A second larger than a page held no still: after so many passes there was still somebody new."""
+
+
+class SameSecondReader:
+    """Who was seen of one second that is larger than a page, over as many passes as it takes.
+
+    Offsets move while the second is read, but only one way: members can leave it, nobody can enter it. So a pass goes
+    from the last page to the first: whoever slides to a lower offset slides into a page that is still to come. If the
+    order among equals held still, one pass has seen everybody. It is known not to when somebody turns up at a higher
+    offset than before.
+    """
+
+    MOST_PASSES = 25
+    QUIET_PASSES = 8  # running, once the order is known not to hold still: a pass misses one in three at random
+
+    def __init__(self, second: int, count: int) -> None:
+        self.second = second
+        self.passes = 0
+        self.unstable = False
+        self.troubled = False  # a page of it failed, if only at the first try
+        self.count = count
+        self._count_lies = False
+        self._place: dict[object, int] = {}
+        self._quiet = 0
+        self._new_in_pass = 0
+
+    def begin_pass(self) -> None:
+        self.passes += 1
+        self._new_in_pass = 0
+
+    def at_least(self, count: int) -> None:
+        """So many were there at one moment. More than there were counted at first: the count lies low."""
+        if count > self.count:
+            self.count = count
+            self._count_lies = True
+
+    def take(self, members: Iterable[Member], offset: int) -> list[Member]:
+        """Whom this page shows for the first time; `offset` is the page's."""
+        fresh = []
+        for place, member in enumerate(members, offset):
+            if epoch(member.last_changed) not in (self.second, None):
+                continue
+            who = identity(member)
+            before = self._place.get(who)
+            if before is None:
+                fresh.append(member)
+            elif place > before:
+                self.unstable = True
+            self._place[who] = place
+        self._new_in_pass += len(fresh)
+        return fresh
+
+    def end_pass(self) -> bool:
+        """Whether everybody who stayed was seen: as many as there ever were, or nobody new for long enough.
+
+        A count that lies low says nothing: who left after they were seen would stand for somebody who was not.
+        """
+        self._quiet = 0 if self._new_in_pass else self._quiet + 1
+        if self.passes > 1 and self._new_in_pass:
+            self.unstable = True
+        if len(self._place) == self.count and not self._count_lies:
+            return True
+        return self._quiet >= (self.QUIET_PASSES if self.unstable else 1)
+
+
+def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
+    """Everybody who shares `second`, in passes over its pages, last page first; each member once.
+
+    Raises UnstableSecondError after 25 passes. A page that fails for good is left out and its error raised at the
+    end of the pass, when the rest of the second was handed over; a ServiceTimeoutError comes at once.
+    """
+    span = replace(window, since=second - 1, through=None, until=second)
+    reader = SameSecondReader(second, mailchimp.probe_at(list_key, span, 0).total_items)
+    while reader.passes < reader.MOST_PASSES:
+        reader.begin_pass()
+        failure: RetriableError | None = None
+        for offset, page in _pass(mailchimp, list_key, span, reader):
+            if isinstance(page, RetriableError):
+                failure = page
+            elif fresh := reader.take(page.members, offset):
+                yield fresh
+        if failure:
+            raise failure
+        if reader.end_pass():
+            if reader.unstable and reader.troubled:
+                # Whoever breaks every page that holds them is never on the page that another try gets.
+                raise UnstableSecondError(f"{_TOO_MANY}; a page of them failed while their order changed")
+            return
+    raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
+
+
+def _pass(
+    mailchimp: MailchimpClient, list_key: str, span: Window, reader: SameSecondReader
+) -> Iterator[tuple[int, Page | RetriableError]]:
+    """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
+
+    A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
+    way up do not count as read: somebody may slide from a page not read yet into one that was.
+    """
+    size = span.page
+    top = -(-reader.count // size) * size
+    page = _page_or_error(mailchimp, list_key, span, top, reader)
+    seen: set[object] = set()
+    stale = 0
+    while isinstance(page, Page) and page.members:
+        before = len(seen)
+        seen.update(map(identity, page.members))
+        stale = stale + 1 if len(seen) == before else 0
+        if stale >= MOST_STALE:
+            raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
+        top += size
+        page = _page_or_error(mailchimp, list_key, span, top, reader)
+    yield top, page
+    for offset in range(top - size, -1, -size):
+        page = _page_or_error(mailchimp, list_key, span, offset, reader)
+        if isinstance(page, Page) and page.members:
+            reader.at_least(offset + len(page.members))
+        yield offset, page
+
+
+def _page_or_error(
+    mailchimp: MailchimpClient, list_key: str, span: Window, offset: int, reader: SameSecondReader
+) -> Page | RetriableError:
+    """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
+    try:
+        return mailchimp.next_page(list_key, span, span.page, offset=offset, quick=True)
+    except ServiceTimeoutError:
+        raise
+    except RetriableError:
+        reader.troubled = True
+    try:
+        return mailchimp.next_page(list_key, span, span.page, offset=offset)
+    except ServiceTimeoutError:
+        raise
+    except RetriableError as error:
+        return error
