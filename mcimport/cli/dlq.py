@@ -1,4 +1,4 @@
-"""`mcimport dlq`: the dead letters, what each is and what fixes it."""
+"""`mcimport dlq`: lists, shows and discards dead letters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def list_letters(
     from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with read_state.remembered(known) as state:
+    with read_state.open_if_exists(known) as state:
         if state is None:
             return
         status = None if everything else "open"
@@ -70,8 +70,8 @@ def show_letter(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
     known = settings(context)
-    with read_state.remembered(known) as state:
-        (letter,) = named(state, [letter_id])
+    with read_state.open_if_exists(known) as state:
+        (letter,) = find_letters(state, [letter_id])
         list_status = read_state.list_statuses(known, state)[letter.list_id] if state else ""
     if json:
         read_state.write_json([document(letter, list_status)])
@@ -99,8 +99,8 @@ def discard_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
-    with read_state.remembered(settings(context)) as state:
-        chosen = named(state, letter_ids)
+    with read_state.open_if_exists(settings(context)) as state:
+        chosen = find_letters(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
@@ -113,8 +113,8 @@ def discard_letters(
     say(f"{dead_letters(found)} discarded")
 
 
-def named(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    """The letters of these ids, each once. Raises ConfigError for the first that does not exist."""
+def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
+    """Returns the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
     from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 
     wanted = list(dict.fromkeys(letter_ids))
@@ -132,25 +132,28 @@ def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:
     is not that of the dead letters.
     """
     number = "unknown" if found.unknown else str(found.members)
-    if members is not None and _plain(members) != number:
+    if members is not None and _normalized(members) != number:
         raise ConfigError(
-            f"--members {members} is not the number of members: {dead_letters(found)}", hint=_how(found, number)
+            f"--members {members} is not the number of members: {dead_letters(found)}",
+            hint=_without_asking(found, number),
         )
     if yes and (members is not None or not found.is_many):
         return True
     if yes:
-        raise ConfigError(f"--yes alone is not enough to discard {dead_letters(found)}", hint=_how(found, number))
-    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=_how(found, number))
+        raise ConfigError(
+            f"--yes alone is not enough to discard {dead_letters(found)}", hint=_without_asking(found, number)
+        )
+    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=_without_asking(found, number))
     question = f"Discard {dead_letters(found)} for good?"
     if found.is_many:
-        return _plain(ask(f"{question} Type {number} to discard:")) == number
+        return _normalized(ask(f"{question} Type {number} to discard:")) == number
     return confirm(question)
 
 
-def _how(found: Affected, number: str) -> str:
+def _without_asking(found: Affected, number: str) -> str:
     confirmed = f"--yes --members {number}" if found.is_many else "--yes"
     return f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
 
 
-def _plain(typed: str) -> str:
+def _normalized(typed: str) -> str:
     return typed.strip().lower().replace(",", "")

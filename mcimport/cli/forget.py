@@ -1,4 +1,4 @@
-"""`mcimport forget`: what the state file knows of a client, removed, for when a contract ends."""
+"""`mcimport forget`: removes what the state file holds of a client, for when a contract ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def forget(
     from mcimport.state import lists, lock_client, retention  # noqa: PLC0415 - as above
 
     known = settings(context)
-    with read_state.remembered(known) as state:
+    with read_state.open_if_exists(known) as state:
         names = {row.client for row in lists.all_lists(state)} if state else set()
         if state is None or client not in names:
             there = f"Recorded: {', '.join(sorted(names))}." if names else "It has no client at all."

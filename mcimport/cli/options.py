@@ -1,4 +1,4 @@
-"""What every command needs first: the options that stand before it, and the settings they lead to."""
+"""Options that several commands share, and the settings that the global ones lead to."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
 
 @dataclass(frozen=True)
 class Options:
-    """`--config` and `--db`; None where they were not given."""
+    """Holds `--config` and `--db`; None where they were not given."""
 
     config: Path | None = None
     db: Path | None = None
 
 
 def settings(context: typer.Context, *, has_state: bool = True) -> Settings:
-    """Raises ConfigError, before any request. `has_state`: False for a command that never looks at a state file."""
+    """Loads the settings. Raises ConfigError. `has_state`: False for a command that needs no state file."""
     options = context.find_object(Options) or Options()
     return load(config=options.config, db=options.db or (None if has_state else Path("no state file")))
 
 
 class LogFormat(StrEnum):
-    """How what goes to standard error is written."""
+    """Names the format of standard error."""
 
     TEXT = "text"
     JSON = "json"
@@ -47,7 +47,7 @@ LOG_FORMAT = Annotated[
 
 
 class EngineName(StrEnum):
-    """As in `[engine] kind`."""
+    """Names an engine as `[engine] kind` does."""
 
     THREADS = "threads"
     CELERY = "celery"

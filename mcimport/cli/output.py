@@ -17,50 +17,50 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Speech:
-    """How this process speaks; text until a command says otherwise."""
+class _OutputState:
+    """Holds the log of this process; None while it writes text for people."""
 
     log: EventLog | None = None
 
 
-_speech = _Speech()
+_state = _OutputState()
 
 
-def speak(log_format: LogFormat) -> EventLog | None:
-    """From here on, what is said and complained of is written so. The log, where it is one for machines."""
-    _speech.log = None
+def set_log_format(log_format: LogFormat) -> EventLog | None:
+    """Makes `say` and `print_error` write in this format from here on; returns the log, or None for text."""
+    _state.log = None
     if log_format is not LogFormat.TEXT:
-        from mcimport.report.event_log import event_log  # noqa: PLC0415 - most calls speak to people
+        from mcimport.report.event_log import event_log  # noqa: PLC0415 - most calls write text
 
-        _speech.log = event_log("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
-    return _speech.log
+        _state.log = event_log("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
+    return _state.log
 
 
 def say(text: str) -> None:
-    """One line for a person, on standard error: standard output belongs to results.
+    """Writes one line to standard error; standard output is for results.
 
-    A log on a full disk, or a reader that is gone, is no reason to do less.
+    A full disk, or a reader that is gone, does not stop the command.
     """
-    if _speech.log is not None:
-        _speech.log.info(text)
+    if _state.log is not None:
+        _state.log.info(text)
         return
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr)  # noqa: T201 - this is the place where the program speaks
+        print(text, file=sys.stderr)  # noqa: T201 - the one place where remarks are printed
 
 
 @contextlib.contextmanager
-def while_read() -> Iterator[None]:
-    """Ends quietly when whoever reads standard output (`head`, say) has left; from then on it goes nowhere."""
+def ignore_broken_pipe() -> Iterator[None]:
+    """Ends the block quietly when the reader of standard output (`head`) is gone; what follows goes to /dev/null."""
     try:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def complain(error: McimportError) -> None:
-    """An error in one line or two: what is wrong, and what to do next."""
-    if _speech.log is not None:
-        _speech.log.error(str(error), **({"next": error.hint} if error.hint else {}))
+def print_error(error: McimportError) -> None:
+    """Writes an error in one or two lines: what is wrong, and what to do next."""
+    if _state.log is not None:
+        _state.log.error(str(error), **({"next": error.hint} if error.hint else {}))
         return
     say(f"mcimport: {error}")
     if error.hint:

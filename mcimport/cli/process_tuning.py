@@ -1,4 +1,4 @@
-"""Settings of a process in which many threads work: glibc's memory, the garbage collector, the switching of threads."""
+"""Tunes glibc's memory, the garbage collector and thread switching for a process in which many threads work."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from contextlib import suppress
 from mcimport.errors.machine import raise_file_limit
 
 _M_ARENA_MAX = -8  # glibc's malloc.h
-GARBAGE = 5_000  # objects made and not yet dropped before cycles are sought; a page is some 10,000, and has none
-SWITCH = 0.001  # seconds; at Python's own 0.005 a worker that only sends waits so long for one that converts, each time
+# Objects made and not yet freed before the collector looks for cycles; a page is some 10,000, and has none.
+GC_THRESHOLD = 5_000
+# Seconds. At Python's own 0.005, each time a worker has only to send, it waits that long for one that converts.
+SWITCH_INTERVAL = 0.001
 
 
 def tune_process() -> None:
-    """What suits a process in which many threads work; before the first of them."""
+    """Tunes this process; to be called before its first thread starts."""
     raise_file_limit()
-    _share_memory()
-    _tidy_rarely()
-    sys.setswitchinterval(SWITCH)
+    _limit_arenas()
+    _collect_garbage_rarely()
+    sys.setswitchinterval(SWITCH_INTERVAL)
 
 
-def _share_memory() -> None:
-    """Before the first thread: glibc gives each an arena of its own, which keeps what it was filled with at most.
+def _limit_arenas() -> None:
+    """Limits glibc to two memory arenas; does nothing where the C library is another.
 
-    Pages come and go in every thread, so that ten workers keep 15 MB that nobody uses. Two arenas are enough for
-    threads of which one runs at a time. Where the C library is another, there is nothing to tell it.
+    By default each thread has an arena of its own, which never shrinks below what it held at most. Pages come and go in
+    every thread, so ten workers would keep 15 MB that none of them uses. Two are enough for threads that run in turns.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 @functools.cache
-def _tidy_rarely() -> None:
-    """Modules and settings stay: the collector need not look through them again and again while pages come and go.
+def _collect_garbage_rarely() -> None:
+    """Exempts modules and settings from garbage collection, for they stay, and makes collections rarer.
 
-    Once a process, for what is garbage at that moment stays, too.
+    Only once in a process, because garbage that exists at that moment stays, too.
     """
     gc.freeze()
-    gc.set_threshold(GARBAGE, 5, 10)
+    gc.set_threshold(GC_THRESHOLD, 5, 10)

@@ -1,4 +1,4 @@
-"""`mcimport reconcile`: both sides compared, and brought into line."""
+"""`mcimport reconcile`: compares lists with Ometria, and fixes what differs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import typer
 
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
 from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, settings
-from mcimport.cli.output import say, speak
+from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.report.reconcile_summary import comparison_lines
 
-if TYPE_CHECKING:  # loads half of the machine
+if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.config import Client
     from mcimport.models.records import Comparison
 
@@ -54,7 +54,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     from mcimport.cli.run_command import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
     from mcimport.sync.reconcile.reconcile_list import ReconcileOptions  # noqa: PLC0415 - as above
 
-    speak(log_format)
+    set_log_format(log_format)
     is_asking = (mend or force_mend) and not yes
     if is_asking:
         check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")

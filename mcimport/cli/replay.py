@@ -1,4 +1,4 @@
-"""`mcimport dlq replay`: dead letters back into the stream."""
+"""`mcimport dlq replay`: imports the members of dead letters again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from mcimport.cli.exits import OK
 from mcimport.cli.options import ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, EngineName, LogFormat, settings
-from mcimport.cli.output import say, speak
+from mcimport.cli.output import say, set_log_format
 
 
 def replay(
@@ -24,11 +24,11 @@ def replay(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Imports the members and time ranges of dead letters again; without ID, all that are open."""
-    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
 
-    speak(log_format)
+    set_log_format(log_format)
     known = settings(context)
     if not letter_ids and not state_exists(known.db_path):
         say(NOTHING_YET)

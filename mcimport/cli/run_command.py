@@ -1,4 +1,4 @@
-"""Commands that work: signals set up, one function called, results printed, the exit code found."""
+"""Runs the commands that import or compare: builds the session, calls one function, prints the results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mcimport.cli import exits
 from mcimport.cli.after_run import AfterRun
 from mcimport.cli.options import LogFormat
-from mcimport.cli.output import complain, say, speak
+from mcimport.cli.output import print_error, say, set_log_format
 from mcimport.cli.process_tuning import tune_process
 from mcimport.cli.signals import handle_signals, leave_at_once
 from mcimport.config import Client, Settings, world_readable_files
@@ -35,9 +35,9 @@ Pairs = Sequence[tuple[Client, str]]
 
 @dataclass(frozen=True)
 class Output:
-    """How much is said, and in which language, and which engine does the work.
+    """Holds the options on output, and the engine that does the work; None: threads.
 
-    `plain`: without a live display, for somebody will be asked.
+    `plain`: without a live display, because a question will be asked.
     """
 
     json: bool = False
@@ -50,7 +50,7 @@ class Output:
 
 
 def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
-    """Returns the exit code."""
+    """Syncs these lists, `jobs` clients at a time; returns the exit code."""
     if not (options.dry_run or state_exists(settings.db_path)):
         words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
         say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
@@ -60,7 +60,7 @@ def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, 
 
 
 def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
-    """Returns the exit code."""
+    """Replays these dead letters, all open ones if none is given; returns the exit code."""
     nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
     clients = list(settings.clients.values())
     return _run(
@@ -71,7 +71,10 @@ def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) ->
 def run_reconcile(
     settings: Settings, pairs: Pairs, options: reconcile_list.ReconcileOptions, jobs: int, output: Output
 ) -> int:
-    """Returns the exit code. 0 says that both sides agree, so a list that was not compared is never 0."""
+    """Compares these lists, `jobs` clients at a time; returns the exit code.
+
+    0 means that both sides match, so a list that was not compared, because its client is busy, never counts as 0.
+    """
     return _run(
         lambda session: reconcile_all(pairs, options, session, affordable(jobs)), settings, output, by_name=True
     )
@@ -85,13 +88,13 @@ def _run(
     by_name: bool,
     nothing: str = "",
 ) -> int:
-    """`nothing`: what to say where there was no list to work on."""
+    """Does the work of one call and returns the exit code. `nothing`: what to say where there was nothing to do."""
     tune_process()
     stop = StopSignal()
     engine = output.engine or LocalEngine()
-    log = speak(output.log_format)
-    accounts = ConnectionPool(stop, tell=writer(log) if output.verbose else None)
-    telling = make_reporter(
+    log = set_log_format(output.log_format)
+    accounts = ConnectionPool(stop, tell=make_event_sink(log) if output.verbose else None)
+    reporting = make_reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
         dry_run=output.dry_run,
@@ -103,11 +106,11 @@ def _run(
         for words in world_readable_files(settings):
             say(f"mcimport: {words}")
     with handle_signals(stop, accounts) as caught:
-        with telling as listener:
+        with reporting as reporter:
             clients = tuple(settings.clients.values())
-            results = work(SyncSession(settings.db_path, accounts, stop, listener, after_run.observer, engine, clients))
-        _print(results, output, nothing=nothing, by_name=by_name)
-        after_run.after(results)
+            results = work(SyncSession(settings.db_path, accounts, stop, reporter, after_run.observer, engine, clients))
+        _print_results(results, output, nothing=nothing, by_name=by_name)
+        after_run.finish(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.aborted.is_set():
@@ -115,22 +118,22 @@ def _run(
     return code
 
 
-def _print(results: Sequence[ListResult], output: Output, *, nothing: str, by_name: bool) -> None:
+def _print_results(results: Sequence[ListResult], output: Output, *, nothing: str, by_name: bool) -> None:
     if not results and nothing and not (output.json or output.quiet):
         say(nothing)
     if output.json:
-        with suppress(BrokenPipeError):  # a reader that has left does not change what came of the lists
+        with suppress(BrokenPipeError):  # a reader that is gone does not change the exit code
             for result in results:
                 print(json_line(result), flush=True)  # noqa: T201 - standard output is where results go
     if output.quiet and by_name:
-        # A plain sync that finds a client taken is no event; something asked for and not done is.
+        # A plain sync says nothing, for the other process does the same; what was asked for by name was not done.
         for result in results:
             if isinstance(result.error, BusyError):
-                complain(result.error)
+                print_error(result.error)
 
 
-def writer(log: EventLog | None) -> EventSink:
-    """Requests as events, or as lines for a person."""
+def make_event_sink(log: EventLog | None) -> EventSink:
+    """Returns what writes each request: as an event of the log, or as a line for people."""
     if log is not None:
         return event_sink(log)
     return lambda event, what: say(request_line(event, what))

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C while a command works."""
+"""Stops a command on SIGTERM or Ctrl-C: first after the pages in flight, then at once."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from mcimport.services.http.shutdown import StopSignal
 
 @contextmanager
 def handle_signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[int]]:
-    """The first SIGTERM or Ctrl-C asks to leave, the second leaves now; yields the first that came.
+    """Requests a stop on the first SIGTERM or Ctrl-C, and aborts on the second; yields the signals that came, in order.
 
-    A handler runs in the middle of whatever the main thread does, perhaps with a lock in its hand: so it takes none
-    itself, but leaves the work to a thread. Where this machine gives none, the process ends as if it was killed.
+    A handler runs in the middle of whatever the main thread does, which may hold a lock. So it takes no lock itself,
+    but starts a thread that does. Where no thread can be started, the process ends as if it was killed.
     """
     caught: list[int] = []
     is_over = threading.Event()
 
-    def ask(number: int, _: FrameType | None) -> None:
-        leave = stop.abort if caught else stop.request
+    def handle(number: int, _: FrameType | None) -> None:
+        react = stop.abort if caught else stop.request
         caught.append(number)
         try:
-            threading.Thread(target=leave, daemon=True).start()
+            threading.Thread(target=react, daemon=True).start()
         except RuntimeError:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
     def watch() -> None:
-        """Pages in flight have their time; then whatever hangs or waits is woken, wherever it is."""
+        """Gives pages in flight their time after a request to stop, then closes every connection that still waits."""
         stop.requested.wait()
         if not is_over.is_set() and not stop.aborted.wait(shutdown.LEAVE_WITHIN):
             stop.abort()
         if not is_over.is_set():
             accounts.abort()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    with suppress(RuntimeError):  # no thread is to be had: whoever is asked to leave takes as long as it takes
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with suppress(RuntimeError):  # no thread can be started: pages in flight then take as long as they take
         threading.Thread(target=watch, name="leaving", daemon=True).start()
     try:
         yield caught
@@ -55,7 +55,7 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[
 
 
 def leave_at_once(code: int) -> None:
-    """Everything is on record; threads that hang in a dead connection must not keep the process."""
+    """Ends the process without waiting for threads that hang in a dead connection; all results are recorded."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""`mcimport ui`: the state file in the browser."""
+"""`mcimport ui`: shows the state file in the browser."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def ui(
     from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 
-    open_state(known.db_path, create=False).close()  # migrated, or refused in words
-    serve(known.db_path, port, _tell)
+    open_state(known.db_path, create=False).close()  # migrates it, or raises with a reason
+    serve(known.db_path, port, _print_link)
 
 
-def _tell(link: str) -> None:
+def _print_link(link: str) -> None:
     typer.echo(f"Open this link in a browser (it works once); Ctrl-C stops:\n  {link}", err=True)

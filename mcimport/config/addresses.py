@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
 
 
 def base_address(value: str) -> str:
-    """The address without a slash at its end; ValueError, in words that do not repeat it, where it is none."""
+    """Returns the address without a slash at its end. Raises ValueError, which does not repeat it, otherwise."""
     parts = _ADDRESS.fullmatch(value)
     if (
         parts is None
@@ -40,9 +40,9 @@ def base_address(value: str) -> str:
 
 
 def require_https(url: str | None, *, allow_http: bool) -> None:
-    """Every request carries a key, so plain http is for services on this machine alone, unless it is allowed by name.
+    """Raises ValueError, which does not repeat the address, for plain http to another machine that is not allowed.
 
-    Raises ValueError, in words that do not repeat the address.
+    Every request holds a key, which would travel unencrypted.
     """
     parts = _ADDRESS.match(url or "")
     if parts and parts["scheme"].lower() == "http" and not is_loopback(parts["host"]) and not allow_http:

@@ -1,4 +1,4 @@
-"""Checks of the configuration that no table can make alone: between tables, and between clients."""
+"""Checks between tables and between clients, which no table of the configuration can make alone."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from mcimport.errors import ConfigError
 def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
     """Returns a line for each problem; empty where there is none.
 
-    Collisions are looked for last, for they read keys and collections, which the other checks hold to be usable.
+    Collisions are only looked for where nothing else is wrong, because they need usable collections.
     """
-    found = [*_double_targets(file), *_like_names(clients), *_texting(clients)]
+    found = [*_duplicate_targets(file), *_similar_names(clients), *_texting_collections(clients)]
     return found or list(_collisions(clients))
 
 
-def _double_targets(file: File) -> Iterator[str]:
-    yield from _like_tags(file.fields, "fields")
-    for tag, other in _doubles(file.fields):
-        yield _double(("fields", tag), file.fields[tag], other)
+def _duplicate_targets(file: File) -> Iterator[str]:
+    yield from _duplicate_tags(file.fields, "fields")
+    for tag, other in _find_duplicates(file.fields):
+        yield _duplicate_line(("fields", tag), file.fields[tag], other)
     for name, client in file.clients.items():
-        yield from _like_tags(client.fields, "clients", name, "fields")
-        for tag, other in _doubles(merge_fields(file.fields, client.fields)) if client.fields else ():
-            # The line to blame is the client's own; two of the shared table's are told once, above.
-            own, with_it = (tag, other) if tag in client.fields else (other, tag)
-            if own in client.fields:
-                yield _double(("clients", name, "fields", own), client.fields[own], with_it)
+        yield from _duplicate_tags(client.fields, "clients", name, "fields")
+        for tag, other in _find_duplicates(merge_fields(file.fields, client.fields)) if client.fields else ():
+            # The line to name is the client's; two lines of the shared table are named once, above.
+            changed, same = (tag, other) if tag in client.fields else (other, tag)
+            if changed in client.fields:
+                yield _duplicate_line(("clients", name, "fields", changed), client.fields[changed], same)
 
 
-def merge_fields(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The client's own lines over the shared ones; merge tags are the same in any case, as in Mailchimp."""
-    said = {tag.upper() for tag in own}
-    return {**{tag: target for tag, target in shared.items() if tag.upper() not in said}, **own}
+def merge_fields(shared: Mapping[str, str], of_client: Mapping[str, str]) -> dict[str, str]:
+    """Returns the shared lines, replaced by those of the client; merge tags ignore case, as in Mailchimp."""
+    replaced = {tag.upper() for tag in of_client}
+    return {**{tag: target for tag, target in shared.items() if tag.upper() not in replaced}, **of_client}
 
 
-def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
+def _duplicate_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
     first: dict[str, str] = {}
     for tag in fields:
         like = first.setdefault(tag.upper(), tag)
@@ -47,20 +47,20 @@ def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
             yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
 
 
-def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each tag that goes where an earlier one goes already, with that one."""
+def _find_duplicates(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields each tag with the same target as an earlier tag, with that one."""
     first: dict[str, str] = {}
     for tag, target in fields.items():
         if target and first.setdefault(target, tag) != tag:
             yield tag, first[target]
 
 
-def _double(loc: tuple[str, ...], target: str, other: str) -> str:
+def _duplicate_line(loc: tuple[str, ...], target: str, other: str) -> str:
     return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
 
 
-def _like_names(clients: Sequence[Client]) -> Iterator[str]:
-    """A client's lock is a file, and some file systems do not tell capitals apart."""
+def _similar_names(clients: Sequence[Client]) -> Iterator[str]:
+    """Yields a line for names that differ only in case: a client's lock is a file, and file systems may ignore case."""
     first: dict[str, str] = {}
     for client in clients:
         other = first.setdefault(client.name.lower(), client.name)
@@ -68,7 +68,7 @@ def _like_names(clients: Sequence[Client]) -> Iterator[str]:
             yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
 
 
-def _texting(clients: Sequence[Client]) -> Iterator[str]:
+def _texting_collections(clients: Sequence[Client]) -> Iterator[str]:
     for client in clients:
         for key in client.lists:
             try:
@@ -78,13 +78,16 @@ def _texting(clients: Sequence[Client]) -> Iterator[str]:
 
 
 def _collisions(clients: Sequence[Client]) -> Iterator[str]:
-    """Clients that would overwrite each other's contacts. A key that cannot be read now collides with nothing."""
-    having: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
+    """Yields a line for clients that would overwrite each other's contacts.
+
+    Two lists with the same id, account and collection make the same contacts. A key that cannot be read is left out.
+    """
+    importers: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
     for client in clients:
         for key in client.lists:
-            having[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
-    for (key, collection), holders in having.items():
-        for client, other in _same_account(holders) if len(holders) > 1 else ():
+            importers[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
+    for (key, collection), clients_with_list in importers.items():
+        for client, other in _same_account(clients_with_list) if len(clients_with_list) > 1 else ():
             yield (
                 f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
                 f"same Ometria account and collection {collection}"
@@ -92,7 +95,7 @@ def _collisions(clients: Sequence[Client]) -> Iterator[str]:
 
 
 def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
-    """Each client whose Ometria key an earlier one has, with that one."""
+    """Yields each client with the same Ometria key as an earlier client, with that one."""
     first: dict[str, Client] = {}
     for client in clients:
         try:

@@ -12,8 +12,8 @@ from mcimport.models.records import ListResult
 from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import NullReporter
-from mcimport.report.summary import error_lines, line, problems
-from mcimport.report.totals_table import overview
+from mcimport.report.summary import error_lines, problems, summary_line
+from mcimport.report.totals_table import totals_table
 
 
 class ErrorsOnly(NullReporter):
@@ -59,9 +59,9 @@ class ConsoleReporter(NullReporter):
         if self._tracker and windows:
             self._tracker.planned((client, list_key), kind, total, windows)
 
-    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         if self._tracker:
-            self._tracker.moved((client, list_key), outcome)
+            self._tracker.page_recorded((client, list_key), outcome)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         with self._lock:
@@ -79,7 +79,7 @@ class ConsoleReporter(NullReporter):
         """Writes what is left, and the tables, to `stream`; to be called once all lists have ended."""
         if len(self._results) > 1:
             self._write_results()
-            overview(self._results, stream)
+            totals_table(self._results, stream)
         else:
             for result in self._unwritten:
                 self._write(self._format_single(result))
@@ -101,7 +101,7 @@ class ConsoleReporter(NullReporter):
 
 def result_lines(result: ListResult) -> list[str]:
     """Returns one line for a log, and a line for each problem."""
-    return [line(result), *problems(result)]
+    return [summary_line(result), *problems(result)]
 
 
 def write_lines(stream: TextIO, lines: list[str]) -> None:

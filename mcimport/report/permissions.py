@@ -1,4 +1,4 @@
-"""A list's marketing permissions: which there are, and how many subscribed members lack the one that counts."""
+"""Formats a list's marketing permissions, and how many subscribed members lack the required one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _LONGEST = 100  # characters of one text
 
 
 def permissions_text(known: Permissions) -> str:
-    """One line for a person."""
+    """Returns one line for people."""
     texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in known.texts) or "none found on any member"
     return f"marketing permissions (GDPR fields): {texts}; {_lacking(known)}"
 
 
 def document(known: Permissions) -> dict[str, Any]:
-    """For a program."""
+    """Returns the same for programs."""
     return {
         "texts": list(known.texts),
         "lacking": known.lacking,

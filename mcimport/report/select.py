@@ -1,4 +1,4 @@
-"""Chooses how a call is told of: only errors, live on a terminal, or in plain lines."""
+"""Chooses the reporter of a call: events of a log, only errors, a live display on a terminal, or plain lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mcimport.report.console import ConsoleReporter, ErrorsOnly, result_lines, w
 from mcimport.report.event_log import EventLog, EventLogReporter
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
-from mcimport.report.summary import block
+from mcimport.report.summary import summary_block
 
 
 def make_reporter(
@@ -25,15 +25,15 @@ def make_reporter(
     log: EventLog | None = None,
     stream: TextIO | None = None,
 ) -> AbstractContextManager[Reporter]:
-    """What listens to a call until the end of the `with`, when the last words are said.
+    """Returns the reporter of a call as a context manager, whose exit writes the tables at the end.
 
     Args:
         json: standard output holds JSON for a program; people get plain lines, as without a terminal.
-        quiet: only errors and dead letters, in one or two lines a list.
-        dry_run: say that nothing was pushed and nothing remembered.
-        verbose: requests are told between the lines, so nothing may move.
-        log: a machine reads it; nothing but events.
-        stream: standard error, unless told otherwise. Nothing here writes to standard output.
+        quiet: write only errors and dead letters, in one or two lines for each list.
+        dry_run: say at the end that nothing was pushed or recorded.
+        verbose: requests are written between the lines, so there is no live display.
+        log: write nothing but events of this log.
+        stream: standard error by default. No reporter writes to standard output.
     """
     out = sys.stderr if stream is None else stream
     if log is not None:
@@ -58,18 +58,18 @@ def _plain(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
 def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
 
-    from mcimport.report.live_display import picture  # noqa: PLC0415 - as above
-    from mcimport.report.tables import paper  # noqa: PLC0415 - as above
+    from mcimport.report.live_display import render  # noqa: PLC0415 - as above
+    from mcimport.report.tables import make_console  # noqa: PLC0415 - as above
 
-    console, tracker = paper(stream), ProgressTracker()
+    console, tracker = make_console(stream), ProgressTracker()
     reporter = ConsoleReporter(
-        lambda lines: console.print("\n".join(lines), soft_wrap=True), block, dry_run=dry_run, tracker=tracker
+        lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run, tracker=tracker
     )
     try:
-        # Standard output is a program's: it must not be led through the display.
+        # Standard output may be read by a program: the display must not redirect it.
         with Live(
             console=console,
-            get_renderable=lambda: picture(tracker.snapshot(), console.width, console.height),
+            get_renderable=lambda: render(tracker.snapshot(), console.width, console.height),
             transient=True,
             redirect_stdout=False,
         ):

@@ -112,8 +112,8 @@ class Comparer:
         for self.pages, page in enumerate(listing, 1):
             take(page)
             progress = Outcome(_LISTING, rest=_LISTING, members=len(page))
-            list_run.reporter.moved(list_run.client.name, list_run.list_key, progress)
-        list_run.reporter.moved(list_run.client.name, list_run.list_key, Outcome(_LISTING))
+            list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, progress)
+        list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, Outcome(_LISTING))
         if listing.others:
             list_run.warn(
                 "Ometria did not filter its contacts by collection: all of them were read, with"

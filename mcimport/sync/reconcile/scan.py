@@ -93,7 +93,7 @@ def _record(lookup: MemberLookup, run_id: int, moved: Outcome) -> None:
     outcome = replace(moved, pushed=0, optins=0, optouts=0, events=0)  # a dry run counts whom it would push
     runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
     list_run.warn(*outcome.warnings)
-    list_run.reporter.moved(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
+    list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
 
 
 def _context(lookup: MemberLookup, seen: deque[MemberSnapshot]) -> PageContext:
