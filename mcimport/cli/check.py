@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcimport.cli.exits import FAILED, OK
-from mcimport.cli.options import CLIENTS, settings
+from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
 
 if TYPE_CHECKING:  # loads the HTTP client
@@ -31,11 +31,11 @@ def check(
     from mcimport.monitoring import check  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
-    loaded = settings(context)
+    settings = load_settings(context)
     signs = _PLAIN_MARKS if is_plain(sys.stdout) else _MARKS
     bad = 0
-    clients = loaded.chosen(client or [])
-    for finding in check.run_checks(loaded, clients, offline=offline, environ=os.environ):
+    clients = settings.chosen(client or [])
+    for finding in check.run_checks(settings, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
         with ignore_broken_pipe():
             if json:
@@ -44,7 +44,7 @@ def check(
                 _print_finding(finding, signs[finding.verdict])
             sys.stdout.flush()  # so that each finding is seen as soon as it is known
     if not json:
-        typer.echo(_conclusion(bad, any_list=any(one.any_list for one in clients), offline=offline))
+        typer.echo(_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline))
     return FAILED if bad else OK
 
 

@@ -92,7 +92,7 @@ def _break_pages(sandbox: Sandbox) -> None:
     audience = sandbox.audience()
     audience.change(17)
     sandbox.clock.advance(2)
-    seconds = [epoch(one["last_changed"]) for one in audience.change(3)]
+    seconds = [epoch(changed["last_changed"]) for changed in audience.change(3)]
     sandbox.settings.broken.append((min(seconds) - 1, max(seconds)))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
-from mcimport.cli.options import CLIENTS, LARGEST_ID, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
@@ -39,15 +39,15 @@ def list_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    with read_state.open_if_exists(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         if state is None:
             return
         status = None if everything else "open"
         found = dead_letters.search(state, status=status, clients=client or (), limit=MOST_LISTED + 1)
-        list_statuses = read_state.list_statuses(known, state)
+        list_statuses = read_state.list_statuses(settings, state)
     if not found:
-        known.chosen(client or [])
+        settings.chosen(client or [])
     if len(found) > MOST_LISTED:
         say(f"more than {pluralize(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
     listed = [(letter, list_statuses[letter.list_id]) for letter in found[:MOST_LISTED]]
@@ -69,10 +69,10 @@ def show_letter(
     """Shows one dead letter: what, when, why, how often, and how to fix it."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
-    known = settings(context)
-    with read_state.open_if_exists(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         (letter,) = find_letters(state, [letter_id])
-        list_status = read_state.list_statuses(known, state)[letter.list_id] if state else ""
+        list_status = read_state.list_statuses(settings, state)[letter.list_id] if state else ""
     if json:
         read_state.write_json([document(letter, list_status)])
     else:
@@ -99,7 +99,7 @@ def discard_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
-    with read_state.open_if_exists(settings(context)) as state:
+    with read_state.open_if_exists(load_settings(context)) as state:
         chosen = find_letters(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
@@ -118,11 +118,11 @@ def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLet
     from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 
     wanted = list(dict.fromkeys(letter_ids))
-    known = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
+    found = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
     for letter_id in wanted:
-        if known[letter_id] is None:
+        if found[letter_id] is None:
             raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
-    return [letter for letter in known.values() if letter is not None]
+    return [letter for letter in found.values() if letter is not None]
 
 
 def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:

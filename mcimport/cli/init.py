@@ -78,13 +78,18 @@ def _default_source(answers: Answers, service: str) -> str:
 
 _SOURCE = "key, from env:NAME or file:PATH"
 _QUESTIONS = (
-    _Question("client", "--client", "Client name", lambda known: known.client),
+    _Question("client", "--client", "Client name", lambda answers: answers.client),
     _Question("lists", "--list", "Mailchimp list ids, separated by spaces", lambda _: None),
     _Question(
-        "mailchimp_key", "--mailchimp-key", f"Mailchimp {_SOURCE}", lambda known: _default_source(known, "MAILCHIMP")
+        "mailchimp_key",
+        "--mailchimp-key",
+        f"Mailchimp {_SOURCE}",
+        lambda answers: _default_source(answers, "MAILCHIMP"),
     ),
-    _Question("ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda known: _default_source(known, "OMETRIA")),
-    _Question("collection", "--collection", "Collection in Ometria", lambda known: known.collection),
+    _Question(
+        "ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda answers: _default_source(answers, "OMETRIA")
+    ),
+    _Question("collection", "--collection", "Collection in Ometria", lambda answers: answers.collection),
 )
 
 
@@ -93,36 +98,36 @@ def _answers(given: Mapping[str, str | None], *, has_terminal: bool) -> Answers:
 
     Raises ConfigError for an option that is no possible setting, and for one that is missing without a terminal.
     """
-    known = Answers()
+    answers = Answers()
     for question in _QUESTIONS:
         answer = given[question.name]
         if answer is not None:
-            known = _with_answer(known, question.name, answer)
+            answers = _with_answer(answers, question.name, answer)
         elif has_terminal:
-            known = _ask(known, question)
+            answers = _ask(answers, question)
         elif question.name != "collection":
             raise ConfigError(f"{question.option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
-    return known
+    return answers
 
 
-def _with_answer(known: Answers, name: str, answer: str) -> Answers:
+def _with_answer(answers: Answers, name: str, answer: str) -> Answers:
     """Adds an answer. Raises ConfigError where it is no possible setting."""
     value: dict[str, Any] = {name: tuple(re.split(r"[\s,]+", answer.strip())) if name == "lists" else answer}
-    more = replace(known, **value)
-    template(more)
-    return more
+    changed = replace(answers, **value)
+    template(changed)
+    return changed
 
 
-def _ask(known: Answers, question: _Question) -> Answers:
+def _ask(answers: Answers, question: _Question) -> Answers:
     """Asks until the answer is a possible setting; each time, click prints what was wrong."""
 
-    def taken(answer: str) -> Answers:
+    def parse(answer: str) -> Answers:
         try:
-            return _with_answer(known, question.name, answer)
+            return _with_answer(answers, question.name, answer)
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
 
-    found: Answers = typer.prompt(question.text, default=question.default(known), value_proc=taken)
+    found: Answers = typer.prompt(question.text, default=question.default(answers), value_proc=parse)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import settings
+from mcimport.cli.options import load_settings
 from mcimport.cli.output import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
@@ -40,14 +40,14 @@ def accept(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
     from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    chosen = _find_client(known, client)
+    settings = load_settings(context)
+    chosen = _find_client(settings, client)
     chosen.ometria_key()
-    with read_state.open_if_exists(known) as state:
+    with read_state.open_if_exists(settings) as state:
         if state is None:
             return
         destination = state.account_fingerprint(*chosen.ometria_access())
-        with lock_client(known.db_path, chosen.name):
+        with lock_client(settings.db_path, chosen.name):
             moving = destinations.at_other_accounts(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
@@ -75,8 +75,8 @@ def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
         check_same_account(services, bound, client.name)
 
 
-def _find_client(known: Settings, name: str) -> Client:
-    client = known.clients.get(name)
+def _find_client(settings: Settings, name: str) -> Client:
+    client = settings.clients.get(name)
     if client is None:  # perhaps a key: not to be repeated
-        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(known.clients)}.")
+        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(settings.clients)}.")
     return client

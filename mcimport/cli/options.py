@@ -23,7 +23,7 @@ class Options:
     db: Path | None = None
 
 
-def settings(context: typer.Context, *, has_state: bool = True) -> Settings:
+def load_settings(context: typer.Context, *, has_state: bool = True) -> Settings:
     """Loads the settings. Raises ConfigError. `has_state`: False for a command that needs no state file."""
     options = context.find_object(Options) or Options()
     return load(config=options.config, db=options.db or (None if has_state else Path("no state file")))

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from mcimport.cli.options import settings
+from mcimport.cli.options import load_settings
 from mcimport.errors import ConfigError, NotFoundError, ServiceError
 
 if TYPE_CHECKING:  # each loads the HTTP client or the tables of countries
@@ -48,9 +48,9 @@ def preview(
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.services.mailchimp.list_fields import read_list_fields  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    chosen, key = _chosen(known, list_key, client)
-    row = _find_list_row(known, chosen, key)
+    settings = load_settings(context)
+    chosen, key = _chosen(settings, list_key, client)
+    row = _find_list_row(settings, chosen, key)
     # Until Ometria has accepted a contact, each sync is a first one, and sets `new_since` anew.
     rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
     with ConnectionPool(StopSignal()).open(chosen) as services:
@@ -63,13 +63,13 @@ def preview(
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None
     convert = make_converter(fields, rules)
-    pairs = [(one, convert(one)) for one in members]
+    pairs = [(found, convert(found)) for found in members]
     (_write_json if json else _write)(pairs, fields, rules, (events, limit), permissions)
 
 
-def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
+def _chosen(settings: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
     """Returns the client and the list. Raises ConfigError where no client has the list, or several have it."""
-    pairs = known.select([list_key], [client] if client is not None else [])
+    pairs = settings.select([list_key], [client] if client is not None else [])
     if len(pairs) > 1:
         names = ", ".join(owner.name for owner, _ in pairs)
         raise ConfigError(f"several clients have the list {list_key}", hint=f"Choose one with --client: {names}.")
@@ -101,14 +101,14 @@ def _with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) ->
     return member
 
 
-def _find_list_row(known: Settings, client: Client, list_key: str) -> ListRow | None:
+def _find_list_row(settings: Settings, client: Client, list_key: str) -> ListRow | None:
     """Returns the list's row for its present destination; None before its first sync there."""
     from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.state import destinations, open_state  # noqa: PLC0415 - as above
 
-    if not known.db_path.exists():
+    if not settings.db_path.exists():
         return None
-    with open_state(known.db_path, create=False) as state:
+    with open_state(settings.db_path, create=False) as state:
         place = read_state.destination(client, list_key, state)
         if place is None:
             return None

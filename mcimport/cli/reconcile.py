@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, settings
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.report.reconcile_summary import comparison_lines
@@ -62,13 +62,13 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
         raise ConfigError("--yes needs --mend")
     if opt_in and not (mend or force_mend):
         raise ConfigError("--opt-in needs --mend")
-    known = settings(context)
-    pairs = known.select(list_keys or [], client or [])
+    settings = load_settings(context)
+    pairs = settings.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
     reconcile_options = ReconcileOptions(
         mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_confirmed if is_asking else None
     )
-    return run_reconcile(known, pairs, reconcile_options, jobs, output)
+    return run_reconcile(settings, pairs, reconcile_options, jobs, output)
 
 
 def _confirmed(client: Client, list_key: str, found: Comparison) -> bool:

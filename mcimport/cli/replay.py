@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.exits import OK
-from mcimport.cli.options import ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, EngineName, LogFormat, settings
+from mcimport.cli.options import (
+    ENGINE,
+    LARGEST_ID,
+    LOG_FORMAT,
+    NOTHING_YET,
+    VERBOSE,
+    EngineName,
+    LogFormat,
+    load_settings,
+)
 from mcimport.cli.output import say, set_log_format
 
 
@@ -29,9 +38,9 @@ def replay(
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
 
     set_log_format(log_format)
-    known = settings(context)
-    if not letter_ids and not state_exists(known.db_path):
+    settings = load_settings(context)
+    if not letter_ids and not state_exists(settings.db_path):
         say(NOTHING_YET)
         return OK
-    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))
-    return run_replay(known, letter_ids or [], output)
+    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(settings, engine))
+    return run_replay(settings, letter_ids or [], output)

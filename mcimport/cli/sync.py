@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings
+from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
 from mcimport.cli.output import set_log_format
 from mcimport.config import with_flags
+from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError
 from mcimport.sync.since import parse
 
@@ -29,8 +30,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
     client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
-    workers: Annotated[int | None, typer.Option(help="Parallel workers per client, at most 10.")] = None,
-    window: Annotated[int | None, typer.Option(help="Members per page, at most 1000.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_CONNECTIONS, help="Parallel workers per client, at most 10.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, max=MOST_MEMBERS, help="Members per page, at most 1000.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
@@ -49,10 +52,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     set_log_format(log_format)
     if full and since is not None:
         raise ConfigError("--full and --since cannot be used together")
-    known = settings(context)
+    settings = load_settings(context)
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
-    chosen = known.select(list_keys or [], client or [])
+    chosen = settings.select(list_keys or [], client or [])
     flagged = {owner.name: with_flags(owner, workers=workers, window=window) for owner, _ in chosen}
     pairs = [(flagged[owner.name], key) for owner, key in chosen]
-    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(known, engine))
-    return run_sync(known, pairs, sync_options, jobs, output)
+    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(settings, engine))
+    return run_sync(settings, pairs, sync_options, jobs, output)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, settings
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 
 
@@ -26,7 +26,7 @@ def worker(
     from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client; other commands start without it
 
     log = set_log_format(log_format)
-    known = settings(context, has_state=False)
+    settings = load_settings(context, has_state=False)
     check_extra()
     from mcimport.cli.process_tuning import tune_process  # noqa: PLC0415 - as above
     from mcimport.cli.run_command import make_event_sink  # noqa: PLC0415 - as above
@@ -40,5 +40,5 @@ def worker(
 
     tune_process()
     return run_worker(
-        known.clients, known.engine.broker(), concurrency, report, make_event_sink(log) if verbose else None
+        settings.clients, settings.engine.broker(), concurrency, report, make_event_sink(log) if verbose else None
     )

@@ -19,7 +19,7 @@ from mcimport.config.addresses import base_address, require_https
 from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.messages import config_error, problems
+from mcimport.config.messages import config_error, validate
 from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     ClientTable,
@@ -221,7 +221,7 @@ def _syntax(message: str, text: str) -> str:
 
 
 def _validate(document: Mapping[str, Any], context: _Context) -> File:
-    file = problems(document)
+    file = validate(document)
     if isinstance(file, list):
         raise config_error(context.file, file)
     return file.model_copy(

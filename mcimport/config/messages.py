@@ -129,7 +129,7 @@ def _line(error: ErrorDetails) -> str:
     return f"{where}: {_problem(error)}"
 
 
-def problems(document: Mapping[str, Any]) -> File | list[str]:
+def validate(document: Mapping[str, Any]) -> File | list[str]:
     """Returns the validated file, or a line for each problem.
 
     It raises nothing: pydantic's exception holds the file's values, and would be chained to the one that is raised.

@@ -15,8 +15,6 @@ from mcimport.config.messages import did_you_mean, quoted
 from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     LIST_KEY,
-    MOST_CONNECTIONS,
-    MOST_MEMBERS,
     TEXTING_WORDS,
     MailchimpSettings,
     OmetriaSettings,
@@ -211,22 +209,10 @@ def _client_names(clients: Sequence[Client]) -> str:
 
 
 def with_flags(client: Client, *, workers: int | None, window: int | None) -> Client:
-    """Returns the client with `--workers`, which never exceeds the configured connections, and `--window`.
-
-    Raises ConfigError outside of 1 to 10 and of 1 to 1000.
-    """
+    """Returns the client with `--workers`, which never exceeds the configured connections, and `--window`."""
     update: dict[str, int] = {}
     if workers is not None:
-        _check_flag("--workers", workers, MOST_CONNECTIONS, "the connections that Mailchimp allows an account")
         update["connections"] = min(workers, client.mailchimp.connections)
     if window is not None:
-        _check_flag("--window", window, MOST_MEMBERS, "Mailchimp's largest page")
         update["window"] = window
     return replace(client, mailchimp=client.mailchimp.model_copy(update=update)) if update else client
-
-
-def _check_flag(flag: str, value: int, most: int, why: str) -> None:
-    if value < 1:
-        raise ConfigError(f"{flag} {value}: must be at least 1")
-    if value > most:
-        raise ConfigError(f"{flag} {value}: must be at most {most}, {why}")

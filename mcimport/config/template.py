@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from mcimport.config.messages import problems
+from mcimport.config.messages import validate
 from mcimport.errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -116,7 +116,7 @@ def template(answers: Answers = Answers()) -> str:
         ometria_key=_quoted(answers.ometria_key),
         collection=_quoted(answers.collection),
     )
-    checked = problems(tomllib.loads(text))
+    checked = validate(tomllib.loads(text))
     if isinstance(checked, list):
         raise ConfigError("\n".join(checked), hint="Nothing was written.")
     return text

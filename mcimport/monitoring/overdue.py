@@ -31,11 +31,11 @@ class ListAge:
 
 
 def list_ages(
-    settings: Settings, state: State, client: Client, known: Sequence[ListRow], now: int
+    settings: Settings, state: State, client: Client, client_rows: Sequence[ListRow], now: int
 ) -> Iterator[ListAge]:
-    """Yields the age of each list of a client. `known`: all rows of the client, which may have lists of any name."""
-    for key in client.lists or sorted({row.list_key for row in known}):
-        rows = [row for row in known if row.list_key == key]
+    """Yields the age of each list of a client; where it takes any list, of those in `client_rows`, all its rows."""
+    for key in client.lists or sorted({row.list_key for row in client_rows}):
+        rows = [row for row in client_rows if row.list_key == key]
         current = _current_row(state, client, key, rows)
         since = age_began(state, current, now) if current else waiting_since(settings, state, rows, now)
         list_id, sync_point = (current.id, current.sync_point) if current else (None, None)

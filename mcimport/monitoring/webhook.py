@@ -59,11 +59,11 @@ class Webhook:
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
             notified = troubles.lists_with(state, "overdue")
             unknown = set(notified)
-            known = defaultdict(list)
+            rows = defaultdict(list)
             for row in lists.all_lists(state):
-                known[row.client].append(row)
+                rows[row.client].append(row)
             for client in self._settings.clients.values():
-                ages = list(overdue.list_ages(self._settings, state, client, known[client.name], now))
+                ages = list(overdue.list_ages(self._settings, state, client, rows[client.name], now))
                 unknown -= {(client.name, age.list_key) for age in ages}
                 is_left = any(name == client.name for name, _ in unknown)
                 if client.webhook_source and (is_left or any(_is_news(client, age, notified) for age in ages)):
@@ -76,8 +76,8 @@ class Webhook:
         """Notifies of lists of the client that are overdue or no longer so, whichever of them this call was about."""
         done = {result.list_key: result for result in results if result.client == client.name}
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
-            notified, known = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
-            ages = list(overdue.list_ages(self._settings, state, client, known, int(time.time())))
+            notified, rows = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
+            ages = list(overdue.list_ages(self._settings, state, client, rows, int(time.time())))
             left = {key for name, key in notified if name == client.name} - {age.list_key for age in ages}
             _run_each(partial(self._notify_removed, state, client, key) for key in sorted(left))
             _run_each(

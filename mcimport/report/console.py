@@ -12,7 +12,7 @@ from mcimport.models.records import ListResult
 from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import NullReporter
-from mcimport.report.summary import error_lines, problems, summary_line
+from mcimport.report.summary import error_lines, problem_lines, summary_line
 from mcimport.report.totals_table import totals_table
 
 
@@ -101,7 +101,7 @@ class ConsoleReporter(NullReporter):
 
 def result_lines(result: ListResult) -> list[str]:
     """Returns one line for a log, and a line for each problem."""
-    return [summary_line(result), *problems(result)]
+    return [summary_line(result), *problem_lines(result)]
 
 
 def write_lines(stream: TextIO, lines: list[str]) -> None:

@@ -36,18 +36,18 @@ def about(found: Affected, thing: str = "") -> str:
 
 def members(found: Affected) -> str:
     """Returns how many members dead letters are about: `about 766 members, 99% of the list`; no share below 1%."""
-    known = [about(found, "member")] if found.members else []
+    parts = [about(found, "member")] if found.members else []
     share = 100 * found.members // found.list_members if found.list_members else 0
     if 0 < share <= 100:  # noqa: PLR2004 - above 100% the list has shrunk since, so the share is unknown
-        known.append(f"{share}% of the list")
-    more = " more" if known else " of members"
-    return ", ".join(known) + ((" and " if known else "") + f"an unknown number{more}" if found.unknown else "")
+        parts.append(f"{share}% of the list")
+    more = " more" if parts else " of members"
+    return ", ".join(parts) + ((" and " if parts else "") + f"an unknown number{more}" if found.unknown else "")
 
 
 def dead_letters(found: Affected) -> str:
     """Returns `1 dead letter (about 766 members, 99% of the list)`; no brackets where each is about one member."""
-    many = pluralize(found.letters, "dead letter")
-    return f"{many} ({members(found)})" if found.spans or found.is_many else many
+    letters = pluralize(found.letters, "dead letter")
+    return f"{letters} ({members(found)})" if found.spans or found.is_many else letters
 
 
 def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:

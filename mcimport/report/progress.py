@@ -75,18 +75,20 @@ class ProgressTracker:
     def planned(self, key: Key, kind: RunKind, total: int, windows: int) -> None:
         """Adds a run to its list; a call that first resumes a run has two runs of one list."""
         with self._lock:
-            known = self._live.get(key) or Progress(" ".join(key), kind, self._clock())
-            self._live[key] = replace(known, kind=kind, total=known.total + total, windows=known.windows + windows)
+            progress = self._live.get(key) or Progress(" ".join(key), kind, self._clock())
+            self._live[key] = replace(
+                progress, kind=kind, total=progress.total + total, windows=progress.windows + windows
+            )
 
     def page_recorded(self, key: Key, outcome: Outcome) -> None:
         with self._lock:
-            known = self._live.get(key)
-            if known is not None:
+            progress = self._live.get(key)
+            if progress is not None:
                 self._live[key] = replace(
-                    known,
-                    read=known.read + outcome.members,
-                    pushed=known.pushed + outcome.pushed,
-                    done=known.done + (outcome.rest is None),
+                    progress,
+                    read=progress.read + outcome.members,
+                    pushed=progress.pushed + outcome.pushed,
+                    done=progress.done + (outcome.rest is None),
                 )
 
     def ended(self, key: Key) -> None:
@@ -105,12 +107,12 @@ class ProgressTracker:
             return Snapshot(tuple(self._live.values()), everything, self._ended, self._clock())
 
 
-def _added(one: Progress, other: Progress) -> Progress:
+def _added(progress: Progress, other: Progress) -> Progress:
     return replace(
-        one,
-        total=one.total + other.total,
-        windows=one.windows + other.windows,
-        read=one.read + other.read,
-        pushed=one.pushed + other.pushed,
-        done=one.done + other.done,
+        progress,
+        total=progress.total + other.total,
+        windows=progress.windows + other.windows,
+        read=progress.read + other.read,
+        pushed=progress.pushed + other.pushed,
+        done=progress.done + other.done,
     )

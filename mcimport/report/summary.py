@@ -102,10 +102,10 @@ def summary_line(result: ListResult) -> str:
 def summary_block(result: ListResult) -> list[str]:
     """Returns the same with one subject per line, and then the problems."""
     if result.comparison is not None:
-        return [summary_line(result), *problems(result)]
+        return [summary_line(result), *problem_lines(result)]
     head = f"{title(result)}: {_ending(result)}"
     if _is_short(result):
-        return [head, *problems(result)]
+        return [head, *problem_lines(result)]
     sums = totals(result)
     events = pluralize(sums.events, "subscription event")
     subjects = {
@@ -115,10 +115,10 @@ def summary_block(result: ListResult) -> list[str]:
         "time ranges": f"{out_of(result.windows_done, sums.windows)} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
-    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problems(result)]
+    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
 
 
-def problems(result: ListResult) -> list[str]:
+def problem_lines(result: ListResult) -> list[str]:
     """Returns an indented line for each problem: differences, dead letters, the error, warnings and hints."""
     return [
         f"  {words}"
