@@ -97,4 +97,4 @@ def _break_pages(sandbox: Sandbox) -> None:
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the demo speaks
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the output of the demo

@@ -79,7 +79,7 @@ def destination(client: Client, list_key: str, state: State) -> Destination | No
 
 
 def moved_note(client: Client, list_key: str, state: State) -> str:
-    """Returns, for a list that was only sent to an earlier destination, what to do; empty if it was never sent."""
+    """Returns what to do about a list that was only sent to an earlier destination; empty if it was never sent."""
     place = destination(client, list_key, state)
     former = None if place is None else destinations.bound_elsewhere(state, place)
     return "" if place is None or former is None else note(place, former)

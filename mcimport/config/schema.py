@@ -231,7 +231,7 @@ class Consent(Table):
 
 
 class Notify(Table):
-    """Holds the addresses to notify, which are secrets: with one, anybody can send notifications in our name."""
+    """Holds the addresses to notify, which are secrets: anyone who has one can send notifications in our name."""
 
     overdue: Duration = "3h"
     allow_http: AllowHttp = False
@@ -274,7 +274,7 @@ class Reconcile(Table):
 
     @property
     def most_gone(self) -> float:
-        """As a number from 0 to 1."""
+        """The share as a number from 0 to 1."""
         return float(self.most.removesuffix("%")) / 100
 
 

@@ -66,6 +66,7 @@ class _Message:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
+        """Shuts the sockets of this message once the time is over, and closes its copies at the end of the block."""
         timer = threading.Timer(seconds, self._sockets.shut)
         timer.daemon = True
         with suppress(RuntimeError):  # no thread can be started: then only httpx's time-outs apply
@@ -80,7 +81,7 @@ class _Message:
                 copy.close()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Is called by httpx. Keeps a copy of the socket, for TLS hides the first one during its handshake."""
+        """Keeps a copy of each new socket; called by httpx. TLS hides the original during its handshake."""
         if event == "connection.connect_tcp.complete":
             copy: socket.socket = info["return_value"].get_extra_info("socket").dup()
             self._copies.append(copy)

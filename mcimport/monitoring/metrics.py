@@ -66,6 +66,7 @@ class _Gauges:
         self._compared = gauge("reconciled_contacts", "What the last comparison of both sides counted.", "kind")
 
     def set_list(self, state: State, row: ListRow) -> None:
+        """Sets the values of one list."""
         names = (row.client, row.list_key)
         self._letters.labels(*names).set(dead_letters.count_open(state, row.id))
         if row.sync_point is not None:

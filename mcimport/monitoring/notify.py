@@ -34,12 +34,12 @@ MAX_TEXT = 2_000  # characters of the text that a health check gets
 
 
 class NotificationError(McimportError):
-    """A notification could not be delivered; the message does not hold the address, which is a secret."""
+    """Says that a notification was not delivered; the message does not hold the address, which is a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """Holds what a health check is sent. Neither good nor bad: another process was at work, or the call was stopped."""
+    """Holds what a health check is sent. Neither good nor bad: another mcimport ran, or the call was stopped."""
 
     is_good: bool
     is_bad: bool

@@ -42,7 +42,10 @@ class Trouble:
 
 
 def of_result(result: ListResult) -> list[Trouble]:
-    """Returns the trouble with a list after a call; none when another process was at work or the call was stopped."""
+    """Returns the trouble with a list after a call.
+
+    None when another mcimport was running for the client or the call was stopped: the next call resumes the work.
+    """
     return [*_failure(result), *_letters(result), *_differences(result), *_spot_check(result)]
 
 

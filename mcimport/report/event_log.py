@@ -97,15 +97,15 @@ class EventLogReporter:
         where = self._where(result.client, result.list_key)
         for words in result.news if self._quiet else result.warnings:
             self._log.warning("warning", **where, words=words)
-        tell = self._log.error if result.status == "failed" else self._log.info
+        write = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
         for span in spans(result.comparison) if result.comparison else ():
             self._log.warning("unread", **where, **span)
         differ, mended = _compared(result)
         if result.dead_letters or differ:
-            tell = self._log.warning
+            write = self._log.warning
         if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
-            tell(result.status, **where, **_counts(result), **trouble)
+            write(result.status, **where, **_counts(result), **trouble)
 
     def _where(self, client: str, list_key: str) -> dict[str, Any]:
         run_id = self._runs.get((client, list_key))

@@ -132,8 +132,8 @@ def _discarded(found: Affected) -> str:
 
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
-        stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
-        return f"both sides matched{stands}"
+        suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides matched{suffix}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
         return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
     names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")

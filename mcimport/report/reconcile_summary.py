@@ -35,8 +35,8 @@ def verdict(found: Comparison) -> str:
         return "not everything could be read" if found.is_only_unread else "both sides differ"
     if found.mended:
         return "fixed"
-    stands = f", except {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
-    return f"both sides match{stands}"
+    suffix = f", except {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
+    return f"both sides match{suffix}"
 
 
 def comparison_lines(title: str, found: Comparison) -> list[str]:

@@ -9,22 +9,22 @@ from mcimport.models.records import ListResult
 
 
 class Reporter(Protocol):
-    """Is called from the threads of several clients at once; each call names its list."""
+    """Receives the events of a call, from the threads of several clients at once; each event names its list."""
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
-        """A run was recorded under its number."""
+        """Reports that a run was recorded under its number."""
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
-        """A run was planned: about `total` members in so many windows; 0 and 0: nothing has changed."""
+        """Reports that a run was planned: about `total` members in so many windows; 0 and 0: nothing has changed."""
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
-        """A page was recorded."""
+        """Reports that a page was recorded."""
 
     def waits(self, client: str, list_key: str, words: str) -> None:
-        """A run has begun to wait, and why."""
+        """Reports that a run has begun to wait, and why."""
 
     def ended(self, result: ListResult) -> None:
-        """The work of this call on a list has ended, well or not."""
+        """Reports that the work of this call on a list has ended, well or not."""
 
 
 class NullReporter:

@@ -36,6 +36,8 @@ class Totals:
 
 
 def totals(result: ListResult) -> Totals:
+    """Returns the sums over the runs of the call."""
+
     def total(name: str) -> int:
         return sum(getattr(run, name) for run in result.runs)
 
