@@ -1,4 +1,4 @@
-"""`python -m mcimport`, and the `mcimport` command."""
+"""Runs `mcimport`, also as `python -m mcimport`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 
 def main() -> None:
-    """Answers `--version` alone at once; everything else is worth the time that loading the command line takes."""
+    """Prints the version without loading the command line, and runs the command line for everything else."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us: what is said there goes nowhere
+        if getattr(sys, name) is None:  # closed by the process that started this one
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
     try:
         if sys.argv[1:] == ["--version"]:
@@ -21,11 +21,14 @@ def main() -> None:
 
             run_command_line()
     finally:
-        _let_go_of_what_cannot_be_written()
+        _discard_unwritable_output()
 
 
-def _let_go_of_what_cannot_be_written() -> None:
-    """On a full disk, say. Newer Pythons try once more at the very end, and then leave with a code of their own."""
+def _discard_unwritable_output() -> None:
+    """Sends output that cannot be written, on a full disk for example, to /dev/null.
+
+    Otherwise Python would try to write it once more when it ends, and exit with a code of its own.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

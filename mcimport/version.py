@@ -1,3 +1,3 @@
-"""The one place where the version stands."""
+"""The version; the build reads it here."""
 
 __version__ = "0.1.0"

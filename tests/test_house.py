@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import stat
 import subprocess
@@ -9,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import CONFIG, CommandResult, Importer, MakeImporter
+from typer.core import TyperGroup
+
+from mcimport.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,6 +33,32 @@ def test_the_package_has_few_entries_each_with_a_caption() -> None:
     assert len(entries) <= 15, sorted(path.name for path in entries)
     without = [path for path in package.rglob("*.py") if not path.read_text(encoding="utf-8").startswith('"""')]
     assert without == []
+
+
+def commands_in_messages() -> set[str]:
+    """What stands in back quotes after `mcimport ` in any text of the package, each value filled in by `X`."""
+    found: set[str] = set()
+    for path in (ROOT / "mcimport").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else " X " for part in parts)
+            found |= {" ".join(words.split()) for words in re.findall(r"`mcimport ([^`]+)`", text)}
+    return found
+
+
+def test_commands_that_messages_name_exist() -> None:
+    """A command that a message tells the user to type exists, and has the options that stand there."""
+    named = commands_in_messages()
+    assert {"sync --full X", "dlq list", "reconcile --mend X"} <= named
+    for words in named:
+        command = typer.main.get_command(app)
+        for word in words.split():
+            if isinstance(command, TyperGroup) and not word.startswith("-"):
+                assert word in command.commands, words
+                command = command.commands[word]
+            elif word.startswith("--"):
+                known = {option for parameter in command.params for option in parameter.opts}
+                assert word.partition("=")[0] in known, words
 
 
 @pytest.mark.parametrize(

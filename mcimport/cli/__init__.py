@@ -1,1 +1,1 @@
-"""The commands, one file a group: build the settings, call one function, print, exit."""
+"""The commands, one file for each: it loads the settings, calls one function, prints the result, returns the code."""

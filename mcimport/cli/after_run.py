@@ -1,4 +1,4 @@
-"""What stands around a call's work: who is told of it, and the numbers that it leaves. Nothing here can fail it."""
+"""What follows the work of a call: notifications, metrics, and pruning of the log. Nothing here can fail the call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from mcimport.cli.options import complain, say
+from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours
@@ -16,35 +16,41 @@ from mcimport.models.records import ListResult
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import open_state, retention
 
-if TYPE_CHECKING:  # loaded by those alone who want to be told
+if TYPE_CHECKING:  # only loaded where an address to notify is configured
     from mcimport.monitoring.notify import Notifier
 
 
 class AfterRun:
-    """Of one call. A dry run did nothing, so there is nothing around it.
+    """Sends the notifications of one call, writes its metrics and prunes the log; does nothing after a dry run.
 
-    `observer`: is told of each client; None where nobody wants to be.
+    Attributes:
+        observer: is notified of each client; None where no address is configured.
 
-    `stop`: whoever is told then is not waited for.
+    Args:
+        stop: once a stop is requested, no notification is waited for.
 
-    Raises ConfigError, before any work, for what is wanted and cannot be had.
+    Raises ConfigError, before any work, where metrics are configured and their extra is not installed.
     """
 
     def __init__(self, settings: Settings, stop: StopSignal, *, dry_run: bool) -> None:
         self._settings = settings
         self._is_dry = dry_run
-        self._write_metrics = (lambda: None) if dry_run else _metrics_writer(settings)
-        self.observer = None if dry_run else _notifier(settings, stop)
+        self._write_metrics = (lambda: None) if dry_run else _make_metrics_writer(settings)
+        self.observer = None if dry_run else _make_notifier(settings, stop)
 
-    def after(self, results: Sequence[ListResult]) -> None:
-        steps: tuple[Callable[[], None], ...] = (partial(self._close, results), self._write_metrics, self._prune)
+    def finish(self, results: Sequence[ListResult]) -> None:
+        steps: tuple[Callable[[], None], ...] = (
+            partial(self._close_notifier, results),
+            self._write_metrics,
+            self._prune,
+        )
         for step in steps:
             try:
                 step()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lists are done
-                complain(as_ours(error))
+            except Exception as error:  # noqa: BLE001 - no error here changes what became of the lists
+                print_error(as_ours(error))
 
-    def _close(self, results: Sequence[ListResult]) -> None:
+    def _close_notifier(self, results: Sequence[ListResult]) -> None:
         if self.observer is not None:
             for line in self.observer.close(results):
                 say(f"mcimport: {line}")
@@ -55,16 +61,17 @@ class AfterRun:
                 retention.prune(state, self._settings.keep)
 
 
-def _notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
+def _make_notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
     clients = settings.clients.values()
-    if not settings.healthcheck_source and not any(one.healthcheck_source or one.webhook_source for one in clients):
+    has_url = any(client.healthcheck_source or client.webhook_source for client in clients)
+    if not (settings.healthcheck_source or has_url):
         return None
     from mcimport.monitoring.notify import Notifier  # noqa: PLC0415 - see above
 
     return Notifier(settings, stop)
 
 
-def _metrics_writer(settings: Settings) -> Callable[[], None]:
+def _make_metrics_writer(settings: Settings) -> Callable[[], None]:
     path = settings.metrics_path
     if path is None:
         return lambda: None

@@ -1,4 +1,4 @@
-"""The command line as a whole: its commands, the options before them, and how errors end it."""
+"""The command line: its commands, its global options, and the exit code that an error leads to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from mcimport.cli import (
     worker,
 )
 from mcimport.cli.exits import FAILED, OK, of_error
-from mcimport.cli.options import LogFormat, Options, complain, speak, while_read
+from mcimport.cli.options import LogFormat, Options
+from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 from mcimport.version import __version__
@@ -41,13 +42,13 @@ app = typer.Typer(
 )
 
 
-def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
-    """The command as it is, except that what it returns becomes the exit code."""
+def _with_exit_code(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Wraps a command so that what it returns becomes the exit code; None becomes 0."""
 
     @functools.wraps(command)
     def run(*arguments: object, **options: object) -> None:
         code = None
-        with while_read():
+        with ignore_broken_pipe():
             code = command(*arguments, **options)
             sys.stdout.flush()
         raise typer.Exit(code or OK)
@@ -55,17 +56,17 @@ def _exiting(command: Callable[..., int | None]) -> Callable[..., None]:
     return run
 
 
-app.command("sync")(_exiting(sync.sync))
-app.command("preview")(_exiting(preview.preview))
-app.command("reconcile")(_exiting(reconcile.reconcile))
-app.command("status")(_exiting(status.status))
-app.command("check")(_exiting(check.check))
-app.command("init")(_exiting(init.init))
-app.command("forget")(_exiting(forget.forget))
-app.command("ui")(_exiting(ui.ui))
-app.command("worker")(_exiting(worker.worker))
-app.command("demo")(_exiting(sandbox.demo))
-app.command("sandbox")(_exiting(sandbox.sandbox))
+app.command("sync")(_with_exit_code(sync.sync))
+app.command("preview")(_with_exit_code(preview.preview))
+app.command("reconcile")(_with_exit_code(reconcile.reconcile))
+app.command("status")(_with_exit_code(status.status))
+app.command("check")(_with_exit_code(check.check))
+app.command("init")(_with_exit_code(init.init))
+app.command("forget")(_with_exit_code(forget.forget))
+app.command("ui")(_with_exit_code(ui.ui))
+app.command("worker")(_with_exit_code(worker.worker))
+app.command("demo")(_with_exit_code(sandbox.demo))
+app.command("sandbox")(_with_exit_code(sandbox.sandbox))
 dlq.app.command("replay")(replay.replay)
 app.add_typer(runs.app, name="runs")
 app.add_typer(dlq.app, name="dlq")
@@ -74,49 +75,49 @@ app.add_typer(keys.app, name="keys")
 
 for group in (runs.app, dlq.app, keys.app):
     for info in group.registered_commands:
-        info.callback = _exiting(info.callback) if info.callback else None
+        info.callback = _with_exit_code(info.callback) if info.callback else None
 
 
-def _version(*, wanted: bool) -> None:
-    if wanted:
+def _show_version(*, requested: bool) -> None:
+    if requested:
         typer.echo(f"mcimport {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def before(
+def global_options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
     db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
     version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options that stand before every command."""
-    speak(LogFormat.TEXT)  # whatever an earlier command line of this process asked for
+    """Keeps the options that precede every command."""
+    set_log_format(LogFormat.TEXT)  # an earlier command line of this process may have set another
     context.obj = Options(config, db)
 
 
 def main() -> None:
-    """Runs the command and exits; errors become one line or two and an exit code, never a traceback."""
+    """Runs the command and exits; an error becomes one or two lines and an exit code, never a traceback."""
     output = sys.stdout
     try:
         app()
     except SystemExit:
         if sys.stdout is output:
             raise
-        # It was put in another's place because its reader has left (of `--help`, say), and the code speaks of that.
+        # Click replaced the stream because its reader is gone (`--help | head`), and exits with 1 for that.
         sys.stdout = output
-        with while_read():
+        with ignore_broken_pipe():
             sys.stdout.flush()
         sys.exit(OK)
     except McimportError as error:
-        complain(error)
+        print_error(error)
         sys.exit(of_error(error))
     except OSError as error:
-        # Standard output on a full disk, say; what was done is recorded all the same.
-        complain(McimportError(f"the output cannot be written: {error.strerror}"))
+        # Standard output may be a file on a full disk; the state file has recorded the work all the same.
+        print_error(McimportError(f"the output cannot be written: {error.strerror}"))
         sys.exit(FAILED)
-    except Exception as error:  # noqa: BLE001 - whatever it is, no traceback reaches a user
-        complain(as_ours(error))
+    except Exception as error:  # noqa: BLE001 - no traceback may reach a user
+        print_error(as_ours(error))
         sys.exit(FAILED)

@@ -1,4 +1,4 @@
-"""`mcimport check`: everything that a sync needs, looked at, with a fix beside what is wrong."""
+"""`mcimport check`: checks everything that a sync needs, and prints the fix with each problem."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcimport.cli.exits import FAILED, OK
-from mcimport.cli.options import CLIENTS, settings, while_read
+from mcimport.cli.options import CLIENTS, load_settings
+from mcimport.cli.output import ignore_broken_pipe
 
 if TYPE_CHECKING:  # loads the HTTP client
     from mcimport.monitoring.check import Finding
 
-_SIGNS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
-_PLAIN_SIGNS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+_MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
+_PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
 def check(
@@ -30,20 +31,20 @@ def check(
     from mcimport.monitoring import check  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    signs = _PLAIN_SIGNS if is_plain(sys.stdout) else _SIGNS
+    settings = load_settings(context)
+    signs = _PLAIN_MARKS if is_plain(sys.stdout) else _MARKS
     bad = 0
-    clients = known.chosen(client or [])
-    for finding in check.run_checks(known, clients, offline=offline, environ=os.environ):
+    clients = settings.chosen(client or [])
+    for finding in check.run_checks(settings, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
-        with while_read():
+        with ignore_broken_pipe():
             if json:
                 read_state.write_json([_document(finding)])
             else:
-                _tell(finding, signs[finding.verdict])
-            sys.stdout.flush()  # each as it is known
+                _print_finding(finding, signs[finding.verdict])
+            sys.stdout.flush()  # so that each finding is seen as soon as it is known
     if not json:
-        typer.echo(_verdict(bad, any_list=any(one.any_list for one in clients), offline=offline))
+        typer.echo(_conclusion(bad, any_list=any(owner.any_list for owner in clients), offline=offline))
     return FAILED if bad else OK
 
 
@@ -53,18 +54,18 @@ def _document(finding: Finding) -> dict[str, Any]:
         "subject": finding.subject,
         "verdict": finding.verdict,
         "words": finding.words,
-        "mend": finding.mend or None,
+        "mend": finding.fix or None,
     }
 
 
-def _tell(finding: Finding, sign: str) -> None:
+def _print_finding(finding: Finding, mark: str) -> None:
     subject = f"{finding.client}: {finding.subject}" if finding.client else finding.subject
-    typer.echo(f"{sign} {subject}: {finding.words}")
-    if finding.mend:
-        typer.echo(f"    {finding.mend}")
+    typer.echo(f"{mark} {subject}: {finding.words}")
+    if finding.fix:
+        typer.echo(f"    {finding.fix}")
 
 
-def _verdict(bad: int, *, any_list: bool, offline: bool) -> str:
+def _conclusion(bad: int, *, any_list: bool, offline: bool) -> str:
     if not bad and offline:
         return "No problems found on this machine; Mailchimp and Ometria were not asked (--offline)."
     if not bad:

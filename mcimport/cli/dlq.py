@@ -1,14 +1,15 @@
-"""`mcimport dlq`: the dead letters, what each is and what fixes it."""
+"""`mcimport dlq`: lists, shows and discards dead letters."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, LARGEST_ID, NO_TERMINAL, say, settings
+from mcimport.cli.confirm import ask, check_terminal, confirm
+from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
+from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
@@ -38,15 +39,15 @@ def list_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import dead_letters  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    with read_state.remembered(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         if state is None:
             return
         status = None if everything else "open"
         found = dead_letters.search(state, status=status, clients=client or (), limit=MOST_LISTED + 1)
-        list_statuses = read_state.list_statuses(known, state)
+        list_statuses = read_state.list_statuses(settings, state)
     if not found:
-        known.chosen(client or [])
+        settings.chosen(client or [])
     if len(found) > MOST_LISTED:
         say(f"more than {pluralize(MOST_LISTED, 'dead letter')}: the oldest {MOST_LISTED:,} are shown")
     listed = [(letter, list_statuses[letter.list_id]) for letter in found[:MOST_LISTED]]
@@ -68,10 +69,10 @@ def show_letter(
     """Shows one dead letter: what, when, why, how often, and how to fix it."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
-    known = settings(context)
-    with read_state.remembered(known) as state:
-        (letter,) = named(state, [letter_id])
-        list_status = read_state.list_statuses(known, state)[letter.list_id] if state else ""
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
+        (letter,) = find_letters(state, [letter_id])
+        list_status = read_state.list_statuses(settings, state)[letter.list_id] if state else ""
     if json:
         read_state.write_json([document(letter, list_status)])
     else:
@@ -98,65 +99,61 @@ def discard_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
-    with read_state.remembered(settings(context)) as state:
-        chosen = named(state, letter_ids)
+    with read_state.open_if_exists(load_settings(context)) as state:
+        chosen = find_letters(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
         still_open = [letter for letter in chosen if letter.status == "open"]
         found = affected(still_open)
-        if state is None or not still_open or not is_agreed(found, yes=yes, members=members):
+        if state is None or not still_open or not is_confirmed(found, yes=yes, members=members):
             say("nothing was discarded")
             return
         discard_for_good(state, [letter.id for letter in still_open])
     say(f"{dead_letters(found)} discarded")
 
 
-def named(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    """The letters of these ids, each once. Raises ConfigError for the first that does not exist."""
+def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
+    """Returns the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
     from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
 
     wanted = list(dict.fromkeys(letter_ids))
-    known = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
+    found = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
     for letter_id in wanted:
-        if known[letter_id] is None:
+        if found[letter_id] is None:
             raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
-    return [letter for letter in known.values() if letter is not None]
+    return [letter for letter in found.values() if letter is not None]
 
 
-def is_agreed(found: Affected, *, yes: bool, members: str | None) -> bool:
-    """Whether somebody wants these letters discarded, and knows how many members that is.
+def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:
+    """Returns whether these dead letters are to be discarded by a person who knows how many members they are about.
 
-    Asks the person at the terminal. Raises ConfigError where there is none, and for a number that is not the letters'.
+    Asks at the terminal unless the options say it. Raises ConfigError where there is no terminal, and for a number that
+    is not that of the dead letters.
     """
     number = "unknown" if found.unknown else str(found.members)
-    if members is not None and _plain(members) != number:
+    if members is not None and _normalized(members) != number:
         raise ConfigError(
-            f"--members {members} is not the number of members: {dead_letters(found)}", hint=_how(found, number)
+            f"--members {members} is not the number of members: {dead_letters(found)}",
+            hint=_without_asking(found, number),
         )
     if yes and (members is not None or not found.is_many):
         return True
     if yes:
-        raise ConfigError(f"--yes alone is not enough to discard {dead_letters(found)}", hint=_how(found, number))
-    if not sys.stdin.isatty():
         raise ConfigError(
-            f"cannot ask whether to discard {dead_letters(found)}: {NO_TERMINAL}", hint=_how(found, number)
+            f"--yes alone is not enough to discard {dead_letters(found)}", hint=_without_asking(found, number)
         )
-    return _answer(found, number)
+    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=_without_asking(found, number))
+    question = f"Discard {dead_letters(found)} for good?"
+    if found.is_many:
+        return _normalized(ask(f"{question} Type {number} to discard:")) == number
+    return confirm(question)
 
 
-def _how(found: Affected, number: str) -> str:
+def _without_asking(found: Affected, number: str) -> str:
     confirmed = f"--yes --members {number}" if found.is_many else "--yes"
     return f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
 
 
-def _answer(found: Affected, number: str) -> bool:
-    how = f"Type {number} to discard: " if found.is_many else "[y/N] "
-    sys.stderr.write(f"Discard {dead_letters(found)} for good? {how}")
-    sys.stderr.flush()
-    answer = _plain(sys.stdin.readline())
-    return answer == number if found.is_many else answer in ("y", "yes")
-
-
-def _plain(typed: str) -> str:
+def _normalized(typed: str) -> str:
     return typed.strip().lower().replace(",", "")

@@ -1,4 +1,4 @@
-"""Exit codes: what each means, and which one speaks for many lists."""
+"""Exit codes: what each means, and which one a call with several lists ends with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORST_FIRST = (CTRL_C, SIGTERM, FAILED, USAGE, BUSY, DEAD_LETTERS, OK)
 
 
 def of_error(error: McimportError, *, interrupted: int = CTRL_C) -> int:
-    """`interrupted`: the code of the signal that asked to leave."""
+    """Returns the exit code for an error. `interrupted`: the code of the signal that requested the stop."""
     if isinstance(error, InterruptedRunError):
         return interrupted
     if isinstance(error, ConfigError):
@@ -31,7 +31,11 @@ def of_error(error: McimportError, *, interrupted: int = CTRL_C) -> int:
 
 
 def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -> int:
-    """`by_name`: what was asked for was named (`--full`, `--since`, a replay), so a busy client means "not done"."""
+    """Returns the exit code for one list.
+
+    `by_name`: the work was asked for by name (`--full`, `--since`, a replay), so a busy client means that it was not
+    done; a plain sync of a busy client succeeds, for the other process does the same work.
+    """
     if result.error is None:
         is_differing = result.comparison is not None and result.comparison.left
         return DEAD_LETTERS if result.dead_letters or is_differing else OK
@@ -40,6 +44,6 @@ def of_result(result: ListResult, *, by_name: bool, interrupted: int = CTRL_C) -
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The first that occurs of: stopped, failed, configuration, busy, dead letters, all well."""
+    """Returns the first that occurs of: stopped, failed, usage, busy, dead letters, OK."""
     present = set(codes)
     return next((code for code in _WORST_FIRST if code in present), OK)

@@ -1,4 +1,4 @@
-"""Where a list's merge fields go: the custom fields that Ometria needs for them, and a `[fields]` table to paste."""
+"""Where a list's merge fields go, the custom fields that Ometria needs for them, and a `[fields]` table to paste."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
 
 @dataclass(frozen=True, slots=True)
 class CustomField:
-    """A property of ours, to be created in Ometria before it is sent. `holds` says what of."""
+    """Describes a property of a contact that has to be created in Ometria before it is sent; `holds`: its content."""
 
     id: str
     type: str
@@ -45,68 +45,67 @@ class CustomField:
 
 
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
-    """A row for each of the list's merge fields, in the list's order, below HEADS."""
+    """Returns a row below HEADS for each of the list's merge fields, in the list's order."""
     return [
         (
             escape(mapping.merge.tag),
             escape(mapping.merge.name),
             escape(mapping.merge.type),
-            _place(mapping, rules) or "left out",
+            _destination(mapping, rules) or "left out",
         )
         for mapping in _listed(fields, rules)
     ]
 
 
-def _place(mapping: FieldMapping, rules: ContactRules) -> str:
-    """Where its values go in fact: where anybody has an SMS status, no merge field's number is the contact's."""
+def _destination(mapping: FieldMapping, rules: ContactRules) -> str:
+    """Returns where the values really go: on a list with SMS statuses, no merge field is the phone number."""
     return f"properties.{mapping.property}" if rules.has_sms and mapping.field == "phone_number" else target(mapping)
 
 
 def target(mapping: FieldMapping) -> str:
-    """As `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
+    """Returns the target as `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
     return "" if mapping.dropped else mapping.field or f"properties.{mapping.property}"
 
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
-    """All properties that this list may need, those of its merge fields first."""
-    some = [_INTERESTS] if fields.interests else []
-    some += [_PERMISSIONS] if has_permissions(fields, rules) else []
-    own = [CustomField(*field) for field in (*_OWN, *some)]
-    return [*_of_merge_fields(fields, rules), *own]
+    """Returns all properties that this list may need, those of its merge fields first."""
+    optional = [_INTERESTS] if fields.interests else []
+    optional += [_PERMISSIONS] if has_permissions(fields, rules) else []
+    return [*_of_merge_fields(fields, rules), *(CustomField(*field) for field in (*_OWN, *optional))]
 
 
 def too_many(custom: Sequence[CustomField]) -> list[str]:
-    """A warning for each type of which Ometria cannot hold as many custom fields as are needed."""
-    often = Counter(one.type for one in custom)
+    """Returns a warning for each type of which more custom fields are needed than Ometria allows."""
+    counts = Counter(field.type for field in custom)
     return [
         f"{number:,} custom fields of type {kind}, but Ometria allows {MOST_OF_A_TYPE}: leave some out in [fields]"
-        for kind, number in often.items()
+        for kind, number in counts.items()
         if number > MOST_OF_A_TYPE
     ]
 
 
 def interests(fields: ListFields) -> str:
-    """Their names, on lines of a readable length; what they belong to is not told apart in Ometria."""
+    """Returns the names of the interests, wrapped; without their categories, which Ometria does not get either."""
     names = ", ".join(filter(None, map(escape, fields.interests.values())))
     return textwrap.fill(names, 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def fields_table(fields: ListFields, rules: ContactRules) -> str:
-    """A `[fields]` table that says where everything goes already, a line a merge field, to be changed at will.
+    """Returns a `[fields]` table with a line for each merge field, which changes nothing until it is edited.
 
-    Tags that are configured and not of this list stay in it: `[fields]` serves all lists of a client. What `[fields]`
-    cannot say is a comment.
+    Tags that are configured but not on this list stay in it, because `[fields]` serves all lists of a client. What
+    `[fields]` cannot express is commented out.
     """
     lines = ["[fields]"]
-    said: set[str] = set()
+    seen: set[str] = set()
     for mapping in field_mappings(fields, rules).values():
         tag = mapping.merge.tag
         if not mapping.listed and tag.upper() not in {name.upper() for name in rules.fields}:
             continue
         line = f"{_key(tag)} = {json.dumps(target(mapping))}"
-        can_say = tag.upper() not in said and not target(mapping).startswith("properties.mailchimp_")
-        said.add(tag.upper())
-        lines.append(f"{'' if can_say else '# '}{line}  # {_remark(mapping)}")
+        is_valid = tag.upper() not in seen and not target(mapping).startswith("properties.mailchimp_")
+        seen.add(tag.upper())
+        lines.append(f"{'' if is_valid else '# '}{line}  # {_remark(mapping)}")
     return "\n".join(lines) + "\n"
 
 
@@ -131,7 +130,7 @@ def _kind(mapping: FieldMapping) -> str:
 
 
 def _key(tag: str) -> str:
-    """As TOML writes it; characters that it forbids even in quotes are escaped."""
+    """Returns the tag as a TOML key; characters that TOML forbids even in quotes are escaped."""
     return tag if _is_bare(tag) else json.dumps(tag, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 

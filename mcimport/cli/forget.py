@@ -1,13 +1,14 @@
-"""`mcimport forget`: what the state file knows of a client, removed, for when a contract ends."""
+"""`mcimport forget`: removes what the state file holds of a client, for when a contract ends."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import NO_TERMINAL, say, settings
+from mcimport.cli.confirm import check_terminal, confirm
+from mcimport.cli.options import load_settings
+from mcimport.cli.output import say
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
 
@@ -23,16 +24,16 @@ def forget(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import lists, lock_client, retention  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    with read_state.remembered(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         names = {row.client for row in lists.all_lists(state)} if state else set()
         if state is None or client not in names:
             there = f"Recorded: {', '.join(sorted(names))}." if names else "It has no client at all."
             raise ConfigError(f"the state file has no client {client!r}", hint=there)
-        if not yes and not _agreed(client):
+        if not yes and not _confirmed(client):
             say("nothing was removed")
             return
-        with lock_client(known.db_path, client):
+        with lock_client(settings.db_path, client):
             gone = retention.forget(state, client)
     if json:
         document = {"lists": gone.lists, "runs": gone.runs, "dead_letters": gone.dead_letters}
@@ -40,13 +41,10 @@ def forget(
     else:
         parts = pluralize(gone.lists, "list"), pluralize(gone.runs, "run"), pluralize(gone.dead_letters, "dead letter")
         typer.echo(f"{client}: removed {', '.join(parts)}.")
-    if client in known.clients:
+    if client in settings.clients:
         say(f"{client} is still configured: its next sync will import every member again.")
 
 
-def _agreed(client: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"cannot ask for confirmation: {NO_TERMINAL}", hint="Add --yes to remove it without being asked."
-        )
-    return typer.confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?", err=True)
+def _confirmed(client: str) -> bool:
+    check_terminal("cannot ask for confirmation", hint="Add --yes to remove it without being asked.")
+    return confirm(f"Remove everything recorded for {client}: sync points, runs and dead letters?")

@@ -1,4 +1,4 @@
-"""`mcimport init`: a commented mcimport.toml from a few answers."""
+"""`mcimport init`: writes a commented mcimport.toml from a few answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def init(
     options = context.find_object(Options) or Options()
     target = path or options.config or Path("mcimport.toml")
     if os.path.lexists(target):
-        raise _exists(target)
+        raise _already_exists(target)
     given = {
         "client": client,
         "lists": " ".join(list_keys) if list_keys else None,
@@ -47,91 +47,106 @@ def init(
         "ometria_key": ometria_key,
         "collection": collection,
     }
-    is_there = sys.stdin.isatty() and sys.stdout.isatty()
-    is_told = is_there or any(answer is not None for answer in given.values())
-    answers = _answers(given, is_there=is_there) if is_told else Answers()
+    has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    has_answers = has_terminal or any(answer is not None for answer in given.values())
+    answers = _answers(given, has_terminal=has_terminal) if has_answers else Answers()
     _write(target, template(answers))
-    typer.echo(f"Wrote {target}, which only you can read. {'Next' if is_told else 'Fill in the client, then'}:")
-    for command in ("check", f"preview {answers.lists[0] if is_told else 'LIST_KEY'}", "sync"):
-        typer.echo(f"  mcimport {_leading_to(target)}{command}")
+    typer.echo(f"Wrote {target}, which only you can read. {'Next' if has_answers else 'Fill in the client, then'}:")
+    for command in ("check", f"preview {answers.lists[0] if has_answers else 'LIST_KEY'}", "sync"):
+        typer.echo(f"  mcimport {_config_option(target)}{command}")
 
 
 @dataclass(frozen=True)
 class _Question:
-    """`name`: of the answer. `usual`: what a bare Return means, by the answers so far; None: there is no such thing."""
+    """Asks for one answer.
+
+    Attributes:
+        name: the field of `Answers`.
+        default: what Return alone means, given the answers so far; None: it has to be typed.
+    """
 
     name: str
     option: str
-    words: str
-    usual: Callable[[Answers], str | None]
+    text: str
+    default: Callable[[Answers], str | None]
 
 
-def _variable(answers: Answers, service: str) -> str:
+def _default_source(answers: Answers, service: str) -> str:
     name = re.sub("[^A-Z0-9]", "_", answers.client.upper())
     return f"env:{'_' if name[0].isdigit() else ''}{name}_{service}_KEY"
 
 
 _SOURCE = "key, from env:NAME or file:PATH"
 _QUESTIONS = (
-    _Question("client", "--client", "Client name", lambda known: known.client),
+    _Question("client", "--client", "Client name", lambda answers: answers.client),
     _Question("lists", "--list", "Mailchimp list ids, separated by spaces", lambda _: None),
-    _Question("mailchimp_key", "--mailchimp-key", f"Mailchimp {_SOURCE}", lambda known: _variable(known, "MAILCHIMP")),
-    _Question("ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda known: _variable(known, "OMETRIA")),
-    _Question("collection", "--collection", "Collection in Ometria", lambda known: known.collection),
+    _Question(
+        "mailchimp_key",
+        "--mailchimp-key",
+        f"Mailchimp {_SOURCE}",
+        lambda answers: _default_source(answers, "MAILCHIMP"),
+    ),
+    _Question(
+        "ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda answers: _default_source(answers, "OMETRIA")
+    ),
+    _Question("collection", "--collection", "Collection in Ometria", lambda answers: answers.collection),
 )
 
 
-def _answers(given: Mapping[str, str | None], *, is_there: bool) -> Answers:
-    """What is given is taken; for the rest, whoever `is_there` is asked until it is right. Raises ConfigError."""
-    known = Answers()
+def _answers(given: Mapping[str, str | None], *, has_terminal: bool) -> Answers:
+    """Returns the answers: those given as options, the rest asked for at the terminal.
+
+    Raises ConfigError for an option that is no possible setting, and for one that is missing without a terminal.
+    """
+    answers = Answers()
     for question in _QUESTIONS:
         answer = given[question.name]
         if answer is not None:
-            known = _with(known, question.name, answer)
-        elif is_there:
-            known = _asked(known, question)
+            answers = _with_answer(answers, question.name, answer)
+        elif has_terminal:
+            answers = _ask(answers, question)
         elif question.name != "collection":
             raise ConfigError(f"{question.option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
-    return known
+    return answers
 
 
-def _with(known: Answers, name: str, answer: str) -> Answers:
-    """Raises ConfigError where that could be no setting."""
+def _with_answer(answers: Answers, name: str, answer: str) -> Answers:
+    """Adds an answer. Raises ConfigError where it is no possible setting."""
     value: dict[str, Any] = {name: tuple(re.split(r"[\s,]+", answer.strip())) if name == "lists" else answer}
-    more = replace(known, **value)
-    template(more)
-    return more
+    changed = replace(answers, **value)
+    template(changed)
+    return changed
 
 
-def _asked(known: Answers, question: _Question) -> Answers:
-    """A wrong answer is told, and the question put again."""
+def _ask(answers: Answers, question: _Question) -> Answers:
+    """Asks until the answer is a possible setting; each time, click prints what was wrong."""
 
-    def taken(answer: str) -> Answers:
+    def parse(answer: str) -> Answers:
         try:
-            return _with(known, question.name, answer)
+            return _with_answer(answers, question.name, answer)
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
 
-    found: Answers = typer.prompt(question.words, default=question.usual(known), value_proc=taken)
+    found: Answers = typer.prompt(question.text, default=question.default(answers), value_proc=parse)
     return found
 
 
-def _leading_to(target: Path) -> str:
-    """What stands before a command that is to find the file; nothing where it is looked for first."""
+def _config_option(target: Path) -> str:
+    """Returns the option that leads a command to the file; empty for the file that is looked for first."""
     is_first = target.absolute() == Path("mcimport.toml").absolute()
     return "" if is_first else f"--config {shlex.quote(str(target))} "
 
 
-def _exists(target: Path) -> ConfigError:
+def _already_exists(target: Path) -> ConfigError:
     return ConfigError(f"{target} already exists and was not changed", hint="Name another file, or move this one away.")
 
 
 def _write(target: Path, text: str) -> None:
-    """A file that cannot be written whole, or that would not load, is none."""
+    """Writes the file with mode 0600, and removes it again if it cannot be written whole or would not load."""
     try:
         file = os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError:
-        raise _exists(target) from None
+        raise _already_exists(target) from None
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
     try:

@@ -1,4 +1,4 @@
-"""`mcimport keys`: tells a renewed key of the same account from the key of another."""
+"""`mcimport keys`: accepts a new Ometria key after testing that it belongs to the same account."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import say, settings
+from mcimport.cli.options import load_settings
+from mcimport.cli.output import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.report.format import pluralize
@@ -20,7 +21,7 @@ app = typer.Typer(help="Changed API keys.", no_args_is_help=True)
 
 @app.callback()
 def keys() -> None:
-    """Keeps `accept` a word of its own: a group of one command would be that command."""
+    """Makes `keys` a group: typer would turn a group of one command into that command."""
 
 
 @app.command("accept")
@@ -39,19 +40,19 @@ def accept(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
     from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    chosen = _named(known, client)
+    settings = load_settings(context)
+    chosen = _find_client(settings, client)
     chosen.ometria_key()
-    with read_state.remembered(known) as state:
+    with read_state.open_if_exists(settings) as state:
         if state is None:
             return
         destination = state.account_fingerprint(*chosen.ometria_access())
-        with lock_client(known.db_path, chosen.name):
+        with lock_client(settings.db_path, chosen.name):
             moving = destinations.at_other_accounts(state, chosen.name, destination)
             if moving:
                 bound = [row for row in moving if destinations.is_bound(state, row)]
                 present = [row for row in bound if _is_present(chosen, row)]
-                _try(chosen, [] if unseen else present or bound)
+                _check_key(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)
     if moved:
         say(f"{chosen.name}: {pluralize(moved, 'list')} {'continues' if moved == 1 else 'continue'} with the new key")
@@ -60,12 +61,12 @@ def accept(
 
 
 def _is_present(client: Client, row: ListRow) -> bool:
-    """Whether the list is still sent to that collection: one that is long gone need not hold anybody any more."""
+    """Returns whether the list is still sent to that collection; an old collection may be empty by now."""
     return bool(client.among([row.list_key])) and row.collection == client.collection(row.list_key)
 
 
-def _try(client: Client, bound: Sequence[ListRow]) -> None:
-    """Raises what is wrong with the key, or that it is another account's."""
+def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
+    """Raises ConfigError where the account holds no contacts of these lists, ServiceError where the key is refused."""
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.sync.account_check import check_same_account  # noqa: PLC0415 - as above
@@ -74,8 +75,8 @@ def _try(client: Client, bound: Sequence[ListRow]) -> None:
         check_same_account(services, bound, client.name)
 
 
-def _named(known: Settings, name: str) -> Client:
-    client = known.clients.get(name)
+def _find_client(settings: Settings, name: str) -> Client:
+    client = settings.clients.get(name)
     if client is None:  # perhaps a key: not to be repeated
-        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(known.clients)}.")
+        raise ConfigError("no client of that name is configured", hint=f"Configured: {', '.join(settings.clients)}.")
     return client

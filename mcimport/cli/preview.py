@@ -1,18 +1,19 @@
-"""`mcimport preview`: members beside the contacts they become, and where a list's fields go; pushes nothing."""
+"""`mcimport preview`: shows members beside the contacts they become, and where a list's fields go; pushes nothing."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
-from mcimport.cli.options import settings
+from mcimport.cli.options import load_settings
 from mcimport.errors import ConfigError, NotFoundError, ServiceError
 
-if TYPE_CHECKING:  # each loads half of the machine
+if TYPE_CHECKING:  # each loads the HTTP client or the tables of countries
     from mcimport.config import Client, Settings
     from mcimport.models import ContactRules, Conversion, ListFields, Member
     from mcimport.models.records import ListRow, Permissions
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # each loads half of the machine
 
     Pairs = list[tuple[Member, Conversion]]
 
-OUTWEIGHS = (
+OPT_OUT_WARNING = (
     "In Ometria an opt-out outweighs every opt-in: if a person is on two lists and unsubscribes from one, Ometria\n"
     "stops mailing them for both, and an opt-out recorded in Ometria itself is not lifted by an import."
 )
@@ -47,10 +48,10 @@ def preview(
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
     from mcimport.services.mailchimp.list_fields import read_list_fields  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    chosen, key = _chosen(known, list_key, client)
-    row = _remembered(known, chosen, key)
-    # Until somebody was accepted, each sync begins the history anew.
+    settings = load_settings(context)
+    chosen, key = _chosen(settings, list_key, client)
+    row = _find_list_row(settings, chosen, key)
+    # Until Ometria has accepted a contact, each sync is a first one, and sets `new_since` anew.
     rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
     with ConnectionPool(StopSignal()).open(chosen) as services:
         members = _members(services.mailchimp, key, limit, member)
@@ -58,32 +59,30 @@ def preview(
         fields = replace(read_list_fields(services.mailchimp, key), has_permissions=shown is not None)
         rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
         rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
-        events = _events(services.mailchimp, rules, row)
+        events = _count_events(services.mailchimp, rules, row)
     limit = chosen.ometria.welcome_limit
     permissions = shown.by(rules) if shown else None
     convert = make_converter(fields, rules)
-    pairs = [(one, convert(one)) for one in members]
+    pairs = [(found, convert(found)) for found in members]
     (_write_json if json else _write)(pairs, fields, rules, (events, limit), permissions)
 
 
-def _chosen(known: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
-    """Raises ConfigError where nobody has the list, or several have it."""
-    pairs = known.select([list_key], [client] if client is not None else [])
+def _chosen(settings: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
+    """Returns the client and the list. Raises ConfigError where no client has the list, or several have it."""
+    pairs = settings.select([list_key], [client] if client is not None else [])
     if len(pairs) > 1:
-        names = ", ".join(one.name for one, _ in pairs)
+        names = ", ".join(owner.name for owner, _ in pairs)
         raise ConfigError(f"several clients have the list {list_key}", hint=f"Choose one with --client: {names}.")
     return pairs[0]
 
 
 def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str | None) -> list[Member]:
-    from urllib.parse import quote  # noqa: PLC0415 - of use here alone
-
     if member is None:
-        some = mailchimp.first_page(list_key, "listed", None, limit).members
-        return [_whole(mailchimp, list_key, one) for one in some]
+        members = mailchimp.first_page(list_key, "listed", None, limit).members
+        return [_with_all_tags(mailchimp, list_key, member) for member in members]
     try:
-        # What is typed becomes part of a path: it must stay one segment of it.
-        return [_whole(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
+        # The id becomes part of a path: what is typed must stay one segment of it.
+        return [_with_all_tags(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
     except NotFoundError as error:
         raise NotFoundError(
             f"Mailchimp has no such member on list {list_key}, or no such list",
@@ -92,40 +91,40 @@ def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str 
         ) from None
 
 
-def _whole(mailchimp: MailchimpClient, list_key: str, one: Member) -> Member:
-    """With all tags; as it is where these cannot be had, as a sync would do."""
+def _with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
+    """Returns the member with all tags; unchanged where they cannot be fetched, as in a sync."""
     from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.services.mailchimp.tags import with_all_tags  # noqa: PLC0415 - loads the HTTP client
 
     with suppress(ServiceError):
-        return with_all_tags(mailchimp, list_key, one) if lacks_tags(one) else one
-    return one
+        return with_all_tags(mailchimp, list_key, member) if lacks_tags(member) else member
+    return member
 
 
-def _remembered(known: Settings, client: Client, list_key: str) -> ListRow | None:
-    """What is remembered of the list at its destination; None before its first sync."""
+def _find_list_row(settings: Settings, client: Client, list_key: str) -> ListRow | None:
+    """Returns the list's row for its present destination; None before its first sync there."""
     from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.state import destinations, open_state  # noqa: PLC0415 - as above
 
-    if not known.db_path.exists():
+    if not settings.db_path.exists():
         return None
-    with open_state(known.db_path, create=False) as state:
+    with open_state(settings.db_path, create=False) as state:
         place = read_state.destination(client, list_key, state)
         if place is None:
             return None
         return destinations.current(state, place) or destinations.of_renamed_client(state, place)
 
 
-def _events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
-    """How many opt-ins the next sync would send as new ones."""
+def _count_events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
+    """Returns how many opt-ins the next sync would send as new ones, each a subscription event."""
     from mcimport.engine.page.subscription_events import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
     from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since  # noqa: PLC0415 - of use here alone
 
     point = row.sync_point if row else None
     since = None if point is None else point - OVERLAP
-    whom = event_filters(rules, [OptedIn(since, opted=optins_new_since(row) if row else None)])
-    return sum(mailchimp.count_opted_in(rules.list_key, some) for some in whom)
+    filters = event_filters(rules, [OptedIn(since, opted=optins_new_since(row) if row else None)])
+    return sum(mailchimp.count_opted_in(rules.list_key, opted_in) for opted_in in filters)
 
 
 def _write_json(
@@ -146,7 +145,7 @@ def _write_json(
                 "interests": list(fields.interests.values()),
                 "marketing_permissions": document(permissions) if permissions else None,
                 "subscription_events": events[0] if events[0] <= events[1] else 0,
-                "custom_fields": [{"id": one.id, "type": one.type} for one in custom_fields(fields, rules)],
+                "custom_fields": [{"id": field.id, "type": field.type} for field in custom_fields(fields, rules)],
                 "fields_table": fields_table(fields, rules),
             }
         ]
@@ -161,7 +160,7 @@ def _write(
     from mcimport.report.permissions import permissions_text  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
-    width = read_state.width()
+    width = read_state.output_width()
     for number, (member, conversion) in enumerate(pairs, 1):
         say(f"Member {out_of(number, len(pairs))}\n\n")
         read_state.write_table(preview_table.HEADS, preview_table.rows(member, conversion, fields, width))
@@ -171,12 +170,12 @@ def _write(
     _write_fields(fields, rules)
     if permissions:
         say(f"The list has {permissions_text(permissions)}.\n")
-    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {_caused(*events)}\n")
-    say(f"{OUTWEIGHS}\nNothing was pushed.\n")
+    caused = _events_text(*events)
+    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {caused}\n")
+    say(f"{OPT_OUT_WARNING}\nNothing was pushed.\n")
 
 
 def _write_fields(fields: ListFields, rules: ContactRules) -> None:
-    from dataclasses import astuple  # noqa: PLC0415 - of use here alone
 
     from mcimport.cli import field_table as of_list  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
@@ -188,11 +187,11 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
         say(f"\nInterests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
     say("\nCustom fields to create in Ometria first (their type cannot be changed later; at most 100 of each type)\n\n")
     custom = of_list.custom_fields(fields, rules)
-    read_state.write_table(of_list.CUSTOM_HEADS, [astuple(one) for one in custom])
+    read_state.write_table(of_list.CUSTOM_HEADS, [astuple(field) for field in custom])
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     table = of_list.fields_table(fields, rules)
     say(f"\nTo change any of this, edit this table and put it in place of [fields] in mcimport.toml\n\n{table}\n")
 
 
-def _caused(events: int, limit: int) -> str:
+def _events_text(events: int, limit: int) -> str:
     return f"{events:,}" if events <= limit else f"0, because {events:,} would exceed the welcome_limit of {limit:,}"

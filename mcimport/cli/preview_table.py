@@ -1,4 +1,4 @@
-"""Members beside the contacts they become: the one place that shows personal data, to the person who asks for it."""
+"""Members beside the contacts they become: the only place that shows personal data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_SIDE, _MOST_SIDE = 46, 90  # columns
 
 
 def rows(member: Member, conversion: Conversion, fields: ListFields, width: int) -> list[tuple[str, str]]:
-    """What is filled of the member at the left, the contact at the right; cut to fit so many columns."""
+    """Returns the member's filled fields at the left, the contact's at the right; cut to fit `width` columns."""
     side = min(_MOST_SIDE, max(_LEAST_SIDE, width // 2 - 2))
     left = _lines(_member_pairs(member, fields), side)
     right = _lines(_contact_pairs(conversion), side)
@@ -27,8 +27,8 @@ def rows(member: Member, conversion: Conversion, fields: ListFields, width: int)
 
 
 def remarks(conversion: Conversion) -> list[str]:
-    """What becomes of the member if no contact, or what was left out or changed and why; a line each."""
-    if reason := _why_not(conversion):
+    """Returns why the member becomes no contact, or a line for each field that was left out or changed, and why."""
+    if reason := _reason_not_sent(conversion):
         return [reason]
     if isinstance(conversion, Converted):
         return [f"{escape(name)}: {escape(why)}" for name, why in conversion.notes]
@@ -36,19 +36,19 @@ def remarks(conversion: Conversion) -> list[str]:
 
 
 def document(member: Member, conversion: Conversion) -> dict[str, Any]:
-    """For a program: both sides whole. `contact` is null where `reason` says why."""
+    """Returns both sides for programs. `contact` is null where `reason` says why."""
     converted = conversion if isinstance(conversion, Converted) else None
     return {
         "member": {name: value for name, value in msgspec.to_builtins(member).items() if value is not None},
         "contact": msgspec.to_builtins(converted.contact) if converted else None,
-        "reason": _why_not(conversion) or None,
+        "reason": _reason_not_sent(conversion) or None,
         "warnings": list(converted.warnings) if converted else [],
         "notes": [{"field": name, "why": why} for name, why in converted.notes] if converted else [],
     }
 
 
-def _why_not(conversion: Conversion) -> str:
-    """Empty for a contact that can be sent."""
+def _reason_not_sent(conversion: Conversion) -> str:
+    """Returns why the member cannot be sent; empty for one who can."""
     if isinstance(conversion, Skipped):
         return f"skipped: {conversion.reason}"
     encoded = encode_contact(conversion.contact) if isinstance(conversion, Converted) else conversion
@@ -71,7 +71,7 @@ def _member_pairs(member: Member, fields: ListFields) -> Iterator[tuple[str, str
 
 def _contact_pairs(conversion: Conversion) -> Iterator[tuple[str, str]]:
     if not isinstance(conversion, Converted):
-        yield "-", _why_not(conversion)
+        yield "-", _reason_not_sent(conversion)
         return
     for name, value in msgspec.to_builtins(conversion.contact).items():
         if name in ("properties", "channels"):
@@ -81,7 +81,7 @@ def _contact_pairs(conversion: Conversion) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """A value on one line; empty where there is nothing to see."""
+    """Returns a value on one line; empty for null."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -95,15 +95,15 @@ def _text(value: Any) -> str:
 
 
 def _named(value: Any) -> str:
-    """Of a tag, its name."""
+    """Returns the name of a tag, which Mailchimp gives as an object; any other value as `_text` does."""
     return _text(value["name"] if isinstance(value, Mapping) and "name" in value else value)
 
 
 def _lines(pairs: Iterator[tuple[str, str]], side: int) -> list[str]:
     filled = [(escape(name), words) for name, words in pairs if words]
     width = max((cell_len(name) for name, _ in filled), default=0)
-    return [_cut(f"{set_cell_size(name, width)}  {words}", side) for name, words in filled]
+    return [_truncate(f"{set_cell_size(name, width)}  {words}", side) for name, words in filled]
 
 
-def _cut(line: str, width: int) -> str:
+def _truncate(line: str, width: int) -> str:
     return line if cell_len(line) <= width else set_cell_size(line, width - 3) + "..."

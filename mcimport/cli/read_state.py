@@ -1,6 +1,6 @@
-"""What the commands that only look have in common: the state file if there is one, whose its lists are, their output.
+"""What the commands that only read have in common: the state file if it exists, the status of its lists, their output.
 
-Only imported by a command that runs: it loads SQLite's helpers and rich.
+Only imported once a command runs, because it loads SQLite's helpers and rich.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mcimport.cli.options import NOTHING_YET, say, while_read
+from mcimport.cli.options import NOTHING_YET
+from mcimport.cli.output import ignore_broken_pipe, say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.models.records import ListRow, Run
@@ -21,15 +22,15 @@ from mcimport.services.destination import note, place_of
 from mcimport.state import State, destinations, lists, lock_holder, open_state, runs, state_exists
 from mcimport.state.destinations import Destination
 
-HERE = ""
+CURRENT = ""
 NOT_CONFIGURED = "not configured"
 OTHER_DESTINATION = "earlier Ometria key or collection"
 UNKNOWN = "Ometria key not set here, so its account is unknown"
 
 
 @contextmanager
-def remembered(settings: Settings) -> Iterator[State | None]:
-    """The state file, or None, told on standard error, where no sync has made one yet. Raises StateError."""
+def open_if_exists(settings: Settings) -> Iterator[State | None]:
+    """Opens the state file; yields None, and says so on standard error, before the first sync. Raises StateError."""
     if not state_exists(settings.db_path):
         say(NOTHING_YET)
         yield None
@@ -38,10 +39,10 @@ def remembered(settings: Settings) -> Iterator[State | None]:
         yield state
 
 
-def as_it_is(settings: Settings, state: State, run: Run) -> Run:
-    """A run that is noted as under way, though nobody holds its client's lock, was cut off, as the next one notes.
+def with_current_status(settings: Settings, state: State, run: Run) -> Run:
+    """Returns the run as interrupted where it is recorded as running, but no process holds the lock of its client.
 
-    Where the lock cannot be looked at, nothing contradicts the note.
+    The next run would record it so. Where the lock cannot be tested, the record stands.
     """
     try:
         if run.status != "running" or lock_holder(settings.db_path, run.client) is not None:
@@ -53,58 +54,58 @@ def as_it_is(settings: Settings, state: State, run: Run) -> Run:
 
 
 def list_status(settings: Settings, state: State, row: ListRow) -> str:
-    """HERE for a list that is configured, at the destination it goes to now; else what is different."""
+    """Returns CURRENT for a configured list at its present destination, else what is different."""
     client = settings.clients.get(row.client)
     if client is None or not client.among([row.list_key]):
         return NOT_CONFIGURED
     place = destination(client, row.list_key, state)
     if place is None:
         return UNKNOWN
-    here = destinations.current(state, place)
-    return HERE if here is not None and here.id == row.id else OTHER_DESTINATION
+    current = destinations.current(state, place)
+    return CURRENT if current is not None and current.id == row.id else OTHER_DESTINATION
 
 
 def list_statuses(settings: Settings, state: State) -> Mapping[int, str]:
-    """List id to `list_status`, of everything that is remembered."""
+    """Returns the `list_status` of every list in the state file, by its row id."""
     return {row.id: list_status(settings, state, row) for row in lists.all_lists(state)}
 
 
 def destination(client: Client, list_key: str, state: State) -> Destination | None:
-    """Where a list goes now; None while its client has no usable key."""
+    """Returns where a list goes now; None while its client has no usable key."""
     try:
         return place_of(state, client, list_key)
     except ConfigError:
         return None
 
 
-def moved_away(client: Client, list_key: str, state: State) -> str:
-    """For a list that was not sent to where it goes now: says so if it was sent elsewhere, and what to do."""
+def moved_note(client: Client, list_key: str, state: State) -> str:
+    """Returns what to do about a list that was only sent to an earlier destination; empty if it was never sent."""
     place = destination(client, list_key, state)
     former = None if place is None else destinations.bound_elsewhere(state, place)
     return "" if place is None or former is None else note(place, former)
 
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
-    """A line each, on standard output; nothing but ASCII, so that no encoding stands in the way."""
-    with while_read():
+    """Writes one line per document to standard output, in ASCII, which every encoding can write."""
+    with ignore_broken_pipe():
         for document in documents:
             sys.stdout.write(json.dumps(document) + "\n")
 
 
 def write_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
-    """On standard output; nothing at all where there is no row. `prose`: the head of the column that may wrap."""
+    """Writes a table to standard output, nothing if it has no rows. `prose`: the head of the column that may wrap."""
     if rows:
-        with while_read():
-            tables.show(sys.stdout, heads, rows, prose=prose)
+        with ignore_broken_pipe():
+            tables.print_table(sys.stdout, heads, rows, prose=prose)
 
 
 def write_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """A subject a line on standard output, without those of which there is nothing to say."""
-    told = [(name, words) for name, words in facts if words]
-    width = max(len(name) for name, _ in told)
-    sys.stdout.write("".join(f"{name:<{width}}  {words}\n" for name, words in told))
+    """Writes one line per fact to standard output, its subject first; facts without words are left out."""
+    filled = [(name, words) for name, words in facts if words]
+    width = max(len(name) for name, _ in filled)
+    sys.stdout.write("".join(f"{name:<{width}}  {words}\n" for name, words in filled))
 
 
-def width() -> int:
-    """Columns of standard output; without a terminal, as many as anybody could want."""
-    return tables.paper(sys.stdout).width
+def output_width() -> int:
+    """Returns the columns of standard output; without a terminal, more than any table needs."""
+    return tables.make_console(sys.stdout).width

@@ -1,23 +1,18 @@
-"""`mcimport reconcile`: both sides compared, and brought into line."""
+"""`mcimport reconcile`: compares lists with Ometria, and fixes what differs."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, NO_TERMINAL, VERBOSE, LogFormat, say, settings, speak
-from mcimport.errors import ConfigError, InterruptedRunError
+from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
+from mcimport.cli.output import say, set_log_format
+from mcimport.errors import ConfigError
 from mcimport.report.reconcile_summary import comparison_lines
 
-if TYPE_CHECKING:  # loads half of the machine
+if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.config import Client
     from mcimport.models.records import Comparison
 
@@ -59,34 +54,29 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     from mcimport.cli.run_command import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
     from mcimport.sync.reconcile.reconcile_list import ReconcileOptions  # noqa: PLC0415 - as above
 
-    speak(log_format)
+    set_log_format(log_format)
     is_asking = (mend or force_mend) and not yes
-    if is_asking and not sys.stdin.isatty():
-        raise ConfigError(
-            f"cannot ask for confirmation: {NO_TERMINAL}", hint="Add --yes: `mcimport reconcile --mend --yes`"
-        )
+    if is_asking:
+        check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")
     if yes and not (mend or force_mend):
         raise ConfigError("--yes needs --mend")
     if opt_in and not (mend or force_mend):
         raise ConfigError("--opt-in needs --mend")
-    known = settings(context)
-    pairs = known.select(list_keys or [], client or [])
+    settings = load_settings(context)
+    pairs = settings.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
     reconcile_options = ReconcileOptions(
-        mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_agreed if is_asking else None
+        mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_confirmed if is_asking else None
     )
-    return run_reconcile(known, pairs, reconcile_options, jobs, output)
+    return run_reconcile(settings, pairs, reconcile_options, jobs, output)
 
 
-def _agreed(client: Client, list_key: str, found: Comparison) -> bool:
-    """Asks the person at the terminal, who sees first what was found."""
-    with _wakeable() as woken:
+def _confirmed(client: Client, list_key: str, found: Comparison) -> bool:
+    """Shows what was found, and returns whether the person at the terminal agrees to fix it."""
+    with wakeup_on_signals() as wakeup:
         for line in comparison_lines(f"{client.name} {list_key}", found):
             say(line)
-        sys.stderr.write(f"{_question(found)} [y/N] ")
-        sys.stderr.flush()
-        select.select([sys.stdin, woken], [], [])  # a signal just before a bare read would wake nobody
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return confirm(_question(found), wakeup=wakeup)
 
 
 def _question(found: Comparison) -> str:
@@ -95,32 +85,3 @@ def _question(found: Comparison) -> str:
     if not found.is_opting_in:
         return f"{push}, and {opt_out}?"
     return f"{push}, {opt_out}, and opt in {found.said_no.count:,} opted out in Ometria?"
-
-
-@contextmanager
-def _wakeable() -> Iterator[int]:
-    """Whoever waits for an answer is woken by the signals that otherwise only ask work to end, after these were heard.
-
-    Yields what can be read from when a signal has come. Raises InterruptedRunError.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def wake(number: int, frame: FrameType | None) -> None:
-        heard = before[signal.Signals(number)]
-        if callable(heard):
-            heard(number, frame)
-        raise InterruptedRunError("stopped")
-
-    woken, told_here = os.pipe()
-    os.set_blocking(told_here, False)
-    formerly = signal.set_wakeup_fd(told_here)
-    for number in before:
-        signal.signal(number, wake)
-    try:
-        yield woken
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(formerly)
-        os.close(woken)
-        os.close(told_here)

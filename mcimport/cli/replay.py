@@ -1,4 +1,4 @@
-"""`mcimport dlq replay`: dead letters back into the stream."""
+"""`mcimport dlq replay`: imports the members of dead letters again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from mcimport.cli.options import (
     VERBOSE,
     EngineName,
     LogFormat,
-    say,
-    settings,
-    speak,
+    load_settings,
 )
+from mcimport.cli.output import say, set_log_format
 
 
 def replay(
@@ -34,14 +33,14 @@ def replay(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Imports the members and time ranges of dead letters again; without ID, all that are open."""
-    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
 
-    speak(log_format)
-    known = settings(context)
-    if not letter_ids and not state_exists(known.db_path):
+    set_log_format(log_format)
+    settings = load_settings(context)
+    if not letter_ids and not state_exists(settings.db_path):
         say(NOTHING_YET)
         return OK
-    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(known, engine))
-    return run_replay(known, letter_ids or [], output)
+    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(settings, engine))
+    return run_replay(settings, letter_ids or [], output)

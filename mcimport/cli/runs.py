@@ -1,4 +1,4 @@
-"""`mcimport runs`: the log of runs, and one run with its windows."""
+"""`mcimport runs`: lists the runs, and shows one with its windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, LARGEST_ID, settings
+from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.errors import ConfigError
 from mcimport.report.run_tables import RUN_HEADS, run_document, run_facts, run_row, window_document
 
@@ -26,12 +26,12 @@ def list_runs(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state import runs  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    with read_state.remembered(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         noted = runs.latest(state, clients=client or (), limit=limit) if state else []
-        found = [read_state.as_it_is(known, state, run) for run in noted] if state else []
+        found = [read_state.with_current_status(settings, state, run) for run in noted] if state else []
     if not found:
-        known.chosen(client or [])
+        settings.chosen(client or [])
     if json:
         read_state.write_json(map(run_document, found))
     else:
@@ -53,17 +53,17 @@ def show_run(
     from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
     from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
 
-    known = settings(context)
-    with read_state.remembered(known) as state:
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
         noted = runs.find(state, run_id) if state else None
         if state is None or noted is None:
             raise ConfigError(f"there is no run {run_id}", hint="`mcimport runs list` shows the latest.")
-        run = read_state.as_it_is(known, state, noted)
+        run = read_state.with_current_status(settings, state, noted)
         windows = run_windows.of_run(state, run_id)
     if json:
         read_state.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
     else:
-        plain, columns = tables.is_plain(sys.stdout), read_state.width()
+        plain, columns = tables.is_plain(sys.stdout), read_state.output_width()
         read_state.write_facts(run_facts(run, windows))
         rows = timeline.rows(run, windows, columns=columns, plain=plain, fold=not everything)
         read_state.write_table(timeline.HEADS, rows, prose="error")

@@ -1,4 +1,4 @@
-"""`mcimport sandbox` and `mcimport demo`: the two services on loopback, and the main job on them."""
+"""`mcimport sandbox` serves a fake Mailchimp and a fake Ometria on loopback; `mcimport demo` shows a sync with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 _NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
 
 
-def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the settings
+def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox's settings
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 picks a free one.")] = 8025,
     size: Annotated[int, typer.Option(min=0, help="Number of members on the list.")] = 25_000,
@@ -43,7 +43,7 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the setting
     from mcimport.sandbox.server import serve  # noqa: PLC0415 - needs the extra
     from mcimport.sandbox.settings import SandboxSettings  # noqa: PLC0415 - needs the extra
 
-    knobs = SandboxSettings(
+    sandbox_settings = SandboxSettings(
         size=size,
         seed=seed,
         latency=latency,
@@ -56,7 +56,7 @@ def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the setting
         clock_skew=clock_skew,
     )
     try:
-        serve(knobs, port)
+        serve(sandbox_settings, port)
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port.") from None
 
@@ -66,13 +66,13 @@ def demo(
 ) -> int:
     """Shows the main job on the sandbox, start to finish, in under a minute; touches none of your data."""
     check_extra()
-    from mcimport.cli.demo import tell  # noqa: PLC0415 - needs the extra, and loads the whole machine
+    from mcimport.cli.demo import run_demo  # noqa: PLC0415 - needs the extra
 
-    return tell(size)
+    return run_demo(size)
 
 
 def check_extra() -> None:
-    """Raises ConfigError that says what to install, where the extra is not."""
+    """Raises ConfigError, with what to install in its hint, where the sandbox extra is missing."""
     if any(find_spec(name) is None for name in _NEEDS):
         raise ConfigError(
             "the sandbox needs the sandbox extra, which is not installed",

@@ -1,4 +1,4 @@
-"""`mcimport sync`: the main job."""
+"""`mcimport sync`: imports lists into Ometria."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, settings, speak
+from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
+from mcimport.cli.output import set_log_format
 from mcimport.config import with_flags
+from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError
 from mcimport.sync.since import parse
 
-DEFAULT_JOBS = 32  # a thousand idle clients, whose two answers take 0.3 s each, are then through in twenty seconds
+DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests of 0.3 s each, then take 20 seconds
 
 
 def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of the command
@@ -28,8 +30,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
     client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
-    workers: Annotated[int | None, typer.Option(help="Parallel workers per client, at most 10.")] = None,
-    window: Annotated[int | None, typer.Option(help="Members per page, at most 1000.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_CONNECTIONS, help="Parallel workers per client, at most 10.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, max=MOST_MEMBERS, help="Members per page, at most 1000.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
@@ -41,17 +45,17 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.run_command import Output, run_sync  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.cli.run_command import Output, run_sync  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.sync.sync_list import SyncOptions  # noqa: PLC0415 - as above
 
-    speak(log_format)
+    set_log_format(log_format)
     if full and since is not None:
         raise ConfigError("--full and --since cannot be used together")
-    known = settings(context)
+    settings = load_settings(context)
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
-    chosen = known.select(list_keys or [], client or [])
-    flagged = {name.name: with_flags(name, workers=workers, window=window) for name, _ in chosen}
-    pairs = [(flagged[one.name], key) for one, key in chosen]
-    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(known, engine))
-    return run_sync(known, pairs, sync_options, jobs, output)
+    chosen = settings.select(list_keys or [], client or [])
+    flagged = {owner.name: with_flags(owner, workers=workers, window=window) for owner, _ in chosen}
+    pairs = [(flagged[owner.name], key) for owner, key in chosen]
+    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(settings, engine))
+    return run_sync(settings, pairs, sync_options, jobs, output)

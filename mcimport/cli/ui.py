@@ -1,4 +1,4 @@
-"""`mcimport ui`: the state file in the browser."""
+"""`mcimport ui`: shows the state file in the browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import settings
+from mcimport.cli.options import load_settings
 from mcimport.errors import ConfigError
 
 PORT = 8026
@@ -19,7 +19,7 @@ def ui(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on loopback; 0 picks a free one.")] = PORT,
 ) -> None:
     """Shows the state file in the browser, read-only, until stopped: lists, runs, time ranges, dead letters."""
-    known = settings(context)
+    settings = load_settings(context)
     if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
         raise ConfigError(
             "`mcimport ui` needs the ui extra, which is not installed",
@@ -28,9 +28,9 @@ def ui(
     from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 
-    open_state(known.db_path, create=False).close()  # migrated, or refused in words
-    serve(known.db_path, port, _tell)
+    open_state(settings.db_path, create=False).close()  # migrates it, or raises with a reason
+    serve(settings.db_path, port, _print_link)
 
 
-def _tell(link: str) -> None:
+def _print_link(link: str) -> None:
     typer.echo(f"Open this link in a browser (it works once); Ctrl-C stops:\n  {link}", err=True)

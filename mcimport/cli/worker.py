@@ -1,4 +1,4 @@
-"""`mcimport worker`: imports pages for coordinators elsewhere."""
+"""`mcimport worker`: imports pages for coordinators on other machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, say, settings, speak
+from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
+from mcimport.cli.output import say, set_log_format
 
 
 def worker(
@@ -22,19 +23,22 @@ def worker(
 
     SIGTERM or Ctrl-C: pages in progress get 25 s to finish; the others go to other workers.
     """
-    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the whole machine; others start without it
+    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client; other commands start without it
 
-    log = speak(log_format)
-    known = settings(context, has_state=False)
+    log = set_log_format(log_format)
+    settings = load_settings(context, has_state=False)
     check_extra()
-    from mcimport.cli.run_command import prepared, writer  # noqa: PLC0415 - as above
+    from mcimport.cli.process_tuning import tune_process  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import make_event_sink  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
-    def tell(level: str, line: str) -> None:
+    def report(level: str, line: str) -> None:
         if log is None:
             say(f"mcimport: {line}")
         else:
             getattr(log, level)(line)
 
-    prepared()
-    return run_worker(known.clients, known.engine.broker(), concurrency, tell, writer(log) if verbose else None)
+    tune_process()
+    return run_worker(
+        settings.clients, settings.engine.broker(), concurrency, report, make_event_sink(log) if verbose else None
+    )

@@ -1,4 +1,4 @@
-"""Which engine works windows off, and where its broker is: an address that is a secret, looked up like keys."""
+"""Which engine processes the windows, and its broker: an address that is a secret, looked up like keys."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from mcimport.config.addresses import is_loopback
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import is_loopback
 from mcimport.errors import ConfigError
 
 EngineKind = Literal["threads", "celery"]
-# In a password whatever has a meaning of its own in an address is percent-encoded: else libraries cut it there.
+# Characters of a password that have a meaning in an address must be percent-encoded, or libraries cut it there.
 _ADDRESS = re.compile(
     r"(?P<scheme>amqps?)://(?:(?:[^\s/@#?\[\]%;]|%[0-9A-Fa-f]{2})+@)?"
     r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-:<-~]*)?"  # no ";": libraries read two there
@@ -22,9 +22,11 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`source`: where the broker's address comes from; it is read by those alone who need one.
+    """Holds the `[engine]` table.
 
-    `allow_plain`: other machines are spoken to in the open, too.
+    Attributes:
+        source: where the broker's address comes from; only read when a broker is needed.
+        allow_plain: the address may be an unencrypted one of another machine.
     """
 
     kind: EngineKind
@@ -32,7 +34,10 @@ class EngineSettings:
     allow_plain: bool = False
 
     def broker(self) -> SecretStr:
-        """ConfigError, which does not repeat it, where there is none, it is no address, or others could hear it."""
+        """Returns the broker's address.
+
+        Raises ConfigError, which does not repeat it, where it is missing, no address, or unencrypted without leave.
+        """
         secret = self.source.read()
         parts = _ADDRESS.fullmatch(secret.get_secret_value())
         if parts is None:

@@ -1,4 +1,4 @@
-"""Keys that lie where others can read them: worth a word, though they work."""
+"""Finds files with keys that other users of this machine can read."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from mcimport.config.settings import Settings
 
 
 def world_readable_files(settings: Settings) -> list[str]:
-    """A line for each file with keys in it that every user of this machine may read; empty where there is none.
+    """Returns a line for each file with keys that every user of this machine may read.
 
-    A group may read: that is how Kubernetes hands a mounted secret to a user who does not own it.
+    Its group may read it: that is how Kubernetes gives a mounted secret to a user who does not own it.
     """
     sources = list(_sources(settings))
-    words = []
+    lines = []
     path = settings.config_path
-    if path is not None and any(not source.is_elsewhere for source in sources) and _is_for_all(path):
-        words.append(f"{path} holds keys, and every user of this machine can read it: `chmod 600 {path}`")
+    if path is not None and any(not source.is_reference for source in sources) and _is_world_readable(path):
+        lines.append(f"{path} holds keys, and every user of this machine can read it: `chmod 600 {path}`")
     files = dict.fromkeys(file for source in sources if (file := source.file) is not None)
-    words += [
+    lines += [
         f"{file} holds a key, and every user of this machine can read it: `chmod 600 {file}`"
         for file in files
-        if _is_for_all(file)
+        if _is_world_readable(file)
     ]
-    return words
+    return lines
 
 
 def _sources(settings: Settings) -> Iterator[KeySource]:
-    notices = [settings.healthcheck_source]
+    urls = [settings.healthcheck_source]
     for client in settings.clients.values():
         yield from (client.mailchimp_source, client.ometria_source)
-        notices += [client.healthcheck_source, client.webhook_source]
-    yield from (notice.key for notice in notices if notice is not None)
+        urls += [client.healthcheck_source, client.webhook_source]
+    yield from (url.key for url in urls if url is not None)
     yield settings.engine.source
 
 
-def _is_for_all(path: Path) -> bool:
+def _is_world_readable(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where API keys come from, and what is certainly none."""
+"""Looks API keys up, and refuses what cannot be one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mcimport.errors import ConfigError
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[!-~]+")
 _DATA_CENTRE = re.compile(r"[A-Za-z]{1,10}[0-9]{1,5}")
-_LONGEST_KEY = 4096  # no key is nearly as long; a whole file named by mistake is not read into memory
+_LONGEST_KEY = 4096  # far longer than any key, so that a large file named by mistake is not read into memory
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """A key that is looked up when it is asked for, so that a client without one does not stop the others.
+    """Looks a key up when it is first read, so that a client without a key does not stop the others.
+
+    The key is then kept: one that is replaced meanwhile does not change the account in the middle of a run.
 
     Attributes:
-        client, setting: for the words of an error; an empty client is all of them.
+        client, setting: for the message of an error; an empty client is all of them.
         spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
-        environ: not shown, as it holds other people's secrets too.
-
-    What was found once stays, so that a key that is replaced meanwhile changes nobody's account in mid-run.
+        environ: not in the repr, because it holds other secrets, too.
     """
 
     client: str
@@ -37,16 +37,16 @@ class KeySource:
     spec: SecretStr
     folder: Path
     environ: Mapping[str, str] = field(repr=False, compare=False)
-    _found: dict[str, SecretStr] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[str, SecretStr] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def is_elsewhere(self) -> bool:
-        """It is named here by where it comes from, rather than written here."""
+    def is_reference(self) -> bool:
+        """Whether the configuration says where the key is, rather than the key itself."""
         return self.spec.get_secret_value().partition(":")[0].lower() in ("env", "file")
 
     @property
     def file(self) -> Path | None:
-        """The file that it comes from, if that is where it comes from."""
+        """The file that the key is in; None where it is not in a file of its own."""
         scheme, _, rest = self.spec.get_secret_value().partition(":")
         if scheme.lower() != "file":
             return None
@@ -55,10 +55,10 @@ class KeySource:
         return None
 
     def read(self) -> SecretStr:
-        """ConfigError where there is no key, or something that cannot be one; its words never hold the value."""
-        return self._found.get("") or self._found.setdefault("", self._looked_up())
+        """Returns the key. Raises ConfigError, which never holds the value, where it is missing or cannot be a key."""
+        return self._cache.get("") or self._cache.setdefault("", self._look_up())
 
-    def _looked_up(self) -> SecretStr:
+    def _look_up(self) -> SecretStr:
         scheme, _, rest = self.spec.get_secret_value().partition(":")
         if scheme.lower() == "env":
             return self._checked(self._variable(rest), f"the variable {rest}")
@@ -71,7 +71,7 @@ class KeySource:
         return ConfigError(f"{whose}{self.setting}: {words}", hint=hint)
 
     def _variable(self, name: str) -> str:
-        if not _VARIABLE.fullmatch(name):  # perhaps the key itself: not to be repeated
+        if not _VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it
             raise self._error("`env:` must be followed by the name of an environment variable")
         if name not in self.environ:
             raise self._error(f"the variable {name} is not set", "Set it, also for cron and services.")
@@ -79,12 +79,12 @@ class KeySource:
 
     def _file(self, name: str) -> str:
         try:
-            # Without waiting: a pipe that nobody writes to would hold up everything for ever.
+            # Without blocking: opening a pipe without a writer would otherwise wait for ever.
             handle = os.open(self.folder / Path(name).expanduser(), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise self._error(f"the file {name} is not a regular file")
-                # One character a byte, so that whatever the file holds is refused by the one check of keys.
+                # Latin-1 decodes any byte, so that `_checked` refuses whatever is no key, instead of an encoding error.
                 return file.read(_LONGEST_KEY + 2).decode("latin-1").rstrip("\r\n")
         except OSError as error:
             raise self._error(f"the file {name} cannot be read: {error.strerror}") from None
@@ -102,9 +102,9 @@ class KeySource:
 
 
 def data_centre(key: SecretStr) -> str | None:
-    """What stands behind the key's last "-" (`us6`), lower case; None where that is no data centre.
+    """Returns what follows the last "-" of a Mailchimp key (`us6`), in lower case; None where that is no data centre.
 
-    Strict, as it becomes part of the host that the key is sent to.
+    Strict, because it becomes part of the host that the key is sent to.
     """
     _, dash, last = key.get_secret_value().rpartition("-")
     return last.lower() if dash and _DATA_CENTRE.fullmatch(last) else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,12 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import SecretStr
 
+from mcimport.config.addresses import base_address, require_https
+from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
-from mcimport.config.messages import config_error, place, problems, quoted
-from mcimport.config.notify_urls import NoticeSource
+from mcimport.config.messages import config_error, validate
+from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     ClientTable,
     File,
@@ -27,8 +28,6 @@ from mcimport.config.schema import (
     Notify,
     OmetriaSettings,
     Table,
-    base_address,
-    require_https,
     seconds,
 )
 from mcimport.config.settings import Client, Settings
@@ -45,13 +44,13 @@ Service = TypeVar("Service", MailchimpSettings, OmetriaSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """What stands around the file.
+class _Context:
+    """Holds what reading a table needs besides the table.
 
     Attributes:
-        folder: where the paths behind `file:` begin.
-        file: how the file is called in messages; empty without one.
-        mailchimp_url, ometria_url: the base addresses that the environment puts in place of all others.
+        folder: what paths behind `file:` are relative to.
+        file: the file's name in messages; empty without a file.
+        mailchimp_url, ometria_url: the base addresses by which the environment replaces all others.
     """
 
     environ: Mapping[str, str]
@@ -68,42 +67,42 @@ def load(
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
 ) -> Settings:
-    """The settings: from a flag, else the environment, else a file, else the defaults.
+    """Returns the settings: from a flag, else the environment, else a file, else the defaults.
 
     The file is `config`, else `MCIMPORT_CONFIG` (either must exist), else `mcimport.toml` in `cwd`, else in the
     user's configuration directory. The state file is `db`, else `MCIMPORT_DB`, else in the user's state directory.
-    An empty variable is none. Relative paths begin at `cwd`, those behind `file:` at the file's own folder.
+    An empty variable counts as unset. Paths are relative to `cwd`, those behind `file:` to the file's own folder.
 
-    `MCIMPORT_MAILCHIMP_API_KEY` and `MCIMPORT_OMETRIA_API_KEY` make one client, `default`, which takes any list:
-    only without a file, or with one that names no client. `MCIMPORT_MAILCHIMP_URL` and `MCIMPORT_OMETRIA_URL`
-    replace the base addresses of every client.
+    Without a file, or with one that names no client, `MCIMPORT_MAILCHIMP_API_KEY` and `MCIMPORT_OMETRIA_API_KEY` make
+    one client, `default`, which takes any list. `MCIMPORT_MAILCHIMP_URL` and `MCIMPORT_OMETRIA_URL` replace the base
+    addresses of every client.
 
-    Raises ConfigError, with what to type next in its hint, for whatever is wrong with the file as a whole. A key
-    that is not there is no such thing: its client raises when it is asked for it.
+    Raises ConfigError, with the next command in its hint, for anything that is wrong with the file. A missing key is no
+    such error: its client raises it when the key is needed.
     """
     config, db = config or _path(environ, "MCIMPORT_CONFIG"), db or _path(environ, "MCIMPORT_DB")
     _check_unquoted(config, "--config, or MCIMPORT_CONFIG")
     _check_unquoted(db, "--db, or MCIMPORT_DB")
-    here = _here(cwd, config, db)
+    here = _current_folder(cwd, config, db)
     path, document = _find(config, here)
-    around = _Surroundings(
+    context = _Context(
         environ=environ,
         folder=path.parent if path else here,
         file=_shown_path(path, here) if path else "",
         mailchimp_url=_address(environ, "MCIMPORT_MAILCHIMP_URL"),
         ometria_url=_address(environ, "MCIMPORT_OMETRIA_URL"),
     )
-    file = _checked(document, around)
+    file = _validate(document, context)
     return Settings(
         config_path=path,
         db_path=here / (db or _default_db()),
-        clients=MappingProxyType({client.name: client for client in _clients(file, around)}),
+        clients=MappingProxyType({client.name: client for client in _clients(file, context)}),
         keep=seconds(file.state.keep),
-        metrics_path=around.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
-        healthcheck_source=_notice_source("", "healthcheck_url", file.notify, around),
+        metrics_path=context.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
+        healthcheck_source=_notify_url_source("", "healthcheck_url", file.notify, context),
         engine=EngineSettings(
             file.engine.kind,
-            KeySource("", "[engine] broker", file.engine.broker, around.folder, environ),
+            KeySource("", "[engine] broker", file.engine.broker, context.folder, environ),
             file.engine.allow_plain,
         ),
     )
@@ -115,16 +114,16 @@ def _path(environ: Mapping[str, str], variable: str) -> Path | None:
 
 
 def _check_unquoted(path: Path | None, name: str) -> None:
-    """Files of variables, as for `docker run --env-file`, keep what a shell would take off."""
+    """Raises ConfigError for a quoted path: `docker run --env-file` keeps quotation marks, which a shell removes."""
     text = str(path or "")
     if text != text.strip("\"'\r\n"):
         raise ConfigError(
-            f"{name}: the path has quotation marks or a line break around it", hint="Write it without them."
+            f"{name}: the path has quotation marks or a line break context it", hint="Write it without them."
         )
 
 
-def _here(cwd: Path | None, *named: Path | None) -> Path:
-    """The current folder, which may be gone; then every path has to be absolute."""
+def _current_folder(cwd: Path | None, *named: Path | None) -> Path:
+    """Returns the current folder. Raises ConfigError where it no longer exists, unless all paths are absolute."""
     try:
         return (cwd or Path()).absolute()
     except FileNotFoundError:
@@ -146,9 +145,9 @@ def _address(environ: Mapping[str, str], variable: str) -> str | None:
 def _default_db() -> Path:
     try:
         path = platformdirs.user_state_path("mcimport")
-    except RuntimeError:  # neither a home nor an entry of its own among the users
+    except RuntimeError:  # no HOME, and no entry in the user database
         path = Path()
-    if not path.is_absolute():  # a user without a home, as in some containers: it would land in a folder called "~"
+    if not path.is_absolute():  # a user without a home, as in some containers: the folder would be called "~"
         raise ConfigError("this user has no state directory", hint="Name the state file: --db PATH or MCIMPORT_DB.")
     return path / "mcimport.db"
 
@@ -164,8 +163,8 @@ def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any
     if named:
         return here / named, _read(here / named, _shown_path(here / named, here))
     for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
-        with suppress(OSError):  # not there, or in a folder where we cannot look: the environment may be enough
-            owner = path.lstat().st_uid  # not `stat`: a link that leads nowhere is a mistake to be told
+        with suppress(OSError):  # missing, or in an unreadable folder: the environment may be enough
+            owner = path.lstat().st_uid  # not `stat`: a broken link is a mistake, reported when the file is read
             break
     else:
         return None, {}
@@ -174,7 +173,10 @@ def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any
 
 
 def check_owner(name: str, owner: int) -> None:
-    """Of a file that was only found: it says where keys go. As ssh and git have it."""
+    """Raises ConfigError where a file that was found, not named, belongs to another user, as ssh and git do.
+
+    The file says where keys are sent.
+    """
     if hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
         raise ConfigError(
             f"{name}: belongs neither to this user nor to root, so it is not read",
@@ -193,20 +195,23 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{name}: brackets are nested too deeply") from None
-    except ValueError as error:  # more than TOMLDecodeError: a number of 5,000 digits is refused by int itself
+    except ValueError as error:  # not only TOMLDecodeError: int refuses a number of 5,000 digits
         raise ConfigError(f"{name}: {_syntax(str(error), text)}") from None
 
 
 def _decoded(content: bytes) -> str | None:
-    """None rather than UnicodeDecodeError, which carries the whole file, keys and all, wherever it is chained."""
+    """Returns the text, or None where it is not UTF-8.
+
+    A UnicodeDecodeError would hold the whole file, with its keys, wherever it is chained.
+    """
     try:
-        return content.decode("utf-8-sig")  # some editors begin a file with a mark of their own
+        return content.decode("utf-8-sig")  # some editors put a byte-order mark first
     except UnicodeDecodeError:
         return None
 
 
 def _syntax(message: str, text: str) -> str:
-    """Tomllib puts the position last, and calls that of the end by no number."""
+    """Returns tomllib's message with the position first; tomllib gives no numbers for the end of the file."""
     found = _POSITION.search(message)
     if not found:
         return "cannot be read as TOML"
@@ -215,19 +220,19 @@ def _syntax(message: str, text: str) -> str:
     return f"line {line}, column {column}: {_POSITION.sub('', message)}"
 
 
-def _checked(document: Mapping[str, Any], around: _Surroundings) -> File:
-    file = problems(document)
+def _validate(document: Mapping[str, Any], context: _Context) -> File:
+    file = validate(document)
     if isinstance(file, list):
-        raise config_error(around.file, file)
+        raise config_error(context.file, file)
     return file.model_copy(
         update={
-            "mailchimp": _directed(file.mailchimp, around.mailchimp_url),
-            "ometria": _directed(file.ometria, around.ometria_url),
+            "mailchimp": _with_url(file.mailchimp, context.mailchimp_url),
+            "ometria": _with_url(file.ometria, context.ometria_url),
         }
     )
 
 
-def _directed(table: Service, url: str | None) -> Service:
+def _with_url(table: Service, url: str | None) -> Service:
     if url is None or table.url == url:
         return table
     try:
@@ -237,155 +242,71 @@ def _directed(table: Service, url: str | None) -> Service:
     return table.model_copy(update={"url": url})
 
 
-def _overlaid(table: AnyTable, over: AnyTable) -> AnyTable:
-    """Key over key; the very same table where nothing is written over it, so that a thousand clients share one."""
-    update = {name: getattr(over, name) for name in over.model_fields_set}
+def _overlay(table: AnyTable, overrides: AnyTable) -> AnyTable:
+    """Returns the table with the settings that `overrides` sets; the same object where it sets none.
+
+    So a thousand clients share one table.
+    """
+    update = {name: getattr(overrides, name) for name in overrides.model_fields_set}
     return table.model_copy(update=update) if update else table
 
 
 # The clients ---------------------------------------------------------------------------------------------------------
 
 
-def _clients(file: File, around: _Surroundings) -> list[Client]:
+def _clients(file: File, context: _Context) -> list[Client]:
     if not file.clients:
-        return [_from_environment(file, around)]
-    clients = [_from_table(name, table, file, around) for name, table in file.clients.items()]
-    wrong = [*_double_targets(file), *_like_names(clients), *_texting(clients)] or list(_collisions(clients))
-    if wrong:
-        raise config_error(around.file, wrong)
+        return [_from_environment(file, context)]
+    clients = [_from_table(name, table, file, context) for name, table in file.clients.items()]
+    if wrong := cross_check(file, clients):
+        raise config_error(context.file, wrong)
     return clients
 
 
-def _from_environment(file: File, around: _Surroundings) -> Client:
-    if not (around.environ.get(_MAILCHIMP_KEY) or around.environ.get(_OMETRIA_KEY)):
+def _from_environment(file: File, context: _Context) -> Client:
+    if not (context.environ.get(_MAILCHIMP_KEY) or context.environ.get(_OMETRIA_KEY)):
         raise ConfigError(
-            f"{around.file}: no client is configured" if around.file else "no configuration found", hint=_NO_CLIENT_HINT
+            f"{context.file}: no client is configured" if context.file else "no configuration found",
+            hint=_NO_CLIENT_HINT,
         )
-    wrong = list(_double_targets(file))
-    if wrong:
-        raise config_error(around.file, wrong)
+    if wrong := cross_check(file, []):
+        raise config_error(context.file, wrong)
     table = ClientTable.model_construct(
         lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
     )
-    return replace(_from_table("default", table, file, around), any_list=True)
+    return replace(_from_table("default", table, file, context), any_list=True)
 
 
-def _from_table(name: str, table: ClientTable, file: File, around: _Surroundings) -> Client:
+def _from_table(name: str, table: ClientTable, file: File, context: _Context) -> Client:
     def source(setting: str, spec: SecretStr) -> KeySource:
-        return KeySource(client=name, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
+        return KeySource(client=name, setting=setting, spec=spec, folder=context.folder, environ=context.environ)
 
-    notify, consent = _overlaid(file.notify, table.notify), _overlaid(file.consent, table.consent)
-    own = notify if "healthcheck_url" in table.notify.model_fields_set else Notify()
+    notify, consent = _overlay(file.notify, table.notify), _overlay(file.consent, table.consent)
+    healthcheck = notify if "healthcheck_url" in table.notify.model_fields_set else Notify()
     return Client(
         name=name,
         lists=tuple(table.lists),
         any_list=False,
-        mailchimp=_directed(_overlaid(file.mailchimp, table.mailchimp), around.mailchimp_url),
-        ometria=_directed(_overlaid(file.ometria, table.ometria), around.ometria_url),
-        retry=_overlaid(file.retry, table.retry),
-        reconcile=_overlaid(file.reconcile, table.reconcile),
+        mailchimp=_with_url(_overlay(file.mailchimp, table.mailchimp), context.mailchimp_url),
+        ometria=_with_url(_overlay(file.ometria, table.ometria), context.ometria_url),
+        retry=_overlay(file.retry, table.retry),
+        reconcile=_overlay(file.reconcile, table.reconcile),
         consent=MappingProxyType(consent.statuses),
         permission=consent.permission,
         without_permission=consent.without_permission,
-        fields=MappingProxyType(_fields(file.fields, table.fields) if table.fields else file.fields),
+        fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
         mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
         ometria_source=source("ometria_api_key", table.ometria_api_key),
         overdue=seconds(notify.overdue),
-        healthcheck_source=_notice_source(name, "healthcheck_url", own, around),
-        webhook_source=_notice_source(name, "webhook_url", notify, around),
+        healthcheck_source=_notify_url_source(name, "healthcheck_url", healthcheck, context),
+        webhook_source=_notify_url_source(name, "webhook_url", notify, context),
     )
 
 
-def _notice_source(client: str, setting: str, table: Notify, around: _Surroundings) -> NoticeSource | None:
+def _notify_url_source(client: str, setting: str, table: Notify, context: _Context) -> NotifyUrlSource | None:
     spec = getattr(table, setting)
     if spec is None:
         return None
-    key = KeySource(client=client, setting=setting, spec=spec, folder=around.folder, environ=around.environ)
+    key = KeySource(client=client, setting=setting, spec=spec, folder=context.folder, environ=context.environ)
     name = f"{setting} of {client}" if client else setting
-    return NoticeSource(key, name, table.allow_http)
-
-
-# What one table cannot know of another -------------------------------------------------------------------------------
-
-
-def _double_targets(file: File) -> Iterator[str]:
-    yield from _like_tags(file.fields, "fields")
-    for tag, other in _doubles(file.fields):
-        yield _double(("fields", tag), file.fields[tag], other)
-    for name, client in file.clients.items():
-        yield from _like_tags(client.fields, "clients", name, "fields")
-        for tag, other in _doubles(_fields(file.fields, client.fields)) if client.fields else ():
-            # The line to blame is the client's own; two of the shared table's are told once, above.
-            own, with_it = (tag, other) if tag in client.fields else (other, tag)
-            if own in client.fields:
-                yield _double(("clients", name, "fields", own), client.fields[own], with_it)
-
-
-def _fields(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The client's own lines over the shared ones; merge tags are the same in any case, as in Mailchimp."""
-    said = {tag.upper() for tag in own}
-    return {**{tag: target for tag, target in shared.items() if tag.upper() not in said}, **own}
-
-
-def _like_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
-    first: dict[str, str] = {}
-    for tag in fields:
-        like = first.setdefault(tag.upper(), tag)
-        if like != tag:
-            yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
-
-
-def _doubles(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each tag that goes where an earlier one goes already, with that one."""
-    first: dict[str, str] = {}
-    for tag, target in fields.items():
-        if target and first.setdefault(target, tag) != tag:
-            yield tag, first[target]
-
-
-def _double(loc: tuple[str, ...], target: str, other: str) -> str:
-    return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
-
-
-def _like_names(clients: Sequence[Client]) -> Iterator[str]:
-    """A client's lock is a file, and some file systems do not tell capitals apart."""
-    first: dict[str, str] = {}
-    for client in clients:
-        other = first.setdefault(client.name.lower(), client.name)
-        if other != client.name:
-            yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
-
-
-def _texting(clients: Sequence[Client]) -> Iterator[str]:
-    for client in clients:
-        for key in client.lists:
-            try:
-                client.collection(key)
-            except ConfigError as error:
-                yield str(error)
-
-
-def _collisions(clients: Sequence[Client]) -> Iterator[str]:
-    """Clients that would overwrite each other's contacts. A key that cannot be read now collides with nothing."""
-    having: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
-    for client in clients:
-        for key in client.lists:
-            having[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
-    for (key, collection), holders in having.items():
-        for client, other in _same_account(holders) if len(holders) > 1 else ():
-            yield (
-                f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
-                f"same Ometria account and collection {collection}"
-            )
-
-
-def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
-    """Each client whose Ometria key an earlier one has, with that one."""
-    first: dict[str, Client] = {}
-    for client in clients:
-        try:
-            key = client.ometria_key().get_secret_value()
-        except ConfigError:
-            continue  # raised again, for this client alone, when the key is needed
-        if first.setdefault(key, client) is not client:
-            yield client, first[key]
+    return NotifyUrlSource(key, name, table.allow_http)

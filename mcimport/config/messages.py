@@ -1,4 +1,4 @@
-"""Pydantic's complaints as lines for a person: the place as it stands in the file, what is right, never a value."""
+"""Turns pydantic's errors into lines for people: the place in the file and what is allowed there, never a value."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Loc = tuple[int | str, ...]
 
 
 def quoted(name: str) -> str:
-    """A name from the file, quoted where TOML would; cut short where it could be an address or a pasted text."""
+    """Returns a name from the file, quoted where TOML needs it; cut short where it may be an address or pasted text."""
     if _BARE.fullmatch(name):
         return name
     whole = len(name) <= _LONGEST_NAME and "@" not in name and name.isprintable()
@@ -61,20 +61,20 @@ def quoted(name: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Empty where nothing is near."""
+    """Returns a suggestion; empty where no known name is similar."""
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def _split(loc: Loc) -> tuple[tuple[str, ...], Loc]:
-    """The table's path, and what stands in that table."""
+    """Splits a location into the path of the table and the path within it."""
     depth = _CLIENT_DEPTH if loc[0] == "clients" and len(loc) > 1 else 0
     if len(loc) > depth and loc[depth] in (*Shared.model_fields, *(() if depth else ("metrics", "state", "engine"))):
         depth += 1
     return tuple(str(part) for part in loc[:depth]), loc[depth:]
 
 
-def _written(table: Sequence[str], rest: Loc) -> str:
+def _format_place(table: Sequence[str], rest: Loc) -> str:
     header = f"[{'.'.join(quoted(part) for part in table)}]" if table else ""
     key = quoted(str(rest[0])) if rest and rest[0] != "[key]" else ""
     entry = f", entry {rest[1] + 1}" if len(rest) > 1 and isinstance(rest[1], int) else ""
@@ -82,11 +82,11 @@ def _written(table: Sequence[str], rest: Loc) -> str:
 
 
 def place(*loc: int | str) -> str:
-    """Where a person finds it: `("clients", "acme", "ometria", "batch")` is `[clients.acme.ometria] batch`."""
-    return _written(*_split(loc))
+    """Formats a location: `("clients", "acme", "ometria", "batch")` is `[clients.acme.ometria] batch`."""
+    return _format_place(*_split(loc))
 
 
-def _known(table: Sequence[str]) -> Mapping[str, FieldInfo]:
+def _known_settings(table: Sequence[str]) -> Mapping[str, FieldInfo]:
     if not table:
         return File.model_fields
     if table[0] == "clients" and len(table) == _CLIENT_DEPTH:
@@ -94,15 +94,15 @@ def _known(table: Sequence[str]) -> Mapping[str, FieldInfo]:
     return _FIELDS_OF.get(table[-1], {})
 
 
-def _unknown(table: Sequence[str], name: str) -> str:
-    known = _known(table)
+def _unknown_setting(table: Sequence[str], name: str) -> str:
+    known = _known_settings(table)
     if table and table[-1] == "consent":
         return f"cannot be changed: only {', '.join(CONSENT_STATUSES)} can{did_you_mean(name, known)}"
-    return f"unknown setting{did_you_mean(name, known) or _elsewhere(name)}"
+    return f"unknown setting{did_you_mean(name, known) or _suggest_table(name)}"
 
 
-def _elsewhere(name: str) -> str:
-    """A setting that slipped under another table's header, perhaps misspelt too."""
+def _suggest_table(name: str) -> str:
+    """Suggests the table for a setting that is under another table's header, perhaps misspelt, too."""
     tables = {setting: table for table, settings in _FIELDS_OF.items() for setting in settings}
     near = get_close_matches(name, tables, n=1)
     return f"; did you mean {near[0]} in [{tables[near[0]]}]?" if near else ""
@@ -112,27 +112,27 @@ def _problem(error: ErrorDetails) -> str:
     table, rest = _split(error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
-        return _unknown(table, str(rest[0]))
+        return _unknown_setting(table, str(rest[0]))
     if kind == "value_error":
-        return str(error["ctx"]["error"])  # raised by the schema, in its words
+        return str(error["ctx"]["error"])  # the message of a validator in `schema`
     if not rest:
         return "must be a table"
     if rest == ("[key]",):
         return _NAME_WORDS
-    field = _known(table).get(str(rest[0]))
+    field = _known_settings(table).get(str(rest[0]))
     return f"{'is missing; it ' if kind == 'missing' else ''}must be {field.description if field else TARGET_WORDS}"
 
 
 def _line(error: ErrorDetails) -> str:
     is_unknown_table = error["type"] == "extra_forbidden" and isinstance(error["input"], dict)
-    where = _written([str(part) for part in error["loc"]], ()) if is_unknown_table else place(*error["loc"])
+    where = _format_place([str(part) for part in error["loc"]], ()) if is_unknown_table else place(*error["loc"])
     return f"{where}: {_problem(error)}"
 
 
-def problems(document: Mapping[str, Any]) -> File | list[str]:
-    """The checked file, or a line for everything that is wrong with it.
+def validate(document: Mapping[str, Any]) -> File | list[str]:
+    """Returns the validated file, or a line for each problem.
 
-    Not an exception, so that none hangs on the one that is raised in the end with the file's values in it.
+    It raises nothing: pydantic's exception holds the file's values, and would be chained to the one that is raised.
     """
     try:
         return File.model_validate(document)
@@ -141,7 +141,7 @@ def problems(document: Mapping[str, Any]) -> File | list[str]:
 
 
 def config_error(shown_path: str, lines: Sequence[str]) -> ConfigError:
-    """All problems as one error, a line each; beyond five only their number."""
+    """Returns all problems as one error, a line for each; of more than five, only the number of the rest."""
     text = [f"{shown_path}: {line}" for line in lines[:_SHOWN_PROBLEMS]]
     more = len(lines) - len(text)
     if more > 0:

@@ -1,4 +1,4 @@
-"""Addresses that are told how it went: secrets, looked up like keys, and held to the same rules."""
+"""Addresses of health checks and webhooks: secrets, looked up like keys, under the same rules."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from mcimport.config.addresses import require_https
 from mcimport.config.keys import KeySource
-from mcimport.config.schema import require_https
 from mcimport.errors import ConfigError
 
 _ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][!-~]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeSource:
-    """Where an address comes from.
+class NotifyUrlSource:
+    """Looks up an address to notify.
 
     Attributes:
-        name: what it is called in messages.
-        allow_http: plain http elsewhere than on this machine was allowed by name.
+        name: the setting's name in messages.
+        allow_http: the configuration allows plain http to other machines.
     """
 
     key: KeySource
@@ -28,7 +28,7 @@ class NoticeSource:
     allow_http: bool
 
     def read(self) -> SecretStr:
-        """ConfigError, which does not repeat it, where there is none or it cannot be used."""
+        """Returns the address. Raises ConfigError, which does not repeat it, where it is missing or cannot be used."""
         secret = self.key.read()
         if not _ADDRESS.fullmatch(secret.get_secret_value()):
             raise ConfigError(f"{self.name}: not an address like https://hc-ping.com/...")

@@ -1,13 +1,11 @@
-"""The tables of mcimport.toml, and the limits of every setting.
+"""The tables of mcimport.toml, with the limits of every setting.
 
-The description of a setting is what a person reads when its value is refused ("must be …"), so it stands
-beside the limits that it tells.
+The description of a setting is what users read when its value is refused ("must be …"), so it is beside the limits.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from mcimport.config.addresses import base_address, require_https
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
@@ -33,70 +32,24 @@ LIST_KEY = re.compile(r"[A-Za-z0-9]{1,40}")
 TARGET_WORDS = (
     f'a contact field ({", ".join(CONTACT_FIELDS)}), "properties.name" in a-z, 0-9 and _, or "" to leave it out'
 )
-# `mailchimp_` begins the custom fields that the importer fills itself: two sources for one field would take turns.
+# mcimport itself fills the custom fields that begin with `mailchimp_`; a second source would overwrite them in turns.
 _TARGET = re.compile(rf"(?:{'|'.join(CONTACT_FIELDS)}|properties\.(?!mailchimp_)[a-z0-9_]+)?")
 
-# Ometria sends a text message to everybody who is pushed into one of these.
+# Ometria sends a text message to every contact that is pushed into one of these.
 _TEXTING = frozenset({"optin:sms", "double_optin:sms"})
 TEXTING_WORDS = "optin:sms and double_optin:sms send a text message to every contact that is pushed"
 CONSENT_STATUSES = ("cleaned", "archived", "pending", "transactional")  # the others can't be changed
 _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{(list_key|client)\}")
 
-_LABEL = r"[A-Za-z0-9_-]{1,63}"
-_ADDRESS = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
-    r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-
-
-def is_loopback(host: str) -> bool:
-    ip = _ip(host)
-    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
-
-
-def base_address(value: str) -> str:
-    """The address without a slash at its end; ValueError, in words that do not repeat it, where it is none."""
-    parts = _ADDRESS.fullmatch(value)
-    if (
-        parts is None
-        or not 0 < int(parts["port"] or 443) < 2**16
-        or (parts["host"].startswith("[") and _ip(parts["host"]) is None)
-    ):
-        raise ValueError(
-            'must be an address like "https://proxy.example/v2": http or https, a host, no user name, no query'
-        )
-    return value.rstrip("/")
-
-
-def require_https(url: str | None, *, allow_http: bool) -> None:
-    """Every request carries a key, so plain http is for services on this machine alone, unless it is allowed by name.
-
-    Raises ValueError, in words that do not repeat the address.
-    """
-    parts = _ADDRESS.match(url or "")
-    if parts and parts["scheme"].lower() == "http" and not is_loopback(parts["host"]) and not allow_http:
-        raise ValueError(
-            "must begin with https: plain http would expose the key, so it is for localhost only (or set allow_http ="
-            " true if the network is private)"
-        )
-
 
 def sends_texts(collection: str) -> bool:
-    """Ometria has collections that do something to whom is pushed into them; blanks and capitals do not hide one."""
+    """Returns whether Ometria texts every contact that is pushed into the collection, whatever its blanks and case."""
     return "".join(collection.split()).casefold() in _TEXTING
 
 
 def expand(collection: str, *, client: str, list_key: str) -> str:
-    """One pass, so that what is filled in is never read as a placeholder itself."""
+    """Fills in the placeholders, in one pass, so that no value is read as a placeholder itself."""
     return _PLACEHOLDER.sub(lambda found: client if found[1] == "client" else list_key, collection)
 
 
@@ -124,7 +77,7 @@ def _share(value: str) -> str:
 
 
 def _distinct(lists: list[str]) -> list[str]:
-    """Capitals count for nothing here: a contact's id, which begins with the list, is in lower case."""
+    """Refuses list ids that differ only in case: a contact's id, which begins with the list's, is in lower case."""
     if len({key.lower() for key in lists}) < len(lists):
         raise ValueError("names a list twice")
     return lists
@@ -151,7 +104,9 @@ Account = Annotated[
 ]
 KeySetting = Annotated[SecretStr, Field(description='"env:NAME", "file:PATH" or the key itself, in quotes')]
 Target = Annotated[str, AfterValidator(_target)]
-Milder = Annotated[Literal["out", "unspecified", "keep"] | None, Field(description='"out", "unspecified" or "keep"')]
+ConsentValue = Annotated[
+    Literal["out", "unspecified", "keep"] | None, Field(description='"out", "unspecified" or "keep"')
+]
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})(m|h|d)")
@@ -165,7 +120,7 @@ def _duration(value: str) -> str:
 
 
 def seconds(duration: str) -> int:
-    """Of a setting that is a duration."""
+    """Returns a duration of the configuration in seconds."""
     found = _DURATION.fullmatch(duration)
     assert found is not None  # noqa: S101 - the schema has checked it
     return int(found[1]) * _DURATION_SECONDS[found[2]]
@@ -177,23 +132,20 @@ UrlSetting = Annotated[SecretStr | None, Field(description='"env:NAME", "file:PA
 
 
 class Table(BaseModel):
-    """`strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own words would show a key.
+    """Configures pydantic for all tables.
 
-    `defer_build`: only the whole configuration is built, when one is read, and not each table of it on import.
+    `strict`: "10" and true are no numbers. `hide_input_in_errors`: pydantic's own message would show a key.
+    `defer_build`: validators are built for the whole configuration, when one is read, and not for each table on import.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
 
-class MailchimpSettings(Table):
-    """How one account is read; `timeout` in seconds. `url` ends before any slash and includes the API's version."""
+class ServiceTable(Table):
+    """Holds the settings of both services. `url` has no slash at its end and includes the API's version."""
 
-    connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
-    window: Annotated[int, _whole(1, MOST_MEMBERS)] = MOST_MEMBERS
-    # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
-    timeout: Annotated[float, _number_above_0(600)] = 120
     account: Account = None
-    allow_http: AllowHttp = False  # before the address that it is about
+    allow_http: AllowHttp = False  # before `url`, whose validator reads it
     url: Url = None
 
     @field_validator("url")
@@ -203,8 +155,17 @@ class MailchimpSettings(Table):
         return url
 
 
-class OmetriaSettings(Table):
-    """How one account is written to. `collection` is a template: `Client.rules` fills it in."""
+class MailchimpSettings(ServiceTable):
+    """Holds how a Mailchimp account is read; `timeout` in seconds."""
+
+    connections: Annotated[int, _whole(1, MOST_CONNECTIONS)] = MOST_CONNECTIONS
+    window: Annotated[int, _whole(1, MOST_MEMBERS)] = MOST_MEMBERS
+    # Mailchimp itself gives up after 120 s, and counts the connection as open until then.
+    timeout: Annotated[float, _number_above_0(600)] = 120
+
+
+class OmetriaSettings(ServiceTable):
+    """Holds how an Ometria account is written; `timeout` in seconds, `collection` with its placeholders."""
 
     requests_per_second: Annotated[float, _number_above_0(1000)] = 8
     reads_per_second: Annotated[float, _number_above_0(1000)] = 4
@@ -215,19 +176,10 @@ class OmetriaSettings(Table):
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
     force_optin: Annotated[bool, Field(description="true or false")] = False
     spot_check: Annotated[int, _whole(0, 100)] = 10
-    account: Account = None
-    allow_http: AllowHttp = False  # before the address that it is about
-    url: Url = None
-
-    @field_validator("url")
-    @classmethod
-    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
-        require_https(url, allow_http=table.data.get("allow_http", False))
-        return url
 
 
 class Retry(Table):
-    """`wait` in seconds."""
+    """Holds how often failed requests are retried; `wait` in seconds."""
 
     retries: Annotated[int, _whole(0, 20)] = 3
     wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 5
@@ -244,15 +196,16 @@ def _permission(value: Any) -> tuple[str, ...]:
 
 
 class Consent(Table):
-    """Statuses whose consent may be set. Those of who said yes or no are no settings: that would invent a consent.
+    """Holds the consent of the statuses for which it may be chosen.
 
-    `permission`: without this marketing permission nobody is opted in, where a list has such permissions.
+    `subscribed` and `unsubscribed` are no settings: that would invent a consent. `permission`: on a list with marketing
+    permissions, members without one of these are not opted in.
     """
 
-    cleaned: Milder = None
-    archived: Milder = None
-    pending: Milder = None
-    transactional: Milder = None
+    cleaned: ConsentValue = None
+    archived: ConsentValue = None
+    pending: ConsentValue = None
+    transactional: ConsentValue = None
     permission: Annotated[tuple[str, ...], BeforeValidator(_permission), Field(description=PERMISSION_WORDS)] = (
         "Email",
     )
@@ -260,13 +213,13 @@ class Consent(Table):
 
     @property
     def statuses(self) -> dict[str, str]:
-        """Only those that were configured."""
+        """The statuses that were configured."""
         found: dict[str, str] = self.model_dump(exclude_none=True, include=set(CONSENT_STATUSES))
         return found
 
 
 class Notify(Table):
-    """Who is told how it went. The addresses are secrets: whoever knows one can speak for us."""
+    """Holds the addresses to notify, which are secrets: anyone who has one can send notifications in our name."""
 
     overdue: Duration = "3h"
     allow_http: AllowHttp = False
@@ -275,21 +228,21 @@ class Notify(Table):
 
 
 class Metrics(Table):
-    """Where Prometheus text is written, if anywhere."""
+    """Holds where Prometheus text is written; None: nowhere."""
 
     textfile: Annotated[Annotated[str, Field(min_length=1)] | None, Field(description="a path in quotes")] = None
 
 
 class StateFile(Table):
-    """How long the log of runs is kept."""
+    """Holds how long the log of runs is kept."""
 
     keep: Duration = "90d"
 
 
 class Engine(Table):
-    """Where windows are worked off. `broker` is a secret: the address holds a password.
+    """Holds which engine processes windows. `broker` is a secret: the address holds a password.
 
-    `allow_plain`: it may be sent in the open, to another machine.
+    `allow_plain`: the password may be sent unencrypted to another machine.
     """
 
     kind: Annotated[Literal["threads", "celery"], Field(description='"threads" or "celery"')] = "threads"
@@ -300,21 +253,21 @@ class Engine(Table):
 
 
 class Reconcile(Table):
-    """How both sides are compared. `most`: the share of a list; `settling` in seconds."""
+    """Holds how both sides are compared. `most`: a share of the list; `settling` in seconds."""
 
-    # Likelier than so many people who change consent at once are a wrong list, an emptied one, or a wrong key.
+    # Where so many contacts would change consent at once, a wrong list, an emptied one or a wrong key is likelier.
     most: Annotated[str, AfterValidator(_share), Field(description='a share of the list in quotes, like "5%"')] = "5%"
-    # What was pushed is validated later: so long after the last push Ometria is not asked what it has come to.
+    # Ometria validates contacts some time after a push; before that they cannot be read back.
     settling: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 60
 
     @property
     def most_gone(self) -> float:
-        """As a number from 0 to 1."""
+        """The share as a number from 0 to 1."""
         return float(self.most.removesuffix("%")) / 100
 
 
 class Shared(Table):
-    """The tables that stand for all clients, or for one under its name."""
+    """Holds the tables that apply to all clients, or to one under its name."""
 
     mailchimp: MailchimpSettings = MailchimpSettings()
     ometria: OmetriaSettings = OmetriaSettings()
@@ -326,7 +279,7 @@ class Shared(Table):
 
 
 class ClientTable(Shared):
-    """`[clients.NAME]`: its own settings, and tables of which only what was written counts."""
+    """Holds `[clients.NAME]`; of its tables, only the settings that were written override the shared ones."""
 
     lists: Annotated[
         list[Annotated[str, AfterValidator(_list_key)]],
@@ -338,7 +291,7 @@ class ClientTable(Shared):
 
 
 class File(Shared):
-    """The whole of mcimport.toml."""
+    """Holds the whole of mcimport.toml."""
 
     metrics: Metrics = Metrics()
     state: StateFile = StateFile()

@@ -1,4 +1,4 @@
-"""Each client's frozen settings, and what a command works on."""
+"""The frozen settings of the program and of each client, and the lists that a command works on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pydantic import SecretStr
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.messages import did_you_mean, quoted
-from mcimport.config.notify_urls import NoticeSource
+from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     LIST_KEY,
-    MOST_CONNECTIONS,
-    MOST_MEMBERS,
     TEXTING_WORDS,
     MailchimpSettings,
     OmetriaSettings,
@@ -35,16 +33,16 @@ WHERE_LIST_IDS_ARE = "In Mailchimp it is called Audience ID, in the settings of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One client's settings, everything merged; tables that it does not override are shared with the others.
+    """Holds one client's settings, everything merged; tables that it does not override are shared with other clients.
 
     Attributes:
-        any_list: came from the environment alone, so `lists` is empty and whatever list is typed is its.
+        any_list: the client came from the environment alone: `lists` is empty, and every list that is typed is its own.
         consent: only the statuses that were configured.
         permission, without_permission: see `ContactRules`.
         fields: only the merge tags that were configured.
         overdue: seconds after its sync point at which a list is overdue.
-        healthcheck_source: the client's own, told of this client alone.
-        webhook_source: the client's own, else that of all.
+        healthcheck_source: the client's own, notified of this client alone.
+        webhook_source: the client's own, else the shared one.
     """
 
     name: str
@@ -61,21 +59,21 @@ class Client:
     mailchimp_source: KeySource
     ometria_source: KeySource
     overdue: int
-    healthcheck_source: NoticeSource | None
-    webhook_source: NoticeSource | None
+    healthcheck_source: NotifyUrlSource | None
+    webhook_source: NotifyUrlSource | None
 
     def mailchimp_key(self) -> SecretStr:
-        """Read once. ConfigError, without the value, when there is none or it cannot be a key."""
+        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
         return self.mailchimp_source.read()
 
     def ometria_key(self) -> SecretStr:
-        """Read once. ConfigError, without the value, when there is none or it cannot be a key."""
+        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
         return self.ometria_source.read()
 
     def mailchimp_url(self) -> str:
-        """The base address up to the version, without a slash at its end: as configured, else by the key's data centre.
+        """Returns the base address with the version: as configured, else of the key's data centre; no slash at its end.
 
-        ConfigError when it takes the key and the key names no data centre (OAuth tokens never do).
+        Raises ConfigError where none is configured and the key names no data centre (OAuth tokens never do).
         """
         if self.mailchimp.url:
             return self.mailchimp.url
@@ -88,22 +86,22 @@ class Client:
         return f"https://{centre}.api.mailchimp.com/3.0"
 
     def ometria_url(self) -> str:
-        """The base address up to the version, without a slash at its end."""
+        """Returns the base address with the version, without a slash at its end."""
         return self.ometria.url or OMETRIA_URL
 
     def ometria_access(self) -> tuple[str, str]:
-        """Key and base address, which together make a destination (`State.destination`). Raises as `ometria_key`."""
+        """Returns key and base address, which identify a destination (`State.destination`). Raises as `ometria_key`."""
         return self.ometria_key().get_secret_value(), self.ometria_url()
 
     def collection(self, list_key: str) -> str:
-        """With everything filled in. ConfigError where that makes a collection that sends text messages."""
+        """Returns the list's collection. Raises ConfigError where that is a collection that sends text messages."""
         name = expand(self.ometria.collection, client=self.name, list_key=list_key)
         if sends_texts(name):
             raise ConfigError(f"client {self.name}: the collection for list {list_key}: {TEXTING_WORDS}")
         return name
 
     def rules(self, list_key: str, new_since: int | None) -> ContactRules:
-        """ConfigError as `collection`."""
+        """Returns what the conversion of the list's members needs to know. Raises ConfigError as `collection`."""
         return ContactRules(
             list_key=list_key,
             collection=self.collection(list_key),
@@ -117,19 +115,20 @@ class Client:
         )
 
     def among(self, list_keys: Collection[str]) -> list[str]:
-        """Which of these lists are this client's, in the order of the file (of typing, where there is none)."""
+        """Returns which of these lists are this client's, in the order of the file, or as typed without a file."""
         return [key for key in (list_keys if self.any_list else self.lists) if key in list_keys]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`clients` in the order of the file; all paths are absolute, and the state file's folder may not exist yet.
+    """Holds the settings of the program. All paths are absolute; the state file's folder may not exist yet.
 
     Attributes:
+        clients: by name, in the order of the file.
         keep: seconds for which the log of runs is kept.
-        metrics_path: where Prometheus text goes; None: nowhere.
-        healthcheck_source: told of each call as a whole; None: nobody is.
-        engine: where windows are worked off.
+        metrics_path: where Prometheus text is written; None: nowhere.
+        healthcheck_source: notified of each call as a whole; None: no address.
+        engine: which engine processes windows.
     """
 
     config_path: Path | None
@@ -137,35 +136,38 @@ class Settings:
     clients: Mapping[str, Client]
     keep: int
     metrics_path: Path | None
-    healthcheck_source: NoticeSource | None
+    healthcheck_source: NotifyUrlSource | None
     engine: EngineSettings
 
     def select(self, list_keys: Sequence[str], client_names: Sequence[str]) -> list[tuple[Client, str]]:
-        """What a command works on, in the order of the file; nothing named means all, and naming twice means once.
+        """Returns the lists that a command works on, each once, in the order of the file; all, where none is named.
 
-        A list that several clients have is taken from each of them. ConfigError for a client that does not
-        exist, a list that none of the clients has, and for no list where none is configured.
+        A list that several clients have is returned for each of them. Raises ConfigError for a client that does not
+        exist, for a list that none of the clients has, and where no list is named or configured.
         """
         chosen = self.chosen(client_names)
         if not list_keys:
             return _all_lists(chosen)
-        keys = list(dict.fromkeys(map(_formed, list_keys)))
+        keys = list(dict.fromkeys(map(_check_list_key, list_keys)))
         pairs = [(client, key) for client in chosen for key in client.among(keys)]
         _check_found(keys, pairs, chosen, self.clients.values())
         return pairs
 
     def chosen(self, names: Sequence[str]) -> list[Client]:
-        """These clients, in the order of the file; all where none is named. ConfigError for one that does not exist."""
+        """Returns these clients in the order of the file; all, where none is named.
+
+        Raises ConfigError for one that does not exist.
+        """
         for name in names:
             if name not in self.clients:
                 raise ConfigError(
                     f"no client is called {quoted(name)}{did_you_mean(name, self.clients)}",
-                    hint=f"Configured: {_some(self.clients)}.",
+                    hint=f"Configured: {_shorten(self.clients)}.",
                 )
         return [client for client in self.clients.values() if not names or client.name in names]
 
 
-def _some(names: Collection[str]) -> str:
+def _shorten(names: Collection[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join(islice(names, _NAMES_SHOWN)) + (f" and {more} more" if more > 0 else "")
 
@@ -179,8 +181,8 @@ def _all_lists(clients: Sequence[Client]) -> list[tuple[Client, str]]:
     return [(client, key) for client in clients for key in client.lists]
 
 
-def _formed(list_key: str) -> str:
-    if not LIST_KEY.fullmatch(list_key):  # perhaps an address: not to be repeated
+def _check_list_key(list_key: str) -> str:
+    if not LIST_KEY.fullmatch(list_key):  # it may be an address, so the message does not repeat it
         raise ConfigError("not a valid list id: letters and digits only, like 1a2d7ebf82", hint=WHERE_LIST_IDS_ARE)
     return list_key
 
@@ -191,36 +193,26 @@ def _check_found(
     found = {key for _, key in pairs}
     for key in keys:
         if key not in found:
-            who = "no client" if len(chosen) == len(everyone) else f"none of the named clients ({_some_of(chosen)})"
+            who = (
+                "no client" if len(chosen) == len(everyone) else f"none of the named clients ({_client_names(chosen)})"
+            )
             owners = [client.name for client in everyone if key in client.lists]
             near = did_you_mean(key, (known for client in chosen for known in client.lists))
             raise ConfigError(
                 f"{who} has the list {key}{near}",
-                hint=f"It belongs to {_some(owners)}." if owners else "Add it to the `lists` of a client.",
+                hint=f"It belongs to {_shorten(owners)}." if owners else "Add it to the `lists` of a client.",
             )
 
 
-def _some_of(clients: Sequence[Client]) -> str:
-    return _some([client.name for client in clients])
+def _client_names(clients: Sequence[Client]) -> str:
+    return _shorten([client.name for client in clients])
 
 
 def with_flags(client: Client, *, workers: int | None, window: int | None) -> Client:
-    """`--workers` is a ceiling: it never opens more connections than are configured. `--window` replaces what is.
-
-    ConfigError outside of 1 to 10 and of 1 to 1000.
-    """
+    """Returns the client with `--workers`, which never exceeds the configured connections, and `--window`."""
     update: dict[str, int] = {}
     if workers is not None:
-        _check_flag("--workers", workers, MOST_CONNECTIONS, "the connections that Mailchimp allows an account")
         update["connections"] = min(workers, client.mailchimp.connections)
     if window is not None:
-        _check_flag("--window", window, MOST_MEMBERS, "Mailchimp's largest page")
         update["window"] = window
     return replace(client, mailchimp=client.mailchimp.model_copy(update=update)) if update else client
-
-
-def _check_flag(flag: str, value: int, most: int, why: str) -> None:
-    if value < 1:
-        raise ConfigError(f"{flag} {value}: must be at least 1")
-    if value > most:
-        raise ConfigError(f"{flag} {value}: must be at most {most}, {why}")

@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from mcimport.config.messages import problems
+from mcimport.config.messages import validate
 from mcimport.errors import ConfigError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -95,7 +95,7 @@ ometria_api_key = {ometria_key}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What `mcimport init` was told. The keys are named by where they come from: `env:NAME` or `file:PATH`."""
+    """Holds the answers to `mcimport init`. Keys are given by their place: `env:NAME` or `file:PATH`."""
 
     client: str = "acme"
     lists: tuple[str, ...] = ("1a2d7ebf82",)
@@ -105,7 +105,7 @@ class Answers:
 
 
 def template(answers: Answers = Answers()) -> str:
-    """The whole file. Raises ConfigError, naming the line that would be wrong, for answers that cannot be settings."""
+    """Returns the whole file. Raises ConfigError, which names the line, for answers that cannot be settings."""
     for option, source in (("Mailchimp", answers.mailchimp_key), ("Ometria", answers.ometria_key)):
         _check_source(option, source)
     client = answers.client
@@ -116,14 +116,14 @@ def template(answers: Answers = Answers()) -> str:
         ometria_key=_quoted(answers.ometria_key),
         collection=_quoted(answers.collection),
     )
-    checked = problems(tomllib.loads(text))
+    checked = validate(tomllib.loads(text))
     if isinstance(checked, list):
         raise ConfigError("\n".join(checked), hint="Nothing was written.")
     return text
 
 
 def _check_source(service: str, source: str) -> None:
-    """A key itself would be left in a file, on the screen and in the shell's history. Raises without repeating it."""
+    """Raises ConfigError, which does not repeat it, for a key itself: it would stay in the file and in the history."""
     scheme, _, rest = source.partition(":")
     is_source = _VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
     if not is_source or _LIKE_A_KEY.fullmatch(rest):
@@ -134,5 +134,5 @@ def _check_source(service: str, source: str) -> None:
 
 
 def _quoted(text: str) -> str:
-    """As TOML writes a text: as JSON does, but for one sign."""
+    """Returns the text as TOML writes it: as JSON does, except for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

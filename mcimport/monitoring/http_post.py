@@ -1,4 +1,4 @@
-"""A small message over the wire: over within seconds whatever comes back, of which only the status is read."""
+"""Posts small messages, each within a few seconds, and reads nothing of the answer except its status."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mcimport.services.http.environment import client
 from mcimport.services.http.sockets import OpenSockets
 from mcimport.version import __version__
 
-WITHIN = 5.0  # seconds for one message and its answer, however it trickles
+TIMEOUT = 5.0  # seconds for one message and its whole answer
 
 
 class HttpPoster:
-    """Posts for one call. Safe to use from many threads."""
+    """Posts the messages of one call. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._sockets = OpenSockets()
@@ -34,8 +34,8 @@ class HttpPoster:
         headers = {"User-Agent": f"mcimport/{__version__}"}
         try:
             with (
-                message.within(WITHIN),
-                client(url, timeout=WITHIN, headers=headers) as http,
+                message.within(TIMEOUT),
+                client(url, timeout=TIMEOUT, headers=headers) as http,
                 http.stream("POST", url, extensions={"trace": message.trace}, **what) as answer,
             ):
                 return answer.status_code  # leaving closes the connection: the rest of the answer is not waited for
@@ -45,14 +45,14 @@ class HttpPoster:
             raise
 
     def cancel(self) -> None:
-        """Ends the messages under way, and all that come after them: the process is about to leave."""
+        """Ends the messages under way, and all that come after them: the process is about to end."""
         self._sockets.shut()
 
 
 class _Message:
     """Shuts the connections of one message when its time is over.
 
-    A time-out of httpx is one for each read: an answer that comes in drops would never meet it.
+    A time-out of httpx applies to each read: an answer that comes byte by byte would never meet it.
     """
 
     def __init__(self, sockets: OpenSockets) -> None:
@@ -66,9 +66,10 @@ class _Message:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
+        """Shuts the sockets of this message once the time is over, and closes its copies at the end of the block."""
         timer = threading.Timer(seconds, self._sockets.shut)
         timer.daemon = True
-        with suppress(RuntimeError):  # no thread is to be had: then the time is for each read alone
+        with suppress(RuntimeError):  # no thread can be started: then only httpx's time-outs apply
             timer.start()
         try:
             yield
@@ -80,7 +81,7 @@ class _Message:
                 copy.close()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Is called by httpx. Keeps a copy of the socket, for TLS hides the first one during its handshake."""
+        """Keeps a copy of each new socket; called by httpx. TLS hides the original during its handshake."""
         if event == "connection.connect_tcp.complete":
             copy: socket.socket = info["return_value"].get_extra_info("socket").dup()
             self._copies.append(copy)

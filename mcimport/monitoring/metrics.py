@@ -1,4 +1,4 @@
-"""How each list stands, as Prometheus text for node_exporter's textfile collector."""
+"""Writes the state of each list as Prometheus text, for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mcimport.errors import StateError
 from mcimport.models.records import ListRow, Run
 from mcimport.state import State, dead_letters, lists, open_state, runs
 
-MODE = 0o644  # the collector is another user, and what is in the file is no secret: names, times and counts
+MODE = 0o644  # the collector runs as another user, and the file holds no secret: names, times and counts
 _LABELS = ("client", "list_key")
 _SIDES = ("mailchimp", "ometria")
 
 
 def write(settings: Settings, path: Path) -> None:
-    """Writes what is known of every configured list, in one piece: a reader sees the old file or the new one.
+    """Writes the metrics of every configured list, atomically: a reader sees the old file or the new one.
 
     Raises StateError when the state file cannot be read or `path` cannot be written.
     """
     registry = CollectorRegistry()
     gauges = _Gauges(registry)
     with open_state(settings.db_path) as state:
-        for row in _current(settings, lists.all_lists(state), state):
-            gauges.take(state, row)
+        for row in _latest_rows(settings, lists.all_lists(state), state):
+            gauges.set_list(state, row)
     try:
         _replace(path, generate_latest(registry))
     except OSError as error:
@@ -38,7 +38,7 @@ def write(settings: Settings, path: Path) -> None:
 
 
 class _Gauges:
-    """All of them; a list that has no value for one is left out there, rather than said to be 0."""
+    """Holds the gauges. A list without a value for a gauge is left out of it, because 0 would be wrong."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, help_: str, *more: str) -> Gauge:
@@ -65,7 +65,8 @@ class _Gauges:
         self._reconciled = gauge("reconciled_timestamp_seconds", "When both sides of the list were last compared.")
         self._compared = gauge("reconciled_contacts", "What the last comparison of both sides counted.", "kind")
 
-    def take(self, state: State, row: ListRow) -> None:
+    def set_list(self, state: State, row: ListRow) -> None:
+        """Sets the values of one list."""
         names = (row.client, row.list_key)
         self._letters.labels(*names).set(dead_letters.count_open(state, row.id))
         if row.sync_point is not None:
@@ -73,15 +74,15 @@ class _Gauges:
             self._age.labels(*names).set(max(0, int(time.time()) - row.sync_point))
         if row.reconciled_at is not None:
             self._reconciled.labels(*names).set(row.reconciled_at)
-        for kind, many in lists.reconciled(row).items():
-            self._compared.labels(*names, kind).set(many)
+        for kind, count in lists.reconciled(row).items():
+            self._compared.labels(*names, kind).set(count)
         success = runs.last_success_at(state, row.id)
         if success is not None:
             self._success.labels(*names).set(success)
         for run in runs.latest(state, list_id=row.id, limit=1):
-            self._take_run(names, run)
+            self._set_run(names, run)
 
-    def _take_run(self, names: tuple[str, str], run: Run) -> None:
+    def _set_run(self, names: tuple[str, str], run: Run) -> None:
         self._ok.labels(*names).set(run.status == "completed")
         if run.finished_at is not None:
             self._seconds.labels(*names).set(run.finished_at - run.started_at)
@@ -95,8 +96,11 @@ class _Gauges:
             self._throttled.labels(*names, side).set(getattr(run, f"{side}_throttled"))
 
 
-def _current(settings: Settings, rows: Iterable[ListRow], state: State) -> Iterator[ListRow]:
-    """Of each configured list the destination that was worked on last: an old one must not look overdue for ever."""
+def _latest_rows(settings: Settings, rows: Iterable[ListRow], state: State) -> Iterator[ListRow]:
+    """Returns the rows of configured lists, of each list the row with the latest run.
+
+    The row of an earlier destination would look overdue for ever.
+    """
     newest: dict[tuple[str, str], tuple[int, ListRow]] = {}
     for row in rows:
         client = settings.clients.get(row.client)

@@ -1,6 +1,7 @@
-"""Who is told how it went: a health check of every call, a webhook of each kind of trouble and of its end.
+"""Notifies a health check of every call, and a webhook when a kind of trouble begins and ends.
 
-Nobody is held up by it, and nothing fails for it: what cannot be told is one line, and tried again with the next call.
+No sync waits for it or fails because of it: a notification that cannot be delivered becomes a line of output, and the
+next call sends it again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from mcimport.config import Client, NoticeSource, Settings
+from mcimport.config import Client, NotifyUrlSource, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.errors.machine import submit
 from mcimport.models.records import ListResult
@@ -25,20 +26,20 @@ from mcimport.monitoring.webhook import Webhook
 from mcimport.services.http.shutdown import StopSignal
 
 TRIES = 2
-AT_ONCE = 8
-LEAVE_WITHIN = 2.0  # seconds that a message may take once it was cut off
-LOOK_UP = 0.1  # seconds between two looks at whether somebody asked us to leave
-ENOUGH = 3  # notices in a row that could not be given, after which the rest of the call is not told either
-LONGEST_TEXT = 2_000  # characters that a health check is given to keep
+MAX_WORKERS = 8
+LEAVE_WITHIN = 2.0  # seconds that a notification may take once it was cancelled
+POLL_INTERVAL = 0.1  # seconds between two looks at whether a stop was requested
+MAX_FAILURES = 3  # failed notifications in a row after which the call sends no more
+MAX_TEXT = 2_000  # characters of the text that a health check gets
 
 
-class NoticeError(McimportError):
-    """A notice could not be given; the words do not hold the address, which is a secret."""
+class NotificationError(McimportError):
+    """Says that a notification was not delivered; the message does not hold the address, which is a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What a call did, for a health check. Neither: it was left to another process, or stopped by somebody."""
+    """Holds what a health check is sent. Neither good nor bad: another mcimport ran, or the call was stopped."""
 
     is_good: bool
     is_bad: bool
@@ -46,119 +47,119 @@ class _Verdict:
 
 
 class Notifier:
-    """Tells of one call. Safe to use from the threads of several clients.
+    """Sends the notifications of one call, on threads of its own. Safe to use from the threads of several clients.
 
     Args:
-        stop: once it was asked for, nothing is waited for.
+        stop: once a stop is requested, no notification is waited for.
     """
 
     def __init__(self, settings: Settings, stop: StopSignal) -> None:
         self._settings = settings
         self._stop = stop
         self._webhook = Webhook(settings, self._post_document)
-        self._mail = HttpPoster()
-        self._told: list[Future[None]] = []
-        self._lines: list[str] = []
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notice")
+        self._poster = HttpPoster()
+        self._futures: list[Future[None]] = []
+        self._messages: list[str] = []
+        self._pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="notice")
         self._lock = Lock()
         self._failures = 0
         self._begun: dict[str, Future[None]] = {}
         self._begin("", settings.healthcheck_source)
 
     def begun(self, client: Client) -> None:
-        """The client's lists are about to be worked on."""
+        """Pings the client's health check before its lists are worked on."""
         self._begin(client.name, client.healthcheck_source)
 
     def ended(self, client: Client, results: Sequence[ListResult]) -> None:
-        """The client is through with this call."""
+        """Pings the client's health check, and notifies its webhook, after its lists were worked on."""
         self._end(client.name, client.healthcheck_source, results)
         if client.webhook_source is not None and results:
-            self._submit(partial(self._webhook.tell_of_results, client.webhook_source, results))
+            self._submit(partial(self._webhook.notify_results, client.webhook_source, results))
 
     def close(self, results: Sequence[ListResult]) -> list[str]:
-        """Ends the call as a whole, and waits until all was told, or was found not to be tellable: in these lines."""
+        """Pings the health check of the call, waits for all notifications, and returns a line for each that failed."""
         self._end("", self._settings.healthcheck_source, results)
-        for client in self._to_tell_of_ages():
-            self._submit(partial(self._tell_of_ages, client, results, list(self._told)))
-        while not self._stop.requested.is_set() and wait(self._told, LOOK_UP).not_done:
+        for client in self._clients_to_notify():
+            self._submit(partial(self._notify_overdue, client, results, list(self._futures)))
+        while not self._stop.requested.is_set() and wait(self._futures, POLL_INTERVAL).not_done:
             pass
-        lines = list(self._lines)
+        lines = list(self._messages)
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._stop.requested.is_set():
-            self._mail.cancel()
-            wait([one for one in self._told if not one.cancel()], LEAVE_WITHIN)
+            self._poster.cancel()
+            wait([future for future in self._futures if not future.cancel()], LEAVE_WITHIN)
         return lines
 
     # ---- health checks
 
-    def _begin(self, name: str, source: NoticeSource | None) -> None:
+    def _begin(self, name: str, source: NotifyUrlSource | None) -> None:
         if source is not None:
             self._begun[name] = self._submit(lambda: self._ping(source, "/start", ""))
 
-    def _end(self, name: str, source: NoticeSource | None, results: Sequence[ListResult]) -> None:
+    def _end(self, name: str, source: NotifyUrlSource | None, results: Sequence[ListResult]) -> None:
         begun, verdict = self._begun.get(name), _verdict(results)
         if source is None or begun is None or not (verdict.is_good or verdict.is_bad):
             return
 
-        def tell() -> None:
-            begun.result()  # the start is told first; it was begun first, too, so somebody is at it
+        def ping() -> None:
+            begun.result()  # the start first; it was submitted first, so this cannot wait for ever
             self._ping(source, "/fail" if verdict.is_bad else "", verdict.text)
 
-        self._submit(tell)
+        self._submit(ping)
 
-    def _ping(self, source: NoticeSource, ending: str, text: str) -> None:
-        url = urlsplit(source.read().get_secret_value())  # what is escaped in it stays so
+    def _ping(self, source: NotifyUrlSource, ending: str, text: str) -> None:
+        url = urlsplit(source.read().get_secret_value())  # escapes stay as they are
         url = url._replace(path=url.path.rstrip("/") + ending)
         self._post(source, url.geturl(), content=text.encode())
 
     # ---- webhooks
 
-    def _to_tell_of_ages(self) -> list[Client]:
+    def _clients_to_notify(self) -> list[Client]:
         try:
-            return self._webhook.to_tell_of_ages()
+            return self._webhook.clients_to_notify()
         except Exception as error:  # noqa: BLE001 - as in `_submit`
-            self._failed(_in_words(error))
+            self._failed(_unexpected(error))
             return []
 
-    def _tell_of_ages(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
-        wait(before)  # what came of the lists is told first; it was begun first, too, so somebody is at it
-        self._webhook.tell_of_ages(client, results)
+    def _notify_overdue(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
+        wait(before)  # the results of lists first; they were submitted first, so this cannot wait for ever
+        self._webhook.notify_overdue(client, results)
 
-    def _post_document(self, source: NoticeSource, document: dict[str, Any]) -> None:
+    def _post_document(self, source: NotifyUrlSource, document: dict[str, Any]) -> None:
         self._post(source, source.read().get_secret_value(), json=document)
 
-    # ---- telling
+    # ---- sending
 
     def _submit(self, work: Callable[[], None]) -> Future[None]:
-        def told() -> None:
-            if self._failures >= ENOUGH:
+        def attempt() -> None:
+            if self._failures >= MAX_FAILURES:
                 return
             try:
                 work()
                 self._failures = 0
             except McimportError as error:
                 self._failed(str(error))
-            except Exception as error:  # noqa: BLE001 - a mistake of ours here must not fail a run that went well
-                self._failed(_in_words(error))
+            except Exception as error:  # noqa: BLE001 - no error here may fail a run that went well
+                self._failed(_unexpected(error))
 
-        future = submit(self._pool, told)
-        self._told.append(future)
+        future = submit(self._pool, attempt)
+        self._futures.append(future)
         return future
 
     def _failed(self, words: str) -> None:
         with self._lock:
             self._failures += 1
-            if self._failures <= ENOUGH:
-                self._lines.append(words)
-            if self._failures == ENOUGH:
-                self._lines.append("notifications keep failing: no more were sent in this run")
+            if self._failures <= MAX_FAILURES:
+                self._messages.append(words)
+            if self._failures == MAX_FAILURES:
+                self._messages.append("notifications keep failing: no more were sent in this run")
 
-    def _post(self, source: NoticeSource, url: str, **what: Any) -> None:
-        """Raises NoticeError."""
+    def _post(self, source: NotifyUrlSource, url: str, **what: Any) -> None:
+        """Posts to an address, twice if need be. Raises NotificationError."""
         words = "cannot be reached"
         for _ in range(TRIES):
             try:
-                status = self._mail.post(url, **what)
+                status = self._poster.post(url, **what)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 words = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
                 if self._stop.requested.is_set():
@@ -170,23 +171,23 @@ class Notifier:
             if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
                 return
             words = f"answered {status}"
-        raise NoticeError(f"{source.name} {words}: notification not delivered")
+        raise NotificationError(f"{source.name} {words}: notification not delivered")
 
 
-def _in_words(error: Exception) -> str:
+def _unexpected(error: Exception) -> str:
     return f"a notification failed ({type(error).__name__})"
 
 
 def _verdict(results: Sequence[ListResult]) -> _Verdict:
-    """Bad as soon as one list is; good only when every one was really done.
+    """Returns a bad verdict as soon as one list is in trouble, a good one only if every list was completed.
 
-    That Ometria does not hold what it once accepted is no fault of this call.
+    Contacts that Ometria accepted in earlier calls and no longer holds do not count against this call.
     """
-    bad = [result for result in results if any(one.kind != "spot_check" for one in of_result(result))]
+    bad = [result for result in results if any(trouble.kind != "spot_check" for trouble in of_result(result))]
     text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
     is_whole = all(result.status == "completed" for result in results)
-    return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:LONGEST_TEXT])
+    return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:MAX_TEXT])
 
 
 def _reason(result: ListResult) -> str:
-    return "; ".join(one.words for one in of_result(result)) or result.status
+    return "; ".join(trouble.words for trouble in of_result(result)) or result.status

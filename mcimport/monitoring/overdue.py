@@ -1,4 +1,4 @@
-"""Which lists are overdue: for longer than their client allows, nothing has moved the sync point."""
+"""Finds overdue lists: those whose sync point is older than their client allows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mcimport.state import State, destinations, runs
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
-    """How long ago a configured list was last brought up to date.
+class ListAge:
+    """Holds how long ago a configured list was last updated.
 
     Attributes:
-        list_id: None for a list that was not sent to where it goes now.
-        sync_point: of where it goes now; None: it was never synced to the end there. Seconds, UTC.
-        since: its sync point, else from when on it might have had one: seconds, UTC.
-        is_overdue: that is longer ago than it may be.
+        list_id: None for a list that was never sent to its present destination.
+        sync_point: at its present destination, seconds, UTC; None: no sync was ever completed there.
+        since: the sync point, else the time from which the list might have had one; seconds, UTC.
+        is_overdue: `since` is longer ago than the client allows.
     """
 
     list_key: str
@@ -30,26 +30,29 @@ class Age:
     is_overdue: bool
 
 
-def ages(settings: Settings, state: State, client: Client, known: Sequence[ListRow], now: int) -> Iterator[Age]:
-    """Of each list of a client, of whose lists `known` is remembered; of one that takes any list, of these."""
-    for key in client.lists or sorted({row.list_key for row in known}):
-        rows = [row for row in known if row.list_key == key]
-        here = _here(state, client, key, rows)
-        since = begun(state, here, now) if here else waiting_since(settings, state, rows, now)
-        list_id, sync_point = (here.id, here.sync_point) if here else (None, None)
-        yield Age(key, list_id, sync_point, since, now - since > client.overdue)
+def list_ages(
+    settings: Settings, state: State, client: Client, client_rows: Sequence[ListRow], now: int
+) -> Iterator[ListAge]:
+    """Yields the age of each list of a client; where it takes any list, of those in `client_rows`, all its rows."""
+    for key in client.lists or sorted({row.list_key for row in client_rows}):
+        rows = [row for row in client_rows if row.list_key == key]
+        current = _current_row(state, client, key, rows)
+        since = age_began(state, current, now) if current else waiting_since(settings, state, rows, now)
+        list_id, sync_point = (current.id, current.sync_point) if current else (None, None)
+        yield ListAge(key, list_id, sync_point, since, now - since > client.overdue)
 
 
-def begun(state: State, row: ListRow, now: int) -> int:
-    """From when on the age of a remembered list counts: its sync point, else its first run."""
+def age_began(state: State, row: ListRow, now: int) -> int:
+    """Returns the time from which the age of a list counts, in seconds, UTC: its sync point, else its first run."""
     return row.sync_point if row.sync_point is not None else runs.first_started_at(state, row.id) or now
 
 
 def waiting_since(settings: Settings, state: State, remembered: Sequence[ListRow], now: int) -> int:
-    """The same for a list that was not sent to where it goes now: `remembered` is what is known of it elsewhere.
+    """Returns the same for a list that was never sent to its present destination. `remembered`: its rows for others.
 
-    A sync refuses a list that has moved, hour by hour: somebody has to say what that means. One that was never run may
-    have been configured since the settings were written, or the log began, whichever is later.
+    A sync refuses a list whose destination has changed, every hour, until the user says what that means; so its earlier
+    sync point counts. A list that never ran may have been configured when the settings were last written, or before the
+    first run of any list, whichever is later.
     """
     points = [row.sync_point for row in remembered if row.sync_point is not None]
     if points:
@@ -59,8 +62,8 @@ def waiting_since(settings: Settings, state: State, remembered: Sequence[ListRow
     return max(runs.first_started_at(state) or now, int(written))
 
 
-def _here(state: State, client: Client, list_key: str, rows: Sequence[ListRow]) -> ListRow | None:
-    """What is remembered of the list where it goes now; while its key cannot be read, what was synced last."""
+def _current_row(state: State, client: Client, list_key: str, rows: Sequence[ListRow]) -> ListRow | None:
+    """Returns the list's row for its present destination; while its key cannot be read, the row synced last."""
     try:
         return destinations.current(state, place_of(state, client, list_key))
     except ConfigError:

@@ -1,11 +1,11 @@
-"""What a person sees: progress, tables, summaries; plain lines without a terminal, JSON for programs.
+"""Progress, tables and summaries for people; plain lines without a terminal; JSON for programs.
 
-`make_reporter` chooses what a call shows; its Protocol is `mcimport.report.reporter.Reporter`. Rich is only loaded once
-something is drawn.
+`make_reporter` returns the reporter that suits a call; all follow the protocol `mcimport.report.reporter.Reporter`.
+Rich is only loaded once something is drawn.
 """
 
 from mcimport.report.json_lines import json_line
 from mcimport.report.select import make_reporter
-from mcimport.report.summary import block, line
+from mcimport.report.summary import summary_block, summary_line
 
-__all__ = ["block", "json_line", "line", "make_reporter"]
+__all__ = ["json_line", "make_reporter", "summary_block", "summary_line"]

@@ -1,4 +1,4 @@
-"""Dead letters as rows of a table, as documents, and each with the command that fixes it."""
+"""Formats dead letters as rows of a table, as documents, and one by one with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMES = ("since", "until", "created_at", "updated_at")
 
 
 def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
-    """Cells below HEADS. `list_status`: what is different with its list; empty when it is where it goes to now."""
+    """Returns the cells below HEADS. `list_status`: what is different with the list; empty for a current one."""
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
@@ -32,13 +32,13 @@ def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
 
 
 def document(letter: DeadLetter, list_status: str) -> dict[str, Any]:
-    """The log's own names; times as ISO 8601 in UTC or null; `list_status` is null where nothing is different."""
+    """Returns the columns of the state file, times as ISO 8601 in UTC; `standing` is null for a current list."""
     times = {name: moment_iso(getattr(letter, name)) for name in _TIMES}
     return {**asdict(letter), **times, "standing": list_status or None}
 
 
 def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:
-    """What, when, why, how often, and what to do; a subject a line, empty words where there is nothing to say."""
+    """Returns pairs of subject and words: what, when, why, how often, and what to do; words may be empty."""
     return [
         ("dead letter", f"{letter.id}, {letter.status}"),
         ("list", f"{letter.list_key} of {letter.client}" + (f" ({list_status})" if list_status else "")),
@@ -54,7 +54,7 @@ def facts(letter: DeadLetter, list_status: str) -> list[tuple[str, str]]:
 
 
 def remedies(letter: DeadLetter, list_status: str) -> list[str]:
-    """What fixes it, a line each, the best first; each names the command."""
+    """Returns what fixes the dead letter, each with its command, the best first."""
     discard = f"`mcimport dlq discard {letter.id}` closes it for good, without another try"
     if letter.status != "open":
         return ["nothing: it is closed"]

@@ -1,4 +1,4 @@
-"""The end of a dry run: what the contacts would be like, and who could not be sent, a row a list."""
+"""The table at the end of a dry run: for each list, what the contacts lack, and how many members cannot be sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcimport.models.records import ListResult
 from mcimport.report.format import pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.report.summary import Totals, title, totals
-from mcimport.report.tables import show
+from mcimport.report.tables import print_table
 
 HEADS = (
     *("list", "opted in", "opted out", "unspecified", "subscription events"),
@@ -18,15 +18,15 @@ HEADS = (
 
 
 def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
-    """Writes the table, a line for each reason why members could not be sent, and one of each list's permissions.
+    """Writes the table, a line for each reason why members cannot be sent, and one for each list's permissions.
 
-    Nothing where nobody was read.
+    Writes nothing where no member was read.
     """
-    counted_ones = [result for result in results if totals(result).read]
-    if not counted_ones:
+    with_members = [result for result in results if totals(result).read]
+    if not with_members:
         return
-    show(stream, HEADS, [_row(result, totals(result)) for result in counted_ones])
-    for result in counted_ones:
+    print_table(stream, HEADS, [_table_row(result, totals(result)) for result in with_members])
+    for result in with_members:
         stream.writelines(_reason(result, reason, members) for reason, members in result.unsendable.items())
         if result.permissions:
             stream.write(f"{title(result)}: {permissions_text(result.permissions)}\n")
@@ -36,7 +36,7 @@ def _reason(result: ListResult, reason: str, members: int) -> str:
     return f"{title(result)}: {pluralize(members, 'member')} cannot be sent: {reason}\n"
 
 
-def _row(result: ListResult, sums: Totals) -> tuple[str, ...]:
+def _table_row(result: ListResult, sums: Totals) -> tuple[str, ...]:
     neither = max(0, sums.pushed - sums.opt_ins - sums.opt_outs)
     lacking = (result.lacking.get(name, 0) for name in ("country", "phone", "name"))
     numbers = (sums.opt_ins, sums.opt_outs, neither, sums.events, *lacking, sums.skipped, sums.rejected)

@@ -1,4 +1,4 @@
-"""The log for machines: one event a line, as JSON or logfmt, through structlog. Nothing of it names a person."""
+"""The log for machines: one event per line, as JSON or logfmt, through structlog. It holds no personal data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORDER = ["time", "level", "event", "client", "list", "run", "window"]
 
 
 class EventLog(Protocol):
-    """structlog's logger, as far as it is used: a level is a method, an event its first argument."""
+    """Describes the part of structlog's logger that is used: a method for each level, the event as first argument."""
 
     def info(self, event: str, **what: Any) -> None: ...
 
@@ -26,8 +26,8 @@ class EventLog(Protocol):
 
 
 def event_log(kind: Format, stream: TextIO) -> EventLog:
-    """Safe to share between threads. A stream that takes nothing is no reason to do less."""
-    import structlog  # noqa: PLC0415 - a call that tells people starts without it
+    """Returns a log that is safe to share between threads. A stream that cannot be written does not stop the caller."""
+    import structlog  # noqa: PLC0415 - a call that writes text starts without it
 
     def once_a_line(_: Any, __: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value.replace("\n", "; ") if isinstance(value, str) else value for key, value in event.items()}
@@ -36,7 +36,7 @@ def event_log(kind: Format, stream: TextIO) -> EventLog:
     if kind == "logfmt":
         renderer = structlog.processors.LogfmtRenderer(key_order=_ORDER, drop_missing=True, bool_as_flag=False)
     logger: EventLog = structlog.wrap_logger(
-        _Patient(stream),
+        _LineWriter(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -48,8 +48,8 @@ def event_log(kind: Format, stream: TextIO) -> EventLog:
     return logger
 
 
-class _Patient:
-    """Writes whole lines, whoever else does, and shrugs at a full disk or a reader that is gone."""
+class _LineWriter:
+    """Writes whole lines from several threads, and ignores a full disk or a reader that is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -67,7 +67,7 @@ class _Patient:
 
 
 class EventLogReporter:
-    """Writes down what a call does, as it does it. `quiet`: only what somebody has to look at."""
+    """Logs what a call does while it does it. `quiet`: only warnings, and lists that need attention."""
 
     def __init__(self, log: EventLog, *, quiet: bool) -> None:
         self._log = log
@@ -81,7 +81,7 @@ class EventLogReporter:
         if not self._quiet:
             self._log.info("planned", **self._where(client, list_key), kind=kind, members=total, windows=windows)
 
-    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         where = self._where(client, list_key)
         if outcome.window is not None:
             where["window"] = outcome.window.number
@@ -105,15 +105,15 @@ class EventLogReporter:
         where = self._where(result.client, result.list_key)
         for words in result.news if self._quiet else result.warnings:
             self._log.warning("warning", **where, words=words)
-        tell = self._log.error if result.status == "failed" else self._log.info
+        write = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
-        for one in spans(result.comparison) if result.comparison else ():
-            self._log.warning("unread", **where, **one)
+        for span in spans(result.comparison) if result.comparison else ():
+            self._log.warning("unread", **where, **span)
         differ, mended = _compared(result)
         if result.dead_letters or differ:
-            tell = self._log.warning
+            write = self._log.warning
         if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
-            tell(result.status, **where, **_counts(result), **trouble)
+            write(result.status, **where, **_counts(result), **trouble)
 
     def _where(self, client: str, list_key: str) -> dict[str, Any]:
         run_id = self._runs.get((client, list_key))
@@ -121,7 +121,7 @@ class EventLogReporter:
 
 
 def _compared(result: ListResult) -> tuple[int, int]:
-    """How many differ still, and how many were mended."""
+    """Returns how many contacts still differ, and how many were fixed."""
     found = result.comparison
     return (0, 0) if found is None else (found.left, found.mended)
 
@@ -139,7 +139,7 @@ def _counts(result: ListResult) -> dict[str, Any]:
 
 
 def request_line(event: str, what: Mapping[str, Any]) -> str:
-    """What a `RequestLog` tells, for a person."""
+    """Formats an event of `RequestLog` as a line for people."""
     place = " ".join(f"{name} {what[name]}" for name in ("run", "window") if name in what)
     where = f"{what['client']} {what.get('list', '')} {place}".strip()
     if event == "retry":
@@ -149,5 +149,5 @@ def request_line(event: str, what: Mapping[str, Any]) -> str:
 
 
 def event_sink(log: EventLog) -> Callable[[str, Mapping[str, Any]], None]:
-    """What a `RequestLog` tells, as events."""
+    """Returns what writes the events of `RequestLog` to the log."""
     return lambda event, what: log.info(event, **what)

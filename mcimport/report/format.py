@@ -1,4 +1,4 @@
-"""Numbers, durations, times and time ranges, in the same words everywhere."""
+"""Formats numbers, durations, times and time ranges, in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ from mcimport.models.timestamps import iso
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _BARS = "▁▂▃▄▅▆▇█"
 ARCHIVED_LEFT = "members archived before this state file knew the list were not compared, and may still be opted in"
-_PLAIN_BARS = "_.:-=+*#"  # for a terminal or a log that cannot write the others
+_PLAIN_BARS = "_.:-=+*#"  # for an encoding that lacks the others
 
 
 def mend_command(list_key: str) -> str:
-    """What to type."""
+    """Returns the command that fixes the differences of a list."""
     return f"`mcimport reconcile --mend {list_key}`"
 
 
-def pluralize(number: int, thing: str) -> str:
-    """`1 window`, `25,000 members`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def pluralize(number: int, thing: str, plural: str = "") -> str:
+    """Returns `1 window`, `25,000 members`. `plural`: only where it is not `thing` with an s."""
+    return f"{number:,} {thing if number == 1 else plural or f'{thing}s'}"
 
 
 def out_of(part: int, whole: int, thing: str = "") -> str:
-    """`11 of 22`, `11 of 22 time ranges`."""
+    """Returns `11 of 22`, `11 of 22 time ranges`."""
     return f"{part:,} of {pluralize(whole, thing) if thing else f'{whole:,}'}"
 
 
 def about(found: Affected, thing: str = "") -> str:
-    """How many, as exactly as that is known: `766`, `about 766 members`."""
+    """Returns how many members, as precisely as that is known: `766`, `about 766 members`."""
     precisely = "" if found.precision == "exactly" else f"{found.precision} "
     return precisely + (pluralize(found.members, thing) if thing else f"{found.members:,}")
 
 
 def members(found: Affected) -> str:
-    """Whom dead letters are about: `about 766 members, 99% of the list`; a share below one percent is left out."""
-    known = [about(found, "member")] if found.members else []
+    """Returns how many members dead letters are about: `about 766 members, 99% of the list`; no share below 1%."""
+    parts = [about(found, "member")] if found.members else []
     share = 100 * found.members // found.list_members if found.list_members else 0
-    if 0 < share <= 100:  # noqa: PLR2004 - a list that has grown since says nothing of the share
-        known.append(f"{share}% of the list")
-    more = " more" if known else " of members"
-    return ", ".join(known) + ((" and " if known else "") + f"an unknown number{more}" if found.unknown else "")
+    if 0 < share <= 100:  # noqa: PLR2004 - above 100% the list has shrunk since, so the share is unknown
+        parts.append(f"{share}% of the list")
+    more = " more" if parts else " of members"
+    return ", ".join(parts) + ((" and " if parts else "") + f"an unknown number{more}" if found.unknown else "")
 
 
 def dead_letters(found: Affected) -> str:
-    """`1 dead letter (about 766 members, 99% of the list)`; of members one by one, their number says it."""
-    many = pluralize(found.letters, "dead letter")
-    return f"{many} ({members(found)})" if found.spans or found.is_many else many
+    """Returns `1 dead letter (about 766 members, 99% of the list)`; no brackets where each is about one member."""
+    letters = pluralize(found.letters, "dead letter")
+    return f"{letters} ({members(found)})" if found.spans or found.is_many else letters
 
 
 def consents(pushed: int, opt_ins: int, opt_outs: int) -> str:
-    """What became of the contacts pushed. Rejected ones may be among the opt-ins and opt-outs, so neither is a rest."""
+    """Returns the consent of the contacts pushed. Rejected ones may count as opt-ins or opt-outs, hence the `max`."""
     return f"{opt_ins:,} opted in, {opt_outs:,} opted out, {max(0, pushed - opt_ins - opt_outs):,} unspecified"
 
 
 def duration(seconds: float) -> str:
-    """Two units at most: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 12 min`, `5 d 3 h`."""
+    """Formats a duration in at most two units: `0.4 s`, `34 s`, `2 min 5 s`, `3 h 12 min`, `5 d 3 h`."""
     if seconds < 10:  # noqa: PLR2004 - below that a tenth of a second still says something
         return f"{max(0.0, seconds):.1f} s"
     whole = round(seconds)
@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
 
 
 def age(seconds: int) -> str:
-    """One unit: `34 s`, `12 min`, `5 h`, `3 d`. A time in the future (two clocks differ) is no age: `0 s`."""
+    """Formats an age in one unit: `34 s`, `12 min`, `5 h`, `3 d`; `0 s` for a time in the future (clocks differ)."""
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= unit:
             return f"{seconds // unit:,} {name}"
@@ -80,14 +80,14 @@ def age(seconds: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Time left, as narrow as it gets: `0:18`, `1:02:05`."""
+    """Formats the time left: `0:18`, `1:02:05`."""
     minutes, rest = divmod(round(seconds), _MINUTE)
     hours, minutes = divmod(minutes, _MINUTE)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def moment(seconds: int | None) -> str:
-    """A time in UTC, without saying so: the head of its column does. `-` where there is none."""
+    """Formats a time in UTC, for a column whose head says so; `-` for None."""
     return "-" if seconds is None else iso(seconds).removesuffix("+00:00").replace("T", " ")
 
 
@@ -96,12 +96,12 @@ def moment_utc(seconds: int) -> str:
 
 
 def moment_iso(seconds: int | None) -> str | None:
-    """For programs."""
+    """Formats a time as ISO 8601 in UTC, for programs."""
     return None if seconds is None else iso(seconds)
 
 
 def span(since: int | None, until: int | None) -> str:
-    """`from X to Y UTC` for `(since, until]`; None and None is a member without a time."""
+    """Formats `(since, until]` as `from X to Y UTC`; None and None is a member without a time."""
     if until is None:
         return "without a time"
     if since is not None and until - since == 1:
@@ -110,14 +110,14 @@ def span(since: int | None, until: int | None) -> str:
 
 
 def spark(values: Sequence[int], *, plain: bool = False) -> str:
-    """A bar a value, the first at the left; the highest is the measure. `plain`: in ASCII."""
+    """Returns a bar for each value, scaled to the highest. `plain`: in ASCII."""
     bars = _PLAIN_BARS if plain else _BARS
     top = max(values, default=0)
     return "".join(bars[-(-value * (len(bars) - 1) // top) if top else 0] for value in values)
 
 
 def escape(text: str) -> str:
-    """Text of somebody else's that goes to a terminal: what is not printable is escaped, so it cannot steer it."""
+    """Escapes what is not printable in a text from outside, so that it cannot control the terminal."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text

@@ -1,4 +1,4 @@
-"""What came of a list, as a line of JSON for programs."""
+"""Formats the result of a list as one line of JSON, for programs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mcimport.report.reconcile_summary import document
 
 
 def json_line(result: ListResult) -> str:
-    """One JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
+    """Returns one JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
 
-    `since` is the first run's; `run_id`, `kind` and `until` are the last one's, null where no run came about.
-    `dead_letter_members` is null where one of the dead letters is about an unknown number. `spot_check` stands there
-    only where a look at contacts pushed before could tell whether Ometria holds them.
-    A dry run has no `run_id`: nothing in the log bears it. It has what no other has: `without` (how many contacts have
-    no country, phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions`
-    (those of the list, and how many of the members read lack one that counts; null where it has none).
+    `since` is the first run's; `run_id`, `kind` and `until` are the last run's, null without a run.
+    `dead_letter_members` is null where a dead letter is about an unknown number of members. `spot_check` is only there
+    if contacts pushed before could be read back.
+    A dry run is not recorded, so its `run_id` is null. Only a dry run has `without` (how many contacts have no country,
+    phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions` (those of the
+    list, and how many of the members read lack the required one; null where it has none).
     """
     runs = result.runs
     last = runs[-1] if runs else None

@@ -1,4 +1,4 @@
-"""Where each list stands, as a row of a table and as a document for programs."""
+"""Formats the status of each list as a row of a table, and as a document for programs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters"
 
 @dataclass(frozen=True, slots=True)
 class ListStatus:
-    """One list at one destination.
+    """Holds the status of one list at one destination.
 
     Attributes:
-        collection: empty while it cannot be told.
-        runs: the latest, the newest first.
-        discarded: whom the dead letters are about that were discarded since the last full sync that completed.
-        note: what is different with it; empty when nothing is.
-        warnings: what these runs warned of, the newest first, but for numbers each once.
-        is_overdue: its sync point, or its first run while it has none, is older than it may be.
-        reconciled_at, reconciled: when both sides were last compared, and what was counted.
-        unchecked_at: since when those who were archived before are still to be compared.
-        spot_check: the last one in which contacts were missing, if both sides were not compared since.
-        is_well_known: it is synced to where it goes now, as far as can be told: its dead letters and its age count.
+        collection: empty while it is unknown.
+        runs: the latest runs, newest first.
+        discarded: the members of dead letters that were discarded since the last completed full sync.
+        note: what is different with the list; may be empty.
+        warnings: the warnings of these runs, newest first, each once, whatever its numbers.
+        is_overdue: the sync point, or the first run while there is none, is older than the client allows.
+        is_current: the list is synced to this destination now, as far as is known, so dead letters and age count.
+        reconciled_at, reconciled: when both sides were last compared (seconds, UTC), and the counts of that.
+        unchecked_at: since when members archived before the first sync wait to be compared; None: none do.
+        spot_check: the last spot check with missing contacts, unless both sides were compared since.
     """
 
     client: str
@@ -41,24 +41,24 @@ class ListStatus:
     note: str = ""
     is_overdue: bool = False
     warnings: tuple[str, ...] = ()
-    is_well_known: bool = True
+    is_current: bool = True
     reconciled_at: int | None = None
     reconciled: Mapping[str, int] = field(default_factory=dict)
     unchecked_at: int | None = None
     spot_check: SpotCheck | None = None
 
     @property
-    def needs_somebody(self) -> bool:
-        return self.is_well_known and (self.is_overdue or self.open_letters > 0 or self.has_failed)
+    def needs_attention(self) -> bool:
+        return self.is_current and (self.is_overdue or self.open_letters > 0 or self.has_failed)
 
     @property
     def has_failed(self) -> bool:
-        """Whether the last run did not end well, so that the next one has to; a dry or stopped one says nothing."""
+        """Whether the last run failed; a run that was stopped is no failure."""
         return bool(self.runs) and self.runs[0].status == "failed"
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
-    """Cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
+    """Returns the cells below HEADS. `now`: seconds, UTC. `plain`: bars in ASCII."""
     point = list_status.sync_point
     return (
         list_status.client,
@@ -73,9 +73,9 @@ def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:
 
 
 def document(list_status: ListStatus, now: int) -> dict[str, Any]:
-    """Times as ISO 8601 in UTC or null; `contacts_pushed` run by run, the newest last.
+    """Returns the status for programs: times as ISO 8601 in UTC or null; `contacts_pushed` run by run, newest last.
 
-    `discarded_members` is null where one of the discarded letters is about an unknown number.
+    `discarded_members` is null where a discarded dead letter is about an unknown number of members.
     """
     last = list_status.runs[0] if list_status.runs else None
     point = list_status.sync_point
@@ -106,7 +106,7 @@ def document(list_status: ListStatus, now: int) -> dict[str, Any]:
 
 def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
     last = list_status.runs[0] if list_status.runs else None
-    if list_status.is_overdue and list_status.is_well_known:
+    if list_status.is_overdue and list_status.is_current:
         yield "OVERDUE"
     if list_status.note:
         yield list_status.note
@@ -118,7 +118,7 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
         run = next(run.id for run in list_status.runs if run.warnings)
         yield f"{pluralize(len(list_status.warnings), 'warning')}: `mcimport runs show {run}`"
     if list_status.spot_check is not None:
-        yield spot_check.note(list_status.spot_check, list_status.list_key, now)
+        yield spot_check.status_note(list_status.spot_check, list_status.list_key, now)
     if list_status.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
     if list_status.reconciled_at is not None:
@@ -132,8 +132,8 @@ def _discarded(found: Affected) -> str:
 
 def _compared(counts: Mapping[str, int]) -> str:
     if not counts.get("left"):
-        stands = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
-        return f"both sides matched{stands}"
+        suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides matched{suffix}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
         return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
     names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a row a list at work, and one for all of them."""
+"""The live display on a terminal: a row for each list that is being imported, and one for all of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OTHER_LINES = 5  # the head, the sum, "and … more", and a little air
 _WIDE_ENOUGH_FOR_BARS = 100  # columns; below it the numbers need them all
 _LEAST_NAME, _MOST_NAME = 12, 30  # columns
 _GAP = 2
-_WINDOWS = 2  # the column that a narrow terminal does without
+_WINDOWS = 2  # the column that a narrow terminal leaves out
 _HEADS: tuple[str, ...] = ("members", "contacts", "time ranges", "contacts/s", "left")
 
 
-def picture(snapshot: Snapshot, width: int, height: int) -> RenderableType:
-    """What a terminal of so many columns and lines shows; empty when nothing is at work."""
+def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
+    """Returns what a terminal of `width` columns and `height` lines shows; empty when no list is being imported."""
     if not snapshot.live:
         return Text()
     most = max(1, min(MOST_ROWS, height - _OTHER_LINES))
@@ -55,7 +55,7 @@ def _grid(name_width: int, heads: Sequence[str], *, with_bars: bool) -> Table:
 
 
 def _fitting(everything: Sequence[Progress], now: float, width: int) -> list[tuple[str, ...]]:
-    """Heads and numbers, as many columns of them as leave room for a name."""
+    """Returns heads and numbers; without the time ranges where the names would get no room."""
     table = [_HEADS, *(_numbers(progress, now) for progress in everything)]
     if _room(table, width) >= _LEAST_NAME:
         return table
@@ -63,13 +63,13 @@ def _fitting(everything: Sequence[Progress], now: float, width: int) -> list[tup
 
 
 def _room(table: Sequence[Sequence[str]], width: int) -> int:
-    """Columns that the numbers leave to names: half a number would be a wrong one, half a name is still a hint."""
+    """Returns the columns that the numbers leave to names: a name can be cut, a cut number would be wrong."""
     longest = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     return width - sum(longest) - _GAP * (len(longest) + 1)
 
 
 def _numbers(progress: Progress, now: float) -> tuple[str, ...]:
-    """Cells below the heads."""
+    """Returns the cells below the heads."""
     left = progress.left(now)
     return (
         out_of(progress.read, progress.total),

@@ -1,4 +1,4 @@
-"""A list's marketing permissions: which there are, and how many subscribed members lack the one that counts."""
+"""Formats a list's marketing permissions, and how many subscribed members lack the required one."""
 
 from __future__ import annotations
 
@@ -10,36 +10,33 @@ from mcimport.report.format import escape
 _LONGEST = 100  # characters of one text
 
 
-def permissions_text(known: Permissions) -> str:
-    """One line for a person."""
-    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in known.texts) or "none found on any member"
-    return f"marketing permissions (GDPR fields): {texts}; {_lacking(known)}"
+def permissions_text(permissions: Permissions) -> str:
+    """Returns one line for people."""
+    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in permissions.texts) or "none found on any member"
+    return f"marketing permissions (GDPR fields): {texts}; {_lacking(permissions)}"
 
 
-def document(known: Permissions) -> dict[str, Any]:
-    """For a program."""
+def document(permissions: Permissions) -> dict[str, Any]:
+    """Returns the same for programs."""
     return {
-        "texts": list(known.texts),
-        "lacking": known.lacking,
-        "looked_at": known.looked_at,
-        "subscribed": known.subscribed,
+        "texts": list(permissions.texts),
+        "lacking": permissions.lacking,
+        "looked_at": permissions.looked_at,
+        "subscribed": permissions.subscribed,
     }
 
 
-def _lacking(known: Permissions) -> str:
-    if not known.names:
+def _lacking(permissions: Permissions) -> str:
+    if not permissions.names:
         return "[consent] permission requires none of them"
-    have = "has" if known.lacking == 1 else "have"
-    return f"{known.lacking:,} {_of_whom(known)} {have} not given {escape(known.names)}, and {_are(known)} not opted in"
+    have, are = ("has", "is") if permissions.lacking == 1 else ("have", "are")
+    lacking = f"{permissions.lacking:,} {_members(permissions)}"
+    return f"{lacking} {have} not given {escape(permissions.names)}, and {are} not opted in"
 
 
-def _are(known: Permissions) -> str:
-    return "is" if known.lacking == 1 else "are"
-
-
-def _of_whom(known: Permissions) -> str:
-    if known.looked_at is None or known.subscribed is None:
-        return f"subscribed {'member' if known.lacking == 1 else 'members'}"
-    if known.looked_at < known.subscribed:
-        return f"of the {known.looked_at:,} checked (of {known.subscribed:,} subscribed members)"
-    return f"of {known.subscribed:,} subscribed members"
+def _members(permissions: Permissions) -> str:
+    if permissions.looked_at is None or permissions.subscribed is None:
+        return f"subscribed {'member' if permissions.lacking == 1 else 'members'}"
+    if permissions.looked_at < permissions.subscribed:
+        return f"of the {permissions.looked_at:,} checked (of {permissions.subscribed:,} subscribed members)"
+    return f"of {permissions.subscribed:,} subscribed members"

@@ -1,4 +1,4 @@
-"""How far each list has come, counted from several threads at once."""
+"""Counts the progress of each list, from several threads at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One list, or all of them. `began` is a reading of the tally's clock; total and windows are what is planned."""
+    """Holds the progress of one list, or of all.
+
+    Attributes:
+        began: a reading of the tracker's monotonic clock, in seconds.
+        total, windows: the planned members and windows.
+        read, pushed, done: the members read, the contacts pushed and the windows done.
+    """
 
     name: str
     kind: str
@@ -26,11 +32,14 @@ class Progress:
     done: int = 0
 
     def speed(self, now: float) -> float:
-        """Contacts a second since it began."""
+        """Returns contacts per second since the beginning."""
         return self.pushed / (now - self.began) if now > self.began else 0.0
 
     def left(self, now: float) -> float | None:
-        """Seconds until the rest is read at the same pace; None while there is no pace yet, or no end in sight."""
+        """Returns the seconds until the rest is read at the same speed.
+
+        None before the first page, and where more members were read than planned.
+        """
         if not self.read or now <= self.began or self.read > self.total:
             return None
         return (self.total - self.read) * (now - self.began) / self.read
@@ -38,7 +47,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`live`: lists at work, in the order of their beginning. `sum`: of these and all that ended."""
+    """Holds all progress at one moment.
+
+    Attributes:
+        live: the lists that are being imported, in the order in which they began.
+        sum: the total of these and of the lists that have ended.
+        ended: how many lists have ended.
+        now: a reading of the tracker's clock.
+    """
 
     live: tuple[Progress, ...]
     sum: Progress
@@ -47,7 +63,7 @@ class Snapshot:
 
 
 class ProgressTracker:
-    """Safe to share between threads; `clock` is monotonic, in seconds."""
+    """Counts pages of several lists. Safe to share between threads. `clock`: monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -57,12 +73,14 @@ class ProgressTracker:
         self._ended = 0
 
     def planned(self, key: Key, kind: RunKind, total: int, windows: int) -> None:
-        """A second run of one call (a resumed one comes first) adds to what the first had to do."""
+        """Adds a run to its list; a call that first resumes a run has two runs of one list."""
         with self._lock:
-            known = self._live.get(key) or Progress(" ".join(key), kind, self._clock())
-            self._live[key] = replace(known, kind=kind, total=known.total + total, windows=known.windows + windows)
+            progress = self._live.get(key) or Progress(" ".join(key), kind, self._clock())
+            self._live[key] = replace(
+                progress, kind=kind, total=progress.total + total, windows=progress.windows + windows
+            )
 
-    def moved(self, key: Key, outcome: Outcome) -> None:
+    def page_recorded(self, key: Key, outcome: Outcome) -> None:
         self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
 
     def read_back(self, key: Key, contacts: int, *, is_last: bool) -> None:
@@ -71,10 +89,10 @@ class ProgressTracker:
 
     def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:
         with self._lock:
-            known = self._live.get(key)
-            if known is not None:
+            progress = self._live.get(key)
+            if progress is not None:
                 self._live[key] = replace(
-                    known, read=known.read + read, pushed=known.pushed + pushed, done=known.done + is_done
+                    progress, read=progress.read + read, pushed=progress.pushed + pushed, done=progress.done + is_done
                 )
 
     def ended(self, key: Key) -> None:
@@ -82,7 +100,7 @@ class ProgressTracker:
             self._ended += 1
             gone = self._live.pop(key, None)
             if gone is not None:
-                # What was planned and not done is no part of the sum any more: nobody is at work on it.
+                # What was planned and not done leaves the sum, because this call will not do it.
                 self._past = _added(self._past, replace(gone, total=gone.read, windows=gone.done))
 
     def snapshot(self) -> Snapshot:
@@ -93,12 +111,12 @@ class ProgressTracker:
             return Snapshot(tuple(self._live.values()), everything, self._ended, self._clock())
 
 
-def _added(one: Progress, other: Progress) -> Progress:
+def _added(progress: Progress, other: Progress) -> Progress:
     return replace(
-        one,
-        total=one.total + other.total,
-        windows=one.windows + other.windows,
-        read=one.read + other.read,
-        pushed=one.pushed + other.pushed,
-        done=one.done + other.done,
+        progress,
+        total=progress.total + other.total,
+        windows=progress.windows + other.windows,
+        read=progress.read + other.read,
+        pushed=progress.pushed + other.pushed,
+        done=progress.done + other.done,
     )

@@ -1,4 +1,4 @@
-"""What a look at both sides found: in lines for a person, and as part of a document."""
+"""Formats what a comparison of both sides found: as lines for people, and as part of a document."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _ASIDE = {
     "unclear": "could not be checked again, so it is unknown whether they match",
 }
 
-_FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are called as they are
+_FIELDS = {"phone": "phone number", "sms": "SMS consent"}  # the others are shown by their own name
 
 
 def verdict(found: Comparison) -> str:
-    """In a few words."""
+    """Returns the result in a few words."""
     if found.left:
         return "not everything could be read" if found.is_only_unread else "both sides differ"
     if found.mended:
         return "fixed"
-    stands = f", except {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
-    return f"both sides match{stands}"
+    suffix = f", except {found.said_no.count:,} opted out in Ometria" if found.said_no.count else ""
+    return f"both sides match{suffix}"
 
 
 def comparison_lines(title: str, found: Comparison) -> list[str]:
-    """A line for what agrees, and one for each kind of difference with a few ids."""
+    """Returns a line with the number of matches, and one for each kind of difference, with a few ids."""
     lines = [f"{title}: {verdict(found)}; {pluralize(found.agree, 'contact')} match"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
     lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
@@ -56,22 +56,27 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
 
 
 def document(found: Comparison) -> dict[str, Any]:
-    """For programs: counts, a few ids by kind, and a few of the spans that could not be read."""
+    """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read."""
     ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
     return {**numbers(found), "fields": dict(found.fields), **more}
 
 
 def spans(found: Comparison) -> list[dict[str, Any]]:
-    """A few of the spans that could not be read, for programs."""
+    """Returns, for programs, the first of the time ranges that could not be read."""
     return [
-        {"sweep": one.sweep, "since": moment_iso(one.since), "until": moment_iso(one.until), "reason": one.reason}
-        for one in found.unread[:SPANS_SHOWN]
+        {
+            "sweep": unread.sweep,
+            "since": moment_iso(unread.since),
+            "until": moment_iso(unread.until),
+            "reason": unread.reason,
+        }
+        for unread in found.unread[:SPANS_SHOWN]
     ]
 
 
 def numbers(found: Comparison) -> dict[str, int]:
-    """The counts alone."""
+    """Returns the counts alone."""
     kinds = {kind: getattr(found, kind).count for kind in _MEANINGS}
     asides = {name: getattr(found, name) for name in _ASIDE}
     pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
@@ -80,7 +85,7 @@ def numbers(found: Comparison) -> dict[str, int]:
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
     fields = (
-        ", ".join(f"{_FIELDS.get(name, name)} {many:,}" for name, many in found.fields.items())
+        ", ".join(f"{_FIELDS.get(name, name)} {count:,}" for name, count in found.fields.items())
         if kind == "stale"
         else ""
     )
@@ -94,10 +99,12 @@ def _ids(difference: Difference) -> str:
 
 
 def _unread(unread: tuple[Unread, ...]) -> str:
-    some = "; ".join(f"{span(one.since, one.until)} ({one.sweep}): {one.reason}" for one in unread[:SPANS_SHOWN])
+    shown = "; ".join(f"{span(part.since, part.until)} ({part.sweep}): {part.reason}" for part in unread[:SPANS_SHOWN])
     more = "; …" if len(unread) > SPANS_SHOWN else ""
-    many = pluralize(len(unread), "time range")
-    return f"  {'unread':<10}  {many} could not be read; the next `mcimport reconcile` reads them again: {some}{more}"
+    ranges = pluralize(len(unread), "time range")
+    return (
+        f"  {'unread':<10}  {ranges} could not be read; the next `mcimport reconcile` reads them again: {shown}{more}"
+    )
 
 
 def _asides(found: Comparison) -> Iterator[tuple[str, int]]:

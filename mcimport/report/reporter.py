@@ -1,4 +1,4 @@
-"""What the story of a run tells while it goes on; how it looks is the business of whoever listens."""
+"""The events of a call, as the runs report them; each reporter decides how they look."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from mcimport.models.records import ListResult
 
 
 class Reporter(Protocol):
-    """Called from the threads of several clients at once; each call names the list it speaks of."""
+    """Receives the events of a call, from the threads of several clients at once; each event names its list."""
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
-        """A run has its number."""
+        """Reports that a run was recorded under its number."""
 
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
-        """A run knows what it has to do: about so many members, in so many windows (0 and 0: nothing changed)."""
+        """Reports that a run was planned: about `total` members in so many windows; 0 and 0: nothing has changed."""
 
-    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
-        """A page was recorded."""
+    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
+        """Reports that a page was recorded."""
 
     def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
         """So many contacts, of those that were planned, were read back from Ometria; `is_last`: all were."""
 
     def waits(self, client: str, list_key: str, words: str) -> None:
-        """A run does not go on at present, and why; said once each time that this begins."""
+        """Reports that a run has begun to wait, and why."""
 
     def ended(self, result: ListResult) -> None:
-        """A list is through with this call, one way or another."""
+        """Reports that the work of this call on a list has ended, well or not."""
 
 
 class NullReporter:
-    """Listens to nothing: for `mcimport.run` and for `--quiet`."""
+    """Ignores all events: for `mcimport.run`, and as a base for reporters that ignore some."""
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
         pass
@@ -39,7 +39,7 @@ class NullReporter:
     def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
         pass
 
-    def moved(self, client: str, list_key: str, outcome: Outcome) -> None:
+    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         pass
 
     def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Runs and their windows as rows of a table, and as documents for programs."""
+"""Formats runs and their windows as rows of a table, and as documents for programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WINDOW_TIMES = ("since", "until", "through", "begun_at", "finished_at")
 
 
 def run_row(run: Run) -> tuple[str, ...]:
-    """Cells below RUN_HEADS."""
+    """Returns the cells below RUN_HEADS."""
     numbers = (run.members_read, run.contacts_pushed, run.contacts_rejected, run.windows_total, run.windows_dead)
     return (
         *(str(run.id), run.client, run.list_key, run.kind, run.status, moment(run.started_at), _took(run)),
@@ -32,7 +32,7 @@ def run_row(run: Run) -> tuple[str, ...]:
 
 
 def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
-    """One run, a subject a line; empty words where there is nothing to say."""
+    """Returns pairs of subject and words on one run; words may be empty."""
     done = sum(window.status == "done" for window in windows)
     events = pluralize(run.subscription_events, "subscription event")
     return [
@@ -53,7 +53,7 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """The log's own names; times as ISO 8601 in UTC or null."""
+    """Returns the columns of the state file; times as ISO 8601 in UTC or null."""
     times = {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
     document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point), "warnings": _warnings(run)}
     found = SpotCheck.read(run.spot_check)
@@ -66,7 +66,7 @@ def run_document(run: Run) -> dict[str, Any]:
 
 
 def window_document(window: WindowRow) -> dict[str, Any]:
-    """As `run_document`."""
+    """Returns the columns of the state file, as `run_document` does."""
     return {**asdict(window), **{name: moment_iso(getattr(window, name)) for name in _WINDOW_TIMES}}
 
 

@@ -1,4 +1,4 @@
-"""What came of one list: in one line, in one glance, and what there is to look at."""
+"""Formats the result of one list: in one line, as a block of lines, and the problems in it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mcimport.report.format import consents, dead_letters, duration, members, mo
 from mcimport.report.reconcile_summary import comparison_lines
 
 _MOST_HINTS = 5
-_CLOCKS_GRAIN = 5.0  # seconds: runs are dated in whole ones, and by another clock than the call is timed by
+_CLOCK_TOLERANCE = 5.0  # seconds: runs have whole seconds of another clock than the one that times the call
 _DONE = {
-    "full": "everything imported",  # see `_ending` for where that would be too much
+    "full": "everything imported",  # `_ending` leaves out "everything" where many members could not be imported
     "incremental": "changes imported",
     "replay": "dead letters replayed",
     "reconcile": "both sides compared",
@@ -22,7 +22,7 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A call's counts, over its runs."""
+    """Holds the counts of one list, summed over the runs of the call."""
 
     read: int
     skipped: int
@@ -36,6 +36,8 @@ class Totals:
 
 
 def totals(result: ListResult) -> Totals:
+    """Returns the sums over the runs of the call."""
+
     def total(name: str) -> int:
         return sum(getattr(run, name) for run in result.runs)
 
@@ -53,14 +55,14 @@ def totals(result: ListResult) -> Totals:
 
 
 def title(result: ListResult) -> str:
-    """Whose line it is, and of which runs: what `runs show` takes. A dry run is in no log."""
+    """Returns client, list and run numbers, as `runs show` takes them; a dry run is not recorded and has none."""
     ids = () if result.dry_run else tuple(dict.fromkeys(str(run.id) for run in result.runs))
     runs = f", {'run' if len(ids) == 1 else 'runs'} {' and '.join(ids)}" if ids else ""
     return f"{result.client} {result.list_key}{runs}"
 
 
 def verdict(result: ListResult) -> str:
-    """One or two words: how it ended."""
+    """Returns how the work on the list ended, in one to three words."""
     if result.status == "failed":
         return "failed"
     if result.status == "interrupted":
@@ -79,15 +81,15 @@ def _completed(result: ListResult) -> str:
     return "nothing changed" if is_idle else "completed"
 
 
-def line(result: ListResult) -> str:
-    """How it ended and what was imported; one line, whatever happened."""
+def summary_line(result: ListResult) -> str:
+    """Returns one line: how the work on the list ended, and what was imported."""
     if result.comparison is not None:
         return comparison_lines(f"{title(result)}, in {duration(result.seconds)}", result.comparison)[0]
     ending = _ending(result)
     if _is_short(result):
         return f"{title(result)}: {ending}"
     sums = totals(result)
-    carried = [
+    counts = [
         f"{pluralize(sums.read, 'member')} read",
         f"{pluralize(sums.pushed, 'contact')} {_pushed(result, sums)}",
         *([f"{sums.skipped:,} skipped"] if sums.skipped else []),
@@ -96,16 +98,16 @@ def line(result: ListResult) -> str:
     events = f", {pluralize(sums.events, 'subscription event')}" if sums.events else ""
     consent = f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}"
     windows = f"{out_of(result.windows_done, sums.windows, 'time range')}{_dead(sums)}"
-    return f"{title(result)}: {ending}: {', '.join(carried)}; {consent}; {windows}"
+    return f"{title(result)}: {ending}: {', '.join(counts)}; {consent}; {windows}"
 
 
-def block(result: ListResult) -> list[str]:
-    """The same in one glance, a subject a line, and then what there is to look at."""
+def summary_block(result: ListResult) -> list[str]:
+    """Returns the same with one subject per line, and then the problems."""
     if result.comparison is not None:
-        return [line(result), *problems(result)]
+        return [summary_line(result), *problem_lines(result)]
     head = f"{title(result)}: {_ending(result)}"
     if _is_short(result):
-        return [head, *problems(result)]
+        return [head, *problem_lines(result)]
     sums = totals(result)
     events = pluralize(sums.events, "subscription event")
     subjects = {
@@ -115,11 +117,11 @@ def block(result: ListResult) -> list[str]:
         "time ranges": f"{out_of(result.windows_done, sums.windows)} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
-    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problems(result)]
+    return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
 
 
-def problems(result: ListResult) -> list[str]:
-    """A line for everything that a person may want to look at, indented; nothing when all is well."""
+def problem_lines(result: ListResult) -> list[str]:
+    """Returns an indented line for each problem: differences, dead letters, the error, warnings and hints."""
     return [
         f"  {words}"
         for words in (*_differences(result), *_letters(result), *_failure(result), *_warnings(result), *_hints(result))
@@ -127,18 +129,18 @@ def problems(result: ListResult) -> list[str]:
 
 
 def error_lines(result: ListResult) -> list[str]:
-    """What has to be said even when only errors are: one or two lines and each new warning, or nothing.
+    """Returns what is written under `--quiet`: one or two lines on an error, and each new warning; or nothing.
 
-    A list that another process is busy with is none: it is being imported. Neither is one that was not begun when the
-    call was stopped: whoever stopped it knows.
+    A list that another process is working on is no error, because it is being imported. Neither is a list that the call
+    had not begun when the user stopped it.
     """
     if result.error is None or isinstance(result.error, BusyError):
         return [*_differing(result), *(f"{title(result)}: {words}" for words in (*_letters(result), *_news(result)))]
     if isinstance(result.error, InterruptedRunError):
         return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
     advice = " ".join(_next(result))
-    said = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
-    return [*said, *(f"{title(result)}: {words}" for words in _news(result))]
+    lines = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
+    return [*lines, *(f"{title(result)}: {words}" for words in _news(result))]
 
 
 def _news(result: ListResult) -> list[str]:
@@ -150,18 +152,18 @@ def _differences(result: ListResult) -> list[str]:
 
 
 def _differing(result: ListResult) -> list[str]:
-    """What has to be said even when only errors are."""
+    """Returns the lines on a comparison that are written under `--quiet`, too."""
     found = result.comparison
     return comparison_lines(title(result), found) if found is not None and (found.left or found.mended) else []
 
 
 def _unnamed(result: ListResult) -> str:
-    """The error, without the client that stands in front of the line already."""
+    """Returns the error without the client's name, with which the line already begins."""
     return str(result.error).removeprefix("client ").removeprefix(f"{result.client}: ")
 
 
 def _ending(result: ListResult) -> str:
-    """How it ended and how long it took."""
+    """Returns how the work on the list ended, and how long it took."""
     took, word = duration(result.seconds), verdict(result)
     if word == "skipped":
         return f"skipped: {str(result.error).removeprefix(f'{result.client}: ')}"
@@ -175,17 +177,17 @@ def _ending(result: ListResult) -> str:
     if result.affected.is_many:
         done = done.removeprefix("everything ")
     if result.dead_letters and not totals(result).pushed and result.runs[0].kind in ("full", "incremental"):
-        return f"nothing imported: {in_words(result)}, in {took}"
-    return f"{done}{_but(result)}, in {took}"
+        return f"nothing imported: {dead_letter_count(result)}, in {took}"
+    return f"{done}{_except(result)}, in {took}"
 
 
-def _but(result: ListResult) -> str:
+def _except(result: ListResult) -> str:
     if not result.dead_letters:
         return ""
     if result.runs[0].kind == "replay":
         return f"; {result.dead_letters:,} failed again"
-    many = pluralize(result.dead_letters, "dead letter")
-    return f", except {members(result.affected)} ({many})" if result.affected.is_many else f", except {many}"
+    letters = pluralize(result.dead_letters, "dead letter")
+    return f", except {members(result.affected)} ({letters})" if result.affected.is_many else f", except {letters}"
 
 
 def _at(run: Run) -> str:
@@ -193,12 +195,12 @@ def _at(run: Run) -> str:
 
 
 def _is_short(result: ListResult) -> bool:
-    """There is nothing to count."""
+    """Returns whether there are no counts to show."""
     return not (totals(result).read or result.dead_letters or verdict(result) == "completed")
 
 
 def _only_moved_sync_point(result: ListResult) -> bool:
-    """A run of `--since now`: the only incremental one without a beginning."""
+    """Returns whether the last run was one of `--since now`: the only incremental one without a beginning."""
     return bool(result.runs) and result.runs[-1].kind == "incremental" and result.runs[-1].since is None
 
 
@@ -207,7 +209,7 @@ def _pushed(result: ListResult, sums: Totals) -> str:
 
 
 def _speed(result: ListResult, sums: Totals) -> str:
-    """Against the ceiling. Says nothing of a resumed run: part of its contacts went out in an earlier call."""
+    """Returns the speed beside its limit; empty for a resumed run, which pushed some contacts in an earlier call."""
     if not sums.pushed or result.seconds <= 0 or _began_earlier(result):
         return ""
     ceiling = f" of at most {result.ceiling:,.0f}/s" if result.ceiling else ""
@@ -216,7 +218,7 @@ def _speed(result: ListResult, sums: Totals) -> str:
 
 def _began_earlier(result: ListResult) -> bool:
     first, last = result.runs[0], result.runs[-1]
-    return (last.finished_at or last.started_at) - first.started_at > result.seconds + _CLOCKS_GRAIN
+    return (last.finished_at or last.started_at) - first.started_at > result.seconds + _CLOCK_TOLERANCE
 
 
 def _dead(sums: Totals) -> str:
@@ -234,14 +236,14 @@ def _sync_point(result: ListResult) -> str:
 def _letters(result: ListResult) -> list[str]:
     if not result.dead_letters:
         return []
-    many = in_words(result)
+    letters = dead_letter_count(result)
     if result.dry_run:
-        return [f"{many} would be recorded"]
-    return [f"{many}: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"]
+        return [f"{letters} would be recorded"]
+    return [f"{letters}: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"]
 
 
-def in_words(result: ListResult) -> str:
-    """How many dead letters, and, of more than a handful, how many members these are about."""
+def dead_letter_count(result: ListResult) -> str:
+    """Returns the number of dead letters, with that of their members where these are many."""
     return dead_letters(result.affected) if result.affected.is_many else pluralize(result.dead_letters, "dead letter")
 
 
@@ -253,12 +255,12 @@ def _failure(result: ListResult) -> list[str]:
 
 
 def _next(result: ListResult) -> list[str]:
-    """What to do about an error, and what becomes of a run that was cut off."""
+    """Returns what to do about an error, and that the next sync resumes an interrupted run."""
     error = result.error
     hint = [error.hint] if error is not None and error.hint else []
-    # The hint of a service that is down says the same of all lists.
-    goes_on = _is_resumable(result) and not isinstance(error, ServiceDownError)
-    return [*hint, *([f"The next `mcimport sync {result.list_key}` resumes it."] if goes_on else [])]
+    # The hint of a service that is down already says so, for all lists.
+    is_resumed = _is_resumable(result) and not isinstance(error, ServiceDownError)
+    return [*hint, *([f"The next `mcimport sync {result.list_key}` resumes it."] if is_resumed else [])]
 
 
 def _is_resumable(result: ListResult) -> bool:
@@ -275,6 +277,6 @@ def _warnings(result: ListResult) -> list[str]:
 def _hints(result: ListResult) -> list[str]:
     if not result.hints:
         return []
-    often = Counter(result.hints).most_common(_MOST_HINTS)
-    words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in often)
+    counted = Counter(result.hints).most_common(_MOST_HINTS)
+    words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in counted)
     return [f"Ometria's latest validation errors, of the whole account and not only of this list: {words}"]

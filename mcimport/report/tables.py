@@ -1,4 +1,4 @@
-"""Tables for a terminal, a pipe or a log: texts as they are, and no word broken to fit a width."""
+"""Prints tables to a terminal, a pipe or a log: texts as they are, no word broken to fit a width."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _GAP = 2
 _LEAST_PROSE = 24  # columns that a text needs to be readable when it is wrapped
 
 
-def paper(stream: TextIO) -> Console:
-    """A console that takes no text for markup. What the stream's encoding lacks is escaped instead of raised."""
+def make_console(stream: TextIO) -> Console:
+    """Returns a console that takes no text for markup, and escapes what the stream's encoding lacks."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     width = None if stream.isatty() else _WIDE
@@ -25,18 +25,18 @@ def paper(stream: TextIO) -> Console:
 
 
 def is_plain(stream: TextIO) -> bool:
-    """Whether the stream's encoding may lack block characters."""
+    """Returns whether the stream's encoding may lack block characters."""
     return "utf" not in (stream.encoding or "utf-8").lower()
 
 
-def show(stream: TextIO, heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
-    """Writes a table; numbers stand right. `prose`: the head of the one column that may wrap, between words.
+def print_table(stream: TextIO, heads: Sequence[str], rows: Sequence[Sequence[str]], *, prose: str = "") -> None:
+    """Writes a table; numbers are right-aligned. `prose`: the head of the one column that may wrap, between words.
 
-    A terminal too narrow for the other columns gets lines that are too long, and nothing is cut off.
+    A terminal that is too narrow for the other columns gets lines that are too long; nothing is cut off.
     """
     longest = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
     least = [min(_LEAST_PROSE, width) if head == prose else width for head, width in zip(heads, longest, strict=True)]
-    console = paper(stream)
+    console = make_console(stream)
     console.width = max(console.width, sum(least) + _GAP * len(heads))
     with console.capture() as drawn:
         console.print(_table(heads, rows, prose))

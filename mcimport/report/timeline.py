@@ -1,4 +1,4 @@
-"""One run for a person: where its time went, and its windows side by side on the run's own time."""
+"""Formats one run for people: how its time was spent, and its windows as bars on a common time axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcimport.models.records import Run, WindowRow
 from mcimport.report.format import duration, moment, pluralize
 
 HEADS = ("time range", "to (UTC)", "status", "members", "pushed", "retries", "timeline", "took", "error")
-MOST_SHOWN = 50  # windows; of more, those that need nobody are folded into one line
+MOST_SHOWN = 50  # windows; of more, those that are done without an error become one line
 
 _SPENT = (
     ("waited_limiter", "waiting for Ometria's rate limit"),
@@ -17,23 +17,23 @@ _SPENT = (
     ("waited_mailchimp", "waiting for Mailchimp"),
     ("converting", "converting"),
 )
-_OTHER_COLUMNS = 78  # what the columns beside the bar need as a rule
+_OTHER_COLUMNS = 78  # what the columns beside the bar usually need
 _NARROWEST, _WIDEST = 10, 30
 
 
 def time_spent(usage: Usage) -> str:
-    """Shares of all that a run's workers spent, the largest first; empty where next to nothing was."""
+    """Returns the shares of the time that all workers spent, the largest first; empty where none was measured."""
     spent = {words: float(getattr(usage, name)) for name, words in _SPENT}
     whole = sum(spent.values())
     if whole <= 0:
         return ""
     shares = sorted(((seconds / whole, words) for words, seconds in spent.items()), reverse=True)
-    told = ", ".join(f"{words} {share:.0%}" for share, words in shares if share >= 0.005)  # noqa: PLR2004 - rounds to 1 %
-    return f"{told} (of {duration(whole)}, all workers together)"
+    parts = ", ".join(f"{words} {share:.0%}" for share, words in shares if share >= 0.005)  # noqa: PLR2004 - rounds to 1%
+    return f"{parts} (of {duration(whole)}, all workers together)"
 
 
 def requests(usage: Usage) -> str:
-    """How often each side was asked, and what of that was in vain; empty where nobody was."""
+    """Returns the number of requests to each side, with the retries and refusals in it; empty without requests."""
     sides = [
         _side("Mailchimp", usage.mailchimp_requests, usage.mailchimp_retries, usage.mailchimp_throttled),
         _side("Ometria", usage.ometria_requests, usage.ometria_retries, usage.ometria_throttled),
@@ -42,20 +42,20 @@ def requests(usage: Usage) -> str:
 
 
 def rows(run: Run, windows: Sequence[WindowRow], *, columns: int, plain: bool, fold: bool) -> list[tuple[str, ...]]:
-    """Cells below HEADS. `columns`: of the terminal. `fold`: of many windows, only those that need somebody."""
+    """Returns rows of cells below HEADS. `columns`: of the terminal. `fold`: many windows that are done become one."""
     shown = windows
     if fold and len(windows) > MOST_SHOWN:
         shown = [window for window in windows if window.status != "done" or window.error]
     width = max(_NARROWEST, min(_WIDEST, columns - _OTHER_COLUMNS))
     began, ended = _ends(run, windows)
-    told = [_row(window, _bar(window, began, ended, width, plain=plain)) for window in shown]
-    return told + list(_folded([window for window in windows if window not in shown]))
+    cells = [_row(window, _bar(window, began, ended, width, plain=plain)) for window in shown]
+    return cells + list(_folded([window for window in windows if window not in shown]))
 
 
-def _side(name: str, made: int, again: int, throttled: int) -> str:
-    vain = [pluralize(again, "retry").replace("retrys", "retries")] if again else []
-    vain += [f"{throttled:,} refused as too many (429)"] if throttled else []
-    return f"{name} {pluralize(made, 'request')}" + (f" ({', '.join(vain)})" if vain else "")
+def _side(name: str, made: int, retries: int, throttled: int) -> str:
+    failed = [pluralize(retries, "retry", "retries")] if retries else []
+    failed += [f"{throttled:,} refused as too many (429)"] if throttled else []
+    return f"{name} {pluralize(made, 'request')}" + (f" ({', '.join(failed)})" if failed else "")
 
 
 def _row(window: WindowRow, bar: str) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def _folded(windows: Sequence[WindowRow]) -> Iterator[tuple[str, ...]]:
 
 
 def _ends(run: Run, windows: Sequence[WindowRow]) -> tuple[int, int]:
-    """The run's own time, as far as its windows tell: a resumed one need not be drawn with the hours between."""
+    """Returns the first beginning and the last end of the windows: a resumed run is not drawn with the hours before."""
     begun = [window.begun_at for window in windows if window.begun_at is not None]
     ended = [window.finished_at for window in windows if window.finished_at is not None]
     first = min(begun, default=run.started_at)
@@ -87,7 +87,7 @@ def _ends(run: Run, windows: Sequence[WindowRow]) -> tuple[int, int]:
 
 
 def _bar(window: WindowRow, began: int, ended: int, width: int, *, plain: bool) -> str:
-    """From its first page to its end, on a line that is the run's time; at least one sign where it was worked on."""
+    """Draws a window from its first page to its end; at least one character, if it was begun."""
     if window.begun_at is None:
         return ""
     dot, full = (".", "#") if plain else ("\N{MIDDLE DOT}", "\N{FULL BLOCK}")

@@ -1,4 +1,4 @@
-"""Several lists at the end of a call: a table, the worst first, and what they come to."""
+"""The table of all lists at the end of a call, the worst first, and the line that adds them up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 from mcimport.models.records import ListResult
 from mcimport.report.format import duration, pluralize
 from mcimport.report.summary import totals, verdict
-from mcimport.report.tables import show
+from mcimport.report.tables import print_table
 
 _WORST_FIRST = (
     "failed",
@@ -23,18 +23,18 @@ _WORST_FIRST = (
     "nothing changed",
 )
 _UNEVENTFUL = {"not started", "skipped", "sync point set", "nothing changed"}
-_MOST_ROWS = 20  # beyond it, lists of which there is nothing to say but one word share a row
+_MOST_ROWS = 20  # of more lists, the uneventful ones with the same verdict share a row
 
 
-def overview(results: Sequence[ListResult], stream: TextIO) -> None:
-    """Writes the table, and a line that adds it up."""
+def totals_table(results: Sequence[ListResult], stream: TextIO) -> None:
+    """Writes the table, and the line that adds it up."""
     pushed = "contacts converted" if any(result.dry_run for result in results) else "contacts pushed"
-    show(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
-    stream.write(f"{total(results)}\n")
+    print_table(stream, ("list", "", "members read", pushed, "dead letters", "took"), rows(results))
+    stream.write(f"{total_line(results)}\n")
 
 
 def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
-    """A row a list, the worst first, then by contacts pushed; uneventful ones folded where they would bury the rest."""
+    """Returns a row for each list, the worst first, then by contacts pushed; many uneventful lists share rows."""
     ordered = sorted(results, key=_rank)
     fold = len(ordered) > _MOST_ROWS
     alone = [_row(result) for result in ordered if not (fold and verdict(result) in _UNEVENTFUL)]
@@ -42,8 +42,8 @@ def rows(results: Sequence[ListResult]) -> list[tuple[str, ...]]:
     return alone + [(pluralize(number, "list"), word, "", "", "", "") for word, number in folded.items()]
 
 
-def total(results: Sequence[ListResult]) -> str:
-    """One line: how many lists ended how, and how many contacts were pushed in all of them."""
+def total_line(results: Sequence[ListResult]) -> str:
+    """Returns one line: how many lists ended in which way, and how many contacts were pushed in all."""
     ends = Counter(verdict(result) for result in results)
     words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
     pushed = sum(totals(result).pushed for result in results)

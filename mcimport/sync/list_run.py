@@ -196,7 +196,7 @@ def _record(list_run: ListRun, run_id: int, outcome: Outcome) -> None:
     list_run.unsendable.update(dict(outcome.unsendable))
     list_run.remarks.update(dict(outcome.remarks))
     list_run.permissions.update(outcome.permissions)
-    list_run.reporter.moved(list_run.client.name, list_run.list_key, outcome)
+    list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, outcome)
 
 
 def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventBudget) -> RunSpec:

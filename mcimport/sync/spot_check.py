@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mcimport.errors import InterruptedRunError, ServiceTimeoutError
 from mcimport.errors.machine import as_ours
 from mcimport.models.sample import SampledContact, SpotCheck
-from mcimport.report.spot_check import not_held
+from mcimport.report.spot_check import missing_line
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from mcimport.state import spot_checks
 from mcimport.sync.list_run import ListRun
@@ -37,7 +37,7 @@ def check_some_pushed(list_run: ListRun, run_id: int) -> None:
     list_run.refresh()
     list_run.spot_check = found
     if found.missing:
-        list_run.warn(not_held(found, list_run.list_key, now))
+        list_run.warn(missing_line(found, list_run.list_key, now))
 
 
 def _settled(list_run: ListRun, now: int) -> list[SampledContact]:

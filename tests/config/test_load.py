@@ -987,22 +987,6 @@ def test_workers_flag_is_a_ceiling_and_window_flag_a_replacement(
     assert (client.mailchimp.connections, client.mailchimp.window) == (4, 200)
 
 
-@pytest.mark.parametrize(
-    ("workers", "window", "words"),
-    [
-        (50, None, "--workers 50: must be at most 10, the connections that Mailchimp allows an account"),
-        (0, None, "--workers 0: must be at least 1"),
-        (None, 1001, "--window 1001: must be at most 1000, Mailchimp's largest page"),
-        (None, -5, "--window -5: must be at least 1"),
-    ],
-)
-def test_flag_out_of_range_is_refused(here: Path, workers: int | None, window: int | None, words: str) -> None:
-    """With the limit and its reason."""
-    with pytest.raises(ConfigError) as caught:
-        with_flags(acme(here), workers=workers, window=window)
-    assert str(caught.value) == words
-
-
 # The template --------------------------------------------------------------------------------------------------------
 
 

@@ -29,13 +29,13 @@ from mcimport.errors import (
 )
 from mcimport.models import Outcome, Window
 from mcimport.models.records import ListResult, Run
-from mcimport.report import block, json_line, line, make_reporter
+from mcimport.report import json_line, make_reporter, summary_block, summary_line
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
-from mcimport.report.live_display import MOST_ROWS, picture
+from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.summary import error_lines, title, verdict
-from mcimport.report.tables import show
-from mcimport.report.totals_table import rows, total
+from mcimport.report.tables import print_table
+from mcimport.report.totals_table import rows, total_line
 
 BEGAN = 1_795_000_000  # 2026-11-18 11:06:40 UTC
 BUSY = BusyError("acme: another mcimport is already running for this client")
@@ -198,7 +198,7 @@ def test_somebody_elses_text_cannot_steer_a_terminal(text: str) -> None:
 
 def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None:
     """Everything that there is to know of a good run stands in one line."""
-    assert line(result(run())) == (
+    assert summary_line(result(run())) == (
         "acme 1a2d7ebf82, run 7: everything imported, in 34 s: 25,000 members read, 24,987 contacts pushed (735/s of at"
         " most 800/s), 10 skipped, 3 rejected; 17,500 opted in, 5,500 opted out, 1,987 unspecified; 28 of 28 time"
         " ranges"
@@ -207,7 +207,7 @@ def test_a_line_says_what_was_carried_and_how_fast_against_the_ceiling() -> None
 
 def test_a_block_says_it_in_one_glance() -> None:
     """A subject a line, with subscription events even when there are none, and the new sync point."""
-    assert block(result(run())) == [
+    assert summary_block(result(run())) == [
         "acme 1a2d7ebf82, run 7: everything imported, in 34 s",
         "  members      25,000 read, 10 skipped (no e-mail address), 3 rejected",
         "  contacts     24,987 pushed (735/s of at most 800/s)",
@@ -226,9 +226,9 @@ def test_what_there_is_to_look_at_follows() -> None:
         warnings=("tags cut short",),
         hints=("not a valid value at root > lastname",) * 2,
     )
-    *_, letters, warning, hint = block(one)
-    assert "28 time ranges" in line(one)
-    assert "1 incomplete" in line(one)
+    *_, letters, warning, hint = summary_block(one)
+    assert "28 time ranges" in summary_line(one)
+    assert "1 incomplete" in summary_line(one)
     assert letters == "  2 dead letters: `mcimport dlq list` shows them, `mcimport dlq replay` tries again"
     assert warning == "  warning: tags cut short"
     assert "of the whole account" in hint
@@ -238,7 +238,7 @@ def test_what_there_is_to_look_at_follows() -> None:
 @pytest.mark.parametrize("moved", [True, False], ids=["after it", "within it"])
 def test_the_sync_point_is_only_said_to_move_when_it_did(*, moved: bool) -> None:
     """A run that begins after the sync point leaves it where it was."""
-    words = block(result(run(kind="incremental", since=BEGAN - 60, moves_sync_point=int(moved))))
+    words = summary_block(result(run(kind="incremental", since=BEGAN - 60, moves_sync_point=int(moved))))
     assert ("  sync point   2026-11-18 11:06:37 UTC" in words, "  sync point   not moved" in words) == (
         moved,
         not moved,
@@ -248,7 +248,7 @@ def test_the_sync_point_is_only_said_to_move_when_it_did(*, moved: bool) -> None
 def test_a_resumed_run_has_no_speed() -> None:
     """Its contacts went out in two calls, and the time of one of them is not known."""
     resumed = run(started_at=BEGAN - 3_600)
-    assert "/s" not in line(result(resumed))
+    assert "/s" not in summary_line(result(resumed))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_resumed_run_has_no_speed() -> None:
 )
 def test_where_there_is_nothing_to_count_the_line_is_short(one: ListResult, words: str) -> None:
     """What did not happen is not told in zeros."""
-    assert line(one) == f"{title(one)}: {words}"
+    assert summary_line(one) == f"{title(one)}: {words}"
 
 
 def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None:
@@ -279,8 +279,8 @@ def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None
     cut_off = run(status="interrupted", finished_at=BEGAN + 9)
     stopped = result(cut_off, status="interrupted", error=InterruptedRunError("stopped"))
     broken = failed(RetriableError("no answer", hint="Is the network up?"), replace(cut_off, status="failed"))
-    assert block(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` resumes it."
-    assert block(broken)[-3:] == [
+    assert summary_block(stopped)[-1] == "  The next `mcimport sync 1a2d7ebf82` resumes it."
+    assert summary_block(broken)[-3:] == [
         "  no answer",
         "  Is the network up?",
         "  The next `mcimport sync 1a2d7ebf82` resumes it.",
@@ -301,7 +301,7 @@ def test_a_run_that_was_cut_off_names_the_command_that_goes_on_with_it() -> None
 )
 def test_nothing_is_promised_of_what_no_sync_goes_on_with(one: ListResult) -> None:
     """A run that cannot be resumed is not said to be."""
-    assert not [words for words in block(one) if "goes on" in words]
+    assert not [words for words in summary_block(one) if "goes on" in words]
 
 
 # ---- JSON
@@ -347,7 +347,7 @@ def test_a_dry_run_has_no_run_id() -> None:
 
 def test_without_a_terminal_a_list_is_one_line() -> None:
     """A log gets the line when the list has ended, and nothing else."""
-    assert told(result(run())) == [line(result(run()))]
+    assert told(result(run())) == [summary_line(result(run()))]
 
 
 def test_several_lists_have_a_line_each_and_a_table_the_worst_first() -> None:
@@ -355,7 +355,7 @@ def test_several_lists_have_a_line_each_and_a_table_the_worst_first() -> None:
     good, idler = result(run(), list_key="good"), idle("idle")
     letters, bad = result(run(), list_key="letters", dead_letters=2), failed(FatalError("401"), list_key="bad")
     said = told(good, idler, letters, bad)
-    assert said[:2] == [line(good), line(idler)]
+    assert said[:2] == [summary_line(good), summary_line(idler)]
     ranked = [words.split()[1] for words in said[-5:-1]]
     assert ranked == ["bad", "letters", "good", "idle"]
     assert said[-1] == "4 lists: 1 failed, 1 dead letters, 1 completed, 1 nothing changed; 49,974 contacts pushed"
@@ -377,7 +377,7 @@ def test_hundreds_of_lists_in_which_nothing_happened_share_a_row() -> None:
     results = [*(idle(f"l{number}") for number in range(300)), failed(FatalError("401"), list_key="bad")]
     table = rows(results)
     assert [row[:2] for row in table] == [("acme bad", "failed"), ("300 lists", "nothing changed")]
-    assert total(results).startswith("301 lists: 1 failed, 300 nothing changed;")
+    assert total_line(results).startswith("301 lists: 1 failed, 300 nothing changed;")
 
 
 @pytest.mark.parametrize("screen", [True, False], ids=["terminal", "log"])
@@ -451,9 +451,9 @@ def _results(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ListResult:
 @given(_results())
 def test_whatever_came_of_a_list_can_be_told(one: ListResult) -> None:
     """Every result has one line, a glance, valid JSON, a verdict, and at most two lines of complaint."""
-    assert line(one).startswith(f"{title(one)}: ")
-    assert "\n" not in line(one) + json_line(one)
-    assert all(words and "\n" not in words for words in block(one))
+    assert summary_line(one).startswith(f"{title(one)}: ")
+    assert "\n" not in summary_line(one) + json_line(one)
+    assert all(words and "\n" not in words for words in summary_block(one))
     assert list(json.loads(json_line(one)))[: len(FIELDS)] == FIELDS
     assert verdict(one)
     assert len(error_lines(one)) <= 2
@@ -477,12 +477,12 @@ def test_a_terminal_shows_progress_and_ends_with_a_glance(terminal: Terminal) ->
     """While it runs the rows are drawn; they go, and the block of the only list stays."""
     with make_reporter(json=False, quiet=False, stream=terminal) as listener:
         listener.planned("acme", "1a2d7ebf82", "full", 25_000, 28)
-        listener.moved("acme", "1a2d7ebf82", outcome(over=True))
+        listener.page_recorded("acme", "1a2d7ebf82", outcome(over=True))
         assert terminal.drawn.wait(60)
         listener.ended(result(run()))
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert "100 of 25,000" in text
-    assert text.replace("\r", "").rstrip().endswith("\n".join(block(result(run()))))
+    assert text.replace("\r", "").rstrip().endswith("\n".join(summary_block(result(run()))))
 
 
 @pytest.mark.parametrize(("as_json", "term"), [(True, "xterm"), (False, "dumb")], ids=["json", "dumb terminal"])
@@ -491,7 +491,7 @@ def test_nothing_is_drawn_where_plain_lines_are_wanted(
 ) -> None:
     """A terminal that cannot move its cursor, and a call whose output is for a program, get no control characters."""
     monkeypatch.setenv("TERM", term)
-    assert told(result(run()), stream=terminal, json=as_json) == [line(result(run()))]
+    assert told(result(run()), stream=terminal, json=as_json) == [summary_line(result(run()))]
 
 
 @pytest.mark.parametrize("options", [{"json": True, "quiet": False}, {"json": False, "quiet": False}])
@@ -508,7 +508,7 @@ def test_standard_output_is_left_to_programs(
 
 def drawn(tally: ProgressTracker, width: int, height: int = 40) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(picture(tally.snapshot(), width, height))
+    Console(file=out, width=width).print(render(tally.snapshot(), width, height))
     return out.getvalue().splitlines()
 
 
@@ -521,7 +521,7 @@ def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     """After ten seconds with a quarter read, thirty are left."""
     tally = ProgressTracker(ticking(0, 0, 10))
     tally.planned(("acme", "1a2d7ebf82"), "full", 4_000, 5)
-    tally.moved(("acme", "1a2d7ebf82"), outcome(members=1_000, pushed=950, over=True))
+    tally.page_recorded(("acme", "1a2d7ebf82"), outcome(members=1_000, pushed=950, over=True))
     head, row = drawn(tally, 80)
     assert head.split() == ["list", "members", "contacts", "time", "ranges", "contacts/s", "left"]
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
@@ -542,7 +542,7 @@ def test_the_picture_fits_the_screen_with_one_list_and_with_hundreds(lists: int,
     tally = ProgressTracker(partial(next, count()))
     for number in range(lists):
         tally.planned((f"client{number}", "1a2d7ebf82"), "full", 1_000_000, 40)
-        tally.moved((f"client{number}", "1a2d7ebf82"), outcome(members=123_456, pushed=100_000))
+        tally.page_recorded((f"client{number}", "1a2d7ebf82"), outcome(members=123_456, pushed=100_000))
     lines = drawn(tally, width, height)
     most = min(MOST_ROWS, height - 5)
     assert len([words for words in lines if words.startswith("client")]) == min(lists, most)
@@ -557,7 +557,7 @@ def test_lists_that_ended_leave_their_rows_and_stay_in_the_sum() -> None:
     tally = ProgressTracker()
     for key in ("one", "two"):
         tally.planned(("acme", key), "full", 500, 1)
-        tally.moved(("acme", key), outcome(members=300, pushed=290))
+        tally.page_recorded(("acme", key), outcome(members=300, pushed=290))
     tally.ended(("acme", "one"))
     *_, row, summed = drawn(tally, 100)
     assert row.startswith("acme two")
@@ -573,7 +573,7 @@ def test_threads_of_many_clients_lose_no_count() -> None:
         key = (f"client{number}", "1a2d7ebf82")
         tally.planned(key, "full", 5_000, 50)
         for _ in range(50):
-            tally.moved(key, outcome(members=100, pushed=90, over=True))
+            tally.page_recorded(key, outcome(members=100, pushed=90, over=True))
         if number % 2:
             tally.ended(key)
 
@@ -600,14 +600,14 @@ def test_a_table_without_a_terminal_breaks_no_line() -> None:
     """A row is a line, however long, without blanks at its end and without control characters."""
     out = io.StringIO()
     long = " ".join(["a reason of many words"] * 20)
-    show(out, ("id", "reason"), [("1", long), ("20", "[bold]short[/bold] :smile:")], prose="reason")
+    print_table(out, ("id", "reason"), [("1", long), ("20", "[bold]short[/bold] :smile:")], prose="reason")
     assert out.getvalue().splitlines() == ["id  reason", f" 1  {long}", "20  [bold]short[/bold] :smile:"]
 
 
 def test_a_narrow_terminal_wraps_prose_between_words_and_nothing_else(terminal: Terminal) -> None:
     """Ids and times stay whole; the one column of prose takes what is left."""
     key, words = "1a2d7ebf82" * 5, "Mailchimp answered 500 (Internal Server Error) and then once more"
-    show(terminal, ("list", "times", "reason"), [(key, "2026-11-18 11:06:40 " * 3, words)], prose="reason")
+    print_table(terminal, ("list", "times", "reason"), [(key, "2026-11-18 11:06:40 " * 3, words)], prose="reason")
     text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert key in text
     assert "2026-11-18 11:06:40 2026-11-18 11:06:40" in text
@@ -618,6 +618,6 @@ def test_an_encoding_that_lacks_a_character_stops_no_table() -> None:
     """What an old code page cannot write is escaped."""
     file = io.BytesIO()
     with io.TextIOWrapper(file, encoding="ascii") as stream:
-        show(stream, ("name",), [("Zoë",)])
+        print_table(stream, ("name",), [("Zoë",)])
         stream.flush()
         assert b"Zo\\xeb" in file.getvalue()

@@ -1,6 +1,6 @@
-"""Whether everything that a sync needs is there and works: settings, state file, keys, services, lists.
+"""Checks everything that a sync needs: settings, state file, keys, services, lists.
 
-Each run_checks is a read, and each finding says what was seen and what fixes it.
+Checks change nothing, and each finding says what was seen and what fixes it.
 """
 
 from mcimport.monitoring.check.checkup import run_checks

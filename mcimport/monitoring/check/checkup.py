@@ -1,4 +1,4 @@
-"""The story of a checkup: this machine, each client in the order of the file, the clocks, the first syncs ahead."""
+"""Runs all checks: this machine, each client in the order of the file, the clocks, the first syncs ahead."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mcimport.engine.page.permissions import Shown
 from mcimport.errors import ConfigError, McimportError
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.engine import engine
-from mcimport.monitoring.check.finding import Finding, bad
-from mcimport.monitoring.check.services import AT_ONCE, ProbeResult, ServiceProbes
-from mcimport.monitoring.check.synced_lists import Memory, elsewhere_until, remembered, unchecked
+from mcimport.monitoring.check.finding import Finding, error_finding
+from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, ServiceProbes
+from mcimport.monitoring.check.synced_lists import SyncState, elsewhere_until, sync_states, unchecked_lists
 from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.services.connections import ConnectionPool
@@ -24,7 +24,7 @@ from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lock_holder
 
-BUSY_FOR = 2.0  # seconds for which a busy account may refuse before that is what is found
+BUSY_FOR = 2.0  # seconds after which an account that refuses requests as too many is reported as such
 LISTS_NAMED = 5
 FIRST_SYNC = (
     "Switch off Ometria's own Mailchimp synchronisation first, or the two overwrite each other. Also: if a person is on"
@@ -39,15 +39,18 @@ Answers = Mapping[str, ProbeResult]
 
 @dataclass(frozen=True, slots=True)
 class _ClientFacts:
-    """One client, and what is known without asking anybody: what is wrong with its keys, what its lists have behind.
+    """Holds one client, and what is known without a request.
 
-    `elsewhere`: until when workers may have pages of it, so that nothing can be pushed here.
-    `unchecked`: lists of which those who were archived before are still to be compared.
+    Attributes:
+        wrong: by service, what is wrong with the client's key.
+        lists: by list, whether it was synced, or why a sync would refuse it.
+        elsewhere: until when workers may have pages of the client (seconds, UTC), so that nothing can be pushed here.
+        unchecked: the lists whose members archived before the first sync were not compared yet.
     """
 
     client: Client
     wrong: Mapping[str, ConfigError]
-    lists: Mapping[str, Memory | ConfigError]
+    lists: Mapping[str, SyncState | ConfigError]
     elsewhere: int | None
     unchecked: frozenset[str]
 
@@ -63,33 +66,33 @@ class _ClientFacts:
 def run_checks(
     settings: Settings, clients: Sequence[Client], *, offline: bool, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """What is found, in the order of the file, as soon as it is known. `offline`: only what needs no network."""
+    """Yields each finding as soon as it is known, in the order of the file. `offline`: only what needs no network."""
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
     yield from (Finding("", "keys", "note", words) for words in world_readable_files(settings))
     yield from engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
     db_path = settings.db_path if state_file.verdict == "good" else None
-    memories = remembered(db_path, clients)
+    memories = sync_states(db_path, clients)
     waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
     stop = StopSignal()
     accounts = ConnectionPool(stop, busy_for=BUSY_FOR)
-    left = unchecked(db_path, clients)
+    left = unchecked_lists(db_path, clients)
     places = [_facts(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
+    with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="check") as pool:
         try:
-            probes = None if offline else _asked(places, ServiceProbes(accounts, pool))
+            probes = None if offline else _start_probes(places, ServiceProbes(accounts, pool))
             for facts in places:
                 yield from _client(facts, settings.db_path, probes)
             yield from _clocks(places, probes)
         finally:
-            stop.abort()  # who does not wait for the rest need not
+            stop.abort()  # ends the requests of a caller that stops early
     yield from _first_syncs(places)
 
 
 def _facts(
     client: Client,
-    lists: Mapping[str, Memory | ConfigError],
+    lists: Mapping[str, SyncState | ConfigError],
     elsewhere: int | None,
     unchecked: frozenset[str],
     accounts: ConnectionPool,
@@ -108,14 +111,14 @@ def _facts(
     return _ClientFacts(client, wrong, lists, elsewhere, unchecked)
 
 
-def _asked(places: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
+def _start_probes(places: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
     probes.ask_mailchimp([(facts.client, list(facts.lists)) for facts in places if "Mailchimp" not in facts.wrong])
     probes.ask_ometria([(facts.client, facts.is_new) for facts in places if "Ometria" not in facts.wrong])
     return probes
 
 
 def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
-    """Of the services that were asked."""
+    """Waits for the answers of the services that were asked, and returns them by service."""
     if probes is None:
         return {}
     answers = {"Mailchimp": probes.mailchimp, "Ometria": probes.ometria}
@@ -141,11 +144,11 @@ def _client(facts: _ClientFacts, db_path: Path, probes: ServiceProbes | None) ->
 
 
 def _lock(db_path: Path, client: str) -> Iterator[Finding]:
-    """It is taken for a moment where it is there; where it is not, the state file's folder was tried."""
+    """Tests the client's lock where its file exists; where it does not, the state file's folder was tested."""
     try:
         busy = lock_holder(db_path, client)
     except McimportError as error:
-        yield bad(client, "lock", error)
+        yield error_finding(client, "lock", error)
         return
     if busy is not None:
         yield Finding(client, "lock", "note", f"another mcimport is running for this client{busy}")
@@ -154,36 +157,36 @@ def _lock(db_path: Path, client: str) -> Iterator[Finding]:
 def _key(facts: _ClientFacts, service: str, answer: ProbeResult | None) -> Finding:
     error = facts.wrong.get(service) or (answer.error if answer else None)
     if error is not None:
-        return bad(facts.client.name, f"{service} key", error)
+        return error_finding(facts.client.name, f"{service} key", error)
     return Finding(
         facts.client.name, f"{service} key", "good", "accepted" if answer else "set (not tested, because of --offline)"
     )
 
 
 def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
-    """How large each is. Where the key is not accepted, nothing is known of them."""
+    """Yields the size of each list, or why a sync would refuse it; nothing where the key is not accepted."""
     name = facts.client.name
     for key, memory in facts.lists.items():
         size = answer.sizes.get(key)
         if isinstance(memory, ConfigError):
-            yield bad(name, f"list {key}", memory)
+            yield error_finding(name, f"list {key}", memory)
         elif isinstance(size, int):
             yield Finding(name, f"list {key}", "good", pluralize(size, "member"))
             yield from _permissions(facts.client, key, answer.permissions.get(key))
         elif size is not None:
-            yield bad(name, f"list {key}", size)
+            yield error_finding(name, f"list {key}", size)
         if key in facts.unchecked:
             yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend_command(key))
 
 
 def _permissions(client: Client, list_key: str, shown: Shown | McimportError | None) -> Iterator[Finding]:
-    """Nothing of a list without marketing permissions."""
+    """Yields the marketing permissions of a list; nothing for a list without them."""
     subject = f"list {list_key}"
     if isinstance(shown, Shown):
         try:
             yield Finding(client.name, subject, "note", permissions_text(shown.by(client.rules(list_key, None))))
         except ConfigError as error:
-            yield bad(client.name, subject, error)
+            yield error_finding(client.name, subject, error)
     elif shown is not None:
         words = f"its marketing permissions (GDPR fields) could not be read: {shown}"
         yield Finding(client.name, subject, "note", words)
@@ -193,7 +196,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 
 
 def _clocks(places: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
-    """This machine's clock beside each service's, told once where all of a service's servers agree."""
+    """Compares this machine's clock with each service's; one finding where all of a service's servers agree."""
     for service in ("Mailchimp", "Ometria"):
         answers = {facts.client.name: _answers(facts, probes).get(service) for facts in places}
         apart = {name: answer.apart for name, answer in answers.items() if answer and answer.error is None}

@@ -1,4 +1,4 @@
-"""The engine: its extra, its broker, and its workers."""
+"""Checks the engine: its extra, its broker, and its workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mcimport.config import Settings
 from mcimport.errors import McimportError
-from mcimport.monitoring.check.finding import Finding, bad
+from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ EXTRA = "Install it with: pip install 'mcimport[celery]'"
 
 
 def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
-    """Nothing where the threads of this process do the work."""
+    """Yields the findings on Celery; nothing where the threads of this process do the work."""
     if settings.engine.kind != "celery":
         return
     if find_spec("celery") is None:
@@ -33,16 +33,16 @@ def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
 
         yield from _findings(broker.inspect(address, settings.db_path, settings.clients))
     except McimportError as error:
-        yield bad("", "broker", error)
+        yield error_finding("", "broker", error)
 
 
-def _findings(sight: BrokerStatus) -> Iterator[Finding]:
-    yield Finding("", "broker", "good", f"reachable: {sight.words}")
-    if not sight.with_worker:
+def _findings(status: BrokerStatus) -> Iterator[Finding]:
+    yield Finding("", "broker", "good", f"reachable: {status.words}")
+    if not status.with_worker:
         yield Finding("", "workers", "bad", "no worker is running", "Start `mcimport worker` with this broker.")
-    elif sight.with_worker < sight.queues:
-        words = f"{sight.queues - sight.with_worker} of {sight.queues} queues have no worker yet"
+    elif status.with_worker < status.queues:
+        words = f"{status.queues - status.with_worker} of {status.queues} queues have no worker yet"
         yield Finding("", "workers", "note", words, "A worker that has just started takes them within seconds.")
-    if sight.dead:
-        words = f"{pluralize(sight.dead, 'message')} rejected by a worker"
+    if status.dead:
+        words = f"{pluralize(status.dead, 'message')} rejected by a worker"
         yield Finding("", "dead-letter queues", "note", words, "The next sync of their lists handles them.")

@@ -1,4 +1,4 @@
-"""What is on this machine: variables that take part, and the state file."""
+"""Checks this machine: the configuration, the environment variables that take part, and the state file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcimport.config import Settings
 from mcimport.errors import StateError
-from mcimport.monitoring.check.finding import Finding, bad
+from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 from mcimport.state import check_folder, check_state_file
 
@@ -30,7 +30,7 @@ def configuration(settings: Settings) -> Finding:
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The variables that are set, and what comes of each: a forgotten one leads elsewhere."""
+    """Yields the variables that are set, each with its effect: a forgotten one may lead to another account."""
     for name, effect in _effects(settings, environ).items():
         if environ.get(name):
             yield Finding("", "environment", "note", f"{name} is set: {effect}")
@@ -59,7 +59,7 @@ def state_file(path: Path) -> Finding:
     try:
         return _examined(path) if path.exists() else _room_for(path)
     except StateError as error:
-        return bad("", "state file", error)
+        return error_finding("", "state file", error)
     except OSError as error:
         return Finding("", "state file", "bad", f"{path} cannot be read: {error.strerror}", ANOTHER)
 
@@ -72,7 +72,7 @@ def _examined(path: Path) -> Finding:
 
 
 def _room_for(path: Path) -> Finding:
-    folder = next(one for one in path.parents if one.exists())
+    folder = next(parent for parent in path.parents if parent.exists())
     check_folder(folder)
     return Finding("", "state file", "good", f"{path} will be created by the first sync")
 

@@ -1,4 +1,4 @@
-"""What the two services say: each key tried once, however many clients hold it, and all of them side by side."""
+"""Tests the keys at the two services, all at the same time, each once, however many clients have it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from mcimport.services.mailchimp.client import MailchimpClient
 
 T = TypeVar("T")
 
-AT_ONCE = 64  # keys tried side by side: those of 50 clients take eight seconds though nobody answers at all
-LISTS_AT_ONCE = 4  # of one account; its other programs need connections, too
+MAX_PROBES = 64  # keys tested at the same time: those of 50 clients take eight seconds where no service answers
+MAX_LISTS_PER_ACCOUNT = 4  # read at the same time; the account's other programs need connections, too
 TIMEOUT = 4.0  # seconds for one answer, whatever is configured for a sync
 
-Endpoint = tuple[str, str]  # base address and key: what is asked there is the same for all who come with them
+Endpoint = tuple[str, str]  # base address and key: clients that share both share the answer
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one key opens.
+    """Holds what one key gives access to.
 
     Attributes:
-        error: why it opens nothing.
-        apart: seconds that this machine's clock is ahead of the service's; None where it sends none.
-        sizes: of each list the members that are on it, or why that is not known.
-        permissions: of each list what its members show of marketing permissions (None: it has none), or why that is not
-            known.
-        others: whether Ometria holds contacts in another collection whose name says Mailchimp.
+        error: why the key gives no access.
+        apart: seconds by which this machine's clock is ahead of the service's; None where the service sends no time.
+        sizes: by list, the number of its members, or why that is unknown.
+        permissions: by list, its marketing permissions (None: it has none), or why they are unknown.
+        others: Ometria holds contacts in another collection with Mailchimp in its name.
     """
 
     error: McimportError | None = None
@@ -44,7 +43,7 @@ class ProbeResult:
 
 
 class ServiceProbes:
-    """Begins to ask as soon as it is told of its clients; whoever wants an answer waits for that one alone."""
+    """Asks the services in the background; reading an answer waits for that answer alone."""
 
     def __init__(self, accounts: ConnectionPool, pool: ThreadPoolExecutor) -> None:
         self._accounts = accounts
@@ -53,16 +52,18 @@ class ServiceProbes:
         self._ometria: dict[Endpoint, Future[ProbeResult]] = {}
 
     def ask_mailchimp(self, clients: Iterable[tuple[Client, Sequence[str]]]) -> None:
-        """Each client with its lists, its key known to be there."""
+        """Starts to ask about these clients, which must have a usable key, and about their lists."""
         wanted: dict[Endpoint, tuple[Client, dict[str, None]]] = {}
         for client, list_keys in clients:
             _, lists = wanted.setdefault(_mailchimp_endpoint(client), (client, {}))
             lists.update(dict.fromkeys(list_keys))
         for endpoint, (client, lists) in wanted.items():
-            self._mailchimp[endpoint] = self._pool.submit(self._probe_mailchimp, _impatient(client), list(lists))
+            self._mailchimp[endpoint] = self._pool.submit(
+                self._probe_mailchimp, _with_short_timeouts(client), list(lists)
+            )
 
     def ask_ometria(self, clients: Iterable[tuple[Client, bool]]) -> None:
-        """Each client, its key known to be there, with whether it is new, so that other collections matter."""
+        """Starts to ask about these clients, whose keys are usable, for new ones about other collections, too."""
         wanted: dict[Endpoint, list[tuple[Client, bool]]] = {}
         for client, is_new in clients:
             wanted.setdefault(_ometria_endpoint(client), []).append((client, is_new))
@@ -70,7 +71,7 @@ class ServiceProbes:
             ours = {client.collection(key) for client, _ in holders for key in client.lists or ("",)}
             is_new = any(new for _, new in holders)
             self._ometria[endpoint] = self._pool.submit(
-                self._probe_ometria, _impatient(holders[0][0]), ours if is_new else None
+                self._probe_ometria, _with_short_timeouts(holders[0][0]), ours if is_new else None
             )
 
     def mailchimp(self, client: Client) -> ProbeResult:
@@ -109,8 +110,8 @@ def _ometria_endpoint(client: Client) -> Endpoint:
     return client.ometria_url(), client.ometria_key().get_secret_value()
 
 
-def _impatient(client: Client) -> Client:
-    """Somebody waits: no second tries, and no long answers."""
+def _with_short_timeouts(client: Client) -> Client:
+    """Returns the client without retries and with short time-outs, because a person waits."""
     return replace(
         client,
         retry=client.retry.model_copy(update={"retries": 0}),
@@ -128,7 +129,7 @@ def _permissions(mailchimp: MailchimpClient, list_keys: Sequence[str]) -> dict[s
 
 
 def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | McimportError]:
-    """A few at a time. After one that took too long no other is begun."""
+    """Asks about a few lists at a time; after one that took too long, about no other."""
     slow: list[ServiceTimeoutError] = []
 
     def answer(key: str) -> T | McimportError:
@@ -142,5 +143,5 @@ def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T |
 
     if len(list_keys) < 2:  # noqa: PLR2004 - one needs no threads
         return {key: answer(key) for key in list_keys}
-    with ThreadPoolExecutor(min(LISTS_AT_ONCE, len(list_keys)), thread_name_prefix="lists") as pool:
+    with ThreadPoolExecutor(min(MAX_LISTS_PER_ACCOUNT, len(list_keys)), thread_name_prefix="lists") as pool:
         return dict(zip(list_keys, pool.map(answer, list_keys), strict=True))

@@ -1,4 +1,4 @@
-"""What the pages show: a query for each table and chart, and how it is drawn (Vega-Lite)."""
+"""The pages: a query for each table and chart, and how it is drawn (Vega-Lite)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUSES = {
 
 
 def _duration(seconds: str) -> str:
-    """SQL that writes an expression of seconds as `mcimport.report.format.duration` does."""
+    """Returns SQL that formats an expression of seconds as `mcimport.report.format.duration` does."""
     whole = f"CAST(round({seconds}) AS INTEGER)"
     units = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
     cases = " ".join(
@@ -102,7 +102,7 @@ _LETTERS = """
 
 
 def dashboards() -> dict[str, Any]:
-    """By their address, `-/dashboards/NAME`; in datasette-dashboards' own terms."""
+    """Returns the pages by the last part of their address, `-/dashboards/NAME`, as datasette-dashboards wants them."""
     client = {"client": {"name": "Client", "type": "select", "db": DATABASE, "query": _named("client")}}
     return {
         "overview": {

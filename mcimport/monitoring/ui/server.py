@@ -1,4 +1,4 @@
-"""Datasette over the state file: read-only, on loopback, for whoever has the link that was printed."""
+"""Serves the state file through Datasette: read-only, on loopback, to the browser with the printed link."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def serve(db_path: Path, port: int, ready: Callable[[str], None]) -> None:
-    """Serves until it is stopped by Ctrl-C or SIGTERM. `ready` is called with the link once it can be opened.
+    """Serves until Ctrl-C or SIGTERM. Calls `ready` with the link once it can be opened.
 
-    The link's token opens the pages to one browser: other users of this machine may reach its loopback, too.
+    The link's token opens the pages to one browser only, because other users of this machine can reach its loopback.
 
-    Raises ConfigError when the port is taken.
+    Raises ConfigError where the port cannot be used.
     """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
-            listener.listen()  # whoever is quicker with the link than the server with its start waits a moment
+            listener.listen()  # a browser that is quicker than the server's start waits instead of failing
         except OSError as error:
             raise ConfigError(
                 f"port {port} cannot be used: {error.strerror}", hint="Choose another with --port."
@@ -42,7 +42,7 @@ def serve(db_path: Path, port: int, ready: Callable[[str], None]) -> None:
 
 
 def application(db_path: Path, readers: Mapping[str, str] | None) -> Datasette:
-    """The pages alone. `readers`: who may open them, in Datasette's terms; None: everybody who reaches them."""
+    """Returns the application. `readers`: who may open its pages, in Datasette's terms; None: every visitor."""
     app = Datasette(
         [],
         metadata={
@@ -53,6 +53,6 @@ def application(db_path: Path, readers: Mapping[str, str] | None) -> Datasette:
         settings={"allow_download": False, "max_returned_rows": 1000, "sql_time_limit_ms": 5000},
         template_dir=str(_TEMPLATES),
     )
-    # Mutable: a sync may write to it meanwhile. Datasette opens it read-only all the same.
+    # Mutable, because a sync may write to it meanwhile. Datasette opens it read-only all the same.
     app.add_database(Database(app, path=str(db_path), is_mutable=True), name=DATABASE)
     return app

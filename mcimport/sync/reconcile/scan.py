@@ -114,4 +114,4 @@ def _record(lookup: MemberLookup, run_id: int, outcome: Outcome) -> None:
     list_run = lookup.list_run
     runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
     list_run.warn(*outcome.warnings)
-    list_run.reporter.moved(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
+    list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, replace(outcome, letters=()))

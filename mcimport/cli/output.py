@@ -1,0 +1,67 @@
+"""What commands write to standard error: remarks and errors, for people or as events of a log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcimport.cli.options import LogFormat
+from mcimport.errors import McimportError
+
+if TYPE_CHECKING:
+    from mcimport.report.event_log import EventLog
+
+
+@dataclass
+class _OutputState:
+    """Holds the log of this process; None while it writes text for people."""
+
+    log: EventLog | None = None
+
+
+_state = _OutputState()
+
+
+def set_log_format(log_format: LogFormat) -> EventLog | None:
+    """Makes `say` and `print_error` write in this format from here on; returns the log, or None for text."""
+    _state.log = None
+    if log_format is not LogFormat.TEXT:
+        from mcimport.report.event_log import event_log  # noqa: PLC0415 - most calls write text
+
+        _state.log = event_log("json" if log_format is LogFormat.JSON else "logfmt", sys.stderr)
+    return _state.log
+
+
+def say(text: str) -> None:
+    """Writes one line to standard error; standard output is for results.
+
+    A full disk, or a reader that is gone, does not stop the command.
+    """
+    if _state.log is not None:
+        _state.log.info(text)
+        return
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)  # noqa: T201 - the one place where remarks are printed
+
+
+@contextlib.contextmanager
+def ignore_broken_pipe() -> Iterator[None]:
+    """Ends the block quietly when the reader of standard output (`head`) is gone; what follows goes to /dev/null."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def print_error(error: McimportError) -> None:
+    """Writes an error in one or two lines: what is wrong, and what to do next."""
+    if _state.log is not None:
+        _state.log.error(str(error), **({"next": error.hint} if error.hint else {}))
+        return
+    say(f"mcimport: {error}")
+    if error.hint:
+        say(f"  {error.hint}")

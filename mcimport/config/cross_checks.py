@@ -1,0 +1,106 @@
+"""Checks between tables and between clients, which no table of the configuration can make alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from mcimport.config.messages import place, quoted
+from mcimport.config.schema import File
+from mcimport.config.settings import Client
+from mcimport.errors import ConfigError
+
+
+def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
+    """Returns a line for each problem; empty where there is none.
+
+    Collisions are only looked for where nothing else is wrong, because they need usable collections.
+    """
+    found = [*_duplicate_targets(file), *_similar_names(clients), *_texting_collections(clients)]
+    return found or list(_collisions(clients))
+
+
+def _duplicate_targets(file: File) -> Iterator[str]:
+    yield from _duplicate_tags(file.fields, "fields")
+    for tag, other in _find_duplicates(file.fields):
+        yield _duplicate_line(("fields", tag), file.fields[tag], other)
+    for name, client in file.clients.items():
+        yield from _duplicate_tags(client.fields, "clients", name, "fields")
+        for tag, other in _find_duplicates(merge_fields(file.fields, client.fields)) if client.fields else ():
+            # The line to name is the client's; two lines of the shared table are named once, above.
+            changed, same = (tag, other) if tag in client.fields else (other, tag)
+            if changed in client.fields:
+                yield _duplicate_line(("clients", name, "fields", changed), client.fields[changed], same)
+
+
+def merge_fields(shared: Mapping[str, str], of_client: Mapping[str, str]) -> dict[str, str]:
+    """Returns the shared lines, replaced by those of the client; merge tags ignore case, as in Mailchimp."""
+    replaced = {tag.upper() for tag in of_client}
+    return {**{tag: target for tag, target in shared.items() if tag.upper() not in replaced}, **of_client}
+
+
+def _duplicate_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for tag in fields:
+        like = first.setdefault(tag.upper(), tag)
+        if like != tag:
+            yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
+
+
+def _find_duplicates(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields each tag with the same target as an earlier tag, with that one."""
+    first: dict[str, str] = {}
+    for tag, target in fields.items():
+        if target and first.setdefault(target, tag) != tag:
+            yield tag, first[target]
+
+
+def _duplicate_line(loc: tuple[str, ...], target: str, other: str) -> str:
+    return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
+
+
+def _similar_names(clients: Sequence[Client]) -> Iterator[str]:
+    """Yields a line for names that differ only in case: a client's lock is a file, and file systems may ignore case."""
+    first: dict[str, str] = {}
+    for client in clients:
+        other = first.setdefault(client.name.lower(), client.name)
+        if other != client.name:
+            yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
+
+
+def _texting_collections(clients: Sequence[Client]) -> Iterator[str]:
+    for client in clients:
+        for key in client.lists:
+            try:
+                client.collection(key)
+            except ConfigError as error:
+                yield str(error)
+
+
+def _collisions(clients: Sequence[Client]) -> Iterator[str]:
+    """Yields a line for clients that would overwrite each other's contacts.
+
+    Two lists with the same id, account and collection make the same contacts. A key that cannot be read is left out.
+    """
+    importers: defaultdict[tuple[str, str], list[Client]] = defaultdict(list)
+    for client in clients:
+        for key in client.lists:
+            importers[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
+    for (key, collection), clients_with_list in importers.items():
+        for client, other in _same_account(clients_with_list) if len(clients_with_list) > 1 else ():
+            yield (
+                f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
+                f"same Ometria account and collection {collection}"
+            )
+
+
+def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
+    """Yields each client with the same Ometria key as an earlier client, with that one."""
+    first: dict[str, Client] = {}
+    for client in clients:
+        try:
+            key = client.ometria_key().get_secret_value()
+        except ConfigError:
+            continue  # raised again, for this client alone, when the key is needed
+        if first.setdefault(key, client) is not client:
+            yield client, first[key]
