@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.summary import line, problems
 from mcimport.report.totals_table import overview

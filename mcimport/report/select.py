@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
 from mcimport.models import Outcome, RunKind
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.console import ConsoleWriter, in_one_line
 from mcimport.report.event_log import EventLog, EventLogReporter
 from mcimport.report.progress import ProgressTracker
