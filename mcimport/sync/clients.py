@@ -17,7 +17,7 @@ from mcimport.models.records import ListRow
 from mcimport.models.results import ListResult
 from mcimport.services.connections import ClientServices
 from mcimport.state import State, copy_in_memory, lock_client, open_state
-from mcimport.sync.destination import check_nobody_elsewhere
+from mcimport.sync.destination import check_no_worker_has_pages
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.results import result_of, status_of
 from mcimport.sync.session import SyncSession
@@ -138,7 +138,7 @@ class ClientRunner:
             self._open_state() as state,
         ):
             if self.may_push and session.engine.is_local:
-                check_nobody_elsewhere(state, client)
+                check_no_worker_has_pages(state, client)
             yield OpenClient(client, services, state, session, self.dry_run)
 
     def _open_state(self) -> State:

@@ -12,7 +12,7 @@ from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, held_by_this_process, lock_client
 
 
-def check_nobody_elsewhere(state: State, client: Client) -> None:
+def check_no_worker_has_pages(state: State, client: Client) -> None:
     """Raises WorkersBusyError where Celery workers may still push for the client, from an earlier run.
 
     Called before anything is pushed from here: a page that a worker read earlier must not follow one that is read now.

@@ -326,7 +326,7 @@ def test_check_and_status_know_the_broker(cluster: Cluster) -> None:
     assert importer.in_a_process("check").code == 0
     assert importer.in_a_process("sync").code == 0
     result = importer.in_a_process("status")
-    assert f"broker: {SHARDS} of {SHARDS} queues have a worker, 0 orders waiting, 0 outcomes" in result.err
+    assert f"broker: {SHARDS} of {SHARDS} queues have a worker, 0 messages waiting, 0 results not fetched" in result.err
     away = {"MCIMPORT_BROKER": "amqp://guest:pass-word@127.0.0.1:9//"}
     for command in ("check", "status"):
         result = importer.in_a_process(command, environment=away)

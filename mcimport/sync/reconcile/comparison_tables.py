@@ -23,7 +23,7 @@ _TABLES = """
     CREATE TABLE seen_again (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
-    CREATE TABLE twins (id TEXT, twin TEXT, PRIMARY KEY (id, twin)) WITHOUT ROWID;
+    CREATE TABLE same_addresses (id TEXT, other TEXT, PRIMARY KEY (id, other)) WITHOUT ROWID;
     CREATE TABLE tried (
         kind TEXT, id TEXT, version BLOB NOT NULL, is_refused INTEGER NOT NULL DEFAULT 0,
         is_seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, id)

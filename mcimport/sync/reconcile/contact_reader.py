@@ -28,10 +28,10 @@ class ContactReader:
         """Says whether so many contacts are better read one by one."""
         return number <= max(FEW, self._pages)
 
-    def singly(self, ids: Sequence[str], *, are_there: bool) -> dict[str, HeldContact]:
+    def read_each(self, ids: Sequence[str], *, should_exist: bool) -> dict[str, HeldContact]:
         """Reads these contacts one by one, and returns those that are there.
 
-        `are_there`: all should be; then only a pass over the whole collection may tell that one is not.
+        `should_exist`: all should be; then only a pass over the whole collection may tell that one is not.
 
         Raises UnknownContactError where it cannot be told, and InterruptedRunError.
         """
@@ -40,7 +40,7 @@ class ContactReader:
             for member_id in ids
         }
         found = {member_id: contact for member_id, contact in asked.items() if contact is not None}
-        if are_there and len(found) < len(asked):
+        if should_exist and len(found) < len(asked):
             raise UnknownContactError("Ometria does not find a contact that it listed just before")
         return found
 

@@ -77,7 +77,7 @@ class DifferenceTable:
         """
         self._database.write_all("INSERT OR IGNORE INTO elsewhere VALUES (?, ?, ?, ?)", _opted_in(collection, held))
 
-    def note_twins(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
+    def note_same_addresses(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
         """As `note_elsewhere`, but only contacts with the address of a member who is gone."""
         self._database.write_all(
             "INSERT OR IGNORE INTO elsewhere SELECT ?1, ?2, ?3, ?4"
@@ -159,9 +159,9 @@ class DifferenceTable:
                 f" JOIN {TABLE[kind]} ON {TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
                 due.parameters,
             )
-        self._find_twins()
+        self._find_same_addresses()
 
-    def _find_twins(self) -> None:
+    def _find_same_addresses(self) -> None:
         """Records the addresses of members who are gone, and which members are to be opted in under the same ones."""
         self._database.write(
             f"INSERT INTO addresses SELECT {EMAIL.format('held')}, differences.id FROM differences"
@@ -169,7 +169,7 @@ class DifferenceTable:
         )
         subscribed = f"{CONSENT.format('version')} = ? AND is_whole AND NOT is_archived"
         self._database.write(
-            "INSERT OR IGNORE INTO twins SELECT addresses.id, members.id FROM members CROSS JOIN addresses"
+            "INSERT OR IGNORE INTO same_addresses SELECT addresses.id, members.id FROM members CROSS JOIN addresses"
             f" ON email = {EMAIL.format('version')} WHERE {subscribed}",
             [OPTED_IN],
         )
@@ -197,12 +197,12 @@ class DifferenceTable:
         rows = self._database.rows(f"SELECT {EMAIL.format('held')} FROM orphans WHERE id = ?", [member_id])
         return next((bytes(email) for (email,) in rows), _NO_ADDRESS)
 
-    def twins_of(self, member_id: str) -> list[SameAddress]:
+    def same_addresses(self, member_id: str) -> list[SameAddress]:
         """Returns the listings met so far that are opted in under the address of a member who is gone."""
         email = self.address_of(member_id)
         if email == _NO_ADDRESS:
             return []
-        on_this_list = self._database.rows("SELECT twin, NULL, NULL FROM twins WHERE id = ?", [member_id])
+        on_this_list = self._database.rows("SELECT other, NULL, NULL FROM same_addresses WHERE id = ?", [member_id])
         others = self._database.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
         return [SameAddress(*row) for row in [*on_this_list, *others]]
 

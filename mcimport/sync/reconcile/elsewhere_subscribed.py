@@ -88,26 +88,29 @@ class ElsewhereSubscribed:
         known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
-                self._comparer.differences.note_twins(collection, listings_of(page, known, fingerprinter))
+                self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
             self._is_unread = True
             self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
         differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
-        # The same member in a collection that the list went to before is gone from there, too.
-        twins = [twin for twin in differences.twins_of(own_id) if (twin.id, twin.list_key) != (own_id, list_key)]
-        held = [(self._list_of(twin), twin.id) for twin in twins]
+        held = [
+            (self._list_of(listing), listing.id)
+            for listing in differences.same_addresses(own_id)
+            # The same member in a collection that the list went to before is gone from there, too.
+            if (listing.id, listing.list_key) != (own_id, list_key)
+        ]
         digest, address = differences.address_of(own_id), (address or "").strip()
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 
     # ---- the lists to ask
 
-    def _list_of(self, twin: SameAddress) -> _AskedList | None:
-        """Returns the list that can be asked for the twin; None where there is none."""
+    def _list_of(self, listing: SameAddress) -> _AskedList | None:
+        """Returns the list that can be asked for the listing; None where there is none."""
         row = self._list_run.row
-        key, collection = twin.list_key, twin.collection
+        key, collection = listing.list_key, listing.collection
         if key is None or collection is None:
             key, collection = row.list_key, row.collection
         found = by_key(self._comparer.known, collection).get(key.lower())

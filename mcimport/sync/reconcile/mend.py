@@ -57,7 +57,7 @@ class Mend:
     """
 
     def __init__(
-        self, comparer: Comparer, held: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
+        self, comparer: Comparer, reader: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
     ) -> None:
         self._list_run: ListRun = comparer.list_run
         self._run_id = comparer.run_id
@@ -66,7 +66,7 @@ class Mend:
         self._lookup: MemberLookup = comparer.lookup
         self._horizon = comparer.due.horizon
         self._batch = self._list_run.services.ometria.batch
-        self._held = held
+        self._reader = reader
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
@@ -93,16 +93,16 @@ class Mend:
             due = [member for member in due if member.status != "archived"]
         whole = [member for member in due if isinstance(self._lookup.convert(member), Converted)]
         said_no, texted = self._pushes.opted_out_among(ids), self._pushes.agreeing_to_texts(ids)
-        pushing = _Pushing(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
+        converter = _MendConverter(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
         if whole:
-            outcome, failure = push_members(whole, self._context(pushing))
-            self._note(kind, pushing, outcome)
+            outcome, failure = push_members(whole, self._context(converter))
+            self._note(kind, converter, outcome)
             if failure is not None:
                 raise failure
         for where in self._pushes.last_positions(own_id for own_id in ids if not is_contact_id(own_id)):
-            self._bring_from_their_second(kind, where, pushing)
+            self._bring_from_their_second(kind, where, converter)
 
-    def _bring_from_their_second(self, kind: Kind, where: LastPosition, pushing: _Pushing) -> None:
+    def _bring_from_their_second(self, kind: Kind, where: LastPosition, converter: _MendConverter) -> None:
         """Pushes a member who is known by a web_id alone, and so is found only in the second of their last change."""
         if where.changed is None or where.changed > self._horizon:
             return
@@ -115,21 +115,21 @@ class Mend:
             member_id=where.id,
         )
         while rest is not None:
-            outcome = process_page(rest, self._context(pushing))
+            outcome = process_page(rest, self._context(converter))
             rest = outcome.rest
-            self._note(kind, pushing, outcome)
+            self._note(kind, converter, outcome)
 
     def _is_due(self, member: Member) -> bool:
         changed = epoch(member.last_changed)
         return changed is None or changed <= self._horizon
 
-    def _note(self, kind: Kind, pushing: _Pushing, outcome: Outcome) -> None:
+    def _note(self, kind: Kind, converter: _MendConverter, outcome: Outcome) -> None:
         """Records which versions were pushed whole; of refused members, the version of the consent alone."""
         refused = {letter.member_id for letter in outcome.letters if letter.kind == "contact"}
-        alone = {own_id: version for own_id, version in pushing.alone.items() if own_id in refused}
-        versions = {**pushing.versions, **alone}
-        pushing.versions.clear()
-        pushing.alone.clear()
+        alone = {own_id: version for own_id, version in converter.alone.items() if own_id in refused}
+        versions = {**converter.versions, **alone}
+        converter.versions.clear()
+        converter.alone.clear()
         self._pushes.note_tried(kind, versions.items())
         self._pushes.note_refused(kind, (own_id for own_id in refused if own_id is not None))
         self._record(outcome)
@@ -138,12 +138,12 @@ class Mend:
 
     def _push_consents(self) -> None:
         """Pushes consents, each with the address that Ometria holds: its validation may silently drop one without."""
-        if self._held.is_few(self._pushes.count_without_address()):
+        if self._reader.is_few(self._pushes.count_without_address()):
             with suppress(UnknownContactError):
                 for ids in self._pushes.without_address(self._batch):
-                    self._push_consents_of(self._held.singly(ids, are_there=True))
+                    self._push_consents_of(self._reader.read_each(ids, should_exist=True))
                 return self._pushes.note_nothing_left()
-        for page in self._held.pages():
+        for page in self._reader.pages():
             self._push_consents_of(page)
         return self._pushes.note_nothing_left()
 
@@ -200,11 +200,11 @@ class Mend:
             raise InterruptedRunError("stopped")
         return self._lookup.look_up(ids)
 
-    def _context(self, pushing: _Pushing) -> PageContext:
+    def _context(self, converter: _MendConverter) -> PageContext:
         list_run = self._list_run
         return replace(
             make_context(list_run.services, list_run.list_key, self._lookup.convert),
-            convert=pushing.convert,
+            convert=converter.convert,
             rules=self._lookup.rules,
             held=self._look_ups,
             watched=watched(list_run.state, list_run.row),
@@ -273,7 +273,7 @@ def _address(held: HeldContact) -> str | None:
     return held.email if isinstance(held.email, str) and held.email else None
 
 
-class _Pushing:
+class _MendConverter:
     """Converts members who are pushed whole, without a consent that would lift an opt-out in Ometria.
 
     Args:

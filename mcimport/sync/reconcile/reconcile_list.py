@@ -97,11 +97,11 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    held = ContactReader(list_run, comparer.pages)
+    reader = ContactReader(list_run, comparer.pages)
     with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
-        mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
+        mend = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in)
         mend.all()
-    Verification(comparer, held).run(has_pushed=mend.has_pushed)
+    Verification(comparer, reader).run(has_pushed=mend.has_pushed)
     pushes = comparer.differences.pushes
     return replace(
         found,

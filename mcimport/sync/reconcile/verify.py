@@ -21,11 +21,11 @@ LOOKS = 4  # at the contacts that are not as pushed yet: validation may lag behi
 class Verification:
     """Reads back what one mend has pushed; belongs to the thread that owns the list run's state."""
 
-    def __init__(self, comparer: Comparer, held: ContactReader) -> None:
+    def __init__(self, comparer: Comparer, reader: ContactReader) -> None:
         self._list_run: ListRun = comparer.list_run
         self._pushes: PushTable = comparer.differences.pushes
         self._of_held = comparer.lookup.fingerprinter.of_held
-        self._held = held
+        self._reader = reader
 
     def run(self, *, has_pushed: bool) -> None:
         """Reads contacts back when Ometria has had time to validate them, and some again that are not as pushed.
@@ -43,7 +43,7 @@ class Verification:
             pause = max(1.0, settling / 2)
 
     def _look_once(self) -> None:
-        if self._held.is_few(self._pushes.count_unseen()):
+        if self._reader.is_few(self._pushes.count_unseen()):
             with suppress(UnknownContactError):
                 return self._look_singly()
         return self._look_by_listing()
@@ -52,12 +52,12 @@ class Verification:
         self._pushes.begin_look()
         for kind in get_args(Kind):
             for ids in self._pushes.unseen(kind, AT_ONCE):
-                self._note(self._held.singly(ids, are_there=kind == "gone"))
+                self._note(self._reader.read_each(ids, should_exist=kind == "gone"))
         self._pushes.end_look()
 
     def _look_by_listing(self) -> None:
         self._pushes.begin_look()
-        for page in self._held.pages():
+        for page in self._reader.pages():
             unseen = self._pushes.unseen_among(page)
             self._note({member_id: page[member_id] for member_id in unseen})
         self._pushes.end_look()
