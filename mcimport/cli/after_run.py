@@ -12,7 +12,7 @@ from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, StateError
 from mcimport.errors.machine import as_ours
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import open_state, retention
 

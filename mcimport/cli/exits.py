@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, McimportError
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 
 OK, FAILED, USAGE, DEAD_LETTERS, BUSY, CTRL_C, SIGTERM = 0, 1, 2, 3, 4, 130, 143
 MEANINGS = {

@@ -16,7 +16,8 @@ from mcimport.errors import ConfigError, NotFoundError, ServiceError
 if TYPE_CHECKING:  # each loads the HTTP client or the tables of countries
     from mcimport.config import Client, Settings
     from mcimport.models import ContactRules, Conversion, ListFields, Member
-    from mcimport.models.records import ListRow, Permissions
+    from mcimport.models.records import ListRow
+    from mcimport.models.results import Permissions
     from mcimport.services.mailchimp.client import MailchimpClient
 
     Pairs = list[tuple[Member, Conversion]]

@@ -14,7 +14,7 @@ from mcimport.report.reconcile_summary import comparison_lines
 
 if TYPE_CHECKING:  # loads SQLite's helpers
     from mcimport.config import Client
-    from mcimport.models.records import Comparison
+    from mcimport.models.results import Comparison
 
 DEFAULT_JOBS = 8  # each reads a whole list
 

@@ -17,7 +17,7 @@ from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.errors.machine import affordable
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report import json_line, make_reporter
 from mcimport.report.event_log import EventLog, event_sink, request_line
 from mcimport.services.connections import ConnectionPool

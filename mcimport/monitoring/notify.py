@@ -19,7 +19,7 @@ import httpx
 from mcimport.config import Client, NotifyUrlSource, Settings
 from mcimport.errors import ConfigError, McimportError
 from mcimport.errors.machine import submit
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.monitoring.http_post import HttpPoster
 from mcimport.monitoring.trouble import of_result
 from mcimport.monitoring.webhook import Webhook

@@ -9,7 +9,8 @@ from typing import Literal
 
 from mcimport.config import Client
 from mcimport.errors import BusyError, InterruptedRunError
-from mcimport.models.records import Comparison, ListResult, ListRow, Run
+from mcimport.models.records import ListRow, Run
+from mcimport.models.results import Comparison, ListResult
 from mcimport.monitoring.overdue import ListAge
 from mcimport.report.format import moment_utc, pluralize
 from mcimport.report.reconcile_summary import verdict

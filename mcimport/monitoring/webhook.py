@@ -12,7 +12,8 @@ from typing import Any
 
 from mcimport.config import Client, NotifyUrlSource, Settings
 from mcimport.errors import McimportError, StateError
-from mcimport.models.records import ListResult, ListRow, affected
+from mcimport.models.records import ListRow, affected
+from mcimport.models.results import ListResult
 from mcimport.models.timestamps import iso
 from mcimport.monitoring import overdue, trouble
 from mcimport.monitoring.trouble import Kind, Trouble

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mcimport.models import Outcome, RunKind
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import NullReporter

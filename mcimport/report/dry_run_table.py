@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.format import pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.report.summary import Totals, title, totals

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TextIO
 
 from mcimport.models import Outcome, RunKind
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.reconcile_summary import numbers, spans
 
 Format = Literal["json", "logfmt"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report import permissions
 from mcimport.report.format import moment_iso
 from mcimport.report.reconcile_summary import document

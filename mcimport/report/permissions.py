@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcimport.models.records import Permissions
+from mcimport.models.results import Permissions
 from mcimport.report.format import escape
 
 _LONGEST = 100  # characters of one text

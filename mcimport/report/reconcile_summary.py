@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mcimport.models.records import Comparison, Difference, Unread
+from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.report.format import moment_iso, out_of, pluralize, span
 
 SPANS_SHOWN = 10

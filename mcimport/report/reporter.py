@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mcimport.models import Outcome, RunKind
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 
 
 class Reporter(Protocol):

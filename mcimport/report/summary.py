@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.records import ListResult, Run
+from mcimport.models.records import Run
+from mcimport.models.results import ListResult
 from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, out_of, pluralize
 from mcimport.report.reconcile_summary import comparison_lines
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.format import duration, pluralize
 from mcimport.report.summary import totals, verdict
 from mcimport.report.tables import print_table

@@ -13,7 +13,8 @@ from itertools import groupby
 
 from mcimport.config import Client
 from mcimport.errors.machine import as_ours, submit
-from mcimport.models.records import ListResult, ListRow
+from mcimport.models.records import ListRow
+from mcimport.models.results import ListResult
 from mcimport.services.connections import ClientServices
 from mcimport.state import State, copy_in_memory, lock_client, open_state
 from mcimport.sync.destination import check_no_worker_has_pages

@@ -16,7 +16,8 @@ from mcimport.engine.page.subscription_events import EventBudget, event_filters
 from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import Comparison, DeadLetter, ListRow, Run
+from mcimport.models.records import DeadLetter, ListRow, Run
+from mcimport.models.results import Comparison
 from mcimport.models.sample import SpotCheck
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices

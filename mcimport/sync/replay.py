@@ -10,7 +10,8 @@ from itertools import groupby
 from mcimport.config import Client
 from mcimport.errors import ConfigError
 from mcimport.models import Window
-from mcimport.models.records import DeadLetter, ListResult
+from mcimport.models.records import DeadLetter
+from mcimport.models.results import ListResult
 from mcimport.services.destination import place_of
 from mcimport.state import State, dead_letters, destinations, lists, open_state, runs
 from mcimport.sync import first_sync

@@ -9,8 +9,9 @@ from dataclasses import replace
 from mcimport.config import Client
 from mcimport.convert import quoted
 from mcimport.errors import BusyError, InterruptedRunError, McimportError, ServiceError
-from mcimport.models.records import Comparison, ListResult, Permissions, Run, affected
+from mcimport.models.records import Run, affected
 from mcimport.models.remarks import NO_PERMISSION, words
+from mcimport.models.results import Comparison, ListResult, Permissions
 from mcimport.state import dead_letters, run_warnings, run_windows, runs
 from mcimport.sync.list_run import ListRun
 

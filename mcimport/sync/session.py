@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mcimport.config import Client
 from mcimport.engine import Engine, LocalEngine
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal

@@ -20,7 +20,8 @@ from mcimport.errors import (
     UnknownListError,
 )
 from mcimport.models import Page, RunKind, Sweep, Window
-from mcimport.models.records import ListResult, Run
+from mcimport.models.records import Run
+from mcimport.models.results import ListResult
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.mirror import hold_up
-from benchmarks.told import Account, Counters, Place, pluralize
+from benchmarks.told import Account, Counters, Place, count_requests
 from mcimport.sandbox.audience import invented_members, member_list
 from mcimport.sandbox.audience.member_ids import ListIdentity
 from mcimport.sandbox.audience.stored_member import StoredMember
@@ -75,7 +75,7 @@ def _obey(sandbox: Sandbox) -> None:
     began = time.process_time()
     for line in sys.stdin:
         order = msgspec.json.decode(line, type=Order)
-        counters = pluralize(sandbox.requests, time.process_time() - began)
+        counters = count_requests(sandbox.requests, time.process_time() - began)
         for name, value in order.turn.items():
             setattr(sandbox.settings, name, value)
         if order.clear:

@@ -77,7 +77,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
         return self.walked / (self.walk_ended - self.walk_began)
 
 
-def pluralize(requests: Sequence[Request], processor: float) -> Counters:
+def count_requests(requests: Sequence[Request], processor: float) -> Counters:
     asked = [one for one in requests if one.service == "mailchimp"]
     pushes = [one for one in requests if one.service == "ometria" and one.path == "/push"]
     taken = [one for one in pushes if one.status == ACCEPTED]

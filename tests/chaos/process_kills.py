@@ -64,10 +64,10 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 def _nth_time(nth: int, send_signal: Callable[[], None]) -> Callable[[], None]:
     """Moments come in the sandbox's one thread."""
-    pluralize = itertools.count(1)
+    calls = itertools.count(1)
 
     def come() -> None:
-        if next(pluralize) == nth:
+        if next(calls) == nth:
             send_signal()
 
     return come

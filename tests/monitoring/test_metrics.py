@@ -58,14 +58,14 @@ def test_what_was_compared_is_told_by_kind(make_importer: MakeImporter) -> None:
     importer.sandbox.delete_contacts(list(importer.sandbox.contacts())[:2])
     importer("reconcile")
     text = (importer.folder / "mcimport.prom").read_text(encoding="utf-8")
-    pluralize = {
+    counts = {
         one.labels["kind"]: one.value
         for family in text_string_to_metric_families(text)
         for one in family.samples
         if one.name == "mcimport_reconciled_contacts"
     }
-    assert (pluralize["missing"], pluralize["stale"], pluralize["left"]) == (2, 0, 2)
-    assert pluralize["agree"] == len(importer.sandbox.contacts())
+    assert (counts["missing"], counts["stale"], counts["left"]) == (2, 0, 2)
+    assert counts["agree"] == len(importer.sandbox.contacts())
     assert any(name == "reconciled_timestamp_seconds" for name, *_ in told(importer))
 
 

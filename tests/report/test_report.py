@@ -28,7 +28,8 @@ from mcimport.errors import (
     ServiceDownError,
 )
 from mcimport.models import Outcome, Window
-from mcimport.models.records import ListResult, Run
+from mcimport.models.records import Run
+from mcimport.models.results import ListResult
 from mcimport.report import json_line, make_reporter, summary_block, summary_line
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
 from mcimport.report.live_display import MOST_ROWS, render

@@ -106,11 +106,11 @@ def test_there_is_time_to_leave(pod: dict[str, Any]) -> None:
 def test_each_exit_code_ends_as_it_should(job: dict[str, Any], pod: dict[str, Any], container: dict[str, Any]) -> None:
     """A drained node is not counted, before all else; 2 and 3 have no second try; 1 has two more."""
     assert pod["restartPolicy"] == "Never"  # without which there is no such policy
-    drained, final, pluralize = job["podFailurePolicy"]["rules"]
+    drained, final, counts = job["podFailurePolicy"]["rules"]
     assert drained == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     codes = {"containerName": container["name"], "operator": "In"}
     assert final == {"action": "FailJob", "onExitCodes": {**codes, "values": [USAGE, DEAD_LETTERS]}}
-    assert pluralize == {"action": "Count", "onExitCodes": {**codes, "values": [FAILED]}}
+    assert counts == {"action": "Count", "onExitCodes": {**codes, "values": [FAILED]}}
     assert job["backoffLimit"] == 2
 
 

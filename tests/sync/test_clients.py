@@ -11,7 +11,7 @@ from conftest import CONFIG
 
 from mcimport.config import Client, load
 from mcimport.errors import ConfigError, RetriableError
-from mcimport.models.records import ListResult
+from mcimport.models.results import ListResult
 from mcimport.report.reporter import NullReporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal

@@ -124,15 +124,15 @@ def test_what_a_comparison_cannot_read_is_named_and_read_again(make_importer: Ma
     importer("sync")
     time_passes(600)
     importer.sandbox.settings.broken.append("100-101")
-    said, pluralize = importer("reconcile"), importer("reconcile", "--json")
-    assert (said.code, pluralize.code) == (3, 3)
+    said, compared = importer("reconcile"), importer("reconcile", "--json")
+    assert (said.code, compared.code) == (3, 3)
     assert "not everything could be read" in said.err
     assert "could not be read; the next `mcimport reconcile` reads" in said.err
-    spans = pluralize.line["unread_spans"]
-    assert pluralize.line["unread"] == len(spans) >= 1
+    spans = compared.line["unread_spans"]
+    assert compared.line["unread"] == len(spans) >= 1
     assert {one["sweep"] for one in spans} == {"listed"}
     assert all(one["until"] and "500" in one["reason"] for one in spans)
-    assert pluralize.line["dead_letters"] == 0
+    assert compared.line["dead_letters"] == 0
     assert "that could not be read" in importer("status").out
     run = importer("runs", "list", "--json").lines[0]
     assert run["windows_dead"] >= 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mcimport.convert import given_names, missing_names, needed, permissions_of, quoted
 from mcimport.errors import ConfigError
 from mcimport.models import ContactRules
-from mcimport.models.records import Permissions
+from mcimport.models.results import Permissions
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.list_fields import list_has_permissions, permissions_shown
 

@@ -93,7 +93,7 @@ class _Problem(msgspec.Struct):
     title: object = None
 
 
-_PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp`
+_PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp.responses`
 
 
 def _retry_after(answer: Response) -> float | None:

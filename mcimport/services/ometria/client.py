@@ -83,7 +83,7 @@ class _Collected(msgspec.Struct):
     collection: str = msgspec.field(name="@collection", default="")
 
 
-_RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp`
+_RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp.responses`
 _HINTS = msgspec.json.Decoder(list[_ErrorHint])
 _COLLECTED = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()

@@ -44,7 +44,7 @@ BUSY_FOR = 10.0  # seconds for which the account may refuse one more request, be
 
 Page = list[HeldContact]
 
-_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp`
+_CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp.responses`
 _CONTACT = msgspec.json.Decoder(HeldContact)
 
 

@@ -16,7 +16,7 @@ from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
 from mcimport.errors import InterruptedRunError
 from mcimport.models import HeldContact
-from mcimport.models.records import Comparison, Difference, Unread
+from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.report.format import duration
 from mcimport.services.mailchimp import windows
 from mcimport.state import dead_letters, runs

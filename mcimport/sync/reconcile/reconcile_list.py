@@ -9,7 +9,7 @@ from functools import partial
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.records import Comparison, Difference, ListResult
+from mcimport.models.results import Comparison, Difference, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client

@@ -12,7 +12,7 @@ from mcimport.engine.page.process import process_page
 from mcimport.engine.page.read import consume
 from mcimport.engine.page.result import PageResult
 from mcimport.models import SWEEPS, Converted, Member, Outcome
-from mcimport.models.records import Unread
+from mcimport.models.results import Unread
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.state import runs
 from mcimport.sync.reconcile.differences import DifferenceTable

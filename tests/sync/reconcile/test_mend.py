@@ -184,8 +184,8 @@ def test_status_and_the_state_tell_who_did_not_take(make_importer: MakeImporter)
     people = deleted(importer, 2)
     importer.sandbox.settings.drops = {key_of(importer, of_ours(people[0]))[1]}
     assert importer(*MEND).code == 3
-    pluralize = importer("status", "--json").line["reconciled"]
-    assert (pluralize["gone"], pluralize["mended"], pluralize["not_taken"], pluralize["left"]) == (2, 1, 1, 1)
+    counts = importer("status", "--json").line["reconciled"]
+    assert (counts["gone"], counts["mended"], counts["not_taken"], counts["left"]) == (2, 1, 1, 1)
     assert "both sides differed (2 gone, 1 not taken, 1 fixed)" in importer("status").out
 
 
