@@ -117,13 +117,13 @@ def _find_list_row(settings: Settings, client: Client, list_key: str) -> ListRow
 
 def _count_events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
     """Returns how many opt-ins the next sync would send as new ones, each a subscription event."""
-    from mcimport.engine.page.converter import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
+    from mcimport.engine.page.subscription_events import event_filters  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.models import OptedIn  # noqa: PLC0415 - of use here alone
-    from mcimport.services.mailchimp.windows import OVERLAP, new_from  # noqa: PLC0415 - of use here alone
+    from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since  # noqa: PLC0415 - of use here alone
 
     point = row.sync_point if row else None
     since = None if point is None else point - OVERLAP
-    filters = event_filters(rules, [OptedIn(since, opted=new_from(row) if row else None)])
+    filters = event_filters(rules, [OptedIn(since, opted=optins_new_since(row) if row else None)])
     return sum(mailchimp.count_opted_in(rules.list_key, opted_in) for opted_in in filters)
 
 

@@ -24,10 +24,10 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import state_exists
-from mcimport.sync.list_run import SyncSession
 from mcimport.sync.reconcile import reconcile_list
 from mcimport.sync.reconcile.reconcile_list import reconcile_all
 from mcimport.sync.replay import replay_all
+from mcimport.sync.session import SyncSession
 from mcimport.sync.sync_list import SyncOptions, sync_all
 
 Pairs = Sequence[tuple[Client, str]]

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from mcimport.config.addresses import base_address, require_https
-from mcimport.models import SubscriptionEvents, WithoutPermission
+from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
 MOST_MEMBERS = 1000  # the largest page that Mailchimp gives
@@ -29,18 +29,6 @@ MOST_RECORDS = 100  # the largest push that Ometria takes
 CLIENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # it becomes part of a lock file's name
 LIST_KEY = re.compile(r"[A-Za-z0-9]{1,40}")
 
-CONTACT_FIELDS = (
-    "firstname",
-    "lastname",
-    "middlename",
-    "prefix",
-    "gender",
-    "date_of_birth",
-    "phone_number",
-    "country_id",
-    "timezone",
-    "customer_id",
-)
 TARGET_WORDS = (
     f'a contact field ({", ".join(CONTACT_FIELDS)}), "properties.name" in a-z, 0-9 and _, or "" to leave it out'
 )

@@ -1,6 +1,6 @@
-"""Pure: a member of a Mailchimp audience becomes an Ometria contact.
+"""Pure: converts a member of a Mailchimp audience to an Ometria contact.
 
-`contact` tells the story; the other files have one skill each. Nothing here asks a service, reads a file or a clock.
+`contact` is the place to begin; each other file knows one thing. Nothing here sends a request, reads a file or a clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from mcimport.convert.contact import (
 )
 from mcimport.convert.contact_builder import UNKNOWN_FIELD
 from mcimport.convert.field_mapping import (
-    CONTACT_FIELDS,
     OWN_PROPERTIES,
     FieldMapping,
     field_mappings,
@@ -34,6 +33,7 @@ from mcimport.convert.permissions import (
     permissions_of,
     quoted,
 )
+from mcimport.models import CONTACT_FIELDS
 from mcimport.models.timestamps import epoch, iso
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""Consent: what a member's status permits, and the times that go with it.
+"""Decides on consent: what a member's status permits, and the times that go with it.
 
-Ometria takes an opt-in together with `timestamp_subscribed` as a subscription event, which can start a welcome
-campaign: hence the care about whom it is sent for.
+For Ometria an opt-in with `timestamp_subscribed` is a subscription event, which can start a welcome campaign: hence the
+care about the members for whom it is sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SMS_YES = Channels(sms=SmsChannel(allow_marketing=True))
 SMS_NO = Channels(sms=SmsChannel(allow_marketing=False))
 
 SAID: frozenset[OptIn | None] = frozenset({"EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT"})
-"""What is a yes or a no."""
+"""Opt-in and opt-out."""
 
 # Seconds by which a member's last change may be later than `until` and be believed: it is read after that, and where
 # Mailchimp sends no clock, `until` lies five minutes and more in the past.
@@ -39,7 +39,7 @@ _is_word = re.compile(r"[a-z_]{1,24}").fullmatch
 
 
 def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn | None]:
-    """Status to opt-in, after the client's `[consent]`; None: left out. No setting can make an opt-in of anything."""
+    """Returns status to opt-in, by the client's `[consent]`; None: left out. No setting makes an opt-in of a status."""
     chosen = {
         status: CHOICES[consent[status]] for status in _CONFIGURABLE if status in consent and consent[status] in CHOICES
     }
@@ -47,10 +47,10 @@ def optins(consent: Mapping[str, str]) -> Mapping[str, OptIn | None]:
 
 
 def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = False) -> OptIn | None:
-    """What a member's status and marketing permissions permit, also of one who cannot be sent.
+    """Returns what a member's status and marketing permissions permit, also for one who cannot be pushed.
 
     Statuses are compared exactly; anything unknown is NOT_SPECIFIED. None: Ometria keeps what it has.
-    `has_permissions`: the list has some, so who shows none has given none.
+    `has_permissions`: the list has some, so a member without any has given none.
     """
     status, permissions = member.status, member.marketing_permissions
     optin = optins(rules.consent).get(status, "NOT_SPECIFIED") if isinstance(status, str) else "NOT_SPECIFIED"
@@ -61,12 +61,12 @@ def optin_of(member: Member, rules: ContactRules, *, has_permissions: bool = Fal
 
 
 def unknown(status: Any) -> str:
-    """The warning about a status that Mailchimp's documentation does not have: shows the word if it is a plain one."""
+    """Returns the warning about a status that Mailchimp does not document; with the status if it is a plain word."""
     return f"unknown status: {status}" if isinstance(status, str) and _is_word(status) else "unknown status"
 
 
 def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
-    """`timestamp_subscribed` of a member who subscribed then: None where it would announce old history as an event."""
+    """Returns `timestamp_subscribed` of a member who subscribed then; None where no event may be sent for it."""
     if rules.subscription_events == "none":
         return None
     if rules.subscription_events == "all":
@@ -76,7 +76,7 @@ def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
 
 
 def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
-    """`timestamp_unsubscribed`: the last change of who left, or was cleaned, which may be a later one than that."""
+    """Returns `timestamp_unsubscribed`: the last change of an unsubscribed or cleaned member, which may be later."""
     if optin != "EXPLICITLY_OPTEDOUT" or member.status not in ("unsubscribed", "cleaned"):
         return None
     left = instant(member.last_changed)
@@ -84,10 +84,10 @@ def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:
 
 
 def is_yet_to_come(moment: int, last_changed: Any, rules: ContactRules) -> bool:
-    """Whether nobody can have opted in then: a day and a month that were swapped, say.
+    """Says whether an opt-in cannot have happened then: its day and month were swapped, say.
 
-    Whoever opts in changes by it. So a member of a first page who changed, and opted in, a little after `until` is no
-    such one; whose last change lies in the future itself is.
+    An opt-in is a change. So the time is believed of a member of a first page who changed, and opted in, a little after
+    `until`, but not of one whose last change is in the future itself.
     """
     if rules.until is None or moment <= rules.until:
         return False
@@ -100,7 +100,7 @@ def add_times(
 ) -> bool:
     """Adds the contact's timestamps that are known; `opted` is the member's `timestamp_opt`.
 
-    Returns whether a subscription event was left out for its time, which has not come yet.
+    Returns whether a subscription event was left out because its time is in the future.
     """
     signed_up = opted if member.timestamp_signup == member.timestamp_opt else instant(member.timestamp_signup)
     if acquired := signed_up or opted:
@@ -116,12 +116,12 @@ def add_times(
 
 
 def refused_sms(member: Member) -> Channels | None:
-    """No consent to text messages, for every status but `subscribed`; None for that, and where there is no status."""
+    """Returns the refusal of text messages, for every SMS status but `subscribed`; None for that, or without one."""
     return SMS_NO if has_sms_status(member) and not agrees_to_texts(member) else None
 
 
 def has_sms_status(member: Member) -> bool:
-    """Whether Mailchimp says anything of text messages: any JSON at all but null and what is empty."""
+    """Says whether the member has an SMS status: any JSON but null and what is empty."""
     status = member.sms_subscription_status
     if status is None or status == "":
         return False
@@ -129,13 +129,13 @@ def has_sms_status(member: Member) -> bool:
 
 
 def agrees_to_texts(member: Member) -> bool:
-    """Whether the SMS status is a yes: exactly so spelt, and of somebody who is not archived, whom nobody may text."""
+    """Says whether the SMS status is a yes: spelt exactly so, and of a member who is not archived."""
     return bool(member.sms_subscription_status == "subscribed" and member.status != "archived")
 
 
 def sms(member: Member, number: str | None) -> Channels:
-    """Consent to text messages under an SMS status: a yes needs the number that it was given for.
+    """Returns the consent to text messages of an SMS status: a yes needs the number that it was given for.
 
-    Everything else is a no, also without a number: Ometria may hold a yes from before.
+    Everything else is a no, also without a number: Ometria may have a yes from before.
     """
     return _SMS_YES if number and agrees_to_texts(member) else SMS_NO

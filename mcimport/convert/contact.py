@@ -1,12 +1,10 @@
-"""A member becomes a contact, is skipped, or is named as one that cannot be sent."""
+"""Converts a member to a contact, or says why it is skipped or cannot be pushed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import compress, repeat
-from operator import is_
 from typing import Any
 
 import msgspec
@@ -35,14 +33,14 @@ from mcimport.models.timestamps import instant
 RECORD_LIMIT = 60_000  # bytes a record, as sent; Ometria's
 UNKNOWN_INTEREST = "some members have an interest that the list does not define; it was left out"
 
-_LARGE = 2**31  # what `number` need not look at
+_LARGE = 2**31  # integers below it need no check by `number`
 
 _encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What depends on the list and the rules alone."""
+    """Holds what depends on the list and the rules alone."""
 
     rules: ContactRules
     field_mappings: Mapping[str, FieldMapping]
@@ -54,12 +52,12 @@ class _Plan:
 
 
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
-    """What depends on the list and the rules alone is worked out here, once; the result may be shared by threads.
+    """Returns the function that converts a member, for one list and one set of rules; threads may share it.
 
-    The result never raises, whatever JSON stands in whichever field, but for what is this machine's fault (ImportError,
-    OSError, MemoryError). Looked at in this order: no address is Skipped;
-    no id, then an address that cannot be used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST
-    say that the list has been changed since `fields` was read.
+    It never raises, whatever JSON is in whichever field, except for failures of the machine (ImportError, OSError,
+    MemoryError). A member without an address is Skipped; one without an id, or else with an address that cannot be
+    used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST say that the list was changed since `fields`
+    was read.
 
     Raises:
         ConfigError: `rules.fields` has a line that `mapping_problems` names.
@@ -72,17 +70,17 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
         try:
             return _convert(member, plan)
         except (ImportError, OSError, MemoryError):
-            raise  # of this machine, whoever the member is
-        except Exception as error:  # noqa: BLE001 - one member who trips a mistake of ours must not stop all the others
+            raise  # the machine's fault, and not the member's
+        except Exception as error:  # noqa: BLE001 - a mistake of mcimport's with one member must not stop all others
             return Unsendable(f"{CANNOT} ({type(error).__name__})")
 
     return convert
 
 
 def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
-    """Returns what is carried of a member who cannot be sent whole: id, consent and, if it can be used, the address.
+    """Returns what is pushed of a member who cannot be pushed whole: id, consent and, if it can be used, the address.
 
-    None for a member who has no id, or who said nothing but yes, or whose consent Ometria keeps as it is.
+    None for a member without an id, or without an opt-out, or whose consent Ometria keeps as it is.
     """
     identity = contact_id(member, rules.list_key)
     if identity is None:
@@ -104,7 +102,7 @@ def consent_alone(member: Member, rules: ContactRules) -> Contact | None:
 
 
 def consent_part(contact: Contact) -> Contact | None:
-    """Returns id, address and consent of a contact that Ometria does not take whole, but never a yes.
+    """Returns id, address and consent of a contact that Ometria does not accept whole, but never an opt-in.
 
     None where nothing is left.
     """
@@ -125,24 +123,24 @@ def consent_part(contact: Contact) -> Contact | None:
 
 
 def encode_contact(contact: Contact) -> bytes | Unsendable:
-    """The record as sent (UTF-8 JSON), unless Ometria would not take it for its size: 60,000 bytes at most."""
+    """Returns the record as sent (UTF-8 JSON); Unsendable where it is larger than Ometria accepts, 60,000 bytes."""
     record = _encoder.encode(contact)
     return record if len(record) <= RECORD_LIMIT else Unsendable("larger than 60,000 bytes")
 
 
 def lacks_tags(member: Member) -> bool:
-    """Whether the member has more tags than it lists: Mailchimp lists fifty at most on a page."""
+    """Says whether the member has more tags than are listed: Mailchimp lists fifty at most on a page."""
     count, tags = member.tags_count, member.tags
     if count == 0:
         return False
-    many: int | float = count if isinstance(count, int) else number(count) or 0
-    return many > (len(tags) if isinstance(tags, list) else 0)
+    total: int | float = count if isinstance(count, int) else number(count) or 0
+    return total > (len(tags) if isinstance(tags, list) else 0)
 
 
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
     known = field_mappings(fields, rules)
 
-    # A field that was made after the list's fields were read is in every member from then on.
+    # A field that was added after the list's fields were read is in every member from then on.
     @lru_cache(maxsize=1024)
     def unlisted(tag: str) -> FieldMapping:
         return map_unlisted(tag, known)
@@ -160,7 +158,7 @@ def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
 
 
 def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
-    """Reads the names of a member's interests, each once, and whether one was chosen that the list did not name."""
+    """Returns the reader of a member's interests: their names, each once, and whether the list does not define one."""
 
     @lru_cache(maxsize=4096)  # many members have chosen the same
     def named(*chosen: str) -> tuple[list[str], bool]:
@@ -168,7 +166,7 @@ def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], 
         return list(names), any(key not in known for key in chosen)
 
     def read(interests: Mapping[str, Any]) -> tuple[list[str], bool]:
-        return named(*compress(interests, map(is_, interests.values(), repeat(True))))  # noqa: FBT003 - compared, not switched on
+        return named(*[key for key, is_chosen in interests.items() if is_chosen is True])
 
     return read
 
@@ -221,7 +219,10 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
 
 
 def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn | None]) -> OptIn | None:
-    """Compared exactly. An odd spelling is kept as a property, unless trimming it would pass it off as a known one."""
+    """Adds the status, and returns its opt-in. It is compared exactly.
+
+    An odd spelling is kept as a property, unless trimming it would make it look like a known one.
+    """
     if isinstance(status, str) and status in optins:
         builder.properties["mailchimp_status"] = status
         return optins[status]
@@ -234,14 +235,14 @@ def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn
 
 
 def _add_permissions(builder: ContactBuilder, value: Any) -> dict[str, bool]:
-    """The texts of those given, an empty array where none is; what the member shows, given or not."""
+    """Adds the texts of the given permissions, an empty array without any; returns all, and whether each was given."""
     shown = permissions.permissions_of(value)
     builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
     return shown
 
 
 def _permitted(builder: ContactBuilder, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
-    """Takes an opt-in back from whoever has not given the permission that counts."""
+    """Returns the opt-in, but not for a member who has not given the configured permission."""
     if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
         return optin
     names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
@@ -264,7 +265,7 @@ def _add_traits(builder: ContactBuilder, member: Member) -> None:
 
 
 def _add_tags(builder: ContactBuilder, member: Member) -> None:
-    """All names, an empty array where there is no tag (any more), or nothing where the member lists only some."""
+    """Adds the names of all tags, an empty array without any, and nothing where only some of them are listed."""
     tags = member.tags
     if lacks_tags(member):
         builder.warn("the tags of some members could not be read completely and were left out")
@@ -280,7 +281,7 @@ def _add_tags(builder: ContactBuilder, member: Member) -> None:
 def _add_interests(
     builder: ContactBuilder, interests: Any, read: Callable[[Mapping[str, Any]], tuple[list[str], bool]]
 ) -> None:
-    """The names of those that are true, each once, an empty array where all are false; nothing without groups."""
+    """Adds the names of the chosen interests, an empty array if none is chosen, and nothing without groups."""
     if not isinstance(interests, dict) or not interests:
         return
     names, has_unknown = read(interests)

@@ -1,4 +1,4 @@
-"""A contact in the making: a member's merge fields, place and phone numbers find where they belong."""
+"""Builds a contact: puts a member's merge fields, location and phone numbers into its fields and properties."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ UNKNOWN_FIELD = "some members have a merge field that the list does not define"
 
 
 class ContactBuilder:
-    """What has been found of one contact so far. Lives for one call, in one thread.
+    """Collects what one contact consists of, for one call, in one thread.
 
     Attributes:
         contact: fields of the contact.
-        country: as typed where it counts most; a country that is named there and unknown is not sought elsewhere.
+        country: as typed in a merge field or an address; one that is unknown is not looked for elsewhere.
         phones: what was typed, to be read when the country is known.
     """
 
     __slots__ = ("contact", "country", "notes", "phones", "properties", "remarks", "warnings")
 
-    def __init__(self) -> None:  # by hand, for there is one for every member: a dataclass takes twice as long
+    def __init__(self) -> None:  # by hand, for each member needs one: a dataclass takes twice as long
         self.contact: dict[str, Any] = {}
         self.properties: dict[str, Any] = {}
         self.warnings: list[str] = []
@@ -54,7 +54,7 @@ def add_merge_fields(
     field_mappings: Mapping[str, FieldMapping],
     unlisted: Callable[[str], FieldMapping],
 ) -> None:
-    """`unlisted` finds a route for the tags that `field_mappings` does not have."""
+    """Adds the merge fields. `unlisted` finds the mapping of tags that `field_mappings` does not have."""
     if not isinstance(merge_fields, dict):
         return
     contact, properties = builder.contact, builder.properties
@@ -80,7 +80,7 @@ def add_merge_fields(
 
 
 def add_place(builder: ContactBuilder, location: Any) -> None:
-    """Country and time zone: what a merge field gave already comes before `location`, which is Mailchimp's estimate."""
+    """Adds country and time zone, from a merge field if there is one, else from Mailchimp's estimate, `location`."""
     place = location if isinstance(location, dict) else {}
     contact = builder.contact
     typed = builder.country or place.get("country_code")
@@ -96,9 +96,9 @@ def add_place(builder: ContactBuilder, location: Any) -> None:
 
 
 def add_phones(builder: ContactBuilder, member: Member, *, has_sms: bool) -> None:
-    """The number of an SMS status, else the merge field's. Comes after the country, which numbers without `+` need.
+    """Adds the number of an SMS status, else the merge field's; after the country, which numbers without `+` need.
 
-    Where the member has an SMS status, or anybody on the list has one (`has_sms`), no merge field's number becomes
+    Where the member, or another of the list (`has_sms`), has an SMS status, no merge field's number becomes
     `phone_number`, even if the status has none: a consent that Ometria has already must not pass to another number.
     """
     has_status = consent.has_sms_status(member)
@@ -109,7 +109,7 @@ def add_phones(builder: ContactBuilder, member: Member, *, has_sms: bool) -> Non
 
 
 def _add_phone(builder: ContactBuilder, mapping: FieldMapping, value: Any, *, is_free: bool) -> None:
-    """`is_free`: it may become the contact's own number."""
+    """Adds a merge field's number. `is_free`: it may become the contact's own number."""
     typed = text(value)
     if typed is None:
         _add_mismatch(builder, mapping, value)
@@ -140,7 +140,7 @@ def _add_sms(builder: ContactBuilder, member: Member) -> None:
 
 
 def _filled(given: Any) -> Any:
-    """What a reader takes; None for everything that says "empty" (PHP writes an empty object as an empty array)."""
+    """Returns what a reader takes; None for everything that is empty (PHP writes an empty object as an empty array)."""
     if isinstance(given, str):
         return clean(given) or None
     if isinstance(given, dict):
@@ -183,16 +183,16 @@ def _add(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
 
 
 def _add_property(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
-    """Two tags that the list does not have may fall on one name; those that it has never do."""
+    """Adds a property. Two tags that the list does not have may come to the same name; then one gets a check sum."""
     clash = not mapping.listed and mapping.property in builder.properties
     name = distinct(mapping.property, mapping.merge.tag) if clash else mapping.property
     builder.properties[name] = value
 
 
 def _add_mismatch(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
-    """Kept as typed in a property where it should have been a field of the contact.
+    """Keeps a value that does not fit its contact field in a property, as typed.
 
-    Left out where it should have been a property of another type: in Ometria a custom field has its type for good.
+    One that does not fit its property is left out: in Ometria a custom field has its type for good.
     """
     tag = mapping.merge.tag
     kept = value if isinstance(value, dict) else text(value)

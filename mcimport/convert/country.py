@@ -1,4 +1,4 @@
-"""Countries: whatever names one exactly becomes ISO 3166 alpha-2.
+"""Reads countries: what names one exactly becomes ISO 3166 alpha-2.
 
 The table is pycountry's: alpha-2, alpha-3, the name, the common and the official name, in any case. What it does not
 know is no country here: "UK" is reserved, not assigned, in ISO 3166, and so is left out rather than read as GB.
@@ -17,13 +17,13 @@ _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
 
 
 def load() -> None:
-    """The library and its table."""
+    """Loads pycountry and builds the table."""
     _table()
 
 
 @cache
 def _table() -> Mapping[str, str]:
-    import pycountry  # noqa: PLC0415 - takes 10 ms, which a command that converts nobody need not pay
+    import pycountry  # noqa: PLC0415 - takes 10 ms, which a command that converts no member need not pay
 
     return {
         clean(name).casefold(): country.alpha_2
@@ -34,7 +34,7 @@ def _table() -> Mapping[str, str]:
 
 
 def country_code(value: Any) -> str | None:
-    """The alpha-2 code, upper case, of a code or an English name; None for anything else."""
+    """Returns the alpha-2 code, upper case, of a code or an English name; None for anything else."""
     return _code_of(value) if isinstance(value, str) and len(value) <= _LONGEST_NAME else None
 
 
@@ -44,7 +44,7 @@ def _code_of(typed: str) -> str | None:
 
 
 def believed(address: Mapping[str, str]) -> str:
-    """The country of an address that somebody filled in, as typed; "" where it may be a default.
+    """Returns the country of an address that was filled in, as typed; "" where it may be a default.
 
     Mailchimp writes US into every address that was stored without a country, so a country counts only beside a city,
     a state or a zip.

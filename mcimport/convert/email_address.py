@@ -1,7 +1,7 @@
-"""Which e-mail addresses can be sent to Ometria.
+"""Decides which e-mail addresses can be sent to Ometria.
 
-The judge is email-validator, without asking the network. It costs some 30 microseconds an address, so what is plain
-beyond doubt is told by expressions first; these say yes only where the judge would.
+email-validator decides, without the network. It costs some 30 microseconds an address, so regular expressions first
+accept what is valid beyond doubt; they say yes only where email-validator would.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _RESERVED = r"(?:arpa|invalid|local|localhost|onion|test)"
 _is_plain = re.compile(
     rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?!(?i:{_RESERVED})\Z)[A-Za-z]{{2,24}}"
 ).fullmatch
-# The same without a look at the parts' lengths, for an address so short that no part can be too long.
+# The same without the lengths of the parts, for an address so short that no part can be too long.
 _SHORT = 63
 _is_plain_name = re.compile(rf"{_ATOM}(?:\.{_ATOM})*").fullmatch
-_is_plain_domain = lru_cache(maxsize=4096)(  # a few domains are most people's
+_is_plain_domain = lru_cache(maxsize=4096)(  # most members have one of a few domains
     re.compile(rf"(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+(?!(?i:{_RESERVED})\Z)[A-Za-z]{{2,24}}").fullmatch
 )
 
 
 def plain(address: str) -> bool:
-    """Whether nothing about it, not even a blank at its ends, needs a second look. No says nothing."""
+    """Says whether an address is valid beyond doubt, without a blank at its ends. If not, `usable` decides."""
     if len(address) > _SHORT:
         return False
     name, _, domain = address.partition("@")
@@ -34,21 +34,21 @@ def plain(address: str) -> bool:
 
 
 def usable(address: str) -> bool:
-    """A trimmed address that can be sent as it stands: case, and a domain in another script, stay as they are.
+    """Says whether a trimmed address can be sent as it is: case, and a domain in another script, stay as they are.
 
     Domains that are reserved for documentation and tests (`example.com`, `.example`, `.test`) count as any other;
     quoted names, bracketed numbers, display names and domains without a dot do not pass.
     """
-    return len(address) <= _LONGEST and (_is_plain(address) is not None or _judged(address))
+    return len(address) <= _LONGEST and (_is_plain(address) is not None or _is_valid(address))
 
 
 def load() -> None:
-    """The judge, and its tables for domains in other scripts, which it would load by itself when one is met."""
-    _judged("é@é.example")
+    """Loads email-validator, and its tables for domains in other scripts, which it would load at the first of these."""
+    _is_valid("é@é.example")
 
 
-def _judged(address: str) -> bool:
-    import email_validator  # noqa: PLC0415 - takes 30 ms, which a command that converts nobody need not pay
+def _is_valid(address: str) -> bool:
+    import email_validator  # noqa: PLC0415 - takes 30 ms, which a command that converts no member need not pay
 
     try:
         email_validator.validate_email(address, check_deliverability=False, test_environment=True)

@@ -1,6 +1,6 @@
-"""Where each merge field goes: to a field of the contact, to a property, or nowhere.
+"""Maps each merge field to a field of the contact, to a property, or to nothing.
 
-Without a word in `[fields]`, FNAME and LNAME are the names, the list's first field of type phone is the phone number,
+Without a line in `[fields]`, FNAME and LNAME are the names, the list's first field of type phone is the phone number,
 and everything else becomes a property under its tag: lower case, with `_` for whatever Ometria's ids cannot hold.
 The first field of type birthday is `properties.birthday`, whatever its tag. Where two would have one name, the tag in
 plain capitals keeps it, and the other gets a check sum of its tag behind it: the same name in every run, in whichever
@@ -16,21 +16,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from mcimport.convert.field_values import NAMES, Reader, field_reader, property_reader, quick_reader
-from mcimport.models import ContactRules, ListFields, MergeField
-
-CONTACT_FIELDS = (
-    "customer_id",
-    "prefix",
-    "firstname",
-    "middlename",
-    "lastname",
-    "gender",
-    "date_of_birth",
-    "phone_number",
-    "country_id",
-    "timezone",
-)
-"""What `[fields]` may name, beside `properties.NAME` and "" for "left out"."""
+from mcimport.models import CONTACT_FIELDS, ContactRules, ListFields, MergeField
 
 OWN_PROPERTIES = frozenset(
     {
@@ -46,7 +32,7 @@ OWN_PROPERTIES = frozenset(
         "mailchimp_vip",
     }
 )
-"""The properties that the program fills by itself; no merge field may take one of their names."""
+"""The properties that mcimport fills by itself; no merge field may have one of their names."""
 
 _DEFAULTS = {"FNAME": "firstname", "LNAME": "lastname"}
 _PREFIX = "properties."
@@ -57,14 +43,14 @@ _unfit = re.compile(r"[^a-z0-9_]")
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """Where the values of one merge field go.
+    """Says where the values of one merge field go.
 
     Attributes:
         merge: the field as the list describes it; of type "" where the list does not know the tag.
         field: a field of the contact, or "".
         property: the property for values without a `field`, and for those that do not fit theirs.
-        dropped: the operator wants nothing of it.
-        read: the value as its place demands it, None where it does not fit. Phone numbers go another way.
+        dropped: `[fields]` leaves it out.
+        read: turns the value into what its target requires; None where it does not fit. Not used for phone numbers.
         is_phone: becomes E.164.
         listed: the list has a field of this tag.
         is_address: an address goes to that property as it is.
@@ -85,7 +71,7 @@ class FieldMapping:
 
 
 def mapping_problems(fields: Mapping[str, str]) -> list[str]:
-    """What is wrong with a `[fields]` table, a line for each, beginning with the merge tag; empty when it is right."""
+    """Returns the mistakes in a `[fields]` table, a line for each, beginning with the merge tag."""
     targets = Counter(target for target in fields.values() if target)
     tags = Counter(tag.upper() for tag in fields)
     problems = []
@@ -111,7 +97,7 @@ def _target_problem(target: str) -> str:
 
 
 def field_mappings(fields: ListFields, rules: ContactRules) -> dict[str, FieldMapping]:
-    """A route for each tag that the list or `[fields]` names, in the list's order, and for FNAME and LNAME."""
+    """Returns a mapping for each tag of the list and of `[fields]`, in the list's order, and for FNAME and LNAME."""
     mapping = {tag.upper(): target for tag, target in rules.fields.items()}
     listed = {tag.upper() for tag in fields.merge_fields}
     others = [tag for tag in (*mapping, *_DEFAULTS) if tag not in listed]
@@ -125,7 +111,7 @@ def field_mappings(fields: ListFields, rules: ContactRules) -> dict[str, FieldMa
 
 
 def map_unlisted(tag: str, known: Mapping[str, FieldMapping]) -> FieldMapping:
-    """For a tag that is not in `known` as it is spelt: the same in capitals, else to a property, as it comes."""
+    """Returns the mapping of a tag that is not in `known`: that of the tag in capitals, else one to a property."""
     if tag.upper() in known:
         return known[tag.upper()]
     taken = OWN_PROPERTIES.union(route.property for route in known.values())
@@ -134,12 +120,12 @@ def map_unlisted(tag: str, known: Mapping[str, FieldMapping]) -> FieldMapping:
 
 
 def default_target(tag: str) -> str:
-    """Where a tag goes without a word in `[fields]`, as far as the tag alone can tell."""
+    """Returns the target of a tag without a line in `[fields]`, as far as the tag alone tells."""
     return _DEFAULTS.get(tag.upper(), f"{_PREFIX}{_plain_name(tag)}")
 
 
 def distinct(name: str, tag: str) -> str:
-    """A property name that no other tag has: the plain one and a check sum of the tag."""
+    """Returns a property name that no other tag has: the name and a check sum of the tag."""
     return f"{name}_{crc32(tag.encode('utf-8', 'surrogatepass')):08x}"
 
 
@@ -161,7 +147,7 @@ def _mapping_of(merge: MergeField, target: str | None, name: str, *, listed: boo
 
 
 def _targets(merges: Mapping[str, MergeField], mapping: Mapping[str, str]) -> dict[str, str | None]:
-    """Tag to target: what the operator says, then the defaults. None: left out; "": a property by its tag."""
+    """Returns tag to target: of `[fields]`, then the defaults. None: left out; "": a property named by its tag."""
     found: dict[str, str | None] = {tag: mapping[tag.upper()] or None for tag in merges if tag.upper() in mapping}
     taken = set(found.values())
     for tag, merge in merges.items():
@@ -174,7 +160,7 @@ def _targets(merges: Mapping[str, MergeField], mapping: Mapping[str, str]) -> di
 
 
 def _property_names(merges: Mapping[str, MergeField], targets: Mapping[str, str | None]) -> dict[str, str]:
-    """A property name for each tag, also for those that go elsewhere: values that do not fit there need one."""
+    """Returns a property name for each tag, also of a contact field: values that do not fit it need one."""
     names = {
         tag: target.removeprefix(_PREFIX) for tag, target in targets.items() if target and target.startswith(_PREFIX)
     }
@@ -189,7 +175,7 @@ def _property_names(merges: Mapping[str, MergeField], targets: Mapping[str, str 
 
 
 def _birthday(tags: Iterable[str], merges: Mapping[str, MergeField]) -> str | None:
-    """The tag that is `properties.birthday`: the one that is called so, else the first of that type."""
+    """Returns the tag that becomes `properties.birthday`: the one of that name, else the first of that type."""
     tags = tuple(tags)
     named = (tag for tag in tags if _plain_name(tag) == "birthday")
     return next(named, next((tag for tag in tags if merges[tag].type == "birthday"), None))

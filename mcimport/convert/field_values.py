@@ -1,7 +1,7 @@
-"""Readers: a merge field's value as its type, or as the contact field it goes to, demands it.
+"""Readers, which turn a merge field's value into what its type, or the contact field it goes to, requires.
 
-A reader is given clean, non-empty text, a number, a truth value, an array, or an address that `address` has cleaned.
-It answers None where the value does not fit; it never guesses.
+A reader takes clean, non-empty text, a number, a truth value, an array, or an address that `address` has cleaned. It
+returns None where the value does not fit; it never guesses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _local_date = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII).fullm
 
 
 def address(value: Mapping[str, Any]) -> dict[str, str]:
-    """Mailchimp's six parts of an address as clean text, without those that are empty.
+    """Returns Mailchimp's six parts of an address as clean text, without those that are empty.
 
     Empty where nothing is left but the US that Mailchimp fills in by itself.
     """
@@ -48,7 +48,7 @@ def address(value: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_email(value: Any) -> bool:
-    """Whether a text holds an e-mail address: no name is one."""
+    """Says whether a text holds an e-mail address, which no name does."""
     return isinstance(value, str) and "@" in value and _has_address(value) is not None
 
 
@@ -108,7 +108,7 @@ def _day(year: str, month: str, day: str) -> str | None:
 
 
 def _birth_date(merge: MergeField) -> Reader:
-    """A birthday field has no year, whatever it holds; every other field may hold a full date."""
+    """Returns the reader of a date of birth: a birthday field has no year, but every other may hold a full date."""
     whole = _date(merge.options)
 
     def read(value: Any) -> str | None:
@@ -119,7 +119,7 @@ def _birth_date(merge: MergeField) -> Reader:
 
 
 def property_reader(merge: MergeField) -> Reader:
-    """By the field's type. What has no type we know of (the list was changed meanwhile) is taken as it comes."""
+    """Returns the reader for the field's type; one for anything where the type is unknown (the list was changed)."""
     if merge.type == "date":
         return _date(merge.options)
     readers: dict[str, Reader] = {"number": number, "address": _object}
@@ -127,7 +127,7 @@ def property_reader(merge: MergeField) -> Reader:
 
 
 def quick_reader(merge: MergeField) -> Reader | None:
-    """Reads what stands there as it should, with no more than a look; None for what needs `property_reader`'s care.
+    """Returns a fast reader of values in their usual form; it returns None for what `property_reader` must read.
 
     There is none for types whose values are never that simple.
     """
@@ -145,7 +145,7 @@ def _label_or_none(value: Any) -> str | None:
 
 
 def field_reader(merge: MergeField, field: str) -> Reader:
-    """By the contact field that the merge field goes to."""
+    """Returns the reader for the contact field that the merge field goes to."""
     if field == "date_of_birth":
         return _birth_date(merge)
     readers: dict[str, Reader] = {"gender": _gender, "country_id": _country}

@@ -1,4 +1,4 @@
-"""What a list was mapped by, in a few letters: so that a change of it is noticed."""
+"""Makes a fingerprint of what a list is mapped by, so that a change of it is noticed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mcimport.convert.field_mapping import default_target
 from mcimport.convert.permissions import needed
 from mcimport.models import ContactRules
 
-MAPPING = 2  # raised whenever the same member, by the same settings, becomes another contact than before
+MAPPING = 2  # to be raised whenever the same member, with the same settings, becomes another contact than before
 
 
 def fingerprint(rules: ContactRules) -> str:
-    """Of `[fields]`, `[consent]` and the program's own mapping; the list's own fields are not part of it.
+    """Returns the fingerprint of `[fields]`, `[consent]` and mcimport's own mapping, without the list's own fields.
 
-    A line that says what would happen without it changes nothing.
+    A line that says what would happen without it does not change it.
     """
     fields = {tag.upper(): target for tag, target in rules.fields.items()}
     said = sorted((tag, target) for tag, target in fields.items() if target != default_target(tag))

@@ -1,4 +1,4 @@
-"""The libraries that a conversion may need, loaded as a whole: what is loaded in mid-run may be of another version."""
+"""Loads the libraries that a conversion may need, whole: what is loaded during a run may be of another version."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _lock = Lock()
 
 
 def load_libraries() -> None:
-    """Once a process, before a run's first request; costs a tenth of a second. Raises MachineError.
+    """Loads them once a process, before a run's first request, in a tenth of a second. Raises MachineError.
 
-    What failed once is not tried again: a library that was half loaded may wait for ever for a lock of its own.
+    What failed once is not tried again: a library that was loaded in part may wait forever for a lock of its own.
     """
     with _lock:
         failure = _failure()
@@ -29,6 +29,6 @@ def _failure() -> McimportError | None:
         country.load()
         phone.load()
         email_address.load()
-    except Exception as error:  # noqa: BLE001 - whatever a library raises, nobody can be converted without it
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, no member can be converted without it
         return as_ours(error)
     return None

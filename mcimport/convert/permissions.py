@@ -1,6 +1,6 @@
-"""Marketing permissions (GDPR fields): which a member has, and which of them they have given.
+"""Reads marketing permissions (GDPR fields): which a member has, and which of them they have given.
 
-A list's owner words them, in any language, so they are told apart by their text, compared without case and blanks.
+A list's owner words them, in any language, so they are distinguished by their text, compared without case and blanks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def comparable(name: str) -> str:
 
 
 def shows_some(value: Any) -> bool:
-    """Whether a member shows permissions, readable or not; a text or a number in their place shows nothing."""
+    """Says whether a member has permissions, readable or not; a text or a number in their place counts as none."""
     return isinstance(value, list | dict) and bool(value)
 
 
 def needed(names: Iterable[str]) -> frozenset[str]:
-    """The names that count, as they are compared; blank ones are none."""
+    """Returns the configured names in comparable form, without blank ones."""
     return frozenset(filter(None, map(comparable, names)))
 
 
@@ -43,25 +43,25 @@ def permissions_of(value: Any) -> dict[str, bool]:
 
 
 def given_names(permissions: Mapping[str, bool]) -> frozenset[str]:
-    """The names of those given, as they are compared; of two that are the same then, both have to be given."""
+    """Returns the permissions that were given, in comparable form; of two that are equal then, both must be given."""
     refused = {comparable(text) for text, is_given in permissions.items() if not is_given}
     return frozenset(name for text in permissions if (name := comparable(text)) not in refused)
 
 
 def missing_names(names: Iterable[str], texts: Iterable[str]) -> list[str]:
-    """Those of the configured names that none of the list's permissions has."""
+    """Returns the configured names that none of the list's permissions has."""
     known = set(map(comparable, texts))
     return [name for name in names if comparable(name) and comparable(name) not in known]
 
 
 def quoted(names: Iterable[str]) -> str:
-    """The names for a person, as they were configured: “Email” and “SMS”."""
+    """Returns the names for a message, as they were configured: “Email” and “SMS”."""
     return " and ".join(f"“{label(name)}”" for name in names if comparable(name))
 
 
 def has_permissions(fields: ListFields, rules: ContactRules) -> bool:
-    """Whether the list has permissions, so that a member who shows none has given none.
+    """Says whether the list has permissions, so that a member without any has given none.
 
-    What was seen earlier counts where the list itself does not say: its owner may have switched them off since.
+    What was seen earlier counts where Mailchimp does not say: the list's owner may have switched them off since.
     """
     return bool(rules.permissions) if fields.has_permissions is None else fields.has_permissions

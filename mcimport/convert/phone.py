@@ -1,7 +1,7 @@
-"""Phone numbers: what was typed becomes E.164 where it is a valid number of a known country.
+"""Reads phone numbers: what was typed becomes E.164 where it is a valid number of a known country.
 
-`phonenumbers` costs 30 to 60 microseconds a number, so it is asked only about what has as many digits as a number can
-have, and remembers its last answers: the same placeholder stands in many members.
+`phonenumbers` costs 30 to 60 microseconds a number, so it parses only what has as many digits as a number can have, and
+its last results are cached: many members have the same placeholder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONGEST_E164 = 16  # a plus and fifteen digits; some countries' plans allow mor
 
 
 def region(options: Mapping[str, Any], country: str | None) -> str | None:
-    """The country in which a number without `+` was typed (alpha-2), None where nobody knows.
+    """Returns the country in which a number without `+` was typed (alpha-2); None where that is not known.
 
     `options` are the merge field's: its US format comes first, then the member's country, then the field's
     `default_country` where that is a code or a name (as a number it is one of Mailchimp's own, without a table).
@@ -30,7 +30,7 @@ def region(options: Mapping[str, Any], country: str | None) -> str | None:
 
 
 def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | None:
-    """`+34600555012` for a valid number, None for anything else. `country` matters where `typed` has no `+`.
+    """Returns `+34600555012` for a valid number, None for anything else. `country` counts where `typed` has no `+`.
 
     A number that `is_held` by Mailchimp for text messages comes from a form that checked it: with a `+`, it need only
     be possible (of a country, and of a length in use there), since the table of valid ranges lags behind the networks.
@@ -42,8 +42,8 @@ def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | Non
 
 
 def load() -> None:
-    """The library with what it knows of each country, which it would load by itself when a number is met."""
-    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts nobody need not pay
+    """Loads phonenumbers with the data of each country, which it would otherwise load at a country's first number."""
+    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts no member need not pay
 
     phonenumbers.PhoneMetadata.load_all()
 

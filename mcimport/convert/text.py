@@ -1,6 +1,6 @@
-"""Any JSON value as clean text, or as a number.
+"""Turns any JSON value into clean text, or into a number.
 
-One rule for every text that Mailchimp gives: HTML entities (those that end in a semicolon, so that `?a=1&copy=2` stays
+One rule for every text of Mailchimp: HTML entities (those that end in a semicolon, so that `?a=1&copy=2` stays
 what it is) become characters, once; line breaks and tabs become one blank; other control characters and lone
 surrogates go; Unicode is composed (NFC); blanks and invisible characters are trimmed from both ends.
 """
@@ -39,7 +39,7 @@ _INVISIBLE = "".join(
 )
 
 REPLACED = "\ufffd"
-"""Stands for what could not be read; a text that holds it is nothing to put in place of a good one."""
+"""Stands for what could not be read; a text that holds it must not replace a good one in Ometria."""
 
 _entity = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
 _breaks = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
@@ -50,13 +50,13 @@ _is_number = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.(?:\d{1,2}|\d{4,15}))?", re.
 
 
 def trim(text: str) -> str:
-    """Without blanks and invisible characters at both ends; "" where there is nothing else."""
+    """Returns the text without blanks and invisible characters at both ends; "" where there is nothing else."""
     return text.strip(_INVISIBLE)
 
 
 def clean(text: str) -> str:
-    """The text by this module's one rule; "" where nothing is left that can be seen."""
-    if text.isprintable() and "&" not in text:  # nearly everybody: nothing to remove from within
+    """Returns the text by this module's rule; "" where nothing is left that can be seen."""
+    if text.isprintable() and "&" not in text:  # nearly always: there is nothing to remove inside
         if text.isascii():
             return text.strip()
         return "" if REPLACED in text else trim(unicodedata.normalize("NFC", text))
@@ -65,16 +65,15 @@ def clean(text: str) -> str:
     return "" if REPLACED in text else trim(unicodedata.normalize("NFC", text))
 
 
-# What `clean` made of the labels met last. A plain look costs a fifth of what `lru_cache` and a look at the type do.
-_LABELS: dict[str, str] = {}
+_LABELS: dict[str, str] = {}  # results of `clean`: why a dict that learns is explained in `models.timestamps`
 _MOST_LABELS = 4096
-_LONGEST_LABEL = 100  # characters; so that what is remembered stays below a megabyte or two
+_LONGEST_LABEL = 100  # characters, so that the dict stays below a megabyte or two
 
 
 def number(value: Any) -> int | float | None:
-    """A number as JSON can carry it (finite, at most 64 bits), also where it is certain from its text.
+    """Returns a number that JSON can hold (finite, at most 64 bits), also of a text that certainly is one.
 
-    None for anything of which another reading is possible: `1,250`, `1.250`, `007`, true.
+    None for anything that can be read in another way: `1,250`, `1.250`, `007`, true.
     """
     if isinstance(value, bool):
         return None
@@ -88,10 +87,7 @@ def number(value: Any) -> int | float | None:
 
 
 def label(value: Any) -> str:
-    """Clean text of what many members share (a language, a tag), so that the last answers are worth remembering.
-
-    "" for anything that is no text.
-    """
+    """Returns the clean text of what many members share (a language, a tag), from a dict; "" for what is no text."""
     try:
         return _LABELS[value]
     except (KeyError, TypeError):  # TypeError: an array or an object
@@ -102,13 +98,13 @@ def _learned(value: str) -> str:
     found = clean(value)
     if len(value) <= _LONGEST_LABEL:
         if len(_LABELS) >= _MOST_LABELS:
-            _LABELS.clear()  # what is met often is soon there again
+            _LABELS.clear()  # frequent labels are soon there again
         _LABELS[value] = found
     return found
 
 
 def text(value: Any) -> str | None:
-    """Clean text of a text, a number or a truth value; None for null, arrays, objects and numbers beyond JSON."""
+    """Returns clean text for a text, a number or a truth value; None for null, arrays, objects, numbers beyond JSON."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, bool):

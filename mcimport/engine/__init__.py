@@ -1,6 +1,6 @@
-"""Where the windows of a run are worked off: in a pool of threads here, or by workers elsewhere.
+"""What processes the windows of a run: a pool of threads in this process, or Celery workers.
 
-Both stand behind `Engine`, and both hand each outcome to the thread that owns the state file.
+Both implement `Engine`, and both hand each outcome to the thread that owns the state file.
 """
 
 from mcimport.engine.interface import Engine, RunSpec

@@ -1,4 +1,4 @@
-"""The outcomes of one run, as they come, whichever engine brings them; and in which order windows are begun."""
+"""When a run gives up: too many pages in a row fail; and in which order its windows are begun."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ DEAD_IN_A_ROW = 10  # pages that fail, with nothing delivered in between, before
 
 
 def longest_first(window: Window) -> tuple[bool, int]:
-    """A key to sort by: lest one be what all others are waited for with, which holds a crowded second, say.
+    """Returns a key that sorts the longest windows first, so that no worker is left alone with one at the end.
 
-    The archived come after those on the list: for a member in both sweeps the later reading wins.
+    Windows of the archived come after those of the list: for a member in both sweeps the later read wins.
     """
     return window.sweep != "listed", -window.count
 
 
 class CircuitBreaker:
-    """Records outcomes, and notices when nothing gets through any more."""
+    """Records the outcomes of one run, and ends it when nothing gets through any more; belongs to one thread."""
 
     def __init__(self, record: Callable[[Outcome], None]) -> None:
         self._record = record
         self._dead = 0
 
     def record(self, outcome: Outcome) -> None:
+        """Records an outcome. Raises ServiceDownError when ten pages failed with no contact pushed in between."""
         self._record(outcome)
         if outcome.pushed:
             self._dead = 0

@@ -1,4 +1,4 @@
-"""What every engine is given: one run's windows and what they share; and what every engine offers."""
+"""What every engine is given, one run's windows and what they share, and what every engine does."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.engine.page.converter import EventBudget, LazyListFields
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, LookUps, Outcome, Page, UnsentSpan, Window
 from mcimport.services.connections import ClientServices
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run of one list.
+    """Describes one run of one list.
 
     Attributes:
-        services: this process's own.
+        services: this process's own connections.
         watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
-        carried_until: who changed last in this second or before was carried by an earlier run; None: nobody was.
+        carried_until: members whose last change is in this second or before were imported by an earlier run; None: none
+            were.
         look_ups: how many members may be looked up in Ometria.
         account_known_good: see `OmetriaClient.push`.
-        state_id: what the state file calls itself where others hear it.
-        warn: takes words for a person, for when the list is through.
-        waits: takes them at once: why the run does not go on at present.
-        lent: for the state file: from now on pages of the client may be in the hands of other processes.
-        given_back: for the state file: no more.
+        state_id: the name by which messages to workers tell this state file from others.
+        warn: takes a text for a person, which is shown when the list ends.
+        waits: takes a text that is shown at once: why the run cannot continue at present.
+        lent: records that from now on workers may have pages of the client.
+        given_back: records that they have none any more.
     """
 
     client: Client
@@ -53,16 +55,16 @@ class RunSpec:
 
 
 class Engine(Protocol):
-    """Where windows are worked off.
+    """Processes windows.
 
     Attributes:
-        is_local: pages are read in this process, so that it is worth reading a list's fields ahead.
+        is_local: pages are processed in this process, so that it is worth reading a list's fields ahead.
     """
 
     is_local: bool
 
     def client_lock(self, client: Client) -> AbstractContextManager[object]:
-        """Held while anything is done for a client."""
+        """Returns a lock that is held while anything is done for the client."""
 
     def run(
         self,
@@ -71,9 +73,10 @@ class Engine(Protocol):
         pages: Mapping[int, Page],
         record: Callable[[Outcome], None],
     ) -> bool:
-        """Works off all windows, and says whether subscription events were kept back; calls `record` in this thread.
+        """Processes all windows, and returns whether subscription events were kept back.
 
-        `pages`: first pages that are the whole of their window, by its number.
+        Calls `record` in this thread, once for each page. `pages`: first pages that are the whole of their window, by
+        its number.
 
-        Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+        Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was processed is recorded before.
         """

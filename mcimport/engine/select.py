@@ -1,4 +1,4 @@
-"""Which engine does the work: what was asked for, else what the file says."""
+"""The choice of the engine: the one that was asked for, else the one that the configuration names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from mcimport.errors.extras import require_extra
 
 
 def engine_of(settings: Settings, asked: str | None = None) -> Engine:
-    """Raises ConfigError, before any request, where it cannot be had. Without Celery nothing of it is loaded."""
+    """Returns the engine; `asked`: its kind, as typed. Loads Celery only where that is the engine.
+
+    Raises ConfigError, before any request, where its extra is not installed.
+    """
     if (asked or settings.engine.kind) == "threads":
         return LocalEngine()
     check_extra()
@@ -19,4 +22,5 @@ def engine_of(settings: Settings, asked: str | None = None) -> Engine:
 
 
 def check_extra() -> None:
+    """Raises ConfigError where Celery is not installed."""
     require_extra("the engine celery", "celery", "celery")

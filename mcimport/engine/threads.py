@@ -1,4 +1,4 @@
-"""The windows of one run through a pool of workers; the thread that owns the state file writes each outcome down."""
+"""The windows of one run in a pool of threads; the thread that owns the state file records each outcome."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import Protocol
 
 from mcimport.engine.circuit_breaker import CircuitBreaker, longest_first
-from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
 from mcimport.models import Bounds, Outcome, Page, Window
+from mcimport.services.connections import ClientServices
 from mcimport.services.http import shutdown
-from mcimport.services.http.shutdown import StopSignal
 
-LOOK_UP = 0.25  # seconds between two looks at whether a stop was asked for
+LOOK_UP = 0.25  # seconds between two looks at whether a stop was requested
+
+
+class ProcessPage(Protocol):
+    """Processes one page of a window, in any thread; `page`: it was read already and is the whole window."""
+
+    def __call__(self, window: Window, page: Page | None = None) -> Outcome: ...
 
 
 def run_windows(
-    context: PageContext,
+    process: ProcessPage,
     windows: Iterable[Window],
     record: Callable[[Outcome], None],
+    services: ClientServices,
     *,
-    stop: StopSignal,
     workers: int,
     pages: Mapping[int, Page],
-    give_up: Callable[[], None],
 ) -> None:
-    """Works off all windows; `record` is called in this thread, once for each page, and only then is it acknowledged.
+    """Processes all windows, a page at a time, in a pool of `workers` threads.
 
-    `pages` are first pages that are the whole of their window, by its number: they are moved in order, without any
-    worker. `give_up` closes the connections under requests that do not end, and wakes what waits.
+    `record` is called in this thread, once for each page, and only then is the rest of its window processed. `pages`
+    are first pages that are the whole of their window, by its number: they are processed in order, in this thread.
+    Where requests do not end, the client's connections (`services`) are closed under them.
 
-    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was moved is recorded before.
+    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was processed is recorded before.
     """
     breaker = CircuitBreaker(record)
     queue: deque[Window] = deque()
@@ -43,32 +48,31 @@ def run_windows(
         if page is None:
             queue.append(window)
             continue
-        outcome = process_page(window, context, page)
+        outcome = process(window, page)
         breaker.record(outcome)
-        if stop.requested.is_set():
+        if services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:
-        _Pool(context, deque(sorted(queue, key=longest_first)), breaker, stop, workers, give_up).run()
+        _Pool(process, deque(sorted(queue, key=longest_first)), breaker, services, workers).run()
 
 
 class _Pool:
-    """Ten workers at most, each with one page at a time; what was learned of the bounds reaches the next pages."""
+    """Processes windows in threads, one page each at a time; what a page shows of the API's bounds reaches the next."""
 
     def __init__(
         self,
-        context: PageContext,
+        process: ProcessPage,
         queue: deque[Window],
         breaker: CircuitBreaker,
-        stop: StopSignal,
+        services: ClientServices,
         workers: int,
-        give_up: Callable[[], None],
     ) -> None:
-        self._context = context
+        self._process = process
         self._queue = queue
         self._breaker = breaker
-        self._stop = stop
+        self._stop = services.stop
         self._workers = workers
-        self._give_up = give_up
+        self._give_up = services.abort
         self._learned = Bounds()
         self._in_flight: set[Future[Outcome]] = set()
         self._failure: McimportError | None = None
@@ -82,10 +86,10 @@ class _Pool:
                 if self._leaving():
                     self._land()
         except BaseException:
-            self._give_up()  # Ctrl-C without a handler, or a fault of ours: nobody waits for what may never end
+            self._give_up()  # Ctrl-C without a handler, or a fault of ours: requests that may never end are cut off
             raise
         finally:
-            # Threads that hang in a dead connection are left behind; who asked to leave now does not wait for them.
+            # After a second Ctrl-C, threads that hang in a dead connection are left behind.
             executor.shutdown(wait=not self._stop.aborted.is_set(), cancel_futures=True)
         if self._failure:
             raise self._failure
@@ -99,7 +103,7 @@ class _Pool:
         while self._queue and len(self._in_flight) < self._workers and not self._leaving():
             window = self._queue.popleft()
             window = replace(window, bounds=window.bounds | self._learned)
-            self._in_flight.add(executor.submit(process_page, window, self._context))
+            self._in_flight.add(executor.submit(self._process, window))
 
     def _collect(self, seconds: float) -> None:
         done, self._in_flight = wait(self._in_flight, seconds, return_when=FIRST_COMPLETED)
@@ -110,7 +114,7 @@ class _Pool:
         try:
             outcome = future.result()
             if outcome.failed and self._failure:
-                return  # what fails while the run ends is left pending, rather than filling the dead letters
+                return  # a page that fails while the run ends is left pending, and becomes no dead letter
             if outcome.rest:
                 self._learned |= outcome.rest.bounds
                 self._queue.appendleft(outcome.rest)
@@ -121,7 +125,7 @@ class _Pool:
             self._failure = self._failure or error
 
     def _land(self) -> None:
-        """Pages in flight may finish; then the connections are closed under those that do not, and waits are woken."""
+        """Lets pages in flight finish for a while; then closes the connections under the others, and wakes waits."""
         deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self._in_flight and time.monotonic() < deadline and not self._stop.aborted.is_set():
             self._collect(LOOK_UP)

@@ -1,32 +1,34 @@
-"""Every error of the program, named by what its catcher does next.
+"""Every error of mcimport, named so that its catcher knows what to do next.
 
     McimportError
     ├── ConfigError                    stop before any request; exit 2
-    ├── BusyError                      another process holds the client: skip, or exit 4
-    ├── WorkersBusyError               workers may have pages of the client: let them, or wait; exit 1
+    ├── BusyError                      another process has the client's lock: skip the client, or exit 4
+    ├── WorkersBusyError               workers may still process pages of the client: wait for them; exit 1
     ├── StateError                     the state file cannot be used; exit 1
     ├── MachineError                   this machine gives no more files, memory or threads, or lost a module; exit 1
-    ├── UnforeseenError                a mistake of ours, in one client's work; exit 1
-    ├── InterruptedRunError            a signal asked us to leave; the rest stays pending
-    └── ServiceError                   one of the two services, or the way to it
+    ├── UnforeseenError                a mistake of mcimport, in the work for one client; exit 1
+    ├── InterruptedRunError            a signal or a failure stopped the run; the rest stays pending
+    └── ServiceError                   Mailchimp, Ometria, or the way to it
         ├── RetriableError             try again, a few times
         │   ├── ThrottledError         slow down and try again, without counting it as a failure
-        │   ├── ServiceTimeoutError    ask for less at once
-        │   ├── UnreachableError       nobody listens there: asking for less would not help
-        │   └── IgnoredParameterError  the answer is to another question: nothing of it may be believed
-        ├── RejectedError              these records will never be taken: find the one and set it aside
-        ├── NotFoundError              what was asked for is not there
-        └── FatalError                 trying again cannot mend it: end the run
+        │   ├── ServiceTimeoutError    request less at once, or try again
+        │   ├── UnreachableError       there is no connection: to request less would not help
+        │   └── IgnoredParameterError  the server ignored a parameter: do not believe the response
+        ├── RejectedError              a record in the batch is refused for good: find it and write a dead letter
+        ├── NotFoundError              what was requested does not exist
+        ├── FatalError                 another try changes nothing: end the run
+        │   └── UnknownListError       Mailchimp has no such list for this key
+        └── ServiceDownError           too much failed in a row: end the run, and let the next one resume it
 
-Messages never hold an address, a name, a key or the text of a server's answer beyond its status and
-title. `hint` is the next thing to type or look at, for the person in front of the screen.
+Messages never hold an address, a name, a key, or of a server's response more than its status and title. `hint` names
+the next command to type, or what to look at.
 """
 
 from __future__ import annotations
 
 
 class McimportError(Exception):
-    """`str(error)` is one or two lines for a person; `hint` says what to do next and may be empty."""
+    """Says in one or two lines what went wrong, and in `hint`, which may be empty, what to do next."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -34,27 +36,27 @@ class McimportError(Exception):
 
 
 class ConfigError(McimportError):
-    """The settings, or what was typed, cannot be used. Where it took a request to see that, nothing more was pushed."""
+    """The settings, or what was typed, cannot be used. If only a response showed that, nothing was pushed after it."""
 
 
 class BusyError(McimportError):
-    """Another process works on the same client."""
+    """Another process is running for the same client."""
 
 
 class WorkersBusyError(McimportError):
-    """Pages of the client may be in the hands of workers whom this process cannot ask."""
+    """Celery workers that this process cannot ask may still be processing pages of the client."""
 
 
 class StateError(McimportError):
-    """The state file is missing, damaged, read-only, full, or no database of ours."""
+    """The state file is missing, damaged, read-only, full, or not one of mcimport's."""
 
 
 class MachineError(McimportError):
-    """A fault of the machine, or of what is installed on it: no member's, and no service's."""
+    """The machine, or what is installed on it, failed: neither a member nor a service is the cause."""
 
 
 class UnforeseenError(McimportError):
-    """A mistake of ours, named by its type and place: its words may hold a person."""
+    """A mistake of mcimport, named by its type and place, for its own words may hold personal data."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
@@ -64,11 +66,11 @@ class UnforeseenError(McimportError):
 
 
 class InterruptedRunError(McimportError):
-    """SIGTERM or Ctrl-C: what is not recorded yet stays pending."""
+    """The stop signal was set, by SIGTERM or Ctrl-C, say: what is not recorded yet stays pending."""
 
 
 class ServiceError(McimportError):
-    """Mailchimp or Ometria did not do what was asked. `status` is the HTTP status, 0 where none came."""
+    """Mailchimp or Ometria did not do what was requested. `status`: of HTTP; 0 where no response came."""
 
     def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
         super().__init__(message, hint=hint)
@@ -76,7 +78,7 @@ class ServiceError(McimportError):
 
 
 class RetriableError(ServiceError):
-    """May well work the next time. `retry_after` is in seconds, None where the server named no time."""
+    """Another try may succeed. `retry_after`: seconds that the server asks to wait; None where it names none."""
 
     def __init__(self, message: str, *, hint: str = "", status: int = 0, retry_after: float | None = None) -> None:
         super().__init__(message, hint=hint, status=status)
@@ -84,19 +86,19 @@ class RetriableError(ServiceError):
 
 
 class ThrottledError(RetriableError):
-    """Too many requests or connections, or a full queue: the account is busy, nothing is broken."""
+    """Too many requests or connections, or a full queue: the account is busy, and nothing is wrong."""
 
 
 class ServiceTimeoutError(RetriableError):
-    """A time-out or a 504: the same question for fewer members may be answered."""
+    """A time-out or a 504: a request for fewer members may succeed."""
 
 
 class UnreachableError(RetriableError):
-    """The connection was refused, or the name does not resolve: every other question would fail alike."""
+    """The connection was refused, or the name does not resolve: every other request would fail as well."""
 
 
 class IgnoredParameterError(RetriableError):
-    """The server left out a part of the question (a filter, the order): what it sent is not what it seems."""
+    """The server ignored a parameter (a filter, the order): its response is not what it seems to be."""
 
 
 class RejectedError(ServiceError):
@@ -104,16 +106,16 @@ class RejectedError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """404: no such list or member, as far as the server knows at this moment."""
+    """404: there is no such list or member, as far as the server knows at this moment."""
 
 
 class FatalError(ServiceError):
-    """A refusal that no further try can mend: a wrong key, a list that is not there, a right that is missing."""
+    """A refusal that no other try can change: a wrong key, a list that does not exist, a right that is missing."""
 
 
 class UnknownListError(FatalError):
-    """Mailchimp knows no list of this id under this key."""
+    """Mailchimp has no list of this id for this key."""
 
 
 class ServiceDownError(ServiceError):
-    """So much failed in a row, with nothing delivered in between, that the service, or the way to it, must be down."""
+    """So much failed in a row, with nothing pushed in between, that the service, or the way to it, must be down."""

@@ -1,7 +1,6 @@
-"""What this machine gives a process, and what it means when it gives no more: nobody's dead letter.
+"""Errors of Python and the operating system as mcimport's own, and the limits that a machine sets to a process.
 
-An error that is none of the program's own becomes one here: a fault of the machine, or a mistake of ours, in words that
-hold nothing of a member.
+What is the machine's fault never becomes a member's dead letter; no message holds anything of a member.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _HERE = Path(__file__).parents[1]  # where the package is
 
 
 def as_ours(error: Exception) -> McimportError:
-    """The error itself if it is one of `errors`, else what to say of it: its type and place, never its words."""
+    """Returns the error if it is mcimport's own, else one that names its type and place, but never its words."""
     if isinstance(error, McimportError):
         return error
     if isinstance(error, MemoryError):
@@ -46,7 +45,7 @@ def as_ours(error: Exception) -> McimportError:
 
 
 def check_files_left() -> None:
-    """Raises MachineError where this process can open no more files: then no service is to blame for anything."""
+    """Raises MachineError where this process can open no more files: then no service is the cause of a failure."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:

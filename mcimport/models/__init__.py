@@ -1,6 +1,7 @@
 """The values that all folders hand to each other: frozen, and without behaviour that needs a service or a file."""
 
 from mcimport.models.contacts import (
+    CONTACT_FIELDS,
     Channels,
     Contact,
     ContactRules,
@@ -20,6 +21,7 @@ from mcimport.models.contacts import (
 )
 from mcimport.models.windows import (
     CANNOT,
+    NO_NUMBER,
     SWEEPS,
     Bounds,
     Cause,
@@ -41,6 +43,8 @@ from mcimport.models.windows import (
 
 __all__ = [
     "CANNOT",
+    "CONTACT_FIELDS",
+    "NO_NUMBER",
     "SWEEPS",
     "Bounds",
     "Cause",

@@ -1,7 +1,7 @@
 """Members as Mailchimp shows them, contacts as Ometria takes them, and the rules between the two: frozen values.
 
 Times are whole seconds since the epoch, UTC, unless a name says otherwise: that is Mailchimp's resolution.
-What there is one of for every member is not watched by the garbage collector (`gc=False`): nothing in it leads back.
+Values of which each member has one are not tracked by the garbage collector (`gc=False`): they form no cycles.
 """
 
 from __future__ import annotations
@@ -17,11 +17,26 @@ SubscriptionEvents = Literal["new", "all", "none"]
 WithoutPermission = Literal["out", "unspecified"]
 
 
+CONTACT_FIELDS = (
+    "firstname",
+    "lastname",
+    "middlename",
+    "prefix",
+    "gender",
+    "date_of_birth",
+    "phone_number",
+    "country_id",
+    "timezone",
+    "customer_id",
+)
+"""What a merge field can be mapped to in `[fields]`, beside `properties.NAME` and "" for "left out"."""
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A Mailchimp audience member, as far as it is used. Any field may be absent, null or of another type.
+    """Holds what is used of a Mailchimp audience member. Any field may be absent, null or of another type.
 
     The field names are Mailchimp's (Marketing API v3, `GET /lists/{list_id}/members`). The MD5 `id` is
-    left out on purpose: it is the address in disguise, and changes with it.
+    left out on purpose: it stands for the address, and changes with it.
     """
 
     contact_id: Any = None
@@ -58,7 +73,7 @@ class Channels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """An Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has."""
+    """Holds an Ometria contact record (Data API v2). What is None is not sent, so that Ometria keeps what it has."""
 
     type_: str = msgspec.field(name="@type")
     collection: str = msgspec.field(name="@collection")
@@ -84,7 +99,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 
 class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact as Ometria gives it back, as far as it is compared. Any field may be absent or of another type.
+    """Holds what is compared of a contact that Ometria returns. Any field may be absent or of another type.
 
     `channels`: consent by channel, `{"sms": {"allow_marketing": true}}`.
     """
@@ -103,7 +118,7 @@ class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class MergeField:
-    """One of a list's own fields. `type` is Mailchimp's word: text, number, address, phone, date, birthday, zip, …"""
+    """Describes one of a list's own fields. `type` is Mailchimp's: text, number, address, phone, date, birthday, …"""
 
     tag: str
     type: str
@@ -113,9 +128,9 @@ class MergeField:
 
 @dataclass(frozen=True, slots=True)
 class ListFields:
-    """What a list says of its own fields: merge fields by tag, the names of interests by id.
+    """Describes a list's own fields: merge fields by tag, the names of interests by id.
 
-    `has_permissions`: whether it has marketing permissions (GDPR fields); None where it does not say.
+    `has_permissions`: whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say.
     """
 
     merge_fields: Mapping[str, MergeField] = field(default_factory=dict)
@@ -125,22 +140,22 @@ class ListFields:
 
 @dataclass(frozen=True, slots=True)
 class ContactRules:
-    """How one client's members become contacts.
+    """Says how one client's members become contacts.
 
     Attributes:
-        list_key: the Mailchimp list; stands in front of every contact's id.
+        list_key: the Mailchimp list; every contact's id begins with it.
         collection: Ometria's `@collection`, with `{list_key}` and `{client}` already filled in.
         fields: merge tag to contact field, `properties.NAME`, or "" for "leave out".
         consent: `cleaned`, `archived`, `pending`, `transactional` to "out", "unspecified" or "keep".
-        permission: names of the marketing permissions without which nobody is opted in, where a list has any; all of
-            them are needed, so without a name none is.
-        without_permission: what becomes of a subscribed member who lacks one of these.
+        permission: names of the marketing permissions without which no member is opted in, where a list has any; all
+            of them are needed, so without a name none is.
+        without_permission: what a subscribed member becomes who has not given one of these.
         subscription_events: for whom `timestamp_subscribed` is sent.
         force_optin: send `@force_optin: true` with every opt-in and opt-out; only when an operator asked for it.
-        new_since: who opted in at this second or later is new; None: nobody is.
-        until: the last second that the run reads; nobody opted in later than that, or than their own last change.
-            None: not known (of a member that is only shown, say).
-        has_sms: somebody on the list has, or had, an SMS status.
+        new_since: members who opted in at this second or later are new; None: none is.
+        until: the last second that the run reads; no member opted in later than that, or than their own last change.
+            None: not known (in a preview, say).
+        has_sms: a member of the list has, or had, an SMS status.
         permissions: the texts of the list's marketing permissions, as far as they are known; empty: it has none.
     """
 
@@ -160,7 +175,7 @@ class ContactRules:
 
 @dataclass(frozen=True, slots=True)
 class OptedIn:
-    """Subscribed members who changed last in the span `(since, until]` and opted in from `opted` to `latest`.
+    """Selects the subscribed members who changed last in `(since, until]` and opted in from `opted` to `latest`.
 
     None: no bound on that side.
     """
@@ -172,11 +187,11 @@ class OptedIn:
 
 
 class Converted(msgspec.Struct, frozen=True, gc=False):
-    """A contact, and what a person should know of how it came about. (A Struct, for there is one for every member.)
+    """Holds the contact that a member became, and what an operator should know of it. (A Struct, for its speed.)
 
     Attributes:
         contact: what is sent.
-        warnings: short words without personal data, the same for the same cause (they are counted once a run).
+        warnings: short texts without personal data, the same for the same cause (each is shown once a run).
         remarks: keys of `remarks.REMARKS`; the members on whom each was made are counted.
         notes: field name to why it was left out or changed; shown by `preview` alone.
         permissions: the texts of the marketing permissions that the member has, given or not.
@@ -191,14 +206,14 @@ class Converted(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A member who cannot be carried and is counted: one without any address (SMS only)."""
+    """A member who is counted, but not imported: one without any address (SMS only)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unsendable:
-    """A member who needs a person's hand: becomes a dead letter of its own. `reason` holds no personal data."""
+    """A member who cannot be imported, and becomes a dead letter. `reason` holds no personal data."""
 
     reason: str
 

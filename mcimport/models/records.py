@@ -1,4 +1,4 @@
-"""What is remembered of lists, runs, windows and dead letters, as frozen values; times in whole seconds, UTC."""
+"""Rows of the state file, and the results of a call: frozen values; times in whole epoch seconds, UTC."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
-from mcimport.models import Bounds, Cause, DeadLetterKind, Precision, RunKind, RunStatus, Sweep, Window, WindowStatus
+from mcimport.models import (
+    Bounds,
+    Cause,
+    DeadLetterKind,
+    Precision,
+    RunKind,
+    RunStatus,
+    Sweep,
+    Usage,
+    Window,
+    WindowStatus,
+)
 from mcimport.models.sample import SpotCheck
 
-HANDFUL = 20  # members whom a yes discards; for more, their number has to be typed
+HANDFUL = 20  # members who are discarded after a yes; for more, their number has to be typed
 
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """The program's memory of one list at one destination.
+    """Holds what is remembered of one list at one destination.
 
-    `carried_since`: who changed last before that was left out on purpose, unless a full run has brought them since.
+    `carried_since`: members who changed last before that were left out on purpose, until a full run imports them.
     `reconciled`: what the last comparison of both sides counted, as JSON.
-    `has_sms`: somebody has, or had, an SMS status. `permissions`: the texts of its marketing permissions, as JSON.
+    `has_sms`: a member has, or had, an SMS status. `permissions`: the texts of its marketing permissions, as JSON.
     `accepted_at`: when the run began in which Ometria first accepted a contact.
     `unchecked_at`: when it was found that the list had been synced before, until the archived were compared.
-    `listed_from`, `archived_from`: from when on the sweep's answers have shown nobody; None: from the sync point on.
+    `listed_from`, `archived_from`: from when on the sweep's responses had no members; None: from the sync point on.
     `spot_checked_at`: when a spot check was last tried; `spot_check`: the last with contacts missing, as JSON.
     """
 
@@ -48,13 +59,13 @@ class ListRow:
     spot_check: str | None
 
     def shown_until(self, sweep: Sweep) -> int | None:
-        """The last second of which an answer surely told all changes; None: there was no such answer yet."""
+        """Returns the last second whose changes a response surely showed all; None: there was no such response yet."""
         shown = self.listed_from if sweep == "listed" else self.archived_from
         return self.sync_point if shown is None or self.sync_point is None else min(shown, self.sync_point)
 
     @property
     def carried_until(self) -> int | None:
-        """As `shown_until`, of both sweeps."""
+        """Returns the earlier `shown_until` of both sweeps."""
         shown = [self.shown_until("listed"), self.shown_until("archived")]
         return min((moment for moment in shown if moment is not None), default=None)
 
@@ -63,7 +74,7 @@ class ListRow:
 class Run:
     """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
 
-    Requests and seconds are what `models.Usage` says. `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
     """
 
     id: int
@@ -88,23 +99,14 @@ class Run:
     finished_at: int | None
     error: str | None
     moves_sync_point: int
-    mailchimp_requests: int = 0
-    mailchimp_retries: int = 0
-    mailchimp_throttled: int = 0
-    ometria_requests: int = 0
-    ometria_retries: int = 0
-    ometria_throttled: int = 0
-    waited_mailchimp: float = 0.0
-    waited_ometria: float = 0.0
-    waited_limiter: float = 0.0
-    converting: float = 0.0
+    usage: Usage = field(default_factory=Usage)
     warnings: str | None = None
     spot_check: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """One window of a run, as the log shows it.
+    """Holds one window of a run, as the log shows it.
 
     Attributes:
         begun_at: when its first page was begun.
@@ -140,7 +142,7 @@ class WindowRow:
     new_since: int | None = None
 
     def window(self) -> Window:
-        """The piece of work that is left of it."""
+        """Returns what is left of it to read."""
         learned = self.bounds.split(",")
         return Window(
             number=self.number,
@@ -190,7 +192,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """How many members some dead letters are about, all in all.
+    """Says how many members some dead letters are about.
 
     Attributes:
         letters: how many letters; `spans` of them are about a span of time.
@@ -214,12 +216,13 @@ class Affected:
 
     @property
     def known_members(self) -> int | None:
-        """None where there is a letter of which the number is not known."""
+        """Returns how many members; None where that is not known of one of the letters."""
         return None if self.unknown else self.members
 
 
-def affected(some: Iterable[DeadLetter]) -> Affected:
-    found = list(some)
+def affected(letters: Iterable[DeadLetter]) -> Affected:
+    """Counts the members whom these dead letters are about."""
+    found = list(letters)
     one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
     spans = [letter for letter in found if letter.kind == "window"]
     known = [letter for letter in spans if letter.members is not None]
@@ -238,7 +241,7 @@ def affected(some: Iterable[DeadLetter]) -> Affected:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The run that wrote a dead letter, as far as it says whom the letter may bring in, and announce.
+    """Holds what a dead letter's first run says of the members whom a replay may import, and send events for.
 
     Attributes:
         new_since: from when on an opt-in was new to it; None: an earlier version did not write that down.
@@ -262,7 +265,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A span `(since, until]` of one sweep that a comparison could not read, and why."""
+    """Names a span `(since, until]` of one sweep that a comparison could not read, and why."""
 
     sweep: Sweep
     since: int | None
@@ -272,28 +275,28 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a look at both sides of a list found.
+    """Holds what the comparison of a list's members with Ometria's contacts found.
 
     Attributes:
         missing: on the list, not in Ometria.
-        stale: in Ometria otherwise than they would be sent; `fields` counts in what.
+        stale: in Ometria, but other than they would be pushed; `fields` counts in which fields.
         gone: opted in in Ometria, deleted from Mailchimp.
         stale_consents: of the stale, how many differ in a consent.
-        said_no: subscribed here, opted out in Ometria: a no that stands, and nothing to mend.
-        foreign: in the collection, under no id of ours.
-        agree: members whom Ometria holds as they would be sent.
+        said_no: subscribed in Mailchimp, opted out in Ometria: an opt-out that stays.
+        foreign: in the collection, but not under an id of mcimport.
+        agree: members whom Ometria has as they would be pushed.
         later: members who differ, and changed after the sync point: the next sync's.
         left_out: members not in Ometria, and left out on purpose when the list was begun with `--since`.
         on_record: members not in Ometria, for whom a dead letter says why.
-        unsendable: members who cannot be carried; only their consent is compared.
+        unsendable: members who cannot be imported; only their consent is compared.
         departed: deleted from Mailchimp, and not opted in in Ometria: as it should be.
         unclear: differences that could not be looked at again.
         held: contacts of this list in Ometria, whatever their consent.
-        is_opting_in: the opted out are to be mended as well, for that was asked for by name.
-        mended: how many of those who are to be mended were seen in Ometria as they should be, after the pushes.
-        not_taken: who was pushed, and is not as pushed: refused, or not seen so in Ometria time after time.
-        refusal: why nothing was mended though it was asked for.
-        unread: what could not be read of the list; of whoever stands there nothing is said.
+        is_opting_in: members who are opted out in Ometria are opted in again, for that was asked for by name.
+        mended: how many of the members to fix were seen in Ometria as they should be, after the pushes.
+        not_taken: members who were pushed, but are not as pushed: refused, or not seen so in Ometria for long.
+        refusal: why nothing was fixed though that was requested.
+        unread: what could not be read of the list; nothing is said of the members there.
     """
 
     missing: Difference = Difference()
@@ -319,29 +322,29 @@ class Comparison:
 
     @property
     def differing(self) -> int:
-        """How many differ that should agree."""
+        """Counts the members and contacts that should agree and do not."""
         said_no = self.said_no.count if self.is_opting_in else 0
         return self.missing.count + self.stale.count + self.gone.count + said_no
 
     @property
     def consents(self) -> int:
-        """Of these, of how many a consent would change, to mails or text messages, in whichever direction."""
+        """Counts those of them whose consent to e-mails or text messages would change, in whichever direction."""
         return self.stale_consents + (self.said_no.count if self.is_opting_in else 0)
 
     @property
     def left(self) -> int:
-        """How many still do, or may do, after what was mended; each unread span counts as one."""
+        """Counts those that still differ, or may, after what was fixed; each unread span counts as one."""
         return self.differing - self.mended + self.unclear + len(self.unread)
 
     @property
     def is_only_unread(self) -> bool:
-        """Nothing differs any more, as far as the list could be read."""
+        """Says whether all agree as far as the list could be read, but a part could not."""
         return bool(self.unread) and self.differing == self.mended
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What is known of a list's marketing permissions (GDPR fields).
+    """Holds what is known of a list's marketing permissions (GDPR fields).
 
     Attributes:
         texts: as the list's owner words them.
@@ -360,21 +363,21 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """What one call did for one list.
+    """Holds what one command did for one list.
 
     Attributes:
-        status: "completed", "skipped" (another process is at it), "interrupted" or "failed".
+        status: "completed", "skipped" (another process is running for the client), "interrupted" or "failed".
         runs: the finished runs, in order: a resumed one first. Empty when it ended before there was one.
-        dead_letters: letters that these runs wrote, or that failed again in them; `affected`: whom they are about.
+        dead_letters: how many these runs wrote, or failed again in them; `affected`: the members they are about.
         error: why it did not complete; None when it did.
         ceiling: contacts a second that the client's Ometria account takes at most.
-        warnings: words for a person, each once.
-        news: those of them that none of the list's latest runs gave, whatever the numbers in them.
+        warnings: texts for a person, each once.
+        news: those of them that none of the list's latest runs had, whatever the numbers in them.
         lacking: of a dry run's contacts, how many have no country, phone, name.
-        unsendable: how many members could not be sent, by reason, the most frequent first.
+        unsendable: how many members could not be pushed, by reason, the most frequent first.
         permissions: the list's marketing permissions, in a dry run; None where it has none.
-        comparison: what `reconcile` found; None for everything else, and where it did not come that far.
-        spot_check: what a look at some contacts pushed earlier found; None where there was none.
+        comparison: what `reconcile` found; None for other commands, and where it failed before.
+        spot_check: what the check of some contacts pushed earlier found; None where there was none.
         hints: Ometria's latest validation errors, when something was rejected: of all writers, of no one in particular.
     """
 

@@ -1,12 +1,12 @@
-"""What is counted of members while they are read, and said once in the summary of a list, with the number.
+"""Remarks on members: counted while members are read, and shown once in the summary of a list, with the number.
 
-The keys travel between machines and are no words for a person; the words are chosen here. What stands behind a colon in
-a key is filled in as `{detail}`: a setting, never a member's data.
+Workers send the keys; the texts are chosen here. What follows a colon in a key is filled in as `{detail}`: a setting,
+never a member's data.
 """
 
 from __future__ import annotations
 
-NO_PERMISSION = "no_permission"  # how the keys of those begin who have not given the permission that counts
+NO_PERMISSION = "no_permission"  # how keys begin for members without the permission that counts
 
 REMARKS: dict[str, tuple[str, str]] = {
     "no_permission": (
@@ -42,11 +42,11 @@ REMARKS: dict[str, tuple[str, str]] = {
         "{number} members have an opt-in time in the future, so no subscription events are sent for them",
     ),
 }
-"""Key to the words for one member, and for several; `{number}` is filled in."""
+"""Key to the text for one member, and for several; `{number}` is filled in."""
 
 
 def words(key: str, number: int) -> str:
-    """For a person. A key that this version does not know (a newer worker's) is shown as it is."""
+    """Returns a remark's text. A key that this version does not know (of a newer worker) is shown as it is."""
     name, _, detail = key.partition(":")
     one, several = REMARKS.get(name, ("{number} {key}", "{number} {key}"))
     return (one if number == 1 else several).format(number=f"{number:,}", detail=detail, key=key)

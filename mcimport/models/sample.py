@@ -1,4 +1,4 @@
-"""A few of the contacts that Ometria accepted, and what a look at them found."""
+"""Spot checks: a few of the contacts that Ometria accepted, and whether it has them later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMES = ("at", "first_at", "last_at")
 
 @dataclass(frozen=True, slots=True)
 class SampledContact:
-    """One of those that were pushed last, by its id of ours without the list."""
+    """A contact that was pushed, by the member's id (without the list), and when, in epoch seconds."""
 
     member_id: str
     pushed_at: int
@@ -21,12 +21,12 @@ class SampledContact:
 
 @dataclass(frozen=True, slots=True)
 class SpotCheck:
-    """Whether Ometria holds a few of the contacts that it accepted. Times in seconds, UTC.
+    """Says whether Ometria has a few of the contacts that it accepted. Times in epoch seconds, UTC.
 
     Attributes:
-        at: when that was looked at.
-        accepted: how many were asked for; the first and the last of them were pushed at `first_at` and `last_at`.
-        missing: how many of them it does not hold; None where that cannot be told, and `reason` says why.
+        at: when that was checked.
+        accepted: how many were looked up; the first and the last of them were pushed at `first_at` and `last_at`.
+        missing: how many of them Ometria does not have; None where that cannot be told, and `reason` says why.
     """
 
     at: int
@@ -38,7 +38,7 @@ class SpotCheck:
 
     @classmethod
     def read(cls, text: str | None) -> SpotCheck | None:
-        """From a column of the state file; None where there was none."""
+        """Reads a column of the state file; None where there was no check."""
         if text is None:
             return None
         values: dict[str, Any] = json.loads(text)
@@ -46,10 +46,10 @@ class SpotCheck:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Times as ISO 8601 in UTC."""
+        """Returns it for JSON, with times as ISO 8601 in UTC."""
         return {**asdict(self), **{name: iso(getattr(self, name)) for name in _TIMES}}
 
     @property
     def text(self) -> str:
-        """For a column of the state file."""
+        """Returns it for a column of the state file."""
         return json.dumps(self.document)

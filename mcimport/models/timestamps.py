@@ -1,7 +1,12 @@
-"""Mailchimp's times as text, and as whole seconds since the epoch.
+"""Converts Mailchimp's times between text and whole seconds since the epoch.
 
 Mailchimp writes ISO 8601 with an offset and whole seconds (`2026-11-24T08:00:00+00:00`). A fraction of a second
-must never go into a query: one in `since_last_changed` made the API ignore the filter and answer with everybody.
+must never go into a query: one in `since_last_changed` made the API ignore the filter and return all members.
+
+Tables that learn, here and in `convert.text`: every member has several times, and a few texts that many others have as
+well. A module-level dict, looked up first and filled by the slow way, costs a fifth of `lru_cache` with a check of the
+type: a value of another type ends in the same `except`, as KeyError or, where it cannot be hashed, TypeError. Each has
+a limit, so that no list can fill the memory.
 """
 
 from __future__ import annotations
@@ -11,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A year's distance from the calendar's ends, so that nobody who reckons with a time falls off them; what programs write
-# there (0001-01-01, 9999-12-31) means "no time" anyway.
+# A year's distance from the calendar's ends, so that sums with a time stay inside it; what programs write there
+# (0001-01-01, 9999-12-31) means "no time" anyway.
 _FIRST = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
 
@@ -26,7 +31,7 @@ Instant = tuple[int, str]
 USUAL_LENGTH = len("2026-11-24T08:00:00+00:00")
 
 # The three parts of a time as Mailchimp writes it: "2026-11-24T", "08:00:" and "00+00:00", as seconds. Days are learned
-# from times that were read the long way; a look at each part is a third of the cost of a calendar.
+# from times that `_read` has read; to look up each part costs a third of what a calendar costs.
 _DAYS: dict[str, int] = {}
 _MOST_DAYS = 40_000  # a century of them, and some four megabytes
 _MINUTES = {f"{hour:02}:{minute:02}:": 3600 * hour + 60 * minute for hour in range(24) for minute in range(60)}
@@ -34,24 +39,24 @@ _SECONDS = {f"{second:02}+00:00": second for second in range(60)}
 
 
 def epoch(text: Any) -> int | None:
-    """Seconds UTC of an ISO 8601 time, which is in UTC where it names no offset; a fraction is dropped.
+    """Returns the epoch seconds of an ISO 8601 time, which is UTC where it names no offset; a fraction is dropped.
 
-    None for anything else: another type, blanks, a date that does not exist or lies in the first or last year of the
-    calendar. What is not None always goes back through `iso`.
+    None for anything else: another type, blanks, a date that does not exist or is in the first or last year of the
+    calendar. `iso` converts every other result back.
     """
     try:
         return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]]
-    except (KeyError, TypeError):  # TypeError: no text, so that it has no parts, or none that can be looked up
+    except (KeyError, TypeError):  # TypeError: it is not a text
         return _read(text) if isinstance(text, str) else None
 
 
 def instant(text: Any) -> Instant | None:
-    """What `epoch` says of it, and the time as it is sent; None for what is no time.
+    """Returns the epoch seconds and the text that is sent; None for what is no time.
 
-    Rewritten only where it is not in Mailchimp's usual form already.
+    The text is rewritten only where it is not in Mailchimp's usual form already.
     """
     if not text:
-        return None  # one of everybody's two times of signing up, often
+        return None  # often one of the two times at which a member signed up
     try:
         return _DAYS[text[:11]] + _MINUTES[text[11:17]] + _SECONDS[text[17:]], text
     except (KeyError, TypeError):
@@ -62,7 +67,7 @@ def instant(text: Any) -> Instant | None:
 
 
 def _read(text: str) -> int | None:
-    """The long way, for any form; it teaches the day of a usual one."""
+    """Reads a time of any form, and learns the day of a usual one."""
     if not _is_time(text):
         return None
     try:
@@ -79,12 +84,12 @@ def _read(text: str) -> int | None:
 
 
 def _is_usual(text: str) -> bool:
-    """Whether this time, which exists, is written as Mailchimp writes times."""
+    """Says whether this time, which exists, is written as Mailchimp writes times."""
     return len(text) == USUAL_LENGTH and text[10] == "T" and text[17:] in _SECONDS
 
 
 def iso(seconds: int) -> str:
-    """The time as Mailchimp writes it and both APIs take it, in UTC: `2026-11-24T08:00:00+00:00`.
+    """Returns the time as Mailchimp writes it and both APIs accept it, in UTC: `2026-11-24T08:00:00+00:00`.
 
     Raises:
         OverflowError: outside the years 1 to 9999.

@@ -1,4 +1,4 @@
-"""Windows of a list, their pages, and what became of these: frozen values.
+"""Windows of a list, their pages, and the outcomes of these: frozen values.
 
 Times are whole seconds since the epoch, UTC, unless a name says otherwise: that is Mailchimp's resolution.
 A span of time is `(since, until]`: after `since` (None: from the beginning), up to and including `until`.
@@ -6,7 +6,7 @@ A span of time is `(since, until]`: after `since` (None: from the beginning), up
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from mcimport.models.contacts import Member
@@ -24,7 +24,7 @@ Precision = Literal["exactly", "about", "at least"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a run has learned of Mailchimp's bounds; False means "not seen yet", which is asked for safely.
+    """Notes what a run has learned of Mailchimp's bounds; False: not seen yet, so that a second more is requested.
 
     Attributes:
         since_includes: `since_last_changed` was seen to include the second it names.
@@ -38,20 +38,23 @@ class Bounds:
         return Bounds(self.since_includes or other.since_includes, self.before_includes or other.before_includes)
 
 
+NO_NUMBER = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The span `(since, until]` of one sweep: a piece of work that means the same now and in a year.
+    """A span `(since, until]` of one sweep to read: it means the same now and in a year.
 
     Attributes:
-        number: its place in the run, from 0.
-        sweep: members on the list, or the archived.
-        offset, count: where it was cut and about how many it held then; for the reader of the log.
-        through: how far it has come: everybody in `(since, through]` is accounted for.
-        page: members asked for at once; the size that works.
-        suspect_count: a page could not be read: the cause is among the next so many members (0: nothing is suspected).
+        number: its place in the run, from 0; `NO_NUMBER`: it is read beside the run's own windows.
+        sweep: the members on the list, or the archived.
+        offset, count: where it was cut and about how many members it had then; for readers of the log.
+        through: the members of `(since, through]` are done: pushed, skipped or dead letters.
+        page: how many members are requested at once.
+        suspect_count: a page failed, and its cause is among the next so many members; 0: none failed.
         bounds: what was learned of the API's bounds.
         letter_id: the dead letter that this window replays.
-        member_id: replay this member (its id of ours, without the list) and nobody else.
+        member_id: only this member is imported (mcimport's id, without the list).
         new_since: of its members only those who opted in at this second or later are new; None: as in the whole run.
     """
 
@@ -71,21 +74,35 @@ class Window:
 
     @property
     def start(self) -> int | None:
-        """Where the part that is not accounted for begins (exclusive)."""
+        """Returns the second after which its members are still to be read."""
         return self.since if self.through is None else self.through
+
+    @property
+    def is_by_id(self) -> bool:
+        """Says whether its member is requested by id at once: see `by_id`."""
+        return self.member_id is not None and self.since is not None and self.until <= max(self.since, 0)
+
+    def by_id(self, left_out_until: int | None = None) -> Window:
+        """Returns the window with a span that holds no member, so that its one member is asked for by id.
+
+        State files and messages know it by the span alone: `(-1, 0]`, before any list's first change, or `(n, n]` where
+        a member who has not changed after the second `n` (`left_out_until`) is left out.
+        """
+        since, until = (-1, 0) if left_out_until is None else (left_out_until, left_out_until)
+        return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of Mailchimp's: the members, how many the filter matches, and the server's clock.
+    """Holds one response of Mailchimp: members, how many the filter matches, and the server's clock.
 
     Attributes:
-        asked: how many members were asked for.
-        settled: the last second that was surely over, by the server's clock, when the page was asked for.
-        at_most: the server's second, at the latest, when the page was asked for: who opted in later is new.
-        is_probe: only counted, and nobody of it is here: a first page that could not be read.
-        clock_warning: what is odd about the clocks; empty when nothing is.
-        moments: the members' `last_changed`, one by one; None where that is no time.
+        asked: how many members were requested.
+        settled: the last second that was surely over, by the server's clock, when the page was requested.
+        at_most: the server's second, at the latest, when the page was requested: a later opt-in is new.
+        is_probe: it has the number of members alone: the first page could not be read.
+        clock_warning: how the clocks differ; empty where they do not.
+        moments: the members' `last_changed`, one by one, in epoch seconds; None where that is no time.
     """
 
     members: tuple[Member, ...]
@@ -98,23 +115,23 @@ class Page:
     moments: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Worked out here, once: all that is decided about a page is decided by these.
+        # Computed once: all decisions about a page depend on these.
         object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
 
 
 CANNOT = "cannot be converted"
-"""How the reason of a dead letter begins that a mistake of ours left: an upgrade mends it."""
+"""How the reason begins of a dead letter that a mistake of mcimport caused: an upgrade may fix it."""
 
 UnsentSpan = tuple[int | None, int, int]
-"""A span `(since, until]` that was not sent, and from when on an opt-in in it is new."""
+"""A span `(since, until]` that was not pushed, and the second from which on an opt-in in it is new."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewDeadLetter:
-    """A dead letter to be: a span that could not be read, or a member who could not be sent.
+    """A dead letter to write: a span that could not be read, or a member who could not be pushed.
 
-    `is_no`: what was refused is an opt-out, which is tried again first.
-    `members`: how many it is about; None: nothing was seen of them.
+    `is_no`: an opt-out was refused, which is tried again first.
+    `members`: how many it is about; None: not known.
     """
 
     kind: DeadLetterKind
@@ -131,14 +148,14 @@ class NewDeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Requests by service, and seconds by what they were spent on, summed over the threads that spent them.
+    """Counts requests by service, and seconds by what they were spent on, summed over threads.
 
     Attributes:
         mailchimp_retries, ometria_retries: tries after the first that failed; they are among the requests.
-        mailchimp_throttled, ometria_throttled: answers that said "too many" or "queue full".
-        waited_mailchimp, waited_ometria: for answers (and for a free connection), and between two tries.
-        waited_limiter: for a turn in the account's pace.
-        converting: members to encoded contacts.
+        mailchimp_throttled, ometria_throttled: responses that said "too many" or "queue full".
+        waited_mailchimp, waited_ometria: for responses (and for a free connection), and between two tries.
+        waited_limiter: for permits of the rate limiter.
+        converting: for the conversion of members to encoded contacts.
     """
 
     mailchimp_requests: int = 0
@@ -153,16 +170,16 @@ class Usage:
     converting: float = 0.0
 
     def __sub__(self, before: Usage) -> Usage:
-        return Usage(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+        return Usage(*(getattr(self, field.name) - getattr(before, field.name) for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class LookUps:
-    """How many members were looked up in Ometria, or may be.
+    """Counts members who were looked up in Ometria, or may be.
 
     Attributes:
-        consents: of whom it was asked whether there is a no that must not be lifted.
-        dates: of whom it was asked whether there is a no already, whose date must stay.
+        consents: to learn whether there is an opt-out that must not be lifted.
+        dates: to learn whether there is an opt-out already, whose date must stay.
     """
 
     consents: int = 0
@@ -172,39 +189,39 @@ class LookUps:
         return LookUps(self.consents + more.consents, self.dates + more.dates)
 
     def less(self, used: LookUps) -> LookUps:
-        """What is left; never below nothing."""
+        """Returns what is left; never less than 0."""
         return LookUps(max(0, self.consents - used.consents), max(0, self.dates - used.dates))
 
 
 Sample = tuple[tuple[float, str], ...]
-"""A few of those who were pushed: a random number (the lowest are kept), and the id of ours without the list."""
+"""A few of the members who were pushed: a random number (the lowest are kept), and the id without the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one page of a window. The thread that owns the state file writes it down.
+    """Says what became of one page of a window. The thread that owns the state file records it.
 
     Attributes:
-        window: as it was handed in.
+        window: the window before this page; None for members who were pushed one by one.
         rest: what is left of the window; None when it is over.
-        letters: spans and members that go to the dead letters.
-        delivered: ids (of ours) of members with an open letter who were delivered this time.
-        gone: the one member whom this window looked for is not there any more.
+        letters: dead letters to write.
+        delivered: ids of members with an open dead letter who were pushed this time.
+        gone: the one member whom this window seeks does not exist any more.
         lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
-        unsendable: how many members could not be sent: pairs of a reason and a number.
-        failed: the page could not be moved (one of a row that tells a dead service).
-        warnings: counted once a run.
-        remarks: how many members a remark was made on: pairs of a key of `remarks.REMARKS` and a number.
+        unsendable: how many members could not be pushed: pairs of a reason and a number.
+        failed: the page could not be processed; many in a row tell that a service is down.
+        warnings: texts, each of which is shown once a run.
+        remarks: on how many members a remark was made: pairs of a key of `remarks.REMARKS` and a number.
         has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
         looked_up: how many members were looked up in Ometria.
-        sample: a few of those who were pushed, by chance, for a spot check.
-        began: when the work on this page began; seconds since the epoch, UTC.
+        sample: a few of the members who were pushed, by chance, for a spot check.
+        began: when the work on this page began; epoch seconds, UTC.
         seconds: how long it took.
-        costs: what of that was spent on what, in the thread that did it.
+        costs: what requests and waits it took, in the thread that did it.
     """
 
-    window: Window
+    window: Window | None = None
     rest: Window | None = None
     members: int = 0
     skipped: int = 0
@@ -228,3 +245,13 @@ class Outcome:
     began: int = 0
     seconds: float = 0.0
     costs: Usage = Usage()
+
+    @property
+    def letter_id(self) -> int | None:
+        """The dead letter that the window replays."""
+        return None if self.window is None else self.window.letter_id
+
+    @property
+    def member_id(self) -> str | None:
+        """The one member whom the window looks for."""
+        return None if self.window is None else self.window.member_id

@@ -63,6 +63,10 @@ class ConsoleReporter(NullReporter):
         if self._tracker:
             self._tracker.page_recorded((client, list_key), outcome)
 
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+        if self._tracker:
+            self._tracker.read_back((client, list_key), contacts, is_last=is_last)
+
     def waits(self, client: str, list_key: str, words: str) -> None:
         with self._lock:
             self._write([f"{client} {list_key}: {words}"])

@@ -82,12 +82,20 @@ class EventLogReporter:
             self._log.info("planned", **self._where(client, list_key), kind=kind, members=total, windows=windows)
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
-        where = {**self._where(client, list_key), "window": outcome.window.number}
+        where = self._where(client, list_key)
+        if outcome.window is not None:
+            where["window"] = outcome.window.number
         for letter in outcome.letters:
             self._log.warning("dead letter", **where, kind=letter.kind, cause=letter.cause, reason=letter.reason)
         if not self._quiet:
             counts = {"members": outcome.members, "pushed": outcome.pushed, "rejected": outcome.rejected}
             self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
+
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+        """Writes down a page, with the keys that every page has; -1 tells that it belongs to no window."""
+        if not self._quiet:
+            where = {**self._where(client, list_key), "window": -1}
+            self._log.info("page", **where, members=contacts, pushed=0, rejected=0, seconds=0.0, is_last=is_last)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         if not self._quiet:

@@ -81,14 +81,18 @@ class ProgressTracker:
             )
 
     def page_recorded(self, key: Key, outcome: Outcome) -> None:
+        self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
+
+    def read_back(self, key: Key, contacts: int, *, is_last: bool) -> None:
+        """Counts contacts that were read back as read; the whole of it is one window."""
+        self._add(key, contacts, 0, is_done=is_last)
+
+    def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:
         with self._lock:
             progress = self._live.get(key)
             if progress is not None:
                 self._live[key] = replace(
-                    progress,
-                    read=progress.read + outcome.members,
-                    pushed=progress.pushed + outcome.pushed,
-                    done=progress.done + (outcome.rest is None),
+                    progress, read=progress.read + read, pushed=progress.pushed + pushed, done=progress.done + is_done
                 )
 
     def ended(self, key: Key) -> None:

@@ -20,6 +20,9 @@ class Reporter(Protocol):
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         """Reports that a page was recorded."""
 
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
+        """So many contacts, of those that were planned, were read back from Ometria; `is_last`: all were."""
+
     def waits(self, client: str, list_key: str, words: str) -> None:
         """Reports that a run has begun to wait, and why."""
 
@@ -37,6 +40,9 @@ class NullReporter:
         pass
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
+        pass
+
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
         pass
 
     def waits(self, client: str, list_key: str, words: str) -> None:

@@ -47,8 +47,8 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", outcome(SpotCheck.read(run.spot_check))),
-        ("requests", timeline.requests(run)),
-        ("time spent", timeline.time_spent(run)),
+        ("requests", timeline.requests(run.usage)),
+        ("time spent", timeline.time_spent(run.usage)),
     ]
 
 
@@ -57,7 +57,12 @@ def run_document(run: Run) -> dict[str, Any]:
     times = {name: moment_iso(getattr(run, name)) for name in _RUN_TIMES}
     document = {**asdict(run), **times, "moves_sync_point": bool(run.moves_sync_point), "warnings": _warnings(run)}
     found = SpotCheck.read(run.spot_check)
-    return {"run_id": document.pop("id"), **document, "spot_check": found.document if found else None}
+    return {
+        "run_id": document.pop("id"),
+        **document.pop("usage"),
+        **document,
+        "spot_check": found.document if found else None,
+    }
 
 
 def window_document(window: WindowRow) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mcimport.models import Usage
 from mcimport.models.records import Run, WindowRow
 from mcimport.report.format import duration, moment, pluralize
 
@@ -20,9 +21,9 @@ _OTHER_COLUMNS = 78  # what the columns beside the bar usually need
 _NARROWEST, _WIDEST = 10, 30
 
 
-def time_spent(run: Run) -> str:
+def time_spent(usage: Usage) -> str:
     """Returns the shares of the time that all workers spent, the largest first; empty where none was measured."""
-    spent = {words: float(getattr(run, name)) for name, words in _SPENT}
+    spent = {words: float(getattr(usage, name)) for name, words in _SPENT}
     whole = sum(spent.values())
     if whole <= 0:
         return ""
@@ -31,13 +32,13 @@ def time_spent(run: Run) -> str:
     return f"{parts} (of {duration(whole)}, all workers together)"
 
 
-def requests(run: Run) -> str:
+def requests(usage: Usage) -> str:
     """Returns the number of requests to each side, with the retries and refusals in it; empty without requests."""
     sides = [
-        _side("Mailchimp", run.mailchimp_requests, run.mailchimp_retries, run.mailchimp_throttled),
-        _side("Ometria", run.ometria_requests, run.ometria_retries, run.ometria_throttled),
+        _side("Mailchimp", usage.mailchimp_requests, usage.mailchimp_retries, usage.mailchimp_throttled),
+        _side("Ometria", usage.ometria_requests, usage.ometria_retries, usage.ometria_throttled),
     ]
-    return "; ".join(sides) if run.mailchimp_requests or run.ometria_requests else ""
+    return "; ".join(sides) if usage.mailchimp_requests or usage.ometria_requests else ""
 
 
 def rows(run: Run, windows: Sequence[WindowRow], *, columns: int, plain: bool, fold: bool) -> list[tuple[str, ...]]:

@@ -1,1 +1,1 @@
-"""A Mailchimp and an Ometria on loopback, with an invented audience: for the demo, the tests and the benchmarks."""
+"""Fakes Mailchimp and Ometria on loopback, with an invented audience: for the demo, the tests and the benchmarks."""

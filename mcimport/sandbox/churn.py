@@ -1,4 +1,4 @@
-"""People who change, join, leave, come back, are deleted or move to another address while the sandbox serves."""
+"""Changes members at random while the sandbox serves: they join, change, are archived, come back or are deleted."""
 
 # ruff: noqa: S311 - the sandbox's chance must be repeatable, not secret
 
@@ -25,13 +25,13 @@ _CHANGES: tuple[tuple[Callable[[Audience], object], int], ...] = (
 
 
 def random_change(audience: Audience, rng: random.Random) -> None:
-    """One change of any kind to one member."""
+    """Makes one change of any kind to one member."""
     kinds, weights = zip(*_CHANGES, strict=True)
     rng.choices(kinds, weights)[0](audience)
 
 
 class Churn:
-    """A thread that stirs all lists, `settings.churn` times a second, until it is stopped."""
+    """Makes `settings.churn` random changes a second over all lists, in a thread, until it is stopped."""
 
     def __init__(self, settings: SandboxSettings, audiences: Callable[[], Sequence[Audience]]) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""The two services' own clock: this machine's, wrong by the knob, and moved on by hand."""
+"""Tells the time of the two services: this machine's, wrong by a setting, and advanced by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mcimport.sandbox.settings import SandboxSettings
 
 
 class Clock:
-    """Epoch seconds; safe to read from any thread."""
+    """Returns epoch seconds; safe to read from any thread."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
@@ -21,19 +21,19 @@ class Clock:
         return time.time() + self._ahead + self._settings.clock_skew
 
     def second(self) -> int:
-        """The whole second: Mailchimp's times have no more."""
+        """Returns the whole second: Mailchimp's times have no fractions."""
         return int(self.now())
 
     def advance(self, seconds: float) -> None:
         self._ahead += seconds
 
     def http_date(self) -> str:
-        """What an answer says, which may be another clock than the one that dates changes."""
+        """Returns the `Date` of a response, which may come from another clock than the one that dates changes."""
         return formatdate(int(self.now() + self._settings.edge_skew), usegmt=True)
 
 
 def iso(seconds: int) -> str:
-    """As Mailchimp writes times: ISO 8601, whole seconds, an offset. Not set (0) is an empty text."""
+    """Returns a time as Mailchimp writes it: ISO 8601, whole seconds, an offset; "" where it is not set (0)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
 
 
@@ -42,10 +42,9 @@ _IGNORED_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\
 
 
 def query_time(text: str) -> int | None:
-    """Epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
+    """Returns epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
 
-    Raises:
-        ValueError: this is no time.
+    Raises ValueError where it is not a time.
     """
     if _IGNORED_TIMES.fullmatch(text):
         return None
@@ -53,6 +52,6 @@ def query_time(text: str) -> int | None:
 
 
 def epoch(text: str) -> int:
-    """Epoch seconds of an ISO 8601 time, UTC where it has no zone. Raises ValueError when it is none."""
+    """Returns the epoch seconds of an ISO 8601 time, UTC where it has no zone. Raises ValueError for other texts."""
     moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with an answer, and the one function that decides what does."""
+"""Makes everything that can go wrong with a response, and chooses which requests get which fault."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _BLOCKED_PAGE = (
 
 
 def html(status: int, title: str) -> Response:
-    """A page as proxies and edges write it."""
+    """Returns an error page as proxies and edge servers write it."""
     return Response(f"<html><head><title>{title}</title></head><body>{title}</body></html>", status, media_type=_HTML)
 
 
 def problem(status: int, title: str, detail: str) -> Response:
-    """An error of Mailchimp's: RFC 7807."""
+    """Returns an error as Mailchimp writes it (RFC 7807)."""
     body = {
         "type": "https://mailchimp.com/developer/marketing/docs/errors/",
         "title": title,
@@ -45,7 +45,7 @@ def problem(status: int, title: str, detail: str) -> Response:
 
 
 def error_response(service: Service, status: int, title: str, detail: str) -> Response:
-    """An error as that service writes it."""
+    """Returns an error as that service writes it."""
     if service == "mailchimp":
         return problem(status, title, detail)
     return JSONResponse({"status": "ERROR", "message": detail}, status)
@@ -86,24 +86,24 @@ ERROR_RESPONSES: dict[str, Callable[[Service], Response]] = {
     "nobody": _ok('{"members":[],"total_items":0}'),
     "wrong-shape": _ok('{"members":{"0":"nobody"},"total_items":"many","accepted":null}'),
 }
-"""Answers in place of the real one; the service has not done what it was asked."""
+"""Responses instead of the real one; the service has not done what was requested."""
 
 BROKEN_RESPONSES = ("reset-body", "truncated", "endless", "lost")
-"""The service has done what it was asked, but its answer does not arrive whole, or not at all (`lost`)."""
+"""The service has done what was requested, but its response arrives incomplete, or not at all (`lost`)."""
 
 NO_RESPONSE = ("reset", "silent")
-"""Nothing was done and nothing is said."""
+"""The service has done nothing and sends nothing."""
 
 FAULTS = (*ERROR_RESPONSES, *BROKEN_RESPONSES, *NO_RESPONSE)
 
 
 def choose_fault(settings: SandboxSettings, request: Request) -> str | None:
-    """The name of the fault that strikes this request.
+    """Returns the name of the fault that this request gets; None for none.
 
-    Chance is drawn from the seed, the address without its query, and how often that was asked before: the third page
-    that is asked for fails in every run, whichever page it is, and asking again is another draw.
+    It depends on the seed, the path without its query, and how often that was requested before: the third page that is
+    requested fails in every run, whichever page it is, and a retry is another draw.
 
-    Raises LookupError for a fault or a side that does not exist: a misspelt knob must not pass for a quiet day.
+    Raises LookupError for an unknown fault or service: a misspelt setting must not pass for a day without faults.
     """
     if settings.fault is not None and (named := settings.fault(request)) is not None:
         return _checked_name(named)
@@ -121,7 +121,7 @@ def _shares(settings: SandboxSettings, service: Service) -> Iterator[tuple[str, 
     for name, share in settings.faults.items():
         where, _, fault = name.rpartition(":")
         if where not in {"", "mailchimp", "ometria"}:
-            raise LookupError(f"unknown side: {where}")
+            raise LookupError(f"unknown service: {where}")
         if where in {"", service}:
             yield _checked_name(fault), share
 
@@ -139,7 +139,7 @@ def _draw(seed: int, request: Request) -> float:
 
 @dataclass(frozen=True)
 class FaultyConnection:
-    """The way back to the client, for what no ordinary answer does."""
+    """Sends to the client what no ordinary response does."""
 
     shared: SharedState
     scope: Scope
@@ -147,16 +147,16 @@ class FaultyConnection:
     send: Send
 
     async def reset(self) -> None:
-        """The connection ends at once, with a TCP reset instead of a farewell."""
+        """Ends the connection at once, with a TCP reset."""
         transport: asyncio.Transport = self.scope["extensions"][TRANSPORT]["transport"]
-        if transport.is_closing():  # the client was quicker
+        if transport.is_closing():  # the client has closed it already
             return
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
     async def wait_for_disconnect(self, seconds: float) -> bool:
-        """Whether the client leaves within this time; True, too, when the server is to stop."""
+        """Returns whether the client disconnects within this time, or the server is to stop."""
         leaving = asyncio.ensure_future(self._disconnected())
         closing = asyncio.ensure_future(self.shared.closing.wait())
         done, pending = await asyncio.wait({leaving, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -173,7 +173,7 @@ class FaultyConnection:
         await self.reset()
 
     async def endless_body(self, response: Response) -> None:
-        """A body that goes on and on, a blank at a time, after a beginning that looks right."""
+        """Sends a body that never ends, a blank at a time, after a beginning that looks right."""
         await self._send_start(response, length=False)
         begun = self.shared.settings.silence
         await self._send_body(bytes(response.body)[:-1])
@@ -183,7 +183,7 @@ class FaultyConnection:
         await self.reset()
 
     async def reset_body(self, response: Response) -> None:
-        """The whole length is announced, half of it is sent."""
+        """Announces the whole length and sends half of it."""
         await self._send_start(response, length=True)
         await self._send_body(bytes(response.body)[: len(response.body) // 2])
         await self.wait_for_disconnect(_TICK)  # so that the half arrives before the reset
@@ -198,7 +198,7 @@ class FaultyConnection:
 
 
 def truncated(response: Response) -> Response:
-    """A whole answer with half a document in it."""
+    """Returns a complete response with half a document in it."""
     half = bytes(response.body)[: len(response.body) // 2]
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
     return Response(half, response.status_code, headers)

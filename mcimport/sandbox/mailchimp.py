@@ -1,7 +1,7 @@
-"""The Mailchimp Marketing API v3, as far as an importer meets it, as awkward as it is known to be.
+"""Serves the Mailchimp Marketing API v3, as far as an importer uses it, with the oddities that it is known for.
 
-Nothing redirects. The facts are the vendor's reference and what users of the API reported; where they are silent
-(bounds, the order of equals), a knob says how it is.
+It follows the vendor's reference and what users of the API reported; what neither tells (bounds, the order of equals)
+is a setting. Nothing redirects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 
 def routes(shared: SharedState) -> list[Route]:
-    """Relative to the base address `/3.0`."""
+    """Returns the routes, relative to the base address `/3.0`."""
     answers: dict[str, Respond] = {
         "/ping": _ping,
         "/lists": mailchimp_lists.lists,
@@ -40,7 +40,7 @@ def routes(shared: SharedState) -> list[Route]:
 
 
 def _with_errors(answer: Respond) -> Respond:
-    """Turns what an answer raises into the API's own words: ValueError is a bad parameter."""
+    """Turns a ValueError (a bad parameter) of `respond` into a 400, and a NotFoundError into a 404."""
 
     async def checked(call: Call) -> Response:
         try:
@@ -51,9 +51,6 @@ def _with_errors(answer: Respond) -> Respond:
             return problem(404, "Resource Not Found", "The requested resource could not be found.")
 
     return checked
-
-
-# -- who may come in
 
 
 def _authorize(call: Call) -> Response | None:
@@ -70,7 +67,7 @@ def _authorize(call: Call) -> Response | None:
 
 
 def _key_of(authorization: str) -> str:
-    """HTTP Basic with any user name and the key as password, or a bearer token."""
+    """Returns the key: the password of HTTP Basic with any user name, or a bearer token."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
@@ -81,16 +78,16 @@ def _key_of(authorization: str) -> str:
 
 
 def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None:
-    """By its key, or by a bearer token: that has no data centre, so the key without it is taken for one."""
+    """Finds the account by its key, or by a bearer token, which is the key without its data centre."""
     key, accounts = _key_of(authorization), list(shared.mailchimp.values())
-    bearer = authorization.lower().startswith("bearer ")
-    return next((one for one in accounts if key in {one.key, one.secret if bearer else one.key}), None)
+    is_bearer = authorization.lower().startswith("bearer ")
+    return next((found for found in accounts if key in {found.key, found.secret if is_bearer else found.key}), None)
 
 
 def _unauthorized(shared: SharedState, key: str) -> Response:
     secret, dash, dc = key.rpartition("-")
-    known = list(shared.mailchimp.values())
-    if dash and (dc not in {one.dc for one in known} or secret in {one.secret for one in known}):
+    accounts = list(shared.mailchimp.values())
+    if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
 

@@ -1,4 +1,4 @@
-"""The lists of an account, their merge fields and interests, as the fake Mailchimp answers."""
+"""Responds with an account's lists, their merge fields, categories and interests, as Mailchimp does."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mcimport.sandbox.shared_state import MailchimpAccount
 
 
 async def lists(call: Call) -> Response:
-    writers = call.account.lists.values() if isinstance(call.account, MailchimpAccount) else ()
-    return collection(call, "lists", [_list_json(writer.audience) for writer in writers])
+    encoders = call.account.lists.values() if isinstance(call.account, MailchimpAccount) else ()
+    return collection(call, "lists", [_list_json(encoder.audience) for encoder in encoders])
 
 
 async def one_list(call: Call) -> Response:
@@ -26,7 +26,7 @@ async def one_list(call: Call) -> Response:
 
 
 def _list_json(audience: Audience) -> dict[str, Any]:
-    """`member_count` counts subscribers only, as in the real thing: no measure of what a sync has to read."""
+    """Returns a list as the API shows it. `member_count` counts subscribers only, so not what a sync has to read."""
     with audience.lock:
         counts = {status: len(audience.orders[status]) for status in (*STATUSES, LISTED)}
     return {
@@ -69,7 +69,7 @@ _MERGE_FIELDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 async def merge_fields(call: Call) -> Response:
     list_key, more = audience_of(call).list_key, call.shared.settings.more_fields
     known = [(tag, name, more.get(tag, kind), options) for tag, name, kind, options in _MERGE_FIELDS]
-    known += [(tag, tag.title(), kind, {}) for tag, kind in more.items() if tag not in {one[0] for one in known}]
+    known += [(tag, tag.title(), kind, {}) for tag, kind in more.items() if tag not in {field[0] for field in known}]
     fields = [
         {
             "merge_id": number, "tag": tag, "name": name, "type": kind, "required": False, "default_value": "",
@@ -94,10 +94,10 @@ async def interests(call: Call) -> Response:
     audience, category = audience_of(call), call.path_param("category")
     if category not in audience.identity.categories:
         raise NotFoundError
-    place = audience.identity.categories.index(category)
-    named = dict(zip(audience.identity.interests[place], CATEGORIES[place][1], strict=True))
+    position = audience.identity.categories.index(category)
+    named = dict(zip(audience.identity.interests[position], CATEGORIES[position][1], strict=True))
     interests = [
         {"category_id": category, "list_id": audience.list_key, "id": interest, "name": name, "subscriber_count": "0"}
-        for interest, name in {**named, **(call.shared.settings.more_interests if place == 0 else {})}.items()
+        for interest, name in {**named, **(call.shared.settings.more_interests if position == 0 else {})}.items()
     ]
     return collection(call, "interests", interests, list_id=audience.list_key, category_id=category)

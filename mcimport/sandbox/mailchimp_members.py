@@ -1,4 +1,4 @@
-"""The members of a list, as the fake Mailchimp answers."""
+"""Responds with the members of a list, one member, and its tags, as Mailchimp does."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ from mcimport.sandbox.mailchimp_requests import (
 from mcimport.sandbox.request_handling import Call, raw_json
 from mcimport.sandbox.shared_state import SharedState
 
-_BATCH = 50  # members written before others get their turn, who may change somebody meanwhile
+_BATCH = 50  # members encoded before other requests get their turn, and members may change
 _DIRECTIONS = {"ASC": False, "DESC": True}
 
 
 async def members(call: Call) -> Response:
-    writer, query = encoder_of(call), _member_query(call.query)
-    audience, settings = writer.audience, call.shared.settings
-    answer_wanted = fields_of(call)
-    of_members = answer_wanted.within("members")
+    """Responds with a page of members, which may change between their choice and their writing."""
+    encoder, query = encoder_of(call), _member_query(call.query)
+    audience, settings = encoder.audience, call.shared.settings
+    selection = fields_of(call)
+    member_selection = selection.within("members")
     if _is_first_page(call.query, query) and settings.first_page_latency is not None:
         call.latency = settings.first_page_latency
-    choice = run_query(audience, query, call.shared.rng)
-    shown = answer_wanted.includes("members")
-    refused = (shown and _unreadable(call, audience, choice, of_members)) or _oversized(choice, settings.max_page)
+    result = run_query(audience, query, call.shared.rng)
+    is_selected = selection.includes("members")
+    refused = (is_selected and _unreadable(call, audience, result, member_selection)) or _oversized(
+        result, settings.max_page
+    )
     if refused:
         return refused
     await call.wait(call.latency * settings.writing_delay)
     if settings.on_page is not None:
         settings.on_page(audience)
-    written = await _encoded(writer, choice, of_members) if shown else []
-    call.log.count = len(written)
+    encoded = await _encoded(encoder, result, member_selection) if is_selected else []
+    call.log.count = len(encoded)
     if settings.after_page is not None:
         settings.after_page(audience)
-    return raw_json(_body(audience.list_key, written, _reported_total(call.shared, choice.total), answer_wanted))
+    return raw_json(_body(audience.list_key, encoded, _reported_total(call.shared, result.total), selection))
 
 
 def _member_query(query: Mapping[str, str]) -> MemberQuery:
@@ -86,25 +89,27 @@ def _is_first_page(parameters: Mapping[str, str], query: MemberQuery) -> bool:
     return query.offset == 0 and query.count > 1 and "before_last_changed" not in parameters
 
 
-def _unreadable(call: Call, audience: Audience, choice: QueryResult, of_members: FieldSelection) -> Response | None:
+def _unreadable(
+    call: Call, audience: Audience, result: QueryResult, member_selection: FieldSelection
+) -> Response | None:
     settings = call.shared.settings
-    if of_members.is_within("last_changed") and not settings.broken_lookups:
+    if member_selection.is_within("last_changed") and not settings.broken_lookups:
         return None
-    if not call.shared.unreadable.includes_any(audience, choice.numbers, settings.broken):
+    if not call.shared.unreadable.includes_any(audience, result.numbers, settings.broken):
         return None
     return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
 
 
-def _oversized(choice: QueryResult, most: int | None) -> Response | None:
-    return html(504, "Gateway Time-out") if most is not None and len(choice.numbers) > most else None
+def _oversized(result: QueryResult, most: int | None) -> Response | None:
+    return html(504, "Gateway Time-out") if most is not None and len(result.numbers) > most else None
 
 
-async def _encoded(writer: MemberEncoder, choice: QueryResult, of_members: FieldSelection) -> list[bytes]:
-    written: list[bytes] = []
-    for first in range(0, len(choice.numbers), _BATCH):
-        written += writer.encode_members(choice.numbers[first : first + _BATCH], of_members)
+async def _encoded(encoder: MemberEncoder, result: QueryResult, member_selection: FieldSelection) -> list[bytes]:
+    encoded: list[bytes] = []
+    for first in range(0, len(result.numbers), _BATCH):
+        encoded += encoder.encode_members(result.numbers[first : first + _BATCH], member_selection)
         await asyncio.sleep(0)
-    return written
+    return encoded
 
 
 def _reported_total(shared: SharedState, total: int) -> int:
@@ -112,36 +117,36 @@ def _reported_total(shared: SharedState, total: int) -> int:
     return max(0, total + shared.settings.count_lies) if lies else total
 
 
-def _body(list_key: str, written: list[bytes], total: int, answer_wanted: FieldSelection) -> bytes:
+def _body(list_key: str, encoded: list[bytes], total: int, selection: FieldSelection) -> bytes:
     here = f"/lists/{list_key}/members"
     parts = {
-        "members": b"[" + b",".join(written) + b"]",
+        "members": b"[" + b",".join(encoded) + b"]",
         "list_id": encode(list_key),
         "total_items": encode(total),
         "_links": encode([link("self", "GET", here), link("parent", "GET", f"/lists/{list_key}")]),
     }
-    kept = [b'"%s":%s' % (name.encode(), part) for name, part in parts.items() if answer_wanted.includes(name)]
+    kept = [b'"%s":%s' % (name.encode(), part) for name, part in parts.items() if selection.includes(name)]
     return b"{" + b",".join(kept) + b"}"
 
 
 async def member(call: Call) -> Response:
-    writer = encoder_of(call)
-    person = writer.audience.find(call.path_param("who"))
-    if person is None:
+    encoder = encoder_of(call)
+    found = encoder.audience.find(call.path_param("who"))
+    if found is None:
         raise NotFoundError
-    if call.shared.unreadable.includes_any(writer.audience, [person.number], call.shared.settings.broken):
+    if call.shared.unreadable.includes_any(encoder.audience, [found.number], call.shared.settings.broken):
         return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
-    written = writer.encode_members([person.number], fields_of(call))
-    if not written:
+    encoded = encoder.encode_members([found.number], fields_of(call))
+    if not encoded:
         raise NotFoundError
     call.log.count = 1
-    return raw_json(written[0])
+    return raw_json(encoded[0])
 
 
 async def tags(call: Call) -> Response:
-    person = audience_of(call).find(call.path_param("who"))
-    if person is None:
+    found = audience_of(call).find(call.path_param("who"))
+    if found is None:
         raise NotFoundError
-    added = person.get("timestamp_opt") or person.get("last_changed") or ""
-    tags = [{**tag, "date_added": added} for tag in person.get("tags") or []]
+    added = found.get("timestamp_opt") or found.get("last_changed") or ""
+    tags = [{**tag, "date_added": added} for tag in found.get("tags") or []]
     return collection(call, "tags", tags[:50] if call.shared.settings.cut_tags else tags)

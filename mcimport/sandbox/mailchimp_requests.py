@@ -1,4 +1,4 @@
-"""What every request to the fake Mailchimp is read by, and answered with."""
+"""Reads the parameters that the fake Mailchimp's requests share, and writes collections."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ STATUSES = {"subscribed", "unsubscribed", "cleaned", "pending", "transactional",
 
 
 class NotFoundError(Exception):
-    """What was asked for does not exist, or not for this account."""
+    """Raised for what does not exist, or not for this account."""
 
 
 def encoder_of(call: Call) -> MemberEncoder:
+    """Returns the encoder of the list in the path. Raises NotFoundError where the account has no such list."""
     lists = call.account.lists if isinstance(call.account, MailchimpAccount) else {}
-    writer = lists.get(call.path_param("list_key"))
-    if writer is None:
+    encoder = lists.get(call.path_param("list_key"))
+    if encoder is None:
         raise NotFoundError
-    return writer
+    return encoder
 
 
 def audience_of(call: Call) -> Audience:
@@ -56,7 +57,7 @@ def time_of(query: Mapping[str, str], name: str) -> int | None:
 
 
 def collection(call: Call, name: str, items: list[dict[str, Any]], **more: Any) -> Response:
-    """A part of `items`, as every collection of the API is answered: ten, unless `count` says more."""
+    """Responds with the part of `items` that `offset` and `count` ask for; ten without `count`, as the API does."""
     first, count = number_of(call.query, "offset"), min(number_of(call.query, "count") or DEFAULT_COUNT, MAX_COUNT)
     page = items[first : first + count]
     links = [link("self", "GET", call.log.path)]

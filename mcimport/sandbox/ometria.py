@@ -1,4 +1,4 @@
-"""The Ometria Data API v2, as far as an importer meets it: pushes, the errors they led to, contacts read back."""
+"""Serves the Ometria Data API v2, as far as an importer uses it: pushes, their validation errors, and contacts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TYPES = {"contact", "order", "product", "custom_event", "profile"}
 
 
 def routes(shared: SharedState) -> list[Route]:
-    """Relative to the base address `/v2`."""
-    reading = _authorizing(lambda store: store.reads, lambda call: call.shared.settings.reads_per_second)
-    pushing = _authorizing(lambda store: store.pushes, lambda call: call.shared.settings.pushes_per_second)
+    """Returns the routes, relative to the base address `/v2`."""
+    reading = _authorizing(lambda account: account.reads, lambda call: call.shared.settings.reads_per_second)
+    pushing = _authorizing(lambda account: account.pushes, lambda call: call.shared.settings.pushes_per_second)
     return [
         Route("/push", RequestHandler(shared, "ometria", pushing, _push, "POST")),
         Route("/push/_errors", RequestHandler(shared, "ometria", reading, _errors)),
@@ -38,16 +38,16 @@ def routes(shared: SharedState) -> list[Route]:
 
 
 def _authorizing(rate_of: Callable[[OmetriaAccount], RateLimit], limit_of: Callable[[Call], int]) -> Authorize:
-    """Looks at the key, then at the limit for this kind of request, as of when it arrived."""
+    """Returns what checks the key, then the rate limit for this kind of request, by when it arrived."""
 
     def admit(call: Call) -> Response | None:
-        store = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
-        if store is None:
+        account = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
+        if account is None:
             return _error(403, "The API key may not do this.")
-        call.account = store
-        store.open += 1
-        call.log.open = store.open
-        if not rate_of(store).allows(call.log.at, limit_of(call), call.shared.settings.jitter):
+        call.account = account
+        account.open += 1
+        call.log.open = account.open
+        if not rate_of(account).allows(call.log.at, limit_of(call), call.shared.settings.jitter):
             return html(429, "Too Many Requests")
         return None
 
@@ -65,7 +65,7 @@ def _account(call: Call) -> OmetriaAccount:
 
 
 class _RefusedError(Exception):
-    """The whole push is refused."""
+    """Raised when the whole push is refused."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -89,12 +89,12 @@ async def _push(call: Call) -> Response:
 def _records(body: bytes) -> list[dict[str, Any]]:
     try:
         raw = msgspec.json.decode(body, type=list[msgspec.Raw])
-        records = [msgspec.json.decode(one, type=dict[str, Any]) for one in raw]
+        records = [msgspec.json.decode(record, type=dict[str, Any]) for record in raw]
     except msgspec.MsgspecError:
         raise _RefusedError(400, "A push is a JSON array of records.") from None
     if not 1 <= len(records) <= _MAX_RECORDS:
         raise _RefusedError(400, "A push holds 1 to 100 records.")
-    if any(len(memoryview(one)) > _MAX_RECORD_BYTES for one in raw):
+    if any(len(memoryview(record)) > _MAX_RECORD_BYTES for record in raw):
         raise _RefusedError(413, "A record is larger than 60 KB.")
     types = {record.get("@type") for record in records}
     if len(types) > 1 or not types <= _TYPES:
@@ -103,18 +103,18 @@ def _records(body: bytes) -> list[dict[str, Any]]:
 
 
 def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
-    """Received and authenticated, not validated: which records were refused here, nobody is told."""
-    store, settings = _account(call), call.shared.settings
-    if store.queue_remaining() < len(records):
-        return _with_queue(html(429, "Too Many Requests"), store, settings.queue_limit)
+    """Accepts the records, which are validated later. Which of them were refused here the response does not tell."""
+    account, settings = _account(call), call.shared.settings
+    if account.queue_remaining() < len(records):
+        return _with_queue(html(429, "Too Many Requests"), account, settings.queue_limit)
     kept = [record for record in records if not _is_refused(record, settings)]
     rejected = len(records) - len(kept)
     if rejected and settings.reject_batches:
         return _error(settings.reject_status, "A record of the push is not valid.")
-    store.receive(kept)
+    account.receive(kept)
     request_id = str(uuid.UUID(int=call.shared.rng.getrandbits(128), version=4))
     answer = {"status": "OK", "request_id": request_id, "accepted": len(kept), "rejected": rejected}
-    return _with_queue(json(answer, 202), store, settings.queue_limit)
+    return _with_queue(json(answer, 202), account, settings.queue_limit)
 
 
 def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
@@ -123,9 +123,9 @@ def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
     return is_wanting or is_chosen or record.get("id") in settings.rejects
 
 
-def _with_queue(response: Response, store: OmetriaAccount, limit: int) -> Response:
+def _with_queue(response: Response, account: OmetriaAccount, limit: int) -> Response:
     response.headers["X-QueueSize-Limit"] = str(limit)
-    response.headers["X-QueueSize-Remaining"] = str(max(0, store.queue_remaining()))
+    response.headers["X-QueueSize-Remaining"] = str(max(0, account.queue_remaining()))
     return response
 
 
@@ -143,10 +143,10 @@ async def _contacts(call: Call) -> Response:
 
 
 async def _contact(call: Call) -> Response:
-    store = _account(call)
+    account = _account(call)
     if not call.shared.settings.single_contacts:
         return await _not_found(call)
-    contact = store.contact((call.path_param("collection"), call.path_param("contact_id")))
+    contact = account.contact((call.path_param("collection"), call.path_param("contact_id")))
     return _error(404, "There is no such contact.") if contact is None else json(contact)
 
 

@@ -1,4 +1,4 @@
-"""One Ometria account: the records pushed to it, validated a moment later, merged by collection and id."""
+"""Stores the records pushed to an Ometria account: validated a moment later, merged by collection and id."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MAX_ERRORS = 100
 
 
 class RateLimit:
-    """So many in any second."""
+    """Allows a number of requests in any second."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
 
     def allows(self, now: float, limit: int, jitter: float) -> bool:
-        """Whether one more may come now; it is counted if so. The second is shorter by `jitter`."""
+        """Returns whether one more request is allowed now, and counts it if so. The second is shorter by `jitter`."""
         while self._times and self._times[0] <= now - (1 - jitter):
             self._times.popleft()
         if len(self._times) >= limit:
@@ -36,14 +36,14 @@ class RateLimit:
 
 
 class OmetriaAccount:
-    """Safe to use from any thread. Times are monotonic seconds.
+    """Holds an account's contacts, queue and limits; for use by any thread. Times are monotonic seconds.
 
     Attributes:
         open: requests under way.
         pushes, reads: what the two limits have counted.
-        errors: the latest 100 refusals of validation; they do not say whose.
-        welcomes: by collection, how many subscription events there were: a contact's first opt-in, if the record that
-            brought it also had a `timestamp_subscribed`. Each can start a welcome campaign.
+        errors: the latest 100 errors of validation; they do not say of which record.
+        subscription_events: how many there were, by collection: first opt-ins of contacts whose record also had a
+            `timestamp_subscribed`. Each can start a welcome campaign.
     """
 
     def __init__(self, key: str, settings: SandboxSettings) -> None:
@@ -69,7 +69,7 @@ class OmetriaAccount:
             self._queued += len(records) if self._settings.queue_drain is not None else 0
 
     def queue_remaining(self) -> int:
-        """How many records the queue would still take."""
+        """Returns how many more records the queue takes."""
         now, drain = time.monotonic(), self._settings.queue_drain
         with self._lock:
             self._queued = 0.0 if drain is None else max(0.0, self._queued - drain * (now - self._drained_at))
@@ -77,7 +77,7 @@ class OmetriaAccount:
             return int(self._settings.queue_limit - self._queued)
 
     def contacts(self, *, is_validated: bool = False) -> dict[ContactKey, Contact]:
-        """In the order in which they were first stored. `settled` does not wait for the validation of the latest."""
+        """Returns contacts in the order of their first push; with `is_validated` all pushed ones are validated now."""
         with self._lock:
             self.validate(everything=is_validated)
             return {key: dict(contact) for key, contact in self._contacts.items()}
@@ -88,7 +88,7 @@ class OmetriaAccount:
             return self._contacts.get(key)
 
     def mailable(self) -> set[str]:
-        """The addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
+        """Returns the addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
         consents: dict[str, set[object]] = {}
         for contact in self.contacts(is_validated=True).values():
             address = str(contact.get("email") or "").strip().lower()
@@ -102,21 +102,21 @@ class OmetriaAccount:
             return list(self.errors)
 
     def page(self, collection: str | None, offset: int, limit: int) -> list[Contact]:
-        """In the order of their first arrival; who is taken out moves all that came later."""
+        """Returns a page of contacts in the order in which they were first stored; a deletion moves all later ones."""
         with self._lock:
             self.validate()
-            some = self._orders.get(None if self._settings.collection_ignored else collection, [])
-            return [self._contacts[key] for key in some[offset : offset + limit]]
+            keys = self._orders.get(None if self._settings.collection_ignored else collection, [])
+            return [self._contacts[key] for key in keys[offset : offset + limit]]
 
     def delete(self, keys: Iterable[ContactKey]) -> None:
-        """Behind every importer's back: no call of the API does that."""
+        """Deletes contacts, which no call of the API does."""
         with self._lock:
             gone = {key for key in keys if self._contacts.pop(key, None) is not None}
             for order in self._orders.values():
                 order[:] = [key for key in order if key not in gone]
 
     def validate(self, *, everything: bool = False) -> None:
-        """Validates what is due."""
+        """Validates and stores the records that are due; all pending ones with `everything`."""
         now = time.monotonic()
         with self._lock:
             while self._pending and (everything or self._pending[0][0] <= now):
@@ -145,7 +145,7 @@ class OmetriaAccount:
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects merge field by field, anything else is replaced; what is not named stays."""
+    """Merges objects field by field; other values are replaced, and fields that are not named stay."""
     both = dict(old)
     for name, value in new.items():
         before = both.get(name)

@@ -1,4 +1,4 @@
-"""The way of every request: let in or refused, struck by a fault or answered, dated, and written down."""
+"""Handles every request: authorizes it, applies a fault or responds, dates the response, and logs it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _JSON = "application/json; charset=utf-8"
 
 @dataclass
 class Call:
-    """One request on its way.
+    """Holds one request while it is handled.
 
     Attributes:
-        log: its line in the ledger.
-        latency: seconds that its answer takes in all; `spent` is what it has waited for so far.
-        account: whose it is, once it has been let in.
+        log: its entry in the request log.
+        latency: seconds that its response takes in all; `waited` are those so far.
+        account: whose request it is, once it is authorized.
     """
 
     shared: SharedState
@@ -52,11 +52,11 @@ class Call:
         return self.log.query
 
     def path_param(self, name: str) -> str:
-        """A part of the path, decoded."""
+        """Returns a part of the path, decoded."""
         return str(self.http.path_params[name])
 
     async def wait(self, seconds: float) -> None:
-        """A part of the latency."""
+        """Waits for a part of the latency."""
         self.waited += seconds
         await self.shared.wait(seconds)
 
@@ -83,12 +83,12 @@ def _compressed(response: Response, accepted: str) -> Response:
 
 @dataclass(frozen=True)
 class RequestHandler:
-    """An ASGI application for one kind of request.
+    """Handles one kind of request, as an ASGI application.
 
     Attributes:
-        admit: looks at keys and limits; returns why not, or sets `account`, whose `open` counts the request until it
-            has been answered.
-        answer: what the service does.
+        authorize: checks keys and limits; returns an error, or sets the call's `account`, whose `open` counts the
+            request until its response is sent.
+        respond: does what the service does.
     """
 
     shared: SharedState
@@ -99,13 +99,13 @@ class RequestHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = self._received(HttpRequest(scope, receive))
-        wire = FaultyConnection(self.shared, scope, receive, self._recording(call, send))
+        connection = FaultyConnection(self.shared, scope, receive, self._recording(call, send))
         try:
-            response = self._rejection(call) or await self._response(call, wire)
+            response = self._rejection(call) or await self._response(call, connection)
             if response is not None:
-                await response(wire.scope, wire.receive, wire.send)
-        except Exception as mistake:
-            self.shared.internal_errors.append(mistake)
+                await response(connection.scope, connection.receive, connection.send)
+        except Exception as error:
+            self.shared.internal_errors.append(error)
             raise
         finally:
             call.log.finished = call.log.finished or time.monotonic()
@@ -123,14 +123,16 @@ class RequestHandler:
         return Call(self.shared, http, log, self.shared.settings.latency)
 
     def _rejection(self, call: Call) -> Response | None:
-        refused = self.authorize(call)
+        rejection = self.authorize(call)
         if call.account is not None:
             call.log.key = call.account.key
-        if refused is None and call.log.method != self.method:
-            refused = error_response(self.service, 405, "Method Not Allowed", "This address does not take that method.")
-        return refused
+        if rejection is None and call.log.method != self.method:
+            rejection = error_response(
+                self.service, 405, "Method Not Allowed", "This address does not take that method."
+            )
+        return rejection
 
-    async def _response(self, call: Call, wire: FaultyConnection) -> Response | None:
+    async def _response(self, call: Call, connection: FaultyConnection) -> Response | None:
         call.log.fault = fault = choose_fault(self.shared.settings, call.log)
         if fault is not None:
             with suppress(ClientDisconnect):  # a client that is still sending would see the break in another way
@@ -139,28 +141,28 @@ class RequestHandler:
             await call.wait(call.latency)
             return ERROR_RESPONSES[fault](self.service)
         if fault in NO_RESPONSE:
-            await (wire.never_respond() if fault == "silent" else wire.reset())
+            await (connection.never_respond() if fault == "silent" else connection.reset())
             return None
         response = await self.respond(call)
         if call.latency > call.waited:
             await call.wait(call.latency - call.waited)
         if self.service == "mailchimp" and self.shared.settings.gzip:
             response = _compressed(response, call.http.headers.get("accept-encoding", ""))
-        return response if fault is None else await self._broken_response(fault, response, wire)
+        return response if fault is None else await self._broken_response(fault, response, connection)
 
-    async def _broken_response(self, fault: str, response: Response, wire: FaultyConnection) -> Response | None:
+    async def _broken_response(self, fault: str, response: Response, connection: FaultyConnection) -> Response | None:
         if fault == "truncated":
             return truncated(response)
         if fault == "lost":
-            await wire.reset()
+            await connection.reset()
         elif fault == "reset-body":
-            await wire.reset_body(response)
+            await connection.reset_body(response)
         else:
-            await wire.endless_body(response)
+            await connection.endless_body(response)
         return None
 
     def _recording(self, call: Call, send: Send) -> Send:
-        """Sends, and writes down what is sent; dates an answer when it begins, as servers do."""
+        """Returns a `send` that logs what it sends, and dates a response when it begins, as servers do."""
 
         async def note_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -170,6 +172,6 @@ class RequestHandler:
             else:
                 call.log.bytes += len(message.get("body", b"")) if self.service == "mailchimp" else 0
                 call.log.finished = 0.0 if message.get("more_body") else time.monotonic()
-            await send(message)  # the ledger is complete before the client can know
+            await send(message)  # the log is complete before the client has the response
 
         return note_and_send

@@ -1,4 +1,4 @@
-"""What was asked, in order: the measure of what an importer does to the two services."""
+"""Logs all requests in order: the measure of what an importer does to the two services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Service = Literal["mailchimp", "ometria"]
 
 @dataclass
 class Request:
-    """One request, whatever became of it.
+    """Holds one request and its result.
 
     Attributes:
         key: of the account it was made with; empty if there is none with that key.
@@ -25,9 +25,9 @@ class Request:
         count: the members in the answer, or the records in the push.
         ids: of the records pushed, as far as they have one.
         bytes: of the answer's body, or of the push.
-        nth: the how-manieth request with the same method and path, from 0, whatever its query.
-        fault: the name of the fault that struck.
-        agent: how the client calls itself.
+        nth: how many requests with the same method and path there were before, whatever their query.
+        fault: the name of the fault that it got.
+        agent: the client's `User-Agent`.
     """
 
     service: Service
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass
 class RequestLog:
-    """All requests since it was last cleared."""
+    """Holds all requests since it was last cleared."""
 
     requests: list[Request] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
@@ -72,7 +72,7 @@ def max_open(requests: Iterable[Request], key: str) -> int:
 
 
 def max_in_any_second(times: Iterable[float], second: float = 1.0) -> int:
-    """The most that fall into any half-open second, wherever it begins."""
+    """Returns the most times that fall into any half-open second, wherever it begins."""
     window: deque[float] = deque()
     most = 0
     for time in sorted(times):

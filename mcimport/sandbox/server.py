@@ -1,7 +1,7 @@
-"""Serves the two fake APIs on one loopback port, and holds the handles by which tests, demo and benchmarks turn them.
+"""Serves the two fake APIs on one loopback port, and lets tests, demo and benchmarks change and inspect them.
 
-with Sandbox(Knobs(size=25_000)) as box:
-    ...  # the importer is pointed at box.mailchimp_url and box.ometria_url
+with Sandbox(SandboxSettings(size=25_000)) as sandbox:
+    ...  # run the importer against sandbox.mailchimp_url and sandbox.ometria_url
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from mcimport.sandbox.shared_state import SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
-_SHUTDOWN_TIMEOUT = 1.0  # seconds in which answers under way may end
-_POLL_INTERVAL = 0.005  # seconds between two looks at whether they have
+_SHUTDOWN_TIMEOUT = 1.0  # seconds in which responses under way may end
+_POLL_INTERVAL = 0.005  # seconds between two checks whether they have
 
 
 class Sandbox:
-    """Both services, from `with` on until its end; also started and stopped by hand, as often as one likes.
+    """Serves both services inside a `with`, or between `start` and `stop`, as often as needed.
 
-    Nothing is lost when it stops: people, contacts and ledger are there when it starts again, on the same port.
+    Members, contacts and the log of requests stay when it stops and starts again, on the same port.
 
     Args:
-        settings: kept, not copied: turn them while it serves.
+        settings: kept, not copied: they can be changed while it serves.
         port: 0 takes a free one.
     """
 
@@ -65,8 +65,6 @@ class Sandbox:
         self._churn: Churn | None = None
         self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.settings.size})
 
-    # -- serving
-
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -77,7 +75,7 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Returns when it answers. Raises OSError when the port is taken."""
+        """Starts serving, and returns when it responds. Raises OSError when the port is taken."""
         listener = _listener(self.port)
         self.port = listener.getsockname()[1]
         self._shared.closing = asyncio.Event()
@@ -87,9 +85,9 @@ class Sandbox:
         self._churn.start()
 
     def stop(self) -> None:
-        """Ends what is under way, silent answers too, and refuses connections from then on.
+        """Ends requests under way, silent ones too, and refuses connections from then on.
 
-        Raises RuntimeError when an answer was a 500 because of a mistake of the sandbox's own, or of a hook.
+        Raises RuntimeError when a response was a 500 because of an error of the sandbox itself, or of a hook.
         """
         if self._churn is not None:
             self._churn.stop()
@@ -104,7 +102,7 @@ class Sandbox:
 
     @contextmanager
     def offline(self) -> Iterator[None]:
-        """Both services refuse connections meanwhile; time and churn stand still."""
+        """Refuses connections to both services inside the `with`; nothing churns meanwhile."""
         self.stop()
         try:
             yield
@@ -119,24 +117,22 @@ class Sandbox:
     def ometria_url(self) -> str:
         return f"http://{_HOST}:{self.port}/v2"
 
-    # -- what is in it
-
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """One more client: lists by their size. Each key sees only its own lists and contacts."""
+        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts."""
         self._shared.add_account(mailchimp_key, ometria_key, lists)
 
     def renew_ometria_key(self, old: str, new: str) -> None:
-        """The same account, contacts and all, under another key; the old one is refused from now on."""
+        """Gives an account another key; the old one is refused from now on."""
         store = self._shared.ometria.pop(old)
         store.key = new
         self._shared.ometria[new] = store
 
     def add_ometria_key(self, known: str, another: str) -> None:
-        """Both keys lead to the same account from now on. What is asked with either is in the ledger under `known`."""
+        """Gives an account a second key. Requests with either are in the log under `known`."""
         self._shared.ometria[another] = self._shared.ometria[known]
 
     def audience(self, list_key: str | None = None, mailchimp_key: str | None = None) -> Audience:
-        """The members of one list, of the first account that has it, unless a key says whose. Raises KeyError."""
+        """Returns one list: of the first account that has it, unless a key is given. Raises KeyError."""
         name = list_key or self.list_key
         for account in self._shared.mailchimp.values():
             if name in account.lists and mailchimp_key in {None, account.key}:
@@ -144,63 +140,61 @@ class Sandbox:
         raise KeyError(name)
 
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
-        """What Ometria holds, by collection and id, when everything pushed so far has been validated."""
+        """Returns Ometria's contacts by collection and id, with everything pushed so far validated."""
         return self._shared.ometria[ometria_key or self.ometria_key].contacts(is_validated=True)
 
     def mailable(self, ometria_key: str | None = None) -> set[str]:
-        """Whom the account may mail, by their address in lower case: an opted-out listing outweighs all others."""
+        """Returns the addresses that the account may mail, in lower case: an opted-out listing outweighs all others."""
         return self._shared.ometria[ometria_key or self.ometria_key].mailable()
 
     def delete_contacts(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
-        """Contacts leave Ometria behind every importer's back, by collection and id."""
+        """Deletes contacts from Ometria, by collection and id, which no importer can see."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
         store.validate(everything=True)
         store.delete(keys)
 
     def store_contacts(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
-        """Another program pushes to the same account: stored at once, and in no ledger."""
+        """Stores records as if another program had pushed them: at once, and without a request in the log."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
         store.receive([{"@type": "contact", "@collection": "mailchimp", **record} for record in records])
         store.validate(everything=True)
 
     def subscription_events(self, ometria_key: str | None = None) -> Counter[str]:
-        """Subscription events, by collection: each can start a welcome campaign."""
+        """Counts subscription events by collection; each can start a welcome campaign."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
         store.validate(everything=True)
         return Counter(store.subscription_events)
 
     def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
-        """As `GET /push/_errors`, when everything pushed so far has been validated."""
+        """Returns what `GET /push/_errors` does, with everything pushed so far validated."""
         store = self._shared.ometria[ometria_key or self.ometria_key]
         store.validate(everything=True)
         return store.latest_errors()
 
-    # -- what was asked
-
     @property
     def requests(self) -> list[Request]:
-        """In the order of their arrival, since the last `clear_requests`."""
+        """The requests since the last `clear_requests`, in the order of their arrival."""
         return self._shared.request_log.read()
 
     def clear_requests(self) -> None:
         self._shared.request_log.clear()
 
     def max_open(self, mailchimp_key: str | None = None) -> int:
-        """How many requests of one account were open at once at most, those refused for that included."""
+        """Returns how many requests of one account were open at once at most, those refused for that included."""
         return max_open(self.requests, mailchimp_key or self.mailchimp_key)
 
     def pushes_in_any_second(self, ometria_key: str | None = None, *, jitter: float = 0.0) -> int:
-        """The most pushes that arrived in a second, wherever it began, those refused included.
+        """Returns the most pushes that arrived in a second, wherever it began, those refused included.
 
         The second is shorter by `jitter`: what is sent evenly arrives less so on a busy machine.
         """
         key = ometria_key or self.ometria_key
-        times = [one.at for one in self.requests if one.key == key and one.path == "/push"]
+        times = [request.at for request in self.requests if request.key == key and request.path == "/push"]
         return max_in_any_second(times, 1 - jitter)
 
 
 def serve(settings: SandboxSettings, port: int = 0) -> None:
-    """Serves until SIGINT or SIGTERM. Prints first what a shell needs to point the importer at it.
+    """Serves until SIGINT or SIGTERM, and prints first what a shell needs to run the importer against it.
 
     Must be called in the main thread: only there can signals be received.
     """
@@ -221,7 +215,7 @@ def serve(settings: SandboxSettings, port: int = 0) -> None:
 
 
 def shell_exports(sandbox: Sandbox) -> str:
-    """`export` lines for a shell: the four variables that the importer reads."""
+    """Returns `export` lines for a shell, with the four variables that the importer reads."""
     variables = {
         "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
         "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
@@ -236,8 +230,8 @@ def _hex(seed: int, name: str) -> str:
 
 
 def _listener(port: int) -> socket.socket:
-    """Bound before the server's thread starts, so that a taken port is told to whoever starts it."""
-    # Named as TCP, for asyncio switches off the waiting for more bytes (Nagle) only where the socket says so.
+    """Binds the port before the server's thread starts, so that `start` raises where it is taken."""
+    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -249,7 +243,7 @@ def _listener(port: int) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection on to the application, which may have to break it."""
+    """Passes the connection to the application, which may have to break it."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -257,7 +251,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and ends as soon as the world closes: uvicorn itself looks ten times a second, twice."""
+    """Tells when it responds, and ends as soon as `closing` is set; uvicorn itself checks ten times a second, twice."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -295,7 +289,7 @@ class _Server(uvicorn.Server):
 
 
 class _ServerThread:
-    """uvicorn in a thread of its own."""
+    """Runs uvicorn in a thread."""
 
     def __init__(self, app: Router, listener: socket.socket, shared: SharedState) -> None:
         config = uvicorn.Config(

@@ -1,6 +1,6 @@
-"""What can be set on the sandbox: its audience, its pace, its limits and everything that goes wrong.
+"""Holds the settings of the sandbox: its audience, its pace, its limits and its faults.
 
-All may be changed while it serves, but `size`, `seed` and `start`, which are read once.
+All can be changed while it serves, but `size`, `seed` and `start`, which are read once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PERMISSIONS = ("Email", "Direct Mail", "Customized Online Advertising")  # as Ma
 
 @dataclass
 class SandboxSettings:
-    """The defaults are the two services on a good day, as far as they are known.
+    """Holds the settings. The defaults are the two services on a good day, as far as they are known.
 
     Attributes:
         size: members of the first list.
-        seed: the same seed and `start` invent the same people; the same seed breaks the same requests.
-        start: the clock's time when the box is made, in seconds since the epoch; None: this machine's.
+        seed: the same seed and `start` invent the same members; the same seed gives the same requests faults.
+        start: the clock's time when the sandbox is created, in epoch seconds; None: this machine's.
 
-        latency: seconds until an answer.
-        first_page_latency: seconds until a first page is answered instead: members from offset 0 on, several asked for,
-            no `before_last_changed`. None: like any other.
+        latency: seconds until a response.
+        first_page_latency: the same for a first page: `offset` 0, a `count` above 1, no `before_last_changed`.
+            None: like any other.
         writing_delay: the share of the latency that passes between the choice of a page and its writing.
             The rest passes after the writing, so the content is older than its `Date`.
         on_page: called between the choice of every page and its writing, in the server's thread.
@@ -36,34 +36,34 @@ class SandboxSettings:
 
         clock_skew: seconds by which the services' clock is ahead of this machine's.
         edge_skew: seconds by which their `Date` is ahead of that clock, which dates changes.
-        gzip: compress Mailchimp's answers for whoever accepts that.
+        gzip: compress Mailchimp's responses for clients that accept that.
         no_date: leave out the `Date` header.
         since_includes, before_includes: whether the bounds include the second that they name.
-        unstable_order: members of one second stand in another order in every answer.
+        unstable_order: members of one second have another order in every response.
         count_lies: added to `total_items`.
-        count_lies_share: the share of the answers in which it is.
+        count_lies_share: the share of the responses in which it is.
         cut_tags: the tags of a member are cut to fifty there, too, where all should be listed, and counted as fifty.
         more_fields: further merge fields, tag to type; a tag that the list has already gets another type.
         more_interests: further interests of the first category, id to name.
-        tags_move: a tag that is added moves `last_changed` (nobody knows whether it does).
-        permissions: texts of the lists' marketing permissions (GDPR fields), the first of which most people gave;
+        tags_move: a tag that is added moves `last_changed` (it is unknown whether Mailchimp does so).
+        permissions: texts of the lists' marketing permissions (GDPR fields), the first of which most members gave;
             empty: the lists have none.
-        permissions_move: a permission that is given or withdrawn moves `last_changed` (nobody knows whether it does).
+        permissions_move: a permission that is given or withdrawn moves `last_changed` (unknown, too).
         churn: changes a second, over all lists.
 
         broken: what cannot be read: spans `(since, until]` of `last_changed` in epoch seconds, or ranks "5000-5009"
-            among the listed in the order of `last_changed`, counted from 0, both included. Whom the ranks name is
-            settled when they are first met, and stays. An answer that would hold such a member in full is a 500.
-        broken_lookups: they break answers with nothing but `last_changed`, too.
+            among the listed in the order of `last_changed`, counted from 0, both included. Ranks are
+            resolved to members once, at their first use. A page that would hold such a member in full is a 500.
+        broken_lookups: they break responses with nothing but `last_changed`, too.
         max_page: a page that would hold more members is a 504.
         connections: requests that a Mailchimp account may have open.
-        over_limit: how one more is answered: a 429, or another fault of `faults.INSTEAD` ("403-bare" has been seen).
+        over_limit: the response to one more: a 429, or another of `faults.ERROR_RESPONSES` ("403-bare" was reported).
 
-        error_rate, throttle_rate: the share of all answers of both services that are a 500, a 429.
-        faults: any fault of `faults.FAULTS` by name, or on one side only ("ometria:reset"), and its share of the
-            answers.
+        error_rate, throttle_rate: the share of all responses of both services that are a 500, a 429.
+        faults: any fault of `faults.FAULTS` by name, or of one service only ("ometria:reset"), and its share of the
+            responses.
         fault: decides for each request by itself: the name of a fault, or None for whatever the shares say.
-        silence: seconds after which a silent or endless answer is given up by the server, too.
+        silence: seconds after which the server ends a silent or endless response.
 
         pushes_per_second, reads_per_second: Ometria's limits, in any second.
         jitter: seconds by which that second is shortened: requests do not arrive as evenly as they were sent.
@@ -73,8 +73,8 @@ class SandboxSettings:
             where its id is known; refused at once, as `rejects`; or accepted, and dropped by validation.
         rejects_record: decides for each record by itself whether it is refused so.
         reject_batches: such a record makes its whole batch a `reject_status` instead.
-        collection_ignored: contacts are read back without a look at the collection that was asked for.
-        single_contacts: a contact is to be had by its collection and id; else that address is a 404 for everybody.
+        collection_ignored: contacts of all collections are listed, whichever was requested.
+        single_contacts: there are requests for single contacts; otherwise their path is a 404.
         settling: seconds until a pushed record is validated and stored.
         queue_limit: records that may wait.
         queue_drain: records a second that leave the queue; None: at once.

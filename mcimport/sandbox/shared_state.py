@@ -1,4 +1,4 @@
-"""What the two services know together: knobs, clock, accounts, and the ledger of what was asked."""
+"""Holds what the two services share: settings, clock, accounts and the log of requests."""
 
 # ruff: noqa: S311 - the sandbox's chance must be repeatable, not secret
 
@@ -21,7 +21,7 @@ from mcimport.sandbox.settings import SandboxSettings
 
 @dataclass
 class MailchimpAccount:
-    """One key and the lists that it may see. `open` counts its requests under way."""
+    """Holds one key and the lists that it may see. `open` counts its requests under way."""
 
     key: str
     lists: dict[str, MemberEncoder]
@@ -38,13 +38,13 @@ class MailchimpAccount:
 
 @dataclass
 class SharedState:
-    """Changed by the server's thread alone, but for the accounts, which are added from outside and never removed.
+    """Holds the shared state. Only the server's thread changes it, but for accounts, which are added from outside.
 
     Attributes:
         mailchimp, ometria: by key.
-        asked: how often each service, method and path was asked, so that chance strikes the same ones every time.
-        mistakes: errors of the sandbox's own, or of a hook; they must not pass for a fault.
-        closing: set when the server is to stop; whoever waits, waits for this, too.
+        request_counts: by service, method and path, so that faults hit the same requests in every run.
+        internal_errors: of the sandbox itself, or of a hook; they must not pass for a fault.
+        closing: set when the server is to stop; everything that waits also waits for this.
     """
 
     settings: SandboxSettings
@@ -61,16 +61,16 @@ class SharedState:
         self.rng = random.Random(self.settings.seed)
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """Lists by their size. An Ometria key that is known already is the same Ometria account."""
-        writers = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
-        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(writers)
+        """Adds an account. `lists`: sizes by list key. An Ometria key that is known already is the same account."""
+        encoders = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
+        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(encoders)
         self.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def audiences(self) -> list[Audience]:
-        return [writer.audience for account in list(self.mailchimp.values()) for writer in account.lists.values()]
+        return [encoder.audience for account in list(self.mailchimp.values()) for encoder in account.lists.values()]
 
     async def wait(self, seconds: float) -> None:
-        """Until then, or until the server is to stop."""
+        """Waits so many seconds, or until the server is to stop."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return

@@ -1,4 +1,4 @@
-"""What Ometria's asynchronous validation refuses of a record: whatever the contact's JSON Schema does.
+"""Validates records as Ometria does after a push: by the contact's JSON Schema.
 
 The schema is a file of the package, `contact.schema.json`: the one thing that the sandbox and the importer share.
 """
@@ -16,14 +16,14 @@ PushError = dict[str, str]
 """`error_message` and `error_path`, as `GET /push/_errors` lists them."""
 
 DROPPED: PushError = {"error_message": "not a valid value", "error_path": "root > email"}
-"""Of a record with nothing wrong in it."""
+"""The error of a valid record that is to be dropped."""
 
 _REQUIRED_IF_NEW = ("@type", "@collection", "id", "email")
 _REQUIRED = ("@type", "id")
 
 
 def schema() -> dict[str, Any]:
-    """The contact's, whole: with everything that the importer always sends among what is required."""
+    """Returns the contact's JSON Schema, which requires everything that the importer always sends."""
     found: dict[str, Any] = json.loads((files("mcimport") / "contact.schema.json").read_text(encoding="utf-8"))
     return found
 
@@ -36,7 +36,7 @@ _whole, _partial = _validator(_REQUIRED_IF_NEW), _validator(_REQUIRED)
 
 
 def first_error(record: dict[str, Any], *, is_known: bool) -> PushError | None:
-    """The first thing wrong with a record; None if nothing is. Only contacts are looked at closely.
+    """Returns the first error of a record; None for a valid one. Of other types than contacts only ids are checked.
 
     Args:
         record: as pushed.
@@ -52,7 +52,7 @@ def first_error(record: dict[str, Any], *, is_known: bool) -> PushError | None:
 
 
 def has_address(record: dict[str, Any]) -> bool:
-    """Whether its `email` is a text with something in it."""
+    """Returns whether `email` is a text that is not blank."""
     email = record.get("email")
     return isinstance(email, str) and bool(email.strip())
 
@@ -61,9 +61,9 @@ def _described(error: jsonschema_rs.ValidationError, record: dict[str, Any], nee
     missing = next((name for name in needed if name not in record), None)
     if missing is not None:
         return _push_error("required", missing)
-    stranger = next((name for name in record if name not in schema()["properties"]), None)
-    if stranger is not None:
-        return _push_error("unknown field", stranger)
+    unknown = next((name for name in record if name not in schema()["properties"]), None)
+    if unknown is not None:
+        return _push_error("unknown field", unknown)
     return _push_error("not a valid value", *map(str, error.instance_path[:1]))
 
 

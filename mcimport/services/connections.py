@@ -1,4 +1,4 @@
-"""A client's two services, opened; clients of one account share its limits."""
+"""Opens the connections of clients to both services; clients of one account share its limits."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one to
 
 @dataclass(frozen=True, eq=False)
 class ClientServices:
-    """Both ends of one client's stream, and what they cost.
+    """Holds one client's connections to both services, and what counts and logs their requests.
 
-    `stop` follows the process's, and may be asked for this client alone.
+    `stop`: a child of the process's signal, which may be set for this client alone.
     """
 
     mailchimp: MailchimpClient
@@ -42,12 +42,12 @@ class ClientServices:
     trace: RequestLog
 
     def abort(self) -> None:
-        """From any thread: wakes whatever waits or hangs; nothing more gets through."""
+        """Ends every wait and every request of this client, from any thread; no further one is sent."""
         self.stop.abort()
         self.close()
 
     def pause(self, seconds: float) -> None:
-        """The Ometria account is left alone for so long: another process may have been at it until now."""
+        """Sends Ometria nothing for so many seconds: another process may have used the account until now."""
         self.ometria.pause(seconds)
         self.contacts.pause(seconds)
 
@@ -57,11 +57,14 @@ class ClientServices:
 
 
 class ConnectionPool:
-    """All accounts that this process works with: their limits are theirs, whoever of the clients uses them.
+    """Opens connections for all clients of this process, and keeps the limits of their accounts.
 
-    `busy_for`: seconds for which either service may refuse one request as one too many, where somebody waits for it.
-    None: 15 minutes for Mailchimp, and for Ometria as long as it takes.
-    `tell`: hears of every request. `may_send`: see `HttpClient`.
+    Args:
+        stop: the process's signal.
+        busy_for: seconds for which either service may refuse one request as one too many, where a person waits for it.
+            None: 15 minutes for Mailchimp, and no end for Ometria.
+        tell: is called with every request and retry.
+        may_send: see `HttpClient`.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class ConnectionPool:
 
     @contextmanager
     def open(self, client: Client) -> Iterator[ClientServices]:
-        """For a run. Raises ConfigError when a key is unset or cannot be one, MachineError; no request is made."""
+        """Opens both services for a run, without a request. Raises ConfigError for an unusable key; MachineError."""
         load_libraries()
         with self._following() as stop:
             meter, trace = UsageMeter(), RequestLog(client.name, self._tell)
@@ -97,13 +100,13 @@ class ConnectionPool:
             finally:
                 with self._lock:
                     self._open.discard(services)
-                services.abort()  # so that nothing that was begun for this client waits on, with nobody to hear it
+                services.abort()  # so that nothing that was begun for this client waits on
 
     @contextmanager
     def open_mailchimp(self, client: Client, asking: ClientServices | None = None) -> Iterator[MailchimpClient]:
-        """That side alone, whatever is wrong with the other. Raises as `open`.
+        """Opens Mailchimp alone, whatever is wrong with Ometria. Raises as `open`.
 
-        `asking`: for whose run it is asked, which its requests are counted for.
+        `asking`: the client for whose run it is asked, and for whom its requests are counted and logged.
         """
         meter, trace = (asking.meter, asking.trace) if asking else (UsageMeter(), None)
         with self._following() as stop, closing(self._mailchimp(client, stop, meter, trace)) as mailchimp:
@@ -111,21 +114,21 @@ class ConnectionPool:
 
     @contextmanager
     def open_ometria(self, client: Client) -> Iterator[OmetriaClient]:
-        """That side alone, whatever is wrong with the other. Raises as `open`."""
+        """Opens Ometria alone, whatever is wrong with Mailchimp. Raises as `open`."""
         with self._following() as stop, closing(self._ometria(client, stop, UsageMeter())[0]) as ometria:
             yield ometria
 
     def pause(self, client: Client, seconds: float) -> None:
-        """The client's Ometria account is left alone for so long by all that share it here. Raises as `open`."""
+        """Lets all clients of this client's Ometria account send it nothing for so many seconds. Raises as `open`."""
         for limiter in (self._pushes(client), self._reads(client)):
             limiter.pause(seconds)
 
     def abort(self) -> None:
-        """All of them, from any thread."""
+        """Aborts the connections of all clients, from any thread."""
         with self._lock:
-            services = list(self._open)
-        for one in services:
-            one.abort()
+            opened = list(self._open)
+        for services in opened:
+            services.abort()
 
     @contextmanager
     def _following(self) -> Iterator[StopSignal]:
@@ -155,7 +158,7 @@ class ConnectionPool:
     def _ometria(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
     ) -> tuple[OmetriaClient, Contacts]:
-        """What is written and what is read back share their connections, and have a pace each."""
+        """Returns what pushes and what reads contacts: they share their connections, and have a rate limit each."""
         key = client.ometria_key()
         http = HttpClient(
             "Ometria",
@@ -189,7 +192,7 @@ def _ometria_account(client: Client) -> str:
 
 
 def _authorization(client: Client, key: SecretStr) -> str:
-    """HTTP Basic for an API key; Bearer for an OAuth token, which has no data centre at its end."""
+    """Returns HTTP Basic for an API key, and Bearer for an OAuth token, which has no data centre at its end."""
     secret = key.get_secret_value()
     if data_centre(key) is not None:
         return "Basic " + base64.b64encode(f"mcimport:{secret}".encode()).decode()

@@ -1,4 +1,4 @@
-"""Whether an Ometria account holds contacts of a list: they have ids with the list in front."""
+"""Finds contacts of a list in an Ometria account: their ids begin with the list."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from mcimport.models import HeldContact, Member
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.ometria.contacts import PAGE, Contacts, UnknownContactError
 
-NEWEST = 4  # of the listed and of the archived each, for the oldest may have been left out with `--since now`
-ASKED_FOR = 8  # members who are looked for one by one, where a page of the account's contacts does not tell
+NEWEST = 4  # listed and archived members each, for the oldest may have been left out with `--since now`
+ASKED_FOR = 8  # members who are looked up one by one, where a page of the account's contacts does not tell
 MOST_PAGES = 100  # of contacts that are read where Ometria does not answer for single ones
 
 
 def contacts_held(
-    mailchimp: MailchimpClient, contacts: Contacts, list_key: str, collection: str, some: Sequence[Member]
+    mailchimp: MailchimpClient, contacts: Contacts, list_key: str, collection: str, candidates: Sequence[Member]
 ) -> list[HeldContact]:
-    """Some contacts of the list, if there are any: first among the oldest of the collection, then one by one.
+    """Returns some contacts of the list, if there are any: among the oldest of the collection, else by looking them up.
 
-    `some`: members who may be among them. Raises ServiceError where that cannot be told.
+    `candidates`: members who may be among them. Raises ServiceError where that cannot be told.
     """
     oldest = contacts.page(collection, 0)
-    ours = _ours(oldest, list_key, collection)
-    if ours or len(oldest) < PAGE:
-        return ours
+    found = _of_list(oldest, list_key, collection)
+    if found or len(oldest) < PAGE:
+        return found
     members = (
-        *some[:ASKED_FOR],
+        *candidates[:ASKED_FOR],
         *mailchimp.newest(list_key, "listed", NEWEST),
         *mailchimp.newest(list_key, "archived", NEWEST),
     )
-    wanted = [own for one in members if (own := contact_id(one, list_key)) is not None]
+    ids = [found_id for member in members if (found_id := contact_id(member, list_key)) is not None]
     try:
-        found = (contacts.contact(collection, own, is_twice=False) for own in wanted)
-        return list(islice((one for one in found if one is not None), 1))
+        looked_up = (contacts.contact(collection, found_id, is_twice=False) for found_id in ids)
+        return list(islice((contact for contact in looked_up if contact is not None), 1))
     except UnknownContactError:
         return _in_listing(contacts, list_key, collection)
 
 
 def _in_listing(contacts: Contacts, list_key: str, collection: str) -> list[HeldContact]:
-    """Raises RetriableError where there are too many contacts to tell."""
+    """Searches the collection page by page. Raises RetriableError where it has too many contacts for that."""
     for number, page in enumerate(contacts.listing(collection)):
-        if ours := _ours(page, list_key, collection):
-            return ours
+        if found := _of_list(page, list_key, collection):
+            return found
         if number >= MOST_PAGES:
             raise RetriableError("the collection has too many contacts to look for those of one list")
     return []
 
 
-def _ours(page: Iterable[HeldContact], list_key: str, collection: str) -> list[HeldContact]:
-    return [one for one in page if one.collection == collection and own_part(one.id, list_key) is not None]
+def _of_list(page: Iterable[HeldContact], list_key: str, collection: str) -> list[HeldContact]:
+    return [
+        contact for contact in page if contact.collection == collection and own_part(contact.id, list_key) is not None
+    ]

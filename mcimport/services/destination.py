@@ -1,4 +1,4 @@
-"""Where a client's list goes now, and what to say of one that was sent elsewhere before."""
+"""The destination of a client's list, and the messages about a list that was synced to another one before."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mcimport.state.destinations import Destination, what_changed
 
 
 def place_of(state: State, client: Client, list_key: str) -> Destination:
-    """Raises ConfigError without a usable Ometria key."""
+    """Returns where a list goes by the present configuration. Raises ConfigError without a usable Ometria key."""
     return Destination(
         client.name, list_key, client.collection(list_key), state.account_fingerprint(*client.ometria_access())
     )
 
 
 def moved(place: Destination, former: ListRow) -> str:
-    """What has changed since the list was sent to `former`."""
+    """Says what changed since the list was synced to `former`."""
     change, synced = what_changed(place, former), f"list {place.list_key} was last synced"
     if change == "collection":
         return f'{synced} to a different collection, "{former.collection}"'
@@ -26,7 +26,7 @@ def moved(place: Destination, former: ListRow) -> str:
 
 
 def ways_on(place: Destination, former: ListRow) -> str:
-    """The commands that say what the change means."""
+    """Names the commands by which an operator says what the change means."""
     anew = f"`mcimport sync --full {place.list_key}` sends all members there"
     change = what_changed(place, former)
     if change == "collection":
@@ -37,7 +37,7 @@ def ways_on(place: Destination, former: ListRow) -> str:
 
 
 def note(place: Destination, former: ListRow) -> str:
-    """Both in short, for a table."""
+    """Says in short, for a table, what changed and which commands there are."""
     change = what_changed(place, former)
     if change == "collection":
         return f'its collection changed: set "{former.collection}" again, or `mcimport sync --full {place.list_key}`'

@@ -117,8 +117,8 @@ def record(state: State, run: Run, outcome: Outcome) -> None:
         _record_new(state, run, outcome, new)
     for member_id in outcome.delivered:
         _close(state, "replayed", "list_id = ? AND member_id = ?", [run.list_id, member_id])
-    if outcome.window.letter_id is not None and outcome.rest is None:
-        _end_replay(state, run, outcome, outcome.window.letter_id)
+    if outcome.letter_id is not None and outcome.rest is None:
+        _end_replay(state, run, outcome, outcome.letter_id)
 
 
 def delete_windows_of(state: State, run: Run) -> None:
@@ -154,12 +154,8 @@ def count_failed_retries(state: State, run: Run) -> None:
 
 
 def _record_new(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
-    replayed = outcome.window.letter_id
-    if (
-        replayed is not None
-        and (new.kind == "window")
-        and (outcome.window.member_id or _is_same_span(state, replayed, new))
-    ):
+    replayed = outcome.letter_id
+    if replayed is not None and (new.kind == "window") and (outcome.member_id or _is_same_span(state, replayed, new)):
         _fail_again(state, run, new, "id = ?", [replayed])
     elif new.kind == "contact" and _has_open(state, run.list_id, new):
         where, parameters = _contact_key(run.list_id, new)
@@ -203,12 +199,10 @@ def _fail_again(
 def _member_count(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tuple[int | None, Precision]:
     """Returns how many members a dead letter is about; if none of them was seen, what the plan says of its window."""
     window = outcome.window
-    is_whole_rest = (new.since, new.until) == (window.start, window.until)
-    if new.members is not None or window.letter_id is not None or not is_whole_rest:
+    is_whole_rest = window is not None and (new.since, new.until) == (window.start, window.until)
+    if new.members is not None or window is None or window.letter_id is not None or not is_whole_rest:
         return new.members, new.precision
-    left = state.value(
-        "SELECT count - members FROM windows WHERE run_id = ? AND number = ?", [run.id, outcome.window.number]
-    )
+    left = state.value("SELECT count - members FROM windows WHERE run_id = ? AND number = ?", [run.id, window.number])
     return (left if left is not None and left > 0 else None), "about"
 
 
@@ -223,7 +217,7 @@ def _list_member_count(state: State, list_id: int) -> int | None:
 
 
 def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
-    replay_of = outcome.window.letter_id
+    replay_of = outcome.letter_id
     replayed = find(state, replay_of) if replay_of is not None else None
     old = replayed if new.kind == "window" else None
     state.write(
@@ -262,7 +256,7 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
     letter = find(state, letter_id)
     if letter is None or letter.status != "open":
         return
-    if outcome.gone or (outcome.window.member_id is not None and letter.run_id != run.id):
+    if outcome.gone or (outcome.member_id is not None and letter.run_id != run.id):
         _close(state, "gone", "id = ?", [letter_id])
         return
     narrower = state.row(

@@ -206,7 +206,7 @@ def _merge(state: State, old: ListRow, other: ListRow) -> None:
     for column in ("first_sync_at", "accepted_at", "unchecked_at"):
         began = _earliest(column, (old, other))
         state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
-    accepted = [one for one in (old, other) if one.accepted_at is not None]
+    accepted = [row for row in (old, other) if row.accepted_at is not None]
     state.write(
         "UPDATE lists SET new_since = ? WHERE id = ?",
         [text(_earliest("new_since", accepted or (old, other))), old.id],
@@ -217,7 +217,7 @@ def _merge(state: State, old: ListRow, other: ListRow) -> None:
         [max(old.has_sms, other.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
     )
     for sweep, column in SWEEP_COLUMNS.items():
-        shown = [moment for one in (old, other) if (moment := one.shown_until(sweep)) is not None]
+        shown = [moment for row in (old, other) if (moment := row.shown_until(sweep)) is not None]
         state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(min(shown, default=None)), old.id])  # noqa: S608 - fixed names
     if old.sync_point is not None and other.sync_point is not None:
         state.write(
@@ -232,5 +232,5 @@ def _merge(state: State, old: ListRow, other: ListRow) -> None:
 
 
 def _earliest(column: str, rows: Sequence[ListRow]) -> int | None:
-    moments = (getattr(one, column) for one in rows)
+    moments = (getattr(row, column) for row in rows)
     return min((moment for moment in moments if moment is not None), default=None)

@@ -173,12 +173,12 @@ def m007_remember_who_is_at_work_elsewhere(db: Database) -> None:
 
 @migrations()
 def m008_remember_what_consent_depends_on(db: Database) -> None:
-    """Of a list: whether anybody has an SMS status, which marketing permissions there are, when Ometria took somebody.
+    """Adds what consent depends on: SMS statuses, marketing permissions, and when Ometria first accepted a contact.
 
     `permissions` is a JSON array of texts, NULL where none was ever seen. `accepted_at` is when the run began in which
-    Ometria first accepted a contact, NULL before that: who opts in earlier is history. `unchecked_at` is when a first
-    run found that the list had been synced before: those archived before that are to be compared; NULL: nothing is.
-    Of a window that replays a dead letter: from when on an opt-in was new to the run that failed.
+    Ometria first accepted a contact, NULL before that: earlier opt-ins are not new. `unchecked_at` is when a first run
+    found that the list had been synced before: members archived before that are to be compared; NULL: none are.
+    `new_since` of a window that replays a dead letter: from when on an opt-in was new to the run that failed.
     """
     db.conn.execute("ALTER TABLE lists ADD COLUMN has_sms INTEGER NOT NULL DEFAULT 0")
     db.conn.execute("ALTER TABLE lists ADD COLUMN permissions TEXT")
@@ -192,11 +192,11 @@ def m008_remember_what_consent_depends_on(db: Database) -> None:
 
 @migrations()
 def m009_remember_what_was_shown(db: Database) -> None:
-    """Of each sweep: from when on its answers have shown nobody, so that one that was wrong is made good by the next.
+    """Adds from when on each sweep has returned no members, so that the next one reads again what a wrong one missed.
 
     NULL: from the sync point on. Until now a sync point was Mailchimp's `Date` alone, which may have been ahead: it
-    goes back to when its run began by this machine's clock, where that is earlier. Of a dead letter: whether what was
-    refused is an opt-out.
+    goes back to when its run began by this machine's clock, where that is earlier. `is_no` of a dead letter: whether
+    the refused contact is an opt-out.
     """
     db.conn.execute("ALTER TABLE lists ADD COLUMN listed_from TEXT")
     db.conn.execute("ALTER TABLE lists ADD COLUMN archived_from TEXT")
@@ -210,7 +210,7 @@ def m009_remember_what_was_shown(db: Database) -> None:
 
 @migrations()
 def m010_remember_how_many_a_letter_is_about(db: Database) -> None:
-    """Of a dead letter: how many members it is about, as known when it was written, and how exact that is.
+    """Adds how many members a dead letter is about, as known when it was written, and how exact that is.
 
     NULL: not known, as of all spans until now. `list_members`: how many the list held when it was last read whole.
     """
@@ -222,9 +222,9 @@ def m010_remember_how_many_a_letter_is_about(db: Database) -> None:
 
 @migrations()
 def m011_remember_what_was_warned_of(db: Database) -> None:
-    """Of a run: its warnings, as a JSON array of texts; NULL where there were none, and of runs until now.
+    """Adds the warnings of a run, as a JSON array of texts; NULL where there were none, and for runs until now.
 
-    A list that Mailchimp never knew is not remembered any more: those that were typed once go.
+    Lists that Mailchimp never knew are not stored any more: those that were typed once are deleted.
     """
     db.conn.execute("ALTER TABLE runs ADD COLUMN warnings TEXT")
     never = """
@@ -240,10 +240,10 @@ def m011_remember_what_was_warned_of(db: Database) -> None:
 
 @migrations()
 def m012_remember_what_to_spot_check(db: Database) -> None:
-    """Of each list a few of the contacts that Ometria accepted last, by their ids of ours without the list.
+    """Adds a sample of the contacts that Ometria accepted last, by their ids without the list.
 
     `run_id`: of the run that pushed it; `rank`: a random number, of which the lowest are kept. Of a list: when a spot
-    check was last tried, and as JSON what the last one that could tell found. Of a run: what its own found, as JSON.
+    check was last tried, and the result of the last conclusive one, as JSON. Of a run: the result of its own, as JSON.
     """
     db.conn.execute("""
         CREATE TABLE pushed_sample (
@@ -261,9 +261,9 @@ def m012_remember_what_to_spot_check(db: Database) -> None:
 
 @migrations()
 def m013_remember_troubles_by_kind(db: Database) -> None:
-    """One kind of trouble does not silence another, and each ends by itself.
+    """Stores troubles by kind: one does not silence another, and each ends by itself.
 
-    What was told until now had no kind: it gets those that the state shows. Why it was told is not known.
+    Troubles until now had no kind: they get those that the state shows. Why they were notified is not known.
     """
     db.conn.execute("ALTER TABLE troubles RENAME TO troubles_of_any_kind")
     db.conn.execute("""

@@ -22,7 +22,7 @@ def record(state: State, run_id: int, warnings: Sequence[str]) -> None:
 
 def of_runs(runs: Iterable[Run]) -> list[str]:
     """Returns the warnings of these runs in their order; of texts that differ only in numbers, the first."""
-    texts = (text for one in runs if one.warnings for text in json.loads(one.warnings))
+    texts = (text for run in runs if run.warnings for text in json.loads(run.warnings))
     return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
 
 

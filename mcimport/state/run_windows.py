@@ -47,9 +47,9 @@ def insert(state: State, run_id: int, window: Window) -> None:
     )
 
 
-def advance(state: State, run_id: int, outcome: Outcome) -> None:
+def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None:
     """Records a page in its window. A window is dead when any span of it is, whatever else of it was delivered."""
-    window, rest = outcome.window, outcome.rest
+    rest = outcome.rest
     error = next((letter.reason for letter in outcome.letters if letter.kind == "window"), None)
     known = rest or window
     state.write(

@@ -73,7 +73,8 @@ def record(
     """
     with state.transaction():
         _add_usage(state, run_id, usage)
-        run_windows.advance(state, run_id, outcome)
+        if outcome.window is not None:
+            run_windows.advance(state, run_id, outcome.window, outcome)
         state.write(
             "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
             " contacts_pushed = contacts_pushed + ?, contacts_rejected = contacts_rejected + ?,"

@@ -1,4 +1,4 @@
-"""Whether a changed Ometria key, or address, still leads to the account that holds what was sent."""
+"""Checks that a changed Ometria key, or address, still leads to the account that holds what was sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mcimport.services.contacts_held import contacts_held
 
 
 def check_same_account(services: ClientServices, rows: Sequence[ListRow], client: str) -> None:
-    """Looks for contacts of each of these lists, at which Ometria accepted some.
+    """Looks for contacts of each of these lists, of which Ometria has accepted some.
 
-    Raises ConfigError for the first of which there are none; ServiceError where the key is not accepted, or it cannot
-    be told.
+    Raises ConfigError for the first list of which it holds none; ServiceError where the key is not accepted, or that
+    cannot be told.
     """
     services.ometria.check_key()
     for row in rows:

@@ -1,6 +1,6 @@
-"""An answer that holds nobody, or far fewer members than the list counts, is looked at again, and is no success.
+"""Checks that as many members were shown, and read, as the list counts: far fewer are no success.
 
-`{"members": [], "total_items": 0}` is a whole and proper answer: only another one shows that it was wrong.
+`{"members": [], "total_items": 0}` is a complete and valid answer: only another answer shows that it was wrong.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from mcimport.models.records import Run
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.sync.list_run import ListRun
 
-FAR_FEWER = 2  # as many times more than were shown are too many to be a count that lags behind
+FAR_FEWER = 2  # a count this many times higher than what was shown is no count that merely lags behind
 TOO_FEW_TO_TELL = 20  # members a run counted, below which half of them may well have left while it was read
 
 
 class TooFewError(RetriableError):
-    """Nothing of the run is believed: the next one begins anew."""
+    """Says that Mailchimp showed far too few members. Nothing of the run counts: the next one begins again."""
 
     def __init__(self, shown: int, counted: int | None) -> None:
         counts = "did not say how many there are" if counted is None else f"reported {counted:,}"
@@ -27,9 +27,9 @@ class TooFewError(RetriableError):
 
 
 def first_page_of_list(list_run: ListRun, size: int) -> Page:
-    """The first page of a whole list, believed only beside what the list itself counts.
+    """Returns the first page of a whole list, after comparing it with what the list itself counts.
 
-    Costs one request more; two, where they differ. Raises TooFewError, and what the services raise.
+    Costs one request more; two, where they differ. Raises TooFewError, and what Mailchimp raises.
     """
     mailchimp, key = list_run.services.mailchimp, list_run.list_key
     page = first_page(mailchimp, key, "listed", None, size)
@@ -43,10 +43,10 @@ def first_page_of_list(list_run: ListRun, size: int) -> Page:
 
 
 def check_read(list_run: ListRun, run: Run) -> None:
-    """At the end of a run: most of those who were counted when it began must have been read.
+    """Raises TooFewError at the end of a run that has read less than half of the members counted at its beginning.
 
-    Unless they changed since and are the next run's, or dead letters say where they are. Raises TooFewError, and what
-    the services raise.
+    Not where the others have changed since, so that the next run reads them, or are in a dead letter's span. Raises
+    what Mailchimp raises.
     """
     is_read = run.members_read * FAR_FEWER >= run.members_total
     if is_read or run.windows_dead or run.members_total < TOO_FEW_TO_TELL:

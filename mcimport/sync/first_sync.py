@@ -1,7 +1,7 @@
-"""Until Ometria has accepted somebody, each try begins the list's history anew, and leaves no trace if it sent nothing.
+"""The first sync of a list: until Ometria has accepted a contact, each try begins the list's history again.
 
-A list that this state file has never carried may have been carried by another one, or by one that was lost: then
-Ometria holds contacts of it, under ids with the list in front.
+A try that sent nothing leaves no trace. A list that this state file has never imported may have been imported with
+another state file, or with one that was lost: then Ometria holds contacts of it, whose ids begin with the list's key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SYNCED_BEFORE = (
 
 @contextmanager
 def first_try(list_run: ListRun) -> Iterator[None]:
-    """One run of a list, whole: what it remembered of its beginning is forgotten where it surely sent nothing."""
+    """Wraps one whole run; forgets what the run remembered of its beginning where it surely sent nothing."""
     ometria = list_run.services.ometria
     is_known = list_run.row.accepted_at is not None or list_run.row.first_sync_at is not None
     list_run.perhaps_held = is_known
@@ -40,23 +40,25 @@ def first_try(list_run: ListRun) -> Iterator[None]:
 
 
 def begin(list_run: ListRun, page: Page) -> None:
-    """Before anything is pushed. `page`: the listed as they are now; of an accepted list it says nothing new.
+    """Remembers when the list's first sync began, before anything is pushed, and whether Ometria holds contacts of it.
 
-    A dry run asks Ometria nothing.
+    Does nothing for a list of which Ometria has accepted contacts. A dry run asks Ometria nothing.
+
+    `page`: the first page of the members on the list, as they are now.
     """
     if list_run.row.accepted_at is not None:
         return
     if not (list_run.perhaps_held or list_run.dry_run):
         _look_for_contacts(list_run, page)
-    earliest = min(page.settled + 2, int(time.time()))  # of two clocks: whoever is archived later must not be missed
+    earliest = min(page.settled + 2, int(time.time()))  # of two clocks: no member archived later may be missed
     lists.record_first_attempt(list_run.state, list_run.row.id, earliest, page.at_most)
     list_run.refresh()
 
 
 def present(list_run: ListRun) -> Page:
-    """A few of the listed and the server's clock, for a run that reads no first page of its own.
+    """Returns a few members and the server's clock, for a run that reads no first page of its own.
 
-    Where Mailchimp cannot be asked, this machine's clock has to do, give or take what it may be wrong by. Raises
+    Where Mailchimp does not answer, this machine's clock is used, with a margin for what it may be wrong by. Raises
     FatalError and InterruptedRunError.
     """
     mailchimp, key = list_run.services.mailchimp, list_run.list_key
@@ -70,9 +72,9 @@ def present(list_run: ListRun) -> Page:
 
 
 def _look_for_contacts(list_run: ListRun, page: Page) -> None:
-    """Remembers, and says, that those who were archived before are to be compared.
+    """Remembers whether Ometria holds contacts of the list, and warns: then its archived members must be compared.
 
-    Where it cannot be told, they are, too: what cannot be done then is said when the run is through.
+    They must be, too, where that cannot be told. What cannot be compared in the run is said at its end.
     """
     try:
         ours = contacts_held(
@@ -87,10 +89,11 @@ def _look_for_contacts(list_run: ListRun, page: Page) -> None:
         return
     if ours:
         list_run.warn(SYNCED_BEFORE)
-    if any(is_sms_known(one) for one in ours):
+    if any(map(is_sms_known, ours)):
         lists.set_has_sms(list_run.state, list_run.row.id)
     lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most if ours else None)
 
 
-def is_sms_known(one: HeldContact) -> bool:
-    return isinstance(one.channels, dict) and "sms" in one.channels
+def is_sms_known(held: HeldContact) -> bool:
+    """Says whether Ometria holds a consent to text messages, or a refusal."""
+    return isinstance(held.channels, dict) and "sms" in held.channels

@@ -1,4 +1,4 @@
-"""The main job for other programs: settings found, one list synced, what went wrong raised."""
+"""The sync of one list for other programs: finds the settings, runs the sync, raises what went wrong."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mcimport.models.records import Run
 from mcimport.report.reporter import NullReporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.sync.list_run import SyncSession
+from mcimport.sync.session import SyncSession
 from mcimport.sync.since import moment
 from mcimport.sync.sync_list import SyncOptions, sync_all
 
 
 def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
-    """See `mcimport.run`, which is this without its imports."""
+    """Syncs one list, as `mcimport.run` says, which loads this module only when it is called."""
     settings = load()
     stop = StopSignal()
     session = SyncSession(

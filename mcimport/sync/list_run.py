@@ -1,106 +1,46 @@
-"""One list at one destination, at work: what its runs share, and how a planned run is carried to its end."""
+"""One list at one destination: what its runs share in one call, and how a planned run is executed to its end."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
 
 from mcimport.config import Client
-from mcimport.convert import quoted
 from mcimport.engine import Engine, LocalEngine, RunSpec
-from mcimport.engine.page.converter import EventBudget, LazyListFields, event_filters
 from mcimport.engine.page.held import allowance
-from mcimport.errors import (
-    BusyError,
-    ConfigError,
-    InterruptedRunError,
-    McimportError,
-    ServiceError,
-    StateError,
-    WorkersBusyError,
-)
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget, event_filters
+from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import DeadLetter, ListResult, ListRow, Permissions, Run, affected
-from mcimport.models.remarks import NO_PERMISSION, words
+from mcimport.models.records import Comparison, DeadLetter, ListRow, Run
 from mcimport.models.sample import SpotCheck
-from mcimport.report.format import moment_utc
 from mcimport.report.reporter import Reporter
-from mcimport.services.connections import ClientServices, ConnectionPool
-from mcimport.services.destination import moved, place_of, ways_on
-from mcimport.services.http.shutdown import StopSignal
-from mcimport.services.mailchimp.windows import NEVER, new_from
-from mcimport.state import (
-    State,
-    dead_letters,
-    destinations,
-    elsewhere,
-    held_by_this_process,
-    lists,
-    lock_client,
-    run_warnings,
-    run_windows,
-    runs,
-)
+from mcimport.services.connections import ClientServices
+from mcimport.services.mailchimp.windows import NEVER, optins_new_since
+from mcimport.state import State, elsewhere, lists, runs
 from mcimport.sync.dead_letter_windows import never_sent, watched, windows_of
-
-
-class ClientObserver(Protocol):
-    """Is told when each client's work begins and ends; called from the threads of several clients."""
-
-    def begun(self, client: Client) -> None: ...
-
-    def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
-
-
-@dataclass(frozen=True)
-class SyncSession:
-    """What all clients of one call share.
-
-    Attributes:
-        observer: whoever is told of each client, if somebody is.
-        engine: where windows are worked off.
-        clients: all that the settings name, whichever of them this call is about.
-    """
-
-    db_path: Path
-    accounts: ConnectionPool
-    stop: StopSignal
-    reporter: Reporter
-    observer: ClientObserver | None = None
-    engine: Engine = field(default_factory=LocalEngine)
-    clients: tuple[Client, ...] = ()
-
-    def observe(self, client: Client, work: Callable[[], list[ListResult]]) -> list[ListResult]:
-        """Does one client's work between the two words of the watch."""
-        if self.observer is None:
-            return work()
-        self.observer.begun(client)
-        results = work()
-        self.observer.ended(client, results)
-        return results
 
 
 @dataclass
 class ListRun:
-    """What the runs of one list share in one call; belongs to the thread that owns `state`.
+    """Holds what the runs of one list share in one call; belongs to the thread that owns `state`.
 
     Attributes:
-        row: what is remembered of the list at this destination; read anew after each run.
+        row: what is remembered of the list at this destination; read again after each run.
         run_ids: the runs of this call, in order.
-        warnings: words for a person, each once.
-        lacking: of a dry run's contacts, how many have no country, phone, name.
+        warnings: texts for a person, each once, in order.
+        lacking: how many contacts of a dry run have no country, phone, name.
         unsendable: how many members could not be sent, by reason.
-        remarks: on how many members a remark was made, by its key.
+        remarks: on how many members a remark was made, by its key in `remarks.REMARKS`.
         permissions: the texts of the marketing permissions that members have.
-        perhaps_held: an earlier run of this state file may have pushed somebody.
+        perhaps_held: an earlier run of this state file may have pushed contacts.
         is_lent: pages of the present run went out to workers, who may have pushed members of it.
         spot_check: what was found of contacts that were pushed before; None where they were not looked at.
+        comparison: what a comparison of both sides found; None where there was none.
     """
 
     client: Client
@@ -120,26 +60,28 @@ class ListRun:
     perhaps_held: bool = False
     is_lent: bool = False
     spot_check: SpotCheck | None = None
+    comparison: Comparison | None = None
     _fields: LazyListFields | None = None
 
     def begin(self, run_id: int) -> None:
-        """Another run of this list, under its number from here on."""
+        """Begins another run of this list: requests are counted and logged as this run's from here on."""
         self.run_ids.append(run_id)
-        self.services.meter.drain()  # what was asked for after the last run's end is nobody's
+        self.services.meter.drain()  # requests made after the end of the last run belong to no run
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
     def refresh(self) -> ListRow:
+        """Reads again what is remembered of the list."""
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
 
     @property
     def is_first(self) -> bool:
-        """Ometria has accepted no contact of this list yet, as far as is known from this state file and a look."""
+        """Whether Ometria has accepted no contact of this list yet, as far as the state file and a look there tell."""
         return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
 
     def is_first_run(self, run: Run) -> bool:
-        """As `is_first`; a first run that was cut off stays one when it goes on."""
+        """Says the same of one run; a first run that was interrupted is still one when it is resumed."""
         if self.row.sync_point is not None or self.row.unchecked_at is not None:
             return self.is_first
         return self.is_first or not runs.has_pushed(self.state, self.row.id, except_run=run.id)
@@ -153,23 +95,27 @@ class ListRun:
         )
 
     def prefetch_fields(self) -> None:
-        """The list's own fields will be needed: they may be read while something else takes its time."""
+        """Begins to read the list's own fields, which will be needed, while something else takes its time.
+
+        Only where pages are processed here: Celery workers read the fields themselves.
+        """
         if not self.engine.is_local:
             return
         self._fields = self.new_fields()
         self._fields.begin()
 
     def take_field_reader(self) -> LazyListFields:
-        """For one run: the next one reads them anew."""
-        found, self._fields = self._fields or self.new_fields(), None
-        return found
+        """Returns the reader of the list's own fields for one run, and forgets it: the next run reads them again."""
+        reader, self._fields = self._fields or self.new_fields(), None
+        return reader
 
     def new_fields(self) -> LazyListFields:
+        """Makes a reader that has read nothing yet."""
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
     def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
-        """Makes the windows that read dead letters afresh, all numbered 0; says how many were closed instead."""
+        """Returns the windows that read dead letters again, all numbered 0; warns how many were closed instead."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
             self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
@@ -181,59 +127,8 @@ class ListRun:
         elsewhere.begin(self.state, self.client.name)
 
     def warn(self, *texts: str) -> None:
+        """Adds texts for a person, each once; empty ones are left out."""
         self.warnings.update(dict.fromkeys(text for text in texts if text))
-
-
-def check_nobody_elsewhere(state: State, client: Client) -> None:
-    """Before anything is pushed here. Raises WorkersBusyError where workers may be about to push for the client.
-
-    What one of them read before would follow what is read now.
-    """
-    elsewhere.correct(state, client.name)
-    if (until := elsewhere.until(state, client.name)) is not None:
-        raise WorkersBusyError(
-            f"{client.name}: Celery workers may still be processing pages from an earlier run",
-            hint=f"`mcimport sync --engine celery` waits for them. They are done by {moment_utc(until)} at the latest.",
-        )
-
-
-def resolve_list(state: State, client: Client, list_key: str, *, new_destination: bool = False) -> ListRow:
-    """What is remembered of a list at the destination that the client's Ometria key leads to.
-
-    A client that was renamed keeps its memory: the same list went to the same place under the former name. (Two clients
-    that do that at once are refused when the settings are read.)
-
-    Raises ConfigError when Ometria accepted the list's contacts at another one alone: sync point and first sync would
-    be wrong there (where nobody was accepted yet, what was tried goes on here); BusyError while a process that began
-    under the former name is still at work, WorkersBusyError while workers may be.
-    `new_destination`: the operator knows, and everything is sent.
-    """
-    place = place_of(state, client, list_key)
-    known, former = destinations.find(state, place), destinations.bound_elsewhere(state, place)
-    if known is None and former is None and (other := destinations.of_renamed_client(state, place)):
-        adopt_renamed_client(state, other, client.name)
-    if known is None and former is not None and not new_destination:
-        raise ConfigError(f"{client.name}: {moved(place, former)}", hint=ways_on(place, former))
-    return destinations.get_or_create(state, place)
-
-
-def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
-    """The list goes on under another client's name; nobody may be at work on it under the former one.
-
-    This very call may be at work on the former client, but then on its other lists: this one is not that client's now.
-    """
-    held = (
-        contextlib.nullcontext()
-        if held_by_this_process(state.path, former.client)
-        else lock_client(state.path, former.client)
-    )
-    with held:
-        if (until := elsewhere.until(state, former.client)) is not None:
-            raise WorkersBusyError(
-                f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",
-                hint=f"They are done by {moment_utc(until)} at the latest; run `mcimport sync` again after that.",
-            )
-        destinations.rename_client(state, former.id, client)
 
 
 def execute(
@@ -245,10 +140,11 @@ def execute(
     until: int | None = None,
     afterwards: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """Works off a planned run and ends it. Raises what ended it early, once that is on record.
+    """Processes the windows of a planned run and ends it. Raises what ended it early, once that is recorded.
 
-    `until`: the last second that is read, of a run that has none by itself. `afterwards` is called with the run's id
-    when all windows are worked off, and is a part of the run.
+    `pages`: first pages that are the whole of their window, by its number. `until`: the last second that is read, for a
+    run that has none of its own (a replay). `afterwards` is called with the run's id when all windows are processed,
+    and is a part of the run.
     """
     run = runs.get(list_run.state, run_id)
     if list_run.client.ometria.force_optin:
@@ -272,21 +168,21 @@ def execute(
 
 
 def _judged(row: ListRow, window: Window) -> Window:
-    """A window that an earlier version planned does not say yet from when on an opt-in is new to it."""
-    return window if window.new_since is not None else replace(window, new_since=new_from(row))
+    """Returns the window with the second from which an opt-in is new, which earlier versions did not write down."""
+    return window if window.new_since is not None else replace(window, new_since=optins_new_since(row))
 
 
 @contextlib.contextmanager
 def record_failure(list_run: ListRun, run_id: int) -> Iterator[None]:
-    """Whatever ends a run before its time is on record before it is raised on."""
+    """Records what ends a run before its time, as interrupted or failed, and raises it."""
     try:
         yield
     except InterruptedRunError:
         runs.finish(list_run.state, run_id, "interrupted", usage=list_run.services.meter.drain())
         raise
-    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not be left as if it still went on
+    except Exception as raised:  # noqa: BLE001 - whatever it is, the run must not stay marked as running
         error = as_ours(raised)
-        # A state file that cannot be written cannot be told so either: the run is found as interrupted next time.
+        # Where the state file cannot be written, this cannot be recorded either: the next call marks it interrupted.
         with contextlib.suppress(StateError):
             runs.finish(list_run.state, run_id, "failed", str(error), usage=list_run.services.meter.drain())
         raise error from None
@@ -330,86 +226,24 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
 def _event_budget(
     list_run: ListRun, run: Run, windows: Sequence[Window], until: int | None
 ) -> tuple[ContactRules, EventBudget]:
-    """Who is new to the list, and how many events that may be: for nobody else is the time of an opt-in sent.
+    """Returns the rules of the run, and how many subscription events it may cause.
 
-    Who of them is new to a span, its window says: dead letters that are read again are spans of their own.
+    The time of an opt-in is sent only of members who are new to the list; it is what causes an event. A window of a
+    dead letter has a span of its own, in which other members may be new.
     """
     replayed = [window for window in windows if window.letter_id is not None and window.new_since != NEVER]
     spans = [OptedIn(window.since, window.until, window.new_since) for window in replayed]
-    many = sum(1 if window.member_id else sys.maxsize for window in replayed)
+    most = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, many = [OptedIn(run.since, None, new_from(list_run.row)), *spans], many + _perhaps_new(run, rules)
-    return rules, EventBudget(list_run.client.ometria.welcome_limit, many, event_filters(rules, spans))
+        spans, most = (
+            [OptedIn(run.since, None, optins_new_since(list_run.row)), *spans],
+            most + _perhaps_new(run, rules),
+        )
+    return rules, EventBudget(list_run.client.ometria.welcome_limit, most, event_filters(rules, spans))
 
 
 def _perhaps_new(run: Run, rules: ContactRules) -> int:
-    """How many of a run's members may be new: of a list's first run nobody, for all of them changed before it began."""
+    """Returns how many of a run's members may be new: in a list's first run, all changed before it."""
     is_first = run.until is not None and rules.new_since is not None and run.until < rules.new_since
     return 0 if is_first and rules.subscription_events == "new" else run.members_total
-
-
-# ---- what came of it
-
-
-def result_of(
-    client: Client, list_key: str, list_run: ListRun | None, failure: McimportError | None, seconds: float
-) -> ListResult:
-    """What a call did for one list, gathered from what was recorded."""
-    blank = ListResult(client.name, list_key, status_of(failure), seconds=seconds, error=failure)
-    if list_run is None:
-        return blank
-    warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = run_warnings.new(warned, _before(list_run))
-    if list_run.run_ids:
-        run_warnings.record(list_run.state, list_run.run_ids[-1], warned)
-    done = tuple(runs.get(list_run.state, run_id) for run_id in list_run.run_ids)
-    written = [letter for run in done for letter in dead_letters.open_from_run(list_run.state, run.id)]
-    return replace(
-        blank,
-        runs=done,
-        windows_done=sum(run_windows.count_done(run_windows.of_run(list_run.state, run.id)) for run in done),
-        dead_letters=len(written),
-        affected=affected(written),
-        ceiling=float(client.ometria.requests_per_second * client.ometria.batch),
-        dry_run=list_run.dry_run,
-        warnings=warned,
-        news=news,
-        lacking=dict(list_run.lacking),
-        unsendable=dict(list_run.unsendable.most_common()),
-        permissions=_permissions(list_run) if list_run.dry_run else None,
-        hints=_hints(list_run, done),
-        spot_check=list_run.spot_check,
-    )
-
-
-def _before(list_run: ListRun) -> list[Run]:
-    """The latest runs of the list but for those of this call."""
-    found = runs.latest(
-        list_run.state, list_id=list_run.row.id, limit=run_warnings.RUNS_COMPARED + len(list_run.run_ids)
-    )
-    return [one for one in found if one.id not in list_run.run_ids]
-
-
-def _permissions(list_run: ListRun) -> Permissions | None:
-    """Of those who were read. (A dry run leaves nothing behind: what it saw is in the task alone.)"""
-    if not list_run.permissions:
-        return None
-    lacking = sum(number for key, number in list_run.remarks.items() if key.startswith(NO_PERMISSION))
-    return Permissions(tuple(sorted(list_run.permissions)), quoted(list_run.client.permission), lacking)
-
-
-def _hints(list_run: ListRun, done: Iterable[Run]) -> tuple[str, ...]:
-    if list_run.dry_run or list_run.services.stop.requested.is_set() or not any(run.contacts_rejected for run in done):
-        return ()
-    with contextlib.suppress(ServiceError, InterruptedRunError):
-        return tuple(list_run.services.ometria.latest_errors())
-    return ()
-
-
-def status_of(error: McimportError | None) -> str:
-    if error is None:
-        return "completed"
-    if isinstance(error, InterruptedRunError):
-        return "interrupted"
-    return "skipped" if isinstance(error, BusyError) else "failed"

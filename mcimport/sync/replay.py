@@ -1,31 +1,30 @@
-"""Dead letters back into the stream: each span or member is read afresh, in a run of its own."""
+"""The replay of dead letters: each span or member is read again, in a run of its own."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError
-from mcimport.errors.machine import as_ours
 from mcimport.models import Window
-from mcimport.models.records import DeadLetter, ListResult, ListRow
-from mcimport.services.connections import ClientServices
+from mcimport.models.records import DeadLetter, ListResult
 from mcimport.services.destination import place_of
-from mcimport.state import State, dead_letters, destinations, lists, lock_client, open_state, runs
+from mcimport.state import State, dead_letters, destinations, lists, open_state, runs
 from mcimport.sync import first_sync
-from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, execute, record_failure, result_of
+from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient
+from mcimport.sync.list_run import ListRun, execute, record_failure
+from mcimport.sync.session import SyncSession
 
 _OPEN_ONES = "`mcimport dlq list` shows the open ones."
 
 
 def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: SyncSession) -> list[ListResult]:
-    """Replays the letters named, or all that are open, of the destinations that the clients' keys lead to.
+    """Replays the dead letters with these ids, or all that are open, of the clients' present destinations.
 
-    Raises ConfigError, before any request, for a letter that does not exist or is not open; StateError.
+    Raises ConfigError, before any request, for one that does not exist or is not open; StateError.
     """
     with open_state(session.db_path, create=False) as state:
         chosen = _chosen(state, letter_ids)
@@ -40,12 +39,10 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
             f"client {strangers[0]} of dead letter {letter_id} is not configured",
             hint=f"`mcimport dlq discard {letter_id}` closes the dead letter.",
         )
-    return [
-        result
-        for name, theirs in by_client.items()
-        if name in known
-        for result in _replay_client(known[name], theirs, session, named=bool(letter_ids))
+    work = [
+        _work_of(known[name], letters, named=bool(letter_ids)) for name, letters in by_client.items() if name in known
     ]
+    return ClientRunner(session, may_push=True).run(work, jobs=1)
 
 
 def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
@@ -63,55 +60,22 @@ def _found(state: State, letter_id: int) -> DeadLetter:
     return letter
 
 
-def _replay_client(
-    client: Client, theirs: Sequence[DeadLetter], session: SyncSession, *, named: bool
-) -> list[ListResult]:
-    return session.observe(client, lambda: _replay_theirs(client, theirs, session, named=named))
+def _work_of(client: Client, chosen: Iterable[DeadLetter], *, named: bool) -> ClientWork:
+    """Groups one client's dead letters by their list at one destination."""
+    groups = [list(group) for _, group in groupby(sorted(chosen, key=_list_id), key=_list_id)]
+    return ClientWork(client, [(group[0].list_key, partial(_replay_one, group, named=named)) for group in groups])
 
 
-def _replay_theirs(
-    client: Client, theirs: Sequence[DeadLetter], session: SyncSession, *, named: bool
-) -> list[ListResult]:
-    """Under the client's lock, list by list; never raises what `errors` knows: it is in the results."""
-    results: list[ListResult] = []
-    groups = [list(group) for _, group in groupby(sorted(theirs, key=_by_list), key=_by_list)]
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(lock_client(session.db_path, client.name))
-            stack.enter_context(session.engine.client_lock(client))
-            services = stack.enter_context(session.accounts.open(client))
-            state = stack.enter_context(open_state(session.db_path, create=False))
-            if session.engine.is_local:
-                check_nobody_elsewhere(state, client)
-            for group in groups:
-                result = _attempt(client, group, session, services, state, named=named)
-                if result is not None:
-                    results.append(result)
-                    session.reporter.ended(result)
-    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
-        error = as_ours(raised)
-        for group in groups[len(results) :]:
-            result = result_of(client, group[0].list_key, None, error, 0.0)
-            results.append(result)
-            session.reporter.ended(result)
-    return results
-
-
-def _by_list(letter: DeadLetter) -> int:
+def _list_id(letter: DeadLetter) -> int:
     return letter.list_id
 
 
-def _attempt(
-    client: Client,
-    group: Sequence[DeadLetter],
-    session: SyncSession,
-    services: ClientServices,
-    state: State,
-    *,
-    named: bool,
-) -> ListResult | None:
-    """One list's letters. None: they belong to another destination, and nobody asked for them by name."""
-    begun = time.monotonic()
+def _replay_one(group: Sequence[DeadLetter], opened: OpenClient, *, named: bool) -> ListResult | None:
+    """Replays one list's dead letters.
+
+    None: they belong to another destination, and were not asked for by their ids. Raises ConfigError where they were.
+    """
+    state, client = opened.state, opened.client
     row = lists.by_id(state, group[0].list_id)
     place = place_of(state, client, row.list_key)
     here = destinations.current(state, place)
@@ -123,23 +87,17 @@ def _attempt(
             f" {row.list_key} is synced to now",
             hint=f"Same account, new key? `mcimport keys accept {client.name}`.",
         )
-    row = destinations.get_or_create(state, place)  # what was tried elsewhere goes on here
-    list_run, failure = _list_run(client, row, session, services, state), None
-    try:
-        _replay(list_run, group)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
-        failure = as_ours(error)
-    return result_of(client, row.list_key, list_run, failure, time.monotonic() - begun)
-
-
-def _list_run(client: Client, row: ListRow, session: SyncSession, services: ClientServices, state: State) -> ListRun:
-    return ListRun(client, row.list_key, services, state, session.reporter, row, session.engine)
+    return opened.run_list(
+        row.list_key,
+        lambda: destinations.get_or_create(state, place),  # tries at another destination count for this one
+        lambda list_run: _replay(list_run, group),
+    )
 
 
 def _replay(list_run: ListRun, group: Sequence[DeadLetter]) -> None:
-    """Spans first, then single members: these may be read by id, as they are at that moment, and must come last.
+    """Replays spans first, then single members: these may be read by id, as they are at that moment, so they come last.
 
-    Runs of their own; they never move the sync point. The letters close as their windows end.
+    Each in a run of its own, which never moves the sync point. A dead letter closes as its window ends.
     """
     runs.mark_interrupted(list_run.state, list_run.row.id)
     still_open = {letter.id for letter in dead_letters.open_for_list(list_run.state, list_run.row.id)}

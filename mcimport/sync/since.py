@@ -1,4 +1,4 @@
-"""What `--since` may say: an ISO 8601 date or time, an age, or now."""
+"""The values of `--since`: an ISO 8601 date or time, an age, or now."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _AHEAD = 300  # seconds; a time that is further ahead was typed by mistake
 
 
 def parse(text: str, now: datetime | None = None) -> Since:
-    """Seconds since the epoch, or "now". A time without an offset is local time, a date is its local midnight.
+    """Returns seconds since the epoch, or "now". A time without an offset is local time, a date its local midnight.
 
-    Raises ConfigError for anything else, and for a bare `m`: some mean minutes, some months.
+    Raises ConfigError for anything else, and for a bare `m`: it may mean minutes or months.
     """
     words = text.strip()
     if words.lower() == "now":
@@ -43,9 +43,10 @@ def parse(text: str, now: datetime | None = None) -> Since:
 
 
 def moment(when: datetime, now: datetime | None = None) -> Since:
-    """Less than a minute ago is now, and so is what is a few minutes ahead. A naive `when` is local time.
+    """Returns seconds since the epoch; "now" for a time less than a minute ago, or a few minutes ahead.
 
-    Raises ConfigError for a time that is further ahead, or that this machine cannot reckon with, such as the year 1.
+    A naive `when` is local time. Raises ConfigError for a time that is further ahead, or that this machine cannot
+    compute with, such as the year 1.
     """
     now = now or datetime.now().astimezone()
     try:

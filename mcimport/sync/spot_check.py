@@ -1,6 +1,6 @@
-"""Whether Ometria holds what it accepted: once a day and list, a few contacts of the last runs are read back.
+"""Checks that Ometria holds what it accepted: once a day, a few contacts of a list's last runs are read back.
 
-"Accepted" means received: validation follows later, and tells nobody whom it drops.
+"Accepted" means received: validation follows later, and does not tell which contacts it drops.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from mcimport.state import spot_checks
 from mcimport.sync.list_run import ListRun
 
-WITHIN = 60.0  # seconds for the whole look, which the run waits for; the one read that is under way is waited for
+WITHIN = 60.0  # seconds for the whole check, which the run waits for; a read that is under way may still end
 
 
 def check_some_pushed(list_run: ListRun, run_id: int) -> None:
-    """A part of this run, before it reads anybody: who says no while this look goes on is seen to have said so.
+    """Reads a few contacts back, as a part of this run, and warns of those that are missing.
 
-    Where nobody was pushed since the last look, there is none. Whatever fails, fails no run for it.
-    Raises InterruptedRunError and StateError.
+    Before the run reads members, so that one who opts out meanwhile is read with the opt-out. Does nothing where no
+    contact was pushed since the last check. What fails here does not fail the run. Raises InterruptedRunError and
+    StateError.
     """
     now = int(time.time())
     sample = (
@@ -40,15 +41,15 @@ def check_some_pushed(list_run: ListRun, run_id: int) -> None:
 
 
 def _settled(list_run: ListRun, now: int) -> list[SampledContact]:
-    """Nobody, as long as Ometria may not have validated one of them yet."""
+    """Returns the contacts to check; none as long as Ometria may not have validated each of them."""
     found = spot_checks.sample(list_run.state, list_run.row.id)[: list_run.client.ometria.spot_check]
     settling = list_run.client.reconcile.settling
-    return found if all(now - one.pushed_at >= settling for one in found) else []
+    return found if all(now - contact.pushed_at >= settling for contact in found) else []
 
 
 def _look(list_run: ListRun, sample: Sequence[SampledContact], now: int) -> SpotCheck:
-    moments = [one.pushed_at for one in sample]
-    ids = [f"{list_run.list_key}-{one.member_id}".lower() for one in sample]
+    moments = [contact.pushed_at for contact in sample]
+    ids = [f"{list_run.list_key}-{contact.member_id}".lower() for contact in sample]
     missing, reason = None, ""
     try:
         missing = _missing(list_run.services.contacts, list_run.row.collection, ids)
@@ -60,24 +61,24 @@ def _look(list_run: ListRun, sample: Sequence[SampledContact], now: int) -> Spot
 
 
 def _missing(contacts: Contacts, collection: str, ids: Sequence[str]) -> int:
-    """How many are not found, as was said twice.
+    """Returns how many contacts are not found, each asked for twice.
 
-    A 404 has been seen, in passing, for everything at once: so one that was found has to be found again at the end.
-    Raises UnknownContactError where nobody is found, which tells nothing: perhaps nobody can be; and ServiceError, also
-    where it takes longer than `WITHIN`.
+    A 404 for everything at once has been seen, and passed: so a contact that was found must be found again at the end.
+    Raises UnknownContactError where none is found, which tells nothing, because perhaps none can be; and ServiceError,
+    also where it takes longer than `WITHIN`.
     """
     end = time.monotonic() + WITHIN
 
-    def is_held(one: str) -> bool:
+    def is_held(contact_id: str) -> bool:
         if time.monotonic() > end:
             raise ServiceTimeoutError("Ometria took too long to answer")
-        return contacts.holds(collection, one)
+        return contacts.holds(collection, contact_id)
 
-    held = {one: is_held(one) for one in ids}
-    witness = next((one for one, is_there in held.items() if is_there), None)
+    held = {contact_id: is_held(contact_id) for contact_id in ids}
+    witness = next((contact_id for contact_id, is_there in held.items() if is_there), None)
     if witness is None:
         raise UnknownContactError("Ometria found none of them")
-    missing = sum(not is_held(one) for one, is_there in held.items() if not is_there)
+    missing = sum(not is_held(contact_id) for contact_id, is_there in held.items() if not is_there)
     if missing and not is_held(witness):
         raise UnknownContactError("Ometria no longer found a contact that it had found just before")
     return missing

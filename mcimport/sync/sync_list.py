@@ -1,71 +1,52 @@
-"""The whole story of one list on one page; of all clients on the next.
+"""The sync of one list, and of the lists of all clients.
 
-A run asks for its first pages, cuts what does not fit into them into windows, writes those down, and only then pushes.
-It ends when no window is pending; the sync point moves then, and only then.
+A run reads the first pages, cuts what does not fit into them into windows, records those, and only then pushes. It ends
+when no window is pending; then the sync point moves, and not before.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import count, groupby
 
 from mcimport.config import Client
-from mcimport.convert import fingerprint, has_sms_status, is_contact_id
+from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import (
     ConfigError,
     InterruptedRunError,
     ServiceDownError,
     UnknownListError,
 )
-from mcimport.errors.machine import as_ours, submit
 from mcimport.models import Page, RunKind, Sweep, Window
 from mcimport.models.records import ListResult, Run
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
-from mcimport.services.connections import ClientServices
-from mcimport.services.mailchimp import pagination, windows
-from mcimport.services.mailchimp.planning import cut, first_page
-from mcimport.state import (
-    State,
-    copy_in_memory,
-    dead_letters,
-    destinations,
-    lists,
-    lock_client,
-    open_state,
-    run_windows,
-    runs,
-)
+from mcimport.services.mailchimp import windows
+from mcimport.services.mailchimp.planning import first_page
+from mcimport.state import dead_letters, destinations, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
-from mcimport.sync.list_run import (
-    ListRun,
-    SyncSession,
-    check_nobody_elsewhere,
-    execute,
-    record_failure,
-    resolve_list,
-    result_of,
-    status_of,
-)
+from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.dead_letter_windows import by_id
+from mcimport.sync.destination import resolve_list
+from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.reconcile.archive_check import compare_archived
+from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
+from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps
 
-IN_VAIN = 2 * 3_600  # seconds during which a run of which nothing gets through is resumed, and leaves no dead letters
+IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """What was typed.
+    """Holds what was typed.
 
     Attributes:
         since: begin there instead of at the sync point; "now": only move the sync point.
-        full: everything, whatever is remembered.
+        full: import every member, whatever is remembered.
         dry_run: read and convert; push nothing and remember nothing.
     """
 
@@ -75,39 +56,31 @@ class SyncOptions:
 
     @property
     def by_name(self) -> bool:
-        """Something was asked for that a busy client means was not done."""
+        """Says whether something was asked for that is left undone where another process holds the client."""
         return self.full or self.since is not None
 
 
 @dataclass(frozen=True)
 class _Beginning:
-    """From where on each sweep is read, None: from its beginning; and what that is called."""
+    """Says from which second on each sweep is read (None: from its beginning), and what kind of run that is."""
 
     kind: RunKind
     listed: int | None = None
     archived: int | None = None
 
 
-@dataclass(frozen=True)
-class _Plan:
-    until: int
-    total: int
-    windows: tuple[Window, ...]
-    pages: dict[int, Page]
-
-
 # ---- one list
 
 
 def sync_list(list_run: ListRun, options: SyncOptions) -> None:
-    """Finishes what was begun, then carries everything (the first time, or `full`) or what changed since.
+    """Resumes an unfinished run, then imports everything (the first time, or `full`) or what changed since.
 
-    Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; the runs are in the task.
+    Raises ConfigError before any request, ServiceError, InterruptedRunError or StateError; `list_run` has the runs.
     """
     runs.mark_interrupted(list_run.state, list_run.row.id)
     unfinished = runs.unfinished(list_run.state, list_run.row.id)
     if unfinished is not None and options.since is not None and _is_first_try(list_run):
-        runs.abandon(list_run.state, unfinished.id)  # it sent nobody, and without it a plain sync reads everything
+        runs.abandon(list_run.state, unfinished.id)  # it sent nothing, and without it a plain sync reads everything
         unfinished = None
     if unfinished is not None and not (options.full or options.dry_run):
         _finish(list_run, options, unfinished)
@@ -123,7 +96,7 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
 
 
 def _is_first_try(list_run: ListRun) -> bool:
-    """Whether nobody of the list was ever accepted, and no sync point stands for what was left out."""
+    """Says whether Ometria accepted no contact of the list yet, and no sync point tells what was left out."""
     return list_run.row.sync_point is None and not destinations.is_bound(list_run.state, list_run.row)
 
 
@@ -136,10 +109,10 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
     list_run.begin(run_id)
     with record_failure(list_run, run_id):
         check_some_pushed(list_run, run_id)
-        plan = _planned(list_run, beginning)
+        plan = _plan(list_run, beginning)
         today = min(plan.until, int(time.time()))
         if options.since is None and beginning.listed is not None and beginning.listed > today:
-            plan = _planned(list_run, _earlier(list_run, run_id, today))
+            plan = _plan(list_run, _earlier(list_run, run_id, today))
         runs.plan(
             *(list_run.state, run_id, plan.until, plan.total, plan.windows),
             instead_of=instead_of,
@@ -155,7 +128,10 @@ def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: M
 
 
 def _check(list_run: ListRun, run_id: int) -> None:
-    """The last of a run: did anything get through, was as much read as there is, and are the archived opted out?"""
+    """Checks a run at its end: whether anything got through, and as much was read as there is; opts out the archived.
+
+    Raises ServiceDownError, TooFewError, and what the services raise.
+    """
     run = runs.get(list_run.state, run_id)
     if runs.made_no_progress(list_run.state, run) and not _is_old(list_run, run):
         reason = runs.reset_windows(list_run.state, run)
@@ -172,15 +148,18 @@ def _check(list_run: ListRun, run_id: int) -> None:
 
 
 def _is_old(list_run: ListRun, run: Run) -> bool:
-    """What fails for hours may be a member's own fault: then it becomes a dead letter, and keeps nobody else waiting.
+    """Says whether the run has failed for hours, perhaps because of single members, who then become dead letters.
 
-    Never of a list that was not synced yet: there it is everybody.
+    Never of a list that was not synced yet: there a dead letter would hold the whole list.
     """
     return list_run.row.sync_point is not None and time.time() - run.started_at > IN_VAIN
 
 
 def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
-    """A run that was cut off is resumed: its windows are spans of time, and mean today what they meant then."""
+    """Resumes a run that was interrupted: its windows are spans of time, and mean the same as when it began.
+
+    Raises ConfigError where `--since` would skip what is left of it.
+    """
     if options.since is not None:
         key = list_run.list_key
         raise ConfigError(
@@ -204,13 +183,16 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
         return _Beginning("incremental", options.since, options.since)
     if options.full or list_run.row.sync_point is None:
         return _Beginning("full")
-    return _Beginning("incremental", windows.begins(list_run.row, "listed"), windows.begins(list_run.row, "archived"))
+    return _Beginning(
+        "incremental", windows.next_since(list_run.row, "listed"), windows.next_since(list_run.row, "archived")
+    )
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
-    """The sync point lies after what this run can read up to: whoever changed since it was set might never be read.
+    """Moves the sync point back, because it lies after what this run can read up to, and has the run begin earlier.
 
-    It goes back to the last moment that all clocks agree on; where no run tells, to where the list is carried from.
+    Else members who changed since it was set might never be read. It goes back to the last moment that all clocks agree
+    on; where no run tells, to the second from which on the list is imported.
     """
     row = list_run.row
     agreed = runs.latest_sync_point(list_run.state, row.id, until)
@@ -229,18 +211,19 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
 
 
 def _moves(list_run: ListRun, since: int | None) -> bool:
-    """A run that begins after the sync point would leave a gap before it, so it may not move it."""
+    """Says whether the run may move the sync point: one that begins after it would leave a gap."""
     point = list_run.row.sync_point
     return since is None or point is None or since <= point
 
 
 def _mapping(list_run: ListRun, kind: RunKind) -> str | None:
-    """What everybody on the list is mapped by, once this run is through; None where that stays as it was."""
+    """Returns the fingerprint of the rules that the whole list is mapped by after this run; None: as before."""
     is_first = list_run.row.mapping is None and list_run.row.sync_point is None
     return fingerprint(list_run.rules) if kind == "full" or is_first else None
 
 
 def _notice_mapping(list_run: ListRun) -> None:
+    """Warns where the rules are not those that the whole list was last mapped by."""
     if list_run.row.sync_point is not None and list_run.row.mapping != fingerprint(list_run.rules):
         list_run.warn(
             "[fields], [consent] or mcimport's own mapping changed since the last full sync: contacts that have not"
@@ -249,7 +232,7 @@ def _notice_mapping(list_run: ListRun) -> None:
 
 
 def _begin_now(list_run: ListRun) -> None:
-    """Imports nobody: what changes from now on is what the next run brings."""
+    """Imports no member: the next run imports what changes from now on."""
     if list_run.row.sync_point is not None:
         list_run.warn(
             f"--since now: changes made between {moment_utc(list_run.row.sync_point)} and now will not be imported"
@@ -264,52 +247,53 @@ def _begin_now(list_run: ListRun) -> None:
     runs.finish(list_run.state, run_id, "completed", is_accepted=True)
 
 
-def _planned(list_run: ListRun, beginning: _Beginning) -> _Plan:
-    """Both sweeps' first pages, the listed first; then the windows of both, and the letters taken along.
+def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
+    """Plans the windows of both sweeps and, in an incremental run, of the dead letters that are due."""
+    firsts = _first_pages(list_run, beginning)
+    _note_sms(list_run, firsts)
+    if not all(first.is_whole for first in firsts):
+        list_run.prefetch_fields()
+    plan = plan_sweeps(
+        *(list_run.client, list_run.services.mailchimp, list_run.list_key, firsts),
+        new_since=windows.optins_new_since(list_run.row),
+    )
+    if beginning.kind != "incremental":
+        return plan
+    due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
+    return plan.followed_by(map(by_id, due))
 
-    For a member who is in both, the archived page was read later: its windows come later, too.
+
+def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
+    """Reads the first page of the members on the list, then that of the archived, if an earlier run has begun.
+
+    A member in both was archived in between: the archived page is the later one, and its windows come later, too.
     """
-    mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = count_check.first_page_of_list(list_run, size)
+        listed = count_check.first_page_of_list(list_run, list_run.client.mailchimp.window)
     else:
-        listed = first_page(mailchimp, list_run.list_key, "listed", beginning.listed, size)
+        listed = _first_page(list_run, "listed", beginning.listed)
     list_run.warn(listed.clock_warning)
-    firsts: list[tuple[Sweep, int | None, Page]] = [("listed", beginning.listed, listed)]
     first_sync.begin(list_run, listed)
+    firsts = [FirstPage("listed", beginning.listed, listed)]
     if begun_before is not None:
-        archived_since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
-        archived = first_page(mailchimp, list_run.list_key, "archived", archived_since, size)
-        firsts.append(("archived", archived_since, archived))
-    _note_sms(list_run, [page for _, _, page in firsts])
-    if not all(pagination.fits_in_one(page, page.asked) for _, _, page in firsts):
-        list_run.prefetch_fields()
-    until = min(page.settled for _, _, page in firsts)
-    numbers = count()
-    planned: list[Window] = []
-    pages: dict[int, Page] = {}
-    for sweep, start, page in firsts:
-        for window in cut(list_run.client, mailchimp, list_run.list_key, sweep, (start, until), page):
-            numbered = replace(window, number=next(numbers), page=page.asked, new_since=windows.new_from(list_run.row))
-            planned.append(numbered)
-            if pagination.fits_in_one(page, page.asked):
-                pages[numbered.number] = page
-    if beginning.kind == "incremental":
-        taken_along = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
-        planned.extend(replace(_by_id(window), number=next(numbers)) for window in taken_along)
-    return _Plan(until, sum(page.total for _, _, page in firsts), tuple(planned), pages)
+        since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
+        firsts.append(FirstPage("archived", since, _first_page(list_run, "archived", since)))
+    return firsts
 
 
-def _by_id(window: Window) -> Window:
-    """One member, asked for by id in a span that holds nobody: the second of theirs may be an import of thousands."""
-    is_empty = window.since is not None and window.since >= window.until  # says that they may be left out
-    return window if is_empty or not is_contact_id(window.member_id) else replace(window, since=-1, until=0)
+def _first_page(list_run: ListRun, sweep: Sweep, since: int | None) -> Page:
+    size = list_run.client.mailchimp.window
+    return first_page(list_run.services.mailchimp, list_run.list_key, sweep, since, size)
 
 
-def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:
-    """Before anybody is converted, as far as these pages show it: a consent in Ometria must pass to no other number."""
-    if not list_run.row.has_sms and any(has_sms_status(member) for page in pages for member in page.members):
+def _note_sms(list_run: ListRun, firsts: Sequence[FirstPage]) -> None:
+    """Remembers that members of the list have an SMS status, as far as these pages show it.
+
+    Done before any member is converted: a consent to text messages that Ometria holds must pass to no other number.
+    """
+    members = (member for first in firsts for member in first.page.members)
+    if not list_run.row.has_sms and any(map(has_sms_status, members)):
         lists.set_has_sms(list_run.state, list_run.row.id)
         list_run.refresh()
 
@@ -320,72 +304,19 @@ def _note_sms(list_run: ListRun, pages: Iterable[Page]) -> None:
 def sync_all(
     pairs: Iterable[tuple[Client, str]], options: SyncOptions, session: SyncSession, jobs: int
 ) -> list[ListResult]:
-    """Each client's lists one after another, `jobs` clients at a time. One client's failure touches no other."""
-    clients = [(client, [key for _, key in group]) for client, group in groupby(pairs, key=lambda pair: pair[0])]
-    if len(clients) == 1:
-        return sync_client(*clients[0], options, session)
-    with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
-        futures = [submit(pool, partial(sync_client, client, keys, options, session)) for client, keys in clients]
-        return [result for future in as_completed(futures) for result in future.result()]
+    """Syncs each client's lists one after another, `jobs` clients at a time."""
+    runner = ClientRunner(session, may_push=not options.dry_run, dry_run=options.dry_run, creates_state=True)
+    return runner.run(by_client(pairs, partial(_sync_one, options)), jobs)
 
 
-def sync_client(
-    client: Client, list_keys: Sequence[str], options: SyncOptions, session: SyncSession
-) -> list[ListResult]:
-    """One client's lists under its lock; never raises what `errors` knows: it is in the results."""
-    return session.observe(client, lambda: _sync_client(client, list_keys, options, session))
-
-
-def _sync_client(
-    client: Client, list_keys: Sequence[str], options: SyncOptions, session: SyncSession
-) -> list[ListResult]:
-    results: list[ListResult] = []
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(lock_client(session.db_path, client.name))
-            stack.enter_context(session.engine.client_lock(client))
-            services = stack.enter_context(session.accounts.open(client))
-            state = stack.enter_context(
-                copy_in_memory(session.db_path) if options.dry_run else open_state(session.db_path)
-            )
-            if session.engine.is_local and not options.dry_run:
-                check_nobody_elsewhere(state, client)
-            for key in list_keys:
-                _check_not_given_up(results, services, session)
-                result = _attempt(client, key, options, session, services, state)
-                results.append(result)
-                session.reporter.ended(result)
-    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
-        error = as_ours(raised)
-        for key in list_keys[len(results) :]:
-            result = ListResult(client.name, key, status_of(error), error=error, dry_run=options.dry_run)
-            results.append(result)
-            session.reporter.ended(result)
-    return results
-
-
-def _check_not_given_up(results: Sequence[ListResult], services: ClientServices, session: SyncSession) -> None:
-    """A client whose connections had to be closed under hanging requests is through for this call: raises why."""
-    if results and results[-1].error and services.stop.requested.is_set() and not session.stop.requested.is_set():
-        raise results[-1].error
-
-
-def _attempt(
-    client: Client, list_key: str, options: SyncOptions, session: SyncSession, services: ClientServices, state: State
-) -> ListResult:
-    begun = time.monotonic()
-    list_run, failure = None, None
-    try:
-        row = resolve_list(state, client, list_key, new_destination=options.full)
-        list_run = ListRun(
-            client, list_key, services, state, session.reporter, row, session.engine, dry_run=options.dry_run
-        )
-        sync_list(list_run, options)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
-        failure = as_ours(error)
-    result = result_of(client, list_key, list_run, failure, time.monotonic() - begun)
-    if list_run is not None and client.any_list and isinstance(failure, UnknownListError):
-        lists.delete_unknown(
-            state, list_run.row.id
-        )  # whatever is typed is such a client's list; a configured one is shown
+def _sync_one(options: SyncOptions, list_key: str, opened: OpenClient) -> ListResult:
+    state, client = opened.state, opened.client
+    result = opened.run_list(
+        list_key,
+        lambda: resolve_list(state, client, list_key, new_destination=options.full),
+        lambda list_run: sync_list(list_run, options),
+    )
+    if client.any_list and isinstance(result.error, UnknownListError) and result.runs:
+        # Whatever is typed counts as such a client's list. One that the settings name stays, to be seen in `status`.
+        lists.delete_unknown(state, result.runs[-1].list_id)
     return result

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from broker.conftest import SYNC, Cluster, assert_all_imported, clients, pushes, span_of
-from mcimport.engine.distributed.work_queue import BREAKS
+from mcimport.engine.distributed.work_queue import REVOCATIONS
 from mcimport.sandbox.request_log import Request
 from mcimport.state import open_state
 
@@ -134,7 +134,7 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(clust
     """
     importer = cluster.importer
     found = clients(cluster, 1, size=600, window=100)
-    before = f"{SECOND_THREAD}\nfrom mcimport.engine.distributed import executor\n\nexecutor.STOOD_STILL = 0.5\n"
+    before = f"{SECOND_THREAD}\nfrom mcimport.engine.distributed import executor\n\nexecutor.SUSPENDED = 0.5\n"
     cluster.speak_over_tls()
     (worker,) = cluster.start_ready_workers(before=before)
     standstills: list[tuple[str, str]] = []
@@ -152,7 +152,7 @@ def test_a_page_that_makes_workers_stand_still_is_moved_by_the_coordinator(clust
     result = importer.in_a_process(*SYNC, "--json")
     importer.sandbox.settings.fault = None
     assert (result.code, result.line["dead_letters"]) == (0, 0), result.err
-    assert len(standstills) > BREAKS
+    assert len(standstills) > REVOCATIONS
     assert_all_imported(importer, found)
     assert not any("Traceback" in line or SECOND in line for line in worker.lines), worker.lines
     assert worker.leave() == 0

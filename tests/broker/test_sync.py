@@ -210,7 +210,7 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
     Orders that nobody took come back, and the next sync sends new ones. That pages are out was noted anew all the time,
     so that it holds for as long as one may be.
     """
-    monkeypatch.setattr(broker_channel, "ORDERS_LIVE", 0.2)
+    monkeypatch.setattr(broker_channel, "MESSAGES_LIVE", 0.2)
     monkeypatch.setattr(worker_watch, "NO_WORKER", 3.0)
     monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.2)
     monkeypatch.setattr(worker_watch, "LEND_ANEW", 0.2)
@@ -326,7 +326,7 @@ def test_check_and_status_know_the_broker(cluster: Cluster) -> None:
     assert importer.in_a_process("check").code == 0
     assert importer.in_a_process("sync").code == 0
     result = importer.in_a_process("status")
-    assert f"broker: {SHARDS} of {SHARDS} queues have a worker, 0 orders waiting, 0 outcomes" in result.err
+    assert f"broker: {SHARDS} of {SHARDS} queues have a worker, 0 messages waiting, 0 results not fetched" in result.err
     away = {"MCIMPORT_BROKER": "amqp://guest:pass-word@127.0.0.1:9//"}
     for command in ("check", "status"):
         result = importer.in_a_process(command, environment=away)

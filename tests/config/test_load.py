@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mcimport.config import Client, MailchimpSettings, OmetriaSettings, Retry, Settings, load, template, with_flags
-from mcimport.config.schema import CONTACT_FIELDS, PERMISSION_WORDS, ClientTable, Consent, File, Shared
+from mcimport.config.schema import PERMISSION_WORDS, ClientTable, Consent, File, Shared
 from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
+from mcimport.models import CONTACT_FIELDS
 
 KEYS = {"ACME_MAILCHIMP_KEY": "0123abcd-us6", "ACME_OMETRIA_KEY": "ometria-one"}
 ACME = """

@@ -15,7 +15,9 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.convert import make_converter
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import MachineError, McimportError, UnforeseenError
 from mcimport.errors.machine import affordable, as_ours, raise_file_limit
 from mcimport.models import ContactRules, ListFields, Member, Unsendable

@@ -17,7 +17,8 @@ from mcimport.convert import make_converter
 from mcimport.engine import RunSpec
 from mcimport.engine.distributed.message_builder import MessageBuilder
 from mcimport.engine.distributed.messages import PageMessage, Processed
-from mcimport.engine.page.converter import EventBudget, LazyListFields
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.member_list import MemberView

@@ -13,6 +13,8 @@ from conftest import CONFIG, CommandResult, Importer, MakeImporter, expected_ids
 from end_to_end.test_interrupted_runs import nth, run_and_signal
 from passing import time_passes
 
+from mcimport.engine import LocalEngine, RunSpec
+from mcimport.errors import ServiceDownError
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.audience.member_list import MemberViews
 from mcimport.sync.reconcile import archive_check
@@ -237,6 +239,24 @@ def test_while_ometria_cannot_be_reached_no_history_begins(make_importer: MakeIm
     assert imported_ids(importer) == expected_ids(importer)
     assert set(consents(importer, gone)) == {None}
     assert welcomed(importer) == 0
+
+
+@pytest.mark.parametrize("is_lent", [True, False], ids=["lent", "not lent"])
+def test_a_first_try_stays_on_record_once_its_pages_went_out_to_workers(
+    make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch, *, is_lent: bool
+) -> None:
+    """They may have pushed members, though no outcome came back; a try that sent no page leaves no trace."""
+
+    def run(_: LocalEngine, spec: RunSpec, *__: object) -> bool:
+        if is_lent:
+            spec.lent()
+        raise ServiceDownError("no worker answers")
+
+    monkeypatch.setattr(LocalEngine, "run", run)
+    importer = make_importer(size=60)
+    synced(importer, code=1)
+    ((began,),) = remembered(importer, "SELECT first_sync_at FROM lists")
+    assert (began is not None) == is_lent
 
 
 def test_after_a_first_sync_of_dead_letters_alone_history_ends_with_the_replay(make_importer: MakeImporter) -> None:

@@ -1,4 +1,4 @@
-"""Which clients share an account, at either end, and so cannot be worked on by two at once."""
+"""Groups clients that share a Mailchimp or Ometria account: one worker at a time keeps the limits of a group."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mcimport.errors import ConfigError
 
 
 def group_by_account(clients: Iterable[Client]) -> dict[str, str]:
-    """Each client's name, and the first name among all that share an account with it, directly or by way of others.
+    """Maps each client's name to the first name among all that share an account with it, directly or through others.
 
-    Without those of whom a key cannot be read: nobody knows whom they share an account with.
+    Clients with a key that cannot be read are left out: it is not known which accounts they share.
     """
     chosen = [(client, accounts) for client in clients if (accounts := _accounts(client))]
     account_group = {client.name: client.name for client, _ in chosen}
@@ -24,8 +24,7 @@ def group_by_account(clients: Iterable[Client]) -> dict[str, str]:
 
     for client, accounts in chosen:
         for account in accounts:
-            one, other = first(having.setdefault(account, client.name)), first(client.name)
-            low, high = sorted((one, other))
+            low, high = sorted((first(having.setdefault(account, client.name)), first(client.name)))
             account_group[high] = low
     return {name: first(name) for name in account_group}
 

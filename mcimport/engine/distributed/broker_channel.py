@@ -1,4 +1,4 @@
-"""A coordinator's line to the broker, for one client: orders out, outcomes and dead letters in."""
+"""A coordinator's connection to the broker, for one client: sends messages, and receives replies and dead letters."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ from mcimport.engine.distributed.messages import Failed, Message, Processed, Ref
 from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal_message, sealed_of
 from mcimport.report.format import escape
 
-AHEAD = 50  # messages that may lie here unread
+PREFETCH = 50  # messages that the broker delivers ahead
 LONGEST_NAME = 100  # characters of a worker's name
-ORDERS_LIVE = 1_500.0  # seconds; then the broker gives one back that no worker has taken
+MESSAGES_LIVE = 1_500.0  # seconds; then the broker returns a message that no worker has taken
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """`message`: a reply, or an order that comes back. `done`: it is on record, and need not be said again.
+    """Holds what came from the broker, opened.
 
-    `unopened`: who could not open that order, and why; empty where the broker says only that it was rejected.
-    `is_expired`: the broker says that nobody took it in time. None of this is sealed: whoever can write to the broker
-    may have sent a copy, of an order that somebody is at work on.
+    Neither `unopened` nor `is_expired` is sealed: a process that can write to the broker may have sent them, with a
+    copy of a message that a worker is processing.
+
+    Attributes:
+        message: a reply, or a message to a worker that comes back.
+        done: acknowledges it to the broker, once it is recorded.
+        unopened: which worker could not open a message that comes back, and why; empty where the broker only says that
+            it was rejected.
+        is_expired: the broker says that no worker took it in time.
     """
 
     message: Reply | Message
@@ -41,9 +47,10 @@ class Received:
 
 
 class BrokerChannel:
-    """Belongs to one thread. What is heard and not yet `done` is heard again after `open`.
+    """Sends and receives. Belongs to one thread.
 
-    What is not sealed with the client's keys is never heard: `warn` takes words for a person instead.
+    What was received and not yet `done` is received again after `open`. What is not sealed with the client's keys is
+    never received: `warn` takes words about it instead.
     """
 
     def __init__(self, app: Celery, shard: int, state_id: str, client: Client, warn: Callable[[str], None]) -> None:
@@ -60,7 +67,7 @@ class BrokerChannel:
         self.queue = self._orders.name
 
     def open(self) -> None:
-        """Anew, too. Raises UnreachableError."""
+        """Connects, or connects anew. Raises UnreachableError and ConfigError."""
         self.close()
         with broker.in_words():
             self._connection = broker.connection(self._app, heartbeat=broker.HEARTBEAT)
@@ -74,18 +81,18 @@ class BrokerChannel:
         for queue in (self._orders, self._outcomes, self._dead):
             queue(channel).declare()
         self._producer = self._app.amqp.Producer(channel)
-        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._receive, prefetch_count=AHEAD)
+        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._receive, prefetch_count=PREFETCH)
         consumer.consume()
 
     def close(self) -> None:
         self._received.clear()
         if self._connection is not None:
             with suppress(*broker.BROKEN):
-                self._connection.collect(1.0)  # without waiting for a last word
+                self._connection.collect(1.0)  # without waiting for the broker's last answer
             self._connection = None
 
     def send(self, message: Message) -> None:
-        """Returns when the broker has it. Raises UnreachableError: perhaps it has."""
+        """Returns when the broker has the message. Raises UnreachableError: it may have it then, too."""
         with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
@@ -96,12 +103,12 @@ class BrokerChannel:
                 routing_key=self._key,
                 retry=False,
                 delivery_mode=2,
-                expiration=ORDERS_LIVE,
+                expiration=MESSAGES_LIVE,
                 ignore_result=True,
             )
 
     def receive(self, seconds: float) -> Received | None:
-        """The next that comes, in so many seconds at most. Raises UnreachableError."""
+        """Returns the next one; None where none comes in so many seconds. Raises UnreachableError."""
         if not self._received:
             with broker.in_words():
                 self._beat()
@@ -110,7 +117,7 @@ class BrokerChannel:
         return self._received.popleft() if self._received else None
 
     def workers(self) -> int:
-        """How many take orders from the queue, or stand by for it. Raises UnreachableError."""
+        """Returns how many workers take messages from the queue, or stand by for it. Raises UnreachableError."""
         with broker.in_words(), broker.bounded(self._connection):
             return broker.depth(self._connection.default_channel, self.queue)[1]
 
@@ -126,7 +133,7 @@ class BrokerChannel:
             name = self._client.name
             self._warn(f"a message from the broker was dropped: it is not signed with the keys of client {name}")
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError):
-            pass  # from another version, or not from us: what it was about stays pending
+            pass  # of another version, or not from mcimport: its page stays pending
         else:
             self._received.append(received)
             return
@@ -139,7 +146,7 @@ def _acknowledge(message: Any) -> None:
 
 
 def _received(client: Client, message: Any) -> Received:
-    """An order comes back as Celery sent it: arguments, named arguments, and more."""
+    """Opens a reply, or a message that comes back as Celery sent it: arguments, named arguments, and more."""
 
     def done() -> None:
         _acknowledge(message)
@@ -153,13 +160,13 @@ def _received(client: Client, message: Any) -> Received:
 
 
 def _unopened(client: Client, why: Any) -> str:
-    """Of what whoever returned it says, only a name and one of our own reasons are repeated."""
+    """Returns why a message was not opened: of the header, only a name and one of mcimport's own reasons are used."""
     words = reason_words(str(why.get("reason")), client.name) if isinstance(why, dict) else ""
     return f"worker {escape(str(why.get('worker')))[:LONGEST_NAME]} {words}" if words else ""
 
 
 def _escaped(reply: Reply) -> Reply:
-    """Returns the reply with texts that can be shown: they may quote somebody who is neither the worker nor we."""
+    """Returns the reply with texts that can be shown: they may quote other parties."""
     match reply:
         case Processed(outcome=outcome):
             letters = tuple(replace(letter, reason=escape(letter.reason)) for letter in outcome.letters)

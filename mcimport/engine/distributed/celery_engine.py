@@ -1,7 +1,4 @@
-"""The engine of many machines: this process coordinates, and workers elsewhere move the pages.
-
-What became of each page is recorded here, where the state file is.
-"""
+"""The engine of many machines: this process sends pages to workers, and records what became of each."""
 
 from __future__ import annotations
 
@@ -21,15 +18,16 @@ from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
-from mcimport.engine.page.converter import apply_event_limit
+from mcimport.engine.page.subscription_events import apply_event_limit
 from mcimport.errors import ConfigError
 from mcimport.models import Outcome, Page, Window
 
 
 class RemoteEngine:
-    """See `Engine`. Clients that share an account wait for each other: a worker keeps the account's limits, not we.
+    """Implements `Engine` over a broker.
 
-    `clients`: all that are configured, for what they share.
+    Clients that share an account are run one after another: a worker keeps the account's limits, not this process.
+    `clients`: all that are configured, to find out which share an account.
     """
 
     is_local = False
@@ -38,7 +36,7 @@ class RemoteEngine:
         self._app: Celery = broker.application(address)
         self._account_groups = group_by_account(clients)
         self._locks = {name: threading.Lock() for name in set(self._account_groups.values())}
-        self._here = LocalEngine()
+        self._local = LocalEngine()
 
     def client_lock(self, client: Client) -> AbstractContextManager[object]:
         account_group = self._account_groups.get(client.name)
@@ -52,9 +50,9 @@ class RemoteEngine:
         record: Callable[[Outcome], None],
     ) -> bool:
         if spec.is_dry:
-            return self._here.run(spec, windows, pages, record)
+            return self._local.run(spec, windows, pages, record)
         empty = {number: page for number, page in pages.items() if not page.members}
-        self._here.run(spec, [window for window in windows if window.number in empty], empty, record)
+        self._local.run(spec, [window for window in windows if window.number in empty], empty, record)
         rest = [window for window in windows if window.number not in empty]
         if not rest:
             return False
@@ -62,7 +60,7 @@ class RemoteEngine:
         channel = BrokerChannel(self._app, broker.shard_of(account_group), spec.state_id, spec.client, spec.warn)
         rules, is_silenced = apply_event_limit(spec.services.mailchimp, spec.rules, spec.event_budget, spec.warn)
         queue = WorkQueue(rest, spec.client.mailchimp.connections)
-        coordinator = Coordinator(spec, rules, account_group, channel, queue, CircuitBreaker(record), self._here)
+        coordinator = Coordinator(spec, rules, account_group, channel, queue, CircuitBreaker(record), self._local)
         try:
             coordinator.run()
         finally:

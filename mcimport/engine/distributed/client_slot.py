@@ -1,6 +1,7 @@
-"""Who is at work for one client in a worker: of its orders only those of the latest epoch.
+"""The pages under way for each client of a worker: only those of the client's latest epoch.
 
-A later one ends the earlier ones first, so that nothing that was read for an earlier order is pushed after it.
+A later epoch ends the pages of earlier ones first, so that nothing that was read for an earlier message is pushed after
+a page of it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from mcimport.engine.page.converter import RunConverter
@@ -17,7 +18,7 @@ from mcimport.services.connections import ClientServices
 
 
 class OutdatedError(Exception):
-    """A later epoch of the client is known."""
+    """A later epoch of the client is known: `epoch`."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
@@ -26,7 +27,10 @@ class OutdatedError(Exception):
 
 @dataclass(eq=False)
 class ClientSession:
-    """A client's services and what its runs convert and look up with, for one epoch. `warnings`: for the next reply."""
+    """Holds a client's open connections, and what its runs convert and look up with, for one epoch.
+
+    `converters`, `held`: by list key and run id. `warnings`: for the next reply.
+    """
 
     services: ClientServices
     close: Callable[[], None]
@@ -38,17 +42,18 @@ class ClientSession:
         self.warnings.append(text)
 
     def take_warnings(self) -> tuple[str, ...]:
-        told, self.warnings = self.warnings, []
-        return tuple(dict.fromkeys(told))
+        warnings, self.warnings = self.warnings, []
+        return tuple(dict.fromkeys(warnings))
 
 
 @dataclass(eq=False)
 class RunningPage:
-    """One page under way.
+    """Describes one page under way.
 
     Attributes:
+        began: when (monotonic seconds).
         is_late: it took longer than a page may, and is being ended.
-        is_beside: one that it shares its connections with is late, so that it is ended, too.
+        is_beside: a page that shares its connections is late, so that this one is ended, too.
     """
 
     session: ClientSession
@@ -59,12 +64,12 @@ class RunningPage:
 
 
 class ClientSlot:
-    """Safe to use from many threads.
+    """Admits the pages of one client in a worker, and ends them. Safe to use from many threads.
 
     Attributes:
-        change: guards all of it.
+        change: guards all of it, and is notified when a page has ended.
         epoch: the latest that is known.
-        used: when a page was begun last (monotonic).
+        used: when a page was last begun (monotonic seconds).
     """
 
     def __init__(self) -> None:
@@ -73,7 +78,7 @@ class ClientSlot:
         self.used = 0.0
         self._session: ClientSession | None = None
         self._running: set[RunningPage] = set()
-        self._order_ids: set[str] = set()
+        self._message_ids: set[str] = set()
 
     @property
     def is_busy(self) -> bool:
@@ -81,27 +86,28 @@ class ClientSlot:
 
     @property
     def is_idle(self) -> bool:
-        """Its connections are open, and nobody needs them at present."""
+        """Its connections are open, and no page uses them at present."""
         return self._session is not None and not self._running
 
-    def note(self, order_id: str) -> bool:
-        """Whether this order of the present epoch comes for the first time."""
+    def note(self, message_id: str) -> bool:
+        """Returns whether this message of the present epoch comes for the first time."""
         with self.change:
-            is_new = order_id not in self._order_ids
-            self._order_ids.add(order_id)
+            is_new = message_id not in self._message_ids
+            self._message_ids.add(message_id)
             return is_new
 
     def begin(self, epoch: int, check: Callable[[], None]) -> None:
-        """Returns when nobody of an earlier one is at work any more.
+        """Ends the pages of earlier epochs, and returns when none is under way any more.
 
-        Raises OutdatedError where a later one is known, and what `check` raises: whether the order is still ours.
+        Raises OutdatedError where a later epoch is known, and what `check` raises for a message that may be another
+        worker's by now.
         """
         with self.change:
             if epoch > self.epoch:
                 self.epoch = epoch
-                self._order_ids.clear()  # whatever is older is refused as such
+                self._message_ids.clear()  # older messages are refused as outdated
                 self._close()
-            while any(one.epoch < epoch for one in self._running) and self.epoch == epoch:
+            while any(page.epoch < epoch for page in self._running) and self.epoch == epoch:
                 self.change.wait()
             if epoch < self.epoch:
                 raise OutdatedError(self.epoch)
@@ -111,7 +117,11 @@ class ClientSlot:
     def run_page(
         self, epoch: int, check: Callable[[], None], open_session: Callable[[], ClientSession]
     ) -> Iterator[RunningPage]:
-        """For one page, from when `begin` returns on. Raises as that, and what `open_session` raises."""
+        """Admits a page as `begin` does, and counts it as under way until the block ends.
+
+        The client's connections are opened with `open_session`, if they are not open. Raises as `begin`, and what
+        `open_session` raises.
+        """
         with self.change:
             self.begin(epoch, check)
             self._session = self._session or open_session()
@@ -126,7 +136,7 @@ class ClientSlot:
                 self.change.notify_all()
 
     def clear(self) -> None:
-        """Ends what is under way: connections are closed under its feet, and every wait is woken."""
+        """Ends the pages under way: closes their connections, and wakes every wait."""
         with self.change:
             self._close()
 
@@ -136,19 +146,57 @@ class ClientSlot:
                 self._close()
 
     def end_late(self, before: float) -> None:
-        """Ends pages that began before then (monotonic), and with them those that share their connections."""
+        """Ends pages that began before then (monotonic seconds), and those that share their connections."""
         with self.change:
-            late = [one for one in self._running if one.began < before]
-            for one in late:
-                one.is_late = True
-            for one in self._running:
-                one.is_beside |= any(one.session is other.session for other in late)
-            for one in late:
-                one.session.close()
-                if self._session is one.session:
+            late = [page for page in self._running if page.began < before]
+            for page in late:
+                page.is_late = True
+            for page in self._running:
+                page.is_beside |= any(page.session is other.session for other in late)
+            for page in late:
+                page.session.close()
+                if self._session is page.session:
                     self._session = None
 
     def _close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.close()
+
+
+class ClientSlots:
+    """Holds the slots of all clients that a worker has had a message of. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, ClientSlot] = {}
+        self._lock = threading.Lock()
+
+    def of(self, client: str) -> ClientSlot:
+        """Returns the client's slot, a new one where there is none."""
+        with self._lock:
+            return self._slots.setdefault(client, ClientSlot())
+
+    @property
+    def is_busy(self) -> bool:
+        return any(slot.is_busy for slot in self._all())
+
+    def clear(self) -> None:
+        for slot in self._all():
+            slot.clear()
+
+    def end_late(self, before: float) -> None:
+        """See `ClientSlot.end_late`."""
+        for slot in self._all():
+            with suppress(Exception):  # whatever it is, the other slots and the next look are to come
+                slot.end_late(before)
+
+    def close_idle(self, most: int) -> None:
+        """Closes the connections of clients that have no page, beyond the `most` that were used last."""
+        idle = sorted((slot for slot in self._all() if slot.is_idle), key=lambda slot: slot.used)
+        for slot in idle[: max(0, len(idle) - most)]:
+            with suppress(Exception):  # as above
+                slot.clear_if_idle()
+
+    def _all(self) -> list[ClientSlot]:
+        with self._lock:
+            return list(self._slots.values())

@@ -1,4 +1,4 @@
-"""Where a worker carries out orders, for as long as they are its own, and for no longer than a page may take."""
+"""Processes pages in a worker: as long as their messages are this worker's, and no longer than a page may take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from mcimport.config import Client
 from mcimport.engine.distributed.account_groups import group_by_account
-from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
+from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError
+from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, ClientSlots, OutdatedError, RunningPage
 from mcimport.engine.distributed.messages import (
     Failed,
     Fence,
@@ -30,10 +31,12 @@ from mcimport.engine.distributed.messages import (
 )
 from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal_reply
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
-from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.context import PageContext, make_context
+from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
+from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules
@@ -41,27 +44,21 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
 
-SILENT = 14.0  # seconds; a broker speaks every five, and gives up a worker after 18 at the earliest
-STOOD_STILL = 8.0  # seconds; less than the heartbeat after which a broker gives up a worker, at the earliest
-TAKEN_OVER = 1.1  # seconds; limits are told by the second
-PAGE_DEADLINE = 840.0  # seconds; twice that, for one that lay ready, is below RabbitMQ's half hour
+SUSPENDED = 8.0  # seconds without running; less than those after which a broker gives up a worker, at the earliest
+TAKEN_OVER = 1.1  # seconds for which an account of a former worker is left alone: limits count by the second
+PAGE_DEADLINE = 840.0  # seconds; twice that, for one that waited for a thread, is below RabbitMQ's half hour
 LOOK = 1.0  # seconds between two looks at the pages under way
-MOST_OPEN = 100  # clients whose connections are kept for their next order
-
-
-class _RevokedError(Exception):
-    """The order may be another worker's by now."""
+MOST_OPEN = 100  # clients whose connections are kept open for their next page
 
 
 class PageExecutor:
-    """Safe to use from many threads.
+    """Processes the pages of one worker, and clears fences. Safe to use from many threads.
 
     Args:
         stop: ends everything.
 
     Attributes:
-        name: this worker's, as coordinators hear it.
-        term_of_line: what orders of the present connection to the broker come with.
+        name: this worker's, in words for coordinators.
     """
 
     def __init__(
@@ -71,31 +68,29 @@ class PageExecutor:
         self._worker_token = secrets.token_hex(16)
         self._clients = clients
         self._stop = stop
-        self._term = self.term_of_line = 0
-        self._hang_up: Callable[[], None] = lambda: None
-        self._received: Callable[[], int] | None = None
-        self._bytes, self._spoke = -1, 0.0
+        self._term = BrokerTerm()
         self._account_groups = group_by_account(clients.values())
-        self._suspend_detector = SuspendDetector(STOOD_STILL, self._stood_still)
+        self._suspend_detector = SuspendDetector(SUSPENDED, self._give_up)
         self._accounts = ConnectionPool(stop, tell=tell, may_send=self._suspend_detector.check)
-        self._slots: dict[str, ClientSlot] = {}
-        self._lock = threading.Lock()
-        self._alone = threading.Lock()
+        self._slots = ClientSlots()
+        self._suspect = threading.Lock()  # held while a suspect is processed
+
+    def start(self) -> None:
+        """Starts the threads that end what takes too long, and what may be another worker's."""
+        self._suspend_detector.start()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def connected(self, hang_up: Callable[[], None], received: Callable[[], int]) -> None:
-        """A connection to the broker begins; `hang_up` breaks it, `received` counts what came over it.
+        """Notes a new connection to the broker: see `BrokerTerm.begin`."""
+        self._term.begin(hang_up, received)
 
-        What is given over a connection is ours as long as that lasts, which is a term: afterwards the broker gives it
-        to another worker, also what only lies ready here.
-        """
-        self._hang_up = hang_up
-        self._bytes, self._spoke = -1, time.monotonic()
-        self._received = received
-        self.term_of_line = self._term
+    @property
+    def term_of_connection(self) -> int:
+        """The term of messages that come over the present connection to the broker."""
+        return self._term.of_connection
 
     def opened(self, sealed: Sealed) -> Message:
-        """Raises SealError, and msgspec.MsgspecError for a good seal on no message of this version."""
+        """Opens a message. Raises SealError, and msgspec.MsgspecError for a good seal on no message of this version."""
         client = self._clients.get(sealed.client)
         if client is None:
             raise SealError("no client")
@@ -121,22 +116,22 @@ class PageExecutor:
             term: of the connection over which the message came; None: the present one's.
             begun: is called before a suspect is begun, which is then the only one here.
         """
-        term = self._term if term is None else term
+        term = self._term.present if term is None else term
         if self._stop.requested.is_set():
             return Returned(message.ref)
         if isinstance(message, Fence) or not message.is_suspect:
             return self._executed(message, term)
-        if not self._alone.acquire(blocking=False):
+        if not self._suspect.acquire(blocking=False):
             return Returned(message.ref)
         try:
             begun()
             return self._executed(message, term)
         finally:
-            self._alone.release()
+            self._suspect.release()
 
     def worker_lost(self, message: PageMessage) -> WorkerLost:
         """Replies to a page that another worker had and did not acknowledge: that one may have pushed until now."""
-        with suppress(ConfigError):  # it cannot be asked here, so nothing was pushed
+        with suppress(ConfigError):  # without its key, nothing was pushed from here
             self._accounts.pause(self._clients[message.client], TAKEN_OVER)
         return WorkerLost(message.ref)
 
@@ -146,7 +141,7 @@ class PageExecutor:
             return self._checked(client, message, term)
         except OutdatedError as error:
             return Outdated(message.ref, epoch=error.epoch)
-        except (InterruptedRunError, _RevokedError):
+        except (InterruptedRunError, RevokedError):
             return self._not_ended(message)
         except ConfigError as error:
             return Refused(message.ref, words=f"worker {self.name}: {error}", hint=error.hint)
@@ -166,19 +161,17 @@ class PageExecutor:
 
     @property
     def is_busy(self) -> bool:
-        return any(slot.is_busy for slot in self._all_slots())
+        return self._slots.is_busy
 
     def revoke(self) -> None:
-        """The messages under way may be another's by now, and those that lie ready: ends the work on all of them."""
-        self._term += 1
-        self._received = None  # that connection is over, or about to be
-        for slot in self._all_slots():
-            slot.clear()
+        """Ends all pages under way, and returns those that wait: their messages may be another worker's by now."""
+        self._term.end()
+        self._slots.clear()
 
-    def _stood_still(self) -> None:
-        """Or the broker did. What the broker sent meanwhile may be another's, too: only a new connection tells."""
+    def _give_up(self) -> None:
+        """Ends everything where this process, or the broker, stood still for too long."""
         self.revoke()
-        self._hang_up()
+        self._term.hang_up()
 
     def close(self) -> None:
         self._suspend_detector.end()
@@ -200,11 +193,13 @@ class PageExecutor:
             )
 
     def _fence(self, client: Client, fence: Fence, term: int) -> FenceCleared:
-        self._slot(client).begin(fence.epoch, self._in_term(term))
+        self._slot(client).begin(fence.epoch, lambda: self._term.check(term))
         return FenceCleared(fence.ref, worker_token=self._worker_token)
 
     def _page(self, client: Client, message: PageMessage, term: int) -> Reply:
-        with self._slot(client).run_page(message.epoch, self._in_term(term), lambda: self._opened(client)) as running:
+        with self._slot(client).run_page(
+            message.epoch, lambda: self._term.check(term), lambda: self._opened(client)
+        ) as running:
             context = self._context(client, message, running.session)
             try:
                 outcome = process_page(message.window, context)
@@ -230,35 +225,22 @@ class PageExecutor:
     def _not_ended(self, message: Message) -> Returned | Revoked:
         return Returned(message.ref) if self._stop.requested.is_set() else Revoked(message.ref)
 
-    def _in_term(self, term: int) -> Callable[[], None]:
-        def check() -> None:
-            if term != self._term:
-                raise _RevokedError
-
-        return check
-
     def _context(self, client: Client, message: PageMessage, session: ClientSession) -> PageContext:
         services, converter = session.services, self._converter(client, message, session)
         if message.has_sms:
             converter.note_sms()  # other workers may have met an SMS status since
-        return PageContext(
-            list_key=message.list_key,
-            mailchimp=services.mailchimp,
-            ometria=services.ometria,
-            convert=converter,
-            fetch_missing_tags=converter.fetch_missing_tags,
+        return replace(
+            make_context(services, message.list_key, converter),
             rules=_rules(client, message),
             held=self._held(client, message, session),
             watched=message.watched,
             never_sent=message.never_sent,
             account_known_good=message.account_known_good,
             sample_size=client.ometria.spot_check,
-            meter=services.meter,
-            trace=services.trace,
         )
 
     def _converter(self, client: Client, message: PageMessage, session: ClientSession) -> RunConverter:
-        """One a run, which counts the run's subscription events; those of workers before were counted already."""
+        """Returns the run's converter, which counts its subscription events here: the message allows what is left."""
         with self._slot(client).change:
             known = session.converters.get((message.list_key, message.ref.run_id))
             if known is None:
@@ -273,7 +255,7 @@ class PageExecutor:
             return known
 
     def _held(self, client: Client, message: PageMessage, session: ClientSession) -> HeldLookups | None:
-        """One a run, which counts the run's look-ups; those of workers before were counted already."""
+        """Returns the run's look-ups, which count themselves: the message allows what is left. None in a first run."""
         if message.is_first:
             return None
         run = (message.list_key, message.ref.run_id)
@@ -282,47 +264,24 @@ class PageExecutor:
                 session.held = {run: HeldLookups(session.services.contacts, message.carried_until, message.look_ups)}
             return session.held[run]
 
-    # ---- rooms
+    # ---- connections and time limits
 
     def _opened(self, client: Client) -> ClientSession:
-        """Another worker may have had the account until now."""
+        """Opens the client's connections. Another worker may have pushed to the account until now, so it is paused."""
         stack = ExitStack()
         services = stack.enter_context(self._accounts.open(client))
         services.pause(TAKEN_OVER)
         return ClientSession(services, stack.close)
 
     def _slot(self, client: Client) -> ClientSlot:
-        with self._lock:
-            return self._slots.setdefault(client.name, ClientSlot())
-
-    def _all_slots(self) -> list[ClientSlot]:
-        with self._lock:
-            return list(self._slots.values())
+        return self._slots.of(client.name)
 
     def _watch(self) -> None:
         while not self._stop.aborted.wait(LOOK):
-            self._look()
-
-    def _look(self) -> None:
-        self._listen()
-        slots = self._all_slots()
-        for slot in slots:
-            with suppress(Exception):  # whatever it is, the next room and the next look are to come
-                slot.end_late(time.monotonic() - PAGE_DEADLINE)
-        idle = sorted((slot for slot in slots if slot.is_idle), key=lambda slot: slot.used)
-        for slot in idle[: max(0, len(idle) - MOST_OPEN)]:
-            with suppress(Exception):  # as above
-                slot.clear_if_idle()
-
-    def _listen(self) -> None:
-        """A broker that is silent for long does not hear us either, perhaps, and gives what we have to another."""
-        received, now = self._received, time.monotonic()
-        if received is None:
-            return
-        if (many := received()) != self._bytes:
-            self._bytes, self._spoke = many, now
-        elif now - self._spoke > SILENT:
-            self._stood_still()
+            if self._term.is_silent():
+                self._give_up()
+            self._slots.end_late(time.monotonic() - PAGE_DEADLINE)
+            self._slots.close_idle(MOST_OPEN)
 
 
 def _rules(client: Client, message: PageMessage) -> ContactRules:

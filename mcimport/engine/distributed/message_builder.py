@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mcimport.engine.distributed.messages import Fence, MessageRef, PageMessage, settings_digest
 from mcimport.engine.interface import RunSpec
-from mcimport.engine.page.converter import EventBudget
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, LookUps, Outcome, Window
 
 

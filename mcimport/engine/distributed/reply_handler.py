@@ -90,7 +90,7 @@ class ReplyHandler:
 
     def _take_processed(self, reply: Processed) -> None:
         outcome = reply.outcome
-        if not self._queue.claim(reply.ref.id, outcome.window):
+        if outcome.window is None or not self._queue.claim(reply.ref.id, outcome.window):
             return
         self._spec.services.meter.add(reply.usage)
         self._spec.warn(*reply.warnings)

@@ -21,11 +21,11 @@ def _clock() -> float:
 
 
 class SuspendDetector:
-    """Renews itself as long as the process runs.
+    """Looks at the clock a few times a second, and finds out that this process did not run for too long.
 
     Args:
-        seconds: standing still for longer ends everything that was under way.
-        on_suspend: is called then, before anything new may begin.
+        seconds: for which the process may stand still.
+        on_suspend: ends what was under way, after the process stood still for longer; called again where it raises.
     """
 
     def __init__(self, seconds: float, on_suspend: Callable[[], None]) -> None:
@@ -33,14 +33,19 @@ class SuspendDetector:
         self._on_suspend = on_suspend
         self._last = _clock()
         self._over = threading.Event()
-        threading.Thread(target=self._renew, name="lease", daemon=True).start()
+
+    def start(self) -> None:
+        """Starts the thread that looks at the clock."""
+        self._last = _clock()
+        threading.Thread(target=self._renew, name="suspend-detector", daemon=True).start()
 
     def check(self) -> None:
-        """Raises InterruptedRunError in the moment after a standstill, until what was under way has been ended."""
+        """Raises InterruptedRunError after a standstill, until `on_suspend` has ended what was under way."""
         if _clock() - self._last > self._seconds:
             raise InterruptedRunError("this worker was suspended")
 
     def end(self) -> None:
+        """Ends the thread."""
         self._over.set()
 
     def _renew(self) -> None:
@@ -52,6 +57,6 @@ class SuspendDetector:
     def _ended(self) -> bool:
         try:
             self._on_suspend()
-        except Exception:  # noqa: BLE001 - whatever it is, nothing may be said before it went well, nor ever without this thread
+        except Exception:  # noqa: BLE001 - it is tried again: no request may leave before it succeeds, nor without this thread
             return False
         return True

@@ -1,6 +1,6 @@
-"""What one run still has to do: windows that wait, pages under way, and those that a worker may have died of.
+"""The work of one run over the broker: windows that wait, pages under way, and pages that a worker may have died of.
 
-Knows neither the broker nor a clock. No work is forgotten: it waits here, is under way, or was claimed by an outcome.
+It knows neither the broker nor a clock. No work is lost: it waits here, is under way, or was claimed by an outcome.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from mcimport.models import Bounds, Window
 from mcimport.services.mailchimp import pagination
 
 SUSPECT = 2  # workers that died while they had a page, after which it is a suspect
-DEADLY = 2  # workers that died after they had begun it as a suspect, after which it is to blame
-BREAKS = 3  # times that a worker was broken off while it had a page, after which no more worker is asked
+DEADLY = 2  # workers that died after they had begun it as a suspect, after which it is given up
+REVOCATIONS = 3  # of a page, after which it is processed by the coordinator
 
 
 @dataclass(slots=True)
 class InFlight:
-    """An order that is with the broker or a worker.
+    """Describes a page message that is with the broker or a worker.
 
     Attributes:
-        has_begun: a worker announced so, as it does of suspects.
-        is_done: the outcome of a former order has claimed its work, but somebody is at work on it until it is answered.
+        has_begun: a worker announced that it begins the page, as it does for suspects.
+        is_done: the outcome of a former message has claimed its work, but it is under way until it is answered, too.
     """
 
     window: Window
@@ -34,20 +34,20 @@ class InFlight:
 
 
 class WorkQueue:
-    """`most`: pages that may be under way at once."""
+    """Decides which page is sent next, and what is left to do. `most`: pages that may be under way at once."""
 
     def __init__(self, windows: Iterable[Window], most: int) -> None:
         self._most = most
         self._waiting = deque(sorted(windows, key=longest_first))
-        self._alone: deque[Window] = deque()  # those that a worker may have died of
-        self._local: deque[Window] = deque()  # those that no worker brings to an end
+        self._alone: deque[Window] = deque()  # pages that a worker may have died of: sent alone
+        self._local: deque[Window] = deque()  # pages that no worker can finish
         self._in_flight: dict[str, InFlight] = {}
         self._learned = Bounds()
         self._claimed: set[str] = set()
         self._losses: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._timed_out: Counter[int] = Counter()
-        self._breaks: Counter[int] = Counter()
+        self._revocations: Counter[int] = Counter()
 
     @property
     def is_empty(self) -> bool:
@@ -55,25 +55,25 @@ class WorkQueue:
 
     @property
     def is_under_way(self) -> bool:
-        """A worker has something of it, or may have."""
+        """A worker has a page, or may have one."""
         return bool(self._in_flight)
 
-    def has(self, order_id: str) -> bool:
-        """It is under way, and was not answered yet."""
-        return order_id in self._in_flight
+    def has(self, message_id: str) -> bool:
+        """Returns whether this message is under way, and was not answered yet."""
+        return message_id in self._in_flight
 
     # ---- out
 
-    def begin(self, order_id: str) -> Window | None:
-        """The next to be sent, under way from now on; None: nothing for now.
+    def begin(self, message_id: str) -> Window | None:
+        """Returns the window whose page is to be sent next, under way from now on; None where none is to be for now.
 
-        What a worker may have died of, and what is to be moved here, is begun when nothing else is under way.
+        A page that a worker may have died of is sent when nothing else is under way.
         """
         window = self._due()
         if window is None:
             return None
         window = replace(window, bounds=window.bounds | self._learned)
-        self._in_flight[order_id] = InFlight(window)
+        self._in_flight[message_id] = InFlight(window)
         return window
 
     def _due(self) -> Window | None:
@@ -84,17 +84,18 @@ class WorkQueue:
         return self._waiting.popleft() if self._waiting and len(self._in_flight) < self._most else None
 
     def take_local_work(self) -> list[Window]:
-        """What no worker brings to an end, once nobody is at work on anything; they are the caller's from now on."""
+        """Hands over the pages that no worker can finish, once nothing else is under way or waits to be sent alone."""
         if self._in_flight or self._alone:
             return []
         local, self._local = list(self._local), deque()
         return local
 
     def is_suspect(self, window: Window) -> bool:
+        """Returns whether so many workers died while they had this page that it may be the reason."""
         return self._losses.get(window.number, 0) >= SUSPECT
 
     def losses(self, window: Window) -> int:
-        """Workers that died while they had a page of it."""
+        """Returns how many workers died while they had this page."""
         return self._losses.get(window.number, 0)
 
     def _is_alone(self, window: Window) -> bool:
@@ -102,20 +103,20 @@ class WorkQueue:
 
     # ---- in
 
-    def claim(self, order_id: str, window: Window) -> bool:
-        """Whether this very work was still to be done; it is not any more.
+    def claim(self, message_id: str, window: Window) -> bool:
+        """Returns whether the work of an outcome was still to be done, and takes it off.
 
-        A page that was given to another may have two outcomes: the first one counts. Where it is a former order's, the
-        present one is under way until it is answered, too. An outcome that is heard again claims nothing: what it left
-        to be done may be the very same part, asked for otherwise.
+        A page that was sent twice may have two outcomes: the first one counts. Where that is a former message's, the
+        present one stays under way until it is answered, too. An outcome that is received again claims nothing: what it
+        left to be done may be the very same part, in smaller pages.
         """
-        if order_id in self._claimed:
+        if message_id in self._claimed:
             return False
-        self._claimed.add(order_id)
-        in_flight = self._in_flight.pop(order_id, None)
+        self._claimed.add(message_id)
+        in_flight = self._in_flight.pop(message_id, None)
         is_claimed = not in_flight.is_done if in_flight else self._claim_elsewhere(window)
         if is_claimed:
-            for counter in (self._losses, self._deaths, self._timed_out, self._breaks):
+            for counter in (self._losses, self._deaths, self._timed_out, self._revocations):
                 counter.pop(window.number, None)
         return is_claimed
 
@@ -125,44 +126,44 @@ class WorkQueue:
                 in_flight.is_done = True
                 return True
         for waiting in (self._waiting, self._alone, self._local):
-            for one in waiting:
-                if is_same_work(one, window):
-                    waiting.remove(one)
+            for other in waiting:
+                if is_same_work(other, window):
+                    waiting.remove(other)
                     return True
         return False
 
     def add_rest(self, window: Window) -> None:
-        """What an outcome left of its window; the bounds that were learned are for all that is begun from now on."""
+        """Adds what an outcome left of its window; all pages from now on are sent with the bounds that it learned."""
         self._learned |= window.bounds
         self._waiting.appendleft(window)
 
-    def begun(self, order_id: str) -> None:
-        """A worker says so."""
-        if in_flight := self._in_flight.get(order_id):
+    def begun(self, message_id: str) -> None:
+        """Notes that a worker has announced this page."""
+        if in_flight := self._in_flight.get(message_id):
             in_flight.has_begun = True
 
-    def land(self, order_id: str) -> InFlight | None:
-        """An order without an outcome is not under way any more; None: nobody waits for its work."""
-        in_flight = self._in_flight.pop(order_id, None)
+    def land(self, message_id: str) -> InFlight | None:
+        """Takes off a message that came back without an outcome. None where its work is not awaited any more."""
+        in_flight = self._in_flight.pop(message_id, None)
         return None if in_flight is None or in_flight.is_done else in_flight
 
     def again(self, window: Window) -> None:
-        """To be sent once more, before all others."""
+        """Queues a page to be sent once more, before all others."""
         (self._alone if self._is_alone(window) else self._waiting).appendleft(window)
 
     def recall(self) -> None:
-        """Of no order that was sent is anybody at work any more, or somebody will say so."""
-        in_flight, self._in_flight = list(self._in_flight.values()), {}
-        for one in in_flight:
-            if not one.is_done:
-                self.again(one.window)
+        """Queues all pages under way to be sent again, after a fence that ends what a worker may still have of them."""
+        former, self._in_flight = list(self._in_flight.values()), {}
+        for in_flight in former:
+            if not in_flight.is_done:
+                self.again(in_flight.window)
 
     def worker_lost(self, in_flight: InFlight) -> bool:
-        """A worker died while it had this page; whether the page is to blame, which is then the caller's.
+        """Notes that a worker died while it had this page. Returns whether the page is given up, and not queued again.
 
-        First it is sent alone of its client. If that worker dies, too, perhaps of another client's page, it is a
-        suspect, of which a worker has one at a time and announces it. If that one dies of something else just then, it
-        is not of the next one, too: then the page is to blame.
+        First the page is sent alone of its client. If that worker dies, too, perhaps of another client's page, it is a
+        suspect: a worker has one suspect at a time, and announces it. One worker may die of something else just then,
+        two hardly: then the page is given up.
         """
         number = in_flight.window.number
         self._losses[number] += 1
@@ -173,18 +174,22 @@ class WorkQueue:
         return False
 
     def revoked(self, window: Window) -> None:
-        """A worker lost its leave to go on. Perhaps because of the page, which keeps it from telling that it lives.
+        """Queues a page that was revoked: to be sent again, and after three times to be processed by the coordinator.
 
-        So it would be with the next one, and for ever.
+        The page may be the reason: it may keep its workers from sending heartbeats, each of them, for ever.
         """
-        self._breaks[window.number] += 1
-        if self._breaks[window.number] < BREAKS:
+        self._revocations[window.number] += 1
+        if self._revocations[window.number] < REVOCATIONS:
             self.again(window)
         else:
             self._local.append(window)
 
     def timed_out(self, window: Window) -> None:
-        """Half of it may be done in time; but a crowded second is read whole, and an account may be busy for hours."""
+        """Queues a page that took too long: in halves first, then to be processed by the coordinator.
+
+        Half a page does not help where a second with more members than a page is read whole, or an account is busy for
+        hours.
+        """
         self._timed_out[window.number] += 1
         if self._timed_out[window.number] == 1 and window.page > pagination.SMALLEST_PAGE:
             self.again(replace(window, page=pagination.half(window.page)))

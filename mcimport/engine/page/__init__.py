@@ -1,1 +1,1 @@
-"""One page of a window: fetched, converted, pushed."""
+"""One page of a window: fetched, converted and pushed."""

@@ -1,4 +1,4 @@
-"""What all windows of one run share."""
+"""What all pages of one run share."""
 
 from __future__ import annotations
 
@@ -6,38 +6,44 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
 from mcimport.models import ContactRules, Conversion, Member, UnsentSpan
+from mcimport.services.connections import ClientServices
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.ometria.client import OmetriaClient
 
+Convert = Callable[[Member, int | None], Conversion]
+"""Converts a member; the second: an opt-in is new from this second on, None: as in the whole run.
+
+Reads the list's fields when it is first called, so it may raise what Mailchimp raises.
+"""
+
 
 @dataclass(frozen=True)
 class PageContext:
-    """Safe to use from many threads.
+    """Holds what all pages of one run share; safe to use from many threads.
 
     Attributes:
-        ometria: None in a dry run: everything happens but the push.
-        convert: takes a member, and from when on an opt-in of theirs is new (None: as in the whole run). Reads the
-            list's fields when it is first called, so it may raise what Mailchimp raises.
-        fetch_missing_tags: takes the members whose tags must be asked for out of a page, and gives them back, complete,
-            when what it yields is called.
-        rules: how members become contacts; None: nothing is sent of whoever cannot be sent whole.
+        ometria: None in a dry run: everything is done but the push.
+        fetch_missing_tags: takes the members whose tags must be asked for out of a page; what it yields returns them,
+            complete.
+        rules: how members become contacts; None: no consent is sent of a member who cannot be sent whole.
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
-        never_sent: spans of open dead letters: who opted in there was announced by nobody.
+        never_sent: spans of open dead letters: no run has announced the opt-ins in them.
         account_known_good: see `OmetriaClient.push`.
-        sample_size: how many of those who are pushed are named in each outcome, for a spot check.
-        meter: what the client's requests cost.
-        trace: where they belong.
+        sample_size: how many of the members who are pushed each outcome names, for a spot check.
+        meter: counts what the client's requests cost.
+        trace: tells the log which window they belong to.
     """
 
     list_key: str
     mailchimp: MailchimpClient
     ometria: OmetriaClient | None
-    convert: Callable[[Member, int | None], Conversion]
+    convert: Convert
     fetch_missing_tags: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     rules: ContactRules | None = None
     held: HeldLookups | None = None
@@ -47,3 +53,21 @@ class PageContext:
     sample_size: int = 0
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))
+
+
+def make_context(
+    services: ClientServices, list_key: str, converter: RunConverter, *, is_dry: bool = False
+) -> PageContext:
+    """Returns a context with what every run needs; `replace` adds what else one needs.
+
+    `is_dry`: nothing is pushed.
+    """
+    return PageContext(
+        list_key=list_key,
+        mailchimp=services.mailchimp,
+        ometria=None if is_dry else services.ometria,
+        convert=converter,
+        fetch_missing_tags=converter.fetch_missing_tags,
+        meter=services.meter,
+        trace=services.trace,
+    )

@@ -1,7 +1,7 @@
-"""The next page of a window, believed only as far as it should be; and what becomes of one that cannot be read.
+"""The next page of a window, trusted only as far as it should be; and the search for what makes one unreadable.
 
-Such a page is narrowed over the next pieces of work: half of it is asked for without waiting, then half of what is left
-under suspicion, until what can be read went through and the smallest span that cannot is named in a dead letter.
+A page that cannot be read is narrowed over the next calls: half of it is asked for without retries, then half of the
+suspects that are left, until everything readable went through and a dead letter names the smallest span that is not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.client import EmptyPageError
 from mcimport.services.mailchimp.pagination import PageSplit
 
-MOST_DOUBTS = 5  # times that a page short of its own count is looked at again
+MOST_DOUBTS = 5  # times that a page with fewer members than its own count is asked for again
 
 
 def fetch_page(window: Window, context: PageContext, result: PageResult) -> tuple[PageSplit, int]:
-    """The next page, believed only as far as it should be, and how many members were asked for."""
+    """Returns the next page, split into what is kept and what is left, and how many members were asked for.
+
+    Raises RetriableError where Mailchimp's pages keep contradicting their own counts, and what Mailchimp raises.
+    """
     window, page, asked = _fetch(window, context)
     split = pagination.split_page(window, page, asked)
     for _ in range(MOST_DOUBTS):
@@ -38,11 +41,12 @@ def fetch_page(window: Window, context: PageContext, result: PageResult) -> tupl
 
 
 def _perhaps_whole(window: Window, context: PageContext, split: PageSplit, asked: int) -> PageSplit:
-    """While narrowing, a second that fills a tiny page may be whole on it: seen by who stands behind it.
+    """Returns the split of a tiny page, with the second that fills it taken as whole where it surely is.
 
-    The wide pages of a crowd would only meet the broken member again. The page is read once more after the look
-    behind it: members slide to lower offsets alone, so whoever stood on it then does so still. Whoever is dated after
-    the window changed while the answer was written, and says nothing.
+    Called while a failure is narrowed. Read as an oversized second, its full-size pages would only meet the unreadable
+    member again. The member at the next offset shows whether the second goes on behind the page. Then the page is read
+    once more: members only ever move to lower offsets, so whoever was on it then still is. A member dated after the
+    window changed while the answer was written, and tells nothing.
     """
     try:
         following = context.mailchimp.last_changed_at(context.list_key, window, asked, quick=True)
@@ -58,7 +62,7 @@ def _perhaps_whole(window: Window, context: PageContext, split: PageSplit, asked
 
 
 def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
-    """A page of the size that works: a page that is too slow is asked for at half its size, down to 50."""
+    """Returns a page of the size that works: one that times out is asked for at half its size, down to 50."""
     if window.suspect_count:
         size = max(1, window.suspect_count // 2)
         return window, context.mailchimp.next_page(context.list_key, window, size, quick=True), size
@@ -72,47 +76,53 @@ def _fetch(window: Window, context: PageContext) -> tuple[Window, Page, int]:
 
 
 def shrink_suspects(rest: Window, kept: int, asked: int) -> Window:
-    """Half of a suspected page was readable: the cause, if it is still there, is among the others."""
+    """Returns the rest with fewer suspects, after a part of them was readable: the cause is among the others.
+
+    `kept`: how many members were readable, of `asked`.
+    """
     if not rest.suspect_count:
         return rest
     return replace(rest, suspect_count=0 if asked >= rest.suspect_count else max(1, rest.suspect_count - kept))
 
 
-def narrow_failure(result: PageResult, error: RetriableError) -> Outcome:
-    """A page that could not be read: suspect the first half of it, or, once that is one member, set it aside."""
-    window = result.window
+def narrow_failure(window: Window, context: PageContext, result: PageResult, error: RetriableError) -> Outcome:
+    """Returns the outcome of a page that could not be read.
+
+    The members of the page become suspects, half of whom are asked for next. Once there is one suspect, or where
+    narrowing is of no use, their span becomes a dead letter.
+    """
     if isinstance(error, UnreachableError | EmptyPageError):
-        counted = error.page.total if isinstance(error, EmptyPageError) else None
-        result.add_dead_letter(window.start, window.until, error, counted)
-        return result.outcome(None, failed=True)
+        count = error.page.total if isinstance(error, EmptyPageError) else None
+        result.add_dead_letter(window.start, window.until, error, count)
+        return result.outcome(window, failed=True)
     asked = max(1, window.suspect_count // 2) if window.suspect_count else window.page
     if isinstance(error, ServiceTimeoutError):
-        return _set_aside(result, min(asked, pagination.SMALLEST_PAGE), error)
+        return _set_aside(window, context, result, min(asked, pagination.SMALLEST_PAGE), error)
     if window.suspect_count == 1:
-        return _set_aside(result, 1, error)
-    return result.outcome(replace(window, suspect_count=asked))
+        return _set_aside(window, context, result, 1, error)
+    return result.outcome(window, replace(window, suspect_count=asked))
 
 
-def _set_aside(result: PageResult, rows: int, error: RetriableError) -> Outcome:
-    """Names the smallest span that holds the window's first `rows` members, and goes on behind it."""
-    span = _smallest_span(result.window, result.context, rows)
+def _set_aside(window: Window, context: PageContext, result: PageResult, rows: int, error: RetriableError) -> Outcome:
+    """Makes a dead letter for the smallest span that holds the window's first `rows` members; the rest is behind it."""
+    span = _smallest_span(window, context, rows)
     if span is None:
-        return result.outcome(None)
-    result.add_dead_letter(*span, error, counted(result, span))
-    return result.outcome(replace(result.window, through=span[1], suspect_count=0), failed=True)
+        return result.outcome(window)
+    result.add_dead_letter(*span, error, count_in(window, context, span))
+    return result.outcome(window, replace(window, through=span[1], suspect_count=0), failed=True)
 
 
-def counted(result: PageResult, span: tuple[int | None, int]) -> int | None:
-    """How many members Mailchimp counts in a span of the window; None where it does not say, or says nobody."""
+def count_in(window: Window, context: PageContext, span: tuple[int | None, int]) -> int | None:
+    """Returns how many members Mailchimp counts in a span of the window; None where it does not say, or says none."""
     since, until = span
-    window = replace(result.window, since=since, through=None, until=until)
-    return result.context.mailchimp.count_in_window(result.context.list_key, window) or None
+    part = replace(window, since=since, through=None, until=until)
+    return context.mailchimp.count_in_window(context.list_key, part) or None
 
 
 def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int | None, int] | None:
-    """Where the window's first `rows` members lie, as far as tiny requests without a second try can tell.
+    """Returns the span of the window's first `rows` members, as far as tiny requests without retries can tell.
 
-    None: there is nobody any more.
+    None: the window holds no member any more.
     """
     start, until = window.start, window.until
     if rows == 1:
@@ -120,7 +130,7 @@ def _smallest_span(window: Window, context: PageContext, rows: int) -> tuple[int
             first = context.mailchimp.last_changed_at(context.list_key, window, 0, quick=True)
             if first is None:
                 return None
-            # Dated after the window: they changed while the answer was written, and say nothing of those behind them.
+            # A member dated after the window changed while the answer was written, and says nothing of the others.
             if first <= until and (start is None or first > start):
                 return first - 1, first
     try:

@@ -1,6 +1,6 @@
-"""What Ometria holds of members, looked up where the record depends on it: a no there is not lifted, nor dated anew.
+"""What Ometria holds of members, looked up where a record depends on it: an opt-out there is not lifted, nor redated.
 
-One read a member, within the account's limit for reading, and a bounded number a run.
+One read for each member, within the account's limit for reading, and a limited number for each run.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from mcimport.models import Contact, LookUps
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 
-LOOK_UPS = 1_000  # members a run whose consent is looked up: four minutes, at four reads a second
-DATES = 100  # members a run of whose no it is looked up whether Ometria has it already
+LOOK_UPS = 1_000  # members of a run whose consent is looked up: four minutes, at four reads a second
+DATES = 100  # members of a run who opted out, and of whom it is looked up whether Ometria knows that already
 AT_ONCE = 4
-FAILURES = 3  # look-ups in a row that failed, after which nobody is looked up during REST
+FAILURES = 3  # look-ups in a row that failed, after which none is made for REST seconds
 REST = 60.0  # seconds
 
 Sight = Literal["out", "other", "absent", "unknown"]
 
 
 def allowance() -> LookUps:
-    """What a whole run may look up."""
+    """Returns how many members a whole run may look up."""
     return LookUps(LOOK_UPS, DATES)
 
 
 def depends(contact: Contact) -> bool:
-    """Whether what may be sent depends on what Ometria holds."""
+    """Says whether what may be sent depends on what Ometria holds."""
     return contact.marketing_optin == "NOT_SPECIFIED" or contact.timestamp_unsubscribed is not None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedContacts:
-    """Contacts as they may be sent.
+    """Holds contacts as they may be sent.
 
     Attributes:
-        absent: ids of those of whom Ometria holds nothing.
+        absent: ids of contacts that Ometria does not hold.
         unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
-        asked: what this has cost.
+        asked: how many members were looked up.
     """
 
     contacts: tuple[Contact, ...]
@@ -54,11 +54,12 @@ class CheckedContacts:
 
 
 class HeldLookups:
-    """One run's look-ups. Safe to share between threads.
+    """Looks contacts of one run up in Ometria; safe to share between threads.
 
     Args:
-        carried_until: who changed last in this second or before was carried by an earlier run; None: that is not known.
-        left: how many members may be looked up still.
+        carried_until: members whose last change is in this second or before were imported by an earlier run; None: that
+            is not known.
+        left: how many members may still be looked up.
     """
 
     def __init__(self, contacts: Contacts, carried_until: int | None, left: LookUps) -> None:
@@ -70,32 +71,42 @@ class HeldLookups:
         self._lock = threading.Lock()
 
     def undated(self, contact: Contact, changed: int | None) -> Contact:
-        """Without the time of a no that was carried before, with that time."""
+        """Returns the contact without the time of an opt-out that an earlier run has sent with that time.
+
+        `changed`: the second of the member's last change.
+        """
         if contact.timestamp_unsubscribed is None or changed is None or changed > (self._carried_until or 0):
             return contact
         return msgspec.structs.replace(contact, timestamp_unsubscribed=None)
 
     def settled(self, contacts: Sequence[Contact]) -> CheckedContacts:
-        """Looks up those of whom it matters, some side by side. Raises InterruptedRunError."""
-        open_ = [one for one in contacts if depends(one)]
+        """Returns the contacts as they may be sent; looks up those that depend on it, four at a time.
+
+        Raises InterruptedRunError.
+        """
+        open_ = [contact for contact in contacts if depends(contact)]
         if not open_:
             return CheckedContacts(tuple(contacts))
         with (
             decode_slot.released(),
             ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool,
         ):
-            found = dict(zip((one.id for one in open_), pool.map(self._look_up, open_), strict=True))
+            found = dict(zip((contact.id for contact in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
-        asked = [one.marketing_optin for one in open_ if found[one.id][1]]
+        asked = [contact.marketing_optin for contact in open_ if found[contact.id][1]]
         return CheckedContacts(
-            contacts=tuple(_allowed(one, seen[one.id]) if one.id in seen else one for one in contacts),
+            contacts=tuple(
+                _allowed(contact, seen[contact.id]) if contact.id in seen else contact for contact in contacts
+            ),
             absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
-            unknown=sum(seen[one.id] == "unknown" for one in open_ if one.marketing_optin == "NOT_SPECIFIED"),
+            unknown=sum(
+                seen[contact.id] == "unknown" for contact in open_ if contact.marketing_optin == "NOT_SPECIFIED"
+            ),
             asked=LookUps(asked.count("NOT_SPECIFIED"), asked.count("EXPLICITLY_OPTEDOUT")),
         )
 
     def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
-        """What Ometria holds, and whether it was asked."""
+        """Returns what Ometria holds, and whether it was asked."""
         if not self._may_ask(contact.marketing_optin or ""):
             return "unknown", False
         try:
@@ -123,17 +134,19 @@ class HeldLookups:
 
 
 def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> CheckedContacts:
-    """The consent of members who cannot be sent whole, where it says something that Ometria may not have.
+    """Returns the consent of members who cannot be sent whole, where it tells Ometria something new.
 
-    Without an address nobody comes to be in Ometria, and nobody has to for being neither opted in nor out.
-    `held`: None in a list's first run, in which Ometria has none of them. Raises InterruptedRunError.
+    Without an address it makes no new contact in Ometria, and none has to be made of a member who neither opted in nor
+    out. `held`: None in a list's first run, in which Ometria holds none of them. Raises InterruptedRunError.
     """
     if held is None:
         return CheckedContacts(
-            tuple(one for one in contacts if one.email and one.marketing_optin == "EXPLICITLY_OPTEDOUT")
+            tuple(contact for contact in contacts if contact.email and contact.marketing_optin == "EXPLICITLY_OPTEDOUT")
         )
     found = held.settled(tuple(contacts))
-    return replace(found, contacts=tuple(one for one in found.contacts if _says_something(one, found.absent)))
+    return replace(
+        found, contacts=tuple(contact for contact in found.contacts if _says_something(contact, found.absent))
+    )
 
 
 def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
@@ -144,7 +157,7 @@ def _says_something(contact: Contact, absent: frozenset[str]) -> bool:
 
 
 def _allowed(contact: Contact, sight: Sight) -> Contact:
-    """A no in Ometria is not lifted by who is neither, and keeps the time that it has."""
+    """Returns the contact so that it neither lifts an opt-out in Ometria without an opt-in, nor gives it a new time."""
     if contact.marketing_optin == "NOT_SPECIFIED":
         return msgspec.structs.replace(contact, marketing_optin=None) if sight == "out" else contact
     if sight in ("other", "absent"):

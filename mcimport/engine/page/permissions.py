@@ -20,12 +20,12 @@ NAMED = 10  # texts shown
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What some subscribed members show.
+    """Holds what some subscribed members show of their permissions.
 
     Attributes:
-        texts: of all permissions, given or not.
-        given: how many members have given just these, by their names as they are compared.
-        subscribed: how many are subscribed.
+        texts: the texts of all permissions, given or not.
+        given: how many members have given exactly these permissions, by their names as they are compared.
+        subscribed: how many members of the list are subscribed.
     """
 
     texts: frozenset[str]
@@ -33,7 +33,7 @@ class Shown:
     subscribed: int
 
     def by(self, rules: ContactRules) -> Permissions:
-        """Counts whom the rules do not opt in. Raises ConfigError for a name that nobody has."""
+        """Counts the members whom the rules do not opt in. Raises ConfigError for a name that no permission has."""
         check_names(rules, self.texts)
         names = needed(rules.permission)
         return Permissions(
@@ -46,7 +46,7 @@ class Shown:
 
 
 def look_at_members(mailchimp: MailchimpClient, list_key: str, pages: int) -> Shown:
-    """Looks at those who changed last, 1,000 a page. Raises what Mailchimp raises."""
+    """Reads the subscribed members who changed last, in pages of 1,000. Raises what Mailchimp raises."""
     texts: set[str] = set()
     given: Counter[frozenset[str]] = Counter()
     subscribed = 0
@@ -62,7 +62,10 @@ def look_at_members(mailchimp: MailchimpClient, list_key: str, pages: int) -> Sh
 
 
 def look_at_list(mailchimp: MailchimpClient, list_key: str) -> Shown | None:
-    """None for a list without permissions, which costs one small request where the list says so."""
+    """Returns what members of the list show; None for a list without permissions.
+
+    That costs one small request where the list itself says so. Raises what Mailchimp raises.
+    """
     has_some = list_has_permissions(mailchimp, list_key)
     if has_some is False:
         return None
@@ -71,7 +74,7 @@ def look_at_list(mailchimp: MailchimpClient, list_key: str) -> Shown | None:
 
 
 def check_names(rules: ContactRules, texts: Iterable[str]) -> None:
-    """Raises ConfigError for a name that none of the list's permissions has; where there are none, none is wrong."""
+    """Raises ConfigError for a configured name that no permission of the list has; not where the list has none."""
     known = sorted(texts)
     if not known or not (wrong := missing_names(rules.permission, known)):
         return

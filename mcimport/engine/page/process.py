@@ -1,23 +1,24 @@
-"""One page of a window: fetch, convert, push; frozen values in, an `Outcome` out, no state: any engine can run it.
+"""The members of one page: converted, encoded and pushed.
 
-Rejections of single records become letters of their own; everything else goes on.
+Takes frozen values and returns an `Outcome`, without the state file, so that any engine can run it in any thread or
+process. A record that Ometria rejects becomes a dead letter of its own; the others go through.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
 
-from mcimport.convert import consent_alone, consent_part, encode_contact, has_sms_status, is_contact_id, member_id
+from mcimport.convert import consent_alone, consent_part, encode_contact, member_id
 from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.fetch import counted, fetch_page, narrow_failure, shrink_suspects
 from mcimport.engine.page.held import depends, settled_alone
+from mcimport.engine.page.read import Deliver, consume, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
-from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
+from mcimport.errors import RetriableError
 from mcimport.models import (
     Contact,
     Converted,
@@ -25,209 +26,108 @@ from mcimport.models import (
     NewDeadLetter,
     Outcome,
     Page,
-    Precision,
     Skipped,
     Unsendable,
     Window,
 )
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
-from mcimport.services.mailchimp import pagination
-from mcimport.services.mailchimp.pagination import PageSplit
-from mcimport.services.mailchimp.same_second import read_same_second
 from mcimport.services.ometria.client import OmetriaClient
 
 _CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
 
 
-def process_page(window: Window, context: PageContext, page: Page | None = None) -> Outcome:
-    """Moves one page of a window and says what is left of it. `page`: was read already, and is all there is.
+def process_page(
+    window: Window, context: PageContext, page: Page | None = None, deliver: Deliver | None = None
+) -> Outcome:
+    """Reads one page of a window, converts and pushes its members, and returns the outcome with the window's rest.
+
+    `page`: a page that was read already and is the whole of its window. `deliver`: takes the members instead, where
+    they are not to be pushed.
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
     began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
     with context.trace.window(window.number), decode_slot.held():
-        outcome = _moved(window, context, page)
+        outcome = read_page(window, context, deliver or _push_members, page)
     seconds = time.monotonic() - started
     return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
 
 
-def _moved(window: Window, context: PageContext, page: Page | None) -> Outcome:
-    result = PageResult(window, context)
-    if page is not None:
-        is_all = all(moment is None or moment <= window.until for moment in page.moments)
-        return _carry(result, list(pagination.whole_page(window, page)), None, "exactly" if is_all else "about")
-    if window.member_id is not None and _is_empty(window):
-        return _carry_missing(result)
-    try:
-        split, asked = fetch_page(window, context, result)
-    except RetriableError as error:
-        return narrow_failure(result, error)
-    if split.verdict == "crowded":
-        return _carry_crowd(result, split, asked)
-    rest = None if split.verdict == "over" else shrink_suspects(split.rest, len(split.kept), asked)
-    kept = list(split.kept)
-    del split  # so that nobody but `kept` holds the page while its records wait for their turn
-    return _carry(result, kept, rest)
+def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, RetriableError | None]:
+    """Converts and pushes members who were read one by one, and so belong to no window; empties the list.
 
+    Returns what became of them, and why those who are left could not be pushed (None: none are left).
 
-def _carry(result: PageResult, members: list[Member], rest: Window | None, precision: Precision = "exactly") -> Outcome:
-    """Delivers what was read; what Ometria does not take for good becomes a letter for the page's span.
-
-    `precision`: of their number, as one of the span's members.
+    Raises FatalError and InterruptedRunError.
     """
-    window, many = result.window, len(members)
-    try:
-        _deliver(result, members)
-        if rest is None and window.member_id is not None and not result.seen_only:
-            return _carry_missing(result)
-    except RetriableError as error:
-        end = window.until if rest is None or rest.through is None else rest.through
-        result.add_dead_letter(
-            window.start, end, error, 1 if window.member_id is not None else result.left_of(many), precision
-        )
-        return result.outcome(rest, failed=True)
-    return result.outcome(rest)
-
-
-def _carry_crowd(result: PageResult, split: PageSplit, asked: int) -> Outcome:
-    """A second larger than a page: its passes are one piece of work."""
-    window, second = result.window, split.second
-    rest = split.rest if window.suspect_count else replace(split.rest, page=asked)
-    undated = [member for member in split.kept if epoch(member.last_changed) is None]
-    try:
-        failure = _deliver_all(
-            result,
-            itertools.chain(
-                [undated], read_same_second(result.context.mailchimp, result.context.list_key, rest, second)
-            ),
-        )
-    except ServiceTimeoutError as error:
-        if rest.page > pagination.SMALLEST_PAGE:
-            return result.outcome(replace(window, page=pagination.half(rest.page)))
-        failure = error
-    except RetriableError as error:
-        failure = error
-    if failure is None and second >= window.until and window.member_id is not None and not result.seen_only:
-        return _carry_missing(result)
-    if failure is not None:
-        _add_crowd_dead_letter(result, second, failure)
-    rest = shrink_suspects(replace(rest, through=second), result.members, asked)
-    return result.outcome(rest, failed=failure is not None)
-
-
-def _add_crowd_dead_letter(result: PageResult, second: int, error: RetriableError) -> None:
-    """As many of the second as Mailchimp counts, less those who were sent; else at least those who were read."""
-    span = (second - 1, second)
-    many = counted(result, span)
-    if many is None:
-        result.add_dead_letter(*span, error, result.left_of(result.members), "at least")
-    else:
-        result.add_dead_letter(*span, error, result.left_of(many))
-
-
-def _deliver_all(result: PageResult, batches: Iterable[list[Member]]) -> RetriableError | None:
-    """Delivers batch after batch; returns what kept Ometria from taking one, raises what kept one from being read."""
-    for members in batches:
+    result, failure = PageResult(context), None
+    result.note_sms(members)
+    with decode_slot.held():
         try:
-            _deliver(result, members)
+            _push_members(result, members)
         except RetriableError as error:
-            return error
-    return None
+            failure = error
+    return result.outcome(), failure
 
 
-def _carry_missing(result: PageResult) -> Outcome:
-    """The one member looked for is not in that second any more: ask for them by id; only a 404 says "gone".
+def _push_members(result: PageResult, members: list[Member]) -> None:
+    """Converts, encodes and pushes members; empties the list, so that memory holds a page or its records, not both.
 
-    Mailchimp finds nobody by web_id. Who is known by that alone has left the second by a change, which an incremental
-    run carries, or is not there any more.
+    Raises RetriableError where Ometria cannot be reached after all tries.
     """
-    window, context = result.window, result.context
-    if not is_contact_id(window.member_id):
-        return result.outcome(None, gone=True)
-    try:
-        member = context.mailchimp.member(context.list_key, window.member_id or "")
-        if _is_left_out(window, member):
-            return result.outcome(None, gone=True)
-        _deliver(result, [member])
-    except NotFoundError:
-        return result.outcome(None, gone=True)
-    except RetriableError as error:
-        result.add_dead_letter(window.since, window.until, error, 1, "exactly")
-        return result.outcome(None, failed=True)
-    return result.outcome(None)
-
-
-def _is_empty(window: Window) -> bool:
-    return window.since is not None and window.since >= window.until
-
-
-def _is_left_out(window: Window, member: Member) -> bool:
-    """Of an empty span: they have not changed since the list leaves them out (see `dead_letter_windows`)."""
-    changed = epoch(member.last_changed)
-    return _is_empty(window) and changed is not None and changed <= window.until
-
-
-def _deliver(result: PageResult, members: list[Member]) -> None:
-    """Converts, encodes and pushes; empties `members`, so that a page is forgotten as its records come to be.
-
-    Raises RetriableError when Ometria cannot be reached for good.
-    """
-    result.has_sms = result.has_sms or any(map(has_sms_status, members))
-    if result.window.member_id is not None:
-        members[:] = [member for member in members if member_id(member) == result.window.member_id]
-        result.seen_only = result.seen_only or bool(members)
     with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
         ometria = result.context.ometria
         if ometria is None:
             _note_taken(result, [*ready, *_ready(result, late())])
             return
-        ready.sort(key=_is_open)  # who has to be looked up comes last, and keeps nobody waiting
-        full = sum(not _is_open(one) for one in ready) // ometria.batch * ometria.batch
+        ready.sort(key=_is_open)  # members who must be looked up come last: the others need not wait for them
+        full = sum(not _is_open(entry) for entry in ready) // ometria.batch * ometria.batch
         _push(result, ometria, ready[:full])
-        last = {one.who: one for one in (*ready[full:], *_ready(result, late()))}
+        last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
         del ready
         _push(result, ometria, _settled(result, list(last.values())))
         _push_alone(result, ometria)
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
+    """Converts and encodes members, and empties the list."""
     records: dict[str, EncodedRecord] = {}
-    members.reverse()
     with result.context.meter.timed("converting"):
-        while members:
+        for member in consume(members):
             result.members += 1
-            _convert(result, members.pop(), records)
+            _convert(result, member, records)
     return list(records.values())
 
 
-def _is_open(one: EncodedRecord) -> bool:
-    """What may be sent depends on what Ometria holds."""
-    return one.contact is not None
+def _is_open(entry: EncodedRecord) -> bool:
+    """Says whether what may be sent depends on what Ometria holds."""
+    return entry.contact is not None
 
 
 def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedRecord]:
-    held, open_ = result.context.held, [one.contact for one in ready if one.contact is not None]
+    """Looks up what Ometria holds where a record depends on it, and returns the records as they may be sent."""
+    held, open_ = result.context.held, [entry.contact for entry in ready if entry.contact is not None]
     if held is None or not open_:
         return ready
     found = held.settled(open_)
     result.note_settled(found)
     by_id = {contact.id: contact for contact in found.contacts}
-    return [_closed(one, by_id) for one in ready]
+    return [_closed(entry, by_id) for entry in ready]
 
 
-def _closed(one: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord:
-    if one.contact is None:
-        return one
-    contact = settled[one.contact.id]
+def _closed(entry: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord:
+    if entry.contact is None:
+        return entry
+    contact = settled[entry.contact.id]
     record = encode_contact(contact)
     assert isinstance(record, bytes)  # noqa: S101 - it fitted before, and can only have lost a field
-    return msgspec.structs.replace(one, record=record, optin=contact.marketing_optin, contact=None)
+    return msgspec.structs.replace(entry, record=record, optin=contact.marketing_optin, contact=None)
 
 
 def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
-    """The consent of who cannot be sent whole; they stay rejected, and their letters open."""
+    """Pushes the consent of members who cannot be sent whole; they stay rejected, and their dead letters open."""
     if not result.alone:
         return
     found = settled_alone(result.alone.values(), result.context.held)
@@ -247,7 +147,7 @@ def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
 def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
     if not ready:
         return
-    pushed = ometria.push([one.record for one in ready], account_known_good=result.context.account_known_good)
+    pushed = ometria.push([entry.record for entry in ready], account_known_good=result.context.account_known_good)
     _note_taken(result, [ready[place] for place in pushed.taken])
     for place, reason in pushed.refused:
         is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"
@@ -258,7 +158,7 @@ def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]
 
 
 def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecord]) -> None:
-    """Adds the member's record under its id, so that an id stands in a batch once, the later one."""
+    """Adds the member's record under its id; of two with one id the later stays, so that a batch holds each id once."""
     converted = result.context.convert(member, _new_since(result, member))
     if not isinstance(converted, Converted):
         _leave_out(result, member, converted)
@@ -281,20 +181,16 @@ def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecor
     )
     if result.alone:
         result.alone.pop(contact.id, None)
-    if converted.warnings:
-        result.warnings.update(converted.warnings)
-    if converted.remarks:
-        result.remarks.update(converted.remarks)
-    if converted.permissions:
-        result.permissions.update(converted.permissions)
+    result.note_conversion(converted)
 
 
 def _new_since(result: PageResult, member: Member) -> int | None:
-    """Who has an open dead letter, or opted in in a span that has one, was never sent since.
+    """Returns from when on an opt-in of this member is new; None: as in the whole run.
 
-    They are as new as to the run that wrote it.
+    A member who has an open dead letter, or who opted in in a span that has one, was not sent since that was written,
+    and so is as new as to the run that wrote it.
     """
-    new_since, context = result.window.new_since, result.context
+    new_since, context = result.new_since, result.context
     if new_since is None or not (context.watched or context.never_sent):
         return new_since
     opted = epoch(member.timestamp_opt) or epoch(member.timestamp_signup)
@@ -305,7 +201,10 @@ def _new_since(result: PageResult, member: Member) -> int | None:
 
 
 def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, contact: Contact | None = None) -> None:
-    """`contact`: what the member became, where that is too large to be sent."""
+    """Counts a member who is not sent, and keeps their consent to be pushed alone.
+
+    `contact`: what the member became, where that is too large to be sent.
+    """
     if isinstance(why, Skipped):
         result.skipped += 1
         return
@@ -314,26 +213,30 @@ def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, co
     if rules is None or result.context.ometria is None:
         return
     alone = consent_part(contact) if contact is not None else consent_alone(member, rules)
-    if alone is not None:  # of a member who cannot be sent whole, to be carried all the same
+    if alone is not None:
         result.alone[alone.id] = _undated(result, alone, member)
 
 
 def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
-    """Of a member whose record Ometria refuses: what it refuses may be anything but the consent."""
+    """Keeps the consent in a record that Ometria refuses: what it refuses may be anything else in it."""
     contact = consent_part(_CONTACT.decode(refused.record)) if result.context.rules is not None else None
     if contact is not None:
         result.alone[contact.id] = contact
 
 
 def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
-    """Who has a dead letter, or is in one's span, was perhaps not carried before, whenever they changed."""
+    """Drops the time of an opt-out that an earlier run has sent with that time.
+
+    Not for a dead letter: its members were perhaps not sent before, whenever they changed.
+    """
     held = result.context.held
-    if held is None or result.window.letter_id is not None:
+    if held is None or result.is_replay:
         return contact
     return held.undated(contact, epoch(member.last_changed))
 
 
 def _lacks(contact: Contact) -> tuple[str, ...]:
+    """Returns which of country, phone and name the contact does not have."""
     found = {
         "country": contact.country_id,
         "phone": contact.phone_number,
@@ -343,25 +246,29 @@ def _lacks(contact: Contact) -> tuple[str, ...]:
 
 
 def _note_taken(result: PageResult, taken: list[EncodedRecord]) -> None:
+    """Counts records that Ometria took; in a dry run, those that it would have been sent."""
     result.pushed += len(taken)
-    result.consents.update(one.optin for one in taken)
-    result.events += sum(one.is_event for one in taken)
+    result.consents.update(entry.optin for entry in taken)
+    result.events += sum(entry.is_event for entry in taken)
     if result.context.watched:
-        result.delivered.extend(one.who for one in taken if one.who in result.context.watched)
-    result.lacking.update(itertools.chain.from_iterable(one.lacks for one in taken))
-    result.draw_sample(one.who for one in taken)
+        result.delivered.extend(entry.who for entry in taken if entry.who in result.context.watched)
+    result.lacking.update(itertools.chain.from_iterable(entry.lacks for entry in taken))
+    result.draw_sample(entry.who for entry in taken)
 
 
 def _set_aside_one(
     result: PageResult, who: str | None, moment: int | None, reason: str, *, is_no: bool = False
 ) -> None:
-    """A member whom Ometria will not take becomes a letter of their own."""
+    """Makes a dead letter for one member whom Ometria will not take.
+
+    `who`: the member's id, without the list. `moment`: the second of the last change. `is_no`: it is an opt-out.
+    """
     result.rejected += 1
     result.unsendable[reason] += 1
     since = None if moment is None else moment - 1
     result.letters.append(
         NewDeadLetter(
-            *("contact", "refusal", result.window.sweep, since, moment, reason, who),
+            *("contact", "refusal", result.sweep, since, moment, reason, who),
             is_no=is_no,
             members=1,
             precision="exactly",

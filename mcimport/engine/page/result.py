@@ -1,4 +1,4 @@
-"""What one piece of work has carried so far, and the outcome that it comes to."""
+"""What became of the members of one page so far, and the outcome that it comes to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 
+from mcimport.convert import has_sms_status
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.held import CheckedContacts
-from mcimport.models import Contact, LookUps, NewDeadLetter, OptIn, Outcome, Precision, Window
+from mcimport.models import Contact, Converted, LookUps, Member, NewDeadLetter, OptIn, Outcome, Precision, Sweep, Window
 
 
 class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
-    """One member, ready to be sent, without the member: a page is forgotten while its records wait for their turn.
+    """Holds one member as it is sent, so that the page can be forgotten while its records wait for the rate limit.
 
     Attributes:
-        who: the member's id of ours, without the list.
-        changed: the member's `last_changed`, as it came.
+        who: the member's id, without the list.
+        changed: the member's `last_changed`, as Mailchimp sent it.
         is_event: the record may start a welcome campaign.
-        contact: of those alone whose record depends on what Ometria holds.
+        contact: only where the record depends on what Ometria holds.
         lacks: what the contact does not have, for the table of a dry run.
     """
 
@@ -37,13 +39,20 @@ class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class PageResult:
-    """`events`: records that may start a welcome campaign. `seen_only`: the one member looked for was on a page.
+    """Collects what became of the members of one page, or of some that belong to no window.
 
-    `alone`: the consent of members who cannot be sent whole, by the contact's id.
+    Attributes:
+        sweep: the members' own.
+        new_since: see `Window`.
+        is_replay: the page is read for a dead letter.
+        events: how many records may start a welcome campaign.
+        alone: the consent of members who cannot be sent whole, by the contact's id.
     """
 
-    window: Window
     context: PageContext
+    sweep: Sweep = "listed"
+    new_since: int | None = None
+    is_replay: bool = False
     members: int = 0
     skipped: int = 0
     pushed: int = 0
@@ -58,15 +67,22 @@ class PageResult:
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    seen_only: bool = False
     has_sms: bool = False
     looked_up: LookUps = field(default_factory=LookUps)
     sample: list[tuple[float, str]] = field(default_factory=list)
 
-    def outcome(self, rest: Window | None, *, failed: bool = False, gone: bool = False) -> Outcome:
+    @classmethod
+    def of_window(cls, window: Window, context: PageContext) -> Self:
+        """Returns an empty result for a page of this window."""
+        return cls(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
+
+    def outcome(
+        self, window: Window | None = None, rest: Window | None = None, *, failed: bool = False, gone: bool = False
+    ) -> Outcome:
+        """Returns what became of the page; `rest`: what is left of the window, also one that holds nothing more."""
         over = rest is not None and rest.through is not None and rest.through >= rest.until
         return Outcome(
-            window=self.window,
+            window=window,
             rest=None if over else rest,
             members=self.members,
             skipped=self.skipped,
@@ -89,24 +105,39 @@ class PageResult:
             sample=tuple(self.sample),
         )
 
+    def note_sms(self, members: Iterable[Member]) -> None:
+        """Notes whether one of these members has an SMS status."""
+        self.has_sms = self.has_sms or any(map(has_sms_status, members))
+
+    def note_conversion(self, converted: Converted) -> None:
+        """Adds what the conversion of a member has to tell."""
+        if converted.warnings:
+            self.warnings.update(converted.warnings)
+        if converted.remarks:
+            self.remarks.update(converted.remarks)
+        if converted.permissions:
+            self.permissions.update(converted.permissions)
+
     def remark(self, key: str, members: int) -> None:
+        """Adds a remark on so many members; `key`: one of `remarks.REMARKS`."""
         if members:
             self.remarks[key] += members
 
     def note_settled(self, found: CheckedContacts) -> None:
+        """Adds what looking contacts up in Ometria has cost, and how many it could not tell of."""
         self.looked_up += found.asked
         self.remark("consent_unknown", found.unknown)
 
     def draw_sample(self, pushed: Iterable[str]) -> None:
-        """A few of all who were pushed, each as likely as any other: those of the lowest random numbers."""
+        """Keeps a few ids of all that were pushed, each as likely as any other: those of the lowest random numbers."""
         if self.context.sample_size:
-            drawn = ((random.random(), own) for own in pushed)  # noqa: S311 - nothing is kept secret by it
+            drawn = ((random.random(), member_id) for member_id in pushed)  # noqa: S311 - nothing is kept secret by it
             self.sample = heapq.nsmallest(self.context.sample_size, [*self.sample, *drawn])
 
     def left_of(self, read: int) -> int:
-        """How many of so many members who were read have been neither sent nor skipped nor named in a letter.
+        """Returns how many of `read` members were neither pushed nor skipped nor given a dead letter.
 
-        Where that is nobody, the consent of those named in letters is what was not sent.
+        Where none are left, what was not sent is the consent of those who have a dead letter.
         """
         left = read - self.pushed - self.skipped - self.rejected
         return left if left > 0 else max(1, self.rejected)
@@ -114,8 +145,11 @@ class PageResult:
     def add_dead_letter(
         self, since: int | None, until: int, error: Exception, members: int | None, precision: Precision = "about"
     ) -> None:
-        """`members`: how many in the span were not sent; None where nothing was seen of it."""
-        sweep, reason = self.window.sweep, str(error)
+        """Adds a dead letter for the span `(since, until]`.
+
+        `members`: how many in it were not sent; None where nothing was seen of it.
+        """
+        reason = str(error)
         self.letters.append(
-            NewDeadLetter("window", "transport", sweep, since, until, reason, members=members, precision=precision)
+            NewDeadLetter("window", "transport", self.sweep, since, until, reason, members=members, precision=precision)
         )

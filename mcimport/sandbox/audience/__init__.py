@@ -1,1 +1,1 @@
-"""The members of an invented audience, and how Mailchimp shows them."""
+"""Invents the members of a list, changes them, and shows them as Mailchimp does."""

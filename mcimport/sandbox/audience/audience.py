@@ -1,9 +1,4 @@
-"""One list and the people on it: who they are, in which order they stand, and what happens to them.
-
-The order is kept, not made for each question: sorted lists of whole numbers, `last_changed` in the high bits, then a
-scramble of the member's number (members of one second stand in an order that is arbitrary, stable, and not the order in
-which they came), then the number itself. One such list for everybody on the list, one for each status.
-"""
+"""Changes the members of one list: they join, change, are archived, unsubscribe, are deleted."""
 
 from __future__ import annotations
 
@@ -21,78 +16,75 @@ from mcimport.sandbox.settings import SandboxSettings
 
 
 class Audience(MemberList):
-    """The members of one list. Every method may be called from any thread, also while the list is being read.
+    """Changes the members of one list. Any thread may call any method, also while the list is being read.
 
-    What happens to a member sets `last_changed` to the clock's second. Who it happens to is drawn from the seed, unless
-    `who` names them; the members concerned are returned as they are afterwards. If there are fewer of the kind than
-    asked for, it happens to all there are.
+    A change sets `last_changed` to the clock's second. Its `n` members are drawn from the seed, unless `who` names
+    them, and returned as they are afterwards. If there are fewer members of the kind, all of them change.
     """
 
     def __init__(self, list_key: str, size: int, settings: SandboxSettings, clock: Clock) -> None:
         super().__init__(list_key, size, settings, clock)
         self._change_count = 0
 
-    # -- what happens
-
     def change(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Other names and another number of points."""
+        """Gives members other names and another number of points."""
         return self._apply(self._select(who, n), self._rename)
 
     def join(self, n: int = 1) -> MemberViews:
-        """New people, subscribed this second."""
+        """Adds subscribers, this second."""
         now = self._clock.second()
         return self.join_in_second(n, now)
 
     def join_in_second(self, n: int, at: int) -> MemberViews:
-        """New subscribers who all share the second `at`, as after an import."""
+        """Adds subscribers who all share the second `at`, as after an import."""
         with self.lock:
             rows = [self._add_row(StoredMember(0, "subscribed", at, at, at)) for _ in range(n)]
         return self._views(rows)
 
     def archive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Archived."""
+        """Archives members."""
         return self._apply(self._select(who, n), lambda row: self._update(row, status=ARCHIVED))
 
     def unarchive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """From the archive to the subscribers; `timestamp_opt` stays as old as it is, as seen in the wild."""
+        """Subscribes archived members again; `timestamp_opt` stays as old as it is, as reported of Mailchimp."""
         return self._apply(self._select(who, n, ARCHIVED), lambda row: self._update(row, status="subscribed"))
 
     def unsubscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         return self._apply(self._select(who, n, "subscribed"), lambda row: self._update(row, status="unsubscribed"))
 
     def subscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """A fresh opt-in of somebody who had unsubscribed."""
+        """Subscribes unsubscribed members, with a new opt-in time."""
         return self._apply(self._select(who, n, "unsubscribed"), self._opt_in_again)
 
     def change_address(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Another address, and with it another MD5; contact_id and web_id stay."""
+        """Gives members another address, and with it another MD5; contact_id and web_id stay."""
         return self._apply(self._select(who, n, fits=_has_address), self._change_address)
 
     def change_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Other names, without a move of `last_changed`: no incremental question ever brings them."""
+        """Gives members other names without moving `last_changed`, so that no incremental request returns them."""
         return self._apply(self._select(who, n), lambda row: self._rename(row, move=False))
 
     def unsubscribe_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """As `change_unseen`."""
+        """Unsubscribes members without moving `last_changed`."""
         return self._apply(
             self._select(who, n, "subscribed"), lambda row: self._update(row, move=False, status="unsubscribed")
         )
 
-    def edit_unseen(self, one: MemberView, **fields: Any) -> None:
-        """Any fields, as `change_unseen`."""
+    def edit_unseen(self, member: MemberView, **fields: Any) -> None:
+        """Changes any fields of a member without moving `last_changed`."""
         status = fields.pop("status", None)
         self._apply(
-            [self.rows[one.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
+            [self.rows[member.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
         )
 
     def sign_up_again(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Somebody who had unsubscribed is typed into a double opt-in form: `pending`, until they confirm."""
+        """Makes unsubscribed members `pending`, as a double opt-in form does until they confirm."""
         return self._apply(self._select(who, n, "unsubscribed"), lambda row: self._update(row, status="pending"))
 
     def set_sms_status(
         self, n: int = 1, who: MemberRefs | None = None, *, status: Any, number: Any = "", **fields: Any
     ) -> MemberViews:
-        """Another SMS status, for this number, and any other fields in the same moment; "" for both: who has none."""
+        """Sets SMS status and number, and any other fields at the same time; "" for both is a member without SMS."""
         changes = {"sms_subscription_status": status, "sms_phone_number": number, **fields}
         return self._apply(self._select(who, n), lambda row: self._update(row, **changes))
 
@@ -100,19 +92,19 @@ class Audience(MemberList):
         return self._apply(self._select(who, n), lambda row: self._add_tag(row, name))
 
     def give_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
-        """A marketing permission is given."""
+        """Gives a marketing permission."""
         return self._apply(
             self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=True)
         )
 
     def withdraw_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
-        """A marketing permission is taken back; the status stays as it is."""
+        """Withdraws a marketing permission; the status stays as it is."""
         return self._apply(
             self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=False)
         )
 
     def delete(self, n: int = 1, who: MemberRefs | None = None) -> list[MemberView]:
-        """For good: the API does not know them any more. Returns them as they were."""
+        """Deletes members for good, so that the API does not know them any more. Returns them as they were."""
         with self.lock:
             rows = self._select(who, n)
             gone = [self.member(row.number) for row in rows]
@@ -122,7 +114,7 @@ class Audience(MemberList):
         return gone
 
     def add(self, *, at: int | None = None, **fields: Any) -> MemberView:
-        """Plants one exact member: an invented subscriber with these fields instead; `ABSENT` leaves one out.
+        """Adds one exact member: an invented subscriber with these fields instead; `ABSENT` leaves a field out.
 
         Args:
             at: the second by which they are sorted and filtered; else that of `last_changed`, else now.
@@ -135,8 +127,6 @@ class Audience(MemberList):
         row.overrides = self._all_permitted() | _with_hashes(fields)
         with self.lock:
             return self.member(self._add_row(row).number)
-
-    # -- how it happens
 
     def _apply(self, rows: Sequence[StoredMember], change: Callable[[StoredMember], None]) -> MemberViews:
         with self.lock:
@@ -153,24 +143,24 @@ class Audience(MemberList):
     ) -> list[StoredMember]:
         with self.lock:
             if who is not None:
-                return [self.rows[self._number_of(one)] for one in who]
+                return [self.rows[self._number_of(ref)] for ref in who]
             keys = self.orders[order]
-            some = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
-            rows = [self.rows[number_of(key)] for key in some]
+            drawn = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
+            rows = [self.rows[number_of(key)] for key in drawn]
             return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
 
-    def _number_of(self, one: MemberView | str | int) -> int:
-        if isinstance(one, MemberView):
-            return one.number
-        if isinstance(one, int):
-            return one - self.identity.web_base
-        found = self.find(one)
+    def _number_of(self, ref: MemberView | str | int) -> int:
+        if isinstance(ref, MemberView):
+            return ref.number
+        if isinstance(ref, int):
+            return ref - self.identity.web_base
+        found = self.find(ref)
         if found is None:
-            raise KeyError("nobody by that hash, address or contact_id")
+            raise KeyError("no member has that MD5, address or contact_id")
         return found.number
 
-    def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **own: Any) -> None:
-        """Changes a row and gives it its new place; `move` is False for a change that `last_changed` does not tell."""
+    def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **overrides: Any) -> None:
+        """Changes a row and its place in the orders; without `move`, `last_changed` stays."""
         second = self._clock.second() if move else second_of(row.key)
         self._remove_from_orders(row)
         kept = {
@@ -179,7 +169,7 @@ class Audience(MemberList):
         if status is not None:
             row.status = status
             kept.pop("status", None)
-        row.overrides = {**kept, **own} or None
+        row.overrides = {**kept, **overrides} or None
         if move:
             row.changed = second
         self._insert_into_orders(row, second)
@@ -212,7 +202,7 @@ class Audience(MemberList):
 
     def _set_permission(self, row: StoredMember, text: str, *, is_given: bool) -> None:
         shown = self.member(row.number).get("marketing_permissions") or []
-        decided = [{**one, "enabled": is_given} if one["text"] == text else one for one in shown]
+        decided = [{**given, "enabled": is_given} if given["text"] == text else given for given in shown]
         self._update(row, move=self.settings.permissions_move, marketing_permissions=decided)
 
     def _all_permitted(self) -> dict[str, Any]:
@@ -220,8 +210,8 @@ class Audience(MemberList):
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
 
 
-def _has_address(person: MemberView) -> bool:
-    return bool(person.get("email_address"))
+def _has_address(member: MemberView) -> bool:
+    return bool(member.get("email_address"))
 
 
 def _with_hashes(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the invented people live: names, cities, numbers and clocks of a dozen countries and a few more."""
+"""Holds names, cities, phone numbers and time zones of the countries in which invented members live."""
 
 # ruff: noqa: RUF001 - letters that look like Latin ones are what other scripts are made of
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name as its bearer writes it, and as it stands in an e-mail address."""
+    """Holds a name as its bearer writes it, and as an e-mail address has it."""
 
     written: str
     latin: str

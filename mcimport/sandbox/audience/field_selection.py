@@ -1,4 +1,4 @@
-"""`fields` and `exclude_fields`: which parts of an answer are wanted, by dotted names."""
+"""Selects parts of a response by the parameters `fields` and `exclude_fields`, which hold dotted names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 Tree = dict[str, "Tree"]
-"""Names by names; an empty tree means all that is there."""
+"""Selected names, nested; an empty tree selects everything."""
 
 
 @dataclass(frozen=True)
 class FieldSelection:
-    """A choice of fields. `spelling` tells two choices apart; the same spelling wants the same."""
+    """Holds a selection of fields. Selections with the same `key` are the same."""
 
     keep: Tree | None = None
     drop: Tree | None = None
@@ -25,13 +25,13 @@ class FieldSelection:
         return self.drop is None or self.drop.get(name) != {}
 
     def within(self, name: str) -> FieldSelection:
-        """The choice among the parts of one field, which `has`."""
+        """Returns the selection among the parts of one field, which is included."""
         keep = self.keep.get(name) if self.keep is not None else None
         drop = self.drop.get(name) if self.drop is not None else None
         return FieldSelection(keep or None, drop or None, f"{self.key}/{name}")
 
     def is_within(self, *names: str) -> bool:
-        """Nothing beside these is wanted."""
+        """Returns whether nothing but these names is selected."""
         return self.keep is not None and self.keep.keys() <= set(names)
 
     def apply(self, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class FieldSelection:
 
 @lru_cache(maxsize=256)
 def parse_selection(fields: str | None, exclude: str | None) -> FieldSelection:
-    """Raises ValueError when both are given: the API takes one or the other."""
+    """Returns the selection that the parameters ask for. Raises ValueError when both are given, as the API does."""
     if fields and exclude:
         raise ValueError("both fields and exclude_fields")
     if fields:
@@ -76,5 +76,5 @@ def _part(value: Any, branch: Tree, select: Any) -> Any:
     if not branch:
         return value
     if isinstance(value, list):
-        return [_part(one, branch, select) for one in value]
+        return [_part(item, branch, select) for item in value]
     return select(value, branch) if isinstance(value, dict) else value

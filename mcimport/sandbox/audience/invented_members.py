@@ -1,7 +1,7 @@
-"""Invents one member of a list from the list's seed and the member's number: always the same, without keeping anything.
+"""Invents one member of a list from the list's secret and the member's number: always the same, without storing it.
 
-A million members are a million numbers: what a member looks like is worked out when somebody asks. Every choice comes
-from a digest of the list's secret and the number, so no order of asking changes anybody.
+A million members are a million numbers: their fields are made when they are needed. Every choice comes from a digest
+of the secret and the number, so the order in which members are made changes none of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FIRST_TAG = 2_000_001
 
 
 def draws(identity: ListIdentity, number: int) -> Draw:
-    """Numbers below 65,536, the same in the same order for the same member. Raises StopIteration after 64."""
+    """Returns a function that draws numbers below 65,536, the same for a member; StopIteration after 64."""
     return iter(_UNPACK(hashlib.shake_128(identity.secret + number.to_bytes(8)).digest(2 * _DRAWS))).__next__
 
 
@@ -86,9 +86,9 @@ def address_of(identity: ListIdentity, number: int) -> str:
 
 
 def moved_address(identity: ListIdentity, number: int, nonce: int) -> str:
-    """A new address of the same person; its digits are no member's number, so nobody is found by it by mistake."""
-    person = _profile(number, draws(identity, number))
-    return f"{person.given.latin}.{person.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
+    """Returns a new address of a member; its digits are no member's number, so no other member is found by it."""
+    profile = _profile(number, draws(identity, number))
+    return f"{profile.given.latin}.{profile.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
 
 
 def _digits(template: str, draw: Draw) -> str:
@@ -120,17 +120,17 @@ def _maybe(draw: Draw, share: float, value: Any) -> Any:
     return value if _chance(draw, share) else ""
 
 
-def _merge_fields(person: _Profile, number: int, draw: Draw) -> dict[str, Any]:
+def _merge_fields(profile: _Profile, number: int, draw: Draw) -> dict[str, Any]:
     day, year = draw(), draw()
-    home = _postal_address(person.country, draw)
-    given = person.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(draw, 0.01) else "")
+    home = _postal_address(profile.country, draw)
+    given = profile.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(draw, 0.01) else "")
     return {
         "FNAME": _maybe(draw, 0.93, given),
-        "LNAME": _maybe(draw, 0.88, person.family.written),
+        "LNAME": _maybe(draw, 0.88, profile.family.written),
         "ADDRESS": home,
-        "PHONE": _phone(person.country, draw),
+        "PHONE": _phone(profile.country, draw),
         "BIRTHDAY": _maybe(draw, 0.35, f"{1 + day % 12:02}/{1 + day // 12 % _DAYS:02}"),
-        "COUNTRY": _maybe(draw, 0.6, person.country.name),
+        "COUNTRY": _maybe(draw, 0.6, profile.country.name),
         "POINTS": _maybe(draw, 0.5, draw() % 5000),
         "SINCE": _maybe(draw, 0.4, f"{2012 + year % 13}-{1 + year // 13 % 12:02}-{1 + year // 156 % _DAYS:02}"),
         "SIZE": _maybe(draw, 0.3, _pick(draw, _SIZES)),
@@ -185,17 +185,17 @@ def _stats(draw: Draw) -> dict[str, Any]:
     return stats
 
 
-def _sms(person: _Profile, draw: Draw) -> dict[str, str]:
+def _sms(profile: _Profile, draw: Draw) -> dict[str, str]:
     has, answer = _chance(draw, 0.08), ("subscribed", "subscribed", "unsubscribed", "nonsubscribed", "pending")
     status = _pick(draw, answer)
-    if not has and person.address:
+    if not has and profile.address:
         return {"sms_phone_number": "", "sms_subscription_status": "", "sms_subscription_last_updated": ""}
-    number = _digits(person.country.phones[1], draw).translate({ord(c): None for c in " -()"})
+    number = _digits(profile.country.phones[1], draw).translate({ord(c): None for c in " -()"})
     return {"sms_phone_number": number, "sms_subscription_status": status, "sms_subscription_last_updated": ""}
 
 
 def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence[bool]) -> list[dict[str, Any]]:
-    """As a member shows them; their ids differ from list to list."""
+    """Returns marketing permissions as a member has them; their ids differ from list to list."""
     return [
         {
             "marketing_permission_id": identity.digest(f"permission/{text}".encode(), 5).hex(),
@@ -207,23 +207,23 @@ def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence
 
 
 def _given(identity: ListIdentity, number: int, count: int) -> list[bool]:
-    """Of a digest of its own, so that nobody is changed by what permissions a list has."""
+    """Returns which permissions are given, by a digest of its own: a list's permissions change no other field."""
     bits = hashlib.shake_128(identity.secret + b"permissions" + number.to_bytes(8)).digest(count)
     return [bit < (_GAVE_ANOTHER if place else _GAVE_FIRST) for place, bit in enumerate(bits)]
 
 
 def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str]) -> dict[str, Any]:
-    """All that the real API would tell of a member but its `_links` (see `writing`), with nothing yet of its row.
+    """Returns all fields of a member but its `_links` (see `member_json`), without what its row says.
 
     A long function: one line a field, in the order in which the API writes them.
     """
     draw = draws(identity, number)
-    person = _profile(number, draw)
-    merge_fields, tags = _merge_fields(person, number, draw), _tags(draw)
+    profile = _profile(number, draw)
+    merge_fields, tags = _merge_fields(profile, number, draw), _tags(draw)
     member: dict[str, Any] = {
-        "id": md5(person.address),
-        "email_address": person.address,
-        "unique_email_id": unique_email_id(person.address),
+        "id": md5(profile.address),
+        "email_address": profile.address,
+        "unique_email_id": unique_email_id(profile.address),
         "contact_id": identity.contact_id(number),
         "full_name": f"{merge_fields['FNAME']} {merge_fields['LNAME']}".strip(),
         "web_id": identity.web_base + number,
@@ -231,7 +231,7 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
         "status": "",
         "unsubscribe_reason": _pick(draw, _REASONS),
         "consents_to_one_to_one_messaging": True,
-        **_sms(person, draw),
+        **_sms(profile, draw),
         "merge_fields": merge_fields,
         "interests": _interests(identity, draw),
         "stats": _stats(draw),
@@ -241,10 +241,10 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
         "timestamp_opt": "",
         "member_rating": 1 + draw() % 5,
         "last_changed": "",
-        "language": _maybe(draw, 0.8, person.country.language),
+        "language": _maybe(draw, 0.8, profile.country.language),
         "vip": _chance(draw, 0.01),
         "email_client": _pick(draw, _CLIENTS),
-        "location": _location(person.country, draw),
+        "location": _location(profile.country, draw),
         "source": _pick(draw, _SIGNUP_SOURCES),
         "tags_count": len(tags),
         "tags": tags,
@@ -257,7 +257,7 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
 
 
 def invent(identity: ListIdentity, row: StoredMember, permissions: Sequence[str] = ()) -> dict[str, Any]:
-    """What the real API would tell of a member to whom nothing was done by hand, but its `_links`."""
+    """Returns all fields of a member, with its row's status and times, but its `_links` and overrides."""
     ip = f"203.0.113.{row.number % 254 + 1}"
     member = invent_fields(identity, row.number, tuple(permissions)) | {
         "status": row.status,

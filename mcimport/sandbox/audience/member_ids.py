@@ -1,4 +1,4 @@
-"""The ids of one list, and of its members."""
+"""Makes the ids of one list, its categories and interests, and its members."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CATEGORIES = (
 
 
 class ListIdentity:
-    """What the people of one list share: its id, its secret, the number range of its members in the web application."""
+    """Holds what the members of one list share: its id, its secret, the range of its web_ids, its interests."""
 
     def __init__(self, list_key: str, seed: int) -> None:
         self.list_key = list_key
@@ -30,12 +30,12 @@ class ListIdentity:
         return hashlib.blake2b(of, key=self.secret, digest_size=size).digest()
 
     def contact_id(self, number: int) -> str:
-        """32 hex digits that hide the number, so that a member is found by it without an index."""
+        """Returns 32 hex digits that contain the number, hidden, so that a member is found without an index."""
         tail = self.digest(str(number).encode(), 12)
         return (number ^ int.from_bytes(self.digest(tail, 4))).to_bytes(4).hex() + tail.hex()
 
     def number_of(self, key: str) -> int | None:
-        """Whose contact_id or invented address this may be; the caller must compare."""
+        """Returns the number of the member that this contact_id or address may be of; the caller must compare."""
         if re.fullmatch(r"[0-9a-f]{32}", key):
             raw = bytes.fromhex(key)
             return int.from_bytes(raw[:4]) ^ int.from_bytes(self.digest(raw[4:], 4))
@@ -44,10 +44,10 @@ class ListIdentity:
 
 
 def md5(address: str) -> str:
-    """A member's `id`: MD5 of the lowercased address (Marketing API, `subscriber_hash`); empty without an address."""
+    """Returns a member's `id`: MD5 of the lowercased address (`subscriber_hash`); empty without an address."""
     return hashlib.md5(address.lower().encode(), usedforsecurity=False).hexdigest() if address else ""
 
 
 def unique_email_id(address: str) -> str:
-    """An address's id across lists: ten hex digits."""
+    """Returns an address's id across lists: ten hex digits."""
     return hashlib.blake2b(address.lower().encode(), digest_size=5).hexdigest() if address else ""

@@ -1,4 +1,4 @@
-"""Members as bytes: written once for each choice of fields, again when they change, joined into answers."""
+"""Encodes members as JSON: once for each selection of fields, and again when they change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mcimport.sandbox.audience.invented_members import TAGS_LISTED
 
 _API = "https://us6.api.mailchimp.com/3.0"
 _SCHEMAS = "https://us6.api.mailchimp.com/schema/3.0"
-_CACHE_SIZE = 100_000  # members kept written over all choices of fields: some 100 MB
+_CACHE_SIZE = 100_000  # encoded members kept over all selections of fields: some 100 MB
 
 # rel, method, the rest of the address, whether it answers with a member
 _MEMBER_LINKS = (
@@ -32,13 +32,13 @@ encode = msgspec.json.encode
 
 
 def link(rel: str, method: str, path: str, schema: str = "") -> dict[str, str]:
-    """An entry of `_links`, which the API hangs on everything it answers."""
+    """Returns an entry of `_links`, which the API adds to all that it returns."""
     entry = {"rel": rel, "href": f"{_API}{path}", "method": method}
     return entry | {"targetSchema": f"{_SCHEMAS}/Definitions/{schema}"} if schema else entry
 
 
 def member_links(list_key: str, member_id: str) -> list[dict[str, str]]:
-    """About two thirds of a member's bytes, as in the real thing."""
+    """Returns a member's `_links`: about two thirds of its bytes, as in Mailchimp."""
     here = f"/lists/{list_key}/members"
     links = [link("parent", "GET", here, "Lists/Members/CollectionResponse.json")]
     for rel, method, rest, a_member in _MEMBER_LINKS:
@@ -51,7 +51,7 @@ def member_links(list_key: str, member_id: str) -> list[dict[str, str]]:
 
 
 class MemberEncoder:
-    """Writes the members of one audience, and remembers what it wrote until the member changes."""
+    """Encodes the members of one audience, and caches each until it changes."""
 
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
@@ -60,11 +60,11 @@ class MemberEncoder:
         audience.listeners.append(self._forget)
 
     def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[bytes]:
-        """As the members are now. Whoever was deleted is missing."""
+        """Returns the members as they are now, without those that were deleted."""
         with self.audience.lock:
-            known = self._cache_for(fields)
+            cached = self._cache_for(fields)
             there = (number for number in numbers if number in self.audience.rows)
-            return [known.get(number) or self._encode(number, fields, known) for number in there]
+            return [cached.get(number) or self._encode(number, fields, cached) for number in there]
 
     def _cache_for(self, fields: FieldSelection) -> dict[int, bytes]:
         if self._cached > _CACHE_SIZE:
@@ -83,5 +83,5 @@ class MemberEncoder:
         return written
 
     def _forget(self, number: int) -> None:
-        for known in self._cache.values():
-            known.pop(number, None)
+        for cached in self._cache.values():
+            cached.pop(number, None)

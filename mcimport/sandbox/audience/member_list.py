@@ -1,4 +1,8 @@
-"""The members of one list, in order."""
+"""Holds the members of one list in the order of `last_changed`, and finds them.
+
+The order is kept up to date, not sorted for each request: one sorted list of keys (see `sort_keys`) for all listed
+members, and one for each status.
+"""
 
 # ruff: noqa: S311 - the sandbox's chance must be repeatable, not secret
 
@@ -30,13 +34,13 @@ _SAME_SECOND = 3000
 _SAME_SECOND_SHARE = 0.15
 _UNKNOWN_OPT_IN = 0.01
 _SIGNED_UP_BY_FORM = 0.6
-_CACHE_SIZE = 10_000  # inventions kept, some 60 MB: to invent somebody anew costs more than to write them
+_CACHE_SIZE = 10_000  # members whose invented fields are kept, some 60 MB: inventing one costs more than encoding it
 
 
 class MemberView(dict[str, Any]):
-    """A member as the list holds them at the moment of asking: the API's fields, all tags, no `_links`.
+    """Holds a member as it is when it is looked up: the API's fields, all tags, no `_links`.
 
-    `number` stays the same whatever changes, so a person can be handed back as `who`.
+    `number` stays the same whatever changes, so a view can be passed as `who` later.
     """
 
     __slots__ = ("number",)
@@ -47,11 +51,11 @@ class MemberView(dict[str, Any]):
 
 
 MemberRefs = Iterable[MemberView | str | int]
-"""Exact members: as returned, or by MD5, address or contact_id, or by web_id."""
+"""Names members: by a view, MD5, address, contact_id or (a number) web_id."""
 
 
 class MemberViews(Sequence[MemberView]):
-    """Certain members, each written when looked at; iteration leaves out whom a deletion took meanwhile."""
+    """Shows some members, each as it is when it is accessed; iteration leaves out those deleted in the meantime."""
 
     def __init__(self, members: MemberList, numbers: Sequence[int]) -> None:
         self._members = members
@@ -73,18 +77,19 @@ class MemberViews(Sequence[MemberView]):
         for number in self.numbers:
             with self._members.lock:
                 there = number in self._members.rows
-                person = self._members.member(number) if there else None
-            if person is not None:
-                yield person
+                member = self._members.member(number) if there else None
+            if member is not None:
+                yield member
 
 
 class MemberList:
-    """The members of one list.
+    """Holds the members of one list; for use by any thread.
 
     Attributes:
-        lock: held for every change; a reader who needs two facts of one moment holds it, too.
+        lock: held for every change, and by readers that need two facts of one moment.
         rows: by member number.
-        orders: `listed`, and each status; sorted keys (see the module).
+        orders: sorted keys of `listed`, and of each status.
+        listeners: called with a member's number when it changes.
     """
 
     def __init__(self, list_key: str, size: int, settings: SandboxSettings, clock: Clock) -> None:
@@ -103,14 +108,13 @@ class MemberList:
         self._next_number = size
         self._fill(size)
 
-    # -- how it begins
-
     def _fill(self, size: int) -> None:
         now, rng = self._clock.second(), self._rng
-        crowd, crowd_at = min(_SAME_SECOND, int(size * _SAME_SECOND_SHARE)), now - rng.randrange(_YEAR // 12, 2 * _YEAR)
+        together = min(_SAME_SECOND, int(size * _SAME_SECOND_SHARE))
+        second = now - rng.randrange(_YEAR // 12, 2 * _YEAR)
         statuses = rng.choices(_STATUSES, _WEIGHTS, k=size)
         for number, status in enumerate(statuses):
-            changed = crowd_at if number < crowd else now - _NEWEST_CHANGE - int(rng.random() * 3 * _YEAR)
+            changed = second if number < together else now - _NEWEST_CHANGE - int(rng.random() * 3 * _YEAR)
             row = StoredMember(number, status, changed, *self._opt_in(status, changed))
             row.key = key_of(row.number, changed, self.identity.web_base)
             self.rows[number] = row
@@ -119,23 +123,21 @@ class MemberList:
                 self.orders[order].append(key)
 
     def _opt_in(self, status: str, changed: int) -> tuple[int, int]:
-        """When they opted in and signed up; 0 where that is not known."""
+        """Returns when a member opted in and signed up; 0 where that is not known."""
         rng = self._rng.random
         if status in {"pending", "transactional"} or rng() < _UNKNOWN_OPT_IN:
             return 0, 0
         opt = changed - int(rng() ** 2 * 2 * _YEAR)
         return opt, opt - 60 if rng() < _SIGNED_UP_BY_FORM else 0
 
-    # -- who is there
-
     @property
     def members(self) -> MemberViews:
-        """Everybody, the archived included."""
+        """All members, the archived included."""
         with self.lock:
             return MemberViews(self, tuple(self.rows))
 
     def listed(self) -> MemberViews:
-        """Everybody but the archived, in the order of `last_changed`."""
+        """Returns all members but the archived, in the order of `last_changed`."""
         return self.with_status(LISTED)
 
     def archived(self) -> MemberViews:
@@ -146,13 +148,13 @@ class MemberList:
             return MemberViews(self, [number_of(key) for key in self.orders[status]])
 
     def member(self, number: int) -> MemberView:
-        """Raises KeyError for somebody who was deleted."""
+        """Returns a member. Raises KeyError for one that was deleted."""
         with self.lock:
             row = self.rows[number]
             return MemberView(number, with_overrides(row, self._invented_fields(row)))
 
     def _invented_fields(self, row: StoredMember) -> dict[str, Any]:
-        """Nobody changes what is in it: it is handed out again until something happens to the member."""
+        """Returns the invented fields, from the cache until the member changes; callers must not change them."""
         texts = self.settings.permissions
         known = self._cache.get(row.number)
         if known is not None and known[0] == texts:
@@ -163,12 +165,12 @@ class MemberList:
         return invented
 
     def find(self, key: str) -> MemberView | None:
-        """By MD5 of the lowercased address, by the address, or by contact_id, as the API finds a single member."""
+        """Finds a member by MD5 of the lowercased address, by address, or by contact_id, as the API does."""
         key = key.lower()
         with self.lock:
             for number in self._candidates(key):
-                if number in self.rows and key in lookup_keys(person := self.member(number)):
-                    return person
+                if number in self.rows and key in lookup_keys(member := self.member(number)):
+                    return member
         return None
 
     def _candidates(self, key: str) -> Iterator[int]:
@@ -181,8 +183,6 @@ class MemberList:
         if self._number_by_md5 is None:  # built when first needed: a second for 100,000 members
             self._number_by_md5 = {md5(address_of(self.identity, number)): number for number in self.rows}
         return self._number_by_md5.get(key, -1)
-
-    # -- how they are put in order
 
     def _add_row(self, row: StoredMember) -> StoredMember:
         row.number = self._next_number
@@ -210,7 +210,7 @@ class MemberList:
             listener(number)
 
     def _index(self, row: StoredMember) -> None:
-        """Whoever bears a name that cannot be worked out from their number is found by it."""
+        """Indexes lookup keys that do not follow from the member's number."""
         if row.overrides and {"email_address", "id", "contact_id"} & row.overrides.keys():
             for name in lookup_keys(self.member(row.number)):
                 self._aliases[name] = row.number
@@ -218,9 +218,9 @@ class MemberList:
             self._number_by_md5[md5(address_of(self.identity, row.number))] = row.number
 
 
-def lookup_keys(person: Mapping[str, Any]) -> set[str]:
-    """What a single member can be asked for by, in lower case."""
-    return {str(person[field]).lower() for field in ("id", "email_address", "contact_id") if person.get(field)}
+def lookup_keys(member: Mapping[str, Any]) -> set[str]:
+    """Returns what a single member can be looked up by, in lower case."""
+    return {str(member[field]).lower() for field in ("id", "email_address", "contact_id") if member.get(field)}
 
 
 def _orders_of(status: str) -> tuple[str, ...]:

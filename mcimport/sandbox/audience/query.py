@@ -1,4 +1,4 @@
-"""Which members answer a question, in which order, and which of them are on the page; and whom nobody can read."""
+"""Finds the members of a page by filters, order and offset; and those that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
 
 @dataclass(frozen=True, slots=True)
 class MemberQuery:
-    """Times are epoch seconds; None asks for no bound. Without `status` the archived are left out.
+    """Holds filters, order and page. Times are epoch seconds; None is no bound. Without `status` archived are left out.
 
     Without `sort_field` the order is arbitrary, and no change of a member moves it.
     """
@@ -35,14 +35,14 @@ class MemberQuery:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """The members on the page, by number, and how many there are on all pages."""
+    """Holds the numbers of the members on the page, and how many members there are on all pages."""
 
     numbers: list[int]
     total: int
 
 
 def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> QueryResult:
-    """One moment's answer. Costs no more than the page when the order is that of `last_changed`."""
+    """Returns the page as it is now. Takes no longer than the page needs when it is sorted by `last_changed`."""
     with audience.lock:
         order = audience.orders[query.status or LISTED]
         low, high = _bounds(order, query, audience.settings)
@@ -77,7 +77,7 @@ def _page(order: list[int], low: int, high: int, query: MemberQuery, rng: random
 
 
 def _shuffled(order: list[int], low: int, high: int, page: tuple[int, int], rng: random.Random) -> list[int]:
-    """A page as it is if all who share a second had been shuffled, those just beyond its edges included."""
+    """Returns the page as if all members of each second, also just beyond its edges, had been shuffled."""
     first = max(low, bisect_left(order, start_of(second_of(order[page[0]]))))
     last = min(high, bisect_left(order, start_of(second_of(order[page[1] - 1]) + 1)))
     keys = sorted(order[first:last], key=lambda key: (second_of(key), rng.random()))
@@ -100,21 +100,21 @@ def _sorted(audience: MemberList, keys: list[int], query: MemberQuery) -> list[i
 
 
 class UnreadableMembers:
-    """Who cannot be read. Ranks are looked up once, so that their members stay broken while the list moves."""
+    """Tells which members cannot be read. Ranks are resolved once, so that their members stay broken."""
 
     def __init__(self) -> None:
         self._ranks: dict[str, frozenset[int]] = {}
 
     def includes_any(self, audience: MemberList, numbers: list[int], broken: list[Span | str]) -> bool:
         if not broken:
-            self._ranks.clear()  # whom the ranks name next time is settled next time
+            self._ranks.clear()  # ranks that are set later are resolved anew
             return False
         ranked = [self._members(audience, rank) for rank in broken if isinstance(rank, str)]
         spans = [span for span in broken if not isinstance(span, str)]
         with audience.lock:
             seconds = {n: second_of(audience.rows[n].key) for n in numbers if n in audience.rows}
         return any(
-            any(number in some for some in ranked) or any(since < second <= until for since, until in spans)
+            any(number in members for members in ranked) or any(since < second <= until for since, until in spans)
             for number, second in seconds.items()
         )
 

@@ -1,4 +1,8 @@
-"""Sort keys of members."""
+"""Makes whole numbers by which members are sorted, and reads them.
+
+A key is `last_changed` in the high bits, then a scramble of the member's number (members of one second have an order
+that is arbitrary, stable, and not the one in which they joined), then the number itself.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ _SCRAMBLE = 2_654_435_761
 
 
 def key_of(number: int, second: int, salt: int) -> int:
+    """Returns the key of a member. `salt`: gives each list another order of the members of a second."""
     tie = (number * _SCRAMBLE + salt) & _NUMBERS
     return start_of(second) | tie << _NUMBER_BITS | number
 
 
 def second_of(key: int) -> int:
-    """The `last_changed` by which a member stands in the order."""
+    """Returns the `last_changed` by which a member is sorted."""
     return key >> _TIME_SHIFT
 
 
@@ -23,10 +28,10 @@ def number_of(key: int) -> int:
 
 
 def tie_of(key: int) -> int:
-    """Orders members in an arbitrary way that no change of theirs touches."""
+    """Returns a key for an arbitrary order that no change of a member moves."""
     return key & ((1 << _TIME_SHIFT) - 1)
 
 
 def start_of(second: int) -> int:
-    """The smallest key that a member of this second can have."""
+    """Returns the smallest key that a member of this second can have."""
     return max(0, second) << _TIME_SHIFT

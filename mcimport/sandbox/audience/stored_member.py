@@ -1,4 +1,4 @@
-"""What is stored of one member."""
+"""Stores what differs between a member and its invented fields."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass(slots=True)
 class StoredMember:
-    """What is remembered of one member: what it is sorted and filtered by, and what differs from its invention.
+    """Stores what a member is sorted and filtered by, and what differs from its invented fields.
 
     Times are epoch seconds, 0 where Mailchimp has an empty text.
 
     Attributes:
-        key: where the row stands in its list's order (see `audience`).
-        own: fields that were set by hand or by a change; an `ABSENT` one is left out.
+        key: where the row is in its list's order (see `sort_keys`).
+        overrides: fields that were set by hand or by a change; an `ABSENT` one is left out.
     """
 
     number: int
@@ -27,14 +27,14 @@ class StoredMember:
 
 
 class Absent:
-    """The value of a field that a planted member does not have at all."""
+    """Marks a field that a member does not have at all."""
 
 
 ABSENT = Absent()
 
 
 def with_overrides(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
-    """The member with what was set by hand or by a change."""
+    """Returns the member's fields with those that were set by hand or by a change."""
     if not row.overrides:
         return invented
     return {field: value for field, value in (invented | row.overrides).items() if value is not ABSENT}

@@ -1,7 +1,6 @@
-"""One request over the wire: sent once, read within bounds, and its answer named.
+"""The HTTP client: sends a request once, and reads its response within bounds of size and time.
 
-`HttpClient.send` turns whatever happens on the way into the tree of `errors`; `raise_for_status` does the same for what
-the server says. Retries and limits are the business of the caller (see `retry`).
+What goes wrong on the way becomes one of mcimport's errors. Retries and limits are up to the caller (see `retry`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 
 
 class HttpClient:
-    """Connections to one base address, kept open and shared by threads. Redirects are never followed with a key.
+    """Sends requests to one base address over connections that threads share. Never follows a redirect with the key.
 
     Requests go to httpx's transport itself, below its `Client`: redirects, cookies and authentication are not wanted
     here, and with a `httpx.URL` put together for each request they cost as much as the sending.
@@ -47,8 +46,8 @@ class HttpClient:
         headers: sent with each request; hold the key.
         timeout: seconds for one whole answer.
         connections: sockets kept at most.
-        trace: hears of each request, and says under which name it is made.
-        may_send: is called right before each request; raises where this process must not speak any more.
+        trace: logs each request, and has its User-Agent.
+        may_send: is called right before each request; raises where this process may not send any more.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class HttpClient:
         }
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._transport = transport(url, limits)
-        self._is_accepted = False  # the key was, in the last answer that spoke of it
+        self._is_accepted = False  # the key was, by the last response that depended on it
 
     def send(
         self,
@@ -97,8 +96,9 @@ class HttpClient:
         body: bytes | None = None,
         on_sent: Callable[[], None] | None = None,
     ) -> Response:
-        """Raises RetriableError or a kind of it when no whole answer came; InterruptedRunError once closed.
+        """Sends a request and returns the response, whatever its status.
 
+        Raises RetriableError, or a kind of it, when no whole response came; InterruptedRunError once closed.
         `on_sent` is called when the last byte of the request has left.
         """
         began, status = time.monotonic(), 0
@@ -155,9 +155,9 @@ class HttpClient:
             raise
 
     def checked(self, answer: Response) -> Response:
-        """The answer, if it is a success; else raises what to do about it, as `raise_for_status`.
+        """Returns a response that is a success; raises as `raise_for_status` for every other.
 
-        A key that was accepted a moment ago and is not now is tried once more: single refusals in passing were seen.
+        A key that is refused after it was accepted is tried once more: single refusals in passing were seen.
         """
         try:
             raise_for_status(self.service, answer)
@@ -195,17 +195,17 @@ class HttpClient:
                 self._transport.close()
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
-        """Those of every request, and under which name it is made."""
+        """Returns the headers of a request: those of every request, its User-Agent, and the type of its body."""
         kind = {"Content-Type": "application/json"} if has_body else {}
         return {**self._given, "User-Agent": self.trace.agent, **kind}
 
     def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
-        """What stands in the request's first line; an escaped part of the path stays as it is."""
+        """Returns the target of the request's first line; what is escaped in the path stays as it is."""
         query = f"?{urlencode(params, quote_via=quote)}" if params else ""
         return f"{self._base}/{quote(path, safe='/%')}{query}".encode()
 
     def _tracer(self, on_sent: Callable[[], None] | None) -> Callable[[str, Mapping[str, Any]], None]:
-        """Listens to what happens below: which sockets there are, and when a request has left."""
+        """Returns the callback by which httpcore reports new sockets, and that a request has left."""
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
@@ -233,7 +233,7 @@ class HttpClient:
         )
 
     def _read(self, response: httpx.Response, deadline: float) -> bytes:
-        """The whole body; a server that dribbles for ever, or for gigabytes, is cut off."""
+        """Returns the whole body. Raises RetriableError for one that is too large, or not complete by `deadline`."""
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():

@@ -1,4 +1,4 @@
-"""Open connections: no more at once than an account takes."""
+"""The limit of open connections to one Mailchimp account."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CALM = 40  # answered requests after which one more connection is tried
 
 
 class ConnectionLimit:
-    """At most so many requests of one account are open at once; fewer for a while after a refusal.
+    """Limits how many requests of one account are open at once, and lowers the limit for a while after a refusal.
 
-    One for each Mailchimp account. A refusal closes one place (many refusals of the same moment count once);
-    a calm stretch opens it again, so that an account shared with other programs finds its own number.
+    A refusal (ThrottledError) lowers it by one, many refusals of the same moment count once; after CALM answers in a
+    row it rises by one again, up to `places`. So an account that other programs use as well finds its own number.
     """
 
     def __init__(self, places: int) -> None:
@@ -30,7 +30,7 @@ class ConnectionLimit:
 
     @contextmanager
     def slot(self, stop: StopSignal) -> Iterator[None]:
-        """Holds one place; raises InterruptedRunError at `stop.aborted`."""
+        """Holds one connection, and waits for it before. Raises InterruptedRunError once `stop` is aborted."""
         with self._change:
             while self._open >= self._places:
                 if stop.aborted.is_set():

@@ -1,4 +1,4 @@
-"""What the HTTP library would read of the environment by itself, proxies and certificates: its mistakes, in words.
+"""Proxies and certificates, read from the environment, with an error in words where they cannot be used.
 
 The rules are those of curl and of Python's own urllib: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either
 case. A service on this machine is never asked through a proxy: no key in plain http leaves it.
@@ -24,19 +24,19 @@ _KINDS = ("http://", "https://", "socks5://", "socks5h://")
 
 
 def transport(url: str, limits: httpx.Limits) -> httpx.HTTPTransport:
-    """What carries requests to this address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
+    """Returns httpx's transport for an address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
     verify = tls() if url.startswith("https:") else _no_tls()
     return httpx.HTTPTransport(verify=verify, proxy=proxy_for(url), trust_env=False, limits=limits)
 
 
 def client(url: str, **options: Any) -> httpx.Client:
-    """The same for a request now and then, as httpx offers it. Redirects are not followed."""
+    """Returns httpx's client for an occasional request. Redirects are not followed. Raises as `transport`."""
     way = transport(url, httpx.Limits(max_connections=1))
     return httpx.Client(transport=way, trust_env=False, follow_redirects=False, **options)
 
 
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Proxy | None:
-    """The proxy through which this address is asked; None: directly.
+    """Returns the proxy for an address; None: it is asked directly.
 
     Raises ConfigError, by the variable's name and never with what it holds, for one that cannot be used.
     """
@@ -60,8 +60,9 @@ def is_loopback(host: str) -> bool:
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """Whom this machine trusts. One for all clients: it reads every root certificate, longer than an idle sync takes.
+    """Returns the TLS context with this machine's certificates.
 
+    There is one for all clients: to read the certificates takes longer than an idle sync.
     Raises ConfigError where `SSL_CERT_FILE` or `SSL_CERT_DIR` names no certificates.
     """
     try:
@@ -80,12 +81,12 @@ def tls() -> ssl.SSLContext:
 
 @functools.cache
 def _no_tls() -> ssl.SSLContext:
-    """For plain http: a context that trusts nobody and is never asked."""
+    """Returns a context for plain http, which trusts no certificate and is never used."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first of these variables that holds something, the lower-case one before the other, as curl has it."""
+    """Returns name and value of the first of these variables that is set; lower case comes first, as in curl."""
     for name in names:
         for spelling in (name, name.upper()):
             if value := environment.get(spelling, "").strip():
@@ -94,7 +95,7 @@ def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str,
 
 
 def _is_left_out(host: str, environment: Mapping[str, str]) -> bool:
-    """By NO_PROXY: names and what they end in, addresses, and ranges of them; what is none of these is passed over."""
+    """Says whether NO_PROXY names the host: by name, ending, address or range; entries of other kinds are ignored."""
     named = _named(("no_proxy",), environment)
     if named is None:
         return False

@@ -1,4 +1,4 @@
-"""Pushes a second: no more than an account takes, measured where they are sent."""
+"""The limit of requests a second to one Ometria account."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from collections import deque
 from mcimport.errors import InterruptedRunError
 from mcimport.services.http.shutdown import StopSignal
 
-SLACK, MORE_SLACK, MOST_SLACK = 1.01, 0.01, 1.05  # what leaves evenly arrives less so: a second is a little longer
-NEARLY = 0.85  # the share of the configured pushes that, when taken in the last second, tells that all of them are
-NOT_SENT_YET = 0.02  # seconds between two looks at a turn whose request has not left yet
-RECOVERY = 2_000  # the configured rate's share by which an answered push raises the present one, at first
+SLACK, MORE_SLACK, MOST_SLACK = 1.01, 0.01, 1.05  # requests sent evenly arrive less so: a second is a little longer
+NEARLY = 0.85  # of the configured rate: an account that accepted as much in the last second accepts all of it
+NOT_SENT_YET = 0.02  # seconds between two looks at a permit whose request has not left yet
+RECOVERY = 2_000  # the configured rate divided by this is what an accepted request adds to the present one, at first
 QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
 
 
 class Permit:
-    """One push's place in the pace. `moment`: when its bytes had left (monotonic); infinite until that is known."""
+    """Allows one request. `moment`: when its bytes had left (monotonic seconds); infinite until that is known."""
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.moment = math.inf
 
     def sent(self) -> None:
-        """The request is on the wire, or will never be: between turn and sending a connection may have been made."""
+        """Notes that the request has left, or never will: a connection may have been made since the permit."""
         self.moment = min(self.moment, time.monotonic())
 
 
 class RateLimiter:
-    """So many turns a second, evenly spaced, and never more than that in any second, as measured where they are sent.
+    """Gives so many permits a second, evenly spaced, and no more in any second, measured when the requests leave.
 
-    One for each Ometria account. A refusal (429) gives every second a little more air, for the way may be less even
-    than was hoped. Where less was taken in the last second than is configured, that is what the account takes, and the
-    new rate. Answers raise it again, the faster the longer no refusal came, up to the configured one. A queue that
-    reports little room slows the turns in proportion.
+    A refusal (429) makes every second a little longer, for requests may arrive less evenly than they leave. Where the
+    account accepted less in the last second than is configured, that becomes the rate. Each accepted request raises it
+    again, by more the longer no refusal came, up to the configured rate. A queue that reports little room slows the
+    rate in proportion.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -51,7 +51,7 @@ class RateLimiter:
         self._latest: deque[Permit] = deque(maxlen=max(1, math.floor(per_second)))
 
     def permit(self, stop: StopSignal) -> Permit:
-        """Waits for the next turn; raises InterruptedRunError at `stop.aborted`."""
+        """Waits for the next permit and returns it. Raises InterruptedRunError once `stop` is aborted."""
         while True:
             with self._lock:
                 now = time.monotonic()
@@ -65,14 +65,14 @@ class RateLimiter:
                 raise InterruptedRunError("stopped")
 
     def pause(self, seconds: float) -> None:
-        """No turn for so long: somebody else may have taken turns of the account until now."""
+        """Gives no permit for so many seconds: another process may have used the account until now."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
     def _window_opens(self) -> float:
-        """When the oldest of the latest turns, as many as a second may hold, is more than that second ago.
+        """Returns when (monotonic seconds) the oldest of the latest permits is a second old: a second holds no more.
 
-        One that is not on the wire yet may be there at any moment: so not before a little later.
+        A request that has not left yet may leave at any moment: then it is not before NOT_SENT_YET from now.
         """
         if len(self._latest) < (self._latest.maxlen or 1):
             return 0.0
@@ -82,7 +82,7 @@ class RateLimiter:
         return sent + self._slack * len(self._latest) / self._most
 
     def refused(self, permit: Permit) -> None:
-        """A 429: those that were under way together count once."""
+        """Notes a 429 and lowers the rate; refusals of requests that were in flight together count once."""
         with self._lock:
             if permit.began < self._cut_at:
                 return
@@ -91,12 +91,12 @@ class RateLimiter:
             self._slack = min(MOST_SLACK, self._slack + MORE_SLACK)
             in_a_second = sum(moment > self._cut_at - 1.0 for moment in self._taken)
             if in_a_second >= NEARLY * self._most:
-                return  # the account takes what is configured: the way there was uneven, and there is more air now
+                return  # the account accepts the configured rate: requests arrived unevenly, which the slack now allows
             self._rate = max(self._most / 32, min(0.95 * self._rate, in_a_second or 0.5 * self._rate))
             self._next = max(self._next, self._cut_at + 0.5)
 
     def served(self, room: int | None) -> None:
-        """A push was taken; `room` is what the queue says it has left, in records, None when it says nothing."""
+        """Notes an accepted request. `room`: records that Ometria's queue still takes; None where it does not say."""
         with self._lock:
             self._calm += 1
             self._taken.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""Which run, list and window a client's requests belong to, and who hears of them."""
+"""Logs a client's requests and retries, each with the run, list and window that it belongs to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _LIST_DEPTH = 3  # lists/KEY/members: what follows names one person
 
 
 class RequestLog:
-    """Of one client, shared by its two wires. One run at a time; a window belongs to the thread that works on it.
+    """Logs for one client, whose two HTTP clients share it: one run at a time, and one window in each thread.
 
     Args:
-        tell: hears of every request and of every pause before another try; None: nobody does.
+        tell: is called with every request and every retry; None: nothing is logged.
+
+    `agent`: the User-Agent of its requests.
     """
 
     def __init__(self, client: str, tell: EventSink | None = None) -> None:
@@ -31,13 +33,13 @@ class RequestLog:
         self.agent = f"mcimport/{__version__}"
 
     def begin(self, list_key: str, run_id: int) -> None:
-        """From here on, requests are this run's; the services are told, too."""
+        """Attributes the requests from here on to this run, in the User-Agent, too."""
         self._place = {"list": list_key, "run": run_id}
         self.agent = f"mcimport/{__version__} (run {run_id})"
 
     @contextmanager
     def window(self, number: int) -> Iterator[None]:
-        """Inside, this thread's requests are that window's."""
+        """Attributes this thread's requests in the block to that window."""
         self._thread.number = number
         try:
             yield
@@ -47,7 +49,7 @@ class RequestLog:
     def request(
         self, method: str, service: str, path: str, params: Mapping[str, str] | None, status: int, seconds: float
     ) -> None:
-        """`status`: 0 where no answer came."""
+        """Logs a request that took so many seconds. `status`: 0 where no answer came."""
         if self._tell is not None:
             what = {
                 "service": service,
@@ -58,7 +60,7 @@ class RequestLog:
             self._tell("request", {**self._where(), **what, "seconds": round(seconds, 3)})
 
     def retry(self, service: str, reason: str, seconds: float) -> None:
-        """After a pause of so many seconds, something is tried again."""
+        """Logs that a request is tried again after a pause of so many seconds."""
         if self._tell is not None:
             self._tell("retry", {**self._where(), "service": service, "reason": reason, "paused": round(seconds, 1)})
 
@@ -68,7 +70,7 @@ class RequestLog:
 
 
 def without_personal_data(path: str, params: Mapping[str, str]) -> str:
-    """Without whoever a path names, and without what is long or the same in every request."""
+    """Returns path and query without the member that the path names, and without what is long or always the same."""
     parts = path.split("/")
     if parts[0] == "lists" and len(parts) > _LIST_DEPTH and parts[2] == "members":
         parts[_LIST_DEPTH] = "*"

@@ -1,4 +1,4 @@
-"""What came back: status, headers, body in UTF-8, and the server's clock."""
+"""A response: status, headers, body in UTF-8, and the server's clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back.
+    """Holds what a service returned; `repr` shows no header and no body.
 
     Attributes:
         date: the server's clock (epoch seconds, UTC) from its `Date` header; None where it sent none.
@@ -30,9 +30,9 @@ class Response:
 
 
 def in_utf8(body: bytes, charset: str | None) -> bytes:
-    """Without a byte order mark, which JSON may begin with (RFC 8259); from the charset that the answer names.
+    """Returns the body in UTF-8, from the charset that the response names, without the byte order mark of RFC 8259.
 
-    One that nobody knows, or that the body is not in, leaves the body as it is: what reads it says what is wrong.
+    A charset that is unknown, or that the body is not in, leaves it as it is: its decoder then says what is wrong.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if charset is None or charset.lower().replace("_", "-") in ("utf-8", "utf8", "us-ascii", "ascii"):
@@ -44,7 +44,7 @@ def in_utf8(body: bytes, charset: str | None) -> bytes:
 
 
 def http_date(text: str | None) -> int | None:
-    """Epoch seconds; a date without a zone is UTC, as HTTP says. None for what is none."""
+    """Returns an HTTP date as epoch seconds (UTC, also where it names no zone); None for anything else."""
     try:
         if not text:
             return None

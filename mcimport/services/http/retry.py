@@ -21,15 +21,15 @@ BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account tha
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long a request is tried again.
+    """Says how often and how long a request is tried again.
 
     Attributes:
         stop: ends every pause; the next try then raises InterruptedRunError.
         retries: tries after the first that failed. A busy account (429) costs none of them.
-        wait: seconds between two tries; a server that names a longer time gets it.
+        wait: seconds between two tries; more where the server asks for more (`Retry-After`).
         busy_for: seconds for which one request may find the account busy before that counts as a failure;
-            None: as long as it takes.
-        retried: is told of each pause, in seconds, when it is over, and why it was made.
+            None: without end.
+        retried: is called after each pause, with its seconds and the error that caused it.
     """
 
     stop: StopSignal = field(default_factory=StopSignal)
@@ -39,16 +39,16 @@ class RetryPolicy:
     retried: Callable[[float, BaseException | None], None] = field(default=lambda _, __: None, compare=False)
 
     def no_retry(self) -> RetryPolicy:
-        """The same, without a second try."""
+        """Returns the same policy without a second try."""
         return replace(self, retries=0)
 
 
 def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_timeout: bool = False) -> T:
-    """Do `work` until it succeeds, fails for good, or its tries are used up: the one policy for all requests.
+    """Calls `work` until it succeeds, and returns its result.
 
-    `fail_fast_on_timeout` hands a ServiceTimeoutError back at once, for a caller who can ask for less instead.
-    Once the stop was asked for there is no second try, so that a page in flight can end but nothing lingers. Raises
-    what `work` raised last, and InterruptedRunError instead of trying again.
+    Raises what `work` raised last once its tries are used up; at once what no other try can change; and, once the stop
+    was requested, InterruptedRunError instead of another try: a page in flight may end, but nothing lingers.
+    `fail_fast_on_timeout`: a ServiceTimeoutError is raised at once, for a caller that can ask for less instead.
     """
     state = _RetryState(policy)
 
@@ -82,7 +82,7 @@ def _worth_another_try(error: BaseException, *, fail_fast_on_timeout: bool) -> b
 
 
 class _RetryState:
-    """What one request has cost so far: failures, and the time for which its account was busy."""
+    """Counts the failures of one request, and the time for which its account was busy."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.tried = False

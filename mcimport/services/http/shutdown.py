@@ -1,4 +1,4 @@
-"""The signal to leave."""
+"""The stop signal: what SIGTERM, Ctrl-C or a failure tells every thread that waits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ LEAVE_WITHIN = 25.0  # seconds that pages in flight may take once a stop was ask
 
 
 class StopSignal:
-    """A request to leave. `asked`: begin nothing new, wake every pause. `now`: give up what is under way, too.
+    """Tells threads to stop. Safe to share between them.
 
-    A follower hears what its leader hears, and may be stopped alone: one client that has to be given up.
+    Attributes:
+        requested: nothing new is begun, and every pause ends; pages in flight may finish.
+        aborted: what is in flight is given up, too. It implies `requested`.
     """
 
     def __init__(self) -> None:
@@ -20,6 +22,7 @@ class StopSignal:
         self._lock = threading.Lock()
 
     def child(self) -> StopSignal:
+        """Returns a signal that is set with this one, and that can be set alone: to stop one client, say."""
         child = StopSignal()
         with self._lock:
             self._children.append(child)
@@ -30,6 +33,7 @@ class StopSignal:
         return child
 
     def dismiss(self, child: StopSignal) -> None:
+        """Forgets a child that nothing waits for any more."""
         with self._lock:
             self._children.remove(child)
 

@@ -1,4 +1,4 @@
-"""What an answer's status means, and what may be repeated of an answer that is an error."""
+"""Turns the status of a response into the error that says what to do, and repeats of the response what may be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a
 
 
 def raise_for_status(service: str, answer: Response) -> Response:
-    """The answer, if it is a success (any 2xx); else raises the error that says what to do about it."""
+    """Returns a response that is a success (any 2xx); raises a kind of ServiceError for every other."""
     if 200 <= answer.status < 300:  # noqa: PLR2004 - the range that HTTP calls success
         return answer
     raise _named(service, answer)
@@ -52,9 +52,9 @@ def _named(service: str, answer: Response) -> ServiceError:  # noqa: PLR0911 - o
 
 
 def _forbidden(service: str, answer: Response, said: str) -> ServiceError:
-    """403 has three meanings: no right (says why), blocked at the edge (a page of HTML), too many connections (bare).
+    """Returns the error for a 403: no right (with a reason), blocked (a page of HTML), too many connections (empty).
 
-    The first from the vendors' documentation, the other two from reports of Mailchimp's users. A bare one of Ometria's
+    The first is in the vendors' documentation, the other two in reports of Mailchimp's users. An empty 403 of Ometria
     was not reported; it may be either, so it is tried again, but not for as long as an account may be busy.
     """
     if answer.is_json:
@@ -77,7 +77,7 @@ def _key_hint(service: str) -> str:
 
 
 def _title(answer: Response) -> str:
-    """The title of a problem document, if it is plain words; nothing else of an answer is ever repeated."""
+    """Returns the title of a problem document in brackets, if it is plain words: all that is repeated of a body."""
     if not answer.is_json:
         return ""
     try:
@@ -88,7 +88,7 @@ def _title(answer: Response) -> str:
 
 
 class _Problem(msgspec.Struct):
-    """RFC 9457, as far as it is repeated."""
+    """A problem document (RFC 9457), as far as it is repeated."""
 
     title: object = None
 

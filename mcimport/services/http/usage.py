@@ -1,4 +1,4 @@
-"""What one client's requests and waits have cost so far: by whom, and by this thread alone."""
+"""Counts one client's requests and the seconds they took, in all threads and in each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = tuple(field.name for field in fields(Usage))
 
 
 class UsageMeter:
-    """Counts for one client, whichever of its threads a request is made in. Seconds are summed over threads."""
+    """Counts the requests of one client and times its waits. Safe to share; seconds are summed over threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class UsageMeter:
 
     @contextmanager
     def timed(self, name: Wait) -> Iterator[None]:
-        """What happens inside is time of that kind, also when it raises; what this thread waits meanwhile is not."""
+        """Counts the block's seconds as `name`, also when it raises, less what this thread waited for inside it."""
         began, before = time.monotonic(), self._waited()
         try:
             yield
@@ -46,24 +46,24 @@ class UsageMeter:
             self._add(name, time.monotonic() - began - (self._waited() - before))
 
     def retried(self, side: Side, seconds: float) -> None:
-        """After so long a pause, a request is made again."""
+        """Counts another try of a request, and the seconds of the pause before it."""
         self._add(f"{side}_retries", 1)
         self._add(_WAITS[side], seconds)
 
     def add(self, costs: Usage) -> None:
-        """What was spent elsewhere, for the same client."""
+        """Adds what another process spent for the same client."""
         with self._lock:
             for name in _NAMES:
                 self._untaken[name] += getattr(costs, name)
 
     def drain(self) -> Usage:
-        """All since the last call, of every thread."""
+        """Returns what was counted since the last call, in all threads."""
         with self._lock:
             taken, self._untaken = self._untaken, dict.fromkeys(_NAMES, 0)
         return Usage(**taken)  # type: ignore[arg-type] # whole numbers stay whole: 1 is added to them
 
     def of_this_thread(self) -> Usage:
-        """All so far of this thread."""
+        """Returns all that was counted in this thread."""
         return Usage(**getattr(self._thread, "costs", {}))
 
     def _waited(self) -> float:

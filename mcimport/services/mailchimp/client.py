@@ -1,4 +1,4 @@
-"""Mailchimp: a list's first page, its cuts, a window's next page, a crowded second; fields and single members.
+"""The Mailchimp client: pages of members, counts, and single members.
 
 Source of the facts: Mailchimp's Marketing API v3 reference, and dated probes of live accounts by other projects where
 the reference is silent (bounds of `since_last_changed`, archived members, odd answers with status 200).
@@ -47,12 +47,12 @@ T = TypeVar("T")
 
 MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
-MORE_LOOKS = 3  # at an answer that holds nobody and counts nobody, before that is believed
-BELIEVABLE_LIE = 50  # members that a count may promise and nobody ever show, before that is an error
+MORE_LOOKS = 3  # more requests for a page without members that reports none, before that is believed
+BELIEVABLE_LIE = 50  # members that a page may report and never show, before that is an error
 
 
 class EmptyPageError(RetriableError):
-    """An answer counted somebody and held nobody, however often it was asked for."""
+    """A page that reported members and had none, however often it was requested."""
 
     def __init__(self, page: Page) -> None:
         super().__init__("Mailchimp reported members but returned none")
@@ -60,10 +60,13 @@ class EmptyPageError(RetriableError):
 
 
 class MailchimpClient(ServiceRequests):
-    """One account, for one client. Safe to share between threads.
+    """Reads one account, for one client. Safe to share between threads.
 
-    Every method raises what `errors` says of services: FatalError for what no try can mend, RetriableError when the
-    tries are used up, InterruptedRunError when the stop was asked for.
+    Every method raises FatalError for what no other try can change, RetriableError when the tries are used up, and
+    InterruptedRunError when the stop was requested.
+
+    Args:
+        member_fields: the fields that pages hold of each member, as Mailchimp's `fields` parameter takes them.
     """
 
     side: ClassVar[Side] = "mailchimp"
@@ -81,20 +84,20 @@ class MailchimpClient(ServiceRequests):
         self._member_fields = member_fields
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
-        """The same account, whose pages hold these fields of a member alone, by their dotted names."""
+        """Returns a client of the same account whose pages hold only these fields of members, by dotted name."""
         asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
         return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
 
     def ping(self) -> float | None:
-        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted."""
+        """Checks the key, and returns how many seconds this machine's clock is ahead; None without a `Date` header."""
         answer = call_with_retry(self._policy, lambda: self._once("ping", {}))
         decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 
     def first_page(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
-        """The first `count` members of a sweep after `since`, oldest change first, and the clock of the server.
+        """Returns the first `count` members of a sweep after `since`, oldest change first, with the server's clock.
 
-        A page that is too slow is asked for at half the size, down to 50. Raises FatalError for an unknown list.
+        A page that is too slow is requested at half the size, down to 50. Raises UnknownListError.
         """
         window = Window(number=0, sweep=sweep, since=since, until=windows.NO_END)
         while True:
@@ -108,16 +111,16 @@ class MailchimpClient(ServiceRequests):
                 raise _unknown_list(list_key) from None
 
     def count_members(self, list_key: str) -> int:
-        """How many members are on the list. One try, for a tiny answer. Raises FatalError for an unknown list."""
+        """Returns how many members are on the list, by one try of a tiny request. Raises UnknownListError."""
         try:
             return self.probe(list_key, "listed", None, 1).total
         except NotFoundError:
             raise _unknown_list(list_key) from None
 
     def probe(self, list_key: str, sweep: Sweep, since: int | None, count: int) -> Page:
-        """How many there are after `since`, and the server's clock, without anybody: for a first page that is broken.
+        """Returns a page without members: how many there are after `since`, and the server's clock.
 
-        One try, for a tiny answer. `count` is what the page says was asked for.
+        It is one try of a tiny request, for a first page that cannot be read. `count`: what its `asked` says.
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = call_with_retry(
@@ -126,7 +129,7 @@ class MailchimpClient(ServiceRequests):
         return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), is_probe=True)
 
     def newest(self, list_key: str, sweep: Sweep, count: int) -> list[Member]:
-        """Those who changed last, by their ids alone."""
+        """Returns the members who changed last, latest first, with their ids alone."""
         params = {
             "count": str(count),
             "sort_field": "last_changed",
@@ -137,10 +140,10 @@ class MailchimpClient(ServiceRequests):
         return self.get(f"lists/{list_key}/members", params, MEMBERS).members
 
     def last_changed_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
-        """The `last_changed` of the member who stands at `offset` of the window now; None where nobody does.
+        """Returns the `last_changed` of the member who is at `offset` of the window now; None where there is none.
 
-        Nobody is believed only of an answer that counts no more than `offset`. Raises RetriableError otherwise, and for
-        a member without a time: there is somebody, but not to be placed.
+        That there is none is believed only of a response that reports no more than `offset` members. Raises
+        RetriableError otherwise, and for a member without a time.
         """
         answer = self.probe_at(list_key, window, offset, quick=quick)
         moment = epoch(answer.members[0].last_changed) if answer.members else None
@@ -149,18 +152,18 @@ class MailchimpClient(ServiceRequests):
         return moment
 
     def count_in_window(self, list_key: str, window: Window) -> int | None:
-        """How many are in what is left of the window, or a few more; None where Mailchimp does not say. One try."""
+        """Returns how many members are left in the window, or a few more, by one try; None where that fails."""
         with suppress(RetriableError):
             return self.probe_at(list_key, window, 0, quick=True).total_items
         return None
 
     def next_page(self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False) -> Page:
-        """The first `count` members of what is left of the window. `quick`: without a second try.
+        """Returns the first `count` members of what is left of the window. `quick`: without a second try.
 
-        An answer that holds nobody and counts nobody is believed after `MORE_LOOKS`; where one member alone is sought,
-        at once: they are asked for by id before they are gone.
+        A page without members that reports none is believed after `MORE_LOOKS` more; at once where the window seeks
+        one member, who is then requested by id.
 
-        Raises ServiceTimeoutError at once when fewer might be answered.
+        Raises ServiceTimeoutError at once for a page that can be halved.
         """
         page = self._page(list_key, window, count, offset=offset, quick=quick)
         for _ in range(0 if window.member_id else MORE_LOOKS):
@@ -170,12 +173,12 @@ class MailchimpClient(ServiceRequests):
         return page
 
     def confirm_short_page(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
-        """A page that is short of its own count, looked at again: the page to believe, and the size asked for.
+        """Requests a page again that has fewer members than it reports; returns the page to believe, and its size.
 
-        The same members twice more, with nobody at the next offset in between, are the end whatever is counted: the
-        page comes back with its count corrected. (Twice, because somebody who leaves before the look at the next offset
-        would have drawn whoever stood there into the page.) Somebody there: the server cuts its pages short, and that
-        is their size.
+        If it has the same members twice more, and there is none at the next offset in between, it is the end of the
+        window, and its total is corrected. (Twice, because a member who leaves before the request for the next offset
+        would have moved the one there into the page.) If there is a member at the next offset, the server cuts its
+        pages short, and that is their size.
         """
         again = (
             self.next_page(list_key, window, count) if page.members else self._retry_empty_page(list_key, window, count)
@@ -192,16 +195,13 @@ class MailchimpClient(ServiceRequests):
         return replace(again, total=size), count
 
     def member(self, list_key: str, contact_id: str) -> Member:
-        """One member by `contact_id`; NotFoundError when there is none (any more)."""
+        """Returns a member by `contact_id` or subscriber hash. Raises NotFoundError where there is none (any more)."""
         fields = ",".join(Member.__struct_fields__)
         path = f"lists/{list_key}/members/{contact_id}"
         return self.get(path, {"fields": fields}, MEMBER, first=True)
 
     def member_by_address(self, list_key: str, address: str) -> Member:
-        """One member by their address, whoever it belongs to; NotFoundError when it is nobody's.
-
-        Raises RetriableError for an answer about another address.
-        """
+        """Returns the member with this address. Raises NotFoundError, and RetriableError for a member with another."""
         wanted = address.strip().lower()
         found = self.member(list_key, subscriber_hash(wanted))
         if not isinstance(found.email_address, str) or found.email_address.strip().lower() != wanted:
@@ -209,7 +209,7 @@ class MailchimpClient(ServiceRequests):
         return found
 
     def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
-        """How many these are, or a few more: whether the bounds include the second that they name is not known."""
+        """Returns how many members these are, or a few more: whether the bounds include their second is not known."""
         params = {
             "status": "subscribed",
             "count": "1",
@@ -222,7 +222,7 @@ class MailchimpClient(ServiceRequests):
         return self.get(f"lists/{list_key}/members", params, COUNT).total_items
 
     def subscribed(self, list_key: str) -> int | None:
-        """How many subscribed members the list itself counts; None where Mailchimp does not say. One try."""
+        """Returns how many subscribed members the list itself reports, by one try; None where that fails."""
         path, params = f"lists/{list_key}", {"fields": "stats.member_count"}
         try:
             answer = self.get(path, params, LIST, quick=True, first=True)
@@ -232,7 +232,10 @@ class MailchimpClient(ServiceRequests):
         return count if isinstance(count, int) else None
 
     def probe_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> Members:
-        """One member, and how many the window counts; that it counts nobody is believed after `MORE_LOOKS`."""
+        """Returns the `last_changed` of the member at `offset`, and how many are left in the window.
+
+        That there are none at all is believed after `MORE_LOOKS` more requests.
+        """
         params = {**_span(window), "count": "1", "offset": str(offset), "fields": LOOK_UP_FIELDS}
         for _ in range(MORE_LOOKS):
             answer = self.get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
@@ -241,9 +244,10 @@ class MailchimpClient(ServiceRequests):
         return self.get(f"lists/{list_key}/members", params, MEMBERS, quick=quick)
 
     def _retry_empty_page(self, list_key: str, window: Window, count: int) -> Page:
-        """A page that holds nobody though it counts somebody, asked for as often as an error would be.
+        """Requests a page without members that reports some, as often as after an error.
 
-        A few may be a count that lies. Many are a fault: raises EmptyPageError, lest a whole window be taken for empty.
+        A few reported members may be a wrong count. For more it raises EmptyPageError, so that no window is taken for
+        empty.
         """
 
         def ask() -> Page:
@@ -286,15 +290,15 @@ class MailchimpClient(ServiceRequests):
         quick: bool = False,
         first: bool = False,
     ) -> T:
-        """Asks for one answer and decodes it. `quick`: without a second try. `first`: a 404 is believed.
+        """Requests a document and decodes it. `quick`: without a second try. `first`: a 404 is believed.
 
-        In the middle of a run one has been seen in passing: there it is tried again.
+        In the middle of a run 404s have been seen in passing: there it is tried again.
         """
         policy = self._policy.no_retry() if quick else self._policy
         return call_with_retry(policy, lambda: decoded(self._once(path, params, first=first), kind))
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
-        """One request. Only a `first` look believes a 404: in the middle of a run, one has been seen in passing."""
+        """Sends one request. A 404 is a NotFoundError where `first` is set, and else a RetriableError."""
         try:
             return self._send("GET", path, params=params, slot=self._limit.slot(self._policy.stop))
         except RejectedError as error:
@@ -306,7 +310,7 @@ class MailchimpClient(ServiceRequests):
 
 
 def subscriber_hash(address: str) -> str:
-    """What Mailchimp finds a member by, besides `contact_id`. The address in disguise: to be kept and shown nowhere."""
+    """Returns the MD5 of an address, by which Mailchimp also finds a member: as personal as the address itself."""
     return hashlib.md5(address.lower().encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
 
 
@@ -325,7 +329,7 @@ def _same(page: Page, other: Page) -> bool:
 
 
 def _span(window: Window) -> dict[str, str]:
-    """The query for a window. `+` in a time must be percent-encoded, which the client does."""
+    """Returns the query for a window. `+` in a time must be percent-encoded, which the HTTP client does."""
     since = windows.asked_since(window)
     return {
         "sort_field": "last_changed",

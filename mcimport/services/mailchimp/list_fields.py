@@ -24,33 +24,33 @@ AT_ONCE = 4  # requests for a list's fields at a time
 
 
 def read_list_fields(mailchimp: MailchimpClient, list_key: str) -> ListFields:
-    """The list's merge fields and the names of its interests: two requests and one for each category, side by side.
+    """Reads the list's merge fields and the names of its interests.
 
-    It takes as long as two answers.
+    Two requests, and one for each interest category, are sent side by side: it takes as long as two of them.
     """
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fields") as pool:
         merge = pool.submit(mailchimp.get, f"lists/{list_key}/merge-fields", EVERYTHING, MERGE_FIELDS)
         path = f"lists/{list_key}/interest-categories"
         categories = mailchimp.get(path, EVERYTHING, CATEGORIES).categories
         paths = [f"{path}/{category.id}/interests" for category in categories]
-        named = list(pool.map(lambda one: mailchimp.get(one, EVERYTHING, INTERESTS).interests, paths))
+        interests = list(pool.map(lambda path: mailchimp.get(path, EVERYTHING, INTERESTS).interests, paths))
         fields = {field.tag: merge_field(field) for field in merge.result().merge_fields}
-    return ListFields(fields, {one.id: text(one.name) for some in named for one in some})
+    return ListFields(fields, {interest.id: text(interest.name) for category in interests for interest in category})
 
 
 def list_has_permissions(mailchimp: MailchimpClient, list_key: str) -> bool | None:
-    """Whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
+    """Asks whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say."""
     path, params = f"lists/{list_key}", {"fields": "marketing_permissions"}
     try:
         answer = mailchimp.get(path, params, LIST, first=True)
-    except (NotFoundError, FatalError):  # what the members show has to do
+    except (NotFoundError, FatalError):  # what the members show must do
         return None
     found = answer.marketing_permissions
     return found if isinstance(found, bool) else None
 
 
 def permissions_shown(mailchimp: MailchimpClient, list_key: str, offset: int) -> tuple[list[Any], int]:
-    """The `marketing_permissions` of 1,000 subscribed members, latest change first; how many are subscribed."""
+    """Returns the `marketing_permissions` of 1,000 subscribed members, latest change first, and how many there are."""
     params = {
         **EVERYTHING,
         "status": "subscribed",
@@ -60,4 +60,4 @@ def permissions_shown(mailchimp: MailchimpClient, list_key: str, offset: int) ->
         "fields": "members.marketing_permissions,total_items",
     }
     answer = mailchimp.get(f"lists/{list_key}/members", params, MEMBERS)
-    return [one.marketing_permissions for one in answer.members], answer.total_items
+    return [member.marketing_permissions for member in answer.members], answer.total_items

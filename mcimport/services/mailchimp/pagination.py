@@ -1,9 +1,9 @@
-"""Pure: a page's members to what is kept and what is left.
+"""Pure: splits a page into the members to keep and the window that is left.
 
-Why nobody is lost between two pages: the list moves while it is read, so an offset means one thing now and another a
-second later. A time does not. Whoever changes gets a `last_changed` beyond `until` and so leaves every window of the
-run for good; nobody enters a span that is over. So a window is always read from its beginning, and a page is believed
-only up to its last whole second.
+Why no member is lost between two pages: the list moves while it is read, so an offset means one thing now and another a
+second later. A time does not. A member who changes gets a `last_changed` beyond `until` and so leaves every window of
+the run for good; no member enters a span that is over. So a window is always read from its beginning, and a page is
+believed only up to its last whole second.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Verdict = Literal["over", "more", "crowded", "short"]
 
 @dataclass(frozen=True, slots=True)
 class PageSplit:
-    """What one page of a window says.
+    """Holds what one page of a window says.
 
     Attributes:
         verdict: "over": the window ends here. "more": `rest` begins after what was kept. "crowded": the second
-            `second` fills the page alone and must be read in passes. "short": fewer members than the answer itself
-            counts, all in one second or none at all: ask again before believing it.
-        kept: to be delivered now.
-        rest: the window as it stands after this page, with what was learned of the bounds.
+            `second` fills the page alone and must be read in passes. "short": fewer members than the response itself
+            reports, all in one second or none at all: it is requested again before it is believed.
+        kept: the members to push now.
+        rest: the window after this page, with what was learned of the bounds.
     """
 
     verdict: Verdict
@@ -43,10 +43,10 @@ class PageSplit:
 
 
 def fits_in_one(page: Page, asked: int) -> bool:
-    """Whether this page is all there is: fewer members than asked for, and just as many as the answer counts.
+    """Says whether this page is all there is: fewer members than asked for, and just as many as the response reports.
 
-    More than it counts shows a count that lies low. Then the page may be short for another reason (somebody who was
-    deleted while it was written, say), so the end is looked for with other means: see `confirm_short_page`.
+    If there are more, the reported number is too low. Then the page may be short for another reason (a member who was
+    deleted while it was written, say), so the end is looked for in another way: see `confirm_short_page`.
     """
     return not page.is_probe and len(page.members) < asked and len(page.members) == page.total
 
@@ -56,10 +56,10 @@ def half(size: int) -> int:
 
 
 def check_page(window: Window, page: Page, asked: int, offset: int = 0) -> None:
-    """Raises RetriableError for an answer that cannot be one to the question.
+    """Raises RetriableError for a page that cannot be the one requested.
 
     That is: members older than asked for, an order that is not ascending, or, from a window's beginning, a full page
-    without anybody of the span that teaches nothing about the bounds either.
+    without a member of the span that teaches nothing about the bounds either.
     """
     if _is_plain(window, page):
         return
@@ -67,19 +67,21 @@ def check_page(window: Window, page: Page, asked: int, offset: int = 0) -> None:
     start = window.start
     if start is not None and moments and min(moments) < start:
         raise IgnoredParameterError("Mailchimp ignored since_last_changed: it returned members who changed earlier")
-    # A member may change while the page is written: dated now, but standing where it stood. That is no disorder.
+    # A member may change while the page is written: dated now, but still in its former place. That is no disorder.
     latest = min(window.until, page.settled) if window.until == NO_END else window.until
-    ours = [moment for moment in moments if moment <= latest and _within(window, moment)]
-    if any(later < earlier for earlier, later in pairwise(ours)):
+    inside = [moment for moment in moments if moment <= latest and _within(window, moment)]
+    if any(later < earlier for earlier, later in pairwise(inside)):
         raise IgnoredParameterError("Mailchimp ignored sort_field: its members are not sorted by last_changed")
     full = offset == 0 and asked <= len(page.members) == len(moments)
-    if full and not ours and _learned(window, moments) == Bounds():
+    if full and not inside and _learned(window, moments) == Bounds():
         raise RetriableError("Mailchimp returned a full page without any member of the time range asked for")
 
 
 def split_page(window: Window, page: Page, asked: int) -> PageSplit:
-    """What to keep of a page that passed `check_page`, and what is left of its window."""
-    return (_split_plain_page if _is_plain(window, page) else _split_any_page)(window, page, asked)
+    """Splits a page that passed `check_page` into the members to keep and what is left of its window."""
+    if _is_plain(window, page):
+        return _split_plain_page(window, page, asked)
+    return _split_any_page(window, page, asked)
 
 
 def _split_any_page(window: Window, page: Page, asked: int) -> PageSplit:
@@ -87,22 +89,22 @@ def _split_any_page(window: Window, page: Page, asked: int) -> PageSplit:
     undated = [member for moment, member in dated if moment is None]
     moments = [moment for moment, _ in dated if moment is not None]
     rest = replace(window, bounds=window.bounds | _learned(window, moments))
-    ours = [(moment, member) for moment, member in dated if moment is not None and _within(window, moment)]
+    inside = [(moment, member) for moment, member in dated if moment is not None and _within(window, moment)]
     if fits_in_one(page, asked):
-        return PageSplit("over", (*(member for _, member in ours), *undated), rest)
-    if not ours:
+        return PageSplit("over", (*(member for _, member in inside), *undated), rest)
+    if not inside:
         taught = rest.bounds != window.bounds
         return PageSplit("more" if taught else "short", tuple(undated), rest)
-    last = ours[-1][0]
-    whole = [member for moment, member in ours if moment < last]
+    last = inside[-1][0]
+    whole = [member for moment, member in inside if moment < last]
     if whole:
         return PageSplit("more", (*whole, *undated), replace(rest, through=last - 1))
     verdict: Verdict = "crowded" if len(page.members) >= asked else "short"
-    return PageSplit(verdict, (*(member for _, member in ours), *undated), replace(rest, through=last - 1), last)
+    return PageSplit(verdict, (*(member for _, member in inside), *undated), replace(rest, through=last - 1), last)
 
 
 def _is_plain(window: Window, page: Page) -> bool:
-    """Nearly every page: everybody has a time, in order and within what is left of the window."""
+    """Says whether all members have a time, in order and within what is left of the window: nearly every page."""
     moments = cast("tuple[int, ...]", page.moments)
     return (
         bool(moments)
@@ -114,7 +116,7 @@ def _is_plain(window: Window, page: Page) -> bool:
 
 
 def _split_plain_page(window: Window, page: Page, asked: int) -> PageSplit:
-    """What `split_page` says of such a page; it teaches nothing of the bounds."""
+    """Splits a page that `_is_plain`, and that teaches nothing of the bounds."""
     if fits_in_one(page, asked):
         return PageSplit("over", page.members, window)
     last = cast("int", page.moments[-1])
@@ -126,13 +128,13 @@ def _split_plain_page(window: Window, page: Page, asked: int) -> PageSplit:
 
 
 def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
-    """The page's members of what is left of the window, up to and including `second`; those without a time, too."""
+    """Returns the page's members of what is left of the window, up to and including `second`, or without a time."""
     dated = zip(page.moments, page.members, strict=True)
     return tuple(member for moment, member in dated if moment is None or (moment <= second and _within(window, moment)))
 
 
 def whole_page(window: Window, page: Page) -> tuple[Member, ...]:
-    """The members of a first page that is the whole job: also those whom `until` does not cover yet."""
+    """Returns the members of a first page that is the whole run: also those who changed after `until`."""
     return tuple(
         member
         for moment, member in zip(page.moments, page.members, strict=True)
@@ -145,9 +147,10 @@ def _within(window: Window, moment: int) -> bool:
 
 
 def _learned(window: Window, moments: Sequence[int]) -> Bounds:
-    """A member seen at a bound proves that it includes its second.
+    """Returns the bounds that are seen to include their second, for a member was seen at it.
 
-    Sound for `before`, too: whoever changes during the run is dated after `until + 1` (see `models.Page.settled`).
+    This holds for `before`, too: members who change during the run are dated after `until + 1` (see
+    `models.Page.settled`).
     """
     start = window.start
     return Bounds(
@@ -157,6 +160,6 @@ def _learned(window: Window, moments: Sequence[int]) -> Bounds:
 
 
 def identity(member: Member) -> object:
-    """What tells two members of one page apart: in memory only, for it may be the address."""
+    """Returns what tells a member from others of the page: for use in memory only, for it may be the address."""
     names = (member.contact_id, member.web_id, member.email_address)
     return next((name for name in names if isinstance(name, str | int) and name), None)

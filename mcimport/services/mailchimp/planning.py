@@ -1,4 +1,4 @@
-"""How a list is cut before it is read: a sweep's first page, and the windows that what is left falls into."""
+"""Plans a run: reads a sweep's first page, and cuts the sweep into windows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mcimport.services.mailchimp.client import MailchimpClient
 
 
 def first_page(mailchimp: MailchimpClient, list_key: str, sweep: Sweep, since: int | None, size: int) -> Page:
-    """A sweep's first page; where that cannot be read, what a glance tells: one broken member must not stop a list.
+    """Returns a sweep's first page, or a probe where that cannot be read: one broken member must not stop a list.
 
-    An odd clock is looked at twice, and the earlier answer believed: a single edge whose clock is ahead would put the
-    sync point past changes that are still to come.
+    Where the clocks differ, a second response is requested and the earlier time believed: a single server whose clock
+    is ahead would move the sync point past changes that are still to come.
     """
     try:
         page = mailchimp.first_page(list_key, sweep, since, size)
@@ -39,9 +39,9 @@ def first_page(mailchimp: MailchimpClient, list_key: str, sweep: Sweep, since: i
 def cut(
     client: Client, mailchimp: MailchimpClient, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
 ) -> list[Window]:
-    """None for an empty sweep, one for a page that holds everything, else as many as the cuts make.
+    """Returns the windows of a sweep: none if it is empty, one if its first page is all of it, else one for each cut.
 
-    `page`: the sweep's first one, after the beginning of `span`.
+    `page`: the sweep's first one, after the beginning of `span`, which is `(since, until]`.
     """
     since, until = span
     if pagination.fits_in_one(page, page.asked):
@@ -57,7 +57,7 @@ def cut(
 def _look_up(
     mailchimp: MailchimpClient, list_key: str, span: Window, offsets: Sequence[int], at_once: int
 ) -> list[tuple[int, int | None]]:
-    """The `last_changed` at each offset, ten at a time. A cut that cannot be had only makes a window longer."""
+    """Looks up the `last_changed` at each offset, ten at a time. One that fails only makes a window longer."""
     if not offsets:
         return []
 

@@ -1,6 +1,6 @@
-"""What Mailchimp answers, and what may be read in it: bodies of many shapes, and the moment that a page is true for.
+"""Decodes Mailchimp's responses, and reads from their clock the moment up to which a page is complete.
 
-Source of the facts: as in `mailchimp`.
+Source of the facts: as in `client`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLOCK_TOLERANCE = 300  # seconds between the server's clock and ours before it i
 
 
 class Members(msgspec.Struct):
-    """`GET /lists/{list_id}/members`: without a `members` array, or without a count, it is no answer."""
+    """`GET /lists/{list_id}/members`; one without a `members` array or a count is an error."""
 
     members: list[Member]
     total_items: int
@@ -45,7 +45,7 @@ class Tags(msgspec.Struct):
 
 
 class Count(msgspec.Struct):
-    """Of members, where nobody is asked for by name."""
+    """`GET /lists/{list_id}/members`, where only the count is requested."""
 
     total_items: int
 
@@ -91,8 +91,8 @@ class Interests(msgspec.Struct):
     interests: list[Named]
 
 
-# Made here, before any thread begins: of a type that many threads decode for the first time at once, one may see the
-# half of what another still prepares, and the process ends in a segmentation fault (msgspec 0.22).
+# Made at import, before any thread begins: where many threads decode a type for the first time at once, one may see
+# the half of what another still prepares, and the process ends in a segmentation fault (msgspec 0.22).
 PING = msgspec.json.Decoder(Ping)
 COUNT = msgspec.json.Decoder(Count)
 MEMBERS = msgspec.json.Decoder(Members)
@@ -105,14 +105,14 @@ INTERESTS = msgspec.json.Decoder(Interests)
 
 
 def clock(answer: Response) -> tuple[int, int, str]:
-    """The last second surely over when the answer's request was sent, the latest that it was sent in, what is odd.
+    """Returns the last second surely over when the request was sent, the latest that it was sent in, a warning.
 
-    Both by the server's clock. What is read up to it is not believed to be complete where this machine's clock has not
-    come as far: see `state.runs.finish`.
+    Both are the server's epoch seconds; the warning is empty where the clocks agree. What is read up to them is not
+    taken for complete where this machine's clock has not come as far: see `state.runs.finish`.
 
-    The page may have been read long before its `Date` was stamped: the time that the request took comes off. Two
-    seconds more, so that whoever changes afterwards is dated after the second beyond the end of the last window:
-    whoever is seen *at* that second then proves that the bound includes it.
+    The page may have been read long before its `Date` was written, so the time that the request took is subtracted. And
+    two seconds more, so that a member who changes afterwards is dated after the second beyond the end of the last
+    window: a member seen *at* that second then proves that the bound includes it.
 
     Raises FatalError where this machine's clock is more than `MOST_LAG` behind, or the two are years apart.
     """
@@ -136,7 +136,7 @@ def clock(answer: Response) -> tuple[int, int, str]:
 
 
 def _oddity(apart: float) -> str:
-    """`apart`: how many seconds the server's clock is ahead."""
+    """Returns the warning about a server's clock that is `apart` seconds ahead; empty where that is not much."""
     if abs(apart) <= CLOCK_TOLERANCE:
         return ""
     oddity = "the clocks of Mailchimp and of this machine differ by more than five minutes"
@@ -144,9 +144,9 @@ def _oddity(apart: float) -> str:
 
 
 def decoded(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
-    """By one of the decoders above.
+    """Decodes a body by one of the decoders above.
 
-    Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: never "nobody".
+    Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: it is never taken for an empty list.
     """
     try:
         return kind.decode(answer.body)
@@ -155,7 +155,7 @@ def decoded(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
 
 
 def _decoded_leniently(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
-    """What Python's own decoder takes and the fast one does not: half a surrogate pair, NaN, a stray byte."""
+    """Decodes what Python's own decoder accepts and msgspec does not: half a surrogate pair, NaN, a stray byte."""
     try:
         return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
     except (ValueError, RecursionError):

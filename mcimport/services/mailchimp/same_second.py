@@ -1,4 +1,4 @@
-"""A second that holds more members than a page: read in passes, until everybody in it was seen."""
+"""Reads a second that more members share than a page can hold, in passes, until it has seen each of them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from mcimport.models.timestamps import epoch
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.pagination import identity
 
-MOST_STALE = 20  # full pages in a row, each at a higher offset, that show nobody new
+MOST_STALE = 20  # full pages in a row, each at a higher offset, without a member that others did not show
 _TOO_MANY = "too many members share one last_changed second"
 
 
 class UnstableSecondError(RetriableError):
-    """A second larger than a page held no still: after so many passes there was still somebody new."""
+    """A second larger than a page whose members kept changing their order: it may be incomplete."""
 
 
 class SameSecondReader:
-    """Who was seen of one second that is larger than a page, over as many passes as it takes.
+    """Notes which members of the second were seen, over as many passes as it takes.
 
-    Offsets move while the second is read, but only one way: members can leave it, nobody can enter it. So a pass goes
-    from the last page to the first: whoever slides to a lower offset slides into a page that is still to come. If the
-    order among equals held still, one pass has seen everybody. It is known not to when somebody turns up at a higher
+    Offsets move while the second is read, but only one way: members can leave it, and none can enter it. So a pass goes
+    from the last page to the first: a member who moves to a lower offset moves into a page that is still to come. If
+    members of one second keep their order, one pass sees them all; that they do not shows when one turns up at a higher
     offset than before.
+
+    Attributes:
+        unstable: members were seen to change their order.
+        troubled: a page failed, if only at its first try.
+        count: how many members the second has at most, as far as is known.
     """
 
     MOST_PASSES = 25
@@ -35,7 +40,7 @@ class SameSecondReader:
         self.second = second
         self.passes = 0
         self.unstable = False
-        self.troubled = False  # a page of it failed, if only at the first try
+        self.troubled = False
         self.count = count
         self._count_lies = False
         self._place: dict[object, int] = {}
@@ -47,31 +52,31 @@ class SameSecondReader:
         self._new_in_pass = 0
 
     def at_least(self, count: int) -> None:
-        """So many were there at one moment. More than there were counted at first: the count lies low."""
+        """Notes that so many members were there at one moment; if they were counted as fewer, the count is wrong."""
         if count > self.count:
             self.count = count
             self._count_lies = True
 
     def take(self, members: Iterable[Member], offset: int) -> list[Member]:
-        """Whom this page shows for the first time; `offset` is the page's."""
+        """Returns the members whom this page shows for the first time; `offset` is the page's."""
         fresh = []
         for place, member in enumerate(members, offset):
             if epoch(member.last_changed) not in (self.second, None):
                 continue
-            who = identity(member)
-            before = self._place.get(who)
+            key = identity(member)
+            before = self._place.get(key)
             if before is None:
                 fresh.append(member)
             elif place > before:
                 self.unstable = True
-            self._place[who] = place
+            self._place[key] = place
         self._new_in_pass += len(fresh)
         return fresh
 
     def end_pass(self) -> bool:
-        """Whether everybody who stayed was seen: as many as there ever were, or nobody new for long enough.
+        """Says whether all members who stayed were seen: as many as there ever were, or none new for long enough.
 
-        A count that lies low says nothing: who left after they were seen would stand for somebody who was not.
+        A count that was too low says nothing: a member who left after being seen would hide one who was not.
         """
         self._quiet = 0 if self._new_in_pass else self._quiet + 1
         if self.passes > 1 and self._new_in_pass:
@@ -82,10 +87,10 @@ class SameSecondReader:
 
 
 def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
-    """Everybody who shares `second`, in passes over its pages, last page first; each member once.
+    """Yields all members of `second`, each once, in passes over its pages, the last page first.
 
-    Raises UnstableSecondError after 25 passes. A page that fails for good is left out and its error raised at the
-    end of the pass, when the rest of the second was handed over; a ServiceTimeoutError comes at once.
+    Raises UnstableSecondError after 25 passes. The error of a page that fails for good is raised at the end of its
+    pass, when the rest of the second was yielded; a ServiceTimeoutError is raised at once.
     """
     span = replace(window, since=second - 1, through=None, until=second)
     reader = SameSecondReader(second, mailchimp.probe_at(list_key, span, 0).total_items)
@@ -101,7 +106,7 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
             raise failure
         if reader.end_pass():
             if reader.unstable and reader.troubled:
-                # Whoever breaks every page that holds them is never on the page that another try gets.
+                # A member who breaks every page they are on is never on the page that another try returns.
                 raise UnstableSecondError(f"{_TOO_MANY}; a page of them failed while their order changed")
             return
     raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
@@ -110,10 +115,10 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
 def _pass(
     mailchimp: MailchimpClient, list_key: str, span: Window, reader: SameSecondReader
 ) -> Iterator[tuple[int, Page | RetriableError]]:
-    """One pass: from the first offset at which there is nobody, whatever the count says, down to 0.
+    """Yields offset and page, or error, of one pass: from the first offset without a member down to 0.
 
-    A short page is not the top for sure: somebody may have been deleted while it was written. And pages seen on the
-    way up do not count as read: somebody may slide from a page not read yet into one that was.
+    A short page is not the last one for sure: a member may have been deleted while it was written. And pages seen on
+    the way up do not count as read: a member may move from a page not read yet into one that was.
     """
     size = span.page
     top = -(-reader.count // size) * size
@@ -139,7 +144,7 @@ def _pass(
 def _page_or_error(
     mailchimp: MailchimpClient, list_key: str, span: Window, offset: int, reader: SameSecondReader
 ) -> Page | RetriableError:
-    """A page of a crowd; that its first try failed is remembered, for another order may hide why."""
+    """Returns a page of the second, or its error; that a first try failed is noted, for another order may hide why."""
     try:
         return mailchimp.next_page(list_key, span, span.page, offset=offset, quick=True)
     except ServiceTimeoutError:

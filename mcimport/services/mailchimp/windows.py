@@ -9,45 +9,45 @@ from mcimport.models import Sweep, Window
 from mcimport.models.records import ListRow
 
 NO_END = sys.maxsize  # the `until` of a window that has no end yet
-NEVER = 253_370_764_800  # 9999-01-01: nobody opts in as late, and a state file can still name it
+NEVER = 253_370_764_800  # 9999-01-01: no opt-in is as late, and a state file can still hold it
 OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 MOST_PIECES = 40
 
 
-def imported_from(row: ListRow, sweep: Sweep) -> int | None:
-    """Names the last second whose changes a list leaves out on purpose; None: there is none, NO_END: it carries nobody.
+def left_out_until(row: ListRow, sweep: Sweep) -> int | None:
+    """Returns the last second whose changes are left out on purpose; None: there is none, NO_END: all are left out.
 
-    The archive is carried from a minute before the first sync on, for what Mailchimp commits late.
+    Archived members are imported from a minute before the first sync on, for what Mailchimp commits late.
     """
     if sweep == "listed":
         return row.carried_since
     return NO_END if row.first_sync_at is None else row.first_sync_at - OVERLAP - 1
 
 
-def begins(row: ListRow, sweep: Sweep) -> int | None:
-    """Names the last second whose changes the next run need not read; None: it reads everything.
+def next_since(row: ListRow, sweep: Sweep) -> int | None:
+    """Returns the second after which the next run reads changes; None: it reads everything.
 
-    A minute before the last moment of which all was shown. That is the sync point, unless the answers since showed
-    nobody: they are usually right, and cost nothing to ask for again.
+    It is a minute before the last moment up to which all changes were shown. That is the sync point, unless the
+    responses since had no members: they are usually right, and cost nothing to request again.
     """
     shown = row.shown_until(sweep)
     return None if shown is None else shown - OVERLAP
 
 
-def new_from(row: ListRow) -> int | None:
-    """Says from when on an opt-in is new to a run from the sync point on; None: nobody's is.
+def optins_new_since(row: ListRow) -> int | None:
+    """Returns the second from which on an opt-in is new to a run that begins at the sync point; None: none is.
 
-    Who opted in before was sent with the time then, or on purpose without it: an imported file that was left out with
-    `--since now`, say, is no crowd of new subscribers in a later full sync.
+    Members who opted in before were pushed with that time, or on purpose without it: an imported file that was left out
+    with `--since now`, say, does not consist of new subscribers in a later full sync.
     """
-    begin = begins(row, "listed")
+    begin = next_since(row, "listed")
     return row.new_since if row.new_since is None or begin is None else max(row.new_since, begin)
 
 
 def offsets(total: int, page: int) -> list[int]:
-    """Where to look for cuts: every nine tenths of a page, so that one page reads a piece; never above 40 pieces.
+    """Returns the offsets to cut at: every nine tenths of a page, so that one page reads a window; 40 windows at most.
 
-    A longer piece is as many pages as it needs, and nearly fills the last one, too.
+    A longer window is as many pages as it needs, and nearly fills the last one, too.
     """
     piece = max(page * 9 // 10, 1)
     least = -(-total // MOST_PIECES)
@@ -57,9 +57,9 @@ def offsets(total: int, page: int) -> list[int]:
 
 
 def cut(sweep: Sweep, span: tuple[int | None, int], cuts: Iterable[tuple[int, int | None]], total: int) -> list[Window]:
-    """Windows that tile `span`, wherever the cuts are: a wrong or missing cut makes a window longer, never a gap.
+    """Returns windows that tile `span`: a wrong or missing cut makes a window longer, but never leaves a gap.
 
-    `cuts` are pairs of an offset and the `last_changed` of the member seen there; equal ones fold into one.
+    `cuts` are pairs of an offset and the `last_changed` of the member seen there; equal ones count as one.
     """
     since, until = span
     inside = {
@@ -78,11 +78,11 @@ def cut(sweep: Sweep, span: tuple[int | None, int], cuts: Iterable[tuple[int, in
 
 
 def asked_since(window: Window) -> int | None:
-    """The `since_last_changed` that surely brings everybody after `window.start`, whether it includes its second."""
+    """Returns the `since_last_changed` that finds all members after `window.start`, includes it its second or not."""
     start = window.start
     return start + 1 if start is not None and window.bounds.since_includes else start
 
 
 def asked_before(window: Window) -> int:
-    """The `before_last_changed` that surely brings everybody up to `window.until`."""
+    """Returns the `before_last_changed` that finds all members up to `window.until`."""
     return window.until if window.bounds.before_includes else window.until + 1

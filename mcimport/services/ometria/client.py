@@ -33,20 +33,23 @@ from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
-LONGEST_NUMBER = 12  # digits of a header that is believed
+LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
-IN_VAIN = 20  # records in two batches or more, of which none was taken, after which it is not the records
-ALL_REFUSED = 100  # records refused one by one, and none ever taken, after which it is not the records
+IN_VAIN = 20  # records in two batches or more, of which none was accepted, after which they are not the reason
+ALL_REFUSED = 100  # records refused one by one, and none ever accepted, after which they are not the reason
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Positions in the records handed over: those that Ometria took, and those it refuses, each with a reason.
+    """Holds the result of a push, as positions in the records that were handed over.
 
-    `error`: why the others did not get through, after all tries; None when there are no others.
+    Attributes:
+        taken: records that Ometria accepted.
+        refused: records that it refused, each with a reason.
+        error: why the others could not be sent, after all tries; None when there are no others.
     """
 
     taken: tuple[int, ...]
@@ -65,7 +68,7 @@ class _PushProgress:
 
 
 class _Receipt(msgspec.Struct):
-    """What a push answers. `accepted` means received and authenticated: validation follows later, unseen."""
+    """Decodes the answer to a push. `accepted` means received and authenticated: validation follows later, unseen."""
 
     accepted: int
     rejected: int = 0
@@ -82,12 +85,12 @@ class _Collected(msgspec.Struct):
 
 _RECEIPT = msgspec.json.Decoder(_Receipt)  # all before any thread begins: see `mailchimp`
 _HINTS = msgspec.json.Decoder(list[_ErrorHint])
-_SOME = msgspec.json.Decoder(list[_Collected])
+_COLLECTED = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
 class OmetriaClient(RateLimitedRequests):
-    """One account, for one client. Safe to share between threads.
+    """Pushes to one account, for one client. Safe to share between threads.
 
     Args:
         batch: records a push, at most 100.
@@ -109,7 +112,7 @@ class OmetriaClient(RateLimitedRequests):
         self.batch = batch
         self.perhaps_accepted = 0
         self._has_accepted = False  # a batch, whole: so a record that is refused is refused for what it holds
-        self._in_vain = (0, 0)  # batches in a row of which nobody was taken, and their records
+        self._in_vain = (0, 0)  # batches in a row of which no record was accepted, and their records
 
     def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
@@ -132,25 +135,25 @@ class OmetriaClient(RateLimitedRequests):
         return Pushed(tuple(progress.taken), tuple(progress.refused))
 
     def check_key(self) -> float | None:
-        """How many seconds this machine's clock is ahead; None without a clock there. Raises for a key not accepted.
+        """Returns how many seconds this machine's clock is ahead of Ometria's; None where the answer has no date.
 
-        A harmless read: it stores nothing.
+        It reads, and stores nothing. Raises FatalError for a key that is not accepted.
         """
         answer = call_with_retry(self._policy, lambda: _json(self._get("push/_errors")))
         return None if answer.date is None else time.time() - answer.date
 
     def collections_seen(self) -> set[str]:
-        """The collections of the oldest few contacts: what is not among them may be there all the same."""
+        """Returns the collections of the oldest 250 contacts: others may exist, too."""
         answer = call_with_retry(self._policy.no_retry(), lambda: self._get("contacts", {"limit": "250"}))
         try:
-            return {one.collection for one in _SOME.decode(answer.body)}
+            return {contact.collection for contact in _COLLECTED.decode(answer.body)}
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return set()
 
     def latest_errors(self) -> list[str]:
-        """A few of the account's latest validation errors, of all writers, as "path: message": a hint, no more.
+        """Returns up to five of the account's latest validation errors, of all writers, as "path: message".
 
-        What they quote, and whatever holds a digit or an @, is left out: it may be somebody's name, number or address.
+        Quoted text, and words with a digit or an @, are left out: they may be a contact's name, number or address.
         """
         answer = call_with_retry(self._policy.no_retry(), lambda: self._get("push/_errors"))
         try:
@@ -185,9 +188,10 @@ class OmetriaClient(RateLimitedRequests):
             )
 
     def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
-        """A batch of which nobody is taken may be bad luck; so is the next one hardly: something refuses everything.
+        """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
 
-        Of a record alone it says nothing: it may be one that was refused before.
+        One such batch may be chance; after two, something refuses everything. A batch of one record does not count: it
+        may be one that was refused before.
         """
         if not is_in_vain:
             self._in_vain = (0, 0)
@@ -203,7 +207,7 @@ class OmetriaClient(RateLimitedRequests):
             )
 
     def _push_batch(self, batch: Sequence[bytes], progress: _PushProgress) -> str:
-        """Why Ometria refuses this batch or a part of it; empty when it took all."""
+        """Sends a batch, with retries. Returns why Ometria refuses it or a part of it; empty when it accepted all."""
         body = b"[" + b",".join(batch) + b"]"
         try:
             rejected = call_with_retry(self._policy, lambda: self._attempt(body, len(batch), progress))
@@ -249,14 +253,14 @@ class OmetriaClient(RateLimitedRequests):
 
 
 def _is_refusal(error: McimportError) -> bool:
-    """Whether it is certain that nothing of what was sent was taken. (A 408 may come of a slow answer, too.)"""
+    """Returns whether it is certain that Ometria accepted nothing. (A 408 may come of a slow answer, too.)"""
     if isinstance(error, UnreachableError):
         return True
     return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
 
 
 def _json(answer: Response) -> Response:
-    """Raises RetriableError where somebody else answers in Ometria's place: a proxy's page of HTML, say."""
+    """Raises RetriableError for an answer that is no JSON: a proxy's page of HTML, say."""
     try:
         _ANYTHING.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -274,13 +278,16 @@ def _impersonal(hint: _ErrorHint) -> str:
 
 
 def _room(answer: Response) -> int | None:
-    """Records that still fit into the account's queue, when the answer says so."""
+    """Returns how many records still fit into the account's queue; None where the answer does not say so."""
     text = answer.headers.get("x-queuesize-remaining", "")
     return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
 def _rejected(answer: Response, size: int) -> int:
-    """Raises RetriableError where the answer is no receipt for `size` records: what was sent is sent again."""
+    """Returns how many records were rejected.
+
+    Raises RetriableError where the answer is no receipt for `size` records: they are sent again.
+    """
     try:
         receipt = _RECEIPT.decode(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,9 +1,9 @@
-"""Ometria's contacts, read back: the listing of a collection, page by page, though it moves while it is read.
+"""Reads contacts back from Ometria: single ones, and whole collections, page by page, while they change.
 
-Source of the facts: Ometria's Data API v2 documentation and its users' reports. Contacts come in the order of an
-internal id: who joins comes last. Who is taken out moves all that came later to lower offsets, past a plain reader. So
-each page begins with the last contact of the page before: where that is not so, the reader goes back until it meets
-somebody whom it knows. The name of the filter by collection is from memory: each contact says itself where it belongs.
+Source of the facts: Ometria's Data API v2 documentation and its users' reports. Contacts are listed in the order of an
+internal id: a new one comes last. One that is removed moves all later ones to lower offsets, past a plain reader. So
+each page begins with the last contact of the page before: where it does not, the reader goes back until it finds a
+contact that it has seen. The name of the filter by collection is from memory: each contact names its collection itself.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from mcimport.services.http.usage import UsageMeter
 from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 PAGE = 250  # contacts, the most that are given at once
-AHEAD = 4  # pages asked for before the one in hand is through, so that a slow answer does not lower the pace
-REMEMBERED = 4  # pages, whose contacts are known again
-MOST_BEGINNINGS = 10  # times that a pass had to go back to the first contact
-MOST_STALE = 20  # pages in a row that show nobody new
+AHEAD = 4  # pages requested while the present one is processed, so that a slow response does not lower the pace
+REMEMBERED = 4  # pages whose contacts are recognized
+MOST_BEGINNINGS = 10  # times that a pass may go back to the first contact
+MOST_STALE = 20  # pages in a row without a new contact
 MOST_OTHERS = 1_000_000  # contacts of other collections that are read where the filter does not work: over an hour
 
-BUSY_FOR = 10.0  # seconds for which the account may refuse to be read once more, before one contact is not known
+BUSY_FOR = 10.0  # seconds for which the account may refuse one more request, before a single contact is given up
 
 Page = list[HeldContact]
 
@@ -49,27 +49,29 @@ _CONTACT = msgspec.json.Decoder(HeldContact)
 
 
 class UnknownContactError(RetriableError):
-    """What Ometria holds under this id, if anything, cannot be told."""
+    """It cannot be told whether Ometria has a contact of this id, or which."""
 
 
 class Contacts(RateLimitedRequests):
-    """What one account holds. Safe to share between threads.
+    """Reads the contacts of one account. Safe to share between threads.
 
-    Raises FatalError for what no try can mend, RetriableError when the tries are used up, InterruptedRunError.
+    Every method raises FatalError for what no other try can change, RetriableError when the tries are used up, and
+    InterruptedRunError.
     """
 
     def __init__(
         self, http: HttpClient, limiter: RateLimiter, policy: RetryPolicy, meter: UsageMeter | None = None
     ) -> None:
         super().__init__(http, limiter, policy, meter)
-        self._answered: set[str] = set()  # collections of which single contacts were found
-        self._unanswered: set[str] = set()  # collections of which no single contact is found, though it is there
+        self._answered: set[str] = set()  # collections in which single contacts are found
+        self._unanswered: set[str] = set()  # collections in which no single contact is found, though it is there
 
     def listing(self, collection: str) -> Listing:
+        """Returns a pass over a collection."""
         return Listing(self, collection)
 
     def page(self, collection: str, offset: int) -> Page:
-        """Those who stand at `offset` and after it now, of whichever collections, at most 250."""
+        """Returns the contacts from `offset` on, 250 at most, of whatever collections."""
         params = {"collection": collection, "limit": str(PAGE), "offset": str(offset)}
 
         def ask() -> Page:
@@ -86,10 +88,10 @@ class Contacts(RateLimitedRequests):
             raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
 
     def contact(self, collection: str, contact_id: str, *, is_twice: bool = True) -> HeldContact | None:
-        """One contact by its id, within the limit for reading; None where there is none, as was said twice.
+        """Returns one contact by its id; None where there is none, by two responses (one unless `is_twice`).
 
-        Whether Ometria answers for single contacts at all is not documented: the first 404 is only believed when
-        another contact of the collection, one that was just listed, is found in the same way.
+        It is not documented whether Ometria returns single contacts at all: the first 404 is only believed when another
+        contact of the collection, one that was just listed, is found in the same way.
 
         Raises UnknownContactError where that cannot be told; InterruptedRunError.
         """
@@ -101,7 +103,7 @@ class Contacts(RateLimitedRequests):
             raise UnknownContactError(str(error), status=error.status) from None
 
     def holds(self, collection: str, contact_id: str) -> bool:
-        """Whether a contact is found by its id, asked once: a no may pass, or say that none is found in that way.
+        """Says whether a contact is found by its id, by one try. A no may be wrong: see `contact`.
 
         Raises ServiceError and InterruptedRunError.
         """
@@ -120,13 +122,12 @@ class Contacts(RateLimitedRequests):
         return found
 
     def _answers_singly(self, collection: str) -> bool:
-        """Whether a contact that is there is found by its id. Of an empty collection a 404 is right for everybody."""
+        """Says whether a contact that is there is found by its id. In an empty collection every 404 is right."""
         if collection in self._unanswered:
             return False
-        witness = next(
-            (one.id for one in self.page(collection, 0) if one.collection == collection and isinstance(one.id, str)),
-            None,
-        )
+        page = self.page(collection, 0)
+        ids = (contact.id for contact in page if contact.collection == collection and isinstance(contact.id, str))
+        witness = next(ids, None)
         if witness is None:
             return True
         if self._single(collection, witness) is None:
@@ -135,11 +136,11 @@ class Contacts(RateLimitedRequests):
         return True
 
     def _single(self, collection: str, contact_id: str) -> HeldContact | None:
-        """Raises what the service raises, and RetriableError for an answer about somebody else."""
+        """Returns one contact, by one try; None for a 404. Raises RetriableError for another contact than this."""
         path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
         try:
             once = replace(self._policy.no_retry(), busy_for=BUSY_FOR)
-            found = call_with_retry(once, lambda: _one(self._get(path, {}).body))
+            found = call_with_retry(once, lambda: _decoded_contact(self._get(path, {}).body))
         except NotFoundError:
             return None
         if found.id != contact_id:
@@ -147,7 +148,7 @@ class Contacts(RateLimitedRequests):
         return found
 
     def _get(self, path: str, params: Mapping[str, str]) -> Response:
-        """One request, in its turn. Raises what `raise_for_status` raises."""
+        """Sends one request within the limit for reading. Raises as `raise_for_status`."""
         self.check_not_stopped()
         with decode_slot.released():
             answer = self._send_with(self._permit(), "GET", path, params=params)
@@ -156,9 +157,9 @@ class Contacts(RateLimitedRequests):
 
 
 class Listing:
-    """One pass over a collection: yields its contacts, a page at a time; some come twice.
+    """Yields the contacts of a collection, a page at a time, in one pass; some come twice.
 
-    `others`: contacts of other collections that came along: the filter does not work.
+    `others`: how many contacts of other collections were returned, for the filter does not work.
     """
 
     def __init__(self, contacts: Contacts, collection: str) -> None:
@@ -172,7 +173,7 @@ class Listing:
             ahead = _Ahead(self._contacts, self._collection, pool)
             try:
                 for page in self._pages(ahead):
-                    yield [one for one in page if one.collection == self._collection]
+                    yield [contact for contact in page if contact.collection == self._collection]
             finally:
                 ahead.forget()
 
@@ -181,7 +182,7 @@ class Listing:
         while True:
             page = ahead.page(offset)
             if offset and not (page and self._is_known(page[0])):
-                # Somebody before was taken out meanwhile, or the answer was too short: nobody may be passed by.
+                # An earlier contact was removed meanwhile, or the page was too short: no contact may be passed by.
                 offset, step = max(0, offset - step), step * 2
                 beginnings += offset == 0
                 if beginnings > MOST_BEGINNINGS:
@@ -192,19 +193,19 @@ class Listing:
             if stale > MOST_STALE:
                 raise IgnoredParameterError("Ometria ignored offset and kept returning the same contacts")
             self._count_others(page)
-            self._known.append({_key(one) for one in page})
+            self._known.append({_key(contact) for contact in page})
             yield page
             if len(page) <= 1:
-                return  # nobody stands behind the last one
+                return  # there is none after the last one
             offset += len(page) - 1
 
-    def _is_known(self, one: HeldContact) -> bool:
-        key = _key(one)
+    def _is_known(self, contact: HeldContact) -> bool:
+        key = _key(contact)
         return any(key in page for page in self._known)
 
     def _count_others(self, page: Page) -> None:
-        """Each once. Raises FatalError when there are too many."""
-        self.others += sum(one.collection != self._collection and not self._is_known(one) for one in page)
+        """Counts the contacts of other collections, each once. Raises FatalError when there are too many."""
+        self.others += sum(contact.collection != self._collection and not self._is_known(contact) for contact in page)
         if self.others > MOST_OTHERS:
             raise FatalError(
                 f"Ometria did not filter by collection, and has more than {MOST_OTHERS:,} contacts in others",
@@ -213,7 +214,7 @@ class Listing:
 
 
 class _Ahead:
-    """Asks for the pages that will be wanted, if all goes well, while the present one is looked at."""
+    """Requests the pages that will be read next, as a rule, while the present one is processed."""
 
     def __init__(self, contacts: Contacts, collection: str, pool: ThreadPoolExecutor) -> None:
         self._contacts = contacts
@@ -241,12 +242,12 @@ class _Ahead:
             self._asked[offset] = self._pool.submit(self._contacts.page, self._collection, offset)
 
 
-def _key(one: HeldContact) -> object:
-    return (str(one.collection), str(one.id))
+def _key(contact: HeldContact) -> object:
+    return (str(contact.collection), str(contact.id))
 
 
-def _one(body: bytes) -> HeldContact:
-    """Raises RetriableError for anything but an object."""
+def _decoded_contact(body: bytes) -> HeldContact:
+    """Decodes a contact. Raises RetriableError for anything but an object."""
     try:
         return _CONTACT.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -254,7 +255,7 @@ def _one(body: bytes) -> HeldContact:
 
 
 def _decoded(body: bytes) -> Page:
-    """Raises RetriableError for anything but an array of objects: never "nobody"."""
+    """Decodes a page. Raises RetriableError for anything but an array of objects: it is never taken as empty."""
     try:
         return _CONTACTS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,1 +1,1 @@
-"""Both sides of a list are compared, and what differs is updated."""
+"""The comparison of both sides of a list, and the update of what differs."""

@@ -1,4 +1,4 @@
-"""Which lists go to one Ometria account, as far as the settings and the state file know; whose listing a contact is."""
+"""The lists that go to one Ometria account, by the settings and the state file; and the list of a contact's id."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mcimport.state.destinations import key_fingerprint
 from mcimport.sync.reconcile.fingerprints import Fingerprinter
 
 Listing = tuple[str, str, bytes]
-"""List, id without it, version. An empty list: nobody's id of ours."""
+"""List key, id without it, version. The list key is empty for an id that is of no list of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountList:
-    """One list, in one of the account's collections.
+    """Names one list in one of the account's collections.
 
     Attributes:
-        client: whose keys may ask for its members; None where none of the settings has it any more.
-        is_carried: a sync carries it, so whoever is subscribed on it is in Ometria, or soon will be.
+        client: its keys may ask for the list's members; None where no client in the settings has the list any more.
+        is_carried: a sync imports it, so its subscribed members are in Ometria, or soon will be.
         row: what is remembered of it; None before its first sync.
     """
 
@@ -36,6 +36,7 @@ class AccountList:
     row: ListRow | None = None
 
     def rules(self, client: Client) -> ContactRules:
+        """Returns how members of the list become contacts of this client."""
         rules = client.rules(self.list_key, None)
         if self.row is None:
             return rules
@@ -43,41 +44,41 @@ class AccountList:
 
 
 def account_lists(state: State, own: Client, row: ListRow, clients: Sequence[Client]) -> list[AccountList]:
-    """Of the account that `row`, a list of the client `own`, goes to. No request is made."""
+    """Returns the lists of the account that `row`, a list of the client `own`, goes to. Makes no request."""
     all_rows = lists.all_lists(state)
     sharing, keys = _sharing(state, own, row, clients, all_rows)
-    ours = [one for one in all_rows if key_fingerprint(one.destination) in keys]
-    ours.sort(key=lambda one: one.destination == row.destination)  # of several memories of a list this account's own
-    rows = {_place(one.list_key, one.collection): one for one in ours}
+    ours = [known for known in all_rows if key_fingerprint(known.destination) in keys]
+    ours.sort(key=lambda known: known.destination == row.destination)  # of several rows of a list, this account's own
+    rows = {_place(known.list_key, known.collection): known for known in ours}
     found = {
         _place(key, client.collection(key)): AccountList(key, client.collection(key), client, is_carried=True)
-        for client in reversed(sharing.values())  # of two that have the same list, this one
+        for client in reversed(sharing.values())  # of two clients that have the same list, `own`
         for key in (*client.lists, *([row.list_key] if client.name == own.name else []))
     }
-    for place, one in rows.items():
+    for place, known in rows.items():
         if place not in found:
-            client = _owner(one, sharing)
+            client = _owner(known, sharing)
             is_carried = client is not None and client.any_list
-            found[place] = AccountList(one.list_key, one.collection, client, is_carried)
-    return [replace(one, row=rows.get(place)) for place, one in found.items()]
+            found[place] = AccountList(known.list_key, known.collection, client, is_carried)
+    return [replace(listed, row=rows.get(place)) for place, listed in found.items()]
 
 
 def by_key(known: Iterable[AccountList], collection: str) -> dict[str, AccountList]:
-    """Those of one collection, by their key in lower case."""
-    return {one.list_key.lower(): one for one in known if one.collection == collection}
+    """Returns the lists of one collection, by their keys in lower case."""
+    return {listed.list_key.lower(): listed for listed in known if listed.collection == collection}
 
 
 def listings_of(
     held: Iterable[HeldContact], known: Mapping[str, AccountList], fingerprinter: Fingerprinter
 ) -> list[Listing]:
-    """Each contact with the list of `known` (see `by_key`) that its id belongs to."""
-    return [(*_listed(one.id, known), fingerprinter.of_held(one)) for one in held]
+    """Returns each contact with the list of `known` (see `by_key`) that its id belongs to."""
+    return [(*_listed(contact.id, known), fingerprinter.of_held(contact)) for contact in held]
 
 
 def _listed(contact_id: object, known: Mapping[str, AccountList]) -> tuple[str, str]:
     front = contact_id.partition("-")[0] if isinstance(contact_id, str) else ""
-    own = own_part(contact_id, front) if front in known else None
-    return ("", "") if own is None else (front, own)
+    member_id = own_part(contact_id, front) if front in known else None
+    return ("", "") if member_id is None else (front, member_id)
 
 
 def _place(list_key: str, collection: str) -> tuple[str, str]:
@@ -85,8 +86,10 @@ def _place(list_key: str, collection: str) -> tuple[str, str]:
 
 
 def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
-    """The client that sent the list; if that has another name now, the one that has the list."""
-    return sharing.get(row.client) or next((one for one in sharing.values() if row.list_key in one.lists), None)
+    """Returns the client that sent the list; where that has another name now, the one that has the list."""
+    return sharing.get(row.client) or next(
+        (client for client in sharing.values() if row.list_key in client.lists), None
+    )
 
 
 # ---- who shares the account
@@ -95,16 +98,16 @@ def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
 def _sharing(
     state: State, own: Client, row: ListRow, clients: Sequence[Client], rows: Sequence[ListRow]
 ) -> tuple[dict[str, Client], set[str]]:
-    """The clients of the account, by name, and what the state file knows its keys by.
+    """Returns the clients of the account, by name, and the fingerprints of its keys in the state file.
 
-    The key alone tells who shares an account, at whichever address each client asks it.
+    Clients share an account where their keys are the same, whatever address each of them has.
     """
     sharing = {own.name: own}
     marks = _marks(state, own) | {key_fingerprint(row.destination)}
-    while near := [one for one in clients if one.name not in sharing and marks & _all_marks(state, one, rows)]:
-        for one in near:
-            sharing[one.name] = one
-            marks |= _marks(state, one)
+    while near := [other for other in clients if other.name not in sharing and marks & _all_marks(state, other, rows)]:
+        for client in near:
+            sharing[client.name] = client
+            marks |= _marks(state, client)
     return sharing, {mark for mark in marks if not mark.startswith(_NAMED)}
 
 
@@ -112,7 +115,7 @@ _NAMED = "account "
 
 
 def _marks(state: State, client: Client) -> set[str]:
-    """What tells that two clients share an account: the same key, or the same `account` in the settings."""
+    """Returns what two clients of one account have in common: the key, or the `account` in the settings."""
     marks = {_NAMED + client.ometria.account} if client.ometria.account else set()
     with suppress(ConfigError):  # raised again, for that client alone, when the key is needed
         marks.add(key_fingerprint(state.account_fingerprint(*client.ometria_access())))
@@ -120,9 +123,9 @@ def _marks(state: State, client: Client) -> set[str]:
 
 
 def _all_marks(state: State, client: Client, rows: Sequence[ListRow]) -> set[str]:
-    """Where its key cannot be read now, also the accounts that its lists were sent to."""
+    """Returns the same, with the accounts that its lists were sent to where the client's key cannot be read now."""
     try:
         client.ometria_key()
     except ConfigError:
-        return _marks(state, client) | {key_fingerprint(one.destination) for one in rows if one.client == client.name}
+        return _marks(state, client) | {key_fingerprint(row.destination) for row in rows if row.client == client.name}
     return _marks(state, client)

@@ -1,7 +1,8 @@
-"""Of a list that was synced before by a state file that is lost: whom that one had carried, and who was archived since.
+"""The opt-out of members who were archived before this state file knew their list, and whom Ometria holds.
 
-They are nobody's to opt out otherwise: a first run reads the listed alone, and each later one only who is archived from
-then on. Who is archived and not held by Ometria is not brought in.
+A list that was synced with a state file that is lost has such members. No other run opts them out: a first run reads
+only the members on the list, a later one only those who are archived from then on. Archived members whom Ometria does
+not hold are not imported.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import msgspec
 
 from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import run_windows
-from mcimport.engine.page.context import PageContext
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.context import make_context
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.process import process_page
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ServiceError
-from mcimport.models import Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
+from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
 from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.planning import cut, first_page
@@ -26,15 +30,14 @@ from mcimport.sync.first_sync import is_sms_known
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import is_texted
 
-MOST_ARCHIVED = 1_000  # read and looked for one by one; at Ometria's 4 reads a second some four minutes
-NO_NUMBER = -1  # what is pushed here is counted with the run, and belongs to none of its windows
-MOST_UNKNOWN = 3  # of whom Ometria does not tell whether it holds them, after which it is not asked any more
+MOST_ARCHIVED = 1_000  # members who are looked up one by one; some four minutes, at Ometria's 4 reads a second
+MOST_UNKNOWN = 3  # members of whom Ometria does not tell whether it holds them; after these it is not asked any more
 
 
 def compare_archived(list_run: ListRun, run_id: int) -> None:
-    """A part of that run, after its windows: opts out whom Ometria still holds as opted in, or says what is left.
+    """Opts out archived members whom Ometria holds as opted in, as a part of the run; or warns that this is left.
 
-    A service that fails fails no run for it. Raises InterruptedRunError and StateError.
+    A service that fails here does not fail the run. Raises InterruptedRunError and StateError.
     """
     if list_run.row.unchecked_at is None or list_run.dry_run:
         return
@@ -50,7 +53,7 @@ def compare_archived(list_run: ListRun, run_id: int) -> None:
 
 
 class _Check:
-    """One run's; `compare` belongs to the thread that owns the task's state."""
+    """Checks the archived members once; `compare` belongs to the thread that owns the list run's state."""
 
     def __init__(self, list_run: ListRun, run_id: int) -> None:
         self._list_run = list_run
@@ -65,44 +68,37 @@ class _Check:
         self._convert = RunConverter(services.mailchimp, fields, rules, EventBudget(0, 0, ()), list_run.warn)
 
     def compare(self) -> bool:
-        """Whether everybody who is archived was looked for. Raises what the services raise, and StateError."""
+        """Opts out whom it finds, and says whether every archived member was looked up.
+
+        Raises what the services raise, and StateError.
+        """
         list_run = self._list_run
         mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
         page = first_page(mailchimp, list_run.list_key, "archived", None, size)
         if page.total > MOST_ARCHIVED:
             return False
         planned = cut(list_run.client, mailchimp, list_run.list_key, "archived", (None, page.settled), page)
-        self._drive([replace(window, number=NO_NUMBER, page=page.asked) for window in planned], page)
+        self._process([replace(window, number=NO_NUMBER, page=page.asked) for window in planned], page)
         return self._is_whole
 
-    def _drive(self, planned: list[Window], page: Page) -> None:
-        services = self._list_run.services
-        run_windows(
-            self._context(),
-            planned,
-            self._record,
-            stop=services.stop,
-            workers=self._list_run.client.mailchimp.connections,
-            pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
-            give_up=services.abort,
-        )
-
-    def _context(self) -> PageContext:
-        services = self._list_run.services
-        return PageContext(
-            list_key=self._list_run.list_key,
-            mailchimp=services.mailchimp,
-            ometria=services.ometria,
+    def _process(self, planned: list[Window], page: Page) -> None:
+        list_run = self._list_run
+        context = replace(
+            make_context(list_run.services, list_run.list_key, self._convert),
             convert=self._converted,
-            fetch_missing_tags=self._convert.fetch_missing_tags,
             rules=self._rules,
-            watched=watched(self._list_run.state, self._list_run.row),
-            meter=services.meter,
-            trace=services.trace,
+            watched=watched(list_run.state, list_run.row),
+            account_known_good=runs.has_pushed(list_run.state, list_run.row.id),
+        )
+        run_windows(
+            lambda window, page=None: process_page(window, context, page),
+            *(planned, self._record, list_run.services),
+            workers=list_run.client.mailchimp.connections,
+            pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
         )
 
     def _converted(self, member: Member, _new_since: int | None) -> Conversion:
-        """In a worker's thread."""
+        """Converts a member whom Ometria holds with a consent; called in threads."""
         held = self._held(member)
         if held is None or (held.marketing_optin == "EXPLICITLY_OPTEDOUT" and not is_texted(held)):
             return Skipped("not opted in in Ometria")
@@ -113,11 +109,12 @@ class _Check:
         return msgspec.structs.replace(converted, contact=contact)
 
     def _held(self, member: Member) -> HeldContact | None:
-        own = contact_id(member, self._list_run.list_key)
-        if own is None or self._unknown >= MOST_UNKNOWN:
+        """Returns the member's contact as Ometria holds it; None where there is none, or that cannot be told."""
+        own_id = contact_id(member, self._list_run.list_key)
+        if own_id is None or self._unknown >= MOST_UNKNOWN:
             return None
         try:
-            held = self._list_run.services.contacts.contact(self._list_run.row.collection, own)
+            held = self._list_run.services.contacts.contact(self._list_run.row.collection, own_id)
         except UnknownContactError:
             self._unknown += 1
             self._is_whole = False
@@ -126,12 +123,12 @@ class _Check:
         return held
 
     def _record(self, outcome: Outcome) -> None:
-        """Who was only looked at is nobody whom the run carried."""
+        """Counts the members who were pushed with the run's own; those who were only looked up, not at all."""
         list_run = self._list_run
         kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
         self._is_whole = self._is_whole and len(kept) == len(outcome.letters)
         members = outcome.pushed + outcome.rejected
-        carried = replace(outcome, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
-        runs.record(list_run.state, self._run_id, carried, list_run.services.meter.drain())
+        counted = replace(outcome, window=None, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
+        runs.record(list_run.state, self._run_id, counted, list_run.services.meter.drain())
         list_run.warn(*outcome.warnings)
         list_run.remarks.update(dict(outcome.remarks))

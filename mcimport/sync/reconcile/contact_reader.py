@@ -1,4 +1,4 @@
-"""What Ometria holds of a list's members at this moment, addresses and all: whoever asks keeps nothing of it."""
+"""The contacts of one list as Ometria holds them at this moment, addresses included: callers keep none of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from mcimport.models import HeldContact
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.sync.list_run import ListRun
 
-FEW = 50  # contacts, asked for one by one in a quarter of a minute
+FEW = 50  # contacts, which take a quarter of a minute one by one
 
 
 class ContactReader:
-    """`pages`: what a pass over the whole collection takes. Ids are ours, without the list."""
+    """Reads the contacts of one list from Ometria. Ids are the members' own, without the list.
+
+    `pages`: how many pages a pass over the whole collection takes.
+    """
 
     def __init__(self, list_run: ListRun, pages: int) -> None:
         self._list_key = list_run.list_key
@@ -22,24 +25,27 @@ class ContactReader:
         self._pages = pages
 
     def is_few(self, number: int) -> bool:
-        """Whether so many are better asked for one by one."""
+        """Says whether so many contacts are better read one by one."""
         return number <= max(FEW, self._pages)
 
-    def singly(self, ids: Sequence[str], *, are_there: bool) -> dict[str, HeldContact]:
-        """Whoever is there of these.
+    def read_each(self, ids: Sequence[str], *, should_exist: bool) -> dict[str, HeldContact]:
+        """Reads these contacts one by one, and returns those that are there.
 
-        `are_there`: all of them are, for all we know: that one is not is left to a pass over the collection to say.
+        `should_exist`: all should be; then only a pass over the whole collection may tell that one is not.
 
         Raises UnknownContactError where it cannot be told, and InterruptedRunError.
         """
-        asked = {own: self._contacts.contact(self._collection, f"{self._list_key}-{own}".lower()) for own in ids}
-        found = {own: one for own, one in asked.items() if one is not None}
-        if are_there and len(found) < len(asked):
+        asked = {
+            member_id: self._contacts.contact(self._collection, f"{self._list_key}-{member_id}".lower())
+            for member_id in ids
+        }
+        found = {member_id: contact for member_id, contact in asked.items() if contact is not None}
+        if should_exist and len(found) < len(asked):
             raise UnknownContactError("Ometria does not find a contact that it listed just before")
         return found
 
     def pages(self) -> Iterator[dict[str, HeldContact]]:
-        """All members of the list whom Ometria holds, a page at a time; some come twice. Raises what reading raises."""
+        """Yields all contacts of the list, a page at a time; some come twice. Raises what reading them raises."""
         for page in self._contacts.listing(self._collection):
-            owned = ((own_part(one.id, self._list_key), one) for one in page)
-            yield {own: one for own, one in owned if own is not None}
+            by_id = ((own_part(contact.id, self._list_key), contact) for contact in page)
+            yield {member_id: contact for member_id, contact in by_id if member_id is not None}

@@ -1,8 +1,9 @@
-"""Whether an address is subscribed on another listing of the same Ometria account, as Mailchimp says it today.
+"""Asks whether members who are gone from a list are subscribed on another listing of the same Ometria account.
 
-Of one person's listings one that is opted out outweighs all others, so each listing that may be subscribed counts. Two
-ways lead to them: the contacts that Ometria holds opted in under the same address, in all collections of the account;
-and the lists themselves, asked for the address, for whoever has just subscribed may not be in Ometria yet.
+Of one person's listings, one that is opted out outweighs all others, so each listing that may be subscribed counts.
+They are found in two ways: by the contacts that Ometria holds opted in under the same address, in all collections of
+the account; and by asking the lists themselves for the address, because a new subscriber may not be in Ometria yet.
+What decides is Mailchimp's answer today.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from mcimport.sync.reconcile.fingerprints import Fingerprinter, SameAddress
 
 T = TypeVar("T")
 
-AT_ONCE = 10  # people who are asked about at a time; each account's gate lets as many through as it may
-MOST_FAILURES = 3  # requests to one list that failed for good, after which it is not asked any more
+AT_ONCE = 10  # people who are asked about at a time, within each account's connection limit
+MOST_FAILURES = 3  # requests to one list that failed after all retries; after these it is not asked any more
 WITNESSES = 100  # members of a list among whom one with an address is sought
 WITNESS_FIELDS = ("contact_id", "web_id", "email_address", "last_changed")
 
 
 class ElsewhereSubscribed:
-    """Who of those that are gone from a list is subscribed elsewhere. Belongs to the thread that owns the task's state.
+    """Asks which members who are gone are subscribed elsewhere; belongs to the thread that owns the list run's state.
 
-    Nothing is asked before somebody is gone.
+    Makes no request before a member is gone.
     """
 
     def __init__(self, comparer: Comparer, accounts: ConnectionPool) -> None:
@@ -46,7 +47,7 @@ class ElsewhereSubscribed:
         self._mailchimps: dict[str, MailchimpClient | None] = {}
         self._lists: dict[tuple[str, str], _AskedList | None] = {}
         self._has_read = False
-        self._is_unread = False  # a collection could not be read: there may be listings that nobody met
+        self._is_unread = False  # a collection could not be read: there may be listings that were not met
 
     def __enter__(self) -> Self:
         return self
@@ -57,19 +58,20 @@ class ElsewhereSubscribed:
         self._open.close()
 
     def among(self, addresses: Mapping[str, str | None]) -> dict[str, bool | None]:
-        """By the id of each who is gone: whether they are subscribed elsewhere; None where that cannot be told.
+        """Says of each member who is gone, by id, whether they are subscribed elsewhere; None: that cannot be told.
 
-        `addresses`: None where the address is not known: then only the listings that Ometria holds can be asked.
+        `addresses`: by id; None where the address is not known: then only the listings that Ometria holds are asked.
 
-        Raises InterruptedRunError and StateError; a service that fails is a None.
+        Raises InterruptedRunError and StateError; where a service fails, the answer is None.
         """
         self._read_collections_once()
-        asked = [self._asked_for(one) for one in self._comparer.known if one.is_carried]
-        people = [self._person(own, address, asked) for own, address in addresses.items()]
+        asked = [self._asked_for(known) for known in self._comparer.known if known.is_carried]
+        people = [self._person(own_id, address, asked) for own_id, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
             answers = list(pool.map(self._ask, people))
-        believed = {one: one.finds_others() for one in {one for answer in answers for one in answer.absent}}
-        return {own: answer.verdict(believed) for own, answer in zip(addresses, answers, strict=True)}
+        doubtful = {asked_list for answer in answers for asked_list in answer.absent}
+        believed = {asked_list: asked_list.finds_others() for asked_list in doubtful}
+        return {own_id: answer.verdict(believed) for own_id, answer in zip(addresses, answers, strict=True)}
 
     # ---- what Ometria holds
 
@@ -77,56 +79,59 @@ class ElsewhereSubscribed:
         if self._has_read:
             return
         self._has_read = True
-        own = self._list_run.row.collection
-        for collection in dict.fromkeys(one.collection for one in self._comparer.known):
-            if collection != own:
+        compared = self._list_run.row.collection
+        for collection in dict.fromkeys(known.collection for known in self._comparer.known):
+            if collection != compared:
                 self._read(collection)
 
     def _read(self, collection: str) -> None:
         known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
-                self._comparer.differences.note_twins(collection, listings_of(page, known, fingerprinter))
+                self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
             self._is_unread = True
             self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
 
-    def _person(self, own: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
+    def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
         differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
-        # The same member in a collection that the list went to before is gone from there, too.
-        twins = [one for one in differences.twins_of(own) if (one.id, one.list_key) != (own, list_key)]
-        held = [(self._list_of(one), one.id) for one in twins]
-        digest, address = differences.address_of(own), (address or "").strip()
+        held = [
+            (self._list_of(listing), listing.id)
+            for listing in differences.same_addresses(own_id)
+            # The same member in a collection that the list went to before is gone from there, too.
+            if (listing.id, listing.list_key) != (own_id, list_key)
+        ]
+        digest, address = differences.address_of(own_id), (address or "").strip()
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 
-    # ---- which list to ask
+    # ---- the lists to ask
 
-    def _list_of(self, twin: SameAddress) -> _AskedList | None:
-        """None where nobody can be asked for the twin."""
+    def _list_of(self, listing: SameAddress) -> _AskedList | None:
+        """Returns the list that can be asked for the listing; None where there is none."""
         row = self._list_run.row
-        key, collection = twin.list_key, twin.collection
+        key, collection = listing.list_key, listing.collection
         if key is None or collection is None:
             key, collection = row.list_key, row.collection
         found = by_key(self._comparer.known, collection).get(key.lower())
         return None if found is None else self._asked_for(found)
 
-    def _asked_for(self, one: AccountList) -> _AskedList | None:
-        """None where no client of the settings has the list, or its key cannot be read."""
-        if one.client is None:
+    def _asked_for(self, known: AccountList) -> _AskedList | None:
+        """Returns the list; None where no client in the settings has it, or the client's key cannot be read."""
+        if known.client is None:
             return None
-        place = (one.client.name, one.list_key.lower())
+        place = (known.client.name, known.list_key.lower())
         if place not in self._lists:
-            self._lists[place] = self._opened(one, one.client)
+            self._lists[place] = self._opened(known, known.client)
         return self._lists[place]
 
-    def _opened(self, one: AccountList, client: Client) -> _AskedList | None:
+    def _opened(self, known: AccountList, client: Client) -> _AskedList | None:
         mailchimp = self._mailchimp(client)
         if mailchimp is None:
             return None
-        rules = one.rules(client)
+        rules = known.rules(client)
         return _AskedList(
-            one.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
+            known.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
         )
 
     def _mailchimp(self, client: Client) -> MailchimpClient | None:
@@ -141,21 +146,21 @@ class ElsewhereSubscribed:
             self._mailchimps[client.name] = opened
         return self._mailchimps[client.name]
 
-    # ---- asked side by side
+    # ---- the questions, in threads
 
     def _ask(self, person: _Person) -> _Answer:
         answer = _Answer(is_unclear=self._is_unread or person.is_another)
-        for one, own in person.held:
+        for asked_list, own_id in person.held:
             self._check_not_stopped()
-            answer.take(None if one is None else one.by_id(own, person.digest))
+            answer.take(None if asked_list is None else asked_list.by_id(own_id, person.digest))
             if answer.is_subscribed:
                 return answer
-        for one in dict.fromkeys(person.asked):
+        for asked_list in dict.fromkeys(person.asked):
             self._check_not_stopped()
             try:
-                answer.take(None if one is None else one.by_address(person.address))
+                answer.take(None if asked_list is None else asked_list.by_address(person.address))
             except NotFoundError:
-                answer.absent.extend([one] if one else [])
+                answer.absent.extend([asked_list] if asked_list else [])
             if answer.is_subscribed:
                 return answer
         return answer
@@ -167,13 +172,13 @@ class ElsewhereSubscribed:
 
 @dataclass(frozen=True)
 class _Person:
-    """Somebody who is gone.
+    """Holds what is asked about one member who is gone.
 
     Attributes:
-        digest: of the address, as Ometria held it when the list was compared.
-        held: listings that Ometria holds opted in under it: the list to ask, None for nobody, and the member's id.
+        digest: that of the address, as Ometria held it when the list was compared.
+        held: listings that Ometria holds opted in under it: the list to ask (None: there is none), and the member's id.
         asked: lists to ask for the address.
-        is_another: the address changed since the list was compared, so `held` may not be all.
+        is_another: the address changed since the list was compared, so `held` may be incomplete.
     """
 
     address: str = field(repr=False)
@@ -185,27 +190,29 @@ class _Person:
 
 @dataclass
 class _Answer:
-    """What was said of somebody. `absent`: lists that answered 404 for the address."""
+    """Collects the answers about one member. `absent`: lists that answered 404 for the address."""
 
     is_unclear: bool
     is_subscribed: bool = False
     absent: list[_AskedList] = field(default_factory=list)
 
     def take(self, subscribed: bool | None) -> None:  # noqa: FBT001 - one of three answers
+        """Adds the answer of one list; None: it could not tell."""
         self.is_subscribed |= subscribed is True
         self.is_unclear |= subscribed is None
 
     def verdict(self, believed: Mapping[_AskedList, bool]) -> bool | None:
+        """Says whether the member is subscribed elsewhere; `believed`: whether the 404s of a list may be believed."""
         if self.is_subscribed:
             return True
-        return None if self.is_unclear or not all(believed[one] for one in self.absent) else False
+        return None if self.is_unclear or not all(believed[asked_list] for asked_list in self.absent) else False
 
 
 @dataclass(eq=False)
 class _AskedList:
-    """One list that is asked for its members; shared between threads.
+    """Asks one list for its members; shared between threads.
 
-    `convert` knows nothing of the list's own fields: consent does not depend on them.
+    `convert` knows nothing of the list's own fields, on which consent does not depend.
     """
 
     key: str
@@ -215,20 +222,20 @@ class _AskedList:
     fingerprinter: Fingerprinter
     failures: int = 0
 
-    def by_id(self, own: str, address: bytes) -> bool | None:
-        """Whether that member is subscribed under this address; None where that cannot be told."""
-        if not is_contact_id(own):
-            return None  # Mailchimp finds nobody by a web_id
+    def by_id(self, contact_id: str, address: bytes) -> bool | None:
+        """Says whether that member is subscribed under this address (a digest); None where that cannot be told."""
+        if not is_contact_id(contact_id):
+            return None  # Mailchimp finds no member by a web_id
         try:
-            member = self._tried(lambda: self.mailchimp.member(self.key, own))
+            member = self._tried(lambda: self.mailchimp.member(self.key, contact_id))
         except ServiceError:
             return None
-        if member_id(member) != own:
+        if member_id(member) != contact_id:
             return None
         return self._is_subscribed(member) if self.fingerprinter.of_address(member.email_address) == address else False
 
     def by_address(self, address: str) -> bool | None:
-        """Whether somebody on the list is subscribed under it. Raises NotFoundError where nobody has it."""
+        """Says whether a member of the list is subscribed under it. Raises NotFoundError where none has it."""
         try:
             return self._is_subscribed(self._tried(lambda: self.mailchimp.member_by_address(self.key, address)))
         except NotFoundError:
@@ -237,14 +244,14 @@ class _AskedList:
             return None
 
     def finds_others(self) -> bool:
-        """Whether a 404 may be believed: somebody who is on the list is found by their address, or nobody is on it.
+        """Says whether a 404 may be believed: a member of the list is found by their address, or the list is empty.
 
-        A 404 has been seen, in passing, for everything at once.
+        A 404 for everything at once has been seen, and passed.
         """
         witnesses = self.mailchimp.with_fields(WITNESS_FIELDS)
         try:
             page = self._tried(lambda: witnesses.first_page(self.key, "listed", None, WITNESSES))
-            address = next((one.email_address for one in page.members if _is_text(one.email_address)), None)
+            address = next((member.email_address for member in page.members if _is_text(member.email_address)), None)
             if address is not None:
                 self._tried(lambda: self.mailchimp.member_by_address(self.key, address))
         except ServiceError:
@@ -252,7 +259,7 @@ class _AskedList:
         return address is not None or not page.total
 
     def _tried(self, ask: Callable[[], T]) -> T:
-        """Raises what the service raises; RetriableError, without a request, where too much failed before."""
+        """Asks. Raises what Mailchimp raises; RetriableError, without a request, where too many failed before."""
         if self.failures >= MOST_FAILURES:
             raise RetriableError("this list failed too often")
         try:
@@ -264,7 +271,7 @@ class _AskedList:
             raise
 
     def _is_subscribed(self, member: Member) -> bool | None:
-        """Whether the member would be opted in. None: their consent is left as Ometria holds it."""
+        """Says whether the member would be opted in; None: their consent would be left as Ometria holds it."""
         converted = self.convert(member)
         if isinstance(converted, Converted):
             optin = converted.contact.marketing_optin

@@ -1,8 +1,8 @@
-"""Pure: what is compared of a contact, as salted digests; which fields of two of them differ.
+"""Versions of contacts, made of salted digests, and which fields of two versions differ; pure.
 
-A version is eight bytes a field, in the order of `FIELDS`: a digest, or a word for a consent; zeros where there is
-nothing to compare. The salt is drawn once for a comparison and kept nowhere, so a version tells nobody an address, a
-name or a number.
+A version has eight bytes for each field, in the order of `FIELDS`: a digest, or a word for a consent; zeros where there
+is nothing to compare. The salt is drawn anew for each comparison and stored nowhere, so a version discloses no address,
+name or number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONSENTS = frozenset({"consent", "sms"})
 
 Kind = Literal["missing", "stale", "gone", "said_no"]
 
-WIDTH = 8  # bytes a field
+WIDTH = 8  # bytes for each field
 _NOTHING = bytes(WIDTH)
 _CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither", "": b""}
 _UNKNOWN = b"unknown"
@@ -31,15 +31,21 @@ _CONSENT_BIT, _SMS_BIT = (1 << FIELDS.index(name) for name in ("consent", "sms")
 
 OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
 OPTED_OUT = _CONSENTS["EXPLICITLY_OPTEDOUT"].ljust(WIDTH, b"\0")
-"""How the versions of those who are opted in, and out, begin."""
+"""How the versions of contacts that are opted in, and opted out, begin."""
 
 SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
-"""How a version of somebody who agreed to text messages ends."""
+"""How the version of a contact with a yes to text messages ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberSnapshot:
-    """A member as Mailchimp shows them. `is_whole`: they can be sent; else only their consent is compared."""
+    """Holds what is compared of a member, as Mailchimp shows them.
+
+    Attributes:
+        id: the member's own, without the list.
+        changed: the second of the last change.
+        is_whole: the member can be sent; else only the consent is compared.
+    """
 
     id: str
     version: bytes
@@ -50,9 +56,12 @@ class MemberSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Seconds between which a change is due in Ometria; `start` is None where the list is carried as a whole.
+    """Says which changes are due in Ometria.
 
-    `has_sms`: somebody on the list has an SMS status.
+    Attributes:
+        start: changes in this second and before were left out on purpose; None: none were.
+        horizon: the last second whose changes are due.
+        has_sms: a member of the list has an SMS status.
     """
 
     start: int | None
@@ -67,9 +76,11 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class SameAddress:
-    """Another listing with the address of somebody who is gone, opted in.
+    """Names another listing that is opted in under the address of a member who is gone.
 
-    `list_key`, `collection`: None for one of this very list; an empty list for a listing under nobody's id of ours.
+    Attributes:
+        list_key: None for a listing of the same list; empty for one whose id is of no list of ours.
+        collection: None for a listing of the same list.
     """
 
     id: str
@@ -79,7 +90,7 @@ class SameAddress:
 
 @dataclass(frozen=True, slots=True)
 class LastPosition:
-    """Where a member stands on the list: the second of their last change, and whether among the archived."""
+    """Says where a member stands on the list: in the second of their last change, perhaps among the archived."""
 
     id: str
     changed: int | None
@@ -93,18 +104,19 @@ class Fingerprinter:
         self._salt = secrets.token_bytes(32)
 
     def of_contact(self, contact: Contact) -> bytes:
-        """As it would be sent. What would not be sent is not compared: Ometria keeps what it has.
+        """Returns the version of a contact as it would be sent; what would not be sent is not compared.
 
-        But for a yes to text messages where the member has no SMS status: see `differing`.
+        Ometria keeps that as it is. The exception is a yes to text messages where the member has no SMS status: see
+        `differing`.
         """
         return self._version(contact, _NO_STATUS if contact.channels is None else _sms_of(_allowed_by(contact)))
 
     def of_held(self, held: HeldContact) -> bytes:
-        """As Ometria holds it."""
+        """Returns the version of a contact as Ometria holds it."""
         return self._version(held, _sms_of(_allowed_of(held)))
 
     def of_consent(self, optin: OptIn | None, *, sms: Literal["yes", "no", "none", ""] = "") -> bytes:
-        """Of somebody who cannot be sent whole: nothing else is compared, and no yes to text messages.
+        """Returns the version of a member who cannot be sent whole: only the consent, without a yes to text messages.
 
         `sms`: what the SMS status says; "none" where there is none, "" where it is not to be compared.
         """
@@ -112,17 +124,17 @@ class Fingerprinter:
         return _consent_of(optin) + _NOTHING * (len(FIELDS) - 2) + allowed
 
     def of_address(self, address: Any) -> bytes:
-        """As the address stands in a version: in whichever case, without blanks around it."""
+        """Returns the digest of an address as it is in a version: whatever its case, without blanks around it."""
         return self._digest(_text(address).lower())
 
     def of_id(self, contact_id: Any) -> bytes:
-        """Somebody else's id, which may be an address for all we know."""
+        """Returns the digest of an id that is of no list of ours: it may be an address."""
         return self._digest(str(contact_id) or "-")
 
-    def _version(self, one: Contact | HeldContact, sms: bytes) -> bytes:
-        names = [_text(getattr(one, name)) for name in NAMES]
-        digests = [self.of_address(one.email), *map(self._digest, (*names, _digits(one.phone_number)))]
-        return b"".join([_consent_of(one.marketing_optin), *digests, sms])
+    def _version(self, contact: Contact | HeldContact, sms: bytes) -> bytes:
+        names = [_text(getattr(contact, name)) for name in NAMES]
+        digests = [self.of_address(contact.email), *map(self._digest, (*names, _digits(contact.phone_number)))]
+        return b"".join([_consent_of(contact.marketing_optin), *digests, sms])
 
     def _digest(self, text: str) -> bytes:
         if not text:
@@ -131,10 +143,10 @@ class Fingerprinter:
 
 
 def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
-    """Which fields differ, a bit each, the first of FIELDS the lowest; 0: they agree.
+    """Returns which fields differ, a bit each, the first of FIELDS the lowest; 0: they agree.
 
-    `has_sms`: not 0 for a list on which somebody has an SMS status. Who has none there may have had one, and a yes
-    that Ometria holds of them was given in it.
+    `has_sms`: not 0 for a list on which a member has an SMS status. A member without one may have had one, and then a
+    yes that Ometria holds was given with it.
     """
     if ours == theirs:
         return 0
@@ -149,7 +161,7 @@ def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
 
 
 def mendable(ours: bytes, theirs: bytes, has_sms: int, is_alone: int) -> int:
-    """As `differing`, but a no that Ometria holds stands: beside it, our yes or neither is nothing to mend.
+    """Returns the fields of `differing` that can be mended: an opt-out that Ometria holds stays, whatever ours says.
 
     `is_alone`: not 0 for a member who cannot be sent whole: only what takes a consent back can be mended.
     """
@@ -162,12 +174,12 @@ def mendable(ours: bytes, theirs: bytes, has_sms: int, is_alone: int) -> int:
 
 
 def names_of(bits: int) -> list[str]:
-    """The fields that `differing` named."""
+    """Returns the names of the fields that `differing` returned as bits."""
     return [name for place, name in enumerate(FIELDS) if bits >> place & 1]
 
 
 def is_texted(held: HeldContact) -> bool:
-    """Whether Ometria holds a yes to text messages."""
+    """Says whether Ometria holds a yes to text messages."""
     return _allowed_of(held) is True
 
 
@@ -177,7 +189,7 @@ def _consent_of(optin: Any) -> bytes:
 
 
 def _sms_of(allowed: Any) -> bytes:
-    """Of consent to text messages; whatever is neither true, false nor null is another than any of these."""
+    """Returns the word for a consent to text messages; a value that is neither true, false nor null has its own."""
     return (_SMS_CONSENTS[allowed] if allowed is None or isinstance(allowed, bool) else _UNKNOWN).ljust(WIDTH, b"\0")
 
 
@@ -195,5 +207,5 @@ def _text(value: Any) -> str:
 
 
 def _digits(value: Any) -> str:
-    """Of a telephone number, in whichever spelling."""
+    """Returns the digits of a telephone number, however it is written."""
     return "".join(filter(str.isdigit, str(value))) if isinstance(value, (str, int)) else ""

@@ -1,4 +1,4 @@
-"""Members as they are compared: each as Mailchimp shows them, through the converter, as a version without a name."""
+"""The members of one list as they are compared: looked up in Mailchimp, converted, and reduced to a version."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 from mcimport.convert import (
     agrees_to_texts,
@@ -17,14 +17,16 @@ from mcimport.convert import (
     member_id,
     optin_of,
 )
-from mcimport.engine.page.converter import EventBudget, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
 from mcimport.models.timestamps import epoch
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import NAMES, Fingerprinter, MemberSnapshot
 
-TIMES_ABSENT = 2  # that a 404 is said of somebody before it is believed: some pass
+TIMES_ABSENT = 2  # answers of 404 for one member before it is believed: some are temporary
 COMPARED = (
     *("contact_id", "web_id", "email_address", "status", "last_changed", "marketing_permissions"),
     *("sms_phone_number", "sms_subscription_status", "location.country_code"),  # numbers are read by their country
@@ -34,7 +36,7 @@ _COMPARED_FIELDS = (*NAMES, "phone_number", "country_id")
 
 @dataclass
 class LookupResult:
-    """Members asked for one by one, by their id of ours without the list."""
+    """Holds members who were looked up one by one, by their ids without the list."""
 
     found: dict[str, Member] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
@@ -42,29 +44,42 @@ class LookupResult:
 
 
 class MemberLookup:
-    """What one comparison looks with; safe to share between threads.
+    """Looks members of one list up, converts them and takes their snapshots; safe to share between threads.
 
-    A comparison causes no subscription events: whoever is mended opted in long ago, and is not welcomed now. It forces
-    nothing either: a sync that forces brings what is new, a comparison would overrule what was said since.
+    A comparison causes no subscription events: members who are mended opted in long ago, and are not welcomed now. It
+    forces no consent either: a sync that forces one imports what is new, a comparison would overrule what was said
+    since.
+
+    Attributes:
+        mailchimp: asks for the fields that are compared, and no others.
     """
 
-    def __init__(self, list_run: ListRun) -> None:
+    def __init__(self, list_run: ListRun, fields: LazyListFields) -> None:
+        """Takes fields that were read already: see `begin`."""
         self.list_run = list_run
-        fields = list_run.new_fields()
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
-        known = field_mappings(fields.read(), self.rules).items()
-        tags = [tag for tag, mapping in known if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"]
+        mappings = field_mappings(fields.read(), self.rules).items()
+        tags = [
+            tag for tag, mapping in mappings if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"
+        ]
         self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(
             list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
         )
         self.fingerprinter = Fingerprinter()
 
+    @classmethod
+    def begin(cls, list_run: ListRun) -> Self:
+        """Reads the list's own fields. Raises what Mailchimp raises."""
+        fields = list_run.new_fields()
+        fields.read()
+        return cls(list_run, fields)
+
     def snapshot_of(self, member: Member, converted: Conversion | None = None) -> MemberSnapshot | None:
-        """None for a member without an id, who cannot be in Ometria."""
-        own = member_id(member)
-        if own is None:
+        """Returns what is compared of a member; None for one without an id, who cannot be in Ometria."""
+        own_id = member_id(member)
+        if own_id is None:
             return None
         converted = converted or self.convert(member)
         if isinstance(converted, Converted):
@@ -72,39 +87,46 @@ class MemberLookup:
         else:
             version = self.fingerprinter.of_consent(self.optin_of(member), sms=_sms_of(member))
         is_archived = member.status == "archived"
-        return MemberSnapshot(own, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived)
+        return MemberSnapshot(
+            own_id, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived
+        )
 
     def optin_of(self, member: Member) -> OptIn | None:
-        """What a member permits, sendable or not."""
+        """Returns the consent of a member, also of one who cannot be sent."""
         return optin_of(member, self.rules, has_permissions=self._has_permissions)
 
     def snapshots_of(self, members: Iterable[Member]) -> list[MemberSnapshot]:
-        return [one for member in members if (one := self.snapshot_of(member)) is not None]
+        """Returns the snapshots of all members who have one."""
+        return [snapshot for snapshot in map(self.snapshot_of, members) if snapshot is not None]
 
     def look_up(self, ids: Sequence[str], list_key: str = "") -> LookupResult:
-        """Asks for each by id, ten at a time. Whom Mailchimp cannot be asked for (a web_id alone) is left out."""
+        """Looks each member up by id, ten at a time; leaves out web_ids, which Mailchimp cannot be asked for.
+
+        Raises InterruptedRunError and FatalError. `list_key`: another list than this one.
+        """
         looked = LookupResult()
         key = list_key or self.list_run.list_key
-        wanted = [own for own in ids if is_contact_id(own)]
+        wanted = [contact_id for contact_id in ids if is_contact_id(contact_id)]
         if not wanted:
             return looked
         with ThreadPoolExecutor(min(self.list_run.client.mailchimp.connections, len(wanted))) as pool:
-            for own, answer in zip(wanted, pool.map(lambda own: self._ask(key, own), wanted), strict=True):
+            answers = pool.map(lambda contact_id: self._ask(key, contact_id), wanted)
+            for contact_id, answer in zip(wanted, answers, strict=True):
                 if answer is None:
-                    looked.absent.append(own)
-                elif isinstance(answer, Member) and member_id(answer) == own:
-                    looked.found[own] = answer
+                    looked.absent.append(contact_id)
+                elif isinstance(answer, Member) and member_id(answer) == contact_id:
+                    looked.found[contact_id] = answer
                 else:
-                    looked.unclear.append(own)
+                    looked.unclear.append(contact_id)
         return looked
 
-    def _ask(self, list_key: str, own: str) -> Member | RetriableError | None:
-        """None: there is nobody, as was said each time."""
+    def _ask(self, list_key: str, contact_id: str) -> Member | RetriableError | None:
+        """Asks for one member; None: the answer was 404 each time."""
         for _ in range(TIMES_ABSENT):
             if self.list_run.services.stop.requested.is_set():
                 raise InterruptedRunError("stopped")
             try:
-                return self.list_run.services.mailchimp.member(list_key, own)
+                return self.list_run.services.mailchimp.member(list_key, contact_id)
             except NotFoundError:
                 continue
             except RetriableError as error:
@@ -119,9 +141,10 @@ def _sms_of(member: Member) -> Literal["yes", "no", "none"]:
 
 
 def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
-    """Raises before a 404 is believed: when the list is not there, or somebody who is on it cannot be found.
+    """Raises, before a 404 is believed, where the list is not there, or a member who is on it cannot be found.
 
-    A 404 has been seen, in passing, for everything at once.
+    A 404 for everything at once has been seen, and passed. `witness`: the id of a member who is on the list; None:
+    there is none.
     """
     if witness is None:
         list_run.services.mailchimp.count_members(list_run.list_key)

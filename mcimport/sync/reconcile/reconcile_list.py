@@ -1,40 +1,39 @@
-"""Both sides of a list are compared and, if that is wanted, mended; of all clients, one after another."""
+"""Both sides of a list compared and, where that is asked for, mended; and the lists of all clients."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 
 from mcimport.config import Client
-from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, ServiceError
-from mcimport.errors.machine import as_ours, submit
+from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.records import Comparison, Difference, ListResult
-from mcimport.services.connections import ClientServices
-from mcimport.state import State, lists, lock_client, open_state, runs
+from mcimport.state import lists, runs
 from mcimport.sync import first_sync
-from mcimport.sync.list_run import ListRun, SyncSession, check_nobody_elsewhere, record_failure, resolve_list, result_of
-from mcimport.sync.reconcile.compare import SHOWN, Comparer
+from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.destination import resolve_list
+from mcimport.sync.list_run import ListRun, record_failure
+from mcimport.sync.reconcile.compare import SHOWN, Comparer, check_both_sides
 from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
+from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
 from mcimport.sync.reconcile.verify import Verification
+from mcimport.sync.session import SyncSession
 
 
 @dataclass(frozen=True)
 class ReconcileOptions:
-    """What was typed.
+    """Holds what was typed.
 
     Attributes:
-        mend: push the missing and the stale, opt out the gone.
-        opt_in: mend those, too, who are subscribed here and opted out in Ometria.
-        is_forced: however many are gone, or change their consent.
-        agree: asked, with what was found, before anything is pushed; None: whoever typed it has agreed already.
+        mend: push missing and stale members, opt out contacts that are gone.
+        opt_in: also opt in members who are subscribed here and opted out in Ometria.
+        is_forced: mend however many are gone, or change their consent.
+        agree: asks the operator, with what was found, before anything is pushed; None: the operator agreed already.
     """
 
     mend: bool = False
@@ -47,18 +46,15 @@ class ReconcileOptions:
 
 
 def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSession) -> Comparison:
-    """Compares, and mends what differs. Raises ConfigError before any request for a list that was never synced.
+    """Compares both sides, and mends what differs. Raises ConfigError before any request for a list never synced.
 
-    Also raises WorkersBusyError, ServiceError, InterruptedRunError and StateError; the run, and what was mended, is on
-    record then.
+    Also raises ServiceError, InterruptedRunError and StateError; the run, and what was mended, is recorded then.
     """
     if list_run.row.sync_point is None:
         raise ConfigError(
             f"{list_run.client.name}: list {list_run.list_key} has not been synced yet, so there is nothing to compare",
             hint=f"`mcimport sync {list_run.list_key}` imports it.",
         )
-    if options.mend:
-        check_nobody_elsewhere(list_run.state, list_run.client)
     runs.mark_interrupted(list_run.state, list_run.row.id)
     _notice_unfinished(list_run)
     run_id = runs.begin(list_run.state, list_run.row, "reconcile", None, moves_sync_point=False)
@@ -68,7 +64,8 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         record_failure(list_run, run_id),
         DifferenceTable(list_run.state.path.parent) as differences,
     ):
-        comparer = Comparer(list_run, run_id, differences, session.clients)
+        check_both_sides(list_run)
+        comparer = Comparer(MemberLookup.begin(list_run), run_id, differences, session.clients)
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
             found = _mended(comparer, options, found, session)
@@ -80,6 +77,7 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
 
 
 def _notice_unfinished(list_run: ListRun) -> None:
+    """Warns of a run that is not finished: what it has not imported yet differs."""
     if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
         list_run.warn(
             f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {list_run.list_key}`"
@@ -88,6 +86,7 @@ def _notice_unfinished(list_run: ListRun) -> None:
 
 
 def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
+    """Mends what was found, unless that is too much or not agreed to; returns it with what was mended, or why not."""
     list_run = comparer.list_run
     if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
@@ -98,21 +97,24 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    held = ContactReader(list_run, comparer.pages)
+    reader = ContactReader(list_run, comparer.pages)
     with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
-        mend = Mend(comparer, held, elsewhere, is_opting_in=options.opt_in)
+        mend = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in)
         mend.all()
-    Verification(comparer, held).run(has_pushed=mend.has_pushed)
-    differences = comparer.differences
+    Verification(comparer, reader).run(has_pushed=mend.has_pushed)
+    pushes = comparer.differences.pushes
     return replace(
         found,
-        mended=differences.count_seen(),
-        not_taken=Difference(differences.count_unseen(), differences.some_unseen(SHOWN)),
+        mended=pushes.count_seen(),
+        not_taken=Difference(pushes.count_unseen(), pushes.some_unseen(SHOWN)),
     )
 
 
 def _too_many(list_run: ListRun, found: Comparison) -> str:
-    """Likelier than so many changes at once is a list that was emptied by mistake, a wrong one, or a wrong key."""
+    """Returns why nothing is mended; empty where it may be.
+
+    More likely than so many changes at once is a list that was emptied by mistake, a wrong list, or a wrong key.
+    """
     limit = list_run.client.reconcile
     if found.gone.count + found.consents <= limit.most_gone * found.held:
         return ""
@@ -130,11 +132,11 @@ def _too_many(list_run: ListRun, found: Comparison) -> str:
 
 
 def _remember(list_run: ListRun, found: Comparison) -> None:
-    """Counts alone."""
+    """Writes down what was found: only counts."""
     names = ("missing", "stale", "gone", "said_no", "foreign", "not_taken")
     kinds = {kind: getattr(found, kind).count for kind in names}
-    fetch_missing_tags = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
-    counts = {**kinds, **fetch_missing_tags, "mended": found.mended, "left": found.left}
+    others = {"agree": found.agree, "unclear": found.unclear, "unread": len(found.unread)}
+    counts = {**kinds, **others, "mended": found.mended, "left": found.left}
     lists.record_comparison(list_run.state, list_run.row.id, int(time.time()), counts)
 
 
@@ -144,67 +146,20 @@ def _remember(list_run: ListRun, found: Comparison) -> None:
 def reconcile_all(
     pairs: Iterable[tuple[Client, str]], options: ReconcileOptions, session: SyncSession, jobs: int
 ) -> list[ListResult]:
-    """Each client's lists one after another, `jobs` clients at a time. One client's failure touches no other."""
-    clients = [(client, [key for _, key in group]) for client, group in groupby(pairs, key=lambda pair: pair[0])]
-    if options.agree is not None or len(clients) == 1:  # who is asked answers one question at a time
-        return [result for client, keys in clients for result in _reconcile_client(client, keys, options, session)]
-    with ThreadPoolExecutor(min(jobs, len(clients)) or 1, thread_name_prefix="client") as pool:
-        futures = [submit(pool, partial(_reconcile_client, client, keys, options, session)) for client, keys in clients]
-        return [result for future in as_completed(futures) for result in future.result()]
+    """Reconciles each client's lists one after another, `jobs` clients at a time.
+
+    One client at a time where a person is asked, who answers one question after another.
+    """
+    runner = ClientRunner(session, may_push=options.mend)
+    at_once = jobs if options.agree is None else 1
+    return runner.run(by_client(pairs, partial(_reconcile_one, options)), at_once)
 
 
-def _reconcile_client(
-    client: Client, list_keys: Sequence[str], options: ReconcileOptions, session: SyncSession
-) -> list[ListResult]:
-    """Under the client's lock; never raises what `errors` knows: it is in the results."""
-    return session.observe(client, lambda: _reconcile_theirs(client, list_keys, options, session))
+def _reconcile_one(options: ReconcileOptions, list_key: str, opened: OpenClient) -> ListResult:
+    def work(list_run: ListRun) -> None:
+        try:
+            list_run.comparison = reconcile_list(list_run, options, opened.session)
+        except ServiceDownError as error:  # its hint is one for a sync, which goes on where it stopped
+            raise ServiceDownError(str(error), hint=f"`mcimport reconcile {list_key}` starts over.") from None
 
-
-def _reconcile_theirs(
-    client: Client, list_keys: Sequence[str], options: ReconcileOptions, session: SyncSession
-) -> list[ListResult]:
-    results: list[ListResult] = []
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(lock_client(session.db_path, client.name))
-            services = stack.enter_context(session.accounts.open(client))
-            state = stack.enter_context(open_state(session.db_path, create=False))
-            for key in list_keys:
-                results.append(_attempt(client, key, options, session, services, state))
-                session.reporter.ended(results[-1])
-    except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
-        error = as_ours(raised)
-        for key in list_keys[len(results) :]:
-            results.append(result_of(client, key, None, error, 0.0))
-            session.reporter.ended(results[-1])
-    return results
-
-
-def _attempt(
-    client: Client,
-    list_key: str,
-    options: ReconcileOptions,
-    session: SyncSession,
-    services: ClientServices,
-    state: State,
-) -> ListResult:
-    begun = time.monotonic()
-    list_run, failure, found = None, None, None
-    try:
-        list_run = ListRun(client, list_key, services, state, session.reporter, resolve_list(state, client, list_key))
-        found = reconcile_list(list_run, options, session)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
-        failure = as_ours(error)
-        if isinstance(error, ServiceDownError):  # its hint is one for a sync, which goes on where it stopped
-            error.hint = f"`mcimport reconcile {list_key}` starts over."
-    result = result_of(client, list_key, list_run, failure, time.monotonic() - begun)
-    return replace(result, comparison=found, hints=result.hints or _hints(services, found))
-
-
-def _hints(services: ClientServices, found: Comparison | None) -> tuple[str, ...]:
-    """Who is missing, or did not take, may have been dropped by Ometria's validation, which names nobody."""
-    if found is None or not (found.missing.count or found.not_taken.count) or services.stop.requested.is_set():
-        return ()
-    with suppress(ServiceError, InterruptedRunError):
-        return tuple(services.ometria.latest_errors())
-    return ()
+    return opened.run_list(list_key, lambda: resolve_list(opened.state, opened.client, list_key), work)

@@ -1,4 +1,4 @@
-"""A SQLite file without a name: for more than memory should hold, and gone with the process, however that ends."""
+"""A temporary SQLite file without a name, for more than memory should hold; it goes with the process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class TempDatabase:
-    """Belongs to the thread that opened it. Raises StateError in words, for a disk that is full above all.
+    """Holds a temporary file in `folder`; belongs to the thread that opened it. Raises StateError, as for a full disk.
 
-    The file has mode 0600, lies in `folder`, and is unlinked as soon as it is open. SQLite needs no other beside it as
-    long as it keeps no journal; it keeps none, for whatever is lost is read again.
+    The file has mode 0600 and is unlinked as soon as it is open. SQLite needs no second file beside it as long as it
+    keeps no journal; it keeps none, because what is lost is read again.
     """
 
     def __init__(self, folder: Path, tables: str, functions: Mapping[str, Callable[..., Any]]) -> None:
@@ -42,11 +42,11 @@ class TempDatabase:
             return self._file.execute(query, parameters).fetchall()
 
     def number(self, query: str, parameters: Parameters = ()) -> int:
-        """The first value of the first row; 0 where there is none."""
+        """Returns the first value of the first row; 0 where there is none."""
         return next((int(row[0]) for row in self.rows(query, parameters)), 0)
 
     def write(self, query: str, parameters: Parameters = ()) -> int:
-        """Returns how many rows that changed."""
+        """Writes, and returns how many rows changed."""
         with _in_words():
             return self._file.execute(query, parameters).rowcount
 
@@ -55,9 +55,9 @@ class TempDatabase:
             self._file.executemany(query, rows)
 
     def batches(self, query: str, size: int, *parameters: Any) -> Iterator[list[Row]]:
-        """Rows so many at a time. The query takes, behind `parameters`, the first column of the last row, and `size`.
+        """Yields rows, `size` at a time; what was read may be changed meanwhile.
 
-        What is read may be changed meanwhile.
+        The query takes, after `parameters`, the first column of the last row that was read, and `size`.
         """
         after = ""
         while rows := self.rows(query, [*parameters, after, size]):
@@ -86,7 +86,7 @@ def _unnamed(folder: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _closed_where_it_fails(file: sqlite3.Connection) -> Iterator[None]:
-    """What fails while the file is prepared leaves nobody who could close it."""
+    """Closes the file where its preparation fails: nothing else could."""
     try:
         yield
     except BaseException:

@@ -27,7 +27,7 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
 from mcimport.config import load
-from mcimport.engine.distributed import broker, client_slot, suspend_detector
+from mcimport.engine.distributed import broker, broker_term, client_slot, suspend_detector
 from mcimport.engine.distributed import executor as engine_workplace
 from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.executor import PageExecutor
@@ -117,7 +117,9 @@ def hanging(importer: Importer) -> threading.Event:
 
 
 def workplace(importer: Importer, stop: StopSignal) -> PageExecutor:
-    return PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    executor = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    executor.start()
+    return executor
 
 
 def test_a_sync_without_it_loads_nothing_of_celery(make_importer: MakeImporter) -> None:
@@ -241,13 +243,13 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(make_importer: Mak
     importer = make_importer(size=50)
     place = workplace(importer, stop)
     place.connected(lambda: None, lambda: 0)
-    former = place.term_of_line
+    former = place.term_of_connection
     place.revoke()
     assert type(place.execute(page_message(importer), former)) is Revoked
     assert type(place.execute(fence(importer, epoch=2), former)) is Revoked
     assert importer.sandbox.requests == []
     place.connected(lambda: None, lambda: 0)
-    assert type(place.execute(page_message(importer, epoch=2), place.term_of_line)) is Processed
+    assert type(place.execute(page_message(importer, epoch=2), place.term_of_connection)) is Processed
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -340,7 +342,7 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
     make_importer: MakeImporter, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hear nothing either, and have given the pages to another: they are ended, and the line is hung up."""
-    monkeypatch.setattr(engine_workplace, "SILENT", 0.3)
+    monkeypatch.setattr(broker_term, "SILENT", 0.3)
     monkeypatch.setattr(engine_workplace, "LOOK", 0.05)
     importer = make_importer(size=50)
     asked, hung_up, came = hanging(importer), threading.Event(), itertools.count()
@@ -387,8 +389,8 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
         "import sys\nfrom mcimport.engine.distributed.suspend_detector import SuspendDetector\n"
-        "lease = SuspendDetector(0.5, lambda: print('ended', flush=True))\n"
-        "lease.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
+        "detector = SuspendDetector(0.5, lambda: print('ended', flush=True))\n"
+        "detector.start()\ndetector.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -416,6 +418,7 @@ def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(mo
         go_on.wait(20)
 
     one = suspend_detector.SuspendDetector(5.0, end)
+    one.start()
     one.check()
     clock[0] = 10.0
     while len(tries) < 2:

@@ -18,7 +18,9 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.convert import MAPPING, encode_contact, make_converter
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField
 from mcimport.models.timestamps import iso
 from mcimport.sandbox.request_log import Request

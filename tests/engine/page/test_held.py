@@ -8,9 +8,7 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
-from engine.distributed.test_executor import page_message
-from mcimport.config import load
-from mcimport.engine.distributed.executor import PageExecutor
+from engine.distributed.test_executor import page_message, workplace
 from mcimport.engine.distributed.messages import Processed
 from mcimport.engine.page import held
 from mcimport.models import LookUps
@@ -584,7 +582,7 @@ def test_a_worker_looks_up_as_many_as_the_order_allows(make_importer: MakeImport
     for one in members:
         in_ometria(importer, one, OUT, email=one["email_address"])
     stop = StopSignal()
-    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    place = workplace(importer, stop)
     page = page_message(importer, look_ups=LookUps(7, 0))
     first, second = place.execute(page), place.execute(page)
     stop.abort()
@@ -600,7 +598,7 @@ def test_a_worker_asks_nothing_in_a_lists_first_run(make_importer: MakeImporter)
     importer = make_importer(settling=0.0)
     planted(importer, "pending")
     stop = StopSignal()
-    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    place = workplace(importer, stop)
     reply = place.execute(page_message(importer, is_first=True, look_ups=LookUps(7, 7)))
     stop.abort()
     assert type(reply) is Processed
@@ -612,7 +610,7 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(make_impor
     importer = make_importer(settling=0.0)
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
-    place = PageExecutor("w", load(config=importer.config, environ={}).clients, stop)
+    place = workplace(importer, stop)
     place.execute(page_message(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])

@@ -13,7 +13,9 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter
 from passing import time_passes
 
-from mcimport.engine.page.converter import EventBudget, LazyListFields, RunConverter
+from mcimport.engine.page.converter import RunConverter
+from mcimport.engine.page.list_fields import LazyListFields
+from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, Converted, Member
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.stored_member import ABSENT

@@ -144,12 +144,12 @@ def test_nothing_is_lost_between_threads(work: list[list[Side]]) -> None:
 
 def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
-    run = replace(RUN, waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
-    assert timeline.time_spent(run) == (
+    usage = Usage(waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
+    assert timeline.time_spent(usage) == (
         "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
         " workers together)"
     )
-    assert timeline.time_spent(RUN) == ""
+    assert timeline.time_spent(Usage()) == ""
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(60, 200))

@@ -21,7 +21,7 @@ from mcimport.services.http.client import HttpClient
 from mcimport.services.http.rate_limit import RateLimiter
 from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.services.ometria.client import HINTS, OmetriaClient, Pushed
+from mcimport.services.ometria.client import ALL_REFUSED, HINTS, OmetriaClient, Pushed
 from services.http.test_client import answer, saying, serving
 
 ACCOUNTS = count(1)
@@ -269,6 +269,30 @@ def test_an_absurd_remainder_breaks_nothing() -> None:
     """More digits than Python turns into a number: the push was taken all the same."""
     with saying_always(answer(b'{"accepted":1}', status=202, X_QueueSize_Remaining="9" * 5_000)) as ometria:
         assert ometria.push(records(1)).taken == (0,)
+
+
+def test_a_404_is_a_wrong_address_only_where_the_account_is_not_known_to_accept_records() -> None:
+    """In the first run of all it ends the run; once records were accepted it is an incident, which is retried."""
+    with saying_always(answer(b"{}", status=404)) as ometria:
+        with pytest.raises(FatalError, match="nothing can be pushed to this address"):
+            ometria.push(records(1))
+        pushed = ometria.push(records(1), account_known_good=True)
+        assert (pushed.taken, pushed.refused, type(pushed.error)) == ((), (), RetriableError)
+        assert ometria.perhaps_accepted == 0
+
+
+@pytest.mark.parametrize("account_known_good", [True, False])
+def test_refusals_of_everything_are_a_wrong_setting_only_where_the_account_is_not_known_to_accept_records(
+    make: Boxes, *, account_known_good: bool
+) -> None:
+    """A hundred records refused one by one: each is a dead letter of its own, or all of them are no record's fault."""
+    _, ometria = make(batch=1, rejects={f"l-{place}" for place in range(ALL_REFUSED)})
+    if account_known_good:
+        pushed = ometria.push(records(ALL_REFUSED), account_known_good=True)
+        assert [place for place, _ in pushed.refused] == list(range(ALL_REFUSED))
+    else:
+        with pytest.raises(FatalError, match="Ometria refused the first 100 records"):
+            ometria.push(records(ALL_REFUSED))
 
 
 def test_a_stop_at_once_ends_a_push_between_two_batches(make: Boxes) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcimport.engine.distributed.messages import is_same_work
-from mcimport.engine.distributed.work_queue import BREAKS, WorkQueue
+from mcimport.engine.distributed.work_queue import REVOCATIONS, WorkQueue
 from mcimport.models import Window
 
 MOST = 3
@@ -188,7 +188,7 @@ def test_an_outcome_that_is_heard_again_claims_nothing() -> None:
 def test_a_page_that_breaks_off_its_worker_each_time_is_asked_of_no_more_workers() -> None:
     """It keeps them from telling the broker that they live, and would do so for ever."""
     one = Coordinator(1)
-    for _ in range(BREAKS):
+    for _ in range(REVOCATIONS):
         assert one.backlog.take_local_work() == []
         one.fill()
         (name,) = one.at_work
@@ -200,7 +200,7 @@ def test_a_page_that_breaks_off_its_worker_each_time_is_asked_of_no_more_workers
 def test_a_worker_that_leaves_counts_for_nothing() -> None:
     """However often that happens, the page is the next worker's."""
     one = Coordinator(1)
-    for _ in range(10 * BREAKS):
+    for _ in range(10 * REVOCATIONS):
         one.fill()
         (name,) = one.at_work
         one.unmoved(name, "returned")

@@ -1,0 +1,64 @@
+"""For how long the messages that the broker gave a worker are that worker's, and no other's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+SILENT = 14.0  # seconds; a broker sends a heartbeat every five, and gives up a worker after 18 at the earliest
+
+
+class RevokedError(Exception):
+    """The message came over a connection that has ended: it may be another worker's by now."""
+
+
+class BrokerTerm:
+    """Numbers the connections to the broker: a term begins with each, and ends with it or before.
+
+    Once a connection is over, the broker gives all that it delivered over it to another worker, also what only waits
+    here. So each message is processed in its own term alone. Safe to use from many threads.
+
+    Attributes:
+        present: the number of the present term.
+        of_connection: the term of the present connection; a former one after `end`, until there is a new connection.
+    """
+
+    def __init__(self) -> None:
+        self.present = self.of_connection = 0
+        self._hang_up: Callable[[], None] = lambda: None
+        self._received: Callable[[], int] | None = None
+        self._count, self._heard_at = -1, 0.0
+
+    def begin(self, hang_up: Callable[[], None], received: Callable[[], int]) -> None:
+        """Notes a new connection: `hang_up` breaks it, `received` counts what has come over it."""
+        self._hang_up = hang_up
+        self._count, self._heard_at = -1, time.monotonic()
+        self._received = received
+        self.of_connection = self.present
+
+    def end(self) -> None:
+        """Ends the term, as its connection is over or about to be."""
+        self.present += 1
+        self._received = None
+
+    def hang_up(self) -> None:
+        """Breaks the connection: what waits in it may be another worker's, too, which only a new connection tells."""
+        self._hang_up()
+
+    def check(self, term: int) -> None:
+        """Raises RevokedError for a term that has ended."""
+        if term != self.present:
+            raise RevokedError
+
+    def is_silent(self) -> bool:
+        """Returns whether nothing has come from the broker for too long; called about every second.
+
+        Then it may not receive what this worker sends either, and give its messages to another.
+        """
+        received, now = self._received, time.monotonic()
+        if received is None:
+            return False
+        if (count := received()) != self._count:
+            self._count, self._heard_at = count, now
+            return False
+        return now - self._heard_at > SILENT

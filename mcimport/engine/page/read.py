@@ -1,0 +1,168 @@
+"""One page of a window, read and handed on; and what of it could not be read or delivered.
+
+A page is a part of the window, an oversized second of it, or the one member whom the window looks for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from mcimport.convert import is_contact_id, member_id
+from mcimport.engine.page.context import PageContext
+from mcimport.engine.page.fetch import count_in, fetch_page, narrow_failure, shrink_suspects
+from mcimport.engine.page.result import PageResult
+from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
+from mcimport.models import Member, Outcome, Page, Precision, Window
+from mcimport.models.timestamps import epoch
+from mcimport.services.mailchimp import pagination
+from mcimport.services.mailchimp.pagination import PageSplit
+from mcimport.services.mailchimp.same_second import read_same_second
+
+Deliver = Callable[[PageResult, list[Member]], None]
+"""Takes members out of the list (see `consume`), and counts them in the result.
+
+Raises RetriableError where they could not be delivered.
+"""
+
+
+def consume(members: list[Member]) -> Iterator[Member]:
+    """Yields members in order and takes each out of the list, so that it is freed as soon as it is converted."""
+    members.reverse()
+    while members:
+        yield members.pop()
+
+
+def read_page(window: Window, context: PageContext, deliver: Deliver, page: Page | None = None) -> Outcome:
+    """Reads one page of a window, has it delivered, and returns the outcome with the rest of the window.
+
+    `page`: a page that was read already and is the whole of its window.
+
+    Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
+    """
+    return _PageReader(window, context, deliver).read(page)
+
+
+class _PageReader:
+    """Reads one page of one window."""
+
+    def __init__(self, window: Window, context: PageContext, deliver: Deliver) -> None:
+        self._window = window
+        self._context = context
+        self._deliver_members = deliver
+        self._result = PageResult.of_window(window, context)
+        self._has_met = False  # the one member whom the window looks for was on a page
+
+    def read(self, page: Page | None) -> Outcome:
+        window = self._window
+        if page is not None:
+            is_all = all(moment is None or moment <= window.until for moment in page.moments)
+            return self._deliver_page(list(pagination.whole_page(window, page)), None, "exactly" if is_all else "about")
+        if window.is_by_id:
+            return self._ask_by_id()
+        try:
+            split, asked = fetch_page(window, self._context, self._result)
+        except RetriableError as error:
+            return narrow_failure(window, self._context, self._result, error)
+        if split.verdict == "crowded":
+            return self._read_second(split, asked)
+        rest = None if split.verdict == "over" else shrink_suspects(split.rest, len(split.kept), asked)
+        kept = list(split.kept)
+        del split  # so that only `kept` holds the page while its records wait to be sent
+        return self._deliver_page(kept, rest)
+
+    def _deliver_page(self, members: list[Member], rest: Window | None, precision: Precision = "exactly") -> Outcome:
+        """Delivers what was read; where Ometria does not take it, the page's span becomes a dead letter.
+
+        `precision`: how exactly the number of members is that of the span.
+        """
+        window, count = self._window, len(members)
+        try:
+            self._deliver(members)
+            if rest is None and self._is_missing:
+                return self._ask_by_id()
+        except RetriableError as error:
+            end = window.until if rest is None or rest.through is None else rest.through
+            unsent = 1 if window.member_id is not None else self._result.left_of(count)
+            self._result.add_dead_letter(window.start, end, error, unsent, precision)
+            return self._result.outcome(window, rest, failed=True)
+        return self._result.outcome(window, rest)
+
+    def _read_second(self, split: PageSplit, asked: int) -> Outcome:
+        """Reads a second that is larger than a page, in as many passes as it takes."""
+        window, second, result = self._window, split.second, self._result
+        rest = split.rest if window.suspect_count else replace(split.rest, page=asked)
+        undated = [member for member in split.kept if epoch(member.last_changed) is None]
+        try:
+            passes = read_same_second(self._context.mailchimp, self._context.list_key, rest, second)
+            failure = self._deliver_all(itertools.chain([undated], passes))
+        except ServiceTimeoutError as error:
+            if rest.page > pagination.SMALLEST_PAGE:
+                return result.outcome(window, replace(window, page=pagination.half(rest.page)))
+            failure = error
+        except RetriableError as error:
+            failure = error
+        if failure is None and second >= window.until and self._is_missing:
+            return self._ask_by_id()
+        if failure is not None:
+            self._add_second_as_dead_letter(second, failure)
+        rest = shrink_suspects(replace(rest, through=second), result.members, asked)
+        return result.outcome(window, rest, failed=failure is not None)
+
+    def _add_second_as_dead_letter(self, second: int, error: RetriableError) -> None:
+        """Counts as many members as Mailchimp does, less those who were sent; else at least those who were read."""
+        span, result = (second - 1, second), self._result
+        count = count_in(self._window, self._context, span)
+        if count is None:
+            result.add_dead_letter(*span, error, result.left_of(result.members), "at least")
+        else:
+            result.add_dead_letter(*span, error, result.left_of(count))
+
+    def _deliver_all(self, batches: Iterable[list[Member]]) -> RetriableError | None:
+        """Delivers batch after batch; returns why one could not be delivered, raises why one could not be read."""
+        for members in batches:
+            try:
+                self._deliver(members)
+            except RetriableError as error:
+                return error
+        return None
+
+    def _deliver(self, members: list[Member]) -> None:
+        self._result.note_sms(members)
+        if self._window.member_id is not None:
+            members[:] = [member for member in members if member_id(member) == self._window.member_id]
+            self._has_met = self._has_met or bool(members)
+        self._deliver_members(self._result, members)
+
+    @property
+    def _is_missing(self) -> bool:
+        """The window looks for one member, who was on no page."""
+        return self._window.member_id is not None and not self._has_met
+
+    def _ask_by_id(self) -> Outcome:
+        """Asks for the one member by id, because they are not in that second any more; only a 404 says "gone".
+
+        Mailchimp finds no member by a web_id. One who is known by that alone has left the second by a change, which an
+        incremental run imports, or is not there any more.
+        """
+        window, context = self._window, self._context
+        if not is_contact_id(window.member_id):
+            return self._result.outcome(window, gone=True)
+        try:
+            member = context.mailchimp.member(context.list_key, window.member_id or "")
+            if _is_left_out(window, member):
+                return self._result.outcome(window, gone=True)
+            self._deliver([member])
+        except NotFoundError:
+            return self._result.outcome(window, gone=True)
+        except RetriableError as error:
+            self._result.add_dead_letter(window.since, window.until, error, 1, "exactly")
+            return self._result.outcome(window, failed=True)
+        return self._result.outcome(window)
+
+
+def _is_left_out(window: Window, member: Member) -> bool:
+    """Says whether the member has not changed since the second up to which the list leaves members out."""
+    changed = epoch(member.last_changed)
+    return window.is_by_id and changed is not None and changed <= window.until

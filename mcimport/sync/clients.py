@@ -1,0 +1,155 @@
+"""Every client of a call: each under its lock, its lists one after another, several clients at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+from mcimport.config import Client
+from mcimport.errors.machine import as_ours, submit
+from mcimport.models.records import ListResult, ListRow
+from mcimport.services.connections import ClientServices
+from mcimport.state import State, copy_in_memory, lock_client, open_state
+from mcimport.sync.destination import check_no_worker_has_pages
+from mcimport.sync.list_run import ListRun
+from mcimport.sync.results import result_of, status_of
+from mcimport.sync.session import SyncSession
+
+
+@dataclass(frozen=True)
+class OpenClient:
+    """Holds one client's connections and state file; belongs to the thread that holds the client's lock."""
+
+    client: Client
+    services: ClientServices
+    state: State
+    session: SyncSession
+    dry_run: bool
+
+    def run_list(self, list_key: str, find_row: Callable[[], ListRow], work: Callable[[ListRun], None]) -> ListResult:
+        """Does the work for one list; whatever fails is in the result, and ends this list alone."""
+        begun = time.monotonic()
+        list_run, failure = None, None
+        try:
+            list_run = ListRun(
+                *(self.client, list_key, self.services, self.state, self.session.reporter, find_row()),
+                engine=self.session.engine,
+                dry_run=self.dry_run,
+            )
+            work(list_run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
+            failure = as_ours(error)
+        return result_of(self.client, list_key, list_run, failure, time.monotonic() - begun)
+
+
+ListWork = Callable[[OpenClient], ListResult | None]
+"""The work for one list; None: there is nothing to tell of it."""
+
+
+@dataclass(frozen=True)
+class ClientWork:
+    """Names what is to be done for one client: the keys of its lists in order, each with the work for it."""
+
+    client: Client
+    lists: Sequence[tuple[str, ListWork]]
+
+
+def by_client(
+    pairs: Iterable[tuple[Client, str]], run_list: Callable[[str, OpenClient], ListResult]
+) -> list[ClientWork]:
+    """Groups pairs of a client and a list key by the client; `run_list` does the work for each list."""
+    return [
+        ClientWork(client, [(key, partial(run_list, key)) for _, key in group])
+        for client, group in groupby(pairs, key=lambda pair: pair[0])
+    ]
+
+
+@dataclass(frozen=True)
+class ClientRunner:
+    """Runs the work of a call.
+
+    Attributes:
+        may_push: contacts may be pushed from this process, so Celery workers must not have pages of the client.
+        dry_run: the work is done on a copy of the state file, which is then dropped.
+        creates_state: a state file is made where there is none; else that is a StateError.
+    """
+
+    session: SyncSession
+    may_push: bool
+    dry_run: bool = False
+    creates_state: bool = False
+
+    def run(self, clients: Sequence[ClientWork], jobs: int) -> list[ListResult]:
+        """Runs `jobs` clients at a time, in order where that is one. One client's failure touches no other."""
+        at_once = min(jobs, len(clients))
+        if at_once <= 1:
+            return [result for work in clients for result in self._run_client(work)]
+        with ThreadPoolExecutor(at_once, thread_name_prefix="client") as pool:
+            futures = [submit(pool, partial(self._run_client, work)) for work in clients]
+            return [result for future in as_completed(futures) for result in future.result()]
+
+    def _run_client(self, work: ClientWork) -> list[ListResult]:
+        observer = self.session.observer
+        if observer is not None:
+            observer.begun(work.client)
+        results = self._run_lists(work)
+        if observer is not None:
+            observer.ended(work.client, results)
+        return results
+
+    def _run_lists(self, work: ClientWork) -> list[ListResult]:
+        """Raises nothing: what ends the client's work before its time is in the results of the lists that are left."""
+        results: list[ListResult] = []
+        left = deque(work.lists)
+        try:
+            with self._open(work.client) as opened:
+                while left:
+                    _check_not_aborted(results, opened)
+                    result = left[0][1](opened)
+                    left.popleft()
+                    if result is not None:
+                        self._end(results, result)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it ends this client's work alone
+            error = as_ours(raised)
+            for key, _ in left:
+                failed = ListResult(work.client.name, key, status_of(error), error=error, dry_run=self.dry_run)
+                self._end(results, failed)
+        return results
+
+    def _end(self, results: list[ListResult], result: ListResult) -> None:
+        results.append(result)
+        self.session.reporter.ended(result)
+
+    @contextmanager
+    def _open(self, client: Client) -> Iterator[OpenClient]:
+        """Locks the client, and opens its connections and the state file."""
+        session = self.session
+        with (
+            lock_client(session.db_path, client.name),
+            session.engine.client_lock(client),
+            session.accounts.open(client) as services,
+            self._open_state() as state,
+        ):
+            if self.may_push and session.engine.is_local:
+                check_no_worker_has_pages(state, client)
+            yield OpenClient(client, services, state, session, self.dry_run)
+
+    def _open_state(self) -> State:
+        path = self.session.db_path
+        return copy_in_memory(path) if self.dry_run else open_state(path, create=self.creates_state)
+
+
+def _check_not_aborted(results: Sequence[ListResult], opened: OpenClient) -> None:
+    """Raises the last list's error where the client's connections had to be closed under requests that hung.
+
+    Nothing gets through for that client any more in this call.
+    """
+    is_leaving = opened.session.stop.requested.is_set()
+    if results and results[-1].error and opened.services.stop.requested.is_set() and not is_leaving:
+        raise results[-1].error

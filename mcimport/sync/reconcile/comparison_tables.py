@@ -1,0 +1,62 @@
+"""The tables of one comparison, in a temporary file: ids, times and salted digests, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcimport.sync.reconcile.fingerprints import FIELDS, WIDTH, Kind, differing, mendable
+from mcimport.sync.reconcile.temp_db import TempDatabase
+
+_TABLES = """
+    CREATE TABLE members (
+        id TEXT PRIMARY KEY, version BLOB NOT NULL, changed INTEGER, is_whole INTEGER NOT NULL,
+        is_archived INTEGER NOT NULL, held BLOB -- NULL: not in Ometria
+    ) WITHOUT ROWID;
+    CREATE TABLE orphans (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE elsewhere (
+        email BLOB, collection TEXT, list_key TEXT, id TEXT, PRIMARY KEY (email, collection, list_key, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE strangers (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE on_record (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE suspects (id TEXT PRIMARY KEY, is_clear INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+    CREATE TABLE seen_again (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+    CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
+    CREATE TABLE same_addresses (id TEXT, other TEXT, PRIMARY KEY (id, other)) WITHOUT ROWID;
+    CREATE TABLE tried (
+        kind TEXT, id TEXT, version BLOB NOT NULL, is_refused INTEGER NOT NULL DEFAULT 0,
+        is_seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE held_now (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+# Parts of a version: see `fingerprints`.
+CONSENT = f"substr({{}}, 1, {WIDTH})"
+EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
+SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
+
+# `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
+DUE = "(changed IS NULL OR changed <= :horizon)"
+LACKING = "held IS NULL AND is_whole AND NOT is_archived"
+IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id)"
+# As far as is known, a member whom a dead letter names cannot be sent whole.
+MENDABLE = f"mendable(version, held, :has_sms, NOT is_whole OR {IS_ON_RECORD})"
+WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
+SAID_NO = f"{CONSENT.format('version')} = :opted_in AND {CONSENT.format('held')} = :opted_out"
+WHERE: dict[Kind, str] = {
+    "missing": f"{LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND NOT {IS_ON_RECORD}",
+    "stale": f"held IS NOT NULL AND {DUE} AND {MENDABLE}",
+    "gone": f"({CONSENT.format('held')} = :opted_in OR {SMS.format('held')} = :texted)",
+    "said_no": f"held IS NOT NULL AND {DUE} AND {SAID_NO}",
+}
+TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans", "said_no": "members"}
+
+
+def open_tables(folder: Path) -> TempDatabase:
+    """Opens the empty tables in a temporary file in `folder`. Raises StateError."""
+    return TempDatabase(folder, _TABLES, {"differing": differing, "mendable": mendable})
+
+
+def placeholders(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,143 @@
+"""What of the differences was pushed, and what of that was seen in Ometria afterwards."""
+
+# ruff: noqa: S608 - every query is put together from texts of this package
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS, placeholders
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
+from mcimport.sync.reconcile.temp_db import TempDatabase
+
+_IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
+# Members whose consent alone is pushed: they are not on the list any more, or have no address there that can be used.
+_WITHOUT_ADDRESS = (
+    f"NOT {_IS_TRIED} AND (kind = 'gone' OR kind = 'stale'"
+    " AND EXISTS (SELECT 1 FROM members WHERE members.id = differences.id AND NOT is_whole))"
+)
+
+
+class PushTable:
+    """Names what is to be pushed, and records what was; belongs to the thread that opened the database.
+
+    Ids are the members' own, without the list; where a method takes ids, it takes some hundred. Raises StateError.
+    """
+
+    def __init__(self, database: TempDatabase) -> None:
+        self._database = database
+
+    # ---- what is to be pushed
+
+    def differing(self, kind: Kind, size: int) -> Iterator[list[str]]:
+        """Yields the ids of the members who differ in this way, `size` at a time."""
+        query = "SELECT id FROM differences WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._database.batches(query, size, kind):
+            yield [member_id for (member_id,) in rows]
+
+    def last_positions(self, ids: Iterable[str]) -> list[LastPosition]:
+        """Returns where those of these members stand who are on the list."""
+        query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
+        return [LastPosition(*row) for member_id in ids for row in self._database.rows(query, [member_id])]
+
+    def agreeing_to_texts(self, ids: Sequence[str]) -> set[str]:
+        """Returns those of these ids for which Ometria holds a yes to text messages."""
+        agreed = f"{SMS.format('held')} = ? AND id IN ({placeholders(ids)})"
+        query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
+        return {member_id for (member_id,) in self._database.rows(query, [SMS_YES, *ids] * 2)}
+
+    def opted_out_among(self, ids: Sequence[str]) -> frozenset[str]:
+        """Returns those of these ids whose members are opted out in Ometria."""
+        query = f"SELECT id FROM members WHERE {CONSENT.format('held')} = ? AND id IN ({placeholders(ids)})"
+        return frozenset(member_id for (member_id,) in self._database.rows(query, [OPTED_OUT, *ids]))
+
+    def without_address(self, size: int) -> Iterator[list[str]]:
+        """Yields the ids of the gone and the stale who can only be pushed with the address that Ometria holds."""
+        query = f"SELECT DISTINCT id FROM differences WHERE {_WITHOUT_ADDRESS} AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._database.batches(query, size):
+            yield [member_id for (member_id,) in rows]
+
+    def count_without_address(self) -> int:
+        return self._database.number(f"SELECT count(*) FROM differences WHERE {_WITHOUT_ADDRESS}")
+
+    def without_address_among(self, ids: Iterable[str]) -> dict[str, Kind]:
+        """Returns those of these ids that `without_address` yields, and how each differs."""
+        asked = list(ids)
+        query = f"SELECT id, kind FROM differences WHERE {_WITHOUT_ADDRESS} AND id IN ({placeholders(asked)})"
+        return dict(self._database.rows(query, asked))
+
+    # ---- what was pushed
+
+    def leave(self, kind: Kind, ids: Iterable[str]) -> None:
+        """Drops differences that are not mended now, so that no count includes them."""
+        rows = [(kind, member_id) for member_id in ids]
+        self._database.write_all("DELETE FROM differences WHERE kind = ? AND id = ?", rows)
+
+    def note_tried(self, kind: Kind, versions: Iterable[tuple[str, bytes]]) -> None:
+        """Records what was pushed: pairs of an id and a version."""
+        rows = [(kind, member_id, version) for member_id, version in versions]
+        self._database.write_all("INSERT OR REPLACE INTO tried (kind, id, version) VALUES (?, ?, ?)", rows)
+
+    def note_refused(self, kind: Kind, ids: Iterable[str]) -> None:
+        """Records which of those tried Ometria refused at once."""
+        rows = [(kind, member_id) for member_id in ids]
+        self._database.write_all("UPDATE tried SET is_refused = 1 WHERE kind = ? AND id = ?", rows)
+
+    def note_nothing_left(self) -> None:
+        """Records that every contact that is gone was looked for in Ometria.
+
+        One that was not tried was not there any more, or not opted in any more, and so is as it should be.
+        """
+        self._database.write(
+            "INSERT INTO tried (kind, id, version, is_seen)"
+            f" SELECT kind, id, zeroblob(0), 1 FROM differences WHERE kind = 'gone' AND NOT {_IS_TRIED}"
+        )
+
+    # ---- what was seen of it
+
+    def unseen(self, kind: Kind, size: int) -> Iterator[list[str]]:
+        """Yields the ids of those tried whose push was not seen in Ometria yet, `size` at a time."""
+        query = "SELECT id FROM tried WHERE kind = ? AND NOT is_seen AND id > ? ORDER BY id LIMIT ?"
+        for rows in self._database.batches(query, size, kind):
+            yield [member_id for (member_id,) in rows]
+
+    def unseen_among(self, ids: Iterable[str]) -> set[str]:
+        """Returns those of these ids that `unseen` yields for any kind."""
+        asked = list(ids)
+        query = f"SELECT id FROM tried WHERE NOT is_seen AND id IN ({placeholders(asked)})"
+        return {member_id for (member_id,) in self._database.rows(query, asked)}
+
+    def count_unseen(self, *, but_refused: bool = False) -> int:
+        """Counts them; `but_refused`: without those that Ometria refused."""
+        query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
+        return self._database.number(query + " AND NOT is_refused" if but_refused else query)
+
+    def begin_look(self) -> None:
+        """Forgets what an earlier look has seen."""
+        self._database.write("DELETE FROM held_now")
+
+    def note_held_now(self, held: Iterable[tuple[str, bytes]]) -> None:
+        """Records what Ometria holds of those tried, after the push."""
+        self._database.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", list(held))
+
+    def end_look(self) -> None:
+        """Marks those tried as seen whom Ometria holds as they were pushed, whatever changed in Mailchimp meanwhile.
+
+        To be called when all of `unseen` were looked for.
+        """
+        held = "EXISTS (SELECT 1 FROM held_now WHERE held_now.id = tried.id AND {})"
+        is_opted_in = held.format(f"({CONSENT.format('held')} = ? OR {SMS.format('held')} = ?)")
+        seen = "UPDATE tried SET is_seen = 1 WHERE"
+        self._database.write(f"{seen} kind = 'gone' AND NOT {is_opted_in}", [OPTED_IN, SMS_YES])
+        self._database.write(f"{seen} kind = 'said_no' AND {held.format('NOT differing(version, held, 0)')}")
+        # Beside a no that was given to Ometria meanwhile, neither our yes nor neither is missing there.
+        is_as_pushed = held.format("NOT mendable(version, held, 0, 0)")
+        self._database.write(f"{seen} kind IN ('stale', 'missing') AND {is_as_pushed}")
+
+    def count_seen(self) -> int:
+        return self._database.number("SELECT count(*) FROM tried WHERE is_seen")
+
+    def some_unseen(self, most: int) -> tuple[str, ...]:
+        """Returns `most` ids of those tried whose push was not seen."""
+        query = "SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?"
+        return tuple(member_id for (member_id,) in self._database.rows(query, [most]))

@@ -1,0 +1,69 @@
+"""Both sweeps of a list, from their first pages to numbered windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mcimport.config import Client
+from mcimport.models import Page, Sweep, Window
+from mcimport.services.mailchimp import pagination
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.planning import cut
+
+
+@dataclass(frozen=True)
+class FirstPage:
+    """Holds the first page of a sweep, which begins after the second `since` (None: from the beginning)."""
+
+    sweep: Sweep
+    since: int | None
+    page: Page
+
+    @property
+    def is_whole(self) -> bool:
+        """It holds the whole sweep."""
+        return pagination.fits_in_one(self.page, self.page.asked)
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """Holds the windows of a run.
+
+    Attributes:
+        until: the last second that is read.
+        total: about how many members both sweeps hold.
+        pages: first pages that are the whole of their window, by its number.
+    """
+
+    until: int
+    total: int
+    windows: tuple[Window, ...]
+    pages: Mapping[int, Page]
+
+    def followed_by(self, more: Iterable[Window]) -> SweepPlan:
+        """Adds windows behind the others, and numbers them on."""
+        numbered = (replace(window, number=number) for number, window in enumerate(more, len(self.windows)))
+        return replace(self, windows=(*self.windows, *numbered))
+
+
+def plan_sweeps(
+    client: Client,
+    mailchimp: MailchimpClient,
+    list_key: str,
+    firsts: Sequence[FirstPage],
+    new_since: int | None = None,
+) -> SweepPlan:
+    """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for.
+
+    `new_since`: from when on an opt-in is new.
+    """
+    until = min(first.page.settled for first in firsts)
+    planned: list[Window] = []
+    pages: dict[int, Page] = {}
+    for first in firsts:
+        for window in cut(client, mailchimp, list_key, first.sweep, (first.since, until), first.page):
+            planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
+            if first.is_whole:
+                pages[planned[-1].number] = first.page
+    return SweepPlan(until, sum(first.page.total for first in firsts), tuple(planned), pages)
