@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
-from mcimport.errors import ConfigError, StateError
+from mcimport.errors import StateError
+from mcimport.errors.extras import require_extra
 from mcimport.errors.machine import as_ours
 from mcimport.models.results import ListResult
 from mcimport.services.http.shutdown import StopSignal
@@ -75,11 +75,7 @@ def _make_metrics_writer(settings: Settings) -> Callable[[], None]:
     path = settings.metrics_path
     if path is None:
         return lambda: None
-    if find_spec("prometheus_client") is None:
-        raise ConfigError(
-            "[metrics] textfile needs the metrics extra, which is not installed",
-            hint="Install it with: pip install 'mcimport[metrics]'",
-        )
+    require_extra("[metrics] textfile", "metrics", "prometheus_client")
     from mcimport.monitoring import metrics  # noqa: PLC0415 - see above
 
     return partial(metrics.write, settings, path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from mcimport.errors import ConfigError
+from mcimport.errors.extras import require_extra
 
 _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 _NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
@@ -72,9 +72,5 @@ def demo(
 
 
 def check_extra() -> None:
-    """Raises ConfigError, with what to install in its hint, where the sandbox extra is missing."""
-    if any(find_spec(name) is None for name in _NEEDS):
-        raise ConfigError(
-            "the sandbox needs the sandbox extra, which is not installed",
-            hint="Install it in this project's folder with: pip install '.[sandbox]'",
-        )
+    hint = "Install it in this project's folder with: pip install '.[sandbox]'"
+    require_extra("the sandbox", "sandbox", *_NEEDS, hint=hint)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from mcimport.cli.options import load_settings
-from mcimport.errors import ConfigError
+from mcimport.errors.extras import require_extra
 
 PORT = 8026
 
@@ -20,11 +19,7 @@ def ui(
 ) -> None:
     """Shows the state file in the browser, read-only, until stopped: lists, runs, time ranges, dead letters."""
     settings = load_settings(context)
-    if find_spec("datasette") is None or find_spec("datasette_dashboards") is None:
-        raise ConfigError(
-            "`mcimport ui` needs the ui extra, which is not installed",
-            hint="Install it with: pip install 'mcimport[ui]'",
-        )
+    require_extra("`mcimport ui`", "ui", "datasette", "datasette_dashboards")
     from mcimport.monitoring.ui.server import serve  # noqa: PLC0415 - an extra
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from mcimport.config import Settings
 from mcimport.engine.interface import Engine
 from mcimport.engine.local import LocalEngine
-from mcimport.errors import ConfigError
+from mcimport.errors.extras import require_extra
 
 
 def engine_of(settings: Settings, asked: str | None = None) -> Engine:
@@ -25,8 +23,4 @@ def engine_of(settings: Settings, asked: str | None = None) -> Engine:
 
 def check_extra() -> None:
     """Raises ConfigError where Celery is not installed."""
-    if find_spec("celery") is None:
-        raise ConfigError(
-            "the engine celery needs the celery extra, which is not installed",
-            hint="Install it with: pip install 'mcimport[celery]'",
-        )
+    require_extra("the engine celery", "celery", "celery")

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mcimport.config import Settings
-from mcimport.errors import McimportError
+from mcimport.errors import ConfigError, McimportError
+from mcimport.errors.extras import require_extra
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 
 if TYPE_CHECKING:
     from mcimport.engine.distributed.broker import BrokerStatus
 
-EXTRA = "Install it with: pip install 'mcimport[celery]'"
-
 
 def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     """Yields the findings on Celery; nothing where the threads of this process do the work."""
     if settings.engine.kind != "celery":
         return
-    if find_spec("celery") is None:
-        yield Finding("", "engine", "bad", "celery needs the celery extra, which is not installed", EXTRA)
+    try:
+        require_extra("celery", "celery", "celery")
+    except ConfigError as error:
+        yield error_finding("", "engine", error)
         return
     try:
         address = settings.engine.broker()
