@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from mcimport.models import Bounds, Usage
+from mcimport.models import Bounds
 from mcimport.models.timestamps import epoch, iso
 
 T = TypeVar("T")
@@ -43,16 +43,9 @@ def bounds_text(bounds: Bounds) -> str:
 
 
 def read(kind: type[T], row: sqlite3.Row) -> T:
-    """Returns the row as an instance of `kind`, a dataclass whose fields have the names of the columns.
-
-    A field `usage` is read from the same row.
-    """
-    values: dict[str, Any] = {}
-    for column in fields(kind):  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
-        name = column.name
-        value = read(Usage, row) if name == "usage" else row[name]
-        values[name] = epoch(value) if name in _TIME_COLUMNS else value
-    return kind(**values)
+    """Returns the row as an instance of `kind`, a dataclass whose fields have the names of the columns."""
+    names = [column.name for column in fields(kind)]  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
+    return kind(**{name: epoch(row[name]) if name in _TIME_COLUMNS else row[name] for name in names})
 
 
 def text(moment: int | None) -> str | None:

@@ -237,6 +237,12 @@ def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
     return bool(state.value(query, [list_id, except_run]))
 
 
+def has_pushed_to_account(state: State, row: ListRow) -> bool:
+    """Returns whether a run of any list pushed contacts to the Ometria account that this list goes to."""
+    query = "SELECT 1 FROM runs JOIN lists ON lists.id = list_id WHERE destination = ? AND contacts_pushed > 0 LIMIT 1"
+    return bool(state.value(query, [row.destination]))
+
+
 def origin(state: State, run_id: int) -> Origin | None:
     """Returns what a dead letter's first run was about; None where it is not in the log any more."""
     row = state.row(

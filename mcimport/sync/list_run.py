@@ -214,7 +214,7 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         is_first=list_run.is_first_run(run),
         carried_until=list_run.row.carried_until,
         look_ups=allowance(),
-        account_known_good=runs.has_pushed(list_run.state, run.list_id),
+        account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         is_dry=list_run.dry_run,
         state_id=list_run.state.state_id,
         warn=list_run.warn,

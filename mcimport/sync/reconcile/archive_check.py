@@ -88,7 +88,7 @@ class _Check:
             convert=self._converted,
             rules=self._rules,
             watched=watched(list_run.state, list_run.row),
-            account_known_good=runs.has_pushed(list_run.state, list_run.row.id),
+            account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         )
         run_windows(
             lambda window, page=None: process_page(window, context, page),

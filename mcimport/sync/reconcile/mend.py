@@ -70,7 +70,7 @@ class Mend:
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
-        self._account_known_good = runs.has_pushed(self._list_run.state, self._list_run.row.id)
+        self._account_known_good = runs.has_pushed_to_account(self._list_run.state, self._list_run.row)
         self.has_pushed = False
 
     def all(self) -> None:

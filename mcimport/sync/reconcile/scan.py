@@ -93,6 +93,7 @@ class _Noted:
         if snapshot is not None:
             self._snapshots.append(snapshot)
         if isinstance(converted, Converted):
+            result.pushed += 1  # as in a dry run: whoever would be pushed shows that not every page fails
             result.note_conversion(converted)
         else:
             result.skipped += 1
@@ -112,6 +113,7 @@ def _unread(outcome: Outcome) -> Iterator[Unread]:
 def _record(lookup: MemberLookup, run_id: int, outcome: Outcome) -> None:
     """Records a page without dead letters: a sync that replayed them would import members whom it leaves out."""
     list_run = lookup.list_run
+    outcome = replace(outcome, pushed=0)  # a scan pushes no one
     runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
     list_run.warn(*outcome.warnings)
     list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, replace(outcome, letters=()))
