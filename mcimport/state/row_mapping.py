@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TypeVar
 
 from mcimport.models import Bounds
 from mcimport.models.timestamps import epoch, iso
+from mcimport.state.database import State
 
 T = TypeVar("T")
 
@@ -48,6 +51,18 @@ def read(kind: type[T], row: sqlite3.Row) -> T:
     return kind(**{name: epoch(row[name]) if name in _TIME_COLUMNS else row[name] for name in names})
 
 
+def read_all(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> list[T]:
+    return [read(kind, row) for row in state.rows(sql, parameters)]
+
+
+def read_first(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> T | None:
+    return next(iter(read_all(state, kind, sql, parameters)), None)
+
+
 def text(moment: int | None) -> str | None:
     """Returns a time in epoch seconds as the file has it: ISO 8601 in UTC."""
     return None if moment is None else iso(moment)
+
+
+def now() -> str:
+    return iso(int(time.time()))
