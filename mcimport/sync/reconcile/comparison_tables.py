@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from mcimport.sync.reconcile.fingerprints import FIELDS, WIDTH, Kind, differing, mendable
-from mcimport.sync.reconcile.temp_db import TempDatabase
+from mcimport.sync.reconcile.fingerprints import FIELDS, WIDTH, Kind
 
-_TABLES = """
+TABLES = """
     CREATE TABLE members (
         id TEXT PRIMARY KEY, version BLOB NOT NULL, changed INTEGER, is_whole INTEGER NOT NULL,
         is_archived INTEGER NOT NULL, held BLOB -- NULL: not in Ometria
@@ -51,11 +49,6 @@ WHERE: dict[Kind, str] = {
     "said_no": f"held IS NOT NULL AND {DUE} AND {SAID_NO}",
 }
 TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans", "said_no": "members"}
-
-
-def open_tables(folder: Path) -> TempDatabase:
-    """Opens the empty tables in a temporary file in `folder`. Raises StateError."""
-    return TempDatabase(folder, _TABLES, {"differing": differing, "mendable": mendable})
 
 
 def placeholders(values: Sequence[object]) -> str:

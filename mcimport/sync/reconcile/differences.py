@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mcimport.sync.reconcile.comparison_tables import (
     CONSENT,
@@ -18,13 +16,23 @@ from mcimport.sync.reconcile.comparison_tables import (
     MENDABLE,
     SAID_NO,
     TABLE,
+    TABLES,
     WAS_LEFT_OUT,
     WHERE,
-    open_tables,
     placeholders,
 )
-from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot, SameAddress
+from mcimport.sync.reconcile.fingerprints import (
+    OPTED_IN,
+    WIDTH,
+    Due,
+    Kind,
+    MemberSnapshot,
+    SameAddress,
+    differing,
+    mendable,
+)
 from mcimport.sync.reconcile.push_table import PushTable
+from mcimport.sync.reconcile.temp_db import TempDatabase
 
 _NO_ADDRESS = bytes(WIDTH)
 
@@ -42,15 +50,10 @@ class DifferenceTable:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._database = open_tables(folder)
+        self._database = TempDatabase(folder, TABLES, {"differing": differing, "mendable": mendable})
         self.pushes = PushTable(self._database)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._database.close()
 
     # ---- what both sides hold
@@ -98,12 +101,9 @@ class DifferenceTable:
 
     def join(self) -> None:
         """Puts both sides together of members whom Ometria showed before Mailchimp did."""
-        for rows in self._database.batches(
-            "SELECT id, held FROM orphans WHERE id IN (SELECT id FROM members) AND id > ? ORDER BY id LIMIT ?", 1000
-        ):
-            both = [(held, member_id) for member_id, held in rows]
-            self._database.write_all("UPDATE members SET held = ? WHERE id = ?", both)
-            self._database.write_all("DELETE FROM orphans WHERE id = ?", [(member_id,) for member_id, _ in rows])
+        held = "(SELECT held FROM orphans WHERE orphans.id = members.id)"
+        self._database.write(f"UPDATE members SET held = {held} WHERE id IN (SELECT id FROM orphans)")
+        self._database.write("DELETE FROM orphans WHERE id IN (SELECT id FROM members)")
 
     def fill_suspects(self, due: Due) -> int:
         """Marks every member who differs at first sight as a suspect; returns how many these are."""
@@ -116,8 +116,7 @@ class DifferenceTable:
 
     def suspects(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the suspects, `size` at a time."""
-        for rows in self._database.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size):
-            yield [member_id for (member_id,) in rows]
+        return self._database.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size)
 
     def note_looked(self, seen: Iterable[MemberSnapshot], absent: Iterable[str], unclear: Iterable[str]) -> None:
         """Records which suspects Mailchimp found, which are not there, and which nothing can be said about."""
@@ -133,8 +132,7 @@ class DifferenceTable:
 
     def suspects_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of some hundred ids that are suspects."""
-        query = f"SELECT id FROM suspects WHERE id IN ({placeholders(ids)})"
-        return {member_id for (member_id,) in self._database.rows(query, ids)}
+        return set(self._database.ids(f"SELECT id FROM suspects WHERE id IN ({placeholders(ids)})", ids))
 
     def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
         """Records suspects whom Ometria holds at the second look."""
@@ -184,8 +182,7 @@ class DifferenceTable:
 
     def some(self, kind: Kind, most: int) -> tuple[str, ...]:
         """Returns `most` ids of members who differ in this way."""
-        rows = self._database.rows("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
-        return tuple(member_id for (member_id,) in rows)
+        return tuple(self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most]))
 
     def stale_bits(self) -> dict[int, int]:
         """Returns how many members differ in which fields together; the bits are those of `differing`."""
@@ -228,7 +225,7 @@ class DifferenceTable:
     def witness(self) -> str | None:
         """Returns a member who is on the list as far as is known, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
-        return next((str(member_id) for (member_id,) in self._database.rows(query)), None)
+        return next(iter(self._database.ids(query)), None)
 
 
 def _opted_in(collection: str, held: Iterable[tuple[str, str, bytes]]) -> list[tuple[bytes, str, str, str]]:

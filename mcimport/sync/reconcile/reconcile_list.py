@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -62,7 +63,7 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     with (
         first_sync.first_try(list_run),
         record_failure(list_run, run_id),
-        DifferenceTable(list_run.state.path.parent) as differences,
+        closing(DifferenceTable(list_run.state.path.parent)) as differences,
     ):
         check_both_sides(list_run)
         comparer = Comparer(MemberLookup.begin(list_run), run_id, differences, session.clients)
