@@ -34,7 +34,7 @@ class QueueSubscriptions(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         connection = consumer.connection
-        self.executor.connected(lambda: hang_up(connection), lambda: frames_received(connection))
+        self.executor.term.begin(lambda: hang_up(connection), lambda: frames_received(connection))
         shards = random.sample(range(broker.SHARDS), broker.SHARDS)
         self._left = iter([(shard, True) for shard in shards] + [(shard, False) for shard in shards])
         self._taken = 0
