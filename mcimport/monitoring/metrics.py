@@ -91,9 +91,9 @@ class _Gauges:
         self._rejected.labels(*names).set(run.contacts_rejected)
         self._dead.labels(*names).set(run.windows_dead)
         for side in _SIDES:
-            self._requests.labels(*names, side).set(getattr(run.usage, f"{side}_requests"))
-            self._retries.labels(*names, side).set(getattr(run.usage, f"{side}_retries"))
-            self._throttled.labels(*names, side).set(getattr(run.usage, f"{side}_throttled"))
+            self._requests.labels(*names, side).set(getattr(run, f"{side}_requests"))
+            self._retries.labels(*names, side).set(getattr(run, f"{side}_retries"))
+            self._throttled.labels(*names, side).set(getattr(run, f"{side}_throttled"))
 
 
 def _latest_rows(settings: Settings, rows: Iterable[ListRow], state: State) -> Iterator[ListRow]:

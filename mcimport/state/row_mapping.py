@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mcimport.models import Bounds
 from mcimport.models.timestamps import epoch, iso
