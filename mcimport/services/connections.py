@@ -80,8 +80,7 @@ class ConnectionPool:
         self._tell = tell
         self._busy_for = busy_for
         self._limits: dict[str, ConnectionLimit] = {}
-        self._push_limiters: dict[str, RateLimiter] = {}
-        self._read_limiters: dict[str, RateLimiter] = {}
+        self._rate_limits: dict[str, tuple[RateLimiter, RateLimiter]] = {}
         self._open: set[ClientServices] = set()
         self._lock = threading.Lock()
 
@@ -120,7 +119,7 @@ class ConnectionPool:
 
     def pause(self, client: Client, seconds: float) -> None:
         """Lets all clients of this client's Ometria account send it nothing for so many seconds. Raises as `open`."""
-        for limiter in (self._pushes(client), self._reads(client)):
+        for limiter in self._limiters(client):
             limiter.pause(seconds)
 
     def abort(self) -> None:
@@ -151,9 +150,11 @@ class ConnectionPool:
             trace=trace,
             may_send=self._may_send,
         )
-        limit = self._limit(client.mailchimp.account or key.get_secret_value(), connections)
+        with self._lock:
+            account = client.mailchimp.account or key.get_secret_value()
+            limit = self._limits.setdefault(account, ConnectionLimit(connections))
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
-        return MailchimpClient(http, limit, policy, meter)
+        return MailchimpClient(http, policy, limit, meter=meter)
 
     def _ometria(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
@@ -169,26 +170,18 @@ class ConnectionPool:
             may_send=self._may_send,
         )
         policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for)
-        ometria = OmetriaClient(http, self._pushes(client), policy, client.ometria.batch, meter)
-        return ometria, Contacts(http, self._reads(client), policy, meter)
+        pushes, reads = self._limiters(client)
+        ometria = OmetriaClient(http, policy, pushes, client.ometria.batch, meter=meter)
+        return ometria, Contacts(http, policy, reads, meter=meter)
 
-    def _pushes(self, client: Client) -> RateLimiter:
-        return self._limiter(self._push_limiters, _ometria_account(client), client.ometria.requests_per_second)
-
-    def _reads(self, client: Client) -> RateLimiter:
-        return self._limiter(self._read_limiters, _ometria_account(client), client.ometria.reads_per_second)
-
-    def _limit(self, account: str, places: int) -> ConnectionLimit:
+    def _limiters(self, client: Client) -> tuple[RateLimiter, RateLimiter]:
+        """Returns the limiters of pushes to the client's account, and of reads."""
+        settings = client.ometria
+        pushes, reads = RateLimiter(float(settings.requests_per_second)), RateLimiter(float(settings.reads_per_second))
         with self._lock:
-            return self._limits.setdefault(account, ConnectionLimit(places))
-
-    def _limiter(self, known: dict[str, RateLimiter], account: str, per_second: float) -> RateLimiter:
-        with self._lock:
-            return known.setdefault(account, RateLimiter(float(per_second)))
-
-
-def _ometria_account(client: Client) -> str:
-    return client.ometria.account or client.ometria_key().get_secret_value()
+            return self._rate_limits.setdefault(
+                settings.account or client.ometria_key().get_secret_value(), (pushes, reads)
+            )
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

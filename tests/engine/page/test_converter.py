@@ -109,7 +109,7 @@ def test_the_decode_slot_is_free_while_tags_are_waited_for(make_importer: MakeIm
     person = sandbox.audience().add(email_address="many@example.com", **tagged(60))
     credentials = base64.b64encode(f"any:{sandbox.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", sandbox.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
+    mailchimp = MailchimpClient(wire, RetryPolicy(), ConnectionLimit(10))
     members = list(mailchimp.first_page(sandbox.list_key, "listed", None, 10).members)
     decoded = threading.Event()
     waited: list[bool] = []
