@@ -22,7 +22,7 @@ from mcimport.convert.field_mapping import (
     field_mappings,
     mapping_problems,
 )
-from mcimport.convert.fingerprint import MAPPING, fingerprint
+from mcimport.convert.fingerprint import MAPPING_VERSION, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
 from mcimport.convert.libraries import load_libraries
 from mcimport.convert.permissions import (
@@ -38,7 +38,7 @@ from mcimport.models.timestamps import epoch, iso
 
 __all__ = [
     "CONTACT_FIELDS",
-    "MAPPING",
+    "MAPPING_VERSION",
     "MOST_AHEAD",
     "OWN_PROPERTIES",
     "RECORD_LIMIT",
