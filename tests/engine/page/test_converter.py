@@ -563,7 +563,7 @@ DIGEST_OF_MAPPING = (2, "08514be50c984aef")
 
 
 def test_another_mapping_has_another_number(make_importer: MakeImporter) -> None:
-    """A change of what a member becomes raises MAPPING_VERSION, so that each list says so; then the digest is renewed."""
+    """A change of what a member becomes raises MAPPING_VERSION, so each list says so; then the digest is renewed."""
     importer = make_importer(size=600, start=1_780_000_000, permissions=PERMISSIONS)
     convert = make_converter(KNOWN, ContactRules(list_key=importer.sandbox.list_key))
     digest = sha256()
