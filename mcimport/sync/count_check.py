@@ -34,12 +34,11 @@ def first_page_of_list(list_run: ListRun, size: int) -> Page:
     mailchimp, key = list_run.services.mailchimp, list_run.list_key
     page = first_page(mailchimp, key, "listed", None, size)
     counted = mailchimp.subscribed(key)
-    if _is_enough(page, counted):
-        return page
-    page = first_page(mailchimp, key, "listed", None, size)
-    if _is_enough(page, counted):
-        return page
-    raise TooFewError(_shown(page), counted)
+    if not _is_enough(page, counted):
+        page = first_page(mailchimp, key, "listed", None, size)
+    if not _is_enough(page, counted):
+        raise TooFewError(_shown(page), counted)
+    return page
 
 
 def check_read(list_run: ListRun, run: Run) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mcimport.config import Client
 from mcimport.engine import Engine, LocalEngine, RunSpec
@@ -115,17 +116,25 @@ class ListRun:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
-    def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
-        """Returns the windows that read dead letters again, all numbered 0; warns how many were closed instead."""
+    def read_again(self, chosen: Sequence[DeadLetter], first: int = 0) -> list[Window]:
+        """Returns the windows that read dead letters again, numbered from `first` on; warns how many were closed."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
             self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
-        return found
+        return [replace(window, number=number) for number, window in enumerate(found, first)]
 
     def note_lent(self) -> None:
         """Notes in the state file, before the first page goes out, that workers may have pages of the client."""
         self.is_lent = True
         elsewhere.begin(self.state, self.client.name)
+
+    def record_extra(self, run_id: int, outcome: Outcome) -> None:
+        """Records a page that is in no window of the run, with the dead letters of single contacts only."""
+        kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
+        outcome = replace(outcome, window=None, letters=kept)
+        runs.record(self.state, run_id, outcome, self.services.meter.drain())
+        self.warn(*outcome.warnings)
+        self.remarks.update(dict(outcome.remarks))
 
     def warn(self, *texts: str) -> None:
         """Adds texts for a person, each once; empty ones are left out."""
@@ -151,26 +160,18 @@ def execute(
     if list_run.client.ometria.force_optin:
         list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
-    windows = [_judged(list_run.row, window) for window in windows]
+    # Earlier versions did not write down from when on an opt-in is new.
+    new_since = optins_new_since(list_run.row)
+    windows = [window if window.new_since is not None else replace(window, new_since=new_since) for window in windows]
     rules, event_budget = _event_budget(list_run, run, windows, until)
     with record_failure(list_run, run_id):
-        is_silenced = list_run.engine.run(
-            _spec(list_run, run, rules, event_budget),
-            windows,
-            pages,
-            lambda outcome: _record(list_run, run_id, outcome),
-        )
+        spec = _spec(list_run, run, rules, event_budget)
+        is_silenced = list_run.engine.run(spec, windows, pages, partial(_record, list_run, run_id))
         afterwards(run_id)
-    done = runs.finish(
-        list_run.state, run_id, "completed", usage=list_run.services.meter.drain(), is_silenced=is_silenced
-    )
+    usage = list_run.services.meter.drain()
+    done = runs.finish(list_run.state, run_id, "completed", usage=usage, is_silenced=is_silenced)
     list_run.refresh()
     return done
-
-
-def _judged(row: ListRow, window: Window) -> Window:
-    """Returns the window with the second from which an opt-in is new, which earlier versions did not write down."""
-    return window if window.new_since is not None else replace(window, new_since=optins_new_since(row))
 
 
 @contextlib.contextmanager
@@ -237,10 +238,8 @@ def _event_budget(
     most = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, most = (
-            [OptedIn(run.since, None, optins_new_since(list_run.row)), *spans],
-            most + _perhaps_new(run, rules),
-        )
+        spans.insert(0, OptedIn(run.since, None, optins_new_since(list_run.row)))
+        most += _perhaps_new(run, rules)
     return rules, EventBudget(list_run.client.ometria.welcome_limit, most, event_filters(rules, spans))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mcimport.config import Client
@@ -41,18 +41,9 @@ class SweepPlan:
     windows: tuple[Window, ...]
     pages: Mapping[int, Page]
 
-    def followed_by(self, more: Iterable[Window]) -> SweepPlan:
-        """Adds windows behind the others, and numbers them on."""
-        numbered = (replace(window, number=number) for number, window in enumerate(more, len(self.windows)))
-        return replace(self, windows=(*self.windows, *numbered))
-
 
 def plan_sweeps(
-    client: Client,
-    mailchimp: MailchimpClient,
-    list_key: str,
-    firsts: Sequence[FirstPage],
-    new_since: int | None = None,
+    client: Client, mailchimp: MailchimpClient, list_key: str, firsts: Sequence[FirstPage], new_since: int | None = None
 ) -> SweepPlan:
     """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for.
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from typing import Any, get_args
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
@@ -58,7 +58,6 @@ class Comparer:
         self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
         self.pages = 0
         self.unread: dict[Unread, None] = {}
-        self._due = Due(list_run.row.carried_since, (list_run.row.sync_point or 0) - windows.OVERLAP)
         self._total = 0  # about so many contacts will be read back
         self._others = by_key(self.known, list_run.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
@@ -66,7 +65,8 @@ class Comparer:
     @property
     def due(self) -> Due:
         """The changes that are due in Ometria; that a member has an SMS status may be found out on the way."""
-        return replace(self._due, has_sms=self.lookup.convert.has_sms)
+        row = self.list_run.row
+        return Due(row.carried_since, (row.sync_point or 0) - windows.OVERLAP, self.lookup.convert.has_sms)
 
     def compare(self) -> Comparison:
         """Compares both sides. Raises what the services raise, and StateError."""
@@ -88,11 +88,6 @@ class Comparer:
 
     # ---- Mailchimp
 
-    @property
-    def is_whole(self) -> bool:
-        """Says whether every member of the list was seen."""
-        return not self.unread
-
     def _scan(self, since: int | None, run_id: int | None = None) -> ScanResult:
         scanned = scan(self.lookup, self.differences, since, run_id)
         self.unread.update(dict.fromkeys(scanned.unread))
@@ -104,10 +99,10 @@ class Comparer:
             looked = self.lookup.look_up(ids)
             if looked.absent:
                 check_list_is_there(self.list_run, self.differences.witness())
-            unasked = [] if self.is_whole else [member_id for member_id in ids if not is_contact_id(member_id)]
-            absent, unclear = looked.absent, [*looked.unclear, *unasked]
-            if not self.is_whole:  # both must say that a member is gone: the scan, and the lookup
-                absent, unclear = [], [*unclear, *absent]
+            absent, unclear = looked.absent, looked.unclear
+            if self.unread:  # both must say that a member is gone: the scan, and the lookup
+                unasked = [member_id for member_id in ids if not is_contact_id(member_id)]
+                absent, unclear = [], [*unclear, *unasked, *absent]
             self.differences.note_looked(self.lookup.snapshots_of(looked.found.values()), absent, unclear)
 
     # ---- Ometria
@@ -129,7 +124,8 @@ class Comparer:
 
     def _note_held(self, page: list[HeldContact]) -> None:
         """Records a page of contacts: this list's, those of other lists, and those of no list of ours."""
-        self.differences.note_held(self._ours(page))
+        of_held = self.lookup.fingerprinter.of_held
+        self.differences.note_held((member_id, of_held(contact)) for member_id, contact in self._of_list(page))
         others = [contact for contact in page if own_part(contact.id, self.list_run.list_key) is None]
         listings = listings_of(others, self._others, self.lookup.fingerprinter)
         self.differences.note_elsewhere(self.list_run.row.collection, listings)
@@ -144,11 +140,6 @@ class Comparer:
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
         self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
-
-    def _ours(self, page: list[HeldContact]) -> list[tuple[str, bytes]]:
-        """Returns the ids and versions of this list's contacts."""
-        of_held = self.lookup.fingerprinter.of_held
-        return [(member_id, of_held(contact)) for member_id, contact in self._of_list(page)]
 
     def _of_list(self, page: Iterable[HeldContact]) -> Iterator[tuple[str, HeldContact]]:
         """Yields this list's contacts with their members' ids."""
@@ -178,28 +169,18 @@ class Comparer:
         stale = {tuple(names_of(bits)): count for bits, count in self.differences.stale_bits().items()}
         for names, count in stale.items():
             fields.update(dict.fromkeys(names, count))
-        tallies = self.differences.tallies(self.due)
+        table = self.differences
+        kinds: dict[str, Any] = {
+            kind: Difference(table.count(kind), table.some(kind, SHOWN)) for kind in get_args(Kind)
+        }
         return Comparison(
-            missing=self._difference("missing"),
-            stale=self._difference("stale"),
-            gone=self._difference("gone"),
-            said_no=self._difference("said_no"),
+            **kinds,
+            **table.tallies(self.due),
             stale_consents=sum(count for names, count in stale.items() if not CONSENTS.isdisjoint(names)),
             foreign=Difference(self.differences.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
-            agree=tallies["agree"],
-            later=tallies["later"],
-            left_out=tallies["left_out"],
-            on_record=tallies["on_record"],
-            unsendable=tallies["unsendable"],
-            departed=tallies["departed"],
-            unclear=tallies["unclear"],
-            held=tallies["held"],
             unread=tuple(self.unread),
         )
-
-    def _difference(self, kind: Kind) -> Difference:
-        return Difference(self.differences.count(kind), self.differences.some(kind, SHOWN))
 
 
 def _impersonal(contact_id: object) -> str:

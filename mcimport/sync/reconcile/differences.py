@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mcimport.sync.reconcile.comparison_tables import (
     CONSENT,
@@ -203,8 +204,11 @@ class DifferenceTable:
         others = self._database.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
         return [SameAddress(*row) for row in [*on_this_list, *others]]
 
-    def tallies(self, due: Due) -> dict[str, int]:
-        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria."""
+    def tallies(self, due: Due) -> dict[str, Any]:
+        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria.
+
+        By the names that the counts have in `Comparison`.
+        """
         wheres = {
             "agree": f"is_whole AND held IS NOT NULL AND NOT {MENDABLE} AND NOT ({SAID_NO})",
             "unsendable": "NOT is_whole",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal
 
 from mcimport.convert import (
     agrees_to_texts,
@@ -18,7 +18,6 @@ from mcimport.convert import (
     optin_of,
 )
 from mcimport.engine.page.converter import RunConverter
-from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
@@ -54,8 +53,9 @@ class MemberLookup:
         mailchimp: asks for the fields that are compared, and no others.
     """
 
-    def __init__(self, list_run: ListRun, fields: LazyListFields) -> None:
-        """Takes fields that were read already: see `begin`."""
+    def __init__(self, list_run: ListRun) -> None:
+        """Reads the list's own fields. Raises what Mailchimp raises."""
+        fields = list_run.new_fields()
         self.list_run = list_run
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
@@ -68,13 +68,6 @@ class MemberLookup:
             list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
         )
         self.fingerprinter = Fingerprinter()
-
-    @classmethod
-    def begin(cls, list_run: ListRun) -> Self:
-        """Reads the list's own fields. Raises what Mailchimp raises."""
-        fields = list_run.new_fields()
-        fields.read()
-        return cls(list_run, fields)
 
     def snapshot_of(self, member: Member, converted: Conversion | None = None) -> MemberSnapshot | None:
         """Returns what is compared of a member; None for one without an id, who cannot be in Ometria."""

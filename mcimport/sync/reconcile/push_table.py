@@ -45,10 +45,10 @@ class PushTable:
         query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
         return set(self._database.ids(query, [SMS_YES, *ids] * 2))
 
-    def opted_out_among(self, ids: Sequence[str]) -> frozenset[str]:
+    def opted_out_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of these ids whose members are opted out in Ometria."""
         query = f"SELECT id FROM members WHERE {CONSENT.format('held')} = ? AND id IN ({placeholders(ids)})"
-        return frozenset(self._database.ids(query, [OPTED_OUT, *ids]))
+        return set(self._database.ids(query, [OPTED_OUT, *ids]))
 
     def without_address(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the gone and the stale who can only be pushed with the address that Ometria holds."""
