@@ -34,15 +34,11 @@ class ListRun:
     Attributes:
         row: what is remembered of the list at this destination; read again after each run.
         run_ids: the runs of this call, in order.
-        warnings: texts for a person, each once, in order.
-        lacking: how many contacts of a dry run have no country, phone, name.
-        unsendable: how many members could not be sent, by reason.
+        warnings, lacking, unsendable, spot_check, comparison: see `ListResult`.
         remarks: on how many members a remark was made, by its key in `remarks.REMARKS`.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed contacts.
         is_lent: pages of the present run went out to workers, who may have pushed members of it.
-        spot_check: what was found of contacts that were pushed before; None where they were not looked at.
-        comparison: what a comparison of both sides found; None where there was none.
     """
 
     client: Client

@@ -58,7 +58,6 @@ class Comparer:
         self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
         self.pages = 0
         self.unread: dict[Unread, None] = {}
-        self._total = 0  # about so many contacts will be read back
         self._others = by_key(self.known, list_run.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
 
@@ -73,8 +72,7 @@ class Comparer:
         differences = self.differences
         differences.note_on_record(dead_letters.members_with_open(self.list_run.state, self.list_run.row.id))
         scanned = self._scan(None, self.run_id)
-        self._total = scanned.total
-        self._read_back(self._note_held)
+        self._read_back(self._note_held, scanned.total)
         if differences.fill_suspects(self.due):
             # Members who changed meanwhile are beyond `until`, and need not be looked up one by one.
             self._scan(scanned.until - windows.OVERLAP)
@@ -82,7 +80,7 @@ class Comparer:
         if differences.fill_suspects(self.due):
             self._look_again()
             self._wait_for_ometria()
-            self._read_back(self._note_held_again)
+            self._read_back(self._note_held_again, scanned.total)
             differences.settle(self.due)
         return self._comparison()
 
@@ -107,10 +105,10 @@ class Comparer:
 
     # ---- Ometria
 
-    def _read_back(self, take: Callable[[list[HeldContact]], None]) -> None:
-        """Reads the whole collection from Ometria, a page at a time."""
+    def _read_back(self, take: Callable[[list[HeldContact]], None], total: int) -> None:
+        """Reads the whole collection from Ometria, a page at a time; `total`: about so many contacts of the list."""
         list_run = self.list_run
-        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", self._total, 1)
+        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", total, 1)
         listing = list_run.services.contacts.listing(self.lookup.rules.collection)
         for self.pages, page in enumerate(listing, 1):
             take(page)
@@ -165,19 +163,16 @@ class Comparer:
     # ---- what came of it
 
     def _comparison(self) -> Comparison:
-        fields: Counter[str] = Counter()
-        stale = {tuple(names_of(bits)): count for bits, count in self.differences.stale_bits().items()}
+        table, fields = self.differences, Counter[str]()
+        stale = {tuple(names_of(bits)): count for bits, count in table.stale_bits().items()}
         for names, count in stale.items():
             fields.update(dict.fromkeys(names, count))
-        table = self.differences
-        kinds: dict[str, Any] = {
-            kind: Difference(table.count(kind), table.some(kind, SHOWN)) for kind in get_args(Kind)
-        }
+        kinds: dict[str, Any] = {kind: table.difference(kind, SHOWN) for kind in get_args(Kind)}
         return Comparison(
             **kinds,
             **table.tallies(self.due),
             stale_consents=sum(count for names, count in stale.items() if not CONSENTS.isdisjoint(names)),
-            foreign=Difference(self.differences.count_foreign(), tuple(self._foreign)),
+            foreign=Difference(table.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
             unread=tuple(self.unread),
         )

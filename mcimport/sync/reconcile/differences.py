@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcimport.models.results import Difference
 from mcimport.sync.reconcile.comparison_tables import (
     CONSENT,
     DUE,
@@ -175,15 +176,14 @@ class DifferenceTable:
 
     # ---- what differs
 
-    def count(self, kind: Kind) -> int:
-        return self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+    def difference(self, kind: Kind, most: int) -> Difference:
+        """Returns how many members differ in this way, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
+        count = self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+        return Difference(count, tuple(ids))
 
     def count_foreign(self) -> int:
         return self._database.number("SELECT count(*) FROM strangers")
-
-    def some(self, kind: Kind, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of members who differ in this way."""
-        return tuple(self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most]))
 
     def stale_bits(self) -> dict[int, int]:
         """Returns how many members differ in which fields together; the bits are those of `differing`."""

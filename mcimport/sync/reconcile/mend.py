@@ -19,18 +19,7 @@ from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.held import HeldLookups, allowance
 from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import InterruptedRunError, RetriableError
-from mcimport.models import (
-    NO_NUMBER,
-    Channels,
-    Contact,
-    Conversion,
-    Converted,
-    HeldContact,
-    Member,
-    OptIn,
-    Outcome,
-    Window,
-)
+from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
@@ -48,11 +37,7 @@ NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhe
 
 
 class Mend:
-    """Mends what one run found; belongs to the thread that owns the list run's state. `verify` reads the result back.
-
-    Attributes:
-        has_pushed: Ometria accepted at least one contact.
-    """
+    """Mends what one run found; belongs to the thread that owns the list run's state. `verify` reads it back."""
 
     def __init__(
         self, comparer: Comparer, reader: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
@@ -69,15 +54,19 @@ class Mend:
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
         self._account_known_good = runs.has_pushed_to_account(self._list_run.state, self._list_run.row)
-        self.has_pushed = False
+        self._has_pushed = False
 
-    def all(self) -> None:
-        """Mends every kind of difference. Raises what the services raise; what was pushed until then is recorded."""
+    def all(self) -> bool:
+        """Mends every kind of difference, and returns whether Ometria accepted any contact.
+
+        Raises what the services raise; what was pushed until then is recorded.
+        """
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
             for ids in self._pushes.differing(kind, self._batch):
                 self._bring_up_to_date(kind, ids)
+        return self._has_pushed
 
     # ---- members who are on the list
 
@@ -102,15 +91,11 @@ class Mend:
 
     def _bring_from_their_second(self, kind: Kind, where: LastPosition, converter: _MendConverter) -> None:
         """Pushes a member who is known by a web_id alone, and so is found only in the second of their last change."""
-        if where.changed is None or where.changed > self._horizon:
+        changed, size = where.changed, self._list_run.client.mailchimp.window
+        if changed is None or changed > self._horizon:
             return
         rest: Window | None = Window(
-            number=NO_NUMBER,
-            sweep="archived" if where.is_archived else "listed",
-            since=where.changed - 1,
-            until=where.changed,
-            page=self._list_run.client.mailchimp.window,
-            member_id=where.id,
+            NO_NUMBER, "archived" if where.is_archived else "listed", changed - 1, changed, size, member_id=where.id
         )
         while rest is not None:
             outcome = process_page(rest, self._context(converter))
@@ -169,9 +154,8 @@ class Mend:
             optin: OptIn | None = None
             if own_id in found:
                 optin = _OUT if found[own_id] is False else "NOT_SPECIFIED"
-            no = SMS_NO if is_texted(held[own_id]) else None
             left = now if optin == _OUT else None
-            contacts[own_id] = self._contact_of(own_id, held[own_id], optin, no, left)
+            contacts[own_id] = self._contact_of(own_id, held[own_id], optin, left, sms_no=is_texted(held[own_id]))
         self._push("gone", contacts)
         self._list_run.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
 
@@ -182,12 +166,12 @@ class Mend:
             member = looked.found.get(own_id)
             if member is None or not self._is_due(member) or isinstance(self._lookup.convert(member), Converted):
                 continue
-            no = SMS_NO if is_texted(contact) and not agrees_to_texts(member) else None
+            sms_no = is_texted(contact) and not agrees_to_texts(member)
             alone = consent_alone(member, self._lookup.rules)
             optin = alone.marketing_optin if alone is not None and contact.marketing_optin != _OUT else None
             left = alone.timestamp_unsubscribed if alone is not None and optin == _OUT else None
-            if optin is not None or no is not None:
-                contacts[own_id] = self._contact_of(own_id, contact, optin, no, left)
+            if optin is not None or sms_no:
+                contacts[own_id] = self._contact_of(own_id, contact, optin, left, sms_no=sms_no)
         self._push("stale", contacts)
 
     # ---- how
@@ -231,7 +215,7 @@ class Mend:
             raise pushed.error
 
     def _contact_of(
-        self, own_id: str, held: HeldContact, optin: OptIn | None, channels: Channels | None, left: str | None
+        self, own_id: str, held: HeldContact, optin: OptIn | None, left: str | None, *, sms_no: bool
     ) -> Contact:
         """Returns the part of a contact that is pushed. `held`: read a moment ago. `left`: when they unsubscribed."""
         rules = self._lookup.rules
@@ -241,7 +225,7 @@ class Mend:
             id=f"{rules.list_key}-{own_id}".lower(),
             email=_address(held),
             marketing_optin=optin,
-            channels=channels,
+            channels=SMS_NO if sms_no else None,
             timestamp_unsubscribed=left,
         )
 
@@ -252,7 +236,7 @@ class Mend:
         and is to be repeated.
         """
         self._list_run.record_extra(self._run_id, outcome)
-        self.has_pushed = self.has_pushed or outcome.pushed > 0
+        self._has_pushed |= outcome.pushed > 0
         for letter in outcome.letters:
             if letter.kind == "window":
                 raise RetriableError(letter.reason)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from mcimport.models.results import Difference
 from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS, placeholders
 from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
 from mcimport.sync.reconcile.temp_db import TempDatabase
@@ -134,7 +135,7 @@ class PushTable:
     def count_seen(self) -> int:
         return self._database.number("SELECT count(*) FROM tried WHERE is_seen")
 
-    def some_unseen(self, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of those tried whose push was not seen."""
-        query = "SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?"
-        return tuple(self._database.ids(query, [most]))
+    def not_taken(self, most: int) -> Difference:
+        """Returns how many of those tried were not seen, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?", [most])
+        return Difference(self.count_unseen(), tuple(ids))

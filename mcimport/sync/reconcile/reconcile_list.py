@@ -10,7 +10,7 @@ from functools import partial
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.results import Comparison, Difference, ListResult
+from mcimport.models.results import Comparison, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
@@ -101,12 +101,10 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
     reader = ContactReader(list_run, comparer.pages)
     with ExitStack() as opened:
         elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
-        mend = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in)
-        mend.all()
-    verify(comparer, reader, has_pushed=mend.has_pushed)
+        has_pushed = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in).all()
+    verify(comparer, reader, has_pushed=has_pushed)
     pushes = comparer.differences.pushes
-    unseen = Difference(pushes.count_unseen(), pushes.some_unseen(SHOWN))
-    return replace(found, mended=pushes.count_seen(), not_taken=unseen)
+    return replace(found, mended=pushes.count_seen(), not_taken=pushes.not_taken(SHOWN))
 
 
 def _too_many(list_run: ListRun, found: Comparison) -> str:
