@@ -26,12 +26,12 @@ class TooFewError(RetriableError):
         )
 
 
-def first_page_of_list(list_run: ListRun, size: int) -> Page:
+def first_page_of_list(list_run: ListRun) -> Page:
     """Returns the first page of a whole list, after comparing it with what the list itself counts.
 
     Costs one request more; two, where they differ. Raises TooFewError, and what Mailchimp raises.
     """
-    mailchimp, key = list_run.services.mailchimp, list_run.list_key
+    mailchimp, key, size = list_run.services.mailchimp, list_run.list_key, list_run.client.mailchimp.window
     page = first_page(mailchimp, key, "listed", None, size)
     counted = mailchimp.subscribed(key)
     if not _is_enough(page, counted):

@@ -258,7 +258,7 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
     """
     begun_before = list_run.row.first_sync_at
     if beginning.kind == "full":
-        listed = count_check.first_page_of_list(list_run, list_run.client.mailchimp.window)
+        listed = count_check.first_page_of_list(list_run)
     else:
         listed = _first_page(list_run, "listed", beginning.listed)
     list_run.warn(listed.clock_warning)

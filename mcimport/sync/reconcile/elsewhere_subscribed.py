@@ -23,7 +23,6 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
 from mcimport.sync.reconcile.compare import Comparer
-from mcimport.sync.reconcile.fingerprints import SameAddress
 
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class ElsewhereSubscribed:
         return bool(unread)
 
     def _read(self, collection: str) -> bool:
-        known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
+        known, fingerprinter = self._known(collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
                 self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
@@ -84,12 +83,12 @@ class ElsewhereSubscribed:
         return True
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
+        differences, row = self._comparer.differences, self._list_run.row
         held = [
-            (self._list_of(listing), listing.id)
-            for listing in differences.same_addresses(own_id)
+            (self._asked_for(self._known(listing.collection).get(listing.list_key.lower())), listing.id)
+            for listing in differences.same_addresses(own_id, row.list_key, row.collection)
             # The same member in a collection that the list went to before is gone from there, too.
-            if (listing.id, listing.list_key) != (own_id, list_key)
+            if (listing.id, listing.list_key) != (own_id, row.list_key.lower())
         ]
         digest, address = differences.address_of(own_id), (address or "").strip()
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
@@ -97,18 +96,12 @@ class ElsewhereSubscribed:
 
     # ---- the lists to ask
 
-    def _list_of(self, listing: SameAddress) -> _AskedList | None:
-        """Returns the list that can be asked for the listing; None where there is none."""
-        row = self._list_run.row
-        key, collection = listing.list_key, listing.collection
-        if key is None or collection is None:
-            key, collection = row.list_key, row.collection
-        found = by_key(self._comparer.known, collection).get(key.lower())
-        return None if found is None else self._asked_for(found)
+    def _known(self, collection: str) -> dict[str, AccountList]:
+        return by_key(self._comparer.known, collection)
 
-    def _asked_for(self, known: AccountList) -> _AskedList | None:
+    def _asked_for(self, known: AccountList | None) -> _AskedList | None:
         """Returns the list; None where no client in the settings has it, or the client's key cannot be read."""
-        if known.client is None:
+        if known is None or known.client is None:
             return None
         place = (known.client.name, known.list_key.lower())
         if place not in self._lists:

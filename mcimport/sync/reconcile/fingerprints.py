@@ -78,14 +78,12 @@ class Due:
 class SameAddress:
     """Names another listing that is opted in under the address of a member who is gone.
 
-    Attributes:
-        list_key: None for a listing of the same list; empty for one whose id is of no list of ours.
-        collection: None for a listing of the same list.
+    `list_key` is empty for a listing whose id is of no list of ours.
     """
 
     id: str
-    list_key: str | None
-    collection: str | None
+    list_key: str
+    collection: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from mcimport.models.results import Difference
-from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS, placeholders
+from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS
 from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
-from mcimport.sync.reconcile.temp_db import TempDatabase
+from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
 # Members whose consent alone is pushed: they are not on the list any more, or have no address there that can be used.

@@ -57,7 +57,8 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
 
     def record(outcome: Outcome) -> None:
         differences.note_members(noted.take())
-        unread.extend(_unread(outcome))
+        dead = (letter for letter in outcome.letters if letter.kind == "window")
+        unread.extend(Unread(letter.sweep, letter.since, letter.until, letter.reason) for letter in dead)
         if run_id is not None:
             _record(lookup, run_id, outcome)
 
@@ -102,12 +103,6 @@ class _Noted:
         """Yields what was noted so far, while other threads add to it."""
         while self._snapshots:
             yield self._snapshots.popleft()
-
-
-def _unread(outcome: Outcome) -> Iterator[Unread]:
-    for letter in outcome.letters:
-        if letter.kind == "window":
-            yield Unread(letter.sweep, letter.since, letter.until, letter.reason)
 
 
 def _record(lookup: MemberLookup, run_id: int, outcome: Outcome) -> None:
