@@ -38,10 +38,9 @@ class OpenClient:
         begun = time.monotonic()
         list_run, failure = None, None
         try:
+            session, row = self.session, find_row()
             list_run = ListRun(
-                *(self.client, list_key, self.services, self.state, self.session.reporter, find_row()),
-                engine=self.session.engine,
-                dry_run=self.dry_run,
+                self.client, list_key, self.services, self.state, session.reporter, row, session.engine, self.dry_run
             )
             work(list_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone

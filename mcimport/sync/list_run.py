@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mcimport.config import Client
-from mcimport.engine import Engine, LocalEngine, RunSpec
+from mcimport.engine import Engine, RunSpec
 from mcimport.engine.page.held import allowance
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget, event_filters
@@ -47,8 +47,8 @@ class ListRun:
     state: State
     reporter: Reporter
     row: ListRow
-    engine: Engine = field(default_factory=LocalEngine)
-    dry_run: bool = False
+    engine: Engine
+    dry_run: bool
     run_ids: list[int] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
@@ -73,16 +73,16 @@ class ListRun:
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
 
-    @property
-    def is_first(self) -> bool:
-        """Whether Ometria has accepted no contact of this list yet, as far as the state file and a look there tell."""
-        return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
-
     def is_first_run(self, run: Run) -> bool:
-        """Says the same of one run; a first run that was interrupted is still one when it is resumed."""
-        if self.row.sync_point is not None or self.row.unchecked_at is not None:
-            return self.is_first
-        return self.is_first or not runs.has_pushed(self.state, self.row.id, except_run=run.id)
+        """Says whether Ometria accepted no contact of this list before the run, by the state file and a look there.
+
+        A first run that was interrupted is still one when it is resumed.
+        """
+        row = self.row
+        is_first = row.accepted_at is None and row.unchecked_at is None and not self.perhaps_held
+        if row.sync_point is not None or row.unchecked_at is not None:
+            return is_first
+        return is_first or not runs.has_pushed(self.state, row.id, except_run=run.id)
 
     @property
     def rules(self) -> ContactRules:

@@ -49,7 +49,7 @@ class Comparer:
     """
 
     def __init__(
-        self, lookup: MemberLookup, run_id: int, differences: DifferenceTable, clients: Sequence[Client] = ()
+        self, lookup: MemberLookup, run_id: int, differences: DifferenceTable, clients: Sequence[Client]
     ) -> None:
         self.list_run = list_run = lookup.list_run
         self.run_id = run_id

@@ -21,12 +21,7 @@ class DifferenceTable:
     """Records what both sides hold, and finds what differs; belongs to the thread that opened it.
 
     Ids are the members' own, without the list. Every method raises StateError, for a disk that is full above all.
-
-    Args:
-        folder: where the temporary file is made.
-
-    Attributes:
-        pushes: what of the differences was pushed.
+    `folder` is where the temporary file is made; `pushes` tells what of the differences was pushed.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,9 +1,6 @@
 """Asks whether members who are gone from a list are subscribed on another listing of the same Ometria account.
 
-Of one person's listings, one that is opted out outweighs all others, so each listing that may be subscribed counts.
-They are found in two ways: by the contacts that Ometria holds opted in under the same address, in all collections of
-the account; and by asking the lists themselves for the address, because a new subscriber may not be in Ometria yet.
-What decides is Mailchimp's answer today.
+This folder's README says why, and how they are found. What decides is Mailchimp's answer today.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The mend: pushes what differs; opt-outs first, then contacts that are stale, then members who are missing.
 
-Each member is read again right before the push, and pushed as they are then: so no member is opted in who is not
-subscribed at that moment. No consent is forced, and an opt-out that Ometria holds stays. A mend that is killed has
-mended a part; the next comparison finds the rest.
+This folder's README has its rules. One that is killed has mended a part; the next comparison finds the rest.
 """
 
 from __future__ import annotations

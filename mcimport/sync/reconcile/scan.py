@@ -23,13 +23,7 @@ from mcimport.sync.sweep_plan import FirstPage, plan_sweeps
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """Holds what one scan came to.
-
-    Attributes:
-        until: the last second up to which every member was seen.
-        total: about how many members are on the list.
-        unread: spans that could not be read.
-    """
+    """Holds the second until which every member was seen, about how many are on the list, and what was not read."""
 
     until: int
     total: int
