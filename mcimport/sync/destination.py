@@ -54,12 +54,8 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
 
     This very call may hold the former client's lock, for its other lists: this list is not among them any more.
     """
-    held = (
-        contextlib.nullcontext()
-        if held_by_this_process(state.path, former.client)
-        else lock_client(state.path, former.client)
-    )
-    with held:
+    is_held = held_by_this_process(state.path, former.client)
+    with contextlib.nullcontext() if is_held else lock_client(state.path, former.client):
         if (until := elsewhere.until(state, former.client)) is not None:
             raise WorkersBusyError(
                 f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",

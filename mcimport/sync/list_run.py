@@ -97,10 +97,9 @@ class ListRun:
 
         Only where pages are processed here: Celery workers read the fields themselves.
         """
-        if not self.engine.is_local:
-            return
-        self._fields = self.new_fields()
-        self._fields.begin()
+        if self.engine.is_local:
+            self._fields = self.new_fields()
+            self._fields.begin()
 
     def take_field_reader(self) -> LazyListFields:
         """Returns the reader of the list's own fields for one run, and forgets it: the next run reads them again."""

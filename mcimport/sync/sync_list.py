@@ -14,7 +14,7 @@ from functools import partial
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, UnknownListError
-from mcimport.models import Page, RunKind, Sweep, Window
+from mcimport.models import Page, RunKind, Window
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
 from mcimport.report.format import moment_utc
@@ -31,7 +31,7 @@ from mcimport.sync.reconcile.archive_check import compare_archived
 from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
-from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps
+from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
 
 IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
@@ -118,7 +118,7 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
 
 
 def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    run = execute(list_run, run_id, pending, pages, afterwards=lambda run_id: _check(list_run, run_id))
+    run = execute(list_run, run_id, pending, pages, afterwards=partial(_check, list_run))
     if run.kind == "full":
         dead_letters.close_covered(list_run.state, run)
 
@@ -241,10 +241,7 @@ def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
     _note_sms(list_run, firsts)
     if not all(first.is_whole for first in firsts):
         list_run.prefetch_fields()
-    plan = plan_sweeps(
-        *(list_run.client, list_run.services.mailchimp, list_run.list_key, firsts),
-        new_since=windows.optins_new_since(list_run.row),
-    )
+    plan = plan_sweeps(list_run, list_run.services.mailchimp, firsts, windows.optins_new_since(list_run.row))
     if beginning.kind != "incremental":
         return plan
     due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id), len(plan.windows))
@@ -256,23 +253,17 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
 
     A member in both was archived in between: the archived page is the later one, and its windows come later, too.
     """
-    begun_before = list_run.row.first_sync_at
+    begun_before, mailchimp = list_run.row.first_sync_at, list_run.services.mailchimp
     if beginning.kind == "full":
-        listed = count_check.first_page_of_list(list_run)
+        listed = FirstPage("listed", None, count_check.first_page_of_list(list_run))
     else:
-        listed = _first_page(list_run, "listed", beginning.listed)
-    list_run.warn(listed.clock_warning)
-    first_sync.begin(list_run, listed)
-    firsts = [FirstPage("listed", beginning.listed, listed)]
-    if begun_before is not None:
-        since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
-        firsts.append(FirstPage("archived", since, _first_page(list_run, "archived", since)))
-    return firsts
-
-
-def _first_page(list_run: ListRun, sweep: Sweep, since: int | None) -> Page:
-    size = list_run.client.mailchimp.window
-    return first_page(list_run.services.mailchimp, list_run.list_key, sweep, since, size)
+        listed = read_first(list_run, mailchimp, "listed", beginning.listed)
+    list_run.warn(listed.page.clock_warning)
+    first_sync.begin(list_run, listed.page)
+    if begun_before is None:
+        return [listed]
+    since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
+    return [listed, read_first(list_run, mailchimp, "archived", since)]
 
 
 def _note_sms(list_run: ListRun, firsts: Sequence[FirstPage]) -> None:

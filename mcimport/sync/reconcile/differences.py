@@ -69,8 +69,7 @@ class DifferenceTable:
 
     def note_on_record(self, ids: Iterable[str]) -> None:
         """Records members for whom a dead letter says why they are not in Ometria."""
-        rows = [(member_id,) for member_id in ids]
-        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", rows)
+        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", [(member_id,) for member_id in ids])
 
     # ---- who is looked at again
 

@@ -55,18 +55,14 @@ class MemberLookup:
 
     def __init__(self, list_run: ListRun) -> None:
         """Reads the list's own fields. Raises what Mailchimp raises."""
-        fields = list_run.new_fields()
+        fields, mailchimp = list_run.new_fields(), list_run.services.mailchimp
         self.list_run = list_run
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         mappings = field_mappings(fields.read(), self.rules).items()
-        tags = [
-            tag for tag, mapping in mappings if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"
-        ]
-        self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
-        self.convert = RunConverter(
-            list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
-        )
+        tags = [tag for tag, to in mappings if to.field in _COMPARED_FIELDS or to.merge.type == "address"]
+        self.mailchimp = mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
+        self.convert = RunConverter(mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn)
         self.fingerprinter = Fingerprinter()
 
     def snapshot_of(self, member: Member, converted: Conversion) -> MemberSnapshot | None:
