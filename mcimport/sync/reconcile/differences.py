@@ -6,33 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mcimport.sync.reconcile.comparison_tables import (
-    CONSENT,
-    DUE,
-    EMAIL,
-    IS_ON_RECORD,
-    LACKING,
-    MENDABLE,
-    SAID_NO,
-    TABLE,
-    TABLES,
-    WAS_LEFT_OUT,
-    WHERE,
-    placeholders,
-)
-from mcimport.sync.reconcile.fingerprints import (
-    OPTED_IN,
-    WIDTH,
-    Due,
-    Kind,
-    MemberSnapshot,
-    SameAddress,
-    differing,
-    mendable,
-)
+from mcimport.models.results import Difference
+from mcimport.sync.reconcile.comparison_tables import CONSENT, EMAIL, FUNCTIONS, MENDABLE, TABLE, TABLES, TALLIES, WHERE
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot, SameAddress
 from mcimport.sync.reconcile.push_table import PushTable
-from mcimport.sync.reconcile.temp_db import TempDatabase
+from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _NO_ADDRESS = bytes(WIDTH)
 
@@ -41,16 +21,11 @@ class DifferenceTable:
     """Records what both sides hold, and finds what differs; belongs to the thread that opened it.
 
     Ids are the members' own, without the list. Every method raises StateError, for a disk that is full above all.
-
-    Args:
-        folder: where the temporary file is made.
-
-    Attributes:
-        pushes: what of the differences was pushed.
+    `folder` is where the temporary file is made; `pushes` tells what of the differences was pushed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._database = TempDatabase(folder, TABLES, {"differing": differing, "mendable": mendable})
+        self._database = TempDatabase(folder, TABLES, FUNCTIONS)
         self.pushes = PushTable(self._database)
 
     def close(self) -> None:
@@ -94,8 +69,7 @@ class DifferenceTable:
 
     def note_on_record(self, ids: Iterable[str]) -> None:
         """Records members for whom a dead letter says why they are not in Ometria."""
-        rows = [(member_id,) for member_id in ids]
-        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", rows)
+        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", [(member_id,) for member_id in ids])
 
     # ---- who is looked at again
 
@@ -174,15 +148,14 @@ class DifferenceTable:
 
     # ---- what differs
 
-    def count(self, kind: Kind) -> int:
-        return self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+    def difference(self, kind: Kind, most: int) -> Difference:
+        """Returns how many members differ in this way, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
+        count = self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+        return Difference(count, tuple(ids))
 
     def count_foreign(self) -> int:
         return self._database.number("SELECT count(*) FROM strangers")
-
-    def some(self, kind: Kind, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of members who differ in this way."""
-        return tuple(self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most]))
 
     def stale_bits(self) -> dict[int, int]:
         """Returns how many members differ in which fields together; the bits are those of `differing`."""
@@ -194,33 +167,25 @@ class DifferenceTable:
         rows = self._database.rows(f"SELECT {EMAIL.format('held')} FROM orphans WHERE id = ?", [member_id])
         return next((bytes(email) for (email,) in rows), _NO_ADDRESS)
 
-    def same_addresses(self, member_id: str) -> list[SameAddress]:
-        """Returns the listings met so far that are opted in under the address of a member who is gone."""
+    def same_addresses(self, member_id: str, list_key: str, collection: str) -> list[SameAddress]:
+        """Returns the listings met so far that are opted in under the address of a member who is gone.
+
+        `list_key`, `collection`: those of the list that is compared.
+        """
         email = self.address_of(member_id)
         if email == _NO_ADDRESS:
             return []
-        on_this_list = self._database.rows("SELECT other, NULL, NULL FROM same_addresses WHERE id = ?", [member_id])
+        on_this_list = self._database.ids("SELECT other FROM same_addresses WHERE id = ?", [member_id])
         others = self._database.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
-        return [SameAddress(*row) for row in [*on_this_list, *others]]
+        return [SameAddress(*row) for row in [*((other, list_key, collection) for other in on_this_list), *others]]
 
-    def tallies(self, due: Due) -> dict[str, int]:
-        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria."""
-        wheres = {
-            "agree": f"is_whole AND held IS NOT NULL AND NOT {MENDABLE} AND NOT ({SAID_NO})",
-            "unsendable": "NOT is_whole",
-            "later": f"NOT {DUE} AND (held IS NOT NULL AND {MENDABLE} OR {LACKING})",
-            "on_record": f"{LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND {IS_ON_RECORD}",
-            "left_out": f"{LACKING} AND {DUE} AND {WAS_LEFT_OUT}",
-            "held": "held IS NOT NULL",
-        }
-        found = {
-            name: self._database.number(f"SELECT count(*) FROM members WHERE {where}", due.parameters)
-            for name, where in wheres.items()
-        }
-        departed = self._database.number(f"SELECT count(*) FROM orphans WHERE NOT {WHERE['gone']}", due.parameters)
-        unclear = self._database.number("SELECT count(*) FROM suspects WHERE NOT is_clear")
-        held = found["held"] + self._database.number("SELECT count(*) FROM orphans")
-        return {**found, "departed": departed, "unclear": unclear, "held": held}
+    def tallies(self, due: Due) -> dict[str, Any]:
+        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria.
+
+        By the names that the counts have in `Comparison`.
+        """
+        number = self._database.number
+        return {name: number(f"SELECT count(*) FROM {rows}", due.parameters) for name, rows in TALLIES.items()}
 
     def witness(self) -> str | None:
         """Returns a member who is on the list as far as is known, and whom Mailchimp can be asked for by id."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS, placeholders
+from mcimport.models.results import Difference
+from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS
 from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
-from mcimport.sync.reconcile.temp_db import TempDatabase
+from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
 # Members whose consent alone is pushed: they are not on the list any more, or have no address there that can be used.
@@ -45,10 +46,10 @@ class PushTable:
         query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
         return set(self._database.ids(query, [SMS_YES, *ids] * 2))
 
-    def opted_out_among(self, ids: Sequence[str]) -> frozenset[str]:
+    def opted_out_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of these ids whose members are opted out in Ometria."""
         query = f"SELECT id FROM members WHERE {CONSENT.format('held')} = ? AND id IN ({placeholders(ids)})"
-        return frozenset(self._database.ids(query, [OPTED_OUT, *ids]))
+        return set(self._database.ids(query, [OPTED_OUT, *ids]))
 
     def without_address(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the gone and the stale who can only be pushed with the address that Ometria holds."""
@@ -134,7 +135,7 @@ class PushTable:
     def count_seen(self) -> int:
         return self._database.number("SELECT count(*) FROM tried WHERE is_seen")
 
-    def some_unseen(self, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of those tried whose push was not seen."""
-        query = "SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?"
-        return tuple(self._database.ids(query, [most]))
+    def not_taken(self, most: int) -> Difference:
+        """Returns how many of those tried were not seen, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?", [most])
+        return Difference(self.count_unseen(), tuple(ids))

@@ -79,6 +79,10 @@ class TempDatabase:
             after = ids[-1]
 
 
+def placeholders(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
 @contextmanager
 def _in_words() -> Iterator[None]:
     try:
