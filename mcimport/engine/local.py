@@ -45,7 +45,7 @@ class LocalEngine:
             sample_size=0 if spec.is_dry else spec.client.ometria.spot_check,
         )
         run_windows(
-            lambda window, page=None: process_page(window, context, page),
+            lambda window, page: process_page(window, context, page),
             *(windows, record, services),
             workers=spec.client.mailchimp.connections,
             pages=pages,

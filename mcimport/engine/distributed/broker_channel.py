@@ -17,7 +17,7 @@ from kombu import Consumer
 from mcimport.config import Client
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.messages import Failed, Message, Processed, Refused, Reply
-from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal_message, sealed_of
+from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal, sealed_of
 from mcimport.report.format import escape
 
 PREFETCH = 50  # messages that the broker delivers ahead
@@ -96,7 +96,7 @@ class BrokerChannel:
         with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
-                args=(seal_message(self._client, message).decode(),),
+                args=(seal(self._client, message).decode(),),
                 task_id=message.ref.id,
                 producer=self._producer,
                 exchange=broker.ORDERS.name,

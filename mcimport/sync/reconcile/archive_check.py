@@ -91,7 +91,7 @@ class _Check:
             account_known_good=runs.has_pushed(list_run.state, list_run.row.id),
         )
         run_windows(
-            lambda window, page=None: process_page(window, context, page),
+            lambda window, page: process_page(window, context, page),
             *(planned, self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,
             pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
