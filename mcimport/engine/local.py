@@ -26,11 +26,7 @@ class LocalEngine:
         return nullcontext()
 
     def run(
-        self,
-        spec: RunSpec,
-        windows: Sequence[Window],
-        pages: Mapping[int, Page],
-        record: Callable[[Outcome], None],
+        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
     ) -> bool:
         services = spec.services
         converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.event_budget, spec.warn)

@@ -32,11 +32,9 @@ def run_windows(
 ) -> None:
     """Processes all windows, a page at a time, in a pool of `workers` threads.
 
-    `record` is called in this thread, once for each page, and only then is the rest of its window processed. `pages`
-    are first pages that are the whole of their window, by its number: they are processed in order, in this thread.
-    Where requests do not end, the client's connections (`services`) are closed under them.
-
-    Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was processed is recorded before.
+    `record`, `pages`, and what is raised: see `Engine.run`. The rest of a window is processed once its page is
+    recorded; given pages are processed in order, in this thread. Where requests do not end, the client's connections
+    (`services`) are closed under them.
     """
     breaker = CircuitBreaker(record)
     queue: deque[Window] = deque()
@@ -45,8 +43,7 @@ def run_windows(
         if page is None:
             queue.append(window)
             continue
-        outcome = process(window, page)
-        breaker.record(outcome)
+        breaker.record(process(window, page))
         if services.stop.requested.is_set():
             raise InterruptedRunError("stopped")
     if queue:

@@ -64,13 +64,11 @@ class PageMessage(WorkerMessage, frozen=True, kw_only=True, tag="page"):
         worker_token: of the worker that cleared the last fence.
         is_suspect: two workers died while they had this page: a worker announces it, and has one such page at a time.
         subscription_events, new_since: as decided for the whole run; the window may set `new_since` for its members.
-        until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
-            began.
-        is_first, carried_until: see `RunSpec`.
+        has_sms: as known when this was sent.
         look_ups: how many members the run may still look up in Ometria.
         events_left: subscription events that the run may still cause.
-        watched, never_sent: see `PageContext`.
-        account_known_good: see `OmetriaClient.push`.
+
+    For the others see `ContactRules` and `RunSpec`.
     """
 
     window: Window
