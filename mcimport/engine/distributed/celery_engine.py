@@ -44,11 +44,7 @@ class RemoteEngine:
         return nullcontext() if account_group is None else self._locks[account_group]
 
     def run(
-        self,
-        spec: RunSpec,
-        windows: Sequence[Window],
-        pages: Mapping[int, Page],
-        record: Callable[[Outcome], None],
+        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
     ) -> bool:
         if spec.is_dry:
             return self._local.run(spec, windows, pages, record)

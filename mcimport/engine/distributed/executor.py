@@ -29,7 +29,7 @@ from mcimport.engine.distributed.messages import (
     WorkerLost,
     settings_digest,
 )
-from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal_reply
+from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal
 from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import make_context
 from mcimport.engine.page.converter import RunConverter
@@ -90,7 +90,7 @@ class PageExecutor:
 
     def sealed(self, message: Message, reply: Reply) -> bytes:
         """Returns `reply` as it is sent; `message`: one that was opened here."""
-        return seal_reply(self._clients[message.client], reply)
+        return seal(self._clients[message.client], reply)
 
     def has_fenced(self, message: PageMessage) -> bool:
         """Returns whether this process cleared the fence before; else the page may be an old one that is repeated."""

@@ -19,17 +19,7 @@ from mcimport.engine.page.held import depends, settled_alone
 from mcimport.engine.page.read import Deliver, consume, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
 from mcimport.errors import RetriableError
-from mcimport.models import (
-    Contact,
-    Converted,
-    Member,
-    NewDeadLetter,
-    Outcome,
-    Page,
-    Skipped,
-    Unsendable,
-    Window,
-)
+from mcimport.models import Contact, Converted, Member, NewDeadLetter, Outcome, Page, Skipped, Unsendable, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.client import OmetriaClient

@@ -85,7 +85,7 @@ class _Check:
             account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         )
         run_windows(
-            lambda window, page=None: process_page(window, context, page),
+            lambda window, page: process_page(window, context, page),
             [replace(window, number=NO_NUMBER, page=page.asked) for window in planned],
             *(self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,

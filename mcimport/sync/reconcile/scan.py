@@ -53,7 +53,7 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
             _record(lookup, run_id, outcome)
 
     run_windows(
-        lambda window, page=None: process_page(window, noted.context, page, noted.note),
+        lambda window, page: process_page(window, noted.context, page, noted.note),
         *(plan.windows, record, list_run.services),
         workers=list_run.client.mailchimp.connections,
         pages=plan.pages,

@@ -49,7 +49,7 @@ from mcimport.engine.distributed.messages import (
     reply_of,
     settings_digest,
 )
-from mcimport.engine.distributed.seal import Sealed, seal_message, sealed_of
+from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
@@ -94,7 +94,7 @@ def digest(importer: Importer) -> str:
 
 def sent(importer: Importer, message: Message) -> Sealed:
     """As the broker has it."""
-    return sealed_of(seal_message(load(config=importer.config, environ={}).clients["acme"], message))
+    return sealed_of(seal(load(config=importer.config, environ={}).clients["acme"], message))
 
 
 @pytest.fixture
