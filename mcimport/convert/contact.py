@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -139,17 +139,12 @@ def lacks_tags(member: Member) -> bool:
 
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
     known = field_mappings(fields, rules)
-
-    # A field that was added after the list's fields were read is in every member from then on.
-    @lru_cache(maxsize=1024)
-    def unlisted(tag: str) -> FieldMapping:
-        return map_unlisted(tag, known)
-
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
     return _Plan(
         rules,
         known,
-        unlisted,
+        # A field that was added after the list's fields were read is in every member from then on.
+        lru_cache(maxsize=1024)(partial(map_unlisted, known=known)),
         _interest_reader(interests),
         consent.optins(rules.consent),
         permissions.has_permissions(fields, rules),
@@ -194,7 +189,8 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     optin = _add_status(builder, member.status, plan.optins)
     shown: dict[str, bool] = {}
     if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):
-        shown = _add_permissions(builder, member.marketing_permissions)
+        shown = permissions.permissions_of(member.marketing_permissions)
+        builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
         optin = _permitted(builder, optin, shown, plan)
     _add_traits(builder, member)
     _add_tags(builder, member)
@@ -203,7 +199,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     if opted:
         builder.properties["mailchimp_opted_in"] = opted[1]
     if consent.add_times(builder.contact, member, optin, opted, plan.rules):
-        builder.remark("opt-in to come")
+        builder.remarks.append("opt-in to come")
         builder.note("timestamp_subscribed", "a time in the future: left out")
     contact = Contact(
         type_="contact",
@@ -234,19 +230,12 @@ def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn
     return "NOT_SPECIFIED"
 
 
-def _add_permissions(builder: ContactBuilder, value: Any) -> dict[str, bool]:
-    """Adds the texts of the given permissions, an empty array without any; returns all, and whether each was given."""
-    shown = permissions.permissions_of(value)
-    builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
-    return shown
-
-
 def _permitted(builder: ContactBuilder, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
     """Returns the opt-in, but not for a member who has not given the configured permission."""
     if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
         return optin
     names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
-    builder.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
+    builder.remarks.append(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
     become = "opted out" if instead == "out" else "not opted in"
     builder.note("marketing_permissions", f"{names} is not given: {become}")
     return consent.CHOICES[instead]

@@ -23,6 +23,7 @@ class ContactBuilder:
         contact: fields of the contact.
         country: as typed in a merge field or an address; one that is unknown is not looked for elsewhere.
         phones: what was typed, to be read when the country is known.
+        remarks: keys of `remarks.REMARKS`; the member is counted under each.
     """
 
     __slots__ = ("contact", "country", "notes", "phones", "properties", "remarks", "warnings")
@@ -42,10 +43,6 @@ class ContactBuilder:
 
     def note(self, name: str, why: str) -> None:
         self.notes.append((name, why))
-
-    def remark(self, key: str) -> None:
-        """Counts this member under one of `remarks.REMARKS`."""
-        self.remarks.append(key)
 
 
 def add_merge_fields(

@@ -6,7 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -56,10 +56,11 @@ class ClientServices:
         self.ometria.close()
 
 
+@dataclass(eq=False)
 class ConnectionPool:
     """Opens connections for all clients of this process, and keeps the limits of their accounts.
 
-    Args:
+    Attributes:
         stop: the process's signal.
         busy_for: seconds for which either service may refuse one request as one too many, where a person waits for it.
             None: 15 minutes for Mailchimp, and no end for Ometria.
@@ -67,29 +68,21 @@ class ConnectionPool:
         may_send: see `HttpClient`.
     """
 
-    def __init__(
-        self,
-        stop: StopSignal,
-        *,
-        busy_for: float | None = None,
-        tell: EventSink | None = None,
-        may_send: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._stop = stop
-        self._may_send = may_send
-        self._tell = tell
-        self._busy_for = busy_for
-        self._limits: dict[str, ConnectionLimit] = {}
-        self._rate_limits: dict[str, tuple[RateLimiter, RateLimiter]] = {}
-        self._open: set[ClientServices] = set()
-        self._lock = threading.Lock()
+    stop: StopSignal
+    busy_for: float | None = None
+    tell: EventSink | None = None
+    may_send: Callable[[], None] = lambda: None
+    _limits: dict[str, ConnectionLimit] = field(default_factory=dict, init=False, repr=False)
+    _rate_limits: dict[str, tuple[RateLimiter, RateLimiter]] = field(default_factory=dict, init=False, repr=False)
+    _open: set[ClientServices] = field(default_factory=set, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
     def open(self, client: Client) -> Iterator[ClientServices]:
         """Opens both services for a run, without a request. Raises ConfigError for an unusable key; MachineError."""
         load_libraries()
         with self._following() as stop:
-            meter, trace = UsageMeter(), RequestLog(client.name, self._tell)
+            meter, trace = UsageMeter(), RequestLog(client.name, self.tell)
             mailchimp = self._mailchimp(client, stop, meter, trace)
             services = ClientServices(mailchimp, *self._ometria(client, stop, meter, trace), stop, meter, trace)
             with self._lock:
@@ -131,11 +124,11 @@ class ConnectionPool:
 
     @contextmanager
     def _following(self) -> Iterator[StopSignal]:
-        stop = self._stop.child()
+        stop = self.stop.child()
         try:
             yield stop
         finally:
-            self._stop.dismiss(stop)
+            self.stop.dismiss(stop)
 
     def _mailchimp(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
@@ -148,12 +141,12 @@ class ConnectionPool:
             timeout=client.mailchimp.timeout,
             connections=connections,
             trace=trace,
-            may_send=self._may_send,
+            may_send=self.may_send,
         )
         with self._lock:
             account = client.mailchimp.account or key.get_secret_value()
             limit = self._limits.setdefault(account, ConnectionLimit(connections))
-        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
+        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for or BUSY_FOR)
         return MailchimpClient(http, policy, limit, meter=meter)
 
     def _ometria(
@@ -167,9 +160,9 @@ class ConnectionPool:
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
             trace=trace,
-            may_send=self._may_send,
+            may_send=self.may_send,
         )
-        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for)
+        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for)
         pushes, reads = self._limiters(client)
         ometria = OmetriaClient(http, policy, pushes, client.ometria.batch, meter=meter)
         return ometria, Contacts(http, policy, reads, meter=meter)

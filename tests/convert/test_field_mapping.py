@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.convert import (
-    CONTACT_FIELDS,
-    OWN_PROPERTIES,
-    UNKNOWN_FIELD,
-    field_mappings,
-    make_converter,
-    mapping_problems,
-)
+from mcimport.convert import UNKNOWN_FIELD, field_mappings, make_converter
 from mcimport.convert.country import country_code
+from mcimport.convert.field_mapping import OWN_PROPERTIES, mapping_problems
 from mcimport.convert.phone import e164
 from mcimport.convert.text import clean, number
 from mcimport.errors import ConfigError
-from mcimport.models import Contact, ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.models import CONTACT_FIELDS, Contact, ContactRules, Converted, ListFields, Member, MergeField
 
 
 def converted(
