@@ -14,14 +14,14 @@ from mcimport.sandbox.settings import SandboxSettings
 
 _TICK = 0.02
 _CHANGES: tuple[tuple[Callable[[Audience], object], int], ...] = (
-    (lambda audience: audience.change(), 45),
-    (lambda audience: audience.join(), 12),
-    (lambda audience: audience.archive(), 12),
-    (lambda audience: audience.unarchive(), 8),
-    (lambda audience: audience.delete(), 6),
-    (lambda audience: audience.change_address(), 7),
-    (lambda audience: audience.unsubscribe(), 5),
-    (lambda audience: audience.subscribe(), 5),
+    (Audience.change, 45),
+    (Audience.join, 12),
+    (Audience.archive, 12),
+    (Audience.unarchive, 8),
+    (Audience.delete, 6),
+    (Audience.change_address, 7),
+    (Audience.unsubscribe, 5),
+    (Audience.subscribe, 5),
 )
 
 

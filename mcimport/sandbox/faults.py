@@ -185,7 +185,7 @@ class FaultyConnection:
     async def reset_body(self, response: Response) -> None:
         """Announces the whole length and sends half of it."""
         await self._send_start(response, length=True)
-        await self._send_body(bytes(response.body)[: len(response.body) // 2])
+        await self._send_body(first_half(response))
         await self.wait_for_disconnect(_TICK)  # so that the half arrives before the reset
         await self.reset()
 
@@ -197,8 +197,10 @@ class FaultyConnection:
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-def truncated(response: Response) -> Response:
-    """Returns a complete response with half a document in it."""
-    half = bytes(response.body)[: len(response.body) // 2]
+def first_half(response: Response) -> bytes:
+    return bytes(response.body)[: len(response.body) // 2]
+
+
+def with_body(response: Response, body: bytes) -> Response:
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    return Response(half, response.status_code, headers)
+    return Response(body, response.status_code, headers)

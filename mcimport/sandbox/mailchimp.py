@@ -43,10 +43,12 @@ def routes(shared: SharedState) -> list[Route]:
 
 
 def _authorize(call: Call) -> Response | None:
-    authorization = call.http.headers.get("authorization", "")
-    account = _account(call.shared, authorization)
+    """Finds the account by its key, or by a bearer token, which is the key without its data centre."""
+    authorization, accounts = call.http.headers.get("authorization", ""), list(call.shared.mailchimp.values())
+    key, is_bearer = _key_of(authorization), authorization.lower().startswith("bearer ")
+    account = next((found for found in accounts if key == found.key or (is_bearer and key == found.secret)), None)
     if account is None:
-        return _unauthorized(call.shared, _key_of(authorization))
+        return _unauthorized(key, accounts)
     call.account = account
     account.open += 1
     call.log.open = account.open
@@ -66,16 +68,8 @@ def _key_of(authorization: str) -> str:
         return ""
 
 
-def _account(shared: SharedState, authorization: str) -> MailchimpAccount | None:
-    """Finds the account by its key, or by a bearer token, which is the key without its data centre."""
-    key, accounts = _key_of(authorization), list(shared.mailchimp.values())
-    is_bearer = authorization.lower().startswith("bearer ")
-    return next((found for found in accounts if key in {found.key, found.secret if is_bearer else found.key}), None)
-
-
-def _unauthorized(shared: SharedState, key: str) -> Response:
+def _unauthorized(key: str, accounts: list[MailchimpAccount]) -> Response:
     secret, dash, dc = key.rpartition("-")
-    accounts = list(shared.mailchimp.values())
     if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")

@@ -87,7 +87,6 @@ class OmetriaAccount:
             return self._contacts.get(key)
 
     def mailable(self) -> set[str]:
-        """Returns the addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
         consents: dict[str, set[object]] = {}
         for contact in self.contacts().values():
             address = str(contact.get("email") or "").strip().lower()

@@ -21,7 +21,8 @@ from mcimport.sandbox.faults import (
     FaultyConnection,
     choose_fault,
     error_response,
-    truncated,
+    first_half,
+    with_body,
 )
 from mcimport.sandbox.ometria_account import OmetriaAccount
 from mcimport.sandbox.request_log import Request, Service
@@ -79,14 +80,6 @@ def json(value: object, status: int = 200) -> Response:
 
 def raw_json(body: bytes) -> Response:
     return Response(body, 200, media_type=_JSON)
-
-
-def _compressed(response: Response, accepted: str) -> Response:
-    if "gzip" not in accepted:
-        return response
-    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    body = gzip.compress(bytes(response.body), compresslevel=1)
-    return Response(body, response.status_code, {**headers, "content-encoding": "gzip"})
 
 
 @dataclass(frozen=True)
@@ -155,13 +148,15 @@ class RequestHandler:
             response = refused.response
         if call.latency > call.waited:
             await call.wait(call.latency - call.waited)
-        if self.service == "mailchimp" and self.shared.settings.gzip:
-            response = _compressed(response, call.http.headers.get("accept-encoding", ""))
+        is_accepted = "gzip" in call.http.headers.get("accept-encoding", "")
+        if self.service == "mailchimp" and self.shared.settings.gzip and is_accepted:
+            response = with_body(response, gzip.compress(bytes(response.body), compresslevel=1))
+            response.headers["content-encoding"] = "gzip"
         return response if fault is None else await self._broken_response(fault, response, connection)
 
     async def _broken_response(self, fault: str, response: Response, connection: FaultyConnection) -> Response | None:
         if fault == "truncated":
-            return truncated(response)
+            return with_body(response, first_half(response))
         if fault == "lost":
             await connection.reset()
         elif fault == "reset-body":

@@ -25,7 +25,6 @@ class Request:
         ids: of the records pushed, as far as they have one.
         bytes: of the answer's body, or of the push.
         nth: how many requests with the same method and path there were before, whatever their query.
-        fault: the name of the fault that it got.
         agent: the client's `User-Agent`.
     """
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:  # which imports this file
-    from mcimport.sandbox.request_log import Request
+from mcimport.sandbox.request_log import Request
 
 Span = tuple[float, float]
 

@@ -1,7 +1,7 @@
-"""Stores lists, runs, windows and dead letters in one SQLite file with mode 0600; all SQL is in this folder.
+"""Stores lists, runs, windows and dead letters in one SQLite file; all SQL is in this folder.
 
-The file holds ids, times, counts and our own words for reasons; no address, no name, no key. Times are ISO 8601 text
-in UTC, so that a person can read them with any SQLite browser; in Python they are whole seconds since the epoch.
+Times are ISO 8601 text in UTC, so that a person can read them with any SQLite browser; in Python they are whole seconds
+since the epoch.
 """
 
 from mcimport.state.client_lock import held_by_this_process, lock_client, lock_holder

@@ -82,10 +82,8 @@ def get_or_create(state: State, destination: Destination) -> ListRow:
     known = current(state, destination)
     with state.transaction():
         if known is None:
-            state.write(
-                "INSERT OR IGNORE INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)",
-                destination,
-            )
+            insert = "INSERT OR IGNORE INTO lists (client, list_key, collection, destination) VALUES (?, ?, ?, ?)"
+            state.write(insert, destination)
         elif (known.collection, known.destination) != (destination.collection, destination.account):
             _move_to(state, known, destination)
     row = find(state, destination)

@@ -14,29 +14,11 @@ from mcimport.state.database import State
 
 T = TypeVar("T")
 
-_TIME_COLUMNS = frozenset(
-    {
-        "since",
-        "until",
-        "through",
-        "sync_point",
-        "first_sync_at",
-        "new_since",
-        "carried_since",
-        "accepted_at",
-        "unchecked_at",
-        "listed_from",
-        "archived_from",
-        "reconciled_at",
-        "spot_checked_at",
-        "pushed_at",
-        "started_at",
-        "finished_at",
-        "begun_at",
-        "created_at",
-        "updated_at",
-    }
-)
+_TIME_COLUMNS = frozenset((
+    "since", "until", "through", "sync_point", "first_sync_at", "new_since", "carried_since", "accepted_at",
+    "unchecked_at", "listed_from", "archived_from", "reconciled_at", "spot_checked_at", "pushed_at", "started_at",
+    "finished_at", "begun_at", "created_at", "updated_at",
+))  # fmt: skip
 
 
 def bounds_text(bounds: Bounds) -> str:
@@ -56,7 +38,8 @@ def read_all(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = 
 
 
 def read_first(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> T | None:
-    return next(iter(read_all(state, kind, sql, parameters)), None)
+    row = state.row(sql, parameters)
+    return read(kind, row) if row else None
 
 
 def text(moment: int | None) -> str | None:

@@ -259,13 +259,12 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
 
 def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
     """Returns the last sync point up to `until` that was not ahead of this machine's clock either."""
-    return epoch(
-        state.value(
-            "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
-            " AND moves_sync_point AND moment <= ? ORDER BY id DESC LIMIT 1",
-            [list_id, text(until)],
-        )
+    moment = state.value(
+        "SELECT min(until, started_at) AS moment FROM runs WHERE list_id = ? AND status = 'completed'"
+        " AND moves_sync_point AND moment <= ? ORDER BY id DESC LIMIT 1",
+        [list_id, text(until)],
     )
+    return epoch(moment)
 
 
 def set_since(state: State, run_id: int, since: int) -> None:
@@ -282,13 +281,8 @@ def first_started_at(state: State, list_id: int | None = None) -> int | None:
 
 def last_success_at(state: State, list_id: int) -> int | None:
     """Returns when a run that moves the sync point last completed."""
-    return epoch(
-        state.value(
-            "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"
-            " ORDER BY id DESC LIMIT 1",
-            [list_id],
-        )
-    )
+    finished = "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"
+    return epoch(state.value(f"{finished} ORDER BY id DESC LIMIT 1", [list_id]))
 
 
 def _add_usage(state: State, run_id: int, usage: Usage) -> None:

@@ -11,8 +11,9 @@ from mcimport.sandbox.audience.member_ids import md5, unique_email_id
 from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList, MemberRefs, MemberView, MemberViews
 from mcimport.sandbox.audience.sort_keys import number_of, second_of
 from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember
-from mcimport.sandbox.clock import Clock, epoch
-from mcimport.sandbox.settings import SandboxSettings
+from mcimport.sandbox.clock import epoch
+
+Change = Callable[[StoredMember], None]
 
 
 class Audience(MemberList):
@@ -21,10 +22,6 @@ class Audience(MemberList):
     A change sets `last_changed` to the clock's second. Its `n` members are drawn from the seed, unless `who` names
     them, and returned as they are afterwards. If there are fewer members of the kind, all of them change.
     """
-
-    def __init__(self, list_key: str, size: int, settings: SandboxSettings, clock: Clock) -> None:
-        super().__init__(list_key, size, settings, clock)
-        self._change_count = 0
 
     def change(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members other names and another number of points."""
@@ -56,7 +53,7 @@ class Audience(MemberList):
 
     def change_address(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members another address, and with it another MD5; contact_id and web_id stay."""
-        return self._apply(who, n, self._change_address, fits=_has_address)
+        return self._apply(who, n, self._change_address, has_address=True)
 
     def change_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members other names without moving `last_changed`, so that no incremental request returns them."""
@@ -117,15 +114,10 @@ class Audience(MemberList):
             return self.member(self._add_row(row).number)
 
     def _apply(
-        self,
-        who: MemberRefs | None,
-        n: int,
-        change: Callable[[StoredMember], None],
-        order: str = LISTED,
-        fits: Callable[[MemberView], bool] | None = None,
+        self, who: MemberRefs | None, n: int, change: Change, order: str = LISTED, *, has_address: bool = False
     ) -> MemberViews:
         with self.lock:
-            rows = self._select(who, n, order, fits)
+            rows = self._select(who, n, order, has_address=has_address)
             for row in rows:
                 change(row)
         return self._views(rows)
@@ -134,14 +126,14 @@ class Audience(MemberList):
         return MemberViews(self, [row.number for row in rows])
 
     def _select(
-        self, who: MemberRefs | None, n: int, order: str = LISTED, fits: Callable[[MemberView], bool] | None = None
+        self, who: MemberRefs | None, n: int, order: str = LISTED, *, has_address: bool = False
     ) -> list[StoredMember]:
         if who is not None:
             return [self.rows[self._number_of(ref)] for ref in who]
         keys = self.orders[order]
-        drawn = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
+        drawn = self._rng.sample(keys, min(len(keys), 4 * n + 40 if has_address else n))
         rows = [self.rows[number_of(key)] for key in drawn]
-        return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
+        return [row for row in rows if not has_address or self.member(row.number).get("email_address")][:n]
 
     def _number_of(self, ref: MemberView | str | int) -> int:
         if isinstance(ref, MemberView):
@@ -172,10 +164,9 @@ class Audience(MemberList):
         country = self._rng.choice(COUNTRIES)
         given, family = self._rng.choice(country.given).written, self._rng.choice(country.family).written
         before = self.member(row.number).get("merge_fields")
-        fields = {**before} if isinstance(before, dict) else {}
-        self._change_count += 1
-        fields |= {"FNAME": given, "LNAME": family, "POINTS": 5000 + self._change_count}
-        self._update(row, move=move, merge_fields=fields, full_name=f"{given} {family}")
+        fields = {"FNAME": given, "LNAME": family, "POINTS": 5000 + next(self._changes)}
+        merged = {**before, **fields} if isinstance(before, dict) else fields
+        self._update(row, move=move, merge_fields=merged, full_name=f"{given} {family}")
 
     def _opt_in_again(self, row: StoredMember) -> None:
         row.opt = self._clock.second()
@@ -183,14 +174,12 @@ class Audience(MemberList):
         (row.overrides or {}).pop("timestamp_opt", None)
 
     def _change_address(self, row: StoredMember) -> None:
-        self._change_count += 1
-        address = moved_address(self.identity, row.number, self._change_count)
+        address = moved_address(self.identity, row.number, next(self._changes))
         self._update(row, **_with_hashes({"email_address": address}))
 
     def _add_tag(self, row: StoredMember, name: str) -> None:
         tags = self.member(row.number).get("tags") or []
-        self._change_count += 1
-        tags = [*tags, {"id": 3_000_000 + self._change_count, "name": name}]
+        tags = [*tags, {"id": 3_000_000 + next(self._changes), "name": name}]
         self._update(row, move=self.settings.tags_move, tags=tags, tags_count=len(tags))
 
     def _set_permission(self, row: StoredMember, text: str, *, is_given: bool) -> None:
@@ -201,10 +190,6 @@ class Audience(MemberList):
     def _all_permitted(self) -> dict[str, Any]:
         texts = self.settings.permissions
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
-
-
-def _has_address(member: MemberView) -> bool:
-    return bool(member.get("email_address"))
 
 
 def _with_hashes(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import re
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from threading import RLock
 from typing import Any, overload
 
 from mcimport.sandbox.audience.invented_members import address_of, invent
 from mcimport.sandbox.audience.member_ids import ListIdentity, md5
 from mcimport.sandbox.audience.sort_keys import key_of, number_of
-from mcimport.sandbox.audience.stored_member import StoredMember, with_overrides
+from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.settings import SandboxSettings
 
@@ -102,6 +103,7 @@ class MemberList:
         self.listeners: list[Callable[[int], None]] = []
         self._clock = clock
         self._rng = random.Random(f"{settings.seed}/{list_key}")
+        self._changes = count(1)  # what a change invents differs from change to change
         self._aliases: dict[str, int] = {}
         self._number_by_md5: dict[str, int] | None = None
         self._cache: dict[int, tuple[Sequence[str], dict[str, Any]]] = {}
@@ -151,7 +153,10 @@ class MemberList:
         """Returns a member. Raises KeyError for one that was deleted."""
         with self.lock:
             row = self.rows[number]
-            return MemberView(number, with_overrides(row, self._invented_fields(row)))
+            fields = self._invented_fields(row)
+            if row.overrides:
+                fields = {name: value for name, value in (fields | row.overrides).items() if value is not ABSENT}
+            return MemberView(number, fields)
 
     def _invented_fields(self, row: StoredMember) -> dict[str, Any]:
         """Returns the invented fields, from the cache until the member changes; callers must not change them."""
@@ -177,12 +182,9 @@ class MemberList:
         yield self._aliases.get(key, -1)
         yield self.identity.number_of(key) or 0
         if re.fullmatch(r"[0-9a-f]{32}", key):
-            yield self._number_by_hash(key)
-
-    def _number_by_hash(self, key: str) -> int:
-        if self._number_by_md5 is None:  # built when first needed: a second for 100,000 members
-            self._number_by_md5 = {md5(address_of(self.identity, number)): number for number in self.rows}
-        return self._number_by_md5.get(key, -1)
+            if self._number_by_md5 is None:  # built when first needed: a second for 100,000 members
+                self._number_by_md5 = {md5(address_of(self.identity, number)): number for number in self.rows}
+            yield self._number_by_md5.get(key, -1)
 
     def _add_row(self, row: StoredMember) -> StoredMember:
         row.number = self._next_number

@@ -28,10 +28,3 @@ class StoredMember:
 
 ABSENT = object()
 """Marks a field that a member does not have at all."""
-
-
-def with_overrides(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:
-    """Returns the member's fields with those that were set by hand or by a change."""
-    if not row.overrides:
-        return invented
-    return {field: value for field, value in (invented | row.overrides).items() if value is not ABSENT}
