@@ -19,7 +19,6 @@ class RunSpec:
     """Describes one run of one list.
 
     Attributes:
-        services: this process's own connections.
         watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         carried_until: members whose last change is in this second or before were imported by an earlier run; None: none

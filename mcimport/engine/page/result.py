@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
 
 import msgspec
 
@@ -70,11 +69,6 @@ class PageResult:
     has_sms: bool = False
     looked_up: LookUps = field(default_factory=LookUps)
     sample: list[tuple[float, str]] = field(default_factory=list)
-
-    @classmethod
-    def of_window(cls, window: Window, context: PageContext) -> Self:
-        """Returns an empty result for a page of this window."""
-        return cls(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
 
     def outcome(
         self, window: Window | None = None, rest: Window | None = None, *, failed: bool = False, gone: bool = False
