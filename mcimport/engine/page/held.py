@@ -45,7 +45,6 @@ class CheckedContacts:
     Attributes:
         absent: ids of contacts that Ometria does not hold.
         unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
-        asked: how many members were looked up.
     """
 
     contacts: tuple[Contact, ...]

@@ -211,10 +211,7 @@ def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
 
 
 def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
-    """Drops the time of an opt-out that an earlier run has sent with that time.
-
-    Not for a dead letter: its members were perhaps not sent before, whenever they changed.
-    """
+    """See `HeldLookups.undated`; a dead letter's members were perhaps not sent before, whenever they changed."""
     held = result.context.held
     if held is None or result.is_replay:
         return contact

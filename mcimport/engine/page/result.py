@@ -41,7 +41,6 @@ class PageResult:
     """Collects what became of the members of one page, or of some that belong to no window.
 
     Attributes:
-        sweep: the members' own.
         new_since: see `Window`.
         is_replay: the page is read for a dead letter.
         events: how many records may start a welcome campaign.
