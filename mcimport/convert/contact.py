@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from mcimport.convert.contact_builder import ContactBuilder, add_merge_fields, a
 from mcimport.convert.email_address import plain, usable
 from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted, mapping_problems
 from mcimport.convert.identity import contact_id
-from mcimport.convert.text import label, number, text, trim
+from mcimport.convert.text import number, shared_text, text, trim
 from mcimport.errors import ConfigError
 from mcimport.models import (
     CANNOT,
@@ -139,17 +139,12 @@ def lacks_tags(member: Member) -> bool:
 
 def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
     known = field_mappings(fields, rules)
-
-    # A field that was added after the list's fields were read is in every member from then on.
-    @lru_cache(maxsize=1024)
-    def unlisted(tag: str) -> FieldMapping:
-        return map_unlisted(tag, known)
-
     interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
     return _Plan(
         rules,
         known,
-        unlisted,
+        # A field that was added after the list's fields were read is in every member from then on.
+        lru_cache(maxsize=1024)(partial(map_unlisted, known=known)),
         _interest_reader(interests),
         consent.optins(rules.consent),
         permissions.has_permissions(fields, rules),
@@ -194,7 +189,8 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     optin = _add_status(builder, member.status, plan.optins)
     shown: dict[str, bool] = {}
     if plan.has_permissions or (member.marketing_permissions and permissions.shows_some(member.marketing_permissions)):
-        shown = _add_permissions(builder, member.marketing_permissions)
+        shown = permissions.permissions_of(member.marketing_permissions)
+        builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
         optin = _permitted(builder, optin, shown, plan)
     _add_traits(builder, member)
     _add_tags(builder, member)
@@ -203,7 +199,7 @@ def _converted(member: Member, plan: _Plan, identity: str, email: str) -> Conver
     if opted:
         builder.properties["mailchimp_opted_in"] = opted[1]
     if consent.add_times(builder.contact, member, optin, opted, plan.rules):
-        builder.remark("opt-in to come")
+        builder.remarks.append("opt-in to come")
         builder.note("timestamp_subscribed", "a time in the future: left out")
     contact = Contact(
         type_="contact",
@@ -228,17 +224,10 @@ def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn
         return optins[status]
     builder.warn(consent.unknown(status))
     builder.note("status", "unknown: neither opted in nor out")
-    word = label(status)
+    word = shared_text(status)
     if word and word not in optins:
         builder.properties["mailchimp_status"] = word
     return "NOT_SPECIFIED"
-
-
-def _add_permissions(builder: ContactBuilder, value: Any) -> dict[str, bool]:
-    """Adds the texts of the given permissions, an empty array without any; returns all, and whether each was given."""
-    shown = permissions.permissions_of(value)
-    builder.properties["mailchimp_permissions"] = [text for text, is_given in shown.items() if is_given]
-    return shown
 
 
 def _permitted(builder: ContactBuilder, optin: OptIn | None, shown: Mapping[str, bool], plan: _Plan) -> OptIn | None:
@@ -246,7 +235,7 @@ def _permitted(builder: ContactBuilder, optin: OptIn | None, shown: Mapping[str,
     if optin != "EXPLICITLY_OPTEDIN" or plan.needed <= permissions.given_names(shown):
         return optin
     names, instead = permissions.quoted(plan.rules.permission), plan.rules.without_permission
-    builder.remark(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
+    builder.remarks.append(f"{'no_permission_out' if instead == 'out' else 'no_permission'}:{names}")
     become = "opted out" if instead == "out" else "not opted in"
     builder.note("marketing_permissions", f"{names} is not given: {become}")
     return consent.CHOICES[instead]
@@ -258,9 +247,9 @@ def _add_traits(builder: ContactBuilder, member: Member) -> None:
         properties["mailchimp_rating"] = rating
     if vip is False or vip is True:
         properties["mailchimp_vip"] = vip
-    if member.language and (language := label(member.language)):
+    if member.language and (language := shared_text(member.language)):
         properties["mailchimp_language"] = language
-    if member.source and (source := label(member.source)):
+    if member.source and (source := shared_text(member.source)):
         properties["mailchimp_source"] = source
 
 
@@ -273,7 +262,7 @@ def _add_tags(builder: ContactBuilder, member: Member) -> None:
         return
     if not isinstance(tags, list):
         return
-    names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
+    names = [name for tag in tags if isinstance(tag, dict) and (name := shared_text(tag.get("name")))]
     if names or not tags:
         builder.properties["mailchimp_tags"] = names
 

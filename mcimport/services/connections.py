@@ -6,7 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -56,10 +56,11 @@ class ClientServices:
         self.ometria.close()
 
 
+@dataclass(eq=False)
 class ConnectionPool:
     """Opens connections for all clients of this process, and keeps the limits of their accounts.
 
-    Args:
+    Attributes:
         stop: the process's signal.
         busy_for: seconds for which either service may refuse one request as one too many, where a person waits for it.
             None: 15 minutes for Mailchimp, and no end for Ometria.
@@ -67,30 +68,21 @@ class ConnectionPool:
         may_send: see `HttpClient`.
     """
 
-    def __init__(
-        self,
-        stop: StopSignal,
-        *,
-        busy_for: float | None = None,
-        tell: EventSink | None = None,
-        may_send: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._stop = stop
-        self._may_send = may_send
-        self._tell = tell
-        self._busy_for = busy_for
-        self._limits: dict[str, ConnectionLimit] = {}
-        self._push_limiters: dict[str, RateLimiter] = {}
-        self._read_limiters: dict[str, RateLimiter] = {}
-        self._open: set[ClientServices] = set()
-        self._lock = threading.Lock()
+    stop: StopSignal
+    busy_for: float | None = None
+    tell: EventSink | None = None
+    may_send: Callable[[], None] = lambda: None
+    _limits: dict[str, ConnectionLimit] = field(default_factory=dict, init=False, repr=False)
+    _rate_limits: dict[str, tuple[RateLimiter, RateLimiter]] = field(default_factory=dict, init=False, repr=False)
+    _open: set[ClientServices] = field(default_factory=set, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
     def open(self, client: Client) -> Iterator[ClientServices]:
         """Opens both services for a run, without a request. Raises ConfigError for an unusable key; MachineError."""
         load_libraries()
         with self._following() as stop:
-            meter, trace = UsageMeter(), RequestLog(client.name, self._tell)
+            meter, trace = UsageMeter(), RequestLog(client.name, self.tell)
             mailchimp = self._mailchimp(client, stop, meter, trace)
             services = ClientServices(mailchimp, *self._ometria(client, stop, meter, trace), stop, meter, trace)
             with self._lock:
@@ -120,7 +112,7 @@ class ConnectionPool:
 
     def pause(self, client: Client, seconds: float) -> None:
         """Lets all clients of this client's Ometria account send it nothing for so many seconds. Raises as `open`."""
-        for limiter in (self._pushes(client), self._reads(client)):
+        for limiter in self._limiters(client):
             limiter.pause(seconds)
 
     def abort(self) -> None:
@@ -132,11 +124,11 @@ class ConnectionPool:
 
     @contextmanager
     def _following(self) -> Iterator[StopSignal]:
-        stop = self._stop.child()
+        stop = self.stop.child()
         try:
             yield stop
         finally:
-            self._stop.dismiss(stop)
+            self.stop.dismiss(stop)
 
     def _mailchimp(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
@@ -149,11 +141,13 @@ class ConnectionPool:
             timeout=client.mailchimp.timeout,
             connections=connections,
             trace=trace,
-            may_send=self._may_send,
+            may_send=self.may_send,
         )
-        limit = self._limit(client.mailchimp.account or key.get_secret_value(), connections)
-        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for or BUSY_FOR)
-        return MailchimpClient(http, limit, policy, meter)
+        with self._lock:
+            account = client.mailchimp.account or key.get_secret_value()
+            limit = self._limits.setdefault(account, ConnectionLimit(connections))
+        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for or BUSY_FOR)
+        return MailchimpClient(http, policy, limit, meter=meter)
 
     def _ometria(
         self, client: Client, stop: StopSignal, meter: UsageMeter, trace: RequestLog | None = None
@@ -166,29 +160,21 @@ class ConnectionPool:
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
             trace=trace,
-            may_send=self._may_send,
+            may_send=self.may_send,
         )
-        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self._busy_for)
-        ometria = OmetriaClient(http, self._pushes(client), policy, client.ometria.batch, meter)
-        return ometria, Contacts(http, self._reads(client), policy, meter)
+        policy = RetryPolicy(stop, client.retry.retries, client.retry.wait, self.busy_for)
+        pushes, reads = self._limiters(client)
+        ometria = OmetriaClient(http, policy, pushes, client.ometria.batch, meter=meter)
+        return ometria, Contacts(http, policy, reads, meter=meter)
 
-    def _pushes(self, client: Client) -> RateLimiter:
-        return self._limiter(self._push_limiters, _ometria_account(client), client.ometria.requests_per_second)
-
-    def _reads(self, client: Client) -> RateLimiter:
-        return self._limiter(self._read_limiters, _ometria_account(client), client.ometria.reads_per_second)
-
-    def _limit(self, account: str, places: int) -> ConnectionLimit:
+    def _limiters(self, client: Client) -> tuple[RateLimiter, RateLimiter]:
+        """Returns the limiters of pushes to the client's account, and of reads."""
+        settings = client.ometria
+        pushes, reads = RateLimiter(float(settings.requests_per_second)), RateLimiter(float(settings.reads_per_second))
         with self._lock:
-            return self._limits.setdefault(account, ConnectionLimit(places))
-
-    def _limiter(self, known: dict[str, RateLimiter], account: str, per_second: float) -> RateLimiter:
-        with self._lock:
-            return known.setdefault(account, RateLimiter(float(per_second)))
-
-
-def _ometria_account(client: Client) -> str:
-    return client.ometria.account or client.ometria_key().get_secret_value()
+            return self._rate_limits.setdefault(
+                settings.account or client.ometria_key().get_secret_value(), (pushes, reads)
+            )
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

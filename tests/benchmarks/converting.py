@@ -71,7 +71,7 @@ def main() -> None:
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     credentials = base64.b64encode(f"any:{wish.key}".encode()).decode()
     wire = HttpClient("Mailchimp", wish.url, {"Authorization": f"Basic {credentials}"})
-    fields = read_list_fields(MailchimpClient(wire, ConnectionLimit(10), RetryPolicy()), wish.list_key)
+    fields = read_list_fields(MailchimpClient(wire, RetryPolicy(), ConnectionLimit(10)), wish.list_key)
     convert = make_converter(fields, ContactRules(wish.list_key))
     pages = [_page(wire, wish, offset) for offset in range(0, wish.size, PAGE)]
     wire.close()

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from member_history import MemberHistory
 
-from mcimport.convert import encode_contact, epoch, make_converter, member_id
+from mcimport.convert import encode_contact, make_converter, member_id
 from mcimport.models import ContactRules, Converted, ListFields, Member, MergeField, Skipped, Unsendable
+from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import ARCHIVED, MemberView
 from mcimport.sandbox.audience.sort_keys import second_of

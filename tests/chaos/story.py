@@ -29,7 +29,7 @@ from passing import time_passes
 from process_kills import AWAY, MOMENTS, Moment, limited, run_and_kill
 from reported_results import NOBODY, Wrong, keys_of, too_few_missing, untold
 
-from mcimport.convert import epoch
+from mcimport.models.timestamps import epoch
 from mcimport.sandbox.server import LIST_KEY, Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.services.http import retry

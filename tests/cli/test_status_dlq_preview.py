@@ -21,7 +21,8 @@ from passing import time_passes
 
 from mcimport.cli import preview_table
 from mcimport.cli.field_table import custom_fields, fields_table, target
-from mcimport.convert import field_mappings, make_converter, mapping_problems
+from mcimport.convert import field_mappings, make_converter
+from mcimport.convert.field_mapping import mapping_problems
 from mcimport.models import ContactRules, ListFields, Member, MergeField
 from mcimport.state import lock_client
 

@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.convert import (
-    CONTACT_FIELDS,
-    OWN_PROPERTIES,
-    UNKNOWN_FIELD,
-    field_mappings,
-    make_converter,
-    mapping_problems,
-)
+from mcimport.convert import UNKNOWN_FIELD, field_mappings, make_converter
 from mcimport.convert.country import country_code
+from mcimport.convert.field_mapping import OWN_PROPERTIES, mapping_problems
 from mcimport.convert.phone import e164
 from mcimport.convert.text import clean, number
 from mcimport.errors import ConfigError
-from mcimport.models import Contact, ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.models import CONTACT_FIELDS, Contact, ContactRules, Converted, ListFields, Member, MergeField
 
 
 def converted(
@@ -441,10 +435,10 @@ def test_every_tag_has_a_property_of_its_own_that_ometria_can_hold(tags: list[st
     back = field_mappings(
         ListFields(merge_fields={tag: MergeField(tag, "text") for tag in reversed(tags)}), ContactRules(list_key="k")
     )
-    names = [found[tag].property for tag in tags]
+    names = [found[tag].fallback_property for tag in tags]
     assert len(set(names) - OWN_PROPERTIES) == len(tags)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_") and name for name in names)
-    assert names == [back[tag].property for tag in tags]
+    assert names == [back[tag].fallback_property for tag in tags]
 
 
 def test_a_right_mapping_has_no_problems() -> None:

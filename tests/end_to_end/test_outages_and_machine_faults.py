@@ -279,7 +279,7 @@ def member(number: int, *, is_odd: bool) -> Member:
 def converter(importer: Importer) -> Iterator[RunConverter]:
     sandbox = importer.sandbox
     wire = HttpClient("Mailchimp", sandbox.mailchimp_url, {"Authorization": f"Bearer {sandbox.mailchimp_key}"})
-    with closing(MailchimpClient(wire, ConnectionLimit(2), RetryPolicy(StopSignal()))) as mailchimp:
+    with closing(MailchimpClient(wire, RetryPolicy(StopSignal()), ConnectionLimit(2))) as mailchimp:
         fields = LazyListFields(mailchimp, sandbox.list_key)
         rules = ContactRules(list_key=sandbox.list_key, collection="mailchimp", new_since=None)
         yield RunConverter(mailchimp, fields, rules, EventBudget(0, 0, ()), lambda _: None)

@@ -16,13 +16,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from mcimport.errors import (
-    FatalError,
-    InterruptedRunError,
-    RetriableError,
-    ServiceTimeoutError,
-    UnreachableError,
-)
+from mcimport.errors import FatalError, InterruptedRunError, RetriableError, ServiceTimeoutError, UnreachableError
 from mcimport.errors.machine import check_files_left
 from mcimport.services.http.environment import transport
 from mcimport.services.http.request_log import RequestLog
@@ -71,12 +65,7 @@ class HttpClient:
         self._sockets = OpenSockets()
         self._url = httpx.URL(url)
         self._base = self._url.raw_path.decode().rstrip("/")
-        self._timeouts = {
-            "connect": min(CONNECT_TIMEOUT, timeout),
-            "read": timeout,
-            "write": timeout,
-            "pool": None,
-        }
+        self._timeouts = {"connect": min(CONNECT_TIMEOUT, timeout), "read": timeout, "write": timeout, "pool": None}
         self._given = {
             "Host": self._url.netloc.decode(),
             "Accept": "application/json",
@@ -101,33 +90,22 @@ class HttpClient:
         Raises RetriableError, or a kind of it, when no whole response came; InterruptedRunError once closed.
         `on_sent` is called when the last byte of the request has left.
         """
+        headers = {**self._given, "User-Agent": self.trace.agent}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        target, tracer = self._target(path, params), self._tracer(on_sent)
+        extensions = {"target": target, "timeout": self._timeouts, "trace": tracer}
+        request = httpx.Request(method, self._url, content=body, headers=headers, extensions=extensions)
         began, status = time.monotonic(), 0
         try:
-            answer = self._answer(method, path, params, body, on_sent)
+            answer = self._answer(request)
             status = answer.status
         finally:
             self.trace.request(method, self.service, path, params, status, time.monotonic() - began)
         return answer
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        on_sent: Callable[[], None] | None,
-    ) -> Response:
-        request = httpx.Request(
-            method,
-            self._url,
-            content=body,
-            headers=self._headers(has_body=body is not None),
-            extensions={
-                "target": self._target(path, params),
-                "timeout": self._timeouts,
-                "trace": self._tracer(on_sent),
-            },
-        )
+    def _answer(self, request: httpx.Request) -> Response:
+        """Sends a request, and turns what goes wrong on the way into one of mcimport's errors."""
         try:
             with self._in_flight_request():
                 return self._send(request)
@@ -193,11 +171,6 @@ class HttpClient:
                 is_last = self._closed and not self._in_flight
             if is_last:
                 self._transport.close()
-
-    def _headers(self, *, has_body: bool) -> dict[str, str]:
-        """Returns the headers of a request: those of every request, its User-Agent, and the type of its body."""
-        kind = {"Content-Type": "application/json"} if has_body else {}
-        return {**self._given, "User-Agent": self.trace.agent, **kind}
 
     def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
         """Returns the target of the request's first line; what is escaped in the path stays as it is."""

@@ -25,7 +25,7 @@ _KINDS = ("http://", "https://", "socks5://", "socks5h://")
 
 def transport(url: str, limits: httpx.Limits) -> httpx.HTTPTransport:
     """Returns httpx's transport for an address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
-    verify = tls() if url.startswith("https:") else _no_tls()
+    verify = tls() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for http: never used
     return httpx.HTTPTransport(verify=verify, proxy=proxy_for(url), trust_env=False, limits=limits)
 
 
@@ -79,12 +79,6 @@ def tls() -> ssl.SSLContext:
     )
 
 
-@functools.cache
-def _no_tls() -> ssl.SSLContext:
-    """Returns a context for plain http, which trusts no certificate and is never used."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
 def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, str] | None:
     """Returns name and value of the first of these variables that is set; lower case comes first, as in curl."""
     for name in names:
@@ -100,9 +94,8 @@ def _is_left_out(host: str, environment: Mapping[str, str]) -> bool:
     if named is None:
         return False
     entries = [entry.strip().strip("[]") for entry in named[1].split(",")]
-    if proxy_bypass_environment(host, {"no": ",".join(entry for entry in entries if "/" not in entry)}):
-        return True
-    return any(_holds(entry, host) for entry in entries)
+    by_name = ",".join(entry for entry in entries if "/" not in entry)
+    return bool(proxy_bypass_environment(host, {"no": by_name})) or any(_holds(entry, host) for entry in entries)
 
 
 def _holds(network: str, host: str) -> bool:

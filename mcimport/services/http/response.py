@@ -7,6 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import msgspec
+
+from mcimport.errors import RetriableError
+
+T = TypeVar("T")
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a decoder raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,13 @@ class Response:
     @property
     def is_json(self) -> bool:
         return "json" in self.headers.get("content-type", "")
+
+    def decode(self, decoder: msgspec.json.Decoder[T], problem: str) -> T:
+        """Decodes the body. Raises RetriableError with `problem` for an empty or cut-off one, HTML or another shape."""
+        try:
+            return decoder.decode(self.body)
+        except UNDECODABLE:
+            raise RetriableError(problem, status=self.status) from None
 
 
 def in_utf8(body: bytes, charset: str | None) -> bytes:

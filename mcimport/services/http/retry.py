@@ -65,53 +65,44 @@ def call_with_retry(policy: RetryPolicy, work: Callable[[], T], *, fail_fast_on_
         if not policy.stop.requested.is_set():  # else there is no further try
             policy.retried(time.monotonic() - began, state.error)
 
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(
-            lambda error: _worth_another_try(error, fail_fast_on_timeout=fail_fast_on_timeout)
-        ),
-        stop=state.exhausted,
-        wait=state.pause,
-        sleep=pause,
-        reraise=True,
-    )
+    worth: tenacity.retry_base = tenacity.retry_if_exception_type(RetriableError)
+    if fail_fast_on_timeout:
+        worth &= tenacity.retry_if_not_exception_type(ServiceTimeoutError)
+    retrying = tenacity.Retrying(retry=worth, stop=state.exhausted, wait=state.pause, sleep=pause, reraise=True)
     return retrying(attempt)
 
 
-def _worth_another_try(error: BaseException, *, fail_fast_on_timeout: bool) -> bool:
-    return isinstance(error, RetriableError) and not (fail_fast_on_timeout and isinstance(error, ServiceTimeoutError))
-
-
+@dataclass
 class _RetryState:
     """Counts the failures of one request, and the time for which its account was busy."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self.tried = False
-        self.error: BaseException | None = None  # why there is a pause
-        self._policy = policy
-        self._failures = 0
-        self._refusals = 0
-        self._busy_since: float | None = None
+    policy: RetryPolicy
+    tried: bool = False
+    error: BaseException | None = None  # why there is a pause
+    failures: int = 0
+    refusals: int = 0
+    busy_since: float | None = None
 
     def exhausted(self, state: tenacity.RetryCallState) -> bool:
         if isinstance(_error(state), ThrottledError) and not self._busy_too_long():
-            self._refusals += 1
+            self.refusals += 1
             return False
-        self._failures += 1
-        self._busy_since = None
-        return self._failures > self._policy.retries
+        self.failures += 1
+        self.busy_since = None
+        return self.failures > self.policy.retries
 
     def pause(self, state: tenacity.RetryCallState) -> float:
         error = self.error = _error(state)
         asked = error.retry_after or 0.0 if isinstance(error, RetriableError) else 0.0
         if isinstance(error, ThrottledError):
-            pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self._refusals - 1, 20)))
-            return min(pause, math.inf if self._policy.busy_for is None else self._policy.busy_for)
-        return max(asked, self._policy.wait)
+            pause = asked or (min(BUSY_MOST, BUSY_FIRST * 1.6 ** min(self.refusals - 1, 20)))
+            return min(pause, math.inf if self.policy.busy_for is None else self.policy.busy_for)
+        return max(asked, self.policy.wait)
 
     def _busy_too_long(self) -> bool:
         now = time.monotonic()
-        self._busy_since = self._busy_since or now
-        return self._policy.busy_for is not None and now - self._busy_since > self._policy.busy_for
+        self.busy_since = self.busy_since or now
+        return self.policy.busy_for is not None and now - self.busy_since > self.policy.busy_for
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from mcimport.errors import InterruptedRunError, ThrottledError
@@ -14,22 +14,25 @@ from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.usage import Side, UsageMeter
 
 
+@dataclass(eq=False, repr=False)
 class ServiceRequests:
     """Sends them. The clients of both services build on it; safe to share between threads."""
 
     side: ClassVar[Side]
 
-    def __init__(self, http: HttpClient, policy: RetryPolicy, meter: UsageMeter | None = None) -> None:
-        self._http = http
-        self._meter = meter or UsageMeter()
-        self._policy = replace(policy, retried=self._note_retry)
+    http: HttpClient
+    policy: RetryPolicy
+    meter: UsageMeter = field(default_factory=UsageMeter, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.policy = replace(self.policy, retried=self._note_retry)
 
     def close(self) -> None:
-        self._http.close()
+        self.http.close()
 
     def check_not_stopped(self) -> None:
         """Raises InterruptedRunError once a stop was asked for."""
-        if self._policy.stop.requested.is_set():
+        if self.policy.stop.requested.is_set():
             raise InterruptedRunError("stopped")
 
     def _send(
@@ -40,14 +43,14 @@ class ServiceRequests:
         `slot`: is held from before the request until its answer is there; the wait for it counts as a wait for the
         service.
         """
-        with decode_slot.released(), self._meter.waiting(self.side), slot or nullcontext():
-            self._meter.requested(self.side)
+        with decode_slot.released(), self.meter.waiting(self.side), slot or nullcontext():
+            self.meter.requested(self.side)
             try:
-                return self._http.checked(self._http.send(method, path, **options))
+                return self.http.checked(self.http.send(method, path, **options))
             except ThrottledError:
-                self._meter.throttled(self.side)
+                self.meter.throttled(self.side)
                 raise
 
     def _note_retry(self, seconds: float, error: BaseException | None) -> None:
-        self._meter.retried(self.side, seconds)
-        self._http.trace.retry(self._http.service, str(error), seconds)
+        self.meter.retried(self.side, seconds)
+        self.http.trace.retry(self.http.service, str(error), seconds)

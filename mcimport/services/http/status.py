@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
+from contextlib import suppress
 
 import msgspec
 
@@ -17,9 +18,10 @@ from mcimport.errors import (
     ServiceTimeoutError,
     ThrottledError,
 )
-from mcimport.services.http.response import Response, http_date
+from mcimport.services.http.response import UNDECODABLE, Response, http_date
 
 LONGEST_RETRY_AFTER = 600.0  # seconds; a server that asks for a day would hang the job
+_PROBLEM = msgspec.json.Decoder(dict[str, object])  # RFC 9457; before any thread begins: see `mailchimp.responses`
 _PLAIN_TITLE = re.compile(r"[A-Za-z0-9 ,.'_-]{1,80}")
 _EDGE_REFERENCE = re.compile(r"Reference\W{0,3}\s*#?\s*([0-9a-f]{1,12}(?:\.[0-9a-f]{1,16}){1,5})", re.IGNORECASE)
 
@@ -78,22 +80,10 @@ def _key_hint(service: str) -> str:
 
 def _title(answer: Response) -> str:
     """Returns the title of a problem document in brackets, if it is plain words: all that is repeated of a body."""
-    if not answer.is_json:
-        return ""
-    try:
-        title = _PROBLEM.decode(answer.body).title
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
-    return f" ({title})" if isinstance(title, str) and _PLAIN_TITLE.fullmatch(title) else ""
-
-
-class _Problem(msgspec.Struct):
-    """A problem document (RFC 9457), as far as it is repeated."""
-
-    title: object = None
-
-
-_PROBLEM = msgspec.json.Decoder(_Problem)  # before any thread begins: see `mailchimp.responses`
+    with suppress(*UNDECODABLE):
+        title = _PROBLEM.decode(answer.body).get("title") if answer.is_json else None
+        return f" ({title})" if isinstance(title, str) and _PLAIN_TITLE.fullmatch(title) else ""
+    return ""
 
 
 def _retry_after(answer: Response) -> float | None:

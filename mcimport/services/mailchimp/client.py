@@ -10,10 +10,10 @@ import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
-import msgspec
+from msgspec.json import Decoder
 
 from mcimport.errors import (
     FatalError,
@@ -25,23 +25,13 @@ from mcimport.errors import (
 )
 from mcimport.models import Member, OptedIn, Page, Sweep, Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
 from mcimport.services.http.response import Response
-from mcimport.services.http.retry import RetryPolicy, call_with_retry
+from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import ServiceRequests
-from mcimport.services.http.usage import Side, UsageMeter
+from mcimport.services.http.usage import Side
 from mcimport.services.mailchimp import pagination, windows
-from mcimport.services.mailchimp.responses import (
-    COUNT,
-    LIST,
-    MEMBER,
-    MEMBERS,
-    PING,
-    Members,
-    clock,
-    decoded,
-)
+from mcimport.services.mailchimp.responses import COUNT, LIST, MEMBER, MEMBERS, PING, Members, clock, decoded
 
 T = TypeVar("T")
 
@@ -59,38 +49,28 @@ class EmptyPageError(RetriableError):
         self.page = page
 
 
+@dataclass(eq=False, repr=False)
 class MailchimpClient(ServiceRequests):
     """Reads one account, for one client. Safe to share between threads.
 
     Every method raises FatalError for what no other try can change, RetriableError when the tries are used up, and
     InterruptedRunError when the stop was requested.
 
-    Args:
-        member_fields: the fields that pages hold of each member, as Mailchimp's `fields` parameter takes them.
+    `member_fields`: the fields that pages hold of each member, as Mailchimp's `fields` parameter takes them.
     """
 
     side: ClassVar[Side] = "mailchimp"
 
-    def __init__(
-        self,
-        http: HttpClient,
-        limit: ConnectionLimit,
-        policy: RetryPolicy,
-        meter: UsageMeter | None = None,
-        member_fields: str = MEMBER_FIELDS,
-    ) -> None:
-        super().__init__(http, policy, meter)
-        self._limit = limit
-        self._member_fields = member_fields
+    limit: ConnectionLimit
+    member_fields: str = MEMBER_FIELDS
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """Returns a client of the same account whose pages hold only these fields of members, by dotted name."""
-        asked = ",".join([*(f"members.{name}" for name in fields), "total_items"])
-        return MailchimpClient(self._http, self._limit, self._policy, self._meter, asked)
+        return replace(self, member_fields=",".join([*(f"members.{name}" for name in fields), "total_items"]))
 
     def ping(self) -> float | None:
         """Checks the key, and returns how many seconds this machine's clock is ahead; None without a `Date` header."""
-        answer = call_with_retry(self._policy, lambda: self._once("ping", {}))
+        answer = call_with_retry(self.policy, lambda: self._once("ping", {}))
         decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 
@@ -124,7 +104,7 @@ class MailchimpClient(ServiceRequests):
         """
         params = {**_span(Window(0, sweep, since, windows.NO_END)), "count": "1", "fields": LOOK_UP_FIELDS}
         answer = call_with_retry(
-            self._policy.no_retry(), lambda: self._once(f"lists/{list_key}/members", params, first=True)
+            self.policy.no_retry(), lambda: self._once(f"lists/{list_key}/members", params, first=True)
         )
         return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), is_probe=True)
 
@@ -257,7 +237,7 @@ class MailchimpClient(ServiceRequests):
             return page
 
         try:
-            return call_with_retry(self._policy, ask)
+            return call_with_retry(self.policy, ask)
         except EmptyPageError as error:
             if error.page.total > BELIEVABLE_LIE:
                 raise
@@ -266,7 +246,7 @@ class MailchimpClient(ServiceRequests):
     def _page(
         self, list_key: str, window: Window, count: int, *, offset: int = 0, quick: bool = False, first: bool = False
     ) -> Page:
-        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": self._member_fields}
+        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": self.member_fields}
 
         def ask() -> Page:
             answer = self._once(f"lists/{list_key}/members", params, first=first)
@@ -275,32 +255,23 @@ class MailchimpClient(ServiceRequests):
             pagination.check_page(window, page, count, offset)
             return page
 
-        return call_with_retry(
-            self._policy.no_retry() if quick else self._policy,
-            ask,
-            fail_fast_on_timeout=count > pagination.SMALLEST_PAGE,
-        )
+        policy = self.policy.no_retry() if quick else self.policy
+        return call_with_retry(policy, ask, fail_fast_on_timeout=count > pagination.SMALLEST_PAGE)
 
     def get(
-        self,
-        path: str,
-        params: Mapping[str, str],
-        kind: msgspec.json.Decoder[T],
-        *,
-        quick: bool = False,
-        first: bool = False,
+        self, path: str, params: Mapping[str, str], kind: Decoder[T], *, quick: bool = False, first: bool = False
     ) -> T:
         """Requests a document and decodes it. `quick`: without a second try. `first`: a 404 is believed.
 
         In the middle of a run 404s have been seen in passing: there it is tried again.
         """
-        policy = self._policy.no_retry() if quick else self._policy
+        policy = self.policy.no_retry() if quick else self.policy
         return call_with_retry(policy, lambda: decoded(self._once(path, params, first=first), kind))
 
     def _once(self, path: str, params: Mapping[str, str], *, first: bool = False) -> Response:
         """Sends one request. A 404 is a NotFoundError where `first` is set, and else a RetriableError."""
         try:
-            return self._send("GET", path, params=params, slot=self._limit.slot(self._policy.stop))
+            return self._send("GET", path, params=params, slot=self.limit.slot(self.policy.stop))
         except RejectedError as error:
             raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
         except NotFoundError as error:
@@ -323,9 +294,7 @@ def _unknown_list(list_key: str) -> UnknownListError:
 
 
 def _same(page: Page, other: Page) -> bool:
-    return {pagination.identity(member) for member in page.members} == {
-        pagination.identity(member) for member in other.members
-    }
+    return set(map(pagination.identity, page.members)) == set(map(pagination.identity, other.members))
 
 
 def _span(window: Window) -> dict[str, str]:

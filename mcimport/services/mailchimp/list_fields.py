@@ -9,15 +9,7 @@ from typing import Any
 from mcimport.errors import FatalError, NotFoundError
 from mcimport.models import ListFields
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.responses import (
-    CATEGORIES,
-    INTERESTS,
-    LIST,
-    MEMBERS,
-    MERGE_FIELDS,
-    merge_field,
-    text,
-)
+from mcimport.services.mailchimp.responses import CATEGORIES, INTERESTS, LIST, MEMBERS, MERGE_FIELDS, merge_field, text
 
 EVERYTHING: Mapping[str, str] = {"count": "1000"}
 AT_ONCE = 4  # requests for a list's fields at a time

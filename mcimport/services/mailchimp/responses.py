@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from mcimport.errors import FatalError, RetriableError
 from mcimport.models import Member, MergeField
 from mcimport.report.format import duration
-from mcimport.services.http.response import Response
+from mcimport.services.http.response import UNDECODABLE, Response
 
 T = TypeVar("T")
 
@@ -122,16 +123,11 @@ def clock(answer: Response) -> tuple[int, int, str]:
         return int(ours) - CLOCK_TOLERANCE - 2, int(ours) + CLOCK_TOLERANCE, oddity
     theirs = math.floor(answer.date - answer.took)
     apart = answer.date - ours
+    hint = "Set this machine's clock and try again."
     if abs(apart) > ABSURD_CLOCK:
-        raise FatalError(
-            "the clocks of Mailchimp and of this machine are years apart",
-            hint="Set this machine's clock and try again.",
-        )
+        raise FatalError("the clocks of Mailchimp and of this machine are years apart", hint=hint)
     if apart > MOST_LAG:
-        raise FatalError(
-            f"this machine's clock is more than {MOST_LAG // 86_400} days behind Mailchimp's",
-            hint="Set this machine's clock and try again.",
-        )
+        raise FatalError(f"this machine's clock is more than {MOST_LAG // 86_400} days behind Mailchimp's", hint=hint)
     return theirs - 2, theirs, _oddity(apart)
 
 
@@ -148,15 +144,9 @@ def decoded(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
 
     Raises RetriableError for an empty body, HTML, cut-off JSON or another shape: it is never taken for an empty list.
     """
-    try:
+    with suppress(*UNDECODABLE):
         return kind.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _decoded_leniently(answer, kind)
-
-
-def _decoded_leniently(answer: Response, kind: msgspec.json.Decoder[T]) -> T:
-    """Decodes what Python's own decoder accepts and msgspec does not: half a surrogate pair, NaN, a stray byte."""
-    try:
+    try:  # what Python's own decoder accepts and msgspec does not: half a surrogate pair, NaN, a stray byte
         return msgspec.convert(json.loads(answer.body.decode("utf-8", "replace")), kind.type)
     except (ValueError, RecursionError):
         raise RetriableError(

@@ -145,15 +145,12 @@ def _page_or_error(
     mailchimp: MailchimpClient, list_key: str, span: Window, offset: int, reader: SameSecondReader
 ) -> Page | RetriableError:
     """Returns a page of the second, or its error; that a first try failed is noted, for another order may hide why."""
-    try:
-        return mailchimp.next_page(list_key, span, span.page, offset=offset, quick=True)
-    except ServiceTimeoutError:
-        raise
-    except RetriableError:
-        reader.troubled = True
-    try:
-        return mailchimp.next_page(list_key, span, span.page, offset=offset)
-    except ServiceTimeoutError:
-        raise
-    except RetriableError as error:
-        return error
+    for quick in (True, False):
+        try:
+            return mailchimp.next_page(list_key, span, span.page, offset=offset, quick=quick)
+        except ServiceTimeoutError:
+            raise
+        except RetriableError as error:
+            reader.troubled = True
+            failure = error
+    return failure

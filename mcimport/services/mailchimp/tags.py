@@ -10,7 +10,7 @@ from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import RetriableError
 from mcimport.models import Member
 from mcimport.services.mailchimp.client import MailchimpClient, subscriber_hash
-from mcimport.services.mailchimp.responses import TAGS, Tags
+from mcimport.services.mailchimp.responses import TAGS
 
 
 def with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
@@ -26,7 +26,8 @@ def with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> 
     tags: dict[str, Any] = {}
     offset = 0
     while True:
-        page = _tags_page(mailchimp, path, offset)
+        params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
+        page = mailchimp.get(path, params, TAGS, first=True)
         before = len(tags)
         tags |= {str(tag): tag for tag in page.tags}
         offset += len(page.tags)
@@ -35,8 +36,3 @@ def with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> 
     if len(tags) < max(page.total_items, counted if isinstance(counted, int) else 0):
         raise RetriableError("Mailchimp reported more tags of a member than it returned")
     return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
-
-
-def _tags_page(mailchimp: MailchimpClient, path: str, offset: int) -> Tags:
-    params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
-    return mailchimp.get(path, params, TAGS, first=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,14 +25,10 @@ from mcimport.errors import (
     UnreachableError,
 )
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient
-from mcimport.services.http.rate_limit import Permit, RateLimiter
-from mcimport.services.http.response import Response
-from mcimport.services.http.retry import RetryPolicy, call_with_retry
-from mcimport.services.http.usage import UsageMeter
+from mcimport.services.http.response import UNDECODABLE, Response
+from mcimport.services.http.retry import call_with_retry
 from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
-MAX_RECORD = 60_000  # bytes of one record as sent
 HINTS = 5
 LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
@@ -89,30 +86,22 @@ _COLLECTED = msgspec.json.Decoder(list[_Collected])
 _ANYTHING = msgspec.json.Decoder()
 
 
+@dataclass(eq=False, repr=False)
 class OmetriaClient(RateLimitedRequests):
     """Pushes to one account, for one client. Safe to share between threads.
 
-    Args:
-        batch: records a push, at most 100.
-
     Attributes:
+        batch: records a push, at most 100.
         perhaps_accepted: requests of this client that Ometria may have accepted a record of: it said so, or did not say
             that it refused all of them. It only grows.
     """
 
-    def __init__(
-        self,
-        http: HttpClient,
-        limiter: RateLimiter,
-        policy: RetryPolicy,
-        batch: int = 100,
-        meter: UsageMeter | None = None,
-    ) -> None:
-        super().__init__(http, limiter, policy, meter)
-        self.batch = batch
-        self.perhaps_accepted = 0
-        self._has_accepted = False  # a batch, whole: so a record that is refused is refused for what it holds
-        self._in_vain = (0, 0)  # batches in a row of which no record was accepted, and their records
+    batch: int = 100
+    perhaps_accepted: int = field(default=0, init=False)
+    # A batch, whole: so a record that is refused is refused for what it holds.
+    _has_accepted: bool = field(default=False, init=False)
+    # Batches in a row of which no record was accepted, and their records.
+    _in_vain: tuple[int, int] = field(default=(0, 0), init=False)
 
     def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
         """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
@@ -139,28 +128,31 @@ class OmetriaClient(RateLimitedRequests):
 
         It reads, and stores nothing. Raises FatalError for a key that is not accepted.
         """
-        answer = call_with_retry(self._policy, lambda: _json(self._get("push/_errors")))
+
+        def ask() -> Response:
+            answer = self._get("push/_errors")
+            answer.decode(_ANYTHING, "Ometria's response was not understood")  # a proxy's page of HTML, say
+            return answer
+
+        answer = call_with_retry(self.policy, ask)
         return None if answer.date is None else time.time() - answer.date
 
     def collections_seen(self) -> set[str]:
         """Returns the collections of the oldest 250 contacts: others may exist, too."""
-        answer = call_with_retry(self._policy.no_retry(), lambda: self._get("contacts", {"limit": "250"}))
-        try:
+        answer = call_with_retry(self.policy.no_retry(), lambda: self._get("contacts", {"limit": "250"}))
+        with suppress(*UNDECODABLE):
             return {contact.collection for contact in _COLLECTED.decode(answer.body)}
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return set()
+        return set()
 
     def latest_errors(self) -> list[str]:
         """Returns up to five of the account's latest validation errors, of all writers, as "path: message".
 
         Quoted text, and words with a digit or an @, are left out: they may be a contact's name, number or address.
         """
-        answer = call_with_retry(self._policy.no_retry(), lambda: self._get("push/_errors"))
-        try:
-            hints = _HINTS.decode(answer.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return []
-        return [_impersonal(hint) for hint in hints[:HINTS]]
+        answer = call_with_retry(self.policy.no_retry(), lambda: self._get("push/_errors"))
+        with suppress(*UNDECODABLE):
+            return [_impersonal(hint) for hint in _HINTS.decode(answer.body)[:HINTS]]
+        return []
 
     def _push_places(self, progress: _PushProgress, places: list[int]) -> None:
         reason = self._push_batch([progress.records[place] for place in places], progress)
@@ -169,7 +161,13 @@ class OmetriaClient(RateLimitedRequests):
             self._has_accepted = True
         elif len(places) == 1:
             progress.refused.append((places[0], reason))
-            self._check_for_sense(progress, reason)
+            refused = len(progress.refused)
+            # A wrong collection, or a proxy that refuses everything, must not make every member a dead letter.
+            if refused >= ALL_REFUSED and not self._is_known_good(progress):
+                raise FatalError(
+                    f"Ometria refused the first {refused} records, one by one ({reason})",
+                    hint="The records are probably fine. Check `collection` and `url` in [ometria].",
+                )
         else:
             middle = len(places) // 2
             self._push_places(progress, places[:middle])
@@ -177,15 +175,6 @@ class OmetriaClient(RateLimitedRequests):
 
     def _is_known_good(self, progress: _PushProgress) -> bool:
         return progress.account_known_good or self._has_accepted
-
-    def _check_for_sense(self, progress: _PushProgress, reason: str) -> None:
-        """A wrong collection, or a proxy that refuses everything, must not make every member a dead letter."""
-        refused = len(progress.refused)
-        if refused >= ALL_REFUSED and not self._is_known_good(progress):
-            raise FatalError(
-                f"Ometria refused the first {refused} records, one by one ({reason})",
-                hint="The records are probably fine. Check `collection` and `url` in [ometria].",
-            )
 
     def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
         """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
@@ -210,33 +199,26 @@ class OmetriaClient(RateLimitedRequests):
         """Sends a batch, with retries. Returns why Ometria refuses it or a part of it; empty when it accepted all."""
         body = b"[" + b",".join(batch) + b"]"
         try:
-            rejected = call_with_retry(self._policy, lambda: self._attempt(body, len(batch), progress))
+            rejected = call_with_retry(self.policy, lambda: self._attempt(body, len(batch), progress))
         except RejectedError as error:
             return str(error)
         return "Ometria rejected the record" if rejected else ""
 
     def _attempt(self, body: bytes, size: int, progress: _PushProgress) -> int:
-        try:
-            return self._once(body, size)
-        except NotFoundError as error:
-            raise self._not_there(error, progress) from None
-
-    def _once(self, body: bytes, size: int) -> int:
         """Sends a batch and returns how many of its `size` records were rejected."""
         with decode_slot.released():
             permit = self._permit()
             try:
-                rejected = self._posted(permit, body, size)
+                answer = self._send_with(permit, "POST", "push", body=body)
+                self.limiter.served(_room(answer))
+                rejected = _rejected(answer, size)
             except McimportError as error:
                 self.perhaps_accepted += not _is_refusal(error)
+                if isinstance(error, NotFoundError):
+                    raise self._not_there(error, progress) from None
                 raise
         self.perhaps_accepted += rejected < size
         return rejected
-
-    def _posted(self, permit: Permit, body: bytes, size: int) -> int:
-        answer = self._send_with(permit, "POST", "push", body=body)
-        self._limiter.served(_room(answer))
-        return _rejected(answer, size)
 
     def _not_there(self, error: NotFoundError, progress: _PushProgress) -> FatalError | RetriableError:
         """Where pushes were accepted before, a 404 is an incident that passes; else the address is wrong."""
@@ -259,15 +241,6 @@ def _is_refusal(error: McimportError) -> bool:
     return isinstance(error, ServiceError) and error.status // 100 == 4 and error.status != 408  # noqa: PLR2004 - statuses
 
 
-def _json(answer: Response) -> Response:
-    """Raises RetriableError for an answer that is no JSON: a proxy's page of HTML, say."""
-    try:
-        _ANYTHING.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's response was not understood", status=answer.status) from None
-    return answer
-
-
 def _impersonal(hint: _ErrorHint) -> str:
     path, message = (
         "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_HINT])
@@ -288,10 +261,7 @@ def _rejected(answer: Response, size: int) -> int:
 
     Raises RetriableError where the answer is no receipt for `size` records: they are sent again.
     """
-    try:
-        receipt = _RECEIPT.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's response to the push was not understood", status=answer.status) from None
+    receipt = answer.decode(_RECEIPT, "Ometria's response to the push was not understood")
     if receipt.accepted + receipt.rejected != size:
         raise RetriableError("Ometria's response to the push does not add up to the records sent", status=answer.status)
     return receipt.rejected

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 import msgspec
@@ -26,11 +26,8 @@ from mcimport.errors import (
 )
 from mcimport.models import HeldContact
 from mcimport.services.http import decode_slot
-from mcimport.services.http.client import HttpClient
-from mcimport.services.http.rate_limit import RateLimiter
 from mcimport.services.http.response import Response
-from mcimport.services.http.retry import RetryPolicy, call_with_retry
-from mcimport.services.http.usage import UsageMeter
+from mcimport.services.http.retry import call_with_retry
 from mcimport.services.ometria.rate_limited import RateLimitedRequests
 
 PAGE = 250  # contacts, the most that are given at once
@@ -44,6 +41,7 @@ BUSY_FOR = 10.0  # seconds for which the account may refuse one more request, be
 
 Page = list[HeldContact]
 
+_NOT_UNDERSTOOD = "(empty, cut off or in another format)"
 _CONTACTS = msgspec.json.Decoder(list[HeldContact])  # both before any thread begins: see `mailchimp.responses`
 _CONTACT = msgspec.json.Decoder(HeldContact)
 
@@ -52,6 +50,7 @@ class UnknownContactError(RetriableError):
     """It cannot be told whether Ometria has a contact of this id, or which."""
 
 
+@dataclass(eq=False, repr=False)
 class Contacts(RateLimitedRequests):
     """Reads the contacts of one account. Safe to share between threads.
 
@@ -59,12 +58,8 @@ class Contacts(RateLimitedRequests):
     InterruptedRunError.
     """
 
-    def __init__(
-        self, http: HttpClient, limiter: RateLimiter, policy: RetryPolicy, meter: UsageMeter | None = None
-    ) -> None:
-        super().__init__(http, limiter, policy, meter)
-        self._answered: set[str] = set()  # collections in which single contacts are found
-        self._unanswered: set[str] = set()  # collections in which no single contact is found, though it is there
+    _answered: set[str] = field(default_factory=set, init=False)  # collections in which single contacts are found
+    _unanswered: set[str] = field(default_factory=set, init=False)  # in which none is found, though it is there
 
     def listing(self, collection: str) -> Listing:
         """Returns a pass over a collection."""
@@ -80,10 +75,10 @@ class Contacts(RateLimitedRequests):
             except NotFoundError as error:  # an incident that passes, as with pushes; else the address is wrong
                 hint = "Check `url` in [ometria], and MCIMPORT_OMETRIA_URL."
                 raise RetriableError(f"{error}: no contacts can be read there", hint=hint, status=404) from None
-            return _decoded(answer.body)
+            return answer.decode(_CONTACTS, f"Ometria's response is not a list of contacts {_NOT_UNDERSTOOD}")
 
         try:
-            return call_with_retry(self._policy, ask)
+            return call_with_retry(self.policy, ask)
         except RejectedError as error:
             raise FatalError(f"{error}: it did not accept the request", status=error.status) from None
 
@@ -138,9 +133,10 @@ class Contacts(RateLimitedRequests):
     def _single(self, collection: str, contact_id: str) -> HeldContact | None:
         """Returns one contact, by one try; None for a 404. Raises RetriableError for another contact than this."""
         path = f"contacts/{quote(collection, safe='')}/{quote(contact_id, safe='')}"
+        problem = f"Ometria's response is not a contact {_NOT_UNDERSTOOD}"
         try:
-            once = replace(self._policy.no_retry(), busy_for=BUSY_FOR)
-            found = call_with_retry(once, lambda: _decoded_contact(self._get(path, {}).body))
+            once = replace(self.policy, retries=0, busy_for=BUSY_FOR)
+            found = call_with_retry(once, lambda: self._get(path, {}).decode(_CONTACT, problem))
         except NotFoundError:
             return None
         if found.id != contact_id:
@@ -152,28 +148,28 @@ class Contacts(RateLimitedRequests):
         self.check_not_stopped()
         with decode_slot.released():
             answer = self._send_with(self._permit(), "GET", path, params=params)
-        self._limiter.served(None)
+        self.limiter.served(None)
         return answer
 
 
+@dataclass(eq=False, repr=False)
 class Listing:
     """Yields the contacts of a collection, a page at a time, in one pass; some come twice.
 
     `others`: how many contacts of other collections were returned, for the filter does not work.
     """
 
-    def __init__(self, contacts: Contacts, collection: str) -> None:
-        self._contacts = contacts
-        self._collection = collection
-        self._known: deque[set[object]] = deque(maxlen=REMEMBERED)
-        self.others = 0
+    contacts: Contacts
+    collection: str
+    others: int = 0
+    _known: deque[set[object]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), init=False)
 
     def __iter__(self) -> Iterator[Page]:
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="contacts") as pool:
-            ahead = _Ahead(self._contacts, self._collection, pool)
+            ahead = _Ahead(self, pool)
             try:
                 for page in self._pages(ahead):
-                    yield [contact for contact in page if contact.collection == self._collection]
+                    yield [contact for contact in page if contact.collection == self.collection]
             finally:
                 ahead.forget()
 
@@ -205,7 +201,7 @@ class Listing:
 
     def _count_others(self, page: Page) -> None:
         """Counts the contacts of other collections, each once. Raises FatalError when there are too many."""
-        self.others += sum(contact.collection != self._collection and not self._is_known(contact) for contact in page)
+        self.others += sum(contact.collection != self.collection and not self._is_known(contact) for contact in page)
         if self.others > MOST_OTHERS:
             raise FatalError(
                 f"Ometria did not filter by collection, and has more than {MOST_OTHERS:,} contacts in others",
@@ -213,52 +209,33 @@ class Listing:
             )
 
 
+@dataclass(eq=False, repr=False)
 class _Ahead:
     """Requests the pages that will be read next, as a rule, while the present one is processed."""
 
-    def __init__(self, contacts: Contacts, collection: str, pool: ThreadPoolExecutor) -> None:
-        self._contacts = contacts
-        self._collection = collection
-        self._pool = pool
-        self._asked: dict[int, Future[Page]] = {}
+    listing: Listing
+    pool: ThreadPoolExecutor
+    asked: dict[int, Future[Page]] = field(default_factory=dict)
 
     def page(self, offset: int) -> Page:
-        if offset not in self._asked:
+        if offset not in self.asked:
             self.forget()
             self._ask(offset)
-        page = self._asked.pop(offset).result()
+        page = self.asked.pop(offset).result()
         if len(page) == PAGE:
             for number in range(1, AHEAD):
                 self._ask(offset + number * (PAGE - 1))
         return page
 
     def forget(self) -> None:
-        for future in self._asked.values():
+        for future in self.asked.values():
             future.cancel()
-        self._asked.clear()
+        self.asked.clear()
 
     def _ask(self, offset: int) -> None:
-        if offset not in self._asked:
-            self._asked[offset] = self._pool.submit(self._contacts.page, self._collection, offset)
+        if offset not in self.asked:
+            self.asked[offset] = self.pool.submit(self.listing.contacts.page, self.listing.collection, offset)
 
 
 def _key(contact: HeldContact) -> object:
     return (str(contact.collection), str(contact.id))
-
-
-def _decoded_contact(body: bytes) -> HeldContact:
-    """Decodes a contact. Raises RetriableError for anything but an object."""
-    try:
-        return _CONTACT.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError("Ometria's response is not a contact (empty, cut off or in another format)") from None
-
-
-def _decoded(body: bytes) -> Page:
-    """Decodes a page. Raises RetriableError for anything but an array of objects: it is never taken as empty."""
-    try:
-        return _CONTACTS.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise RetriableError(
-            "Ometria's response is not a list of contacts (empty, cut off or in another format)"
-        ) from None

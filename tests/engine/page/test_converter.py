@@ -17,7 +17,8 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
-from mcimport.convert import MAPPING, encode_contact, make_converter
+from mcimport.convert import encode_contact, make_converter
+from mcimport.convert.fingerprint import MAPPING_VERSION
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
@@ -109,7 +110,7 @@ def test_the_decode_slot_is_free_while_tags_are_waited_for(make_importer: MakeIm
     person = sandbox.audience().add(email_address="many@example.com", **tagged(60))
     credentials = base64.b64encode(f"any:{sandbox.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", sandbox.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
+    mailchimp = MailchimpClient(wire, RetryPolicy(), ConnectionLimit(10))
     members = list(mailchimp.first_page(sandbox.list_key, "listed", None, 10).members)
     decoded = threading.Event()
     waited: list[bool] = []
@@ -563,7 +564,7 @@ DIGEST_OF_MAPPING = (2, "08514be50c984aef")
 
 
 def test_another_mapping_has_another_number(make_importer: MakeImporter) -> None:
-    """Whoever changes what a member becomes raises MAPPING, so that every list is told; then this digest is renewed."""
+    """A change of what a member becomes raises MAPPING_VERSION, so each list says so; then the digest is renewed."""
     importer = make_importer(size=600, start=1_780_000_000, permissions=PERMISSIONS)
     convert = make_converter(KNOWN, ContactRules(list_key=importer.sandbox.list_key))
     digest = sha256()
@@ -573,7 +574,7 @@ def test_another_mapping_has_another_number(make_importer: MakeImporter) -> None
         record = encode_contact(converted.contact) if isinstance(converted, Converted) else repr(converted).encode()
         assert isinstance(record, bytes)
         digest.update(record)
-    assert (MAPPING, digest.hexdigest()[:16]) == DIGEST_OF_MAPPING
+    assert (MAPPING_VERSION, digest.hexdigest()[:16]) == DIGEST_OF_MAPPING
 
 
 # ---- seven planted members

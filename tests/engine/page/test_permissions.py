@@ -584,7 +584,7 @@ def test_the_first_sms_status_of_a_run_leaves_its_permissions_known(make_importe
     sandbox = make_importer(size=5).sandbox
     credentials = base64.b64encode(f"any:{sandbox.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", sandbox.mailchimp_url, {"Authorization": f"Basic {credentials}"})
-    mailchimp = MailchimpClient(wire, ConnectionLimit(10), RetryPolicy())
+    mailchimp = MailchimpClient(wire, RetryPolicy(), ConnectionLimit(10))
     rules = ContactRules(sandbox.list_key)
     convert = RunConverter(mailchimp, LazyListFields(mailchimp, sandbox.list_key), rules, EventBudget(0, 0, ()), print)
     member = {"contact_id": "a1", "email_address": "ada@example.com", "status": "subscribed"}

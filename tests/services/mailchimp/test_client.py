@@ -59,7 +59,7 @@ def client(
 ) -> MailchimpClient:
     secret = base64.b64encode(f"anybody:{key or sandbox.mailchimp_key}".encode()).decode()
     wire = HttpClient("Mailchimp", sandbox.mailchimp_url, {"Authorization": f"Basic {secret}"}, timeout=timeout)
-    return MailchimpClient(wire, ConnectionLimit(10), patience or RetryPolicy(wait=0))
+    return MailchimpClient(wire, patience or RetryPolicy(wait=0), ConnectionLimit(10))
 
 
 class Maker(Protocol):
@@ -393,7 +393,7 @@ def scripted(script: Script, *, status: int = 200) -> Iterator[MailchimpClient]:
 
     server = Server(handler)
     lock_holder.append(server)
-    mailchimp = MailchimpClient(HttpClient("Mailchimp", server.url, {}), ConnectionLimit(1), RetryPolicy(wait=0))
+    mailchimp = MailchimpClient(HttpClient("Mailchimp", server.url, {}), RetryPolicy(wait=0), ConnectionLimit(1))
     try:
         yield mailchimp
     finally:

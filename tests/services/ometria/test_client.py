@@ -36,7 +36,7 @@ class Boxes(Protocol):
 
 def client(sandbox: Sandbox, *, batch: int = 100, key: str = "", patience: RetryPolicy | None = None) -> OmetriaClient:
     wire = HttpClient("Ometria", sandbox.ometria_url, {"X-Ometria-Auth": key or sandbox.ometria_key})
-    return OmetriaClient(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0), batch)
+    return OmetriaClient(wire, patience or RetryPolicy(wait=0), RateLimiter(FAST), batch)
 
 
 @pytest.fixture(scope="module", name="shared")
@@ -86,7 +86,7 @@ def after(times: int, fault: str) -> Callable[[Request], str | None]:
 def saying_always(raw: bytes, pacer: RateLimiter | None = None) -> Iterator[OmetriaClient]:
     """An Ometria that gives one answer to everything."""
     with serving(saying(raw)) as server:
-        ometria = OmetriaClient(HttpClient("Ometria", server.url, {}), pacer or RateLimiter(FAST), RetryPolicy(wait=0))
+        ometria = OmetriaClient(HttpClient("Ometria", server.url, {}), RetryPolicy(wait=0), pacer or RateLimiter(FAST))
         try:
             yield ometria
         finally:
@@ -244,8 +244,8 @@ def test_a_busy_account_costs_no_tries_and_slows_the_pace(
     pacer = RateLimiter(FAST)
     ometria = OmetriaClient(
         HttpClient("Ometria", sandbox.ometria_url, {"X-Ometria-Auth": sandbox.ometria_key}),
-        pacer,
         RetryPolicy(retries=0, wait=0),
+        pacer,
     )
     assert ometria.push(records(3)).taken == (0, 1, 2)
     ometria.close()
@@ -273,7 +273,7 @@ def test_an_absurd_remainder_breaks_nothing() -> None:
 
 def test_a_404_is_a_wrong_address_only_where_the_account_is_not_known_to_accept_records() -> None:
     """In the first run of all it ends the run; once records were accepted it is an incident, which is retried."""
-    with saying_always(answer(b"{}", status=404)) as ometria:
+    with saying_always(answer(b"{}", status=404, Connection="close")) as ometria:
         with pytest.raises(FatalError, match="nothing can be pushed to this address"):
             ometria.push(records(1))
         pushed = ometria.push(records(1), account_known_good=True)

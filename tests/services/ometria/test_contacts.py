@@ -49,7 +49,7 @@ def account(sandbox: Sandbox, contacts: int, patience: RetryPolicy | None = None
     store(sandbox, key, range(contacts))
     wire = HttpClient("Ometria", sandbox.ometria_url, {"X-Ometria-Auth": key})
     try:
-        yield key, Contacts(wire, RateLimiter(FAST), patience or RetryPolicy(wait=0))
+        yield key, Contacts(wire, patience or RetryPolicy(wait=0), RateLimiter(FAST))
     finally:
         wire.close()
 
@@ -151,7 +151,7 @@ def test_an_answer_of_another_shape_is_an_error_and_never_nobody(body: bytes) ->
     """It is asked for again, and in the end raised."""
     raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
-        contacts = Contacts(wire, RateLimiter(FAST), RetryPolicy(wait=0))
+        contacts = Contacts(wire, RetryPolicy(wait=0), RateLimiter(FAST))
         with pytest.raises(RetriableError, match="not a list of contacts"):
             seen(contacts)
 
@@ -161,7 +161,7 @@ def test_a_server_that_ignores_the_offset_is_no_endless_list() -> None:
     body = b"[" + b",".join(b'{"@collection":"mailchimp","id":"c%d"}' % number for number in range(250)) + b"]"
     raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with serving(saying(raw)) as server, wired(server.url, service="Ometria") as wire:
-        contacts = Contacts(wire, RateLimiter(FAST), RetryPolicy(wait=0))
+        contacts = Contacts(wire, RetryPolicy(wait=0), RateLimiter(FAST))
         with pytest.raises(IgnoredParameterError, match="ignored offset"):
             seen(contacts)
 
