@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mcimport.errors import ServiceDownError
 from mcimport.models import Outcome, Window
@@ -18,12 +19,12 @@ def longest_first(window: Window) -> tuple[bool, int]:
     return window.sweep != "listed", -window.count
 
 
+@dataclass(eq=False)
 class CircuitBreaker:
     """Records the outcomes of one run, and ends it when nothing gets through any more; belongs to one thread."""
 
-    def __init__(self, record: Callable[[Outcome], None]) -> None:
-        self._record = record
-        self._dead = 0
+    _record: Callable[[Outcome], None]
+    _dead: int = 0
 
     def record(self, outcome: Outcome) -> None:
         """Records an outcome. Raises ServiceDownError when ten pages failed with no contact pushed in between."""

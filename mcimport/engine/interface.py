@@ -19,12 +19,9 @@ class RunSpec:
     """Describes one run of one list.
 
     Attributes:
-        services: this process's own connections.
         watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
-        carried_until: members whose last change is in this second or before were imported by an earlier run; None: none
-            were.
-        look_ups: how many members may be looked up in Ometria.
+        carried_until: see `HeldLookups`; None: an earlier run imported no member.
         account_known_good: see `OmetriaClient.push`.
         state_id: the name by which messages to workers tell this state file from others.
         warn: takes a text for a person, which is shown when the list ends.

@@ -19,7 +19,6 @@ class BrokerTerm:
     here. So each message is processed in its own term alone. Safe to use from many threads.
 
     Attributes:
-        present: the number of the present term.
         of_connection: the term of the present connection; a former one after `end`, until there is a new connection.
         hang_up: breaks the connection: what waits in it may be another worker's, which only a new connection tells.
     """

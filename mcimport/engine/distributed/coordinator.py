@@ -32,9 +32,7 @@ AGAIN = 1.0  # seconds between two tries to connect
 class Coordinator:
     """Runs the windows of a queue over the broker. Belongs to one thread.
 
-    Args:
-        channel: not open yet.
-        local: processes pages that no worker can finish.
+    `channel`: not open yet. `local`: processes pages that no worker can finish.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class Coordinator:
         while not (self._queue.is_empty or self._is_leaving):
             try:
                 self._send_pages()
-                self._receive(LOOK_UP)
+                self._receive()
                 self._run_locally()
                 if not self._has_landed:
                     self._watch.look()
@@ -103,7 +101,7 @@ class Coordinator:
         deadline = time.monotonic() + shutdown.LEAVE_WITHIN
         while self._queue.is_under_way and time.monotonic() < deadline and not self._stop.aborted.is_set():
             try:
-                self._receive(LOOK_UP)
+                self._receive()
             except UnreachableError:
                 return
 
@@ -165,8 +163,8 @@ class Coordinator:
         self._breaker.record(outcome)
         self._builder.count(outcome)
 
-    def _receive(self, seconds: float) -> None:
-        received = self._channel.receive(seconds)
+    def _receive(self) -> None:
+        received = self._channel.receive(LOOK_UP)
         if received is None:
             return
         ref = received.message.ref

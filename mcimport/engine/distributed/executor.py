@@ -54,12 +54,7 @@ MOST_OPEN = 100  # clients whose connections are kept open for their next page
 class PageExecutor:
     """Processes the pages of one worker, and clears fences. Safe to use from many threads.
 
-    Args:
-        stop: ends everything.
-
-    Attributes:
-        name: this worker's, in words for coordinators.
-        term: whose messages this worker may process.
+    `name`: this worker's, in words for coordinators. `term`: whose messages this worker may process.
     """
 
     def __init__(

@@ -44,7 +44,6 @@ class Fencing:
         return not (self.is_pending or self._is_unfenced)
 
     def awaits(self, message_id: str) -> bool:
-        """Returns whether this is the fence whose reply is awaited."""
         return message_id == self._awaited
 
     def send(self, after: int = 0) -> None:

@@ -13,12 +13,7 @@ from mcimport.models import Outcome, Window
 class MessageBuilder:
     """Builds messages, and counts in their outcomes what the run has spent and learned.
 
-    Args:
-        account_group: see `settings_digest`.
-        reply_to: the name of the queue for replies.
-
-    Attributes:
-        spec: the run's, with the rules as learned by now, and what is left to spend.
+    `spec`: the run's, with the rules as learned by now, and what is left to spend.
     """
 
     def __init__(self, spec: RunSpec, account_group: str, reply_to: str) -> None:

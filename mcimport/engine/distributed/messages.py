@@ -28,7 +28,6 @@ class MessageRef(msgspec.Struct, frozen=True):
     Attributes:
         id: unique; no id is sent twice.
         state_id: names the state file of the coordinator.
-        run_id: the run in that state file.
     """
 
     id: str
@@ -65,8 +64,7 @@ class PageMessage(WorkerMessage, frozen=True, kw_only=True, tag="page"):
         is_suspect: two workers died while they had this page: a worker announces it, and has one such page at a time.
         subscription_events, new_since: as decided for the whole run; the window may set `new_since` for its members.
         has_sms: as known when this was sent.
-        look_ups: how many members the run may still look up in Ometria.
-        events_left: subscription events that the run may still cause.
+        look_ups, events_left: what the run may still spend.
 
     For the others see `ContactRules` and `RunSpec`.
     """

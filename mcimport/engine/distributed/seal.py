@@ -43,7 +43,6 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         client: the name of the client whose keys it was sealed with.
-        text: the message, or the reply, as JSON.
         mailchimp, ometria: the seal with each key, in hexadecimal digits.
     """
 

@@ -36,7 +36,6 @@ class SuspendDetector:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Starts the thread that looks at the clock."""
         self._last = _clock()
         threading.Thread(target=self._renew, name="suspend-detector", daemon=True).start()
 
@@ -46,7 +45,6 @@ class SuspendDetector:
             raise InterruptedRunError("this worker was suspended")
 
     def end(self) -> None:
-        """Ends the thread."""
         self._over.set()
 
     def _renew(self) -> None:

@@ -34,7 +34,10 @@ class InFlight:
 
 
 class WorkQueue:
-    """Decides which page is sent next, and what is left to do. `most`: pages that may be under way at once."""
+    """Decides which page is sent next, and what is left to do. `most`: pages that may be under way at once.
+
+    Why a page is sent alone, in halves or not at all: see "When a worker stops" in the README of the engines.
+    """
 
     def __init__(self, windows: Iterable[Window], most: int) -> None:
         self._most = most
@@ -59,7 +62,6 @@ class WorkQueue:
         return bool(self._in_flight)
 
     def has(self, message_id: str) -> bool:
-        """Returns whether this message is under way, and was not answered yet."""
         return message_id in self._in_flight
 
     # ---- out
@@ -135,7 +137,6 @@ class WorkQueue:
         self._waiting.appendleft(window)
 
     def begun(self, message_id: str) -> None:
-        """Notes that a worker has announced this page."""
         if in_flight := self._in_flight.get(message_id):
             in_flight.has_begun = True
 
@@ -158,9 +159,7 @@ class WorkQueue:
     def worker_lost(self, in_flight: InFlight) -> bool:
         """Notes that a worker died while it had this page. Returns whether the page is given up, and not queued again.
 
-        First the page is sent alone of its client. If that worker dies, too, perhaps of another client's page, it is a
-        suspect: a worker has one suspect at a time, and announces it. One worker may die of something else just then,
-        two hardly: then the page is given up.
+        One worker may die of something else after it began a suspect, two hardly: then the page is given up.
         """
         number = in_flight.window.number
         self._losses[number] += 1
@@ -182,11 +181,7 @@ class WorkQueue:
             self._local.append(window)
 
     def timed_out(self, window: Window) -> None:
-        """Queues a page that took too long: in halves first, then to be processed by the coordinator.
-
-        Half a page does not help where a second with more members than a page is read whole, or an account is busy for
-        hours.
-        """
+        """Queues a page that took too long: in halves first, then to be processed by the coordinator."""
         self._timed_out[window.number] += 1
         if self._timed_out[window.number] == 1 and window.page > pagination.SMALLEST_PAGE:
             self.again(replace(window, page=pagination.half(window.page)))

@@ -36,8 +36,7 @@ class PageContext:
         never_sent: spans of open dead letters: no run has announced the opt-ins in them.
         account_known_good: see `OmetriaClient.push`.
         sample_size: how many of the members who are pushed each outcome names, for a spot check.
-        meter: counts what the client's requests cost.
-        trace: tells the log which window they belong to.
+        trace: tells the log which window the client's requests belong to.
     """
 
     list_key: str
@@ -58,10 +57,7 @@ class PageContext:
 def make_context(
     services: ClientServices, list_key: str, converter: RunConverter, *, is_dry: bool = False
 ) -> PageContext:
-    """Returns a context with what every run needs; `replace` adds what else one needs.
-
-    `is_dry`: nothing is pushed.
-    """
+    """Returns a context with what every run needs; `replace` adds what else one needs."""
     return PageContext(
         list_key=list_key,
         mailchimp=services.mailchimp,

@@ -119,7 +119,6 @@ class RunConverter:
 
     @property
     def has_sms(self) -> bool:
-        """Says whether a member of the list has an SMS status, as far as is known by now."""
         return self._rules.has_sms
 
     def __call__(self, member: Member, new_since: int | None = None) -> Conversion:

@@ -96,10 +96,8 @@ def narrow_failure(window: Window, context: PageContext, result: PageResult, err
         result.add_dead_letter(window.start, window.until, error, count)
         return result.outcome(window, failed=True)
     asked = max(1, window.suspect_count // 2) if window.suspect_count else window.page
-    if isinstance(error, ServiceTimeoutError):
+    if isinstance(error, ServiceTimeoutError) or window.suspect_count == 1:
         return _set_aside(window, context, result, min(asked, pagination.SMALLEST_PAGE), error)
-    if window.suspect_count == 1:
-        return _set_aside(window, context, result, 1, error)
     return result.outcome(window, replace(window, suspect_count=asked))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,6 @@ class CheckedContacts:
     Attributes:
         absent: ids of contacts that Ometria does not hold.
         unknown: how many are sent as NOT_SPECIFIED though it could not be looked up what Ometria holds.
-        asked: how many members were looked up.
     """
 
     contacts: tuple[Contact, ...]
@@ -90,16 +90,13 @@ class HeldLookups:
         with decode_slot.released(), ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
             found = dict(zip((contact.id for contact in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
-        asked = [contact.marketing_optin for contact in open_ if found[contact.id][1]]
+        asked = Counter(contact.marketing_optin for contact in open_ if found[contact.id][1])
+        unknown = Counter(contact.marketing_optin for contact in open_ if seen[contact.id] == "unknown")
         return CheckedContacts(
-            contacts=tuple(
-                _allowed(contact, seen[contact.id]) if contact.id in seen else contact for contact in contacts
-            ),
+            tuple(_allowed(contact, seen[contact.id]) if contact.id in seen else contact for contact in contacts),
             absent=frozenset(contact_id for contact_id, sight in seen.items() if sight == "absent"),
-            unknown=sum(
-                seen[contact.id] == "unknown" for contact in open_ if contact.marketing_optin == "NOT_SPECIFIED"
-            ),
-            asked=LookUps(asked.count("NOT_SPECIFIED"), asked.count("EXPLICITLY_OPTEDOUT")),
+            unknown=unknown["NOT_SPECIFIED"],
+            asked=LookUps(asked["NOT_SPECIFIED"], asked["EXPLICITLY_OPTEDOUT"]),
         )
 
     def _look_up(self, contact: Contact) -> tuple[Sight, bool]:
@@ -141,9 +138,8 @@ def settled_alone(contacts: Iterable[Contact], held: HeldLookups | None) -> Chec
             tuple(contact for contact in contacts if contact.email and contact.marketing_optin == "EXPLICITLY_OPTEDOUT")
         )
     found = held.settled(tuple(contacts))
-    return replace(
-        found, contacts=tuple(contact for contact in found.contacts if _says_something(contact, found.absent))
-    )
+    told = tuple(contact for contact in found.contacts if _says_something(contact, found.absent))
+    return replace(found, contacts=told)
 
 
 def _says_something(contact: Contact, absent: frozenset[str]) -> bool:

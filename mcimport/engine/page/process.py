@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -51,14 +50,14 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
 
     Raises FatalError and InterruptedRunError.
     """
-    result, failure = PageResult(context), None
+    result = PageResult(context)
     result.note_sms(members)
     with decode_slot.held():
         try:
             _push_members(result, members)
         except RetriableError as error:
-            failure = error
-    return result.outcome(), failure
+            return result.outcome(), error
+    return result.outcome(), None
 
 
 def _push_members(result: PageResult, members: list[Member]) -> None:
@@ -105,16 +104,13 @@ def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedReco
     found = held.settled(open_)
     result.note_settled(found)
     by_id = {contact.id: contact for contact in found.contacts}
-    return [_closed(entry, by_id) for entry in ready]
+    return [entry if entry.contact is None else _closed(entry, by_id[entry.contact.id]) for entry in ready]
 
 
-def _closed(entry: EncodedRecord, settled: Mapping[str, Contact]) -> EncodedRecord:
-    if entry.contact is None:
-        return entry
-    contact = settled[entry.contact.id]
-    record = encode_contact(contact)
+def _closed(entry: EncodedRecord, settled: Contact) -> EncodedRecord:
+    record = encode_contact(settled)
     assert isinstance(record, bytes)  # noqa: S101 - it fitted before, and can only have lost a field
-    return msgspec.structs.replace(entry, record=record, optin=contact.marketing_optin, contact=None)
+    return msgspec.structs.replace(entry, record=record, optin=settled.marketing_optin, contact=None)
 
 
 def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
@@ -216,10 +212,7 @@ def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
 
 
 def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
-    """Drops the time of an opt-out that an earlier run has sent with that time.
-
-    Not for a dead letter: its members were perhaps not sent before, whenever they changed.
-    """
+    """See `HeldLookups.undated`; a dead letter's members were perhaps not sent before, whenever they changed."""
     held = result.context.held
     if held is None or result.is_replay:
         return contact
@@ -228,11 +221,8 @@ def _undated(result: PageResult, contact: Contact, member: Member) -> Contact:
 
 def _lacks(contact: Contact) -> tuple[str, ...]:
     """Returns which of country, phone and name the contact does not have."""
-    found = {
-        "country": contact.country_id,
-        "phone": contact.phone_number,
-        "name": contact.firstname or contact.lastname,
-    }
+    name = contact.firstname or contact.lastname
+    found = {"country": contact.country_id, "phone": contact.phone_number, "name": name}
     return tuple(name for name, value in found.items() if value is None)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mcimport.convert import is_contact_id, member_id
 from mcimport.engine.page.context import PageContext
@@ -39,18 +39,19 @@ def read_page(window: Window, context: PageContext, deliver: Deliver, page: Page
 
     `page`, and what is raised: see `process_page`.
     """
-    return _PageReader(window, context, deliver).read(page)
+    result = PageResult(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
+    return _PageReader(window, context, deliver, result).read(page)
 
 
+@dataclass(eq=False)
 class _PageReader:
     """Reads one page of one window."""
 
-    def __init__(self, window: Window, context: PageContext, deliver: Deliver) -> None:
-        self._window = window
-        self._context = context
-        self._deliver_members = deliver
-        self._result = PageResult.of_window(window, context)
-        self._has_met = False  # the one member whom the window looks for was on a page
+    _window: Window
+    _context: PageContext
+    _deliver_members: Deliver
+    _result: PageResult
+    _has_met: bool = False  # the one member whom the window looks for was on a page
 
     def read(self, page: Page | None) -> Outcome:
         window = self._window
@@ -149,7 +150,8 @@ class _PageReader:
             return self._result.outcome(window, gone=True)
         try:
             member = context.mailchimp.member(context.list_key, window.member_id or "")
-            if _is_left_out(window, member):
+            changed = epoch(member.last_changed)
+            if window.is_by_id and changed is not None and changed <= window.until:  # the list leaves them out
                 return self._result.outcome(window, gone=True)
             self._deliver([member])
         except NotFoundError:
@@ -158,9 +160,3 @@ class _PageReader:
             self._result.add_dead_letter(window.since, window.until, error, 1, "exactly")
             return self._result.outcome(window, failed=True)
         return self._result.outcome(window)
-
-
-def _is_left_out(window: Window, member: Member) -> bool:
-    """Says whether the member has not changed since the second up to which the list leaves members out."""
-    changed = epoch(member.last_changed)
-    return window.is_by_id and changed is not None and changed <= window.until

@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
 
 import msgspec
 
@@ -42,7 +41,6 @@ class PageResult:
     """Collects what became of the members of one page, or of some that belong to no window.
 
     Attributes:
-        sweep: the members' own.
         new_since: see `Window`.
         is_replay: the page is read for a dead letter.
         events: how many records may start a welcome campaign.
@@ -70,11 +68,6 @@ class PageResult:
     has_sms: bool = False
     looked_up: LookUps = field(default_factory=LookUps)
     sample: list[tuple[float, str]] = field(default_factory=list)
-
-    @classmethod
-    def of_window(cls, window: Window, context: PageContext) -> Self:
-        """Returns an empty result for a page of this window."""
-        return cls(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
 
     def outcome(
         self, window: Window | None = None, rest: Window | None = None, *, failed: bool = False, gone: bool = False

@@ -41,14 +41,12 @@ def event_filters(rules: ContactRules, spans: Sequence[OptedIn]) -> tuple[OptedI
         spans = [replace(span, opted=None) for span in spans]
     if len(spans) <= MOST_COUNTED:
         return tuple(spans)
-    return (
-        OptedIn(_earliest([span.since for span in spans]), None, _earliest([span.opted for span in spans]), latest),
-    )
+    since, opted = _earliest([span.since for span in spans]), _earliest([span.opted for span in spans])
+    return (OptedIn(since, None, opted, latest),)
 
 
 def _earliest(moments: Sequence[int | None]) -> int | None:
-    known = [moment for moment in moments if moment is not None]
-    return min(known) if len(known) == len(moments) else None
+    return None if None in moments else min(moment for moment in moments if moment is not None)
 
 
 def apply_event_limit(
