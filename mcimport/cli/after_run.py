@@ -38,7 +38,13 @@ class AfterRun:
         self._write_metrics = (lambda: None) if dry_run else _make_metrics_writer(settings)
         self.observer = None if dry_run else _make_notifier(settings, stop)
 
+    def start(self) -> None:
+        """Notifies the health check that the call begins."""
+        if self.observer is not None:
+            self.observer.start()
+
     def finish(self, results: Sequence[ListResult]) -> None:
+        """Does everything that follows the work; an error in one step is printed, and does not stop the next."""
         steps: tuple[Callable[[], None], ...] = (
             partial(self._close_notifier, results),
             self._write_metrics,
@@ -66,7 +72,7 @@ def _make_notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
     has_url = any(client.healthcheck_source or client.webhook_source for client in clients)
     if not (settings.healthcheck_source or has_url):
         return None
-    from mcimport.monitoring.notify import Notifier  # noqa: PLC0415 - see above
+    from mcimport.monitoring.notify import Notifier  # noqa: PLC0415 - loads the HTTP client
 
     return Notifier(settings, stop)
 
@@ -76,6 +82,6 @@ def _make_metrics_writer(settings: Settings) -> Callable[[], None]:
     if path is None:
         return lambda: None
     require_extra("[metrics] textfile", "metrics", "prometheus_client")
-    from mcimport.monitoring import metrics  # noqa: PLC0415 - see above
+    from mcimport.monitoring import metrics  # noqa: PLC0415 - an extra
 
     return partial(metrics.write, settings, path)

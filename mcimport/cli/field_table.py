@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mcimport.convert import FieldMapping, field_mappings, has_permissions
+from mcimport.convert.field_values import takes_any_text
 from mcimport.models import ContactRules, ListFields
 from mcimport.report.format import escape
 
@@ -18,7 +19,6 @@ CUSTOM_HEADS = ("custom field", "type", "holds")
 
 MOST_OF_A_TYPE = 100  # custom fields of one type that Ometria lets an account have
 _KINDS = {"number": "number", "date": "date", "address": "object"}
-_MAY_MISFIT = ("phone_number", "date_of_birth", "gender", "country_id")  # other fields take any text
 _OWN = (
     ("mailchimp_status", "text", "the member's status"),
     ("mailchimp_rating", "number", "the member's rating, 1 to 5"),
@@ -59,12 +59,16 @@ def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
 
 def _destination(mapping: FieldMapping, rules: ContactRules) -> str:
     """Returns where the values really go: on a list with SMS statuses, no merge field is the phone number."""
-    return f"properties.{mapping.property}" if rules.has_sms and mapping.field == "phone_number" else target(mapping)
+    return (
+        f"properties.{mapping.fallback_property}"
+        if rules.has_sms and mapping.field == "phone_number"
+        else target(mapping)
+    )
 
 
 def target(mapping: FieldMapping) -> str:
     """Returns the target as `[fields]` names it: a field of the contact, `properties.NAME`, or "" for "left out"."""
-    return "" if mapping.dropped else mapping.field or f"properties.{mapping.property}"
+    return "" if mapping.dropped else mapping.field or f"properties.{mapping.fallback_property}"
 
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
@@ -119,10 +123,10 @@ def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[Custom
         if mapping.dropped:
             continue
         if not mapping.field:
-            yield CustomField(mapping.property, "text" if mapping.is_phone else _kind(mapping), tag)
-        elif mapping.field in _MAY_MISFIT:
+            yield CustomField(mapping.fallback_property, "text" if mapping.is_phone else _kind(mapping), tag)
+        elif not takes_any_text(mapping.field):
             kind = "object" if mapping.merge.type == "address" else "text"
-            yield CustomField(mapping.property, kind, f"{tag}, where it does not fit {mapping.field}")
+            yield CustomField(mapping.fallback_property, kind, f"{tag}, where it does not fit {mapping.field}")
 
 
 def _kind(mapping: FieldMapping) -> str:

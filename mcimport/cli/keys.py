@@ -69,7 +69,7 @@ def _check_key(client: Client, bound: Sequence[ListRow]) -> None:
     """Raises ConfigError where the account holds no contacts of these lists, ServiceError where the key is refused."""
     from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
     from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
-    from mcimport.sync.account_check import check_same_account  # noqa: PLC0415 - as above
+    from mcimport.sync.destination import check_same_account  # noqa: PLC0415 - as above
 
     with ConnectionPool(StopSignal()).open(client) as services:
         check_same_account(services, bound, client.name)

@@ -102,6 +102,7 @@ def _run(
         log=log,
     )
     after_run = AfterRun(settings, stop, dry_run=output.dry_run)
+    after_run.start()
     if not (output.quiet or output.json):
         for words in world_readable_files(settings):
             say(f"mcimport: {words}")

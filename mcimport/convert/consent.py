@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcimport.convert.permissions import given_names, needed, permissions_of, shows_some
-from mcimport.convert.text import label
+from mcimport.convert.text import shared_text
 from mcimport.models import Channels, ContactRules, Member, OptIn, SmsChannel
 from mcimport.models.timestamps import Instant, instant
 
@@ -123,7 +123,7 @@ def has_sms_status(member: Member) -> bool:
     status = member.sms_subscription_status
     if status is None or status == "":
         return False
-    return bool(label(status)) if isinstance(status, str) else status not in ([], {})
+    return bool(shared_text(status)) if isinstance(status, str) else status not in ([], {})
 
 
 def agrees_to_texts(member: Member) -> bool:

@@ -14,7 +14,7 @@ from mcimport.convert.contact_builder import ContactBuilder, add_merge_fields, a
 from mcimport.convert.email_address import plain, usable
 from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted, mapping_problems
 from mcimport.convert.identity import contact_id
-from mcimport.convert.text import label, number, text, trim
+from mcimport.convert.text import number, shared_text, text, trim
 from mcimport.errors import ConfigError
 from mcimport.models import (
     CANNOT,
@@ -224,7 +224,7 @@ def _add_status(builder: ContactBuilder, status: Any, optins: Mapping[str, OptIn
         return optins[status]
     builder.warn(consent.unknown(status))
     builder.note("status", "unknown: neither opted in nor out")
-    word = label(status)
+    word = shared_text(status)
     if word and word not in optins:
         builder.properties["mailchimp_status"] = word
     return "NOT_SPECIFIED"
@@ -247,9 +247,9 @@ def _add_traits(builder: ContactBuilder, member: Member) -> None:
         properties["mailchimp_rating"] = rating
     if vip is False or vip is True:
         properties["mailchimp_vip"] = vip
-    if member.language and (language := label(member.language)):
+    if member.language and (language := shared_text(member.language)):
         properties["mailchimp_language"] = language
-    if member.source and (source := label(member.source)):
+    if member.source and (source := shared_text(member.source)):
         properties["mailchimp_source"] = source
 
 
@@ -262,7 +262,7 @@ def _add_tags(builder: ContactBuilder, member: Member) -> None:
         return
     if not isinstance(tags, list):
         return
-    names = [name for tag in tags if isinstance(tag, dict) and (name := label(tag.get("name")))]
+    names = [name for tag in tags if isinstance(tag, dict) and (name := shared_text(tag.get("name")))]
     if names or not tags:
         builder.properties["mailchimp_tags"] = names
 

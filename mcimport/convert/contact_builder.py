@@ -10,7 +10,7 @@ from mcimport.convert.country import believed, country_code
 from mcimport.convert.field_mapping import FieldMapping, distinct
 from mcimport.convert.field_values import NAME_LIMIT, NAMES, address, is_email
 from mcimport.convert.phone import e164, region
-from mcimport.convert.text import clean, label, text
+from mcimport.convert.text import clean, shared_text, text
 from mcimport.models import Member
 
 UNKNOWN_FIELD = "some members have a merge field that the list does not define"
@@ -61,11 +61,11 @@ def add_merge_fields(
         mapping = field_mappings.get(tag) or unlisted(str(tag))
         if (quick := mapping.quick) is not None:
             if (value := quick(given)) is not None:
-                properties[mapping.property] = value  # most values
+                properties[mapping.fallback_property] = value  # most values
             else:
                 _add_any(builder, mapping, given)
         elif mapping.is_name and isinstance(given, str):
-            words = label(given)
+            words = shared_text(given)
             if words and "@" not in words and len(words) <= NAME_LIMIT:
                 contact[mapping.field] = words
             elif words:
@@ -88,7 +88,7 @@ def add_place(builder: ContactBuilder, location: Any) -> None:
         else:
             builder.note("country_id", "not a country of ISO 3166: left out")
     timezone = place.get("timezone")
-    if timezone and "timezone" not in contact and (timezone := label(timezone)):
+    if timezone and "timezone" not in contact and (timezone := shared_text(timezone)):
         contact["timezone"] = timezone
 
 
@@ -116,11 +116,13 @@ def _add_phone(builder: ContactBuilder, mapping: FieldMapping, value: Any, *, is
         builder.contact[mapping.field] = number
         return
     if number is None:
-        builder.note(mapping.merge.tag, f"not a valid number of a known country: kept in properties.{mapping.property}")
+        builder.note(
+            mapping.merge.tag, f"not a valid number of a known country: kept in properties.{mapping.fallback_property}"
+        )
     elif mapping.field:
         why = "SMS consent could pass to it (some members of the list have an SMS status)"
-        builder.note(mapping.merge.tag, f"{why}: kept in properties.{mapping.property}")
-    builder.properties[mapping.property] = number or typed
+        builder.note(mapping.merge.tag, f"{why}: kept in properties.{mapping.fallback_property}")
+    builder.properties[mapping.fallback_property] = number or typed
 
 
 def _add_sms(builder: ContactBuilder, member: Member) -> None:
@@ -147,7 +149,7 @@ def _filled(given: Any) -> Any:
 
 def _add_address(builder: ContactBuilder, mapping: FieldMapping, given: Mapping[str, Any]) -> None:
     if parts := address(given):
-        builder.properties[mapping.property] = parts
+        builder.properties[mapping.fallback_property] = parts
         if not builder.country:
             builder.country = believed(parts)
 
@@ -181,8 +183,8 @@ def _add(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
 
 def _add_property(builder: ContactBuilder, mapping: FieldMapping, value: Any) -> None:
     """Adds a property. Two tags that the list does not have may come to the same name; then one gets a check sum."""
-    clash = not mapping.listed and mapping.property in builder.properties
-    name = distinct(mapping.property, mapping.merge.tag) if clash else mapping.property
+    clash = not mapping.listed and mapping.fallback_property in builder.properties
+    name = distinct(mapping.fallback_property, mapping.merge.tag) if clash else mapping.fallback_property
     builder.properties[name] = value
 
 
@@ -196,7 +198,7 @@ def _add_mismatch(builder: ContactBuilder, mapping: FieldMapping, value: Any) ->
     if mapping.field in NAMES and is_email(kept):
         builder.note(tag, "an e-mail address is not a name: left out")
     elif mapping.field and kept:
-        builder.note(tag, f"does not fit {mapping.field}: kept in properties.{mapping.property}")
+        builder.note(tag, f"does not fit {mapping.field}: kept in properties.{mapping.fallback_property}")
         _add_property(builder, mapping, kept)
     else:
         builder.note(tag, f"does not fit {mapping.field or mapping.merge.type or 'any property'}: left out")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from mcimport.convert.text import clean, label
+from mcimport.convert.text import clean, shared_text
 
 _LONGEST_NAME = 100  # characters as typed; the longest of a country's has 59
 _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
@@ -35,7 +35,7 @@ def country_code(value: Any) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _code_of(typed: str) -> str | None:
-    return _table().get(name.casefold()) if (name := label(typed)) else None
+    return _table().get(name.casefold()) if (name := shared_text(typed)) else None
 
 
 def believed(address: Mapping[str, str]) -> str:

@@ -48,7 +48,7 @@ class FieldMapping:
     Attributes:
         merge: the field as the list describes it; of type "" where the list does not know the tag.
         field: a field of the contact, or "".
-        property: the property for values without a `field`, and for those that do not fit theirs.
+        fallback_property: the property for values without a `field`, and for those that do not fit theirs.
         dropped: `[fields]` leaves it out.
         read: turns the value into what its target requires; None where it does not fit. Not used for phone numbers.
         is_phone: becomes E.164.
@@ -60,7 +60,7 @@ class FieldMapping:
 
     merge: MergeField
     field: str
-    property: str
+    fallback_property: str
     dropped: bool
     read: Reader
     is_phone: bool
@@ -114,7 +114,7 @@ def map_unlisted(tag: str, known: Mapping[str, FieldMapping]) -> FieldMapping:
     """Returns the mapping of a tag that is not in `known`: that of the tag in capitals, else one to a property."""
     if tag.upper() in known:
         return known[tag.upper()]
-    taken = OWN_PROPERTIES.union(route.property for route in known.values())
+    taken = OWN_PROPERTIES.union(route.fallback_property for route in known.values())
     name = _plain_name(tag)
     return _mapping_of(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
 
@@ -135,7 +135,7 @@ def _mapping_of(merge: MergeField, target: str | None, name: str, *, listed: boo
     return FieldMapping(
         merge=merge,
         field=field,
-        property=name,
+        fallback_property=name,
         dropped=target is None,
         read=field_reader(merge, field) if field else property_reader(merge),
         is_phone=field == "phone_number" or (not field and merge.type == "phone"),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from mcimport.convert.country import believed, country_code
-from mcimport.convert.text import clean, label, number, text
+from mcimport.convert.text import clean, number, shared_text, text
 from mcimport.models import MergeField
 
 Reader = Callable[[Any], Any]
@@ -21,8 +21,8 @@ Reader = Callable[[Any], Any]
 NAMES = ("firstname", "middlename", "lastname", "prefix")
 NAME_LIMIT = 255  # characters; Ometria's
 
-TEXTS = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday")  # types whose values are text as it is
-_SHARED = ("zip", "radio", "dropdown", "birthday")  # of these, those that many members have in common
+TEXT_TYPES = ("text", "zip", "url", "imageurl", "radio", "dropdown", "birthday")  # types whose values are text as it is
+_SHARED_TYPES = ("zip", "radio", "dropdown", "birthday")  # of these, those that many members have in common
 
 _ADDRESS_KEYS = ("addr1", "addr2", "city", "state", "zip", "country")
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f", "o": "o", "other": "o"}
@@ -123,7 +123,7 @@ def property_reader(merge: MergeField) -> Reader:
     if merge.type == "date":
         return _date(merge.options)
     readers: dict[str, Reader] = {"number": number, "address": _object}
-    return _plain if merge.type in (*TEXTS, "phone") else readers.get(merge.type, _anything)
+    return _plain if merge.type in (*TEXT_TYPES, "phone") else readers.get(merge.type, _anything)
 
 
 def quick_reader(merge: MergeField) -> Reader | None:
@@ -131,8 +131,8 @@ def quick_reader(merge: MergeField) -> Reader | None:
 
     There is none for types whose values are never that simple.
     """
-    if merge.type in TEXTS:
-        return _label_or_none if merge.type in _SHARED else _text_or_none
+    if merge.type in TEXT_TYPES:
+        return _shared_text_or_none if merge.type in _SHARED_TYPES else _text_or_none
     return {"number": number, "date": _date(merge.options)}.get(merge.type)
 
 
@@ -140,13 +140,24 @@ def _text_or_none(value: Any) -> str | None:
     return clean(value) or None if isinstance(value, str) else None
 
 
-def _label_or_none(value: Any) -> str | None:
-    return label(value) or None
+def _shared_text_or_none(value: Any) -> str | None:
+    return shared_text(value) or None
 
 
 def field_reader(merge: MergeField, field: str) -> Reader:
     """Returns the reader for the contact field that the merge field goes to."""
-    if field == "date_of_birth":
-        return _birth_date(merge)
-    readers: dict[str, Reader] = {"gender": _gender, "country_id": _country}
-    return _name if field in NAMES else readers.get(field, _plain)
+    if field in NAMES:
+        return _name
+    return _FIELD_READERS[field](merge) if field in _FIELD_READERS else _plain
+
+
+def takes_any_text(field: str) -> bool:
+    """Says whether every text fits the contact field; what does not fit one goes to a property."""
+    return field != "phone_number" and field not in _FIELD_READERS
+
+
+_FIELD_READERS: Mapping[str, Callable[[MergeField], Reader]] = {
+    "country_id": lambda _: _country,
+    "date_of_birth": _birth_date,
+    "gender": lambda _: _gender,
+}

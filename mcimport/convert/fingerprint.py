@@ -9,7 +9,9 @@ from mcimport.convert.field_mapping import default_target
 from mcimport.convert.permissions import needed
 from mcimport.models import ContactRules
 
-MAPPING = 2  # to be raised whenever the same member, with the same settings, becomes another contact than before
+MAPPING_VERSION = (
+    2  # to be raised whenever the same member, with the same settings, becomes another contact than before
+)
 
 
 def fingerprint(rules: ContactRules) -> str:
@@ -20,5 +22,5 @@ def fingerprint(rules: ContactRules) -> str:
     fields = {tag.upper(): target for tag, target in rules.fields.items()}
     said = sorted((tag, target) for tag, target in fields.items() if target != default_target(tag))
     permission = [sorted(needed(rules.permission)), rules.without_permission]
-    known = [MAPPING, said, sorted(rules.consent.items()), permission]
+    known = [MAPPING_VERSION, said, sorted(rules.consent.items()), permission]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]

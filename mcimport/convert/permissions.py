@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from mcimport.convert.text import label
+from mcimport.convert.text import shared_text
 from mcimport.models import ContactRules, ListFields
 
 
 @lru_cache(maxsize=1024)
 def comparable(name: str) -> str:
     """Returns a permission's name as it is compared, without case and blanks."""
-    return "".join(label(name).split()).casefold()
+    return "".join(shared_text(name).split()).casefold()
 
 
 def shows_some(value: Any) -> bool:
@@ -37,7 +37,7 @@ def permissions_of(value: Any) -> dict[str, bool]:
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     found: dict[str, bool] = {}
     for entry in entries:
-        if isinstance(entry, dict) and (text := label(entry.get("text"))):
+        if isinstance(entry, dict) and (text := shared_text(entry.get("text"))):
             found[text] = found.get(text, True) and entry.get("enabled") is True
     return found
 
@@ -56,7 +56,7 @@ def missing_names(names: Iterable[str], texts: Iterable[str]) -> list[str]:
 
 def quoted(names: Iterable[str]) -> str:
     """Returns the names for a message, as they were configured: “Email” and “SMS”."""
-    return " and ".join(f"“{label(name)}”" for name in names if comparable(name))
+    return " and ".join(f"“{shared_text(name)}”" for name in names if comparable(name))
 
 
 def has_permissions(fields: ListFields, rules: ContactRules) -> bool:

@@ -86,7 +86,7 @@ def number(value: Any) -> int | float | None:
     return None
 
 
-def label(value: Any) -> str:
+def shared_text(value: Any) -> str:
     """Returns the clean text of what many members share (a language, a tag), from a dict; "" for what is no text."""
     try:
         return _LABELS[value]

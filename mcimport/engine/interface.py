@@ -67,11 +67,7 @@ class Engine(Protocol):
         """Returns a lock that is held while anything is done for the client."""
 
     def run(
-        self,
-        spec: RunSpec,
-        windows: Sequence[Window],
-        pages: Mapping[int, Page],
-        record: Callable[[Outcome], None],
+        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
     ) -> bool:
         """Processes all windows, and returns whether subscription events were kept back.
 

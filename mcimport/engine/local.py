@@ -26,11 +26,7 @@ class LocalEngine:
         return nullcontext()
 
     def run(
-        self,
-        spec: RunSpec,
-        windows: Sequence[Window],
-        pages: Mapping[int, Page],
-        record: Callable[[Outcome], None],
+        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
     ) -> bool:
         services = spec.services
         converter = RunConverter(services.mailchimp, spec.fields, spec.rules, spec.event_budget, spec.warn)
@@ -45,7 +41,7 @@ class LocalEngine:
             sample_size=0 if spec.is_dry else spec.client.ometria.spot_check,
         )
         run_windows(
-            lambda window, page=None: process_page(window, context, page),
+            lambda window, page: process_page(window, context, page),
             *(windows, record, services),
             workers=spec.client.mailchimp.connections,
             pages=pages,

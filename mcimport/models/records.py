@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mcimport.models import (
     Bounds,
@@ -68,11 +68,14 @@ class ListRow:
         return min((moment for moment in shown if moment is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of one list. `moves_sync_point`: its completion moves the list's sync point to `until`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Usage):
+    """Holds one run of one list, with what it has used.
 
-    `warnings`: texts for a person, as JSON. `spot_check`: as JSON.
+    Attributes:
+        moves_sync_point: its completion moves the list's sync point to `until`.
+        warnings: texts for a person, as JSON.
+        spot_check: as JSON.
     """
 
     id: int
@@ -97,7 +100,6 @@ class Run:
     finished_at: int | None
     error: str | None
     moves_sync_point: int
-    usage: Usage = field(default_factory=Usage)
     warnings: str | None = None
     spot_check: str | None = None
 

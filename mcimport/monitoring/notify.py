@@ -60,11 +60,14 @@ class Notifier:
         self._poster = HttpPoster()
         self._futures: list[Future[None]] = []
         self._messages: list[str] = []
-        self._pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="notice")
+        self._pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="notification")
         self._lock = Lock()
         self._failures = 0
         self._begun: dict[str, Future[None]] = {}
-        self._begin("", settings.healthcheck_source)
+
+    def start(self) -> None:
+        """Pings the health check of the call before its work."""
+        self._begin("", self._settings.healthcheck_source)
 
     def begun(self, client: Client) -> None:
         """Pings the client's health check before its lists are worked on."""

@@ -92,7 +92,7 @@ class EventLogReporter:
             self._log.info("page", **where, **counts, seconds=round(outcome.seconds, 3), is_last=outcome.rest is None)
 
     def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
-        """Writes down a page, with the keys that every page has; -1 tells that it belongs to no window."""
+        """Logs a page with the keys that every page has; its window is -1, because it belongs to none."""
         if not self._quiet:
             where = {**self._where(client, list_key), "window": -1}
             self._log.info("page", **where, members=contacts, pushed=0, rejected=0, seconds=0.0, is_last=is_last)

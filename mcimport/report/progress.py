@@ -84,7 +84,7 @@ class ProgressTracker:
         self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
 
     def read_back(self, key: Key, contacts: int, *, is_last: bool) -> None:
-        """Counts contacts that were read back as read; the whole of it is one window."""
+        """Counts contacts that were read back from Ometria; all of them together are one window."""
         self._add(key, contacts, 0, is_done=is_last)
 
     def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:

@@ -21,7 +21,7 @@ class Reporter(Protocol):
         """Reports that a page was recorded."""
 
     def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
-        """So many contacts, of those that were planned, were read back from Ometria; `is_last`: all were."""
+        """Reports that so many of the planned contacts were read back from Ometria; `is_last`: all of them were."""
 
     def waits(self, client: str, list_key: str, words: str) -> None:
         """Reports that a run has begun to wait, and why."""

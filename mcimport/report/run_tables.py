@@ -47,8 +47,8 @@ def run_facts(run: Run, windows: Sequence[WindowRow]) -> list[tuple[str, str]]:
         ("time ranges", f"{out_of(done, run.windows_total)} done, {run.windows_dead:,} incomplete"),
         *(("warning", words) for words in _warnings(run)),
         ("spot check", outcome(SpotCheck.read(run.spot_check))),
-        ("requests", timeline.requests(run.usage)),
-        ("time spent", timeline.time_spent(run.usage)),
+        ("requests", timeline.requests(run)),
+        ("time spent", timeline.time_spent(run)),
     ]
 
 
@@ -59,7 +59,6 @@ def run_document(run: Run) -> dict[str, Any]:
     found = SpotCheck.read(run.spot_check)
     return {
         "run_id": document.pop("id"),
-        **document.pop("usage"),
         **document,
         "spot_check": found.document if found else None,
     }

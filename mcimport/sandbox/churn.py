@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Event, Thread
 
 from mcimport.sandbox.audience.audience import Audience
@@ -30,27 +31,23 @@ def random_change(audience: Audience, rng: random.Random) -> None:
     rng.choices(kinds, weights)[0](audience)
 
 
-class Churn:
-    """Makes `settings.churn` random changes a second over all lists, in a thread, until it is stopped."""
+@contextmanager
+def churning(settings: SandboxSettings, audiences: Callable[[], Sequence[Audience]]) -> Iterator[None]:
+    """Makes `settings.churn` random changes a second over all lists inside the `with`, in a thread."""
+    stopped, rng = Event(), random.Random(settings.seed)
 
-    def __init__(self, settings: SandboxSettings, audiences: Callable[[], Sequence[Audience]]) -> None:
-        self._settings = settings
-        self._audiences = audiences
-        self._rng = random.Random(settings.seed)
-        self._stopped = Event()
-        self._thread = Thread(target=self._run, name="sandbox-churn", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def change() -> None:
         owed = 0.0
-        while not self._stopped.wait(_TICK):
-            owed += self._settings.churn * _TICK
+        while not stopped.wait(_TICK):
+            owed += settings.churn * _TICK
             while owed >= 1:
-                random_change(self._rng.choice(self._audiences()), self._rng)
+                random_change(rng.choice(audiences()), rng)
                 owed -= 1
+
+    thread = Thread(target=change, name="sandbox-churn", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import get_args
+from typing import cast, get_args
 
 from starlette.responses import Response
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.field_selection import FieldSelection
 from mcimport.sandbox.audience.member_json import MemberEncoder, encode, link
+from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.query import MemberQuery, QueryResult, SortField, run_query
 from mcimport.sandbox.faults import html, problem
 from mcimport.sandbox.mailchimp_requests import (
-    DEFAULT_COUNT,
-    MAX_COUNT,
     STATUSES,
-    NotFoundError,
     audience_of,
     collection,
     encoder_of,
     fields_of,
-    number_of,
+    invalid,
+    not_found,
+    page_of,
     time_of,
 )
-from mcimport.sandbox.request_handling import Call, raw_json
+from mcimport.sandbox.request_handling import Call, RefusedError, raw_json
 from mcimport.sandbox.shared_state import SharedState
 
 _BATCH = 50  # members encoded before other requests get their turn, and members may change
-_DIRECTIONS = {"ASC": False, "DESC": True}
 
 
 async def members(call: Call) -> Response:
@@ -37,16 +36,16 @@ async def members(call: Call) -> Response:
     encoder, query = encoder_of(call), _member_query(call.query)
     audience, settings = encoder.audience, call.shared.settings
     selection = fields_of(call)
-    member_selection = selection.within("members")
-    if _is_first_page(call.query, query) and settings.first_page_latency is not None:
+    is_selected, member_selection = selection.includes("members"), selection.within("members")
+    is_first_page = query.offset == 0 and query.count > 1 and "before_last_changed" not in call.query
+    if is_first_page and settings.first_page_latency is not None:
         call.latency = settings.first_page_latency
     result = run_query(audience, query, call.shared.rng)
-    is_selected = selection.includes("members")
-    refused = (is_selected and _unreadable(call, audience, result, member_selection)) or _oversized(
-        result, settings.max_page
-    )
-    if refused:
-        return refused
+    is_lookup = member_selection.is_within("last_changed") and not settings.broken_lookups
+    if is_selected and not is_lookup:
+        _check_readable(call, audience, result.numbers)
+    if settings.max_page is not None and len(result.numbers) > settings.max_page:
+        return html(504, "Gateway Time-out")
     await call.wait(call.latency * settings.writing_delay)
     if settings.on_page is not None:
         settings.on_page(audience)
@@ -58,50 +57,34 @@ async def members(call: Call) -> Response:
 
 
 def _member_query(query: Mapping[str, str]) -> MemberQuery:
-    status, field = query.get("status") or None, query.get("sort_field") or None
+    status, direction = query.get("status") or None, query.get("sort_dir", "ASC").upper()
     if status is not None and status not in STATUSES:
-        raise ValueError("unknown status")
-    if query.get("sort_dir", "ASC").upper() not in _DIRECTIONS:
-        raise ValueError("sort_dir is ASC or DESC")
+        raise invalid("unknown status")
+    if direction not in {"ASC", "DESC"}:
+        raise invalid("sort_dir is ASC or DESC")
+    offset, count = page_of(query)
     return MemberQuery(
         status=status,
         since=time_of(query, "since_last_changed"),
         before=time_of(query, "before_last_changed"),
         opted_since=time_of(query, "since_timestamp_opt"),
         opted_before=time_of(query, "before_timestamp_opt"),
-        sort_field=_sort_field(field),
-        descending=_DIRECTIONS[query.get("sort_dir", "ASC").upper()],
-        offset=number_of(query, "offset"),
-        count=min(number_of(query, "count") or DEFAULT_COUNT, MAX_COUNT),
+        sort_field=_sort_field(query.get("sort_field") or None),
+        descending=direction == "DESC",
+        offset=offset,
+        count=count,
     )
 
 
 def _sort_field(name: str | None) -> SortField | None:
-    for field in get_args(SortField):
-        if field == name:
-            return field  # type: ignore[no-any-return] # get_args forgets the type of what it lists
-    if name is not None:
-        raise ValueError("unknown sort_field")
-    return None
+    if name is not None and name not in get_args(SortField):
+        raise invalid("unknown sort_field")
+    return cast("SortField | None", name)
 
 
-def _is_first_page(parameters: Mapping[str, str], query: MemberQuery) -> bool:
-    return query.offset == 0 and query.count > 1 and "before_last_changed" not in parameters
-
-
-def _unreadable(
-    call: Call, audience: Audience, result: QueryResult, member_selection: FieldSelection
-) -> Response | None:
-    settings = call.shared.settings
-    if member_selection.is_within("last_changed") and not settings.broken_lookups:
-        return None
-    if not call.shared.unreadable.includes_any(audience, result.numbers, settings.broken):
-        return None
-    return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
-
-
-def _oversized(result: QueryResult, most: int | None) -> Response | None:
-    return html(504, "Gateway Time-out") if most is not None and len(result.numbers) > most else None
+def _check_readable(call: Call, audience: Audience, numbers: list[int]) -> None:
+    if call.shared.unreadable.includes_any(audience, numbers, call.shared.settings.broken):
+        raise RefusedError(problem(500, "Internal Server Error", "An unexpected internal error has occurred."))
 
 
 async def _encoded(encoder: MemberEncoder, result: QueryResult, member_selection: FieldSelection) -> list[bytes]:
@@ -130,23 +113,24 @@ def _body(list_key: str, encoded: list[bytes], total: int, selection: FieldSelec
 
 
 async def member(call: Call) -> Response:
-    encoder = encoder_of(call)
-    found = encoder.audience.find(call.path_param("who"))
-    if found is None:
-        raise NotFoundError
-    if call.shared.unreadable.includes_any(encoder.audience, [found.number], call.shared.settings.broken):
-        return problem(500, "Internal Server Error", "An unexpected internal error has occurred.")
+    encoder, found = encoder_of(call), _member_of(call)
+    _check_readable(call, encoder.audience, [found.number])
     encoded = encoder.encode_members([found.number], fields_of(call))
     if not encoded:
-        raise NotFoundError
+        raise not_found()
     call.log.count = 1
     return raw_json(encoded[0])
 
 
-async def tags(call: Call) -> Response:
+def _member_of(call: Call) -> MemberView:
     found = audience_of(call).find(call.path_param("who"))
     if found is None:
-        raise NotFoundError
+        raise not_found()
+    return found
+
+
+async def tags(call: Call) -> Response:
+    found = _member_of(call)
     added = found.get("timestamp_opt") or found.get("last_changed") or ""
     tags = [{**tag, "date_added": added} for tag in found.get("tags") or []]
     return collection(call, "tags", tags[:50] if call.shared.settings.cut_tags else tags)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from mcimport.sandbox.faults import error_response, html
 from mcimport.sandbox.ometria_account import OmetriaAccount, RateLimit
-from mcimport.sandbox.request_handling import Authorize, Call, RequestHandler, json
+from mcimport.sandbox.request_handling import Authorize, Call, RefusedError, RequestHandler, json
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
 from mcimport.sandbox.validation import has_address
@@ -64,23 +64,13 @@ def _account(call: Call) -> OmetriaAccount:
     return call.account
 
 
-class _RefusedError(Exception):
-    """Raised when the whole push is refused."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 async def _push(call: Call) -> Response:
     try:
         body = await call.http.body()
-        call.log.bytes = len(body)
-        records = _records(body)
     except ClientDisconnect:
         return _error(400, "The request did not arrive whole.")
-    except _RefusedError as refused:
-        return _error(refused.status, str(refused))
+    call.log.bytes = len(body)
+    records = _records(body)
     call.log.count = len(records)
     call.log.ids = tuple(str(record["id"]) for record in records if "id" in record)
     return _accepted(call, records)
@@ -91,14 +81,14 @@ def _records(body: bytes) -> list[dict[str, Any]]:
         raw = msgspec.json.decode(body, type=list[msgspec.Raw])
         records = [msgspec.json.decode(record, type=dict[str, Any]) for record in raw]
     except msgspec.MsgspecError:
-        raise _RefusedError(400, "A push is a JSON array of records.") from None
+        raise RefusedError(_error(400, "A push is a JSON array of records.")) from None
     if not 1 <= len(records) <= _MAX_RECORDS:
-        raise _RefusedError(400, "A push holds 1 to 100 records.")
+        raise RefusedError(_error(400, "A push holds 1 to 100 records."))
     if any(len(memoryview(record)) > _MAX_RECORD_BYTES for record in raw):
-        raise _RefusedError(413, "A record is larger than 60 KB.")
+        raise RefusedError(_error(413, "A record is larger than 60 KB."))
     types = {record.get("@type") for record in records}
     if len(types) > 1 or not types <= _TYPES:
-        raise _RefusedError(400, "The records of a push are of one known type.")
+        raise RefusedError(_error(400, "The records of a push are of one known type."))
     return records
 
 

@@ -76,10 +76,9 @@ class OmetriaAccount:
             self._drained_at = now
             return int(self._settings.queue_limit - self._queued)
 
-    def contacts(self, *, is_validated: bool = False) -> dict[ContactKey, Contact]:
-        """Returns contacts in the order of their first push; with `is_validated` all pushed ones are validated now."""
+    def contacts(self) -> dict[ContactKey, Contact]:
+        """Returns contacts in the order of their first push."""
         with self._lock:
-            self.validate(everything=is_validated)
             return {key: dict(contact) for key, contact in self._contacts.items()}
 
     def contact(self, key: ContactKey) -> Contact | None:
@@ -90,7 +89,7 @@ class OmetriaAccount:
     def mailable(self) -> set[str]:
         """Returns the addresses that may be mailed, in lower case: one listing is opted in, and none is opted out."""
         consents: dict[str, set[object]] = {}
-        for contact in self.contacts(is_validated=True).values():
+        for contact in self.contacts().values():
             address = str(contact.get("email") or "").strip().lower()
             consents.setdefault(address, set()).add(contact.get("marketing_optin"))
         consents.pop("", None)

@@ -61,6 +61,14 @@ class Call:
         await self.shared.wait(seconds)
 
 
+class RefusedError(Exception):
+    """Raised to respond to an authorized request with an error."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
 Authorize = Callable[[Call], Response | None]
 Respond = Callable[[Call], Awaitable[Response]]
 
@@ -119,18 +127,16 @@ class RequestHandler:
         log.agent = http.headers.get("user-agent", "")
         log.nth = self.shared.request_counts[self.service, log.method, path]
         self.shared.request_counts[self.service, log.method, path] += 1
-        self.shared.request_log.write(log)
+        self.shared.requests.append(log)
         return Call(self.shared, http, log, self.shared.settings.latency)
 
     def _rejection(self, call: Call) -> Response | None:
         rejection = self.authorize(call)
         if call.account is not None:
             call.log.key = call.account.key
-        if rejection is None and call.log.method != self.method:
-            rejection = error_response(
-                self.service, 405, "Method Not Allowed", "This address does not take that method."
-            )
-        return rejection
+        if rejection is not None or call.log.method == self.method:
+            return rejection
+        return error_response(self.service, 405, "Method Not Allowed", "This address does not take that method.")
 
     async def _response(self, call: Call, connection: FaultyConnection) -> Response | None:
         call.log.fault = fault = choose_fault(self.shared.settings, call.log)
@@ -143,7 +149,10 @@ class RequestHandler:
         if fault in NO_RESPONSE:
             await (connection.never_respond() if fault == "silent" else connection.reset())
             return None
-        response = await self.respond(call)
+        try:
+            response = await self.respond(call)
+        except RefusedError as refused:
+            response = refused.response
         if call.latency > call.waited:
             await call.wait(call.latency - call.waited)
         if self.service == "mailchimp" and self.shared.settings.gzip:

@@ -1,11 +1,10 @@
-"""Logs all requests in order: the measure of what an importer does to the two services."""
+"""Holds what is logged of each request: the measure of what an importer does to the two services."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import Literal
 
 Service = Literal["mailchimp", "ometria"]
@@ -45,26 +44,6 @@ class Request:
     nth: int = 0
     fault: str | None = None
     agent: str = ""
-
-
-@dataclass
-class RequestLog:
-    """Holds all requests since it was last cleared."""
-
-    requests: list[Request] = field(default_factory=list)
-    _lock: Lock = field(default_factory=Lock)
-
-    def write(self, request: Request) -> None:
-        with self._lock:
-            self.requests.append(request)
-
-    def read(self) -> list[Request]:
-        with self._lock:
-            return list(self.requests)
-
-    def clear(self) -> None:
-        with self._lock:
-            self.requests.clear()
 
 
 def max_open(requests: Iterable[Request], key: str) -> int:

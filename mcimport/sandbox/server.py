@@ -14,9 +14,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Event, Thread
-from types import FrameType, TracebackType
 from typing import Self
 
 import uvicorn
@@ -25,10 +24,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcimport.sandbox import mailchimp, ometria
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.churn import Churn
+from mcimport.sandbox.churn import churning
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
-from mcimport.sandbox.ometria_account import Contact, ContactKey
+from mcimport.sandbox.ometria_account import Contact, ContactKey, OmetriaAccount
 from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
@@ -61,17 +60,14 @@ class Sandbox:
             [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
             redirect_slashes=False,
         )
-        self._serving: _ServerThread | None = None
-        self._churn: Churn | None = None
+        self._serving = ExitStack()
         self.add_account(self.mailchimp_key, self.ometria_key, {self.list_key: self.settings.size})
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -79,26 +75,18 @@ class Sandbox:
         listener = _listener(self.port)
         self.port = listener.getsockname()[1]
         self._shared.closing = asyncio.Event()
-        self._serving = _ServerThread(self._app, listener, self._shared)
-        self._serving.start()
-        self._churn = Churn(self.settings, self._shared.audiences)
-        self._churn.start()
+        self._serving.enter_context(_serving(self._app, listener, self._shared))
+        self._serving.enter_context(churning(self.settings, self._shared.audiences))
 
     def stop(self) -> None:
         """Ends requests under way, silent ones too, and refuses connections from then on.
 
         Raises RuntimeError when a response was a 500 because of an error of the sandbox itself, or of a hook.
         """
-        if self._churn is not None:
-            self._churn.stop()
-            self._churn = None
-        if self._serving is not None:
-            self._serving.stop()
-            self._serving = None
+        self._serving.close()
         if self._shared.internal_errors:
-            raise RuntimeError(
-                "the sandbox, or a hook on it, failed while it served"
-            ) from self._shared.internal_errors.pop(0)
+            first = self._shared.internal_errors.pop(0)
+            raise RuntimeError("the sandbox, or a hook on it, failed while it served") from first
 
     @contextmanager
     def offline(self) -> Iterator[None]:
@@ -123,9 +111,8 @@ class Sandbox:
 
     def renew_ometria_key(self, old: str, new: str) -> None:
         """Gives an account another key; the old one is refused from now on."""
-        store = self._shared.ometria.pop(old)
-        store.key = new
-        self._shared.ometria[new] = store
+        self._shared.ometria[new] = account = self._shared.ometria.pop(old)
+        account.key = new
 
     def add_ometria_key(self, known: str, another: str) -> None:
         """Gives an account a second key. Requests with either are in the log under `known`."""
@@ -141,17 +128,15 @@ class Sandbox:
 
     def contacts(self, ometria_key: str | None = None) -> dict[ContactKey, Contact]:
         """Returns Ometria's contacts by collection and id, with everything pushed so far validated."""
-        return self._shared.ometria[ometria_key or self.ometria_key].contacts(is_validated=True)
+        return self._validated(ometria_key).contacts()
 
     def mailable(self, ometria_key: str | None = None) -> set[str]:
         """Returns the addresses that the account may mail, in lower case: an opted-out listing outweighs all others."""
-        return self._shared.ometria[ometria_key or self.ometria_key].mailable()
+        return self._validated(ometria_key).mailable()
 
     def delete_contacts(self, keys: Iterable[ContactKey], ometria_key: str | None = None) -> None:
         """Deletes contacts from Ometria, by collection and id, which no importer can see."""
-        store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.validate(everything=True)
-        store.delete(keys)
+        self._validated(ometria_key).delete(keys)
 
     def store_contacts(self, records: Iterable[Contact], ometria_key: str | None = None) -> None:
         """Stores records as if another program had pushed them: at once, and without a request in the log."""
@@ -161,23 +146,25 @@ class Sandbox:
 
     def subscription_events(self, ometria_key: str | None = None) -> Counter[str]:
         """Counts subscription events by collection; each can start a welcome campaign."""
-        store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.validate(everything=True)
-        return Counter(store.subscription_events)
+        return Counter(self._validated(ometria_key).subscription_events)
 
     def push_errors(self, ometria_key: str | None = None) -> list[dict[str, str]]:
         """Returns what `GET /push/_errors` does, with everything pushed so far validated."""
-        store = self._shared.ometria[ometria_key or self.ometria_key]
-        store.validate(everything=True)
-        return store.latest_errors()
+        return self._validated(ometria_key).latest_errors()
+
+    def _validated(self, ometria_key: str | None) -> OmetriaAccount:
+        """Returns an Ometria account, the first one without a key, with everything pushed so far validated."""
+        account = self._shared.ometria[ometria_key or self.ometria_key]
+        account.validate(everything=True)
+        return account
 
     @property
     def requests(self) -> list[Request]:
         """The requests since the last `clear_requests`, in the order of their arrival."""
-        return self._shared.request_log.read()
+        return list(self._shared.requests)
 
     def clear_requests(self) -> None:
-        self._shared.request_log.clear()
+        self._shared.requests.clear()
 
     def max_open(self, mailchimp_key: str | None = None) -> int:
         """Returns how many requests of one account were open at once at most, those refused for that included."""
@@ -199,11 +186,7 @@ def serve(settings: SandboxSettings, port: int = 0) -> None:
     Must be called in the main thread: only there can signals be received.
     """
     over = Event()
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        over.set()
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(settings, port) as sandbox:
             sys.stdout.write(shell_exports(sandbox))
@@ -255,7 +238,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
-        self._closing = closing
+        self.closing = closing
         self.up = Event()
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -268,7 +251,7 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        await self._closing.wait()
+        await self.closing.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -288,31 +271,28 @@ class _Server(uvicorn.Server):
             await server.wait_closed()
 
 
-class _ServerThread:
+@contextmanager
+def _serving(app: Router, listener: socket.socket, shared: SharedState) -> Iterator[None]:
     """Runs uvicorn in a thread."""
-
-    def __init__(self, app: Router, listener: socket.socket, shared: SharedState) -> None:
-        config = uvicorn.Config(
-            app,
-            http=_Protocol,
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            date_header=False,  # the sandbox has a clock of its own
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            log_level="critical",  # what breaks here is broken on purpose
-        )
-        self._server = _Server(config, shared.closing)
-        self._shared = shared
-        self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-        self._server.up.wait()
-
-    def stop(self) -> None:
-        if self._server.loop is not None:
-            self._server.loop.call_soon_threadsafe(self._shared.closing.set)
-        self._thread.join()
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        date_header=False,  # the sandbox has a clock of its own
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="critical",  # what breaks here is broken on purpose
+    )
+    server = _Server(config, shared.closing)
+    thread = Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
+    thread.start()
+    server.up.wait()
+    try:
+        yield
+    finally:
+        if server.loop is not None:
+            server.loop.call_soon_threadsafe(server.closing.set)
+        thread.join()

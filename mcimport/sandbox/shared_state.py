@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mcimport.sandbox.audience.audience import Audience
@@ -15,7 +16,7 @@ from mcimport.sandbox.audience.member_json import MemberEncoder
 from mcimport.sandbox.audience.query import UnreadableMembers
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.ometria_account import OmetriaAccount
-from mcimport.sandbox.request_log import RequestLog
+from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.settings import SandboxSettings
 
 
@@ -41,6 +42,7 @@ class SharedState:
     """Holds the shared state. Only the server's thread changes it, but for accounts, which are added from outside.
 
     Attributes:
+        requests: in the order of their arrival, since they were last cleared.
         mailchimp, ometria: by key.
         request_counts: by service, method and path, so that faults hit the same requests in every run.
         internal_errors: of the sandbox itself, or of a hook; they must not pass for a fault.
@@ -49,7 +51,7 @@ class SharedState:
 
     settings: SandboxSettings
     clock: Clock
-    request_log: RequestLog = field(default_factory=RequestLog)
+    requests: list[Request] = field(default_factory=list)
     mailchimp: dict[str, MailchimpAccount] = field(default_factory=dict)
     ometria: dict[str, OmetriaAccount] = field(default_factory=dict)
     unreadable: UnreadableMembers = field(default_factory=UnreadableMembers)
@@ -74,8 +76,6 @@ class SharedState:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.closing.wait()
-        except TimeoutError:
-            pass

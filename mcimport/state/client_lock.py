@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import Timeout
 
 from mcimport.errors import BusyError
-from mcimport.state.locking import file_lock, lock_error
+from mcimport.state.locking import file_lock, hold_lock, lock_error
 
 LOCK_TIMEOUT = 0.2  # seconds: `lock_holder` takes the lock for a moment, too
 
@@ -32,24 +31,20 @@ def lock_client(db_path: Path, client: str) -> Iterator[None]:
     all, which does not pass when another process ends.
     """
     path = _lock_path(db_path, client)
-    lock = file_lock(path, LOCK_TIMEOUT)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise BusyError(f"{client}: another mcimport is already running for this client{_holder_text(path)}") from None
-    except OSError as error:
-        raise lock_error(path, error) from None
-    try:
+
+    def busy() -> BusyError:
+        return BusyError(f"{client}: another mcimport is already running for this client{_holder_text(path)}")
+
+    with hold_lock(path, LOCK_TIMEOUT, busy):
         # Another process that finds the lock taken reads this text; the lock itself does not depend on it.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             path.write_text(f"process {os.getpid()}, since {began}\n", encoding="ascii")
         _held.add(path)
-        yield
-    finally:
-        _held.discard(path)
-        lock.release()
+        try:
+            yield
+        finally:
+            _held.discard(path)
 
 
 def lock_holder(db_path: Path, client: str) -> str | None:

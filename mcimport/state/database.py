@@ -7,15 +7,13 @@ import hmac
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from filelock import Timeout
-
 from mcimport.errors import StateError
-from mcimport.state.locking import file_lock, lock_error
+from mcimport.state.locking import hold_lock
 from mcimport.state.sqlite_errors import named_errors
 
 # A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
@@ -66,15 +64,9 @@ class State:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits all or nothing. Takes the write lock first, so that another writer cannot make it fail half-way."""
-        with named_errors(self.path):
+        with named_errors(self.path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     @contextmanager
     def without_busy_timeout(self) -> Iterator[None]:
@@ -146,7 +138,7 @@ def check_state_file(path: Path) -> None:
     It is left as it is: what is written is rolled back. Something must be written, for SQLite begins a transaction on
     a read-only file, too.
     """
-    with named_errors(path), closing(_connect_to_existing(path)) as connection:
+    with named_errors(path), closing(_connect(path, CHECK_TIMEOUT)) as connection:
         _applied_migrations(connection, path)
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise StateError(f"the state file {path} is damaged", hint="Restore it from a backup, or move it away.")
@@ -163,20 +155,17 @@ def state_exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise StateError(
-            f"the state file {path} cannot be accessed: {error.strerror}",
-            hint="Name another with --db or MCIMPORT_DB.",
-        ) from None
+        raise _unusable(path, "accessed", error) from None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+def _unusable(path: Path, what: str, error: OSError) -> StateError:
+    said = f"the state file {path} cannot be {what}: {error.strerror}"
+    return StateError(said, hint="Name another with --db or MCIMPORT_DB.")
 
 
-def _connect_to_existing(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
     """Connects without creating the file."""
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=CHECK_TIMEOUT, isolation_level=None)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
 
 
 def _create(path: Path) -> None:
@@ -187,45 +176,18 @@ def _create(path: Path) -> None:
             if not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise StateError(
-            f"the state file {path} cannot be created: {error.strerror}",
-            hint="Name another with --db or MCIMPORT_DB.",
-        ) from None
+        raise _unusable(path, "created", error) from None
 
 
-@contextmanager
-def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> Iterator[None]:
+def _migration_lock(path: Path, timeout: float = BUSY_TIMEOUT) -> AbstractContextManager[None]:
     """Lets one process or thread at a time create or migrate the file. Raises StateError after `timeout` seconds."""
-    beside = _migration_lock_path(path)
-    lock = file_lock(beside, timeout)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StateError(
-            f"the state file {path} is still being created or upgraded by another process",
-            hint="Try again in a minute.",
-        ) from None
-    except OSError as error:
-        raise lock_error(beside, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    said = f"the state file {path} is still being created or upgraded by another process"
+    return hold_lock(_migration_lock_path(path), timeout, lambda: StateError(said, hint="Try again in a minute."))
 
 
 def _migration_lock_path(path: Path) -> Path:
     """Returns a name without `.lock` at the end, for a client may have any name and its lock ends in that."""
     return path.with_name(f"{path.name}.migrating")
-
-
-def _allow_incremental_vacuum(connection: sqlite3.Connection) -> None:
-    """Makes a file without tables return free space in steps from now on.
-
-    It rewrites the (empty) file, so the caller holds the migration lock.
-    """
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("VACUUM")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = True) -> None:
@@ -243,17 +205,13 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, is_shared: bool = Tr
         migrations.apply(database)
         return
     with _migration_lock(path):
-        _allow_incremental_vacuum(connection)
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: it is rewritten for that
+            connection.execute("VACUUM")
         database.enable_wal()
-        # All of them or none, and one fsync. IMMEDIATE, for it waits for another writer.
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with connection:  # all of them or none, and one fsync
+            connection.execute("BEGIN IMMEDIATE")  # which waits for another writer
             migrations.apply(database)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
 
 def _applied_migrations(connection: sqlite3.Connection, path: Path) -> set[str]:

@@ -9,11 +9,10 @@ from itertools import islice
 from mcimport.models import CANNOT, NewDeadLetter, Outcome, Precision
 from mcimport.models.records import DeadLetter, Run
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read, text
+from mcimport.state.row_mapping import now, read, read_all, read_first, text
 
-REFUSED_RETRY_AFTER = (
-    3_000  # seconds until a refused member is retried, doubled each time; just under an hour, for an hourly sync
-)
+# Seconds until a refused member is retried, doubled each time; just under an hour, for an hourly sync.
+REFUSED_RETRY_AFTER = 3_000
 MAX_DOUBLINGS = 7  # after that, once in four and a half days
 MAX_REFUSED_RETRIED = 100  # refused members that one sync retries
 UNREAD_SINCE_DISCARDED = (
@@ -26,8 +25,7 @@ _COPIED_COLUMNS = ("since", "until", "reason", "attempts", "members", "precision
 
 
 def find(state: State, letter_id: int) -> DeadLetter | None:
-    row = state.row("SELECT * FROM dead_letters WHERE id = ?", [letter_id])
-    return read(DeadLetter, row) if row else None
+    return read_first(state, DeadLetter, "SELECT * FROM dead_letters WHERE id = ?", [letter_id])
 
 
 def search(
@@ -37,16 +35,13 @@ def search(
     where = "(? IS NULL OR status = ?)"
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    rows = state.rows(
-        f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 - fixed text and marks
-        [status, status, *clients, limit],
-    )
-    return [read(DeadLetter, row) for row in rows]
+    query = f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - fixed text and marks
+    return read_all(state, DeadLetter, query, [status, status, *clients, limit])
 
 
 def open_for_list(state: State, list_id: int) -> list[DeadLetter]:
-    rows = state.rows("SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' ORDER BY id", [list_id])
-    return [read(DeadLetter, row) for row in rows]
+    query = "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' ORDER BY id"
+    return read_all(state, DeadLetter, query, [list_id])
 
 
 def count_open(state: State, list_id: int) -> int:
@@ -59,7 +54,9 @@ def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
     Of refused members the opt-outs come first, and each is retried less and less often, for most refusals are about
     the record itself; members that a bug of mcimport left are retried every time, for an upgrade fixes it.
     """
-    spans = state.rows(
+    spans = read_all(
+        state,
+        DeadLetter,
         "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'window' AND cause = 'transport'"
         " AND taken_along < ? ORDER BY id",
         [list_id, MAX_FAILED_RETRIES],
@@ -70,7 +67,7 @@ def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
         [list_id, f"{CANNOT}%"],
     )
     due = (letter for row in members if _is_due(letter := read(DeadLetter, row)))
-    return [*(read(DeadLetter, row) for row in spans), *islice(due, MAX_REFUSED_RETRIED)]
+    return [*spans, *islice(due, MAX_REFUSED_RETRIED)]
 
 
 def _is_due(letter: DeadLetter) -> bool:
@@ -88,14 +85,14 @@ def members_with_open(state: State, list_id: int) -> frozenset[str]:
 
 def open_from_run(state: State, run_id: int) -> list[DeadLetter]:
     """Returns the dead letters that are open because of this run: new ones, and those that failed again in it."""
-    rows = state.rows("SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id", [run_id])
-    return [read(DeadLetter, row) for row in rows]
+    query = "SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id"
+    return read_all(state, DeadLetter, query, [run_id])
 
 
 def unread_since_discarded(state: State, list_id: int) -> list[DeadLetter]:
     """Returns the discarded dead letters of a list that no completed full run has read again since."""
-    rows = state.rows(f"SELECT * FROM dead_letters WHERE list_id = ? AND {UNREAD_SINCE_DISCARDED}", [list_id])  # noqa: S608 - fixed texts
-    return [read(DeadLetter, row) for row in rows]
+    query = f"SELECT * FROM dead_letters WHERE list_id = ? AND {UNREAD_SINCE_DISCARDED}"  # noqa: S608 - fixed texts
+    return read_all(state, DeadLetter, query, [list_id])
 
 
 def discard(state: State, letter_ids: Sequence[int]) -> None:
@@ -134,13 +131,9 @@ def close_covered(state: State, run: Run) -> None:
 
     Those that failed in the run stay open, even when a replay has tried them since.
     """
+    where = "list_id = ? AND first_run_id < ? AND kind = 'window' AND until <= ?"
     with state.transaction():
-        _close(
-            state,
-            "replayed",
-            "list_id = ? AND first_run_id < ? AND kind = 'window' AND until <= ?",
-            [run.list_id, run.id, text(run.until)],
-        )
+        _close(state, "replayed", where, [run.list_id, run.id, text(run.until)])
 
 
 def count_failed_retries(state: State, run: Run) -> None:
@@ -154,45 +147,38 @@ def count_failed_retries(state: State, run: Run) -> None:
 
 
 def _record_new(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
-    replayed = outcome.letter_id
-    if replayed is not None and (new.kind == "window") and (outcome.member_id or _is_same_span(state, replayed, new)):
-        _fail_again(state, run, new, "id = ?", [replayed])
-    elif new.kind == "contact" and _has_open(state, run.list_id, new):
-        where, parameters = _contact_key(run.list_id, new)
-        _fail_again(state, run, new, where, parameters, is_moved=True)
+    replayed = find(state, outcome.letter_id) if outcome.letter_id is not None else None
+    if new.kind == "contact":
+        failed = _open_for_contact(state, run.list_id, new)
+    elif replayed and (outcome.member_id or (replayed.since, replayed.until) == (new.since, new.until)):
+        failed = [replayed.id]
     else:
-        _insert(state, run, outcome, new)
+        failed = []
+    for letter_id in failed:
+        _fail_again(state, run, letter_id, new)
+    if not failed:
+        _insert(state, run, outcome, new, replayed)
 
 
-def _is_same_span(state: State, letter_id: int, new: NewDeadLetter) -> bool:
-    letter = find(state, letter_id)
-    return letter is not None and (letter.since, letter.until) == (new.since, new.until)
+def _open_for_contact(state: State, list_id: int, new: NewDeadLetter) -> list[int]:
+    """Returns the same contact's open dead letters: by the member's id, or the second of `last_changed` without one."""
+    where, value = "member_id = ?", new.member_id
+    if new.member_id is None:
+        where, value = "kind = 'contact' AND member_id IS NULL AND until IS ?", text(new.until)
+    query = f"SELECT id FROM dead_letters WHERE list_id = ? AND status = 'open' AND {where}"  # noqa: S608 - fixed texts
+    return [row["id"] for row in state.rows(query, [list_id, value])]
 
 
-def _contact_key(list_id: int, new: NewDeadLetter) -> tuple[str, list[object]]:
-    """Returns the condition for the same contact: the member's id, or the second of `last_changed` without an id."""
-    if new.member_id is not None:
-        return "list_id = ? AND status = 'open' AND member_id = ?", [list_id, new.member_id]
-    where = "list_id = ? AND status = 'open' AND kind = 'contact' AND member_id IS NULL AND until IS ?"
-    return where, [list_id, text(new.until)]
-
-
-def _has_open(state: State, list_id: int, new: NewDeadLetter) -> bool:
-    where, parameters = _contact_key(list_id, new)
-    return bool(state.value(f"SELECT 1 FROM dead_letters WHERE {where}", parameters))  # noqa: S608 - fixed texts
-
-
-def _fail_again(
-    state: State, run: Run, new: NewDeadLetter, where: str, parameters: Sequence[object], *, is_moved: bool = False
-) -> None:
-    also = ", since = ?, until = ?, sweep = ?" if is_moved else ""
-    values: list[object] = [text(new.since), text(new.until), new.sweep] if is_moved else []
+def _fail_again(state: State, run: Run, letter_id: int, new: NewDeadLetter) -> None:
+    changes: dict[str, object] = {"reason": new.reason, "run_id": run.id, "updated_at": now()}
+    if new.kind == "contact":
+        changes |= {"since": text(new.since), "until": text(new.until), "sweep": new.sweep}
     if new.members is not None:
-        also += ", members = ?, precision = ?"
-        values += [new.members, new.precision]
+        changes |= {"members": new.members, "precision": new.precision}
+    columns = "".join(f", {name} = ?" for name in changes)
     state.write(
-        f"UPDATE dead_letters SET attempts = attempts + 1, reason = ?, run_id = ?, updated_at = ?{also} WHERE {where}",  # noqa: S608 - fixed texts
-        [new.reason, run.id, _now(), *values, *parameters],
+        f"UPDATE dead_letters SET attempts = attempts + 1{columns} WHERE id = ?",  # noqa: S608 - fixed names
+        [*changes.values(), letter_id],
     )
 
 
@@ -216,9 +202,7 @@ def _list_member_count(state: State, list_id: int) -> int | None:
     return members or None
 
 
-def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> None:
-    replay_of = outcome.letter_id
-    replayed = find(state, replay_of) if replay_of is not None else None
+def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter, replayed: DeadLetter | None) -> None:
     old = replayed if new.kind == "window" else None
     state.write(
         "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
@@ -238,8 +222,8 @@ def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> Non
             new.member_id,
             new.reason,
             old.attempts + 1 if old else 1,
-            text(old.created_at) if old else _now(),
-            _now(),
+            text(old.created_at) if old else now(),
+            now(),
             old.id if old else None,
             int(new.is_no),
             *_member_count(state, run, outcome, new),
@@ -268,7 +252,7 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
         state.write(
             "UPDATE dead_letters SET since = ?, until = ?, reason = ?, attempts = ?, members = ?, precision = ?,"
             " list_members = ?, run_id = ?, updated_at = ? WHERE id = ?",
-            [*(narrower[name] for name in _COPIED_COLUMNS), run.id, _now(), letter_id],
+            [*(narrower[name] for name in _COPIED_COLUMNS), run.id, now(), letter_id],
         )
     elif letter.run_id != run.id:
         _close(state, "replayed", "id = ?", [letter_id])
@@ -277,9 +261,5 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
 def _close(state: State, status: str, where: str, parameters: Sequence[object]) -> None:
     state.write(
         f"UPDATE dead_letters SET status = ?, updated_at = ? WHERE status = 'open' AND {where}",  # noqa: S608 - fixed texts
-        [status, _now(), *parameters],
+        [status, now(), *parameters],
     )
-
-
-def _now() -> str:
-    return str(text(int(time.time())))

@@ -8,14 +8,14 @@ the row of what was tried with a wrong key moves to the right one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from mcimport.models.records import ListRow
 from mcimport.state import lists
 from mcimport.state.database import State
 from mcimport.state.lists import SWEEP_COLUMNS
-from mcimport.state.row_mapping import read, text
+from mcimport.state.row_mapping import read_all, read_first, text
 
 _IS_BOUND = "EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)"
 
@@ -40,12 +40,13 @@ def key_fingerprint(destination: str) -> str:
 
 
 def find(state: State, destination: Destination) -> ListRow | None:
-    row = state.row(
+    return read_first(
+        state,
+        ListRow,
         "SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
         " ORDER BY length(destination) DESC",
         [destination.client, destination.list_key, destination.collection, *destination.accounts],
     )
-    return read(ListRow, row) if row else None
 
 
 def current(state: State, destination: Destination) -> ListRow | None:
@@ -58,13 +59,14 @@ def current(state: State, destination: Destination) -> ListRow | None:
 
 def bound_elsewhere(state: State, destination: Destination) -> ListRow | None:
     """Returns the row of the last other destination at which Ometria accepted contacts of this client's list."""
-    row = state.row(
+    return read_first(
+        state,
+        ListRow,
         f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
         " AND NOT (collection = ? AND destination IN (?, ?))"
         " ORDER BY (SELECT max(id) FROM runs WHERE list_id = lists.id) DESC LIMIT 1",
         [destination.client, destination.list_key, destination.collection, *destination.accounts],
     )
-    return read(ListRow, row) if row else None
 
 
 def what_changed(destination: Destination, former: ListRow) -> str:
@@ -93,12 +95,13 @@ def get_or_create(state: State, destination: Destination) -> ListRow:
 
 def _latest_unbound(state: State, destination: Destination) -> ListRow | None:
     """Returns the row of the last destination that was tried, and at which Ometria accepted no contact."""
-    row = state.row(
+    return read_first(
+        state,
+        ListRow,
         f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND NOT {_IS_BOUND}"  # noqa: S608 - fixed text
         " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC LIMIT 1",
         [destination.client, destination.list_key],
     )
-    return read(ListRow, row) if row else None
 
 
 def _move_to(state: State, row: ListRow, destination: Destination) -> None:
@@ -122,12 +125,13 @@ def _move_to(state: State, row: ListRow, destination: Destination) -> None:
 
 def of_renamed_client(state: State, destination: Destination) -> ListRow | None:
     """Returns the newest row of the same list and destination under another client's name."""
-    row = state.row(
+    return read_first(
+        state,
+        ListRow,
         "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
         " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
         [destination.client, destination.list_key, destination.collection, *destination.accounts],
     )
-    return read(ListRow, row) if row else None
 
 
 def rename_client(state: State, list_id: int, client: str) -> None:
@@ -148,14 +152,14 @@ def at_other_accounts(state: State, client: str, account: str) -> list[ListRow]:
 
     Rows at which Ometria accepted a contact are preferred to those at which it was only tried.
     """
-    here = Destination(client, "", "", account).accounts
-    rows = state.rows(
+    rows = read_all(
+        state,
+        ListRow,
         f"SELECT * FROM lists WHERE client = ? AND destination NOT IN (?, ?) ORDER BY {_IS_BOUND} DESC,"  # noqa: S608 - fixed text
         " coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
-        [client, *here],
+        [client, account, key_fingerprint(account)],
     )
-    latest = {(row["list_key"], row["collection"]): read(ListRow, row) for row in reversed(rows)}
-    return list(latest.values())
+    return list({(row.list_key, row.collection): row for row in reversed(rows)}.values())
 
 
 def is_bound(state: State, row: ListRow) -> bool:
@@ -185,52 +189,43 @@ def _rewind(state: State, row: ListRow) -> None:
 
     Whose key was renewed cannot be told, for contacts have the same ids in all of them. Going back only repeats work.
     """
-    points = [
-        found["sync_point"]
-        for found in state.rows(
-            f"SELECT sync_point FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND {_IS_BOUND}",  # noqa: S608 - fixed text
-            [row.client, row.list_key, row.collection],
-        )
-    ]
-    earliest = None if None in points else min(points, default=None)
-    if row.sync_point is not None and len(points) > 1 and (earliest or "") < str(text(row.sync_point)):
+    query = f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
+    bound = read_all(state, ListRow, query, [row.client, row.list_key, row.collection])
+    earliest = min((found.sync_point or 0 for found in bound), default=0) or None
+    if row.sync_point is not None and len(bound) > 1 and (earliest or 0) < row.sync_point:
         state.write(
             "UPDATE lists SET sync_point = ?, listed_from = NULL, archived_from = NULL WHERE id = ?",
-            [earliest, row.id],
+            [text(earliest), row.id],
         )
         state.write("UPDATE runs SET until = NULL WHERE list_id = ? AND status IN ('failed', 'interrupted')", [row.id])
 
 
 def _merge(state: State, old: ListRow, other: ListRow) -> None:
     """Merges `other` into `old`, inside a transaction; of two open dead letters of a member, the newer one stays."""
-    for column in ("first_sync_at", "accepted_at", "unchecked_at"):
-        began = _earliest(column, (old, other))
-        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(began), old.id])  # noqa: S608 - fixed names
-    accepted = [row for row in (old, other) if row.accepted_at is not None]
-    state.write(
-        "UPDATE lists SET new_since = ? WHERE id = ?",
-        [text(_earliest("new_since", accepted or (old, other))), old.id],
-    )
+    both = (old, other)
+    accepted = [row for row in both if row.accepted_at is not None]
     texts = lists.permissions(old) | lists.permissions(other)
-    state.write(
-        "UPDATE lists SET has_sms = ?, permissions = ? WHERE id = ?",
-        [max(old.has_sms, other.has_sms), json.dumps(sorted(texts), ensure_ascii=False) if texts else None, old.id],
-    )
+    merged: dict[str, object] = {
+        "first_sync_at": _earliest(row.first_sync_at for row in both),
+        "accepted_at": _earliest(row.accepted_at for row in both),
+        "unchecked_at": _earliest(row.unchecked_at for row in both),
+        "new_since": _earliest(row.new_since for row in accepted or both),
+        "has_sms": max(old.has_sms, other.has_sms),
+        "permissions": json.dumps(sorted(texts), ensure_ascii=False) if texts else None,
+    }
     for sweep, column in SWEEP_COLUMNS.items():
-        shown = [moment for row in (old, other) if (moment := row.shown_until(sweep)) is not None]
-        state.write(f"UPDATE lists SET {column} = ? WHERE id = ?", [text(min(shown, default=None)), old.id])  # noqa: S608 - fixed names
+        merged[column] = _earliest(row.shown_until(sweep) for row in both)
     if old.sync_point is not None and other.sync_point is not None:
-        state.write(
-            "UPDATE lists SET sync_point = ? WHERE id = ?", [text(min(old.sync_point, other.sync_point)), old.id]
-        )
+        merged["sync_point"] = text(min(old.sync_point, other.sync_point))
     if other.sync_point is not None and other.carried_since is None:
-        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [old.id])
+        merged["carried_since"] = None
+    columns = ", ".join(f"{name} = ?" for name in merged)
+    state.write(f"UPDATE lists SET {columns} WHERE id = ?", [*merged.values(), old.id])  # noqa: S608 - fixed names
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, other.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, other.id])
     state.write("DELETE FROM pushed_sample WHERE list_id = ?", [other.id])
     state.write("DELETE FROM lists WHERE id = ?", [other.id])
 
 
-def _earliest(column: str, rows: Sequence[ListRow]) -> int | None:
-    moments = (getattr(row, column) for row in rows)
-    return min((moment for moment in moments if moment is not None), default=None)
+def _earliest(moments: Iterable[int | None]) -> str | None:
+    return text(min((moment for moment in moments if moment is not None), default=None))

@@ -6,7 +6,7 @@ import time
 
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
-from mcimport.state.row_mapping import text
+from mcimport.state.row_mapping import now
 
 # Seconds after which a note has expired: no message waits longer than 25 minutes for a worker, RabbitMQ takes one back
 # from a worker after 30, and the note is written anew every five.
@@ -18,8 +18,8 @@ def until(state: State, client: str) -> int | None:
 
     A note with a time in the future was written by a clock that was ahead: see `correct`.
     """
-    begun, now = since(state, client), int(time.time())
-    return None if begun is None or now - begun > NOTE_EXPIRES else min(begun, now) + NOTE_EXPIRES
+    begun, present = since(state, client), int(time.time())
+    return None if begun is None or present - begun > NOTE_EXPIRES else min(begun, present) + NOTE_EXPIRES
 
 
 def since(state: State, client: str) -> int | None:
@@ -37,7 +37,7 @@ def correct(state: State, client: str) -> None:
 def begin(state: State, client: str) -> None:
     """Notes that pages of the client are sent to workers from now on."""
     with state.transaction():
-        state.write("INSERT OR REPLACE INTO elsewhere VALUES (?, ?)", [client, text(int(time.time()))])
+        state.write("INSERT OR REPLACE INTO elsewhere VALUES (?, ?)", [client, now()])
 
 
 def end(state: State, client: str) -> None:

@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from mcimport.models import Outcome, Sweep
 from mcimport.models.records import ListRow, Run
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read, text
+from mcimport.state.row_mapping import read_all, text
 
 SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MAX_PERMISSIONS = 100  # texts stored for one list; its owner writes a few
 
 
 def all_lists(state: State) -> list[ListRow]:
-    return [read(ListRow, row) for row in state.rows("SELECT * FROM lists ORDER BY client, list_key, id")]
+    return read_all(state, ListRow, "SELECT * FROM lists ORDER BY client, list_key, id")
 
 
 def of_client(state: State, client: str) -> list[ListRow]:
-    return [read(ListRow, row) for row in state.rows("SELECT * FROM lists WHERE client = ? ORDER BY id", [client])]
+    return read_all(state, ListRow, "SELECT * FROM lists WHERE client = ? ORDER BY id", [client])
 
 
 def by_id(state: State, list_id: int) -> ListRow:
-    (row,) = state.rows("SELECT * FROM lists WHERE id = ?", [list_id])
-    return read(ListRow, row)
+    (row,) = read_all(state, ListRow, "SELECT * FROM lists WHERE id = ?", [list_id])
+    return row
 
 
 def record_first_attempt(state: State, list_id: int, moment: int, new_since: int) -> None:
@@ -92,18 +92,14 @@ def advance_new_since(state: State, list_id: int, moment: int) -> None:
     state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
 
 
-def record_empty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
-    """Records that this sweep returned no members, inside a transaction and before the sync point moves."""
+def record_sweep(state: State, list_id: int, sweep: Sweep, *, is_empty: bool) -> None:
+    """Records whether this sweep returned members, inside a transaction and before the sync point moves.
+
+    One that did is read up to the sync point.
+    """
     column = SWEEP_COLUMNS[sweep]
-    state.write(
-        f"UPDATE lists SET {column} = coalesce({column}, sync_point) WHERE id = ?",  # noqa: S608 - fixed names
-        [list_id],
-    )
-
-
-def record_nonempty_sweep(state: State, list_id: int, sweep: Sweep) -> None:
-    """Records that this sweep returned members, inside a transaction: it is read up to the sync point."""
-    state.write(f"UPDATE lists SET {SWEEP_COLUMNS[sweep]} = NULL WHERE id = ?", [list_id])  # noqa: S608 - fixed names
+    value = f"coalesce({column}, sync_point)" if is_empty else "NULL"
+    state.write(f"UPDATE lists SET {column} = {value} WHERE id = ?", [list_id])  # noqa: S608 - fixed names
 
 
 def advance_sync_point(state: State, list_id: int, moment: int) -> None:

@@ -6,12 +6,13 @@ import errno
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from mcimport.errors import StateError
+from mcimport.errors import McimportError, StateError
 from mcimport.errors.machine import check_files_left
 
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
@@ -25,6 +26,23 @@ def file_lock(path: Path, timeout: float) -> FileLock:
     Without the soft fallback of filelock, where the file's existence alone is the lock: it outlives a killed process.
     """
     return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
+
+
+@contextmanager
+def hold_lock(path: Path, timeout: float, taken: Callable[[], McimportError]) -> Iterator[None]:
+    """Holds the lock on a file, in a folder that is created if needed.
+
+    Raises what `taken` returns after `timeout` seconds, and as `lock_error` where there can be no lock at all.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = file_lock(path, timeout).acquire()
+    except Timeout:
+        raise taken() from None
+    except OSError as error:
+        raise lock_error(path, error) from None
+    with held:
+        yield
 
 
 def lock_error(path: Path, error: OSError) -> StateError:

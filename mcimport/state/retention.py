@@ -122,7 +122,9 @@ def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, li
     gone = _delete_runs(state, _PRUNABLE + _OLD, [list_id, floor, text(cutoff)], limit)
     thinned = _PRUNABLE + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
     gone += _delete_runs(state, thinned, [list_id, floor, text(routine_cutoff)], limit - gone)
-    _delete_windows(state, _PRUNABLE + _ROUTINE, [list_id, floor, text(routine_cutoff)])
+    with state.transaction():  # of routine runs that stay, one a day
+        windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
+        state.write(windows, [list_id, floor, text(routine_cutoff)])
     return gone
 
 
@@ -138,9 +140,3 @@ def _delete_runs(state: State, query: str, parameters: list[object], limit: int)
             state.write(f"DELETE FROM runs WHERE id IN ({marks})", ids)  # noqa: S608 - as above
         gone += len(ids)
     return gone
-
-
-def _delete_windows(state: State, query: str, parameters: list[object]) -> None:
-    """Deletes the windows of routine runs that stay, one a day."""
-    with state.transaction():
-        state.write(f"DELETE FROM windows WHERE run_id IN ({query})", parameters)  # noqa: S608 - fixed text

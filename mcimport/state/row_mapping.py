@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mcimport.models import Bounds, Usage
+from mcimport.models import Bounds
 from mcimport.models.timestamps import epoch, iso
+from mcimport.state.database import State
 
 T = TypeVar("T")
 
@@ -43,18 +46,23 @@ def bounds_text(bounds: Bounds) -> str:
 
 
 def read(kind: type[T], row: sqlite3.Row) -> T:
-    """Returns the row as an instance of `kind`, a dataclass whose fields have the names of the columns.
+    """Returns the row as an instance of `kind`, a dataclass whose fields have the names of the columns."""
+    names = [column.name for column in fields(kind)]  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
+    return kind(**{name: epoch(row[name]) if name in _TIME_COLUMNS else row[name] for name in names})
 
-    A field `usage` is read from the same row.
-    """
-    values: dict[str, Any] = {}
-    for column in fields(kind):  # type: ignore[arg-type] # every kind here is a dataclass; TypeVar cannot say so
-        name = column.name
-        value = read(Usage, row) if name == "usage" else row[name]
-        values[name] = epoch(value) if name in _TIME_COLUMNS else value
-    return kind(**values)
+
+def read_all(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> list[T]:
+    return [read(kind, row) for row in state.rows(sql, parameters)]
+
+
+def read_first(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> T | None:
+    return next(iter(read_all(state, kind, sql, parameters)), None)
 
 
 def text(moment: int | None) -> str | None:
     """Returns a time in epoch seconds as the file has it: ISO 8601 in UTC."""
     return None if moment is None else iso(moment)
+
+
+def now() -> str:
+    return iso(int(time.time()))

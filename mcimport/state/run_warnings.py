@@ -11,7 +11,7 @@ from mcimport.state.database import State
 
 RUNS_COMPARED = 24  # latest runs of a list: a warning of one of them is not new
 # What differs between two texts that say the same about one member and about several.
-_NUMBERS_AND_PLURALS = re.compile(r"\d[\d,.:T+-]*|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
+_NUMBERS_AND_PLURALS = re.compile(r"\d[\d,.:T+-]*(?: (?:s|min|h|d)\b)?|s\b|\b(?:has|have|is|are|was|were|who|they)\b| ")
 
 
 def record(state: State, run_id: int, warnings: Sequence[str]) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from mcimport.models import Outcome, Window
 from mcimport.models.records import WindowRow
 from mcimport.state.database import State
-from mcimport.state.row_mapping import bounds_text, read, text
+from mcimport.state.row_mapping import bounds_text, now, read_all, text
 
 
 def of_run(state: State, run_id: int) -> list[WindowRow]:
-    return [
-        read(WindowRow, row) for row in state.rows("SELECT * FROM windows WHERE run_id = ? ORDER BY number", [run_id])
-    ]
+    return read_all(state, WindowRow, "SELECT * FROM windows WHERE run_id = ? ORDER BY number", [run_id])
 
 
 def pending(state: State, run_id: int) -> list[Window]:
@@ -79,9 +76,5 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
         state.write(
             "UPDATE windows SET status = CASE WHEN error IS NULL THEN 'done' ELSE 'dead' END, finished_at = ?"
             " WHERE run_id = ? AND number = ?",
-            [_now(), run_id, window.number],
+            [now(), run_id, window.number],
         )
-
-
-def _now() -> str:
-    return str(text(int(time.time())))

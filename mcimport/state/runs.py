@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -11,7 +10,7 @@ from mcimport.models.records import ListRow, Origin, Run
 from mcimport.models.timestamps import epoch
 from mcimport.state import dead_letters, lists, run_windows, spot_checks
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read, text
+from mcimport.state.row_mapping import now, read_all, read_first, text
 
 NO_USAGE = Usage()
 
@@ -22,7 +21,7 @@ def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves
         return state.write(
             "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
             " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-            [row.id, row.client, row.list_key, kind, text(since), _now(), int(moves_sync_point)],
+            [row.id, row.client, row.list_key, kind, text(since), now(), int(moves_sync_point)],
         )
 
 
@@ -121,41 +120,33 @@ def finish(
     `is_silenced`: subscription events were kept back; neither the next run's overlap nor its dead letters cause them.
     `is_accepted`: members who opt in from its start on are new, though it pushed no contact.
     """
+    ended = "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?"
     with state.transaction():
         _add_usage(state, run_id, usage)
-        state.write(
-            "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?", [status, _now(), error, run_id]
-        )
+        state.write(ended, [status, now(), error, run_id])
         done = get(state, run_id)
         if status == "completed":
             dead_letters.count_failed_retries(state, done)
             lists.record_imported_since(state, done)
-        if is_accepted or (status == "completed" and _had_no_contacts(state, done)):
+        # Where there was no member that Ometria could have accepted, all who join later are new.
+        had_none = status == "completed" and done.moves_sync_point and not dead_letters.count_open(state, done.list_id)
+        if is_accepted or had_none:
             lists.record_accepted(state, done)
         if is_silenced and done.until is not None:
             lists.advance_new_since(state, done.list_id, done.until + 1)
         if status == "completed" and done.moves_sync_point and done.until is not None:
-            silent = _empty_sweeps(state, done)
             for sweep in SWEEPS:
-                (lists.record_empty_sweep if sweep in silent else lists.record_nonempty_sweep)(
-                    state, done.list_id, sweep
-                )
+                lists.record_sweep(state, done.list_id, sweep, is_empty=_is_empty(state, done, sweep))
             lists.advance_sync_point(state, done.list_id, min(done.until, done.started_at))
     return done
 
 
-def _empty_sweeps(state: State, done: Run) -> list[Sweep]:
-    """Returns the sweeps that returned no members; none for a run that skipped all members on purpose."""
+def _is_empty(state: State, done: Run, sweep: Sweep) -> bool:
+    """Returns whether the sweep returned no members; False for a run that skipped all members on purpose."""
     if done.kind == "incremental" and done.since is None:
-        return []
-    rows = state.rows("SELECT DISTINCT sweep FROM windows WHERE run_id = ? AND letter_id IS NULL", [done.id])
-    seen = {row["sweep"] for row in rows}
-    return [sweep for sweep in SWEEPS if sweep not in seen]
-
-
-def _had_no_contacts(state: State, done: Run) -> bool:
-    """Returns whether there was no member that Ometria could have accepted, so that all who join later are new."""
-    return bool(done.moves_sync_point) and not dead_letters.count_open(state, done.list_id)
+        return False
+    query = "SELECT 1 FROM windows WHERE run_id = ? AND sweep = ? AND letter_id IS NULL LIMIT 1"
+    return state.row(query, [done.id, sweep]) is None
 
 
 def abandon(state: State, run_id: int) -> None:
@@ -202,12 +193,13 @@ def reopen(state: State, run_id: int) -> None:
 
 def unfinished(state: State, list_id: int) -> Run | None:
     """Returns the run of this list that was planned and neither completed nor abandoned; there is one at most."""
-    row = state.row(
+    return read_first(
+        state,
+        Run,
         "SELECT * FROM runs WHERE list_id = ? AND kind IN ('full', 'incremental')"
         " AND status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL ORDER BY id DESC LIMIT 1",
         [list_id],
     )
-    return read(Run, row) if row else None
 
 
 def mark_interrupted(state: State, list_id: int) -> None:
@@ -217,18 +209,17 @@ def mark_interrupted(state: State, list_id: int) -> None:
     with state.transaction():
         state.write(
             "UPDATE runs SET status = 'interrupted', finished_at = ? WHERE list_id = ? AND status = 'running'",
-            [_now(), list_id],
+            [now(), list_id],
         )
 
 
 def get(state: State, run_id: int) -> Run:
-    (row,) = state.rows("SELECT * FROM runs WHERE id = ?", [run_id])
-    return read(Run, row)
+    (run,) = read_all(state, Run, "SELECT * FROM runs WHERE id = ?", [run_id])
+    return run
 
 
 def find(state: State, run_id: int) -> Run | None:
-    row = state.row("SELECT * FROM runs WHERE id = ?", [run_id])
-    return read(Run, row) if row else None
+    return read_first(state, Run, "SELECT * FROM runs WHERE id = ?", [run_id])
 
 
 def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
@@ -237,9 +228,17 @@ def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
     return bool(state.value(query, [list_id, except_run]))
 
 
+def has_pushed_to_account(state: State, row: ListRow) -> bool:
+    """Returns whether a run of any list pushed contacts to the Ometria account that this list goes to."""
+    query = "SELECT 1 FROM runs JOIN lists ON lists.id = list_id WHERE destination = ? AND contacts_pushed > 0 LIMIT 1"
+    return bool(state.value(query, [row.destination]))
+
+
 def origin(state: State, run_id: int) -> Origin | None:
     """Returns what a dead letter's first run was about; None where it is not in the log any more."""
-    row = state.row(
+    return read_first(
+        state,
+        Origin,
         "SELECT kind, since, until,"
         " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
         " (SELECT max(until) FROM runs AS earlier WHERE earlier.list_id = runs.list_id AND earlier.id < runs.id"
@@ -247,7 +246,6 @@ def origin(state: State, run_id: int) -> Origin | None:
         " FROM runs WHERE id = ?",
         [run_id],
     )
-    return read(Origin, row) if row else None
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), limit: int = 20) -> list[Run]:
@@ -255,8 +253,8 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
     where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    rows = state.rows(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, limit])  # noqa: S608 - fixed text and marks
-    return [read(Run, row) for row in rows]
+    query = f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - fixed text and marks
+    return read_all(state, Run, query, [*parameters, *clients, limit])
 
 
 def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
@@ -299,7 +297,3 @@ def _add_usage(state: State, run_id: int, usage: Usage) -> None:
     named = asdict(usage)
     sums = ", ".join(f"{name} = {name} + ?" for name in named)
     state.write(f"UPDATE runs SET {sums} WHERE id = ?", [*named.values(), run_id])  # noqa: S608 - the fields' names
-
-
-def _now() -> str:
-    return str(text(int(time.time())))

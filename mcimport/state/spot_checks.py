@@ -9,7 +9,7 @@ from mcimport.models.records import ListRow, Run
 from mcimport.models.sample import SampledContact, SpotCheck
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read, text
+from mcimport.state.row_mapping import read_all, text
 
 INTERVAL = 86_400 - 600  # seconds: a daily job does not start at exactly the same second
 
@@ -21,10 +21,8 @@ def is_due(last: int | None, now: int) -> bool:
 
 def sample(state: State, list_id: int) -> list[SampledContact]:
     """Returns some of the contacts that were pushed since the last spot check; those of the last run first."""
-    rows = state.rows(
-        "SELECT member_id, pushed_at FROM pushed_sample WHERE list_id = ? ORDER BY run_id DESC, rank", [list_id]
-    )
-    return [read(SampledContact, row) for row in rows]
+    query = "SELECT member_id, pushed_at FROM pushed_sample WHERE list_id = ? ORDER BY run_id DESC, rank"
+    return read_all(state, SampledContact, query, [list_id])
 
 
 def record_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:

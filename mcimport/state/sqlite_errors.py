@@ -16,7 +16,11 @@ def named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _state_error(path, error) from None
+        name = error_name(error)
+        for beginnings, said, hint in _MESSAGES:
+            if name.startswith(beginnings):
+                raise StateError(f"the state file {path} {said}", hint=hint) from None
+        raise StateError(f"the state file {path} cannot be used ({name})") from None
 
 
 _MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
@@ -40,11 +44,3 @@ _MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
 def error_name(error: Exception) -> str:
     """Returns SQLite's name of an error (SQLITE_FULL); the class of one that has none."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
-
-
-def _state_error(path: Path, error: sqlite3.Error) -> StateError:
-    name = error_name(error)
-    for beginnings, said, hint in _MESSAGES:
-        if name.startswith(beginnings):
-            return StateError(f"the state file {path} {said}", hint=hint)
-    return StateError(f"the state file {path} cannot be used ({name})")

@@ -38,10 +38,9 @@ class OpenClient:
         begun = time.monotonic()
         list_run, failure = None, None
         try:
+            session, row = self.session, find_row()
             list_run = ListRun(
-                *(self.client, list_key, self.services, self.state, self.session.reporter, find_row()),
-                engine=self.session.engine,
-                dry_run=self.dry_run,
+                self.client, list_key, self.services, self.state, session.reporter, row, session.engine, self.dry_run
             )
             work(list_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this list alone
@@ -130,20 +129,16 @@ class ClientRunner:
     @contextmanager
     def _open(self, client: Client) -> Iterator[OpenClient]:
         """Locks the client, and opens its connections and the state file."""
-        session = self.session
+        session, path = self.session, self.session.db_path
         with (
-            lock_client(session.db_path, client.name),
+            lock_client(path, client.name),
             session.engine.client_lock(client),
             session.accounts.open(client) as services,
-            self._open_state() as state,
+            copy_in_memory(path) if self.dry_run else open_state(path, create=self.creates_state) as state,
         ):
             if self.may_push and session.engine.is_local:
                 check_no_worker_has_pages(state, client)
             yield OpenClient(client, services, state, session, self.dry_run)
-
-    def _open_state(self) -> State:
-        path = self.session.db_path
-        return copy_in_memory(path) if self.dry_run else open_state(path, create=self.creates_state)
 
 
 def _check_not_aborted(results: Sequence[ListResult], opened: OpenClient) -> None:

@@ -26,20 +26,19 @@ class TooFewError(RetriableError):
         )
 
 
-def first_page_of_list(list_run: ListRun, size: int) -> Page:
+def first_page_of_list(list_run: ListRun) -> Page:
     """Returns the first page of a whole list, after comparing it with what the list itself counts.
 
     Costs one request more; two, where they differ. Raises TooFewError, and what Mailchimp raises.
     """
-    mailchimp, key = list_run.services.mailchimp, list_run.list_key
+    mailchimp, key, size = list_run.services.mailchimp, list_run.list_key, list_run.client.mailchimp.window
     page = first_page(mailchimp, key, "listed", None, size)
     counted = mailchimp.subscribed(key)
-    if _is_enough(page, counted):
-        return page
-    page = first_page(mailchimp, key, "listed", None, size)
-    if _is_enough(page, counted):
-        return page
-    raise TooFewError(_shown(page), counted)
+    if not _is_enough(page, counted):
+        page = first_page(mailchimp, key, "listed", None, size)
+    if not _is_enough(page, counted):
+        raise TooFewError(_shown(page), counted)
+    return page
 
 
 def check_read(list_run: ListRun, run: Run) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, WorkersBusyError
 from mcimport.models.records import ListRow
 from mcimport.report.format import moment_utc
+from mcimport.services.connections import ClientServices
+from mcimport.services.contacts_held import contacts_held
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, held_by_this_process, lock_client
 
@@ -51,15 +54,27 @@ def adopt_renamed_client(state: State, former: ListRow, client: str) -> None:
 
     This very call may hold the former client's lock, for its other lists: this list is not among them any more.
     """
-    held = (
-        contextlib.nullcontext()
-        if held_by_this_process(state.path, former.client)
-        else lock_client(state.path, former.client)
-    )
-    with held:
+    is_held = held_by_this_process(state.path, former.client)
+    with contextlib.nullcontext() if is_held else lock_client(state.path, former.client):
         if (until := elsewhere.until(state, former.client)) is not None:
             raise WorkersBusyError(
                 f"{client}: Celery workers may still be processing pages from an earlier run as {former.client}",
                 hint=f"They are done by {moment_utc(until)} at the latest; run `mcimport sync` again after that.",
             )
         destinations.rename_client(state, former.id, client)
+
+
+def check_same_account(services: ClientServices, rows: Sequence[ListRow], client: str) -> None:
+    """Looks for contacts of each of these lists, of which Ometria has accepted some.
+
+    Raises ConfigError for the first list of which it holds none; ServiceError where the key is not accepted, or that
+    cannot be told.
+    """
+    services.ometria.check_key()
+    for row in rows:
+        if not contacts_held(services.mailchimp, services.contacts, row.list_key, row.collection, ()):
+            raise ConfigError(
+                f"{client}: the account of the new Ometria API key holds no contacts of list {row.list_key}",
+                hint=f"New account? `mcimport sync --full {row.list_key}` sends all members there. Same account, but it"
+                f" was emptied? `mcimport keys accept {client} --unseen`.",
+            )

@@ -76,14 +76,9 @@ def _look_for_contacts(list_run: ListRun, page: Page) -> None:
 
     They must be, too, where that cannot be told. What cannot be compared in the run is said at its end.
     """
+    services, key, collection = list_run.services, list_run.list_key, list_run.row.collection
     try:
-        ours = contacts_held(
-            list_run.services.mailchimp,
-            list_run.services.contacts,
-            list_run.list_key,
-            list_run.row.collection,
-            page.members,
-        )
+        ours = contacts_held(services.mailchimp, services.contacts, key, collection, page.members)
     except ServiceError:
         lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most)
         return

@@ -20,15 +20,8 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """Syncs one list, as `mcimport.run` says, which loads this module only when it is called."""
     settings = load()
     stop = StopSignal()
-    session = SyncSession(
-        settings.db_path,
-        ConnectionPool(stop),
-        stop,
-        NullReporter(),
-        None,
-        engine_of(settings),
-        tuple(settings.clients.values()),
-    )
+    shared = (settings.db_path, ConnectionPool(stop), stop, NullReporter())
+    session = SyncSession(*shared, engine=engine_of(settings), clients=tuple(settings.clients.values()))
     options = SyncOptions(None if since is None else moment(since))
     results = sync_all(settings.select([list_key], []), options, session, jobs=1)
     for result in results:

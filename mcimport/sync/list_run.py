@@ -7,9 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mcimport.config import Client
-from mcimport.engine import Engine, LocalEngine, RunSpec
+from mcimport.engine import Engine, RunSpec
 from mcimport.engine.page.held import allowance
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget, event_filters
@@ -33,15 +34,11 @@ class ListRun:
     Attributes:
         row: what is remembered of the list at this destination; read again after each run.
         run_ids: the runs of this call, in order.
-        warnings: texts for a person, each once, in order.
-        lacking: how many contacts of a dry run have no country, phone, name.
-        unsendable: how many members could not be sent, by reason.
+        warnings, lacking, unsendable, spot_check, comparison: see `ListResult`.
         remarks: on how many members a remark was made, by its key in `remarks.REMARKS`.
         permissions: the texts of the marketing permissions that members have.
         perhaps_held: an earlier run of this state file may have pushed contacts.
         is_lent: pages of the present run went out to workers, who may have pushed members of it.
-        spot_check: what was found of contacts that were pushed before; None where they were not looked at.
-        comparison: what a comparison of both sides found; None where there was none.
     """
 
     client: Client
@@ -50,8 +47,8 @@ class ListRun:
     state: State
     reporter: Reporter
     row: ListRow
-    engine: Engine = field(default_factory=LocalEngine)
-    dry_run: bool = False
+    engine: Engine
+    dry_run: bool
     run_ids: list[int] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     lacking: Counter[str] = field(default_factory=Counter)
@@ -76,16 +73,16 @@ class ListRun:
         self.row = lists.by_id(self.state, self.row.id)
         return self.row
 
-    @property
-    def is_first(self) -> bool:
-        """Whether Ometria has accepted no contact of this list yet, as far as the state file and a look there tell."""
-        return self.row.accepted_at is None and self.row.unchecked_at is None and not self.perhaps_held
-
     def is_first_run(self, run: Run) -> bool:
-        """Says the same of one run; a first run that was interrupted is still one when it is resumed."""
-        if self.row.sync_point is not None or self.row.unchecked_at is not None:
-            return self.is_first
-        return self.is_first or not runs.has_pushed(self.state, self.row.id, except_run=run.id)
+        """Says whether Ometria accepted no contact of this list before the run, by the state file and a look there.
+
+        A first run that was interrupted is still one when it is resumed.
+        """
+        row = self.row
+        is_first = row.accepted_at is None and row.unchecked_at is None and not self.perhaps_held
+        if row.sync_point is not None or row.unchecked_at is not None:
+            return is_first
+        return is_first or not runs.has_pushed(self.state, row.id, except_run=run.id)
 
     @property
     def rules(self) -> ContactRules:
@@ -100,10 +97,9 @@ class ListRun:
 
         Only where pages are processed here: Celery workers read the fields themselves.
         """
-        if not self.engine.is_local:
-            return
-        self._fields = self.new_fields()
-        self._fields.begin()
+        if self.engine.is_local:
+            self._fields = self.new_fields()
+            self._fields.begin()
 
     def take_field_reader(self) -> LazyListFields:
         """Returns the reader of the list's own fields for one run, and forgets it: the next run reads them again."""
@@ -115,17 +111,25 @@ class ListRun:
         is_asked = self.row.sync_point is None or bool(self.row.permissions)
         return LazyListFields(self.services.mailchimp, self.list_key, is_asked=is_asked)
 
-    def read_again(self, chosen: Sequence[DeadLetter]) -> list[Window]:
-        """Returns the windows that read dead letters again, all numbered 0; warns how many were closed instead."""
+    def read_again(self, chosen: Sequence[DeadLetter], first: int = 0) -> list[Window]:
+        """Returns the windows that read dead letters again, numbered from `first` on; warns how many were closed."""
         found, closed = windows_of(self.state, self.row, chosen, self.client.mailchimp.window)
         if closed:
             self.warn(f"dead letters closed because they affect no member that this list imports: {closed:,}")
-        return found
+        return [replace(window, number=number) for number, window in enumerate(found, first)]
 
     def note_lent(self) -> None:
         """Notes in the state file, before the first page goes out, that workers may have pages of the client."""
         self.is_lent = True
         elsewhere.begin(self.state, self.client.name)
+
+    def record_extra(self, run_id: int, outcome: Outcome) -> None:
+        """Records a page that is in no window of the run, with the dead letters of single contacts only."""
+        kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
+        outcome = replace(outcome, window=None, letters=kept)
+        runs.record(self.state, run_id, outcome, self.services.meter.drain())
+        self.warn(*outcome.warnings)
+        self.remarks.update(dict(outcome.remarks))
 
     def warn(self, *texts: str) -> None:
         """Adds texts for a person, each once; empty ones are left out."""
@@ -151,26 +155,18 @@ def execute(
     if list_run.client.ometria.force_optin:
         list_run.warn("force_optin is on: consent sent from here overrides every other source of consent in Ometria")
     list_run.reporter.planned(list_run.client.name, list_run.list_key, run.kind, run.members_total, len(windows))
-    windows = [_judged(list_run.row, window) for window in windows]
+    # Earlier versions did not write down from when on an opt-in is new.
+    new_since = optins_new_since(list_run.row)
+    windows = [window if window.new_since is not None else replace(window, new_since=new_since) for window in windows]
     rules, event_budget = _event_budget(list_run, run, windows, until)
     with record_failure(list_run, run_id):
-        is_silenced = list_run.engine.run(
-            _spec(list_run, run, rules, event_budget),
-            windows,
-            pages,
-            lambda outcome: _record(list_run, run_id, outcome),
-        )
+        spec = _spec(list_run, run, rules, event_budget)
+        is_silenced = list_run.engine.run(spec, windows, pages, partial(_record, list_run, run_id))
         afterwards(run_id)
-    done = runs.finish(
-        list_run.state, run_id, "completed", usage=list_run.services.meter.drain(), is_silenced=is_silenced
-    )
+    usage = list_run.services.meter.drain()
+    done = runs.finish(list_run.state, run_id, "completed", usage=usage, is_silenced=is_silenced)
     list_run.refresh()
     return done
-
-
-def _judged(row: ListRow, window: Window) -> Window:
-    """Returns the window with the second from which an opt-in is new, which earlier versions did not write down."""
-    return window if window.new_since is not None else replace(window, new_since=optins_new_since(row))
 
 
 @contextlib.contextmanager
@@ -214,7 +210,7 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         is_first=list_run.is_first_run(run),
         carried_until=list_run.row.carried_until,
         look_ups=allowance(),
-        account_known_good=runs.has_pushed(list_run.state, run.list_id),
+        account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         is_dry=list_run.dry_run,
         state_id=list_run.state.state_id,
         warn=list_run.warn,
@@ -237,10 +233,8 @@ def _event_budget(
     most = sum(1 if window.member_id else sys.maxsize for window in replayed)
     rules = replace(list_run.rules, until=until if run.until is None else run.until)
     if run.kind != "replay":
-        spans, most = (
-            [OptedIn(run.since, None, optins_new_since(list_run.row)), *spans],
-            most + _perhaps_new(run, rules),
-        )
+        spans.insert(0, OptedIn(run.since, None, optins_new_since(list_run.row)))
+        most += _perhaps_new(run, rules)
     return rules, EventBudget(list_run.client.ometria.welcome_limit, most, event_filters(rules, spans))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError
@@ -63,12 +63,9 @@ def _found(state: State, letter_id: int) -> DeadLetter:
 
 def _work_of(client: Client, chosen: Iterable[DeadLetter], *, named: bool) -> ClientWork:
     """Groups one client's dead letters by their list at one destination."""
-    groups = [list(group) for _, group in groupby(sorted(chosen, key=_list_id), key=_list_id)]
+    list_id = attrgetter("list_id")
+    groups = [list(group) for _, group in groupby(sorted(chosen, key=list_id), key=list_id)]
     return ClientWork(client, [(group[0].list_key, partial(_replay_one, group, named=named)) for group in groups])
-
-
-def _list_id(letter: DeadLetter) -> int:
-    return letter.list_id
 
 
 def _replay_one(group: Sequence[DeadLetter], opened: OpenClient, *, named: bool) -> ListResult | None:
@@ -106,8 +103,7 @@ def _replay(list_run: ListRun, group: Sequence[DeadLetter]) -> None:
     spans = [letter for letter in chosen if letter.member_id is None]
     members = [letter for letter in chosen if letter.member_id is not None]
     for letters_of_a_kind in (spans, members):
-        windows = [replace(window, number=n) for n, window in enumerate(list_run.read_again(letters_of_a_kind))]
-        if windows:
+        if windows := list_run.read_again(letters_of_a_kind):
             _replay_run(list_run, windows)
 
 

@@ -59,9 +59,8 @@ def status_of(error: McimportError | None) -> str:
 
 def _runs_before(list_run: ListRun) -> list[Run]:
     """Returns the latest runs of the list without those of this call."""
-    found = runs.latest(
-        list_run.state, list_id=list_run.row.id, limit=run_warnings.RUNS_COMPARED + len(list_run.run_ids)
-    )
+    limit = run_warnings.RUNS_COMPARED + len(list_run.run_ids)
+    found = runs.latest(list_run.state, list_id=list_run.row.id, limit=limit)
     return [run for run in found if run.id not in list_run.run_ids]
 
 
@@ -75,14 +74,11 @@ def _permissions(list_run: ListRun) -> Permissions | None:
 
 def _hints(list_run: ListRun, done: Sequence[Run]) -> tuple[str, ...]:
     """Returns Ometria's latest validation errors, where they may explain what is not there."""
-    is_rejected = any(run.contacts_rejected for run in done) or _lacks_contacts(list_run.comparison)
+    compared = list_run.comparison or Comparison()
+    # Contacts that are missing, or unchanged after a push: Ometria's validation drops them without a name.
+    is_rejected = bool(compared.missing.count or compared.not_taken.count) or any(run.contacts_rejected for run in done)
     if list_run.dry_run or list_run.services.stop.requested.is_set() or not is_rejected:
         return ()
     with suppress(ServiceError, InterruptedRunError):
         return tuple(list_run.services.ometria.latest_errors())
     return ()
-
-
-def _lacks_contacts(comparison: Comparison | None) -> bool:
-    """Says whether contacts are missing, or unchanged after a push: Ometria's validation drops them without a name."""
-    return comparison is not None and bool(comparison.missing.count or comparison.not_taken.count)

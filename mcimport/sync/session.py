@@ -28,9 +28,7 @@ class SyncSession:
     """Holds what all clients of one call share.
 
     Attributes:
-        stop: set when the process is asked to leave.
         observer: is notified of each client; None: no one is.
-        engine: processes the windows.
         clients: every client in the settings, also those that this call leaves alone: they may share accounts.
     """
 

@@ -31,8 +31,7 @@ def parse(text: str, now: datetime | None = None) -> Since:
     age = _AGE.fullmatch(words)
     if age and age[2].lower() == "m":
         raise ConfigError(
-            f"--since {words}: m could mean minutes or months",
-            hint=f"Write {age[1]}min for minutes, or give a date.",
+            f"--since {words}: m could mean minutes or months", hint=f"Write {age[1]}min for minutes, or give a date."
         )
     try:
         if age:

@@ -27,9 +27,8 @@ def check_some_pushed(list_run: ListRun, run_id: int) -> None:
     StateError.
     """
     now = int(time.time())
-    sample = (
-        [] if list_run.dry_run or not spot_checks.is_due(list_run.row.spot_checked_at, now) else _settled(list_run, now)
-    )
+    is_due = not list_run.dry_run and spot_checks.is_due(list_run.row.spot_checked_at, now)
+    sample = _settled(list_run, now) if is_due else []
     if not sample:
         return
     found = _look(list_run, sample, now)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mcimport.config import Client
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.planning import cut
+from mcimport.services.mailchimp.planning import cut, first_page
+from mcimport.sync.list_run import ListRun
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,15 @@ class SweepPlan:
     windows: tuple[Window, ...]
     pages: Mapping[int, Page]
 
-    def followed_by(self, more: Iterable[Window]) -> SweepPlan:
-        """Adds windows behind the others, and numbers them on."""
-        numbered = (replace(window, number=number) for number, window in enumerate(more, len(self.windows)))
-        return replace(self, windows=(*self.windows, *numbered))
+
+def read_first(list_run: ListRun, mailchimp: MailchimpClient, sweep: Sweep, since: int | None) -> FirstPage:
+    """Reads the first page of a sweep. Raises what Mailchimp raises."""
+    page = first_page(mailchimp, list_run.list_key, sweep, since, list_run.client.mailchimp.window)
+    return FirstPage(sweep, since, page)
 
 
 def plan_sweeps(
-    client: Client,
-    mailchimp: MailchimpClient,
-    list_key: str,
-    firsts: Sequence[FirstPage],
-    new_since: int | None = None,
+    list_run: ListRun, mailchimp: MailchimpClient, firsts: Sequence[FirstPage], new_since: int | None = None
 ) -> SweepPlan:
     """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for.
 
@@ -62,7 +59,7 @@ def plan_sweeps(
     planned: list[Window] = []
     pages: dict[int, Page] = {}
     for first in firsts:
-        for window in cut(client, mailchimp, list_key, first.sweep, (first.since, until), first.page):
+        for window in cut(list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page):
             planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
             if first.is_whole:
                 pages[planned[-1].number] = first.page

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
-from mcimport.errors import (
-    ConfigError,
-    InterruptedRunError,
-    ServiceDownError,
-    UnknownListError,
-)
-from mcimport.models import Page, RunKind, Sweep, Window
+from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, UnknownListError
+from mcimport.models import Page, RunKind, Window
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
 from mcimport.report.format import moment_utc
@@ -36,7 +31,7 @@ from mcimport.sync.reconcile.archive_check import compare_archived
 from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
-from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps
+from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
 
 IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
@@ -88,12 +83,11 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
         unfinished = None
     if list_run.services.stop.requested.is_set():
         raise InterruptedRunError("stopped")
-    if options.since == "now":
-        with first_sync.first_try(list_run):
-            _begin_now(list_run)
-        return
     with first_sync.first_try(list_run):
-        _begin(list_run, options, unfinished)
+        if options.since == "now":
+            _begin_now(list_run)
+        else:
+            _begin(list_run, options, unfinished)
 
 
 def _is_first_try(list_run: ListRun) -> bool:
@@ -105,7 +99,8 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
     beginning = _beginning(list_run, options)
     if beginning.kind != "full":
         _notice_mapping(list_run)
-    moves = _moves(list_run, beginning.listed)
+    point = list_run.row.sync_point  # a run that begins after it would leave a gap
+    moves = beginning.listed is None or point is None or beginning.listed <= point
     run_id = runs.begin(list_run.state, list_run.row, beginning.kind, beginning.listed, moves_sync_point=moves)
     list_run.begin(run_id)
     with record_failure(list_run, run_id):
@@ -123,7 +118,7 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
 
 
 def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    run = execute(list_run, run_id, pending, pages, afterwards=lambda run_id: _check(list_run, run_id))
+    run = execute(list_run, run_id, pending, pages, afterwards=partial(_check, list_run))
     if run.kind == "full":
         dead_letters.close_covered(list_run.state, run)
 
@@ -162,19 +157,17 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
     Raises ConfigError where `--since` would skip what is left of it.
     """
     if options.since is not None:
-        key = list_run.list_key
+        name, key = list_run.client.name, list_run.list_key
         raise ConfigError(
-            f"{list_run.client.name}: run {unfinished.id} of list {key} is unfinished;"
-            " --since would skip the rest of it",
+            f"{name}: run {unfinished.id} of list {key} is unfinished; --since would skip the rest of it",
             hint=f"`mcimport sync {key}` finishes it; `mcimport sync --full {key}` imports the whole list again.",
         )
     runs.reopen(list_run.state, unfinished.id)
     list_run.begin(unfinished.id)
     with first_sync.first_try(list_run):
-        if list_run.row.accepted_at is None:
-            with record_failure(list_run, unfinished.id):
-                first_sync.begin(list_run, first_sync.present(list_run))
         with record_failure(list_run, unfinished.id):
+            if list_run.row.accepted_at is None:
+                first_sync.begin(list_run, first_sync.present(list_run))
             check_some_pushed(list_run, unfinished.id)
         _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
 
@@ -209,12 +202,6 @@ def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
     since = max(0, back - windows.OVERLAP)
     runs.set_since(list_run.state, run_id, since)
     return _Beginning("incremental", since, since)
-
-
-def _moves(list_run: ListRun, since: int | None) -> bool:
-    """Says whether the run may move the sync point: one that begins after it would leave a gap."""
-    point = list_run.row.sync_point
-    return since is None or point is None or since <= point
 
 
 def _mapping(list_run: ListRun, kind: RunKind) -> str | None:
@@ -254,14 +241,11 @@ def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
     _note_sms(list_run, firsts)
     if not all(first.is_whole for first in firsts):
         list_run.prefetch_fields()
-    plan = plan_sweeps(
-        *(list_run.client, list_run.services.mailchimp, list_run.list_key, firsts),
-        new_since=windows.optins_new_since(list_run.row),
-    )
+    plan = plan_sweeps(list_run, list_run.services.mailchimp, firsts, windows.optins_new_since(list_run.row))
     if beginning.kind != "incremental":
         return plan
-    due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id))
-    return plan.followed_by(map(by_id, due))
+    due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id), len(plan.windows))
+    return replace(plan, windows=(*plan.windows, *map(by_id, due)))
 
 
 def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
@@ -269,23 +253,17 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
 
     A member in both was archived in between: the archived page is the later one, and its windows come later, too.
     """
-    begun_before = list_run.row.first_sync_at
+    begun_before, mailchimp = list_run.row.first_sync_at, list_run.services.mailchimp
     if beginning.kind == "full":
-        listed = count_check.first_page_of_list(list_run, list_run.client.mailchimp.window)
+        listed = FirstPage("listed", None, count_check.first_page_of_list(list_run))
     else:
-        listed = _first_page(list_run, "listed", beginning.listed)
-    list_run.warn(listed.clock_warning)
-    first_sync.begin(list_run, listed)
-    firsts = [FirstPage("listed", beginning.listed, listed)]
-    if begun_before is not None:
-        since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
-        firsts.append(FirstPage("archived", since, _first_page(list_run, "archived", since)))
-    return firsts
-
-
-def _first_page(list_run: ListRun, sweep: Sweep, since: int | None) -> Page:
-    size = list_run.client.mailchimp.window
-    return first_page(list_run.services.mailchimp, list_run.list_key, sweep, since, size)
+        listed = read_first(list_run, mailchimp, "listed", beginning.listed)
+    list_run.warn(listed.page.clock_warning)
+    first_sync.begin(list_run, listed.page)
+    if begun_before is None:
+        return [listed]
+    since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)
+    return [listed, read_first(list_run, mailchimp, "archived", since)]
 
 
 def _note_sms(list_run: ListRun, firsts: Sequence[FirstPage]) -> None:

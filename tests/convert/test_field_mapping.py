@@ -435,10 +435,10 @@ def test_every_tag_has_a_property_of_its_own_that_ometria_can_hold(tags: list[st
     back = field_mappings(
         ListFields(merge_fields={tag: MergeField(tag, "text") for tag in reversed(tags)}), ContactRules(list_key="k")
     )
-    names = [found[tag].property for tag in tags]
+    names = [found[tag].fallback_property for tag in tags]
     assert len(set(names) - OWN_PROPERTIES) == len(tags)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_") and name for name in names)
-    assert names == [back[tag].property for tag in tags]
+    assert names == [back[tag].fallback_property for tag in tags]
 
 
 def test_a_right_mapping_has_no_problems() -> None:

@@ -287,8 +287,7 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeIm
     sent = page_of(importer, ada)
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
-        rules = client.rules(importer.sandbox.list_key, None)
-        builder = MessageBuilder(errand_of(client, services), rules, "acme", "replies")
+        builder = MessageBuilder(errand_of(client, services), "acme", "replies")
         before = builder.page("1", sent.window, epoch=1, worker_token="")
         builder.count(Outcome(Window(0, "listed", None, 1), has_sms=True))
         after = builder.page("2", sent.window, epoch=1, worker_token="")

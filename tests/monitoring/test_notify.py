@@ -143,7 +143,7 @@ def test_an_answer_that_comes_in_drops_holds_nobody_up(
     make_importer: MakeImporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole answer: each drop would come in time by itself."""
-    monkeypatch.setattr(http_post, "WITHIN", 0.3)
+    monkeypatch.setattr(http_post, "TIMEOUT", 0.3)
     leave = threading.Event()
 
     def drip(one: socket.socket) -> None:

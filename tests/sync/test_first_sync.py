@@ -23,7 +23,7 @@ IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"
 DAY = 86_400
 FUTURE = "opt-in time in the future"
 BEFORE = "this list was synced before"
-LEFT = "was not compared, and may still be opted in"
+LEFT = "were not compared, and may still be opted in"
 
 
 def contact_id(importer: Importer, member: Any) -> tuple[str, str]:

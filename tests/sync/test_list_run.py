@@ -213,3 +213,22 @@ def test_an_outage_of_three_hours_heals_itself(make_importer: MakeImporter, side
                 contact = held[f"{key}-{one.get('contact_id') or one['web_id']}"]
                 assert contact["email"] == one["email_address"].strip()
                 assert (contact["marketing_optin"] == "EXPLICITLY_OPTEDIN") == (one["status"] == "subscribed")
+
+
+def test_a_list_vouches_for_another_one_of_the_same_account(make_importer: MakeImporter) -> None:
+    """A new list's first push meets a 404 that passes: where the account took contacts before, it is tried again."""
+    importer = make_importer(size=20)
+    sandbox, other = importer.sandbox, "bbbbbbbbbb"
+    sandbox.add_account(sandbox.mailchimp_key, sandbox.ometria_key, {other: 20})
+    importer.configure(CONFIG.replace('["{list_key}"]', '["{list_key}", "bbbbbbbbbb"]'))
+    assert importer("sync", sandbox.list_key).code == 0
+    answers = iter(["404", "404"])
+    sandbox.settings.fault = lambda request: next(answers, None) if request.method == "POST" else None
+    result = importer("sync", other, "--json")
+    assert result.code == 0
+    assert list(answers) == []
+    assert (
+        len([one for _, one in importer.sandbox.contacts() if one.startswith(other)])
+        == result.line["contacts_pushed"]
+        > 0
+    )

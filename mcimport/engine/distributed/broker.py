@@ -201,7 +201,10 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
     `db_path`: the state file whose replies and dead letters are counted; it need not exist. Raises UnreachableError,
     ConfigError or StateError.
     """
-    state_id = _state_id(db_path)
+    state_id = ""
+    if state_exists(db_path):
+        with open_state(db_path, create=False) as state:
+            state_id = state.state_id
     names = list(clients) if state_id else []
     with in_words(), connection(application(address)) as opened:
         opened.connect()
@@ -216,14 +219,6 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
         outcomes=sum(messages for messages, _ in outcomes),
         dead=sum(messages for messages, _ in dead),
     )
-
-
-def _state_id(db_path: Path) -> str:
-    """Returns the state file's name for itself; empty without a state file."""
-    if not state_exists(db_path):
-        return ""
-    with open_state(db_path, create=False) as state:
-        return state.state_id
 
 
 def _depth(connection: Connection, queue: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from kombu import Consumer
 from mcimport.config import Client
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.messages import Failed, Message, Processed, Refused, Reply
-from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal_message, sealed_of
+from mcimport.engine.distributed.seal import SealError, open_message, open_reply, reason_words, seal, sealed_of
 from mcimport.report.format import escape
 
 PREFETCH = 50  # messages that the broker delivers ahead
@@ -73,16 +73,12 @@ class BrokerChannel:
             self._connection = broker.connection(self._app, heartbeat=broker.HEARTBEAT)
             self._connection.connect()
             with broker.bounded(self._connection):
-                self._begin()
+                channel, received = self._connection.default_channel, [self._outcomes, self._dead]
+                for queue in (self._orders, *received):
+                    queue(channel).declare()
+                self._producer = self._app.amqp.Producer(channel)
+                Consumer(channel, received, on_message=self._receive, prefetch_count=PREFETCH).consume()
             self._beaten = time.monotonic()
-
-    def _begin(self) -> None:
-        channel = self._connection.default_channel
-        for queue in (self._orders, self._outcomes, self._dead):
-            queue(channel).declare()
-        self._producer = self._app.amqp.Producer(channel)
-        consumer = Consumer(channel, [self._outcomes, self._dead], on_message=self._receive, prefetch_count=PREFETCH)
-        consumer.consume()
 
     def close(self) -> None:
         self._received.clear()
@@ -96,7 +92,7 @@ class BrokerChannel:
         with broker.in_words(), broker.bounded(self._connection):
             self._app.send_task(
                 broker.TASK,
-                args=(seal_message(self._client, message).decode(),),
+                args=(seal(self._client, message).decode(),),
                 task_id=message.ref.id,
                 producer=self._producer,
                 exchange=broker.ORDERS.name,
@@ -111,7 +107,9 @@ class BrokerChannel:
         """Returns the next one; None where none comes in so many seconds. Raises UnreachableError."""
         if not self._received:
             with broker.in_words():
-                self._beat()
+                if time.monotonic() - self._beaten > broker.HEARTBEAT / 4:
+                    self._beaten = time.monotonic()
+                    self._connection.heartbeat_check()
                 with suppress(TimeoutError):
                     self._connection.drain_events(timeout=seconds)
         return self._received.popleft() if self._received else None
@@ -120,11 +118,6 @@ class BrokerChannel:
         """Returns how many workers take messages from the queue, or stand by for it. Raises UnreachableError."""
         with broker.in_words(), broker.bounded(self._connection):
             return broker.depth(self._connection.default_channel, self.queue)[1]
-
-    def _beat(self) -> None:
-        if time.monotonic() - self._beaten > broker.HEARTBEAT / 4:
-            self._beaten = time.monotonic()
-            self._connection.heartbeat_check()
 
     def _receive(self, message: Any) -> None:
         try:
@@ -140,16 +133,12 @@ class BrokerChannel:
         message.ack()
 
 
-def _acknowledge(message: Any) -> None:
-    with broker.in_words():
-        message.ack()
-
-
 def _received(client: Client, message: Any) -> Received:
     """Opens a reply, or a message that comes back as Celery sent it: arguments, named arguments, and more."""
 
     def done() -> None:
-        _acknowledge(message)
+        with broker.in_words():
+            message.ack()
 
     headers = message.headers or {}
     if headers.get("task") != broker.TASK:

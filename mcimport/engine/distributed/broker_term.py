@@ -21,17 +21,18 @@ class BrokerTerm:
     Attributes:
         present: the number of the present term.
         of_connection: the term of the present connection; a former one after `end`, until there is a new connection.
+        hang_up: breaks the connection: what waits in it may be another worker's, which only a new connection tells.
     """
 
     def __init__(self) -> None:
         self.present = self.of_connection = 0
-        self._hang_up: Callable[[], None] = lambda: None
+        self.hang_up: Callable[[], None] = lambda: None
         self._received: Callable[[], int] | None = None
         self._count, self._heard_at = -1, 0.0
 
     def begin(self, hang_up: Callable[[], None], received: Callable[[], int]) -> None:
-        """Notes a new connection: `hang_up` breaks it, `received` counts what has come over it."""
-        self._hang_up = hang_up
+        """Notes a new connection; `received` counts what has come over it."""
+        self.hang_up = hang_up
         self._count, self._heard_at = -1, time.monotonic()
         self._received = received
         self.of_connection = self.present
@@ -40,10 +41,6 @@ class BrokerTerm:
         """Ends the term, as its connection is over or about to be."""
         self.present += 1
         self._received = None
-
-    def hang_up(self) -> None:
-        """Breaks the connection: what waits in it may be another worker's, too, which only a new connection tells."""
-        self._hang_up()
 
     def check(self, term: int) -> None:
         """Raises RevokedError for a term that has ended."""

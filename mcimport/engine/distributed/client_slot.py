@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mcimport.engine.page.converter import RunConverter
@@ -29,13 +29,12 @@ class OutdatedError(Exception):
 class ClientSession:
     """Holds a client's open connections, and what its runs convert and look up with, for one epoch.
 
-    `converters`, `held`: by list key and run id. `warnings`: for the next reply.
+    `runs`: by list key and run id; without look-ups in a list's first run. `warnings`: for the next reply.
     """
 
     services: ClientServices
     close: Callable[[], None]
-    converters: dict[tuple[str, int], RunConverter] = field(default_factory=dict)
-    held: dict[tuple[str, int], HeldLookups] = field(default_factory=dict)
+    runs: dict[tuple[str, int], tuple[RunConverter, HeldLookups | None]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
@@ -106,7 +105,7 @@ class ClientSlot:
             if epoch > self.epoch:
                 self.epoch = epoch
                 self._message_ids.clear()  # older messages are refused as outdated
-                self._close()
+                self.clear()
             while any(page.epoch < epoch for page in self._running) and self.epoch == epoch:
                 self.change.wait()
             if epoch < self.epoch:
@@ -138,65 +137,24 @@ class ClientSlot:
     def clear(self) -> None:
         """Ends the pages under way: closes their connections, and wakes every wait."""
         with self.change:
-            self._close()
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
 
     def clear_if_idle(self) -> None:
         with self.change:
             if self.is_idle:
-                self._close()
+                self.clear()
 
     def end_late(self, before: float) -> None:
         """Ends pages that began before then (monotonic seconds), and those that share their connections."""
         with self.change:
-            late = [page for page in self._running if page.began < before]
-            for page in late:
-                page.is_late = True
             for page in self._running:
-                page.is_beside |= any(page.session is other.session for other in late)
-            for page in late:
-                page.session.close()
-                if self._session is page.session:
+                page.is_late |= page.began < before
+            late = {page.session for page in self._running if page.is_late}
+            for page in self._running:
+                page.is_beside |= page.session in late
+            for session in late:
+                session.close()
+                if self._session is session:
                     self._session = None
-
-    def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
-
-
-class ClientSlots:
-    """Holds the slots of all clients that a worker has had a message of. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._slots: dict[str, ClientSlot] = {}
-        self._lock = threading.Lock()
-
-    def of(self, client: str) -> ClientSlot:
-        """Returns the client's slot, a new one where there is none."""
-        with self._lock:
-            return self._slots.setdefault(client, ClientSlot())
-
-    @property
-    def is_busy(self) -> bool:
-        return any(slot.is_busy for slot in self._all())
-
-    def clear(self) -> None:
-        for slot in self._all():
-            slot.clear()
-
-    def end_late(self, before: float) -> None:
-        """See `ClientSlot.end_late`."""
-        for slot in self._all():
-            with suppress(Exception):  # whatever it is, the other slots and the next look are to come
-                slot.end_late(before)
-
-    def close_idle(self, most: int) -> None:
-        """Closes the connections of clients that have no page, beyond the `most` that were used last."""
-        idle = sorted((slot for slot in self._all() if slot.is_idle), key=lambda slot: slot.used)
-        for slot in idle[: max(0, len(idle) - most)]:
-            with suppress(Exception):  # as above
-                slot.clear_if_idle()
-
-    def _all(self) -> list[ClientSlot]:
-        with self._lock:
-            return list(self._slots.values())

@@ -9,7 +9,7 @@ import time
 import uuid
 
 from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.broker_channel import BrokerChannel, Received
+from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.executor import TAKEN_OVER
 from mcimport.engine.distributed.fencing import Fencing
 from mcimport.engine.distributed.message_builder import MessageBuilder
@@ -17,10 +17,9 @@ from mcimport.engine.distributed.messages import Fence, PageMessage
 from mcimport.engine.distributed.reply_handler import ReplyHandler
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.distributed.worker_watch import WorkerWatch
-from mcimport.engine.interface import RunSpec
 from mcimport.engine.local import LocalEngine
 from mcimport.errors import InterruptedRunError, ServiceDownError, StateError, UnreachableError
-from mcimport.models import ContactRules, Outcome
+from mcimport.models import Outcome
 from mcimport.report.format import duration
 from mcimport.services.http import shutdown
 
@@ -34,54 +33,52 @@ class Coordinator:
     """Runs the windows of a queue over the broker. Belongs to one thread.
 
     Args:
-        account_group: the first name among the clients that share an account with this one.
         channel: not open yet.
         local: processes pages that no worker can finish.
-
-    Attributes:
-        is_silenced: subscription events were kept back.
     """
 
     def __init__(
         self,
-        spec: RunSpec,
-        rules: ContactRules,
-        account_group: str,
         channel: BrokerChannel,
+        builder: MessageBuilder,
         queue: WorkQueue,
         breaker: CircuitBreaker,
         local: LocalEngine,
     ) -> None:
-        self._spec = spec
+        self._spec = builder.spec
         self._channel = channel
+        self._builder = builder
         self._queue = queue
         self._breaker = breaker
         self._local = local
-        self._stop = spec.services.stop
-        self._builder = MessageBuilder(spec, rules, account_group, channel.reply_to)
-        self._fencing = Fencing(queue, channel, self._builder)
-        self._handler = ReplyHandler(spec, queue, self._fencing, self._builder, breaker)
-        self._watch = WorkerWatch(spec, channel, self._fencing)
+        self._stop = self._spec.services.stop
+        self._fencing = Fencing(queue, channel, builder)
+        self._handler = ReplyHandler(queue, self._fencing, builder, breaker)
+        self._watch = WorkerWatch(self._spec, channel, self._fencing)
         self._connected: float | None = None  # since when; None while the broker is away
         self._away_since = time.monotonic()
         self._is_away_reported = False
 
-    @property
-    def is_silenced(self) -> bool:
-        return self._handler.is_silenced
-
-    def run(self) -> None:
-        """Returns when all windows are worked off.
+    def run(self) -> bool:
+        """Processes all windows, and returns whether subscription events were kept back.
 
         Raises FatalError, ConfigError, ServiceDownError, InterruptedRunError or StateError.
         """
+        try:
+            self._run()
+        finally:
+            if self._has_landed:
+                self._spec.given_back()
+        return self._handler.is_silenced
+
+    def _run(self) -> None:
         self._connect()
         while not (self._queue.is_empty or self._is_leaving):
             try:
                 self._send_pages()
                 self._receive(LOOK_UP)
                 self._run_locally()
-                if not self.has_landed:
+                if not self._has_landed:
                     self._watch.look()
             except UnreachableError as error:
                 self._wait_for_broker(error)
@@ -93,7 +90,7 @@ class Coordinator:
             raise InterruptedRunError("stopped")
 
     @property
-    def has_landed(self) -> bool:
+    def _has_landed(self) -> bool:
         """No worker has a page of the client: one confirmed that, and what was sent since was answered."""
         return self._fencing.is_cleared and not self._queue.is_under_way
 
@@ -161,7 +158,7 @@ class Coordinator:
         if self._fencing.is_pending or self._is_leaving or not (windows := self._queue.take_local_work()):
             return
         self._spec.services.pause(TAKEN_OVER)
-        self._handler.is_silenced |= self._local.run(self._builder.local_spec(), windows, {}, self._record_local)
+        self._handler.is_silenced |= self._local.run(self._builder.spec, windows, {}, self._record_local)
         self._connect()
 
     def _record_local(self, outcome: Outcome) -> None:
@@ -176,11 +173,8 @@ class Coordinator:
         if (self._fencing.awaits(ref.id) or self._queue.has(ref.id)) and not received.is_expired:
             self._watch.note_reply()
         if (ref.run_id, ref.state_id) == (self._spec.run_id, self._spec.state_id):  # else no run waits for it any more
-            self._take(received)
+            if not isinstance(received.message, PageMessage | Fence) and not self._fencing.awaits(ref.id):
+                self._watch.note_page_reply()
+            self._handler.take(received)
         if not isinstance(self._handler.failure, StateError):  # else it is not recorded: the next run receives it again
             received.done()
-
-    def _take(self, received: Received) -> None:
-        if not isinstance(received.message, PageMessage | Fence) and not self._fencing.awaits(received.message.ref.id):
-            self._watch.note_page_reply()
-        self._handler.take(received)

@@ -6,26 +6,12 @@ So data that was read for an earlier message is never pushed after newer data, w
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.message_builder import MessageBuilder
 from mcimport.engine.distributed.work_queue import WorkQueue
 
 PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A fence that was sent, or is to be sent later.
-
-    Attributes:
-        message_id: of the fence that was sent; empty where none is awaited.
-        send_at: when the next one is to be sent (monotonic seconds); 0 while a reply is awaited.
-    """
-
-    message_id: str
-    send_at: float = 0.0
 
 
 class Fencing:
@@ -41,7 +27,8 @@ class Fencing:
         self._queue = queue
         self._channel = channel
         self._builder = builder
-        self._pending: _Pending | None = None
+        self._awaited = ""  # the id of the fence whose reply is awaited
+        self._send_at = 0.0  # when the next one is to be sent (monotonic seconds); 0: it was sent, or none is to be
         self._is_unfenced = False  # a worker that did not clear the last fence has taken over
         self.epoch = 0
         self.is_cleared = False
@@ -50,7 +37,7 @@ class Fencing:
     @property
     def is_pending(self) -> bool:
         """A fence was sent and not cleared, or is to be sent later."""
-        return self._pending is not None
+        return bool(self._awaited or self._send_at)
 
     @property
     def allows_pages(self) -> bool:
@@ -58,7 +45,7 @@ class Fencing:
 
     def awaits(self, message_id: str) -> bool:
         """Returns whether this is the fence whose reply is awaited."""
-        return self._pending is not None and self._pending.message_id == message_id
+        return message_id == self._awaited
 
     def send(self, after: int = 0) -> None:
         """Sends a new fence: no page is sent before it is cleared, and those under way wait to be sent again.
@@ -69,23 +56,25 @@ class Fencing:
         self.is_cleared = self._is_unfenced = False
         self._queue.recall()
         fence = self._builder.fence(self.epoch)
-        self._pending = _Pending(fence.ref.id)
+        self._awaited, self._send_at = fence.ref.id, 0.0
         self._channel.send(fence)
 
     def send_later(self) -> None:
         """Leaves the worker, which is about to stop, some time before the next fence."""
-        self._pending = _Pending("", send_at=time.monotonic() + PAUSE)
+        self._awaited, self._send_at = "", time.monotonic() + PAUSE
 
     def send_if_due(self) -> None:
         """Sends the fence that was put off, or the one for a worker that has taken over. Raises UnreachableError."""
-        if self._pending is not None:
-            if self._pending.send_at and time.monotonic() > self._pending.send_at:
-                self.send()
-        elif self._is_unfenced and not self._queue.is_under_way:
+        if self._send_at:
+            is_due = time.monotonic() > self._send_at
+        else:
+            is_due = self._is_unfenced and not self._awaited and not self._queue.is_under_way
+        if is_due:
             self.send()
 
     def note_cleared(self, worker_token: str) -> None:
-        self._pending, self.is_cleared, self.worker_token = None, True, worker_token
+        self._awaited, self._send_at = "", 0.0
+        self.is_cleared, self.worker_token = True, worker_token
 
     def note_unfenced(self) -> None:
         """Notes that another worker has taken over; it gets its fence once the other pages under way are answered.

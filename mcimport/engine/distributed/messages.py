@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from operator import attrgetter
 
 import msgspec
 
@@ -62,13 +64,11 @@ class PageMessage(WorkerMessage, frozen=True, kw_only=True, tag="page"):
         worker_token: of the worker that cleared the last fence.
         is_suspect: two workers died while they had this page: a worker announces it, and has one such page at a time.
         subscription_events, new_since: as decided for the whole run; the window may set `new_since` for its members.
-        until, has_sms, permissions: see `ContactRules`; `has_sms` as known when this was sent, the others when the run
-            began.
-        is_first, carried_until: see `RunSpec`.
+        has_sms: as known when this was sent.
         look_ups: how many members the run may still look up in Ometria.
         events_left: subscription events that the run may still cause.
-        watched, never_sent: see `PageContext`.
-        account_known_good: see `OmetriaClient.push`.
+
+    For the others see `ContactRules` and `RunSpec`.
     """
 
     window: Window
@@ -173,24 +173,11 @@ Reply = (
     | Failed
 )
 
-_encoder = msgspec.json.Encoder()
-# Made at import, before any thread begins: made by several at once, one crashed the process.
-_messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
-_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
-
-
-def encoded(message: Message | Reply) -> bytes:
-    return _encoder.encode(message)
-
-
-def message_of(text: str | bytes) -> Message:
-    """Decodes a message to a worker. Raises msgspec.MsgspecError for anything else."""
-    return _messages.decode(text)
-
-
-def reply_of(text: str | bytes) -> Reply:
-    """Decodes a reply. Raises msgspec.MsgspecError for anything else."""
-    return _replies.decode(text)
+encoded = msgspec.json.Encoder().encode
+# Both raise msgspec.MsgspecError for anything else. Made at import, before any thread begins: made by several at once,
+# one crashed the process.
+message_of: Callable[[str | bytes], Message] = msgspec.json.Decoder(Message).decode
+reply_of: Callable[[str | bytes], Reply] = msgspec.json.Decoder(Reply).decode
 
 
 def settings_digest(client: Client, list_key: str, account_group: str) -> str:
@@ -210,13 +197,9 @@ def settings_digest(client: Client, list_key: str, account_group: str) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
+_part = attrgetter("number", "sweep", "since", "until", "through", "suspect_count", "letter_id", "member_id")
+
+
 def is_same_work(window: Window, other: Window) -> bool:
     """Returns whether both are the same part of the same window, however it is to be asked for."""
-    return _part(window) == _part(other)
-
-
-def _part(window: Window) -> tuple[object, ...]:
-    return (
-        *(window.number, window.sweep, window.since, window.until, window.through),
-        *(window.suspect_count, window.letter_id, window.member_id),
-    )
+    return bool(_part(window) == _part(other))

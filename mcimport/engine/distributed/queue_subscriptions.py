@@ -34,7 +34,7 @@ class QueueSubscriptions(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         connection = consumer.connection
-        self.executor.connected(lambda: hang_up(connection), lambda: frames_received(connection))
+        self.executor.term.begin(lambda: hang_up(connection), lambda: frames_received(connection))
         shards = random.sample(range(broker.SHARDS), broker.SHARDS)
         self._left = iter([(shard, True) for shard in shards] + [(shard, False) for shard in shards])
         self._taken = 0
@@ -42,7 +42,6 @@ class QueueSubscriptions(bootsteps.StartStopStep):
         self._channel = connection.channel()
         for queue in map(broker.orders_queue, shards):
             queue(self._channel).declare()
-        self._timer = consumer.timer
         self._next(consumer)
 
     def stop(self, consumer: Any) -> None:
@@ -71,7 +70,7 @@ class QueueSubscriptions(bootsteps.StartStopStep):
             consumer.task_consumer.add_queue(queue)
             consumer.task_consumer.consume()
             pause = SHARE_WITHIN / broker.SHARDS if is_first_round else STAND_BY
-            self._timer.call_after(pause, self._next, (consumer,))
+            consumer.timer.call_after(pause, self._next, (consumer,))
             return
         if self._subscribed:
             self.log("info", f"takes pages from {self._taken} of {broker.SHARDS} queues, and stands by for the others")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker_channel import Received
@@ -25,11 +26,11 @@ from mcimport.engine.distributed.messages import (
     WorkerLost,
 )
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
-from mcimport.engine.interface import RunSpec
 from mcimport.errors import ConfigError, FatalError, McimportError
 from mcimport.models import NewDeadLetter, Outcome, Window
 
 
+@dataclass(eq=False)
 class ReplyHandler:
     """Takes the replies of one run, and the messages that come back from the broker.
 
@@ -39,17 +40,13 @@ class ReplyHandler:
         pause_until: no page is sent before then (monotonic seconds): a worker that leaves would return it at once.
     """
 
-    def __init__(
-        self, spec: RunSpec, queue: WorkQueue, fencing: Fencing, builder: MessageBuilder, breaker: CircuitBreaker
-    ) -> None:
-        self.failure: McimportError | None = None
-        self.is_silenced = False
-        self.pause_until = 0.0
-        self._spec = spec
-        self._queue = queue
-        self._fencing = fencing
-        self._builder = builder
-        self._breaker = breaker
+    _queue: WorkQueue
+    _fencing: Fencing
+    _builder: MessageBuilder
+    _breaker: CircuitBreaker
+    failure: McimportError | None = None
+    is_silenced: bool = False
+    pause_until: float = 0.0
 
     def take(self, received: Received) -> None:
         """Takes one of this run. Raises UnreachableError where a fence has to be sent, and cannot be."""
@@ -61,7 +58,7 @@ class ReplyHandler:
             case reply:
                 self._take_page_reply(reply)
 
-    def record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome) -> None:
         """Records the outcome; a failure to do so, and ten failed pages in a row, end the run."""
         try:
             self._breaker.record(outcome)
@@ -92,15 +89,15 @@ class ReplyHandler:
         outcome = reply.outcome
         if outcome.window is None or not self._queue.claim(reply.ref.id, outcome.window):
             return
-        self._spec.services.meter.add(reply.usage)
-        self._spec.warn(*reply.warnings)
+        self._builder.spec.services.meter.add(reply.usage)
+        self._builder.spec.warn(*reply.warnings)
         self.is_silenced |= reply.is_silenced
         self._builder.count(outcome)
         if outcome.failed and self.failure:
             return  # what fails while the run ends is left pending, rather than filling the dead letters
         if outcome.rest:
             self._queue.add_rest(outcome.rest)
-        self.record(outcome)
+        self._record(outcome)
 
     def _take_unprocessed(self, reply: Reply, in_flight: InFlight) -> None:
         window = in_flight.window
@@ -116,18 +113,13 @@ class ReplyHandler:
                 self._queue.again(window)
                 self._fencing.note_unfenced()
             case _:
-                self._take_given_back(reply, window)
-
-    def _take_given_back(self, reply: Reply, window: Window) -> None:
-        self.pause_until = time.monotonic() + PAUSE
-        match reply:
-            case Revoked():
-                self._queue.revoked(window)
-            case Outdated():  # another coordinator of this very state file: but there is a lock
-                self._queue.again(window)
-                self._fencing.send(reply.epoch)
-            case _:
-                self._queue.again(window)
+                self.pause_until = time.monotonic() + PAUSE
+                if isinstance(reply, Revoked):
+                    self._queue.revoked(window)
+                else:
+                    self._queue.again(window)
+                if isinstance(reply, Outdated):  # another coordinator of this very state file: but there is a lock
+                    self._fencing.send(reply.epoch)
 
     def _take_back(self, message: Message, received: Received) -> None:
         """Takes a message that came back from the broker, or a copy of it.
@@ -135,25 +127,21 @@ class ReplyHandler:
         Why it came back is not sealed (see `Received`) and says nothing of the page, which becomes no dead letter for
         it. A fence shows what the worker is, and ends first what it may still have of the page.
         """
-        if not self._fencing.awaits(message.ref.id):
-            self._take_page_back(message.ref.id)
-        elif received.is_expired:
-            self._fencing.send_later()
-        else:
-            self.failure = self.failure or _not_opened(received.unopened)
-
-    def _take_page_back(self, message_id: str) -> None:
-        if not self._queue.has(message_id):
-            return
-        if (in_flight := self._queue.land(message_id)) is not None:
-            self._queue.revoked(in_flight.window)
-        self._fencing.send()
+        if self._queue.has(message.ref.id):
+            if (in_flight := self._queue.land(message.ref.id)) is not None:
+                self._queue.revoked(in_flight.window)
+            self._fencing.send()
+        elif self._fencing.awaits(message.ref.id):
+            if received.is_expired:
+                self._fencing.send_later()
+            else:
+                self.failure = self.failure or _not_opened(received.unopened)
 
     def _give_up(self, window: Window) -> None:
         """Records a dead letter for a page that its workers died of."""
         reason = f"{self._queue.losses(window)} workers died while processing this page"
         letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
-        self.record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
+        self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
 
     def _fail(self, reply: Refused | Failed) -> None:
         kind = ConfigError if isinstance(reply, Refused) else FatalError

@@ -8,13 +8,14 @@ this client alone, so that no message can be sent back, or passed on to another 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 from pydantic import SecretStr
 
 from mcimport.config import Client
-from mcimport.engine.distributed.messages import Message, Reply, encoded, message_of, reply_of
+from mcimport.engine.distributed.messages import Fence, Message, PageMessage, Reply, encoded, message_of, reply_of
 from mcimport.errors import ConfigError
 
 Direction = Literal["order", "reply"]  # these words are in the derived keys: with others, old seals would not open
@@ -52,23 +53,14 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     ometria: str
 
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Sealed)
+# Decodes the envelope; the seals are not checked yet. Raises msgspec.MsgspecError for anything else.
+sealed_of: Callable[[str | bytes], Sealed] = msgspec.json.Decoder(Sealed).decode
 
 
-def sealed_of(message: str | bytes) -> Sealed:
-    """Decodes the envelope; the seals are not checked yet. Raises msgspec.MsgspecError for anything else."""
-    return _decoder.decode(message)
-
-
-def seal_message(client: Client, message: Message) -> bytes:
-    """Returns the message as it is sent to a worker. Raises ConfigError where a key of the client cannot be read."""
-    return _encoder.encode(_sealed(client, "order", encoded(message).decode()))
-
-
-def seal_reply(client: Client, reply: Reply) -> bytes:
-    """Returns the reply as it is sent to a coordinator. Raises as `seal_message`."""
-    return _encoder.encode(_sealed(client, "reply", encoded(reply).decode()))
+def seal(client: Client, message: Message | Reply) -> bytes:
+    """Returns the message or reply as it is sent. Raises ConfigError where a key of the client cannot be read."""
+    direction: Direction = "order" if isinstance(message, PageMessage | Fence) else "reply"
+    return encoded(_sealed(client, direction, encoded(message).decode()))
 
 
 def open_message(client: Client, sealed: Sealed) -> Message:

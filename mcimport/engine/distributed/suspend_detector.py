@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from mcimport.errors import InterruptedRunError
 
@@ -51,12 +52,7 @@ class SuspendDetector:
     def _renew(self) -> None:
         while not self._over.wait(BEAT):
             now = _clock()
-            if now - self._last <= self._seconds or self._ended():
+            with suppress(Exception):  # it is tried again: no request may leave before it succeeds
+                if now - self._last > self._seconds:
+                    self._on_suspend()
                 self._last = now
-
-    def _ended(self) -> bool:
-        try:
-            self._on_suspend()
-        except Exception:  # noqa: BLE001 - it is tried again: no request may leave before it succeeds, nor without this thread
-            return False
-        return True

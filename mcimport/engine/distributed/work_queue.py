@@ -77,7 +77,7 @@ class WorkQueue:
         return window
 
     def _due(self) -> Window | None:
-        if any(self._is_alone(in_flight.window) for in_flight in self._in_flight.values()):
+        if any(self.losses(in_flight.window) for in_flight in self._in_flight.values()):
             return None
         if self._alone or self._local:
             return self._alone.popleft() if self._alone and not self._in_flight else None
@@ -92,14 +92,11 @@ class WorkQueue:
 
     def is_suspect(self, window: Window) -> bool:
         """Returns whether so many workers died while they had this page that it may be the reason."""
-        return self._losses.get(window.number, 0) >= SUSPECT
+        return self._losses[window.number] >= SUSPECT
 
     def losses(self, window: Window) -> int:
         """Returns how many workers died while they had this page."""
-        return self._losses.get(window.number, 0)
-
-    def _is_alone(self, window: Window) -> bool:
-        return self.losses(window) > 0
+        return self._losses[window.number]
 
     # ---- in
 
@@ -149,7 +146,7 @@ class WorkQueue:
 
     def again(self, window: Window) -> None:
         """Queues a page to be sent once more, before all others."""
-        (self._alone if self._is_alone(window) else self._waiting).appendleft(window)
+        (self._alone if self.losses(window) else self._waiting).appendleft(window)
 
     def recall(self) -> None:
         """Queues all pages under way to be sent again, after a fence that ends what a worker may still have of them."""

@@ -76,7 +76,7 @@ def run_worker(
     executor.start()
     _register(app, executor, log)
     app.steps["consumer"].add(subscriptions(executor, log))
-    tag_tasks("term", lambda: executor.term_of_connection)
+    tag_tasks("term", lambda: executor.term.of_connection)
     # Celery's own handlers of signals are not used: they would begin by cancelling consumers (see `keep_consumers`).
     # Beside them, its own command does only this.
     setup_worker_optimizations(app, name)
@@ -107,12 +107,15 @@ def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
     """Registers the one task of the application, which takes a sealed message and sends its reply."""
     replies = broker.connection(app)  # without heartbeats: no thread would send them between two replies
 
+    def send(message: Message, reply: Reply) -> None:
+        _send(replies, message, executor.sealed(message, reply))
+
     def page(task: Any, text: str) -> None:
         message = _opened(replies, executor, task, text, log)
         if message is not None:
-            reply = _executed(executor, message, task, lambda: _begin(replies, executor, message), log)
+            reply = _executed(executor, message, task, lambda: send(message, Begun(message.ref)), log)
             if reply is not None:
-                _send(replies, message, executor.sealed(message, reply))
+                send(message, reply)
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
     app.finalize()
@@ -136,7 +139,7 @@ def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log
 def _executed(executor: PageExecutor, message: Message, task: Any, begun: Callable[[], None], log: Log) -> Reply | None:
     """Returns the reply to a message, None for a repeated one: it is dropped."""
     if isinstance(message, PageMessage):
-        if _is_redelivered(task):
+        if (task.request.delivery_info or {}).get("redelivered"):
             return executor.worker_lost(message)
         if not executor.has_fenced(message):
             return Unfenced(message.ref)
@@ -149,14 +152,6 @@ def _executed(executor: PageExecutor, message: Message, task: Any, begun: Callab
         kind = "refused" if isinstance(reply, Refused) else "failed"
         log("warning", f"a page of client {message.client} was answered with {kind}: {reply.words}")
     return reply
-
-
-def _begin(replies: Any, executor: PageExecutor, message: Message) -> None:
-    _send(replies, message, executor.sealed(message, Begun(message.ref)))
-
-
-def _is_redelivered(task: Any) -> bool:
-    return bool((task.request.delivery_info or {}).get("redelivered"))
 
 
 def _send(replies: Any, message: Message, reply: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.executor import PAGE_DEADLINE
@@ -18,17 +19,18 @@ OVERDUE = 2 * PAGE_DEADLINE + 120.0  # seconds without a reply after which messa
 RESUMES = "Nothing is lost: the next `mcimport sync` resumes where this one stopped."
 
 
+@dataclass(eq=False)
 class WorkerWatch:
     """Watches the workers for one run, and ends it where there is none, or none replies."""
 
-    def __init__(self, spec: RunSpec, channel: BrokerChannel, fencing: Fencing) -> None:
-        self._spec = spec
-        self._channel = channel
-        self._fencing = fencing
-        self._looked = self._last_reply = time.monotonic()
-        self._none_since: float | None = None  # no worker is at the queue
-        self._lent: float | None = None  # when it was last noted that pages are out
-        self._was_overdue = False  # so that a fence was sent, and no page was answered since
+    _spec: RunSpec
+    _channel: BrokerChannel
+    _fencing: Fencing
+    _looked: float = field(default_factory=time.monotonic)
+    _last_reply: float = field(default_factory=time.monotonic)
+    _none_since: float | None = None  # no worker is at the queue
+    _lent: float | None = None  # when it was last noted that pages are out
+    _was_overdue: bool = False  # so that a fence was sent, and no page was answered since
 
     def note_reply(self) -> None:
         """An awaited message was answered, or the connection was made anew."""

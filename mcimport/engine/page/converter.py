@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -44,6 +44,7 @@ MOST_MET = 1_000  # different sets of permissions that members show; a list has 
 _Convert = Callable[[Member], Conversion]
 
 
+@dataclass(eq=False)
 class RunConverter:
     """Converts the members of one run; safe to share between threads.
 
@@ -60,31 +61,23 @@ class RunConverter:
         is_silenced: an opt-in was sent, or will be, without its event, because there were more events than the limit.
     """
 
-    def __init__(
-        self,
-        mailchimp: MailchimpClient,
-        fields: LazyListFields,
-        rules: ContactRules,
-        event_budget: EventBudget,
-        warn: Callable[[str], None],
-    ) -> None:
-        self._mailchimp = mailchimp
-        self._fields = fields
-        self._rules = rules
-        self._event_budget = event_budget
-        self._warn = warn
-        self._lock = threading.Lock()
-        self._convert: _Convert | None = None
-        self.is_silenced = False
-        self._is_fresh = False  # the fields were read a second time
-        self._met: set[tuple[str, ...]] = set()  # the permissions of members, as texts
-        self._has_permissions = False  # members show some, whatever the list says
-        self._shown: frozenset[str] | None = None  # what others show, once they were looked at
-        self._events = itertools.count(1)
-        self._failures = 0
-        self._rests_until = 0.0
-        self._converted = 0
-        self._mistakes: Counter[str] = Counter()
+    _mailchimp: MailchimpClient
+    _fields: LazyListFields
+    _rules: ContactRules
+    _event_budget: EventBudget
+    _warn: Callable[[str], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _convert: _Convert | None = None
+    is_silenced: bool = False
+    _is_fresh: bool = False  # the fields were read a second time
+    _met: set[tuple[str, ...]] = field(default_factory=set)  # the permissions of members, as texts
+    _has_permissions: bool = False  # members show some, whatever the list says
+    _shown: frozenset[str] | None = None  # what others show, once they were looked at
+    _events: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _failures: int = 0
+    _rests_until: float = 0.0
+    _converted: int = 0
+    _mistakes: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def fetch_missing_tags(self, members: list[Member]) -> Iterator[Callable[[], list[Member]]]:

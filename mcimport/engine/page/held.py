@@ -87,10 +87,7 @@ class HeldLookups:
         open_ = [contact for contact in contacts if depends(contact)]
         if not open_:
             return CheckedContacts(tuple(contacts))
-        with (
-            decode_slot.released(),
-            ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool,
-        ):
+        with decode_slot.released(), ThreadPoolExecutor(min(AT_ONCE, len(open_)), thread_name_prefix="held") as pool:
             found = dict(zip((contact.id for contact in open_), pool.map(self._look_up, open_), strict=True))
         seen = {contact_id: sight for contact_id, (sight, _) in found.items()}
         asked = [contact.marketing_optin for contact in open_ if found[contact.id][1]]

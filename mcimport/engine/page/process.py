@@ -19,17 +19,7 @@ from mcimport.engine.page.held import depends, settled_alone
 from mcimport.engine.page.read import Deliver, consume, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
 from mcimport.errors import RetriableError
-from mcimport.models import (
-    Contact,
-    Converted,
-    Member,
-    NewDeadLetter,
-    Outcome,
-    Page,
-    Skipped,
-    Unsendable,
-    Window,
-)
+from mcimport.models import Contact, Converted, Member, NewDeadLetter, Outcome, Page, Skipped, Unsendable, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.client import OmetriaClient
@@ -84,11 +74,12 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
             return
         ready.sort(key=_is_open)  # members who must be looked up come last: the others need not wait for them
         full = sum(not _is_open(entry) for entry in ready) // ometria.batch * ometria.batch
-        _push(result, ometria, ready[:full])
-        last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
-        del ready
-        _push(result, ometria, _settled(result, list(last.values())))
-        _push_alone(result, ometria)
+        with decode_slot.released():  # for all pushes at once: no batch of this page waits for the conversion of others
+            _push(result, ometria, ready[:full])
+            last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
+            del ready
+            _push(result, ometria, _settled(result, list(last.values())))
+            _push_alone(result, ometria)
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:

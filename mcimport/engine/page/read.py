@@ -37,9 +37,7 @@ def consume(members: list[Member]) -> Iterator[Member]:
 def read_page(window: Window, context: PageContext, deliver: Deliver, page: Page | None = None) -> Outcome:
     """Reads one page of a window, has it delivered, and returns the outcome with the rest of the window.
 
-    `page`: a page that was read already and is the whole of its window.
-
-    Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
+    `page`, and what is raised: see `process_page`.
     """
     return _PageReader(window, context, deliver).read(page)
 

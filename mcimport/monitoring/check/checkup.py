@@ -16,7 +16,7 @@ from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.engine import engine
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, ServiceProbes
-from mcimport.monitoring.check.synced_lists import SyncState, elsewhere_until, sync_states, unchecked_lists
+from mcimport.monitoring.check.synced_lists import Recorded, SyncState, read_recorded
 from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
 from mcimport.report.permissions import permissions_text
 from mcimport.services.connections import ConnectionPool
@@ -30,7 +30,7 @@ FIRST_SYNC = (
     "Switch off Ometria's own Mailchimp synchronisation first, or the two overwrite each other. Also: if a person is on"
     " two lists and unsubscribes from one, Ometria stops mailing them for both."
 )
-ANOTHER_AT_WORK = (
+OTHER_COLLECTION = (
     "It may be Ometria's own synchronisation, or an earlier import: make sure that nothing else writes there."
 )
 
@@ -43,20 +43,20 @@ class _ClientFacts:
 
     Attributes:
         wrong: by service, what is wrong with the client's key.
-        lists: by list, whether it was synced, or why a sync would refuse it.
-        elsewhere: until when workers may have pages of the client (seconds, UTC), so that nothing can be pushed here.
-        unchecked: the lists whose members archived before the first sync were not compared yet.
+        recorded: what the state file records of the client.
     """
 
     client: Client
     wrong: Mapping[str, ConfigError]
-    lists: Mapping[str, SyncState | ConfigError]
-    elsewhere: int | None
-    unchecked: frozenset[str]
+    recorded: Recorded
+
+    @property
+    def lists(self) -> Mapping[str, SyncState | ConfigError]:
+        return self.recorded.lists
 
     @property
     def never_synced(self) -> list[str]:
-        return [key for key, memory in self.lists.items() if memory == "nothing"]
+        return [key for key, sync_state in self.lists.items() if sync_state == "nothing"]
 
     @property
     def is_new(self) -> bool:
@@ -73,28 +73,24 @@ def run_checks(
     yield from engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
     db_path = settings.db_path if state_file.verdict == "good" else None
-    memories = sync_states(db_path, clients)
-    waits = [None] * len(clients) if settings.engine.kind == "celery" else elsewhere_until(db_path, clients)
+    recorded = read_recorded(db_path, clients)
     stop = StopSignal()
     accounts = ConnectionPool(stop, busy_for=BUSY_FOR)
-    left = unchecked_lists(db_path, clients)
-    places = [_facts(*known, accounts) for known in zip(clients, memories, waits, left, strict=True)]
+    all_facts = [_facts(client, records, accounts) for client, records in zip(clients, recorded, strict=True)]
     with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="check") as pool:
         try:
-            probes = None if offline else _start_probes(places, ServiceProbes(accounts, pool))
-            for facts in places:
-                yield from _client(facts, settings.db_path, probes)
-            yield from _clocks(places, probes)
+            probes = None if offline else _start_probes(all_facts, ServiceProbes(accounts, pool))
+            for facts in all_facts:
+                yield from _client(facts, settings, probes)
+            yield from _clocks(all_facts, probes)
         finally:
             stop.abort()  # ends the requests of a caller that stops early
-    yield from _first_syncs(places)
+    yield from _first_syncs(all_facts)
 
 
 def _facts(
     client: Client,
-    lists: Mapping[str, SyncState | ConfigError],
-    elsewhere: int | None,
-    unchecked: frozenset[str],
+    recorded: Recorded,
     accounts: ConnectionPool,
 ) -> _ClientFacts:
     sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
@@ -102,18 +98,18 @@ def _facts(
         "Ometria": accounts.open_ometria,
     }
     wrong = {}
-    for service, opened in sides.items():
+    for service, open_side in sides.items():
         try:
-            with opened(client):
+            with open_side(client):
                 pass
         except ConfigError as error:
             wrong[service] = error
-    return _ClientFacts(client, wrong, lists, elsewhere, unchecked)
+    return _ClientFacts(client, wrong, recorded)
 
 
-def _start_probes(places: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
-    probes.ask_mailchimp([(facts.client, list(facts.lists)) for facts in places if "Mailchimp" not in facts.wrong])
-    probes.ask_ometria([(facts.client, facts.is_new) for facts in places if "Ometria" not in facts.wrong])
+def _start_probes(all_facts: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
+    probes.ask_mailchimp([(facts.client, list(facts.lists)) for facts in all_facts if "Mailchimp" not in facts.wrong])
+    probes.ask_ometria([(facts.client, facts.is_new) for facts in all_facts if "Ometria" not in facts.wrong])
     return probes
 
 
@@ -128,19 +124,20 @@ def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
 # ---- one client
 
 
-def _client(facts: _ClientFacts, db_path: Path, probes: ServiceProbes | None) -> Iterator[Finding]:
+def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes | None) -> Iterator[Finding]:
     name, answers = facts.client.name, _answers(facts, probes)
     for service in ("Mailchimp", "Ometria"):
         yield _key(facts, service, answers.get(service))
-    yield from _lock(db_path, name)
-    if facts.elsewhere is not None:
+    yield from _lock(settings.db_path, name)
+    elsewhere = None if settings.engine.kind == "celery" else facts.recorded.elsewhere
+    if elsewhere is not None:
         words = "Celery workers may still be processing pages from an earlier run"
-        hint = f"`mcimport sync --engine celery` waits for them. None can be left after {moment_utc(facts.elsewhere)}."
+        hint = f"`mcimport sync --engine celery` waits for them. None can be left after {moment_utc(elsewhere)}."
         yield Finding(name, "pages elsewhere", "bad", words, hint)
     yield from _lists(facts, answers.get("Mailchimp", ProbeResult()))
     if facts.is_new and answers.get("Ometria", ProbeResult()).others:
         words = "Ometria has contacts in another collection with Mailchimp in its name"
-        yield Finding(name, "first sync", "note", words, ANOTHER_AT_WORK)
+        yield Finding(name, "first sync", "note", words, OTHER_COLLECTION)
 
 
 def _lock(db_path: Path, client: str) -> Iterator[Finding]:
@@ -166,16 +163,16 @@ def _key(facts: _ClientFacts, service: str, answer: ProbeResult | None) -> Findi
 def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
     """Yields the size of each list, or why a sync would refuse it; nothing where the key is not accepted."""
     name = facts.client.name
-    for key, memory in facts.lists.items():
+    for key, sync_state in facts.lists.items():
         size = answer.sizes.get(key)
-        if isinstance(memory, ConfigError):
-            yield error_finding(name, f"list {key}", memory)
+        if isinstance(sync_state, ConfigError):
+            yield error_finding(name, f"list {key}", sync_state)
         elif isinstance(size, int):
             yield Finding(name, f"list {key}", "good", pluralize(size, "member"))
             yield from _permissions(facts.client, key, answer.permissions.get(key))
         elif size is not None:
             yield error_finding(name, f"list {key}", size)
-        if key in facts.unchecked:
+        if key in facts.recorded.unchecked:
             yield Finding(name, f"list {key}", "note", ARCHIVED_LEFT, mend_command(key))
 
 
@@ -195,10 +192,10 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 # ---- all clients
 
 
-def _clocks(places: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
+def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
     """Compares this machine's clock with each service's; one finding where all of a service's servers agree."""
     for service in ("Mailchimp", "Ometria"):
-        answers = {facts.client.name: _answers(facts, probes).get(service) for facts in places}
+        answers = {facts.client.name: _answers(facts, probes).get(service) for facts in all_facts}
         apart = {name: answer.apart for name, answer in answers.items() if answer and answer.error is None}
         known = {name: seconds for name, seconds in apart.items() if seconds is not None}
         wrong = {name: seconds for name, seconds in known.items() if abs(seconds) > CLOCK_TOLERANCE}
@@ -221,11 +218,11 @@ def _wrong_clock(client: str, service: str, apart: float) -> Finding:
     return Finding(client, "clock", "bad", words, "Set this machine's clock by NTP.")
 
 
-def _first_syncs(places: Sequence[_ClientFacts]) -> Iterator[Finding]:
-    new = [f"{facts.client.name} {key}" for facts in places for key in facts.never_synced]
+def _first_syncs(all_facts: Sequence[_ClientFacts]) -> Iterator[Finding]:
+    new = [f"{facts.client.name} {key}" for facts in all_facts for key in facts.never_synced]
     named = f": {', '.join(new)}" if len(new) <= LISTS_NAMED else ""
     if new:
         words = f"{len(new):,} {'list was' if len(new) == 1 else 'lists were'} never synced{named}"
         yield Finding("", "first sync", "note", words, FIRST_SYNC)
-    elif any(not facts.lists for facts in places):
+    elif any(not facts.lists for facts in all_facts):
         yield Finding("", "first sync", "note", "nothing synced yet", FIRST_SYNC)

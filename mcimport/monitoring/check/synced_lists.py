@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
+from mcimport.models.records import ListRow
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, lists, open_state
 from mcimport.state.destinations import Destination
@@ -17,46 +20,52 @@ from mcimport.state.destinations import Destination
 SyncState = Literal["synced", "nothing", "unknown"]
 
 
-def sync_states(db_path: Path | None, clients: Sequence[Client]) -> list[Mapping[str, SyncState | ConfigError]]:
-    """Returns, for each client, the state of its lists; for a client that takes any list, of those it ever synced.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Holds what the state file records of one client.
 
-    `db_path`: None where the state file cannot be read. A ConfigError is what a sync would refuse the list with.
+    Attributes:
+        lists: by list, whether it was synced, or what a sync would refuse it with; of a client that takes any list, the
+            lists that it ever synced.
+        elsewhere: until when Celery workers may have pages of the client (seconds, UTC); None: they have none.
+        unchecked: the lists whose members archived before the first sync were not compared yet.
     """
+
+    lists: Mapping[str, SyncState | ConfigError]
+    elsewhere: int | None = None
+    unchecked: frozenset[str] = frozenset()
+
+
+def read_recorded(db_path: Path | None, clients: Sequence[Client]) -> list[Recorded]:
+    """Returns what is recorded of each client. `db_path`: None where the state file cannot be read."""
+    default: SyncState = "unknown"
     if db_path is not None and not db_path.exists():
-        return [dict.fromkeys(client.lists, "nothing") for client in clients]
-    try:
-        if db_path is not None:
-            with open_state(db_path, create=False) as state:
-                return [_of(client, state) for client in clients]
-    except StateError:
-        pass
-    return [dict.fromkeys(client.lists, "unknown") for client in clients]
-
-
-def elsewhere_until(db_path: Path | None, clients: Sequence[Client]) -> list[int | None]:
-    """Returns, for each client, until when Celery workers may have pages of it (seconds, UTC); None: they have none."""
-    if db_path is not None and db_path.exists():
+        default = "nothing"
+    elif db_path is not None:
         with suppress(StateError), open_state(db_path, create=False) as state:
-            return [elsewhere.until(state, client.name) for client in clients]
-    return [None] * len(clients)
+            rows = defaultdict(list)
+            for row in lists.all_lists(state):
+                rows[row.client].append(row)
+            return [_recorded(state, client, rows[client.name]) for client in clients]
+    return [Recorded(dict.fromkeys(client.lists, default)) for client in clients]
 
 
-def unchecked_lists(db_path: Path | None, clients: Sequence[Client]) -> list[frozenset[str]]:
-    """Returns, for each client, its lists whose members archived before the first sync were not compared yet."""
-    if db_path is not None and db_path.exists():
-        with suppress(StateError), open_state(db_path, create=False) as state:
-            left = [(row.client, row.list_key) for row in lists.all_lists(state) if row.unchecked_at is not None]
-            return [frozenset(key for name, key in left if name == client.name) for client in clients]
-    return [frozenset()] * len(clients)
+def _recorded(state: State, client: Client, rows: Sequence[ListRow]) -> Recorded:
+    return Recorded(
+        lists=_sync_states(state, client, rows),
+        elsewhere=elsewhere.until(state, client.name),
+        unchecked=frozenset(row.list_key for row in rows if row.unchecked_at is not None),
+    )
 
 
-def _of(client: Client, state: State) -> Mapping[str, SyncState | ConfigError]:
+def _sync_states(state: State, client: Client, rows: Sequence[ListRow]) -> Mapping[str, SyncState | ConfigError]:
     try:
         client.ometria_key()
     except ConfigError:
         return dict.fromkeys(client.lists, "unknown")
-    keys = client.lists or [row.list_key for row in lists.all_lists(state) if row.client == client.name]
-    return {key: _sync_state(state, place_of(state, client, key)) for key in keys}
+    return {
+        key: _sync_state(state, place_of(state, client, key)) for key in client.lists or [row.list_key for row in rows]
+    }
 
 
 def _sync_state(state: State, destination: Destination) -> SyncState | ConfigError:

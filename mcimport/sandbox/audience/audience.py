@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcimport.sandbox.audience.countries import COUNTRIES
@@ -28,12 +28,11 @@ class Audience(MemberList):
 
     def change(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members other names and another number of points."""
-        return self._apply(self._select(who, n), self._rename)
+        return self._apply(who, n, self._rename)
 
     def join(self, n: int = 1) -> MemberViews:
         """Adds subscribers, this second."""
-        now = self._clock.second()
-        return self.join_in_second(n, now)
+        return self.join_in_second(n, self._clock.second())
 
     def join_in_second(self, n: int, at: int) -> MemberViews:
         """Adds subscribers who all share the second `at`, as after an import."""
@@ -42,66 +41,55 @@ class Audience(MemberList):
         return self._views(rows)
 
     def archive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        """Archives members."""
-        return self._apply(self._select(who, n), lambda row: self._update(row, status=ARCHIVED))
+        return self._apply(who, n, lambda row: self._update(row, status=ARCHIVED))
 
     def unarchive(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Subscribes archived members again; `timestamp_opt` stays as old as it is, as reported of Mailchimp."""
-        return self._apply(self._select(who, n, ARCHIVED), lambda row: self._update(row, status="subscribed"))
+        return self._apply(who, n, lambda row: self._update(row, status="subscribed"), ARCHIVED)
 
     def unsubscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
-        return self._apply(self._select(who, n, "subscribed"), lambda row: self._update(row, status="unsubscribed"))
+        return self._apply(who, n, lambda row: self._update(row, status="unsubscribed"), "subscribed")
 
     def subscribe(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Subscribes unsubscribed members, with a new opt-in time."""
-        return self._apply(self._select(who, n, "unsubscribed"), self._opt_in_again)
+        return self._apply(who, n, self._opt_in_again, "unsubscribed")
 
     def change_address(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members another address, and with it another MD5; contact_id and web_id stay."""
-        return self._apply(self._select(who, n, fits=_has_address), self._change_address)
+        return self._apply(who, n, self._change_address, fits=_has_address)
 
     def change_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members other names without moving `last_changed`, so that no incremental request returns them."""
-        return self._apply(self._select(who, n), lambda row: self._rename(row, move=False))
+        return self._apply(who, n, lambda row: self._rename(row, move=False))
 
     def unsubscribe_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Unsubscribes members without moving `last_changed`."""
-        return self._apply(
-            self._select(who, n, "subscribed"), lambda row: self._update(row, move=False, status="unsubscribed")
-        )
+        return self._apply(who, n, lambda row: self._update(row, move=False, status="unsubscribed"), "subscribed")
 
     def edit_unseen(self, member: MemberView, **fields: Any) -> None:
         """Changes any fields of a member without moving `last_changed`."""
-        status = fields.pop("status", None)
-        self._apply(
-            [self.rows[member.number]], lambda row: self._update(row, move=False, status=status, **_with_hashes(fields))
-        )
+        self._apply([member], 1, lambda row: self._update(row, move=False, **_with_hashes(fields)))
 
     def sign_up_again(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Makes unsubscribed members `pending`, as a double opt-in form does until they confirm."""
-        return self._apply(self._select(who, n, "unsubscribed"), lambda row: self._update(row, status="pending"))
+        return self._apply(who, n, lambda row: self._update(row, status="pending"), "unsubscribed")
 
     def set_sms_status(
         self, n: int = 1, who: MemberRefs | None = None, *, status: Any, number: Any = "", **fields: Any
     ) -> MemberViews:
         """Sets SMS status and number, and any other fields at the same time; "" for both is a member without SMS."""
         changes = {"sms_subscription_status": status, "sms_phone_number": number, **fields}
-        return self._apply(self._select(who, n), lambda row: self._update(row, **changes))
+        return self._apply(who, n, lambda row: self._update(row, **changes))
 
     def add_tag(self, n: int = 1, who: MemberRefs | None = None, name: str = "just tagged") -> MemberViews:
-        return self._apply(self._select(who, n), lambda row: self._add_tag(row, name))
+        return self._apply(who, n, lambda row: self._add_tag(row, name))
 
     def give_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
-        """Gives a marketing permission."""
-        return self._apply(
-            self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=True)
-        )
+        return self._apply(who, n, lambda row: self._set_permission(row, text, is_given=True), "subscribed")
 
     def withdraw_permission(self, n: int = 1, who: MemberRefs | None = None, text: str = "Email") -> MemberViews:
         """Withdraws a marketing permission; the status stays as it is."""
-        return self._apply(
-            self._select(who, n, "subscribed"), lambda row: self._set_permission(row, text, is_given=False)
-        )
+        return self._apply(who, n, lambda row: self._set_permission(row, text, is_given=False), "subscribed")
 
     def delete(self, n: int = 1, who: MemberRefs | None = None) -> list[MemberView]:
         """Deletes members for good, so that the API does not know them any more. Returns them as they were."""
@@ -128,12 +116,19 @@ class Audience(MemberList):
         with self.lock:
             return self.member(self._add_row(row).number)
 
-    def _apply(self, rows: Sequence[StoredMember], change: Callable[[StoredMember], None]) -> MemberViews:
+    def _apply(
+        self,
+        who: MemberRefs | None,
+        n: int,
+        change: Callable[[StoredMember], None],
+        order: str = LISTED,
+        fits: Callable[[MemberView], bool] | None = None,
+    ) -> MemberViews:
         with self.lock:
-            there = [row for row in rows if row.number in self.rows]
-            for row in there:
+            rows = self._select(who, n, order, fits)
+            for row in rows:
                 change(row)
-        return self._views(there)
+        return self._views(rows)
 
     def _views(self, rows: Iterable[StoredMember]) -> MemberViews:
         return MemberViews(self, [row.number for row in rows])
@@ -141,13 +136,12 @@ class Audience(MemberList):
     def _select(
         self, who: MemberRefs | None, n: int, order: str = LISTED, fits: Callable[[MemberView], bool] | None = None
     ) -> list[StoredMember]:
-        with self.lock:
-            if who is not None:
-                return [self.rows[self._number_of(ref)] for ref in who]
-            keys = self.orders[order]
-            drawn = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
-            rows = [self.rows[number_of(key)] for key in drawn]
-            return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
+        if who is not None:
+            return [self.rows[self._number_of(ref)] for ref in who]
+        keys = self.orders[order]
+        drawn = self._rng.sample(keys, min(len(keys), n if fits is None else 4 * n + 40))
+        rows = [self.rows[number_of(key)] for key in drawn]
+        return [row for row in rows if fits is None or fits(self.member(row.number))][:n]
 
     def _number_of(self, ref: MemberView | str | int) -> int:
         if isinstance(ref, MemberView):
@@ -161,17 +155,16 @@ class Audience(MemberList):
 
     def _update(self, row: StoredMember, *, status: str | None = None, move: bool = True, **overrides: Any) -> None:
         """Changes a row and its place in the orders; without `move`, `last_changed` stays."""
-        second = self._clock.second() if move else second_of(row.key)
+        second = second_of(row.key)
         self._remove_from_orders(row)
-        kept = {
-            field: value for field, value in (row.overrides or {}).items() if not (move and field == "last_changed")
-        }
+        kept = dict(row.overrides or {})
+        if move:
+            row.changed = second = self._clock.second()
+            kept.pop("last_changed", None)
         if status is not None:
             row.status = status
             kept.pop("status", None)
         row.overrides = {**kept, **overrides} or None
-        if move:
-            row.changed = second
         self._insert_into_orders(row, second)
         self._index(row)
 

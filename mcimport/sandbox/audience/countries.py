@@ -37,9 +37,8 @@ class Country:
 
 
 def _latin(written: str) -> str:
-    plain = unicodedata.normalize(
-        "NFKD", written.replace("ß", "ss").replace("ł", "l").replace("Ł", "L").replace("ı", "i")
-    )
+    letters = written.replace("ß", "ss").translate(str.maketrans("łŁı", "lLi"))
+    plain = unicodedata.normalize("NFKD", letters)
     return "".join(letter for letter in plain if letter.isascii() and letter.isalnum())
 
 

@@ -67,9 +67,7 @@ def _kept(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
 
 
 def _dropped(value: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
-    return {
-        name: _part(part, tree.get(name, {}), _dropped) for name, part in value.items() if tree.get(name, None) != {}
-    }
+    return {name: _part(part, tree.get(name, {}), _dropped) for name, part in value.items() if tree.get(name) != {}}
 
 
 def _part(value: Any, branch: Tree, select: Any) -> Any:

@@ -157,15 +157,8 @@ def _interests(identity: ListIdentity, draw: Draw) -> dict[str, bool]:
 
 def _location(country: Country, draw: Draw) -> dict[str, Any]:
     if _chance(draw, 0.3):
-        return {
-            "latitude": 0,
-            "longitude": 0,
-            "gmtoff": 0,
-            "dstoff": 0,
-            "country_code": "",
-            "timezone": "",
-            "region": "",
-        }
+        numbers, texts = ("latitude", "longitude", "gmtoff", "dstoff"), ("country_code", "timezone", "region")
+        return dict.fromkeys(numbers, 0) | dict.fromkeys(texts, "")
     latitude, longitude = country.place
     return {
         "latitude": latitude, "longitude": longitude, "gmtoff": country.gmtoff, "dstoff": country.gmtoff,
@@ -177,11 +170,8 @@ def _stats(draw: Draw) -> dict[str, Any]:
     opens = draw() % 1000 / 1000
     stats: dict[str, Any] = {"avg_open_rate": opens, "avg_click_rate": round(opens / 5, 4)}
     if _chance(draw, 0.2):
-        stats["ecommerce_data"] = {
-            "total_revenue": draw() / 100,
-            "number_of_orders": draw() % 9,
-            "currency_code": "EUR",
-        }
+        revenue, orders = draw() / 100, draw() % 9
+        stats["ecommerce_data"] = {"total_revenue": revenue, "number_of_orders": orders, "currency_code": "EUR"}
     return stats
 
 

@@ -47,14 +47,10 @@ def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> Q
         order = audience.orders[query.status or LISTED]
         low, high = _bounds(order, query, audience.settings)
         if query.sort_field == "last_changed" and query.opted_since is query.opted_before is None:
-            keys, total = (
-                _page(order, low, high, query, rng if audience.settings.unstable_order else None),
-                high - low,
-            )
-        else:
-            matching = _sorted(audience, order[low:high], query)
-            keys, total = matching[query.offset :][: query.count], len(matching)
-    return QueryResult([number_of(key) for key in keys], total)
+            keys = _page(order, low, high, query, rng if audience.settings.unstable_order else None)
+            return QueryResult([number_of(key) for key in keys], high - low)
+        matching = _sorted(audience, order[low:high], query)
+    return QueryResult([number_of(key) for key in matching[query.offset :][: query.count]], len(matching))
 
 
 def _bounds(order: list[int], query: MemberQuery, settings: SandboxSettings) -> tuple[int, int]:

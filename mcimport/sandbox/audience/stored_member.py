@@ -26,11 +26,8 @@ class StoredMember:
     overrides: dict[str, Any] | None = None
 
 
-class Absent:
-    """Marks a field that a member does not have at all."""
-
-
-ABSENT = Absent()
+ABSENT = object()
+"""Marks a field that a member does not have at all."""
 
 
 def with_overrides(row: StoredMember, invented: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.process import process_page
 from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ServiceError
-from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Page, Skipped, Window
+from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Skipped
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
 from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.planning import cut, first_page
@@ -62,10 +62,9 @@ class _Check:
         self._has_sms = False
         self._unknown = 0
         services = list_run.services
-        rules = replace(list_run.rules, subscription_events="none")
         fields = LazyListFields(services.mailchimp, list_run.list_key)
-        self._rules = rules
-        self._convert = RunConverter(services.mailchimp, fields, rules, EventBudget(0, 0, ()), list_run.warn)
+        self._rules = replace(list_run.rules, subscription_events="none")
+        self._convert = RunConverter(services.mailchimp, fields, self._rules, EventBudget(0, 0, ()), list_run.warn)
 
     def compare(self) -> bool:
         """Opts out whom it finds, and says whether every archived member was looked up.
@@ -78,24 +77,21 @@ class _Check:
         if page.total > MOST_ARCHIVED:
             return False
         planned = cut(list_run.client, mailchimp, list_run.list_key, "archived", (None, page.settled), page)
-        self._process([replace(window, number=NO_NUMBER, page=page.asked) for window in planned], page)
-        return self._is_whole
-
-    def _process(self, planned: list[Window], page: Page) -> None:
-        list_run = self._list_run
         context = replace(
             make_context(list_run.services, list_run.list_key, self._convert),
             convert=self._converted,
             rules=self._rules,
             watched=watched(list_run.state, list_run.row),
-            account_known_good=runs.has_pushed(list_run.state, list_run.row.id),
+            account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         )
         run_windows(
-            lambda window, page=None: process_page(window, context, page),
-            *(planned, self._record, list_run.services),
+            lambda window, page: process_page(window, context, page),
+            [replace(window, number=NO_NUMBER, page=page.asked) for window in planned],
+            *(self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,
             pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
         )
+        return self._is_whole
 
     def _converted(self, member: Member, _new_since: int | None) -> Conversion:
         """Converts a member whom Ometria holds with a consent; called in threads."""
@@ -124,11 +120,7 @@ class _Check:
 
     def _record(self, outcome: Outcome) -> None:
         """Counts the members who were pushed with the run's own; those who were only looked up, not at all."""
-        list_run = self._list_run
-        kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
-        self._is_whole = self._is_whole and len(kept) == len(outcome.letters)
+        self._is_whole = self._is_whole and all(letter.kind == "contact" for letter in outcome.letters)
         members = outcome.pushed + outcome.rejected
-        counted = replace(outcome, window=None, letters=kept, members=members, skipped=0, has_sms=self._has_sms)
-        runs.record(list_run.state, self._run_id, counted, list_run.services.meter.drain())
-        list_run.warn(*outcome.warnings)
-        list_run.remarks.update(dict(outcome.remarks))
+        counted = replace(outcome, members=members, skipped=0, has_sms=self._has_sms)
+        self._list_run.record_extra(self._run_id, counted)

@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from typing import Any, get_args
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
@@ -49,7 +49,7 @@ class Comparer:
     """
 
     def __init__(
-        self, lookup: MemberLookup, run_id: int, differences: DifferenceTable, clients: Sequence[Client] = ()
+        self, lookup: MemberLookup, run_id: int, differences: DifferenceTable, clients: Sequence[Client]
     ) -> None:
         self.list_run = list_run = lookup.list_run
         self.run_id = run_id
@@ -58,23 +58,21 @@ class Comparer:
         self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
         self.pages = 0
         self.unread: dict[Unread, None] = {}
-        self._due = Due(list_run.row.carried_since, (list_run.row.sync_point or 0) - windows.OVERLAP)
-        self._total = 0  # about so many contacts will be read back
         self._others = by_key(self.known, list_run.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
 
     @property
     def due(self) -> Due:
         """The changes that are due in Ometria; that a member has an SMS status may be found out on the way."""
-        return replace(self._due, has_sms=self.lookup.convert.has_sms)
+        row = self.list_run.row
+        return Due(row.carried_since, (row.sync_point or 0) - windows.OVERLAP, self.lookup.convert.has_sms)
 
     def compare(self) -> Comparison:
         """Compares both sides. Raises what the services raise, and StateError."""
         differences = self.differences
         differences.note_on_record(dead_letters.members_with_open(self.list_run.state, self.list_run.row.id))
         scanned = self._scan(None, self.run_id)
-        self._total = scanned.total
-        self._read_back(self._note_held)
+        self._read_back(self._note_held, scanned.total)
         if differences.fill_suspects(self.due):
             # Members who changed meanwhile are beyond `until`, and need not be looked up one by one.
             self._scan(scanned.until - windows.OVERLAP)
@@ -82,16 +80,11 @@ class Comparer:
         if differences.fill_suspects(self.due):
             self._look_again()
             self._wait_for_ometria()
-            self._read_back(self._note_held_again)
+            self._read_back(self._note_held_again, scanned.total)
             differences.settle(self.due)
         return self._comparison()
 
     # ---- Mailchimp
-
-    @property
-    def is_whole(self) -> bool:
-        """Says whether every member of the list was seen."""
-        return not self.unread
 
     def _scan(self, since: int | None, run_id: int | None = None) -> ScanResult:
         scanned = scan(self.lookup, self.differences, since, run_id)
@@ -104,18 +97,18 @@ class Comparer:
             looked = self.lookup.look_up(ids)
             if looked.absent:
                 check_list_is_there(self.list_run, self.differences.witness())
-            unasked = [] if self.is_whole else [member_id for member_id in ids if not is_contact_id(member_id)]
-            absent, unclear = looked.absent, [*looked.unclear, *unasked]
-            if not self.is_whole:  # both must say that a member is gone: the scan, and the lookup
-                absent, unclear = [], [*unclear, *absent]
+            absent, unclear = looked.absent, looked.unclear
+            if self.unread:  # both must say that a member is gone: the scan, and the lookup
+                unasked = [member_id for member_id in ids if not is_contact_id(member_id)]
+                absent, unclear = [], [*unclear, *unasked, *absent]
             self.differences.note_looked(self.lookup.snapshots_of(looked.found.values()), absent, unclear)
 
     # ---- Ometria
 
-    def _read_back(self, take: Callable[[list[HeldContact]], None]) -> None:
-        """Reads the whole collection from Ometria, a page at a time."""
+    def _read_back(self, take: Callable[[list[HeldContact]], None], total: int) -> None:
+        """Reads the whole collection from Ometria, a page at a time; `total`: about so many contacts of the list."""
         list_run = self.list_run
-        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", self._total, 1)
+        list_run.reporter.planned(list_run.client.name, list_run.list_key, "reconcile", total, 1)
         listing = list_run.services.contacts.listing(self.lookup.rules.collection)
         for self.pages, page in enumerate(listing, 1):
             take(page)
@@ -129,7 +122,8 @@ class Comparer:
 
     def _note_held(self, page: list[HeldContact]) -> None:
         """Records a page of contacts: this list's, those of other lists, and those of no list of ours."""
-        self.differences.note_held(self._ours(page))
+        of_held = self.lookup.fingerprinter.of_held
+        self.differences.note_held((member_id, of_held(contact)) for member_id, contact in self._of_list(page))
         others = [contact for contact in page if own_part(contact.id, self.list_run.list_key) is None]
         listings = listings_of(others, self._others, self.lookup.fingerprinter)
         self.differences.note_elsewhere(self.list_run.row.collection, listings)
@@ -144,11 +138,6 @@ class Comparer:
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
         self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
-
-    def _ours(self, page: list[HeldContact]) -> list[tuple[str, bytes]]:
-        """Returns the ids and versions of this list's contacts."""
-        of_held = self.lookup.fingerprinter.of_held
-        return [(member_id, of_held(contact)) for member_id, contact in self._of_list(page)]
 
     def _of_list(self, page: Iterable[HeldContact]) -> Iterator[tuple[str, HeldContact]]:
         """Yields this list's contacts with their members' ids."""
@@ -174,32 +163,19 @@ class Comparer:
     # ---- what came of it
 
     def _comparison(self) -> Comparison:
-        fields: Counter[str] = Counter()
-        stale = {tuple(names_of(bits)): count for bits, count in self.differences.stale_bits().items()}
+        table, fields = self.differences, Counter[str]()
+        stale = {tuple(names_of(bits)): count for bits, count in table.stale_bits().items()}
         for names, count in stale.items():
             fields.update(dict.fromkeys(names, count))
-        tallies = self.differences.tallies(self.due)
+        kinds: dict[str, Any] = {kind: table.difference(kind, SHOWN) for kind in get_args(Kind)}
         return Comparison(
-            missing=self._difference("missing"),
-            stale=self._difference("stale"),
-            gone=self._difference("gone"),
-            said_no=self._difference("said_no"),
+            **kinds,
+            **table.tallies(self.due),
             stale_consents=sum(count for names, count in stale.items() if not CONSENTS.isdisjoint(names)),
-            foreign=Difference(self.differences.count_foreign(), tuple(self._foreign)),
+            foreign=Difference(table.count_foreign(), tuple(self._foreign)),
             fields=dict(fields.most_common()),
-            agree=tallies["agree"],
-            later=tallies["later"],
-            left_out=tallies["left_out"],
-            on_record=tallies["on_record"],
-            unsendable=tallies["unsendable"],
-            departed=tallies["departed"],
-            unclear=tallies["unclear"],
-            held=tallies["held"],
             unread=tuple(self.unread),
         )
-
-    def _difference(self, kind: Kind) -> Difference:
-        return Difference(self.differences.count(kind), self.differences.some(kind, SHOWN))
 
 
 def _impersonal(contact_id: object) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from mcimport.sync.reconcile.fingerprints import FIELDS, WIDTH, Kind, differing, mendable
-from mcimport.sync.reconcile.temp_db import TempDatabase
 
-_TABLES = """
+TABLES = """
     CREATE TABLE members (
         id TEXT PRIMARY KEY, version BLOB NOT NULL, changed INTEGER, is_whole INTEGER NOT NULL,
         is_archived INTEGER NOT NULL, held BLOB -- NULL: not in Ometria
@@ -51,12 +49,14 @@ WHERE: dict[Kind, str] = {
     "said_no": f"held IS NOT NULL AND {DUE} AND {SAID_NO}",
 }
 TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans", "said_no": "members"}
-
-
-def open_tables(folder: Path) -> TempDatabase:
-    """Opens the empty tables in a temporary file in `folder`. Raises StateError."""
-    return TempDatabase(folder, _TABLES, {"differing": differing, "mendable": mendable})
-
-
-def placeholders(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
+TALLIES = {
+    "agree": f"members WHERE is_whole AND held IS NOT NULL AND NOT {MENDABLE} AND NOT ({SAID_NO})",
+    "unsendable": "members WHERE NOT is_whole",
+    "later": f"members WHERE NOT {DUE} AND (held IS NOT NULL AND {MENDABLE} OR {LACKING})",
+    "on_record": f"members WHERE {LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND {IS_ON_RECORD}",
+    "left_out": f"members WHERE {LACKING} AND {DUE} AND {WAS_LEFT_OUT}",
+    "departed": f"orphans WHERE NOT {WHERE['gone']}",
+    "unclear": "suspects WHERE NOT is_clear",
+    "held": "(SELECT id FROM members WHERE held IS NOT NULL UNION ALL SELECT id FROM orphans)",
+}
+FUNCTIONS: dict[str, Callable[..., int]] = {"differing": differing, "mendable": mendable}

@@ -6,25 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
-from mcimport.sync.reconcile.comparison_tables import (
-    CONSENT,
-    DUE,
-    EMAIL,
-    IS_ON_RECORD,
-    LACKING,
-    MENDABLE,
-    SAID_NO,
-    TABLE,
-    WAS_LEFT_OUT,
-    WHERE,
-    open_tables,
-    placeholders,
-)
+from mcimport.models.results import Difference
+from mcimport.sync.reconcile.comparison_tables import CONSENT, EMAIL, FUNCTIONS, MENDABLE, TABLE, TABLES, TALLIES, WHERE
 from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot, SameAddress
 from mcimport.sync.reconcile.push_table import PushTable
+from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _NO_ADDRESS = bytes(WIDTH)
 
@@ -33,24 +21,14 @@ class DifferenceTable:
     """Records what both sides hold, and finds what differs; belongs to the thread that opened it.
 
     Ids are the members' own, without the list. Every method raises StateError, for a disk that is full above all.
-
-    Args:
-        folder: where the temporary file is made.
-
-    Attributes:
-        pushes: what of the differences was pushed.
+    `folder` is where the temporary file is made; `pushes` tells what of the differences was pushed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._database = open_tables(folder)
+        self._database = TempDatabase(folder, TABLES, FUNCTIONS)
         self.pushes = PushTable(self._database)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._database.close()
 
     # ---- what both sides hold
@@ -91,19 +69,15 @@ class DifferenceTable:
 
     def note_on_record(self, ids: Iterable[str]) -> None:
         """Records members for whom a dead letter says why they are not in Ometria."""
-        rows = [(member_id,) for member_id in ids]
-        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", rows)
+        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", [(member_id,) for member_id in ids])
 
     # ---- who is looked at again
 
     def join(self) -> None:
         """Puts both sides together of members whom Ometria showed before Mailchimp did."""
-        for rows in self._database.batches(
-            "SELECT id, held FROM orphans WHERE id IN (SELECT id FROM members) AND id > ? ORDER BY id LIMIT ?", 1000
-        ):
-            both = [(held, member_id) for member_id, held in rows]
-            self._database.write_all("UPDATE members SET held = ? WHERE id = ?", both)
-            self._database.write_all("DELETE FROM orphans WHERE id = ?", [(member_id,) for member_id, _ in rows])
+        held = "(SELECT held FROM orphans WHERE orphans.id = members.id)"
+        self._database.write(f"UPDATE members SET held = {held} WHERE id IN (SELECT id FROM orphans)")
+        self._database.write("DELETE FROM orphans WHERE id IN (SELECT id FROM members)")
 
     def fill_suspects(self, due: Due) -> int:
         """Marks every member who differs at first sight as a suspect; returns how many these are."""
@@ -116,8 +90,7 @@ class DifferenceTable:
 
     def suspects(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the suspects, `size` at a time."""
-        for rows in self._database.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size):
-            yield [member_id for (member_id,) in rows]
+        return self._database.batches("SELECT id FROM suspects WHERE id > ? ORDER BY id LIMIT ?", size)
 
     def note_looked(self, seen: Iterable[MemberSnapshot], absent: Iterable[str], unclear: Iterable[str]) -> None:
         """Records which suspects Mailchimp found, which are not there, and which nothing can be said about."""
@@ -133,8 +106,7 @@ class DifferenceTable:
 
     def suspects_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of some hundred ids that are suspects."""
-        query = f"SELECT id FROM suspects WHERE id IN ({placeholders(ids)})"
-        return {member_id for (member_id,) in self._database.rows(query, ids)}
+        return set(self._database.ids(f"SELECT id FROM suspects WHERE id IN ({placeholders(ids)})", ids))
 
     def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
         """Records suspects whom Ometria holds at the second look."""
@@ -176,16 +148,14 @@ class DifferenceTable:
 
     # ---- what differs
 
-    def count(self, kind: Kind) -> int:
-        return self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+    def difference(self, kind: Kind, most: int) -> Difference:
+        """Returns how many members differ in this way, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
+        count = self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
+        return Difference(count, tuple(ids))
 
     def count_foreign(self) -> int:
         return self._database.number("SELECT count(*) FROM strangers")
-
-    def some(self, kind: Kind, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of members who differ in this way."""
-        rows = self._database.rows("SELECT id FROM differences WHERE kind = ? ORDER BY id LIMIT ?", [kind, most])
-        return tuple(member_id for (member_id,) in rows)
 
     def stale_bits(self) -> dict[int, int]:
         """Returns how many members differ in which fields together; the bits are those of `differing`."""
@@ -197,38 +167,30 @@ class DifferenceTable:
         rows = self._database.rows(f"SELECT {EMAIL.format('held')} FROM orphans WHERE id = ?", [member_id])
         return next((bytes(email) for (email,) in rows), _NO_ADDRESS)
 
-    def same_addresses(self, member_id: str) -> list[SameAddress]:
-        """Returns the listings met so far that are opted in under the address of a member who is gone."""
+    def same_addresses(self, member_id: str, list_key: str, collection: str) -> list[SameAddress]:
+        """Returns the listings met so far that are opted in under the address of a member who is gone.
+
+        `list_key`, `collection`: those of the list that is compared.
+        """
         email = self.address_of(member_id)
         if email == _NO_ADDRESS:
             return []
-        on_this_list = self._database.rows("SELECT other, NULL, NULL FROM same_addresses WHERE id = ?", [member_id])
+        on_this_list = self._database.ids("SELECT other FROM same_addresses WHERE id = ?", [member_id])
         others = self._database.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
-        return [SameAddress(*row) for row in [*on_this_list, *others]]
+        return [SameAddress(*row) for row in [*((other, list_key, collection) for other in on_this_list), *others]]
 
-    def tallies(self, due: Due) -> dict[str, int]:
-        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria."""
-        wheres = {
-            "agree": f"is_whole AND held IS NOT NULL AND NOT {MENDABLE} AND NOT ({SAID_NO})",
-            "unsendable": "NOT is_whole",
-            "later": f"NOT {DUE} AND (held IS NOT NULL AND {MENDABLE} OR {LACKING})",
-            "on_record": f"{LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND {IS_ON_RECORD}",
-            "left_out": f"{LACKING} AND {DUE} AND {WAS_LEFT_OUT}",
-            "held": "held IS NOT NULL",
-        }
-        found = {
-            name: self._database.number(f"SELECT count(*) FROM members WHERE {where}", due.parameters)
-            for name, where in wheres.items()
-        }
-        departed = self._database.number(f"SELECT count(*) FROM orphans WHERE NOT {WHERE['gone']}", due.parameters)
-        unclear = self._database.number("SELECT count(*) FROM suspects WHERE NOT is_clear")
-        held = found["held"] + self._database.number("SELECT count(*) FROM orphans")
-        return {**found, "departed": departed, "unclear": unclear, "held": held}
+    def tallies(self, due: Due) -> dict[str, Any]:
+        """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria.
+
+        By the names that the counts have in `Comparison`.
+        """
+        number = self._database.number
+        return {name: number(f"SELECT count(*) FROM {rows}", due.parameters) for name, rows in TALLIES.items()}
 
     def witness(self) -> str | None:
         """Returns a member who is on the list as far as is known, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
-        return next((str(member_id) for (member_id,) in self._database.rows(query)), None)
+        return next(iter(self._database.ids(query)), None)
 
 
 def _opted_in(collection: str, held: Iterable[tuple[str, str, bytes]]) -> list[tuple[bytes, str, str, str]]:

@@ -1,9 +1,6 @@
 """Asks whether members who are gone from a list are subscribed on another listing of the same Ometria account.
 
-Of one person's listings, one that is opted out outweighs all others, so each listing that may be subscribed counts.
-They are found in two ways: by the contacts that Ometria holds opted in under the same address, in all collections of
-the account; and by asking the lists themselves for the address, because a new subscriber may not be in Ometria yet.
-What decides is Mailchimp's answer today.
+This folder's README says why, and how they are found. What decides is Mailchimp's answer today.
 """
 
 from __future__ import annotations
@@ -12,18 +9,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self, TypeVar
+from functools import cached_property, partial
+from typing import TypeVar
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, make_converter, member_id, optin_of
 from mcimport.errors import ConfigError, InterruptedRunError, NotFoundError, RetriableError, ServiceError
-from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member
+from mcimport.models import ContactRules, Converted, ListFields, Member
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.sync.reconcile.account_lists import AccountList, by_key, listings_of
 from mcimport.sync.reconcile.compare import Comparer
-from mcimport.sync.reconcile.fingerprints import Fingerprinter, SameAddress
 
 T = TypeVar("T")
 
@@ -36,26 +32,16 @@ WITNESS_FIELDS = ("contact_id", "web_id", "email_address", "last_changed")
 class ElsewhereSubscribed:
     """Asks which members who are gone are subscribed elsewhere; belongs to the thread that owns the list run's state.
 
-    Makes no request before a member is gone.
+    Makes no request before a member is gone. Connections to other clients' accounts are opened in `opened`.
     """
 
-    def __init__(self, comparer: Comparer, accounts: ConnectionPool) -> None:
+    def __init__(self, comparer: Comparer, accounts: ConnectionPool, opened: ExitStack) -> None:
         self._comparer = comparer
         self._list_run = comparer.list_run
         self._accounts = accounts
-        self._open = ExitStack()
+        self._opened = opened
         self._mailchimps: dict[str, MailchimpClient | None] = {}
         self._lists: dict[tuple[str, str], _AskedList | None] = {}
-        self._has_read = False
-        self._is_unread = False  # a collection could not be read: there may be listings that were not met
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     def among(self, addresses: Mapping[str, str | None]) -> dict[str, bool | None]:
         """Says of each member who is gone, by id, whether they are subscribed elsewhere; None: that cannot be told.
@@ -64,42 +50,42 @@ class ElsewhereSubscribed:
 
         Raises InterruptedRunError and StateError; where a service fails, the answer is None.
         """
-        self._read_collections_once()
+        is_unread = self._has_unread_collections
         asked = [self._asked_for(known) for known in self._comparer.known if known.is_carried]
         people = [self._person(own_id, address, asked) for own_id, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
-            answers = list(pool.map(self._ask, people))
+            answers = list(pool.map(partial(self._ask, is_unclear=is_unread), people))
         doubtful = {asked_list for answer in answers for asked_list in answer.absent}
         believed = {asked_list: asked_list.finds_others() for asked_list in doubtful}
         return {own_id: answer.verdict(believed) for own_id, answer in zip(addresses, answers, strict=True)}
 
     # ---- what Ometria holds
 
-    def _read_collections_once(self) -> None:
-        if self._has_read:
-            return
-        self._has_read = True
-        compared = self._list_run.row.collection
-        for collection in dict.fromkeys(known.collection for known in self._comparer.known):
-            if collection != compared:
-                self._read(collection)
+    @cached_property
+    def _has_unread_collections(self) -> bool:
+        """Reads the account's other collections, once; one that cannot be read may have listings that were not met."""
+        others = dict.fromkeys(known.collection for known in self._comparer.known)
+        others.pop(self._list_run.row.collection, None)
+        unread = [collection for collection in others if not self._read(collection)]
+        return bool(unread)
 
-    def _read(self, collection: str) -> None:
-        known, fingerprinter = by_key(self._comparer.known, collection), self._comparer.lookup.fingerprinter
+    def _read(self, collection: str) -> bool:
+        known, fingerprinter = self._known(collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
                 self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
         except ServiceError as error:
-            self._is_unread = True
             self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
+            return False
+        return True
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        differences, list_key = self._comparer.differences, self._list_run.list_key.lower()
+        differences, row = self._comparer.differences, self._list_run.row
         held = [
-            (self._list_of(listing), listing.id)
-            for listing in differences.same_addresses(own_id)
+            (self._asked_for(self._known(listing.collection).get(listing.list_key.lower())), listing.id)
+            for listing in differences.same_addresses(own_id, row.list_key, row.collection)
             # The same member in a collection that the list went to before is gone from there, too.
-            if (listing.id, listing.list_key) != (own_id, list_key)
+            if (listing.id, listing.list_key) != (own_id, row.list_key.lower())
         ]
         digest, address = differences.address_of(own_id), (address or "").strip()
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
@@ -107,39 +93,26 @@ class ElsewhereSubscribed:
 
     # ---- the lists to ask
 
-    def _list_of(self, listing: SameAddress) -> _AskedList | None:
-        """Returns the list that can be asked for the listing; None where there is none."""
-        row = self._list_run.row
-        key, collection = listing.list_key, listing.collection
-        if key is None or collection is None:
-            key, collection = row.list_key, row.collection
-        found = by_key(self._comparer.known, collection).get(key.lower())
-        return None if found is None else self._asked_for(found)
+    def _known(self, collection: str) -> dict[str, AccountList]:
+        return by_key(self._comparer.known, collection)
 
-    def _asked_for(self, known: AccountList) -> _AskedList | None:
+    def _asked_for(self, known: AccountList | None) -> _AskedList | None:
         """Returns the list; None where no client in the settings has it, or the client's key cannot be read."""
-        if known.client is None:
+        if known is None or known.client is None:
             return None
         place = (known.client.name, known.list_key.lower())
         if place not in self._lists:
-            self._lists[place] = self._opened(known, known.client)
+            mailchimp, of_address = self._mailchimp(known.client), self._comparer.lookup.fingerprinter.of_address
+            asked = _AskedList(known.list_key, mailchimp, known.rules(known.client), of_address) if mailchimp else None
+            self._lists[place] = asked
         return self._lists[place]
-
-    def _opened(self, known: AccountList, client: Client) -> _AskedList | None:
-        mailchimp = self._mailchimp(client)
-        if mailchimp is None:
-            return None
-        rules = known.rules(client)
-        return _AskedList(
-            known.list_key, mailchimp, rules, make_converter(ListFields(), rules), self._comparer.lookup.fingerprinter
-        )
 
     def _mailchimp(self, client: Client) -> MailchimpClient | None:
         if client.name == self._list_run.client.name:
             return self._list_run.services.mailchimp
         if client.name not in self._mailchimps:
             try:
-                opened = self._open.enter_context(self._accounts.open_mailchimp(client, self._list_run.services))
+                opened = self._opened.enter_context(self._accounts.open_mailchimp(client, self._list_run.services))
             except ConfigError as error:
                 self._list_run.warn(f"could not check whether deleted members are subscribed on other lists: {error}")
                 opened = None
@@ -148,8 +121,8 @@ class ElsewhereSubscribed:
 
     # ---- the questions, in threads
 
-    def _ask(self, person: _Person) -> _Answer:
-        answer = _Answer(is_unclear=self._is_unread or person.is_another)
+    def _ask(self, person: _Person, *, is_unclear: bool) -> _Answer:
+        answer = _Answer(is_unclear or person.is_another)
         for asked_list, own_id in person.held:
             self._check_not_stopped()
             answer.take(None if asked_list is None else asked_list.by_id(own_id, person.digest))
@@ -210,16 +183,12 @@ class _Answer:
 
 @dataclass(eq=False)
 class _AskedList:
-    """Asks one list for its members; shared between threads.
-
-    `convert` knows nothing of the list's own fields, on which consent does not depend.
-    """
+    """Asks one list for its members; shared between threads."""
 
     key: str
     mailchimp: MailchimpClient
     rules: ContactRules
-    convert: Callable[[Member], Conversion]
-    fingerprinter: Fingerprinter
+    of_address: Callable[[object], bytes]
     failures: int = 0
 
     def by_id(self, contact_id: str, address: bytes) -> bool | None:
@@ -232,7 +201,7 @@ class _AskedList:
             return None
         if member_id(member) != contact_id:
             return None
-        return self._is_subscribed(member) if self.fingerprinter.of_address(member.email_address) == address else False
+        return self._is_subscribed(member) if self.of_address(member.email_address) == address else False
 
     def by_address(self, address: str) -> bool | None:
         """Says whether a member of the list is subscribed under it. Raises NotFoundError where none has it."""
@@ -251,7 +220,8 @@ class _AskedList:
         witnesses = self.mailchimp.with_fields(WITNESS_FIELDS)
         try:
             page = self._tried(lambda: witnesses.first_page(self.key, "listed", None, WITNESSES))
-            address = next((member.email_address for member in page.members if _is_text(member.email_address)), None)
+            texts = (member.email_address for member in page.members if isinstance(member.email_address, str))
+            address = next(filter(str.strip, texts), None)
             if address is not None:
                 self._tried(lambda: self.mailchimp.member_by_address(self.key, address))
         except ServiceError:
@@ -271,14 +241,13 @@ class _AskedList:
             raise
 
     def _is_subscribed(self, member: Member) -> bool | None:
-        """Says whether the member would be opted in; None: their consent would be left as Ometria holds it."""
-        converted = self.convert(member)
+        """Says whether the member would be opted in; None: their consent would be left as Ometria holds it.
+
+        Consent does not depend on the list's own fields.
+        """
+        converted = make_converter(ListFields(), self.rules)(member)
         if isinstance(converted, Converted):
             optin = converted.contact.marketing_optin
         else:
             optin = optin_of(member, self.rules, has_permissions=bool(self.rules.permissions))
         return None if optin is None else optin == "EXPLICITLY_OPTEDIN"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())

@@ -78,14 +78,12 @@ class Due:
 class SameAddress:
     """Names another listing that is opted in under the address of a member who is gone.
 
-    Attributes:
-        list_key: None for a listing of the same list; empty for one whose id is of no list of ours.
-        collection: None for a listing of the same list.
+    `list_key` is empty for a listing whose id is of no list of ours.
     """
 
     id: str
-    list_key: str | None
-    collection: str | None
+    list_key: str
+    collection: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +120,10 @@ class Fingerprinter:
         """
         allowed = {"no": _sms_of(False), "none": _NO_STATUS}.get(sms, _NOTHING)  # noqa: FBT003 - a value, no switch
         return _consent_of(optin) + _NOTHING * (len(FIELDS) - 2) + allowed
+
+    def of_part(self, contact: Contact) -> bytes:
+        """Returns the version of a contact of which only the consent is sent, and of text messages a no at most."""
+        return self.of_consent(contact.marketing_optin, sms="" if contact.channels is None else "no")
 
     def of_address(self, address: Any) -> bytes:
         """Returns the digest of an address as it is in a version: whatever its case, without blanks around it."""

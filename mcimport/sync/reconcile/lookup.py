@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal
 
 from mcimport.convert import (
     agrees_to_texts,
@@ -18,10 +18,9 @@ from mcimport.convert import (
     optin_of,
 )
 from mcimport.engine.page.converter import RunConverter
-from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
-from mcimport.models import ContactRules, Conversion, Converted, Member, OptIn
+from mcimport.models import ContactRules, Conversion, Converted, Member
 from mcimport.models.timestamps import epoch
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import NAMES, Fingerprinter, MemberSnapshot
@@ -54,64 +53,47 @@ class MemberLookup:
         mailchimp: asks for the fields that are compared, and no others.
     """
 
-    def __init__(self, list_run: ListRun, fields: LazyListFields) -> None:
-        """Takes fields that were read already: see `begin`."""
+    def __init__(self, list_run: ListRun) -> None:
+        """Reads the list's own fields. Raises what Mailchimp raises."""
+        fields, mailchimp = list_run.new_fields(), list_run.services.mailchimp
         self.list_run = list_run
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         mappings = field_mappings(fields.read(), self.rules).items()
-        tags = [
-            tag for tag, mapping in mappings if mapping.field in _COMPARED_FIELDS or mapping.merge.type == "address"
-        ]
-        self.mailchimp = list_run.services.mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
-        self.convert = RunConverter(
-            list_run.services.mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn
-        )
+        tags = [tag for tag, to in mappings if to.field in _COMPARED_FIELDS or to.merge.type == "address"]
+        self.mailchimp = mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
+        self.convert = RunConverter(mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn)
         self.fingerprinter = Fingerprinter()
 
-    @classmethod
-    def begin(cls, list_run: ListRun) -> Self:
-        """Reads the list's own fields. Raises what Mailchimp raises."""
-        fields = list_run.new_fields()
-        fields.read()
-        return cls(list_run, fields)
-
-    def snapshot_of(self, member: Member, converted: Conversion | None = None) -> MemberSnapshot | None:
+    def snapshot_of(self, member: Member, converted: Conversion) -> MemberSnapshot | None:
         """Returns what is compared of a member; None for one without an id, who cannot be in Ometria."""
         own_id = member_id(member)
         if own_id is None:
             return None
-        converted = converted or self.convert(member)
+        is_whole, is_archived = isinstance(converted, Converted), member.status == "archived"
         if isinstance(converted, Converted):
             version = self.fingerprinter.of_contact(converted.contact)
         else:
-            version = self.fingerprinter.of_consent(self.optin_of(member), sms=_sms_of(member))
-        is_archived = member.status == "archived"
-        return MemberSnapshot(
-            own_id, version, epoch(member.last_changed), isinstance(converted, Converted), is_archived
-        )
-
-    def optin_of(self, member: Member) -> OptIn | None:
-        """Returns the consent of a member, also of one who cannot be sent."""
-        return optin_of(member, self.rules, has_permissions=self._has_permissions)
+            optin = optin_of(member, self.rules, has_permissions=self._has_permissions)
+            version = self.fingerprinter.of_consent(optin, sms=_sms_of(member))
+        return MemberSnapshot(own_id, version, epoch(member.last_changed), is_whole, is_archived)
 
     def snapshots_of(self, members: Iterable[Member]) -> list[MemberSnapshot]:
         """Returns the snapshots of all members who have one."""
-        return [snapshot for snapshot in map(self.snapshot_of, members) if snapshot is not None]
+        snapshots = (self.snapshot_of(member, self.convert(member)) for member in members)
+        return [snapshot for snapshot in snapshots if snapshot is not None]
 
-    def look_up(self, ids: Sequence[str], list_key: str = "") -> LookupResult:
+    def look_up(self, ids: Sequence[str]) -> LookupResult:
         """Looks each member up by id, ten at a time; leaves out web_ids, which Mailchimp cannot be asked for.
 
-        Raises InterruptedRunError and FatalError. `list_key`: another list than this one.
+        Raises InterruptedRunError and FatalError.
         """
         looked = LookupResult()
-        key = list_key or self.list_run.list_key
         wanted = [contact_id for contact_id in ids if is_contact_id(contact_id)]
         if not wanted:
             return looked
         with ThreadPoolExecutor(min(self.list_run.client.mailchimp.connections, len(wanted))) as pool:
-            answers = pool.map(lambda contact_id: self._ask(key, contact_id), wanted)
-            for contact_id, answer in zip(wanted, answers, strict=True):
+            for contact_id, answer in zip(wanted, pool.map(self._ask, wanted), strict=True):
                 if answer is None:
                     looked.absent.append(contact_id)
                 elif isinstance(answer, Member) and member_id(answer) == contact_id:
@@ -120,13 +102,13 @@ class MemberLookup:
                     looked.unclear.append(contact_id)
         return looked
 
-    def _ask(self, list_key: str, contact_id: str) -> Member | RetriableError | None:
+    def _ask(self, contact_id: str) -> Member | RetriableError | None:
         """Asks for one member; None: the answer was 404 each time."""
         for _ in range(TIMES_ABSENT):
             if self.list_run.services.stop.requested.is_set():
                 raise InterruptedRunError("stopped")
             try:
-                return self.list_run.services.mailchimp.member(list_key, contact_id)
+                return self.list_run.services.mailchimp.member(self.list_run.list_key, contact_id)
             except NotFoundError:
                 continue
             except RetriableError as error:

@@ -1,8 +1,6 @@
 """The mend: pushes what differs; opt-outs first, then contacts that are stale, then members who are missing.
 
-Each member is read again right before the push, and pushed as they are then: so no member is opted in who is not
-subscribed at that moment. No consent is forced, and an opt-out that Ometria holds stays. A mend that is killed has
-mended a part; the next comparison finds the rest.
+This folder's README has its rules. One that is killed has mended a part; the next comparison finds the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -19,26 +17,13 @@ from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.held import HeldLookups, allowance
 from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import InterruptedRunError, RetriableError
-from mcimport.models import (
-    NO_NUMBER,
-    Channels,
-    Contact,
-    Conversion,
-    Converted,
-    HeldContact,
-    Member,
-    OptIn,
-    Outcome,
-    Window,
-)
+from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
 from mcimport.sync.dead_letter_windows import watched
-from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.compare import Comparer
 from mcimport.sync.reconcile.contact_reader import ContactReader
-from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.fingerprints import Kind, LastPosition, is_texted
 from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
@@ -50,36 +35,36 @@ NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhe
 
 
 class Mend:
-    """Mends what one run found; belongs to the thread that owns the list run's state. `verify` reads the result back.
-
-    Attributes:
-        has_pushed: Ometria accepted at least one contact.
-    """
+    """Mends what one run found; belongs to the thread that owns the list run's state. `verify` reads it back."""
 
     def __init__(
         self, comparer: Comparer, reader: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
     ) -> None:
-        self._list_run: ListRun = comparer.list_run
+        self._list_run = comparer.list_run
         self._run_id = comparer.run_id
-        self._differences: DifferenceTable = comparer.differences
+        self._differences = comparer.differences
         self._pushes = comparer.differences.pushes
-        self._lookup: MemberLookup = comparer.lookup
+        self._lookup = comparer.lookup
         self._horizon = comparer.due.horizon
         self._batch = self._list_run.services.ometria.batch
         self._reader = reader
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
-        self._account_known_good = runs.has_pushed(self._list_run.state, self._list_run.row.id)
-        self.has_pushed = False
+        self._account_known_good = runs.has_pushed_to_account(self._list_run.state, self._list_run.row)
+        self._has_pushed = False
 
-    def all(self) -> None:
-        """Mends every kind of difference. Raises what the services raise; what was pushed until then is recorded."""
+    def all(self) -> bool:
+        """Mends every kind of difference, and returns whether Ometria accepted any contact.
+
+        Raises what the services raise; what was pushed until then is recorded.
+        """
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
             for ids in self._pushes.differing(kind, self._batch):
                 self._bring_up_to_date(kind, ids)
+        return self._has_pushed
 
     # ---- members who are on the list
 
@@ -92,8 +77,8 @@ class Mend:
         if kind == "missing":
             due = [member for member in due if member.status != "archived"]
         whole = [member for member in due if isinstance(self._lookup.convert(member), Converted)]
-        said_no, texted = self._pushes.opted_out_among(ids), self._pushes.agreeing_to_texts(ids)
-        converter = _MendConverter(self._lookup, said_no, texted, is_opting_in=kind == "said_no")
+        texted = self._pushes.agreeing_to_texts(ids) if self._lookup.convert.has_sms else set[str]()
+        converter = _MendConverter(self._lookup, self._pushes.opted_out_among(ids), texted, kind == "said_no")
         if whole:
             outcome, failure = push_members(whole, self._context(converter))
             self._note(kind, converter, outcome)
@@ -104,15 +89,11 @@ class Mend:
 
     def _bring_from_their_second(self, kind: Kind, where: LastPosition, converter: _MendConverter) -> None:
         """Pushes a member who is known by a web_id alone, and so is found only in the second of their last change."""
-        if where.changed is None or where.changed > self._horizon:
+        changed, size = where.changed, self._list_run.client.mailchimp.window
+        if changed is None or changed > self._horizon:
             return
         rest: Window | None = Window(
-            number=NO_NUMBER,
-            sweep="archived" if where.is_archived else "listed",
-            since=where.changed - 1,
-            until=where.changed,
-            page=self._list_run.client.mailchimp.window,
-            member_id=where.id,
+            NO_NUMBER, "archived" if where.is_archived else "listed", changed - 1, changed, size, member_id=where.id
         )
         while rest is not None:
             outcome = process_page(rest, self._context(converter))
@@ -127,10 +108,9 @@ class Mend:
         """Records which versions were pushed whole; of refused members, the version of the consent alone."""
         refused = {letter.member_id for letter in outcome.letters if letter.kind == "contact"}
         alone = {own_id: version for own_id, version in converter.alone.items() if own_id in refused}
-        versions = {**converter.versions, **alone}
+        self._pushes.note_tried(kind, {**converter.versions, **alone}.items())
         converter.versions.clear()
         converter.alone.clear()
-        self._pushes.note_tried(kind, versions.items())
         self._pushes.note_refused(kind, (own_id for own_id in refused if own_id is not None))
         self._record(outcome)
 
@@ -172,9 +152,8 @@ class Mend:
             optin: OptIn | None = None
             if own_id in found:
                 optin = _OUT if found[own_id] is False else "NOT_SPECIFIED"
-            no = SMS_NO if is_texted(held[own_id]) else None
             left = now if optin == _OUT else None
-            contacts[own_id] = self._contact_of(own_id, held[own_id], optin, no, left)
+            contacts[own_id] = self._contact_of(own_id, held[own_id], optin, left, sms_no=is_texted(held[own_id]))
         self._push("gone", contacts)
         self._list_run.remarks.update(NOT_OPTED_OUT[answer] for answer in found.values() if answer is not False)
 
@@ -185,12 +164,12 @@ class Mend:
             member = looked.found.get(own_id)
             if member is None or not self._is_due(member) or isinstance(self._lookup.convert(member), Converted):
                 continue
-            no = SMS_NO if is_texted(contact) and not agrees_to_texts(member) else None
+            sms_no = is_texted(contact) and not agrees_to_texts(member)
             alone = consent_alone(member, self._lookup.rules)
             optin = alone.marketing_optin if alone is not None and contact.marketing_optin != _OUT else None
             left = alone.timestamp_unsubscribed if alone is not None and optin == _OUT else None
-            if optin is not None or no is not None:
-                contacts[own_id] = self._contact_of(own_id, contact, optin, no, left)
+            if optin is not None or sms_no:
+                contacts[own_id] = self._contact_of(own_id, contact, optin, left, sms_no=sms_no)
         self._push("stale", contacts)
 
     # ---- how
@@ -218,12 +197,8 @@ class Mend:
         pushed = self._list_run.services.ometria.push(
             [_encode(contact) for contact in contacts.values()], account_known_good=self._account_known_good
         )
-        of_consent = self._lookup.fingerprinter.of_consent
-        versions = (
-            (own_id, of_consent(contact.marketing_optin, sms="" if contact.channels is None else "no"))
-            for own_id, contact in contacts.items()
-        )
-        self._pushes.note_tried(kind, versions)
+        of_part = self._lookup.fingerprinter.of_part
+        self._pushes.note_tried(kind, ((own_id, of_part(contact)) for own_id, contact in contacts.items()))
         ids = list(contacts)
         self._pushes.note_refused(kind, (ids[place] for place, _ in pushed.refused))
         self._record(
@@ -238,7 +213,7 @@ class Mend:
             raise pushed.error
 
     def _contact_of(
-        self, own_id: str, held: HeldContact, optin: OptIn | None, channels: Channels | None, left: str | None
+        self, own_id: str, held: HeldContact, optin: OptIn | None, left: str | None, *, sms_no: bool
     ) -> Contact:
         """Returns the part of a contact that is pushed. `held`: read a moment ago. `left`: when they unsubscribed."""
         rules = self._lookup.rules
@@ -248,7 +223,7 @@ class Mend:
             id=f"{rules.list_key}-{own_id}".lower(),
             email=_address(held),
             marketing_optin=optin,
-            channels=channels,
+            channels=SMS_NO if sms_no else None,
             timestamp_unsubscribed=left,
         )
 
@@ -258,60 +233,53 @@ class Mend:
         Raises RetriableError where Ometria could not take the rest: a sync could not read that again, so the run fails
         and is to be repeated.
         """
-        lost = next((letter for letter in outcome.letters if letter.kind == "window"), None)
-        kept = tuple(letter for letter in outcome.letters if letter.kind == "contact")
-        recorded = replace(outcome, window=None, letters=kept)
-        runs.record(self._list_run.state, self._run_id, recorded, self._list_run.services.meter.drain())
-        self._list_run.warn(*outcome.warnings)
-        self._list_run.remarks.update(dict(outcome.remarks))
-        self.has_pushed = self.has_pushed or outcome.pushed > 0
-        if lost is not None:
-            raise RetriableError(lost.reason)
+        self._list_run.record_extra(self._run_id, outcome)
+        self._has_pushed |= outcome.pushed > 0
+        for letter in outcome.letters:
+            if letter.kind == "window":
+                raise RetriableError(letter.reason)
 
 
 def _address(held: HeldContact) -> str | None:
     return held.email if isinstance(held.email, str) and held.email else None
 
 
+@dataclass(frozen=True)
 class _MendConverter:
     """Converts members who are pushed whole, without a consent that would lift an opt-out in Ometria.
 
-    Args:
+    Attributes:
         said_no: ids of contacts that are opted out in Ometria.
         texted: ids of contacts with a yes to text messages there; a member without an SMS status is sent as a no.
         is_opting_in: members who are subscribed are opted in even where Ometria holds an opt-out.
-
-    Attributes:
         versions: what was converted, by id.
         alone: the consent in it, by id, for members who turn out not to be sent whole.
     """
 
-    def __init__(self, lookup: MemberLookup, said_no: frozenset[str], texted: set[str], *, is_opting_in: bool) -> None:
-        self._lookup = lookup
-        self._said_no = said_no
-        self._texted = texted if lookup.convert.has_sms else set[str]()
-        self._may_be_pushed = (_OUT, _IN) if is_opting_in else (_OUT,)
-        self.versions: dict[str, bytes] = {}
-        self.alone: dict[str, bytes] = {}
+    lookup: MemberLookup
+    said_no: set[str]
+    texted: set[str]
+    is_opting_in: bool
+    versions: dict[str, bytes] = field(default_factory=dict)
+    alone: dict[str, bytes] = field(default_factory=dict)
 
     def convert(self, member: Member, new_since: int | None) -> Conversion:
-        converted = self._lookup.convert(member, new_since)
+        converted = self.lookup.convert(member, new_since)
         own_id = member_id(member)
         if own_id is None or not isinstance(converted, Converted):
             return converted
         contact = self._allowed(own_id, converted.contact)
-        fingerprinter, part = self._lookup.fingerprinter, consent_part(contact)
+        fingerprinter, part = self.lookup.fingerprinter, consent_part(contact)
         self.versions[own_id] = fingerprinter.of_contact(contact)
         if part is not None:
-            self.alone[own_id] = fingerprinter.of_consent(
-                part.marketing_optin, sms="" if part.channels is None else "no"
-            )
+            self.alone[own_id] = fingerprinter.of_part(part)
         return msgspec.structs.replace(converted, contact=contact)
 
     def _allowed(self, own_id: str, contact: Contact) -> Contact:
-        if own_id in self._said_no:
-            optin = contact.marketing_optin if contact.marketing_optin in self._may_be_pushed else None
+        if own_id in self.said_no:
+            is_allowed = contact.marketing_optin == _OUT or (self.is_opting_in and contact.marketing_optin == _IN)
+            optin = contact.marketing_optin if is_allowed else None
             contact = msgspec.structs.replace(contact, marketing_optin=optin, timestamp_unsubscribed=None)
-        if own_id in self._texted and contact.channels is None:
+        if own_id in self.texted and contact.channels is None:
             contact = msgspec.structs.replace(contact, channels=SMS_NO)
         return contact

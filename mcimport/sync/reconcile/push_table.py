@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS, placeholders
+from mcimport.models.results import Difference
+from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS
 from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
-from mcimport.sync.reconcile.temp_db import TempDatabase
+from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
 # Members whose consent alone is pushed: they are not on the list any more, or have no address there that can be used.
@@ -32,8 +33,7 @@ class PushTable:
     def differing(self, kind: Kind, size: int) -> Iterator[list[str]]:
         """Yields the ids of the members who differ in this way, `size` at a time."""
         query = "SELECT id FROM differences WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
-        for rows in self._database.batches(query, size, kind):
-            yield [member_id for (member_id,) in rows]
+        return self._database.batches(query, size, kind)
 
     def last_positions(self, ids: Iterable[str]) -> list[LastPosition]:
         """Returns where those of these members stand who are on the list."""
@@ -44,18 +44,17 @@ class PushTable:
         """Returns those of these ids for which Ometria holds a yes to text messages."""
         agreed = f"{SMS.format('held')} = ? AND id IN ({placeholders(ids)})"
         query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
-        return {member_id for (member_id,) in self._database.rows(query, [SMS_YES, *ids] * 2)}
+        return set(self._database.ids(query, [SMS_YES, *ids] * 2))
 
-    def opted_out_among(self, ids: Sequence[str]) -> frozenset[str]:
+    def opted_out_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of these ids whose members are opted out in Ometria."""
         query = f"SELECT id FROM members WHERE {CONSENT.format('held')} = ? AND id IN ({placeholders(ids)})"
-        return frozenset(member_id for (member_id,) in self._database.rows(query, [OPTED_OUT, *ids]))
+        return set(self._database.ids(query, [OPTED_OUT, *ids]))
 
     def without_address(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the gone and the stale who can only be pushed with the address that Ometria holds."""
         query = f"SELECT DISTINCT id FROM differences WHERE {_WITHOUT_ADDRESS} AND id > ? ORDER BY id LIMIT ?"
-        for rows in self._database.batches(query, size):
-            yield [member_id for (member_id,) in rows]
+        return self._database.batches(query, size)
 
     def count_without_address(self) -> int:
         return self._database.number(f"SELECT count(*) FROM differences WHERE {_WITHOUT_ADDRESS}")
@@ -98,14 +97,13 @@ class PushTable:
     def unseen(self, kind: Kind, size: int) -> Iterator[list[str]]:
         """Yields the ids of those tried whose push was not seen in Ometria yet, `size` at a time."""
         query = "SELECT id FROM tried WHERE kind = ? AND NOT is_seen AND id > ? ORDER BY id LIMIT ?"
-        for rows in self._database.batches(query, size, kind):
-            yield [member_id for (member_id,) in rows]
+        return self._database.batches(query, size, kind)
 
     def unseen_among(self, ids: Iterable[str]) -> set[str]:
         """Returns those of these ids that `unseen` yields for any kind."""
         asked = list(ids)
         query = f"SELECT id FROM tried WHERE NOT is_seen AND id IN ({placeholders(asked)})"
-        return {member_id for (member_id,) in self._database.rows(query, asked)}
+        return set(self._database.ids(query, asked))
 
     def count_unseen(self, *, but_refused: bool = False) -> int:
         """Counts them; `but_refused`: without those that Ometria refused."""
@@ -137,7 +135,7 @@ class PushTable:
     def count_seen(self) -> int:
         return self._database.number("SELECT count(*) FROM tried WHERE is_seen")
 
-    def some_unseen(self, most: int) -> tuple[str, ...]:
-        """Returns `most` ids of those tried whose push was not seen."""
-        query = "SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?"
-        return tuple(member_id for (member_id,) in self._database.rows(query, [most]))
+    def not_taken(self, most: int) -> Difference:
+        """Returns how many of those tried were not seen, and `most` ids of theirs."""
+        ids = self._database.ids("SELECT DISTINCT id FROM tried WHERE NOT is_seen ORDER BY id LIMIT ?", [most])
+        return Difference(self.count_unseen(), tuple(ids))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.results import Comparison, Difference, ListResult
+from mcimport.models.results import Comparison, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
@@ -21,7 +22,7 @@ from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
-from mcimport.sync.reconcile.verify import Verification
+from mcimport.sync.reconcile.verify import verify
 from mcimport.sync.session import SyncSession
 
 
@@ -62,10 +63,10 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     with (
         first_sync.first_try(list_run),
         record_failure(list_run, run_id),
-        DifferenceTable(list_run.state.path.parent) as differences,
+        closing(DifferenceTable(list_run.state.path.parent)) as differences,
     ):
         check_both_sides(list_run)
-        comparer = Comparer(MemberLookup.begin(list_run), run_id, differences, session.clients)
+        comparer = Comparer(MemberLookup(list_run), run_id, differences, session.clients)
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
         if options.mend and found.differing:
             found = _mended(comparer, options, found, session)
@@ -98,16 +99,12 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
     reader = ContactReader(list_run, comparer.pages)
-    with ElsewhereSubscribed(comparer, session.accounts) as elsewhere:
-        mend = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in)
-        mend.all()
-    Verification(comparer, reader).run(has_pushed=mend.has_pushed)
+    with ExitStack() as opened:
+        elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
+        has_pushed = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in).all()
+    verify(comparer, reader, has_pushed=has_pushed)
     pushes = comparer.differences.pushes
-    return replace(
-        found,
-        mended=pushes.count_seen(),
-        not_taken=Difference(pushes.count_unseen(), pushes.some_unseen(SHOWN)),
-    )
+    return replace(found, mended=pushes.count_seen(), not_taken=pushes.not_taken(SHOWN))
 
 
 def _too_many(list_run: ListRun, found: Comparison) -> str:

@@ -7,29 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mcimport.engine import run_windows
-from mcimport.engine.page.context import PageContext, make_context
+from mcimport.engine.page.context import make_context
 from mcimport.engine.page.process import process_page
 from mcimport.engine.page.read import consume
 from mcimport.engine.page.result import PageResult
 from mcimport.models import SWEEPS, Converted, Member, Outcome
 from mcimport.models.results import Unread
-from mcimport.services.mailchimp.planning import first_page
 from mcimport.state import runs
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.fingerprints import MemberSnapshot
 from mcimport.sync.reconcile.lookup import MemberLookup
-from mcimport.sync.sweep_plan import FirstPage, plan_sweeps
+from mcimport.sync.sweep_plan import plan_sweeps, read_first
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """Holds what one scan came to.
-
-    Attributes:
-        until: the last second up to which every member was seen.
-        total: about how many members are on the list.
-        unread: spans that could not be read.
-    """
+    """Holds the second until which every member was seen, about how many are on the list, and what was not read."""
 
     until: int
     total: int
@@ -42,12 +35,9 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
     `run_id`: the windows are recorded in this run's log; None: in none.
     """
     list_run = lookup.list_run
-    size = list_run.client.mailchimp.window
-    firsts = [
-        FirstPage(sweep, since, first_page(lookup.mailchimp, list_run.list_key, sweep, since, size)) for sweep in SWEEPS
-    ]
+    firsts = [read_first(list_run, lookup.mailchimp, sweep, since) for sweep in SWEEPS]
     listed = firsts[0].page
-    plan = plan_sweeps(list_run.client, lookup.mailchimp, list_run.list_key, firsts)
+    plan = plan_sweeps(list_run, lookup.mailchimp, firsts)
     if run_id is not None:
         list_run.warn(listed.clock_warning)
         runs.plan(list_run.state, run_id, plan.until, plan.total, plan.windows)
@@ -57,12 +47,13 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
 
     def record(outcome: Outcome) -> None:
         differences.note_members(noted.take())
-        unread.extend(_unread(outcome))
+        dead = (letter for letter in outcome.letters if letter.kind == "window")
+        unread.extend(Unread(letter.sweep, letter.since, letter.until, letter.reason) for letter in dead)
         if run_id is not None:
             _record(lookup, run_id, outcome)
 
     run_windows(
-        lambda window, page=None: process_page(window, noted.context, page, noted.note),
+        lambda window, page: process_page(window, noted.context, page, noted.note),
         *(plan.windows, record, list_run.services),
         workers=list_run.client.mailchimp.connections,
         pages=plan.pages,
@@ -74,9 +65,9 @@ class _Noted:
     """Collects what the members of each page look like; safe to share between threads."""
 
     def __init__(self, lookup: MemberLookup) -> None:
-        services, key = lookup.list_run.services, lookup.list_run.list_key
-        context = make_context(services, key, lookup.convert, is_dry=True)
-        self.context: PageContext = replace(context, mailchimp=lookup.mailchimp)
+        list_run = lookup.list_run
+        context = make_context(list_run.services, list_run.list_key, lookup.convert, is_dry=True)
+        self.context = replace(context, mailchimp=lookup.mailchimp)
         self._lookup = lookup
         self._snapshots: deque[MemberSnapshot] = deque()
 
@@ -93,6 +84,7 @@ class _Noted:
         if snapshot is not None:
             self._snapshots.append(snapshot)
         if isinstance(converted, Converted):
+            result.pushed += 1  # as in a dry run: whoever would be pushed shows that not every page fails
             result.note_conversion(converted)
         else:
             result.skipped += 1
@@ -103,15 +95,10 @@ class _Noted:
             yield self._snapshots.popleft()
 
 
-def _unread(outcome: Outcome) -> Iterator[Unread]:
-    for letter in outcome.letters:
-        if letter.kind == "window":
-            yield Unread(letter.sweep, letter.since, letter.until, letter.reason)
-
-
 def _record(lookup: MemberLookup, run_id: int, outcome: Outcome) -> None:
     """Records a page without dead letters: a sync that replayed them would import members whom it leaves out."""
     list_run = lookup.list_run
+    outcome = replace(outcome, pushed=0)  # a scan pushes no one
     runs.record(list_run.state, run_id, outcome, list_run.services.meter.drain(), keeps_letters=False)
     list_run.warn(*outcome.warnings)
     list_run.reporter.page_recorded(list_run.client.name, list_run.list_key, replace(outcome, letters=()))

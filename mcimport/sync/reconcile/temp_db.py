@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,22 @@ class TempDatabase:
     """
 
     def __init__(self, folder: Path, tables: str, functions: Mapping[str, Callable[..., Any]]) -> None:
-        with _in_words():
-            self._file = _unnamed(folder)
-            with _closed_where_it_fails(self._file):
-                for name, function in functions.items():
-                    self._file.create_function(name, function.__code__.co_argcount, function, deterministic=True)
-                self._file.executescript(tables)
+        with _in_words(), ExitStack() as on_failure:
+            handle, name = tempfile.mkstemp(prefix=".comparing-", dir=folder)
+            os.close(handle)
+            try:
+                self._file = file = sqlite3.connect(name, isolation_level=None)
+                on_failure.callback(file.close)  # nothing else could
+                file.execute("PRAGMA locking_mode = EXCLUSIVE")
+                file.execute("PRAGMA schema_version")  # only now is it surely open
+            finally:
+                Path(name).unlink()
+            for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
+                file.execute(f"PRAGMA {pragma}")
+            for function_name, function in functions.items():
+                file.create_function(function_name, function.__code__.co_argcount, function, deterministic=True)
+            file.executescript(tables)
+            on_failure.pop_all()
 
     def close(self) -> None:
         self._file.close()
@@ -54,44 +64,23 @@ class TempDatabase:
         with _in_words():
             self._file.executemany(query, rows)
 
-    def batches(self, query: str, size: int, *parameters: Any) -> Iterator[list[Row]]:
-        """Yields rows, `size` at a time; what was read may be changed meanwhile.
+    def ids(self, query: str, parameters: Parameters = ()) -> list[str]:
+        """Returns the first value of each row."""
+        return [row[0] for row in self.rows(query, parameters)]
 
-        The query takes, after `parameters`, the first column of the last row that was read, and `size`.
+    def batches(self, query: str, size: int, *parameters: Any) -> Iterator[list[str]]:
+        """Yields ids, `size` at a time; what was read may be changed meanwhile.
+
+        The query takes, after `parameters`, the last id that was read, and `size`.
         """
         after = ""
-        while rows := self.rows(query, [*parameters, after, size]):
-            yield rows
-            after = rows[-1][0]
+        while ids := self.ids(query, [*parameters, after, size]):
+            yield ids
+            after = ids[-1]
 
 
-def _unnamed(folder: Path) -> sqlite3.Connection:
-    handle, name = tempfile.mkstemp(prefix=".comparing-", dir=folder)
-    os.close(handle)
-    try:
-        file = sqlite3.connect(name, isolation_level=None)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    with _closed_where_it_fails(file):
-        try:
-            file.execute("PRAGMA locking_mode = EXCLUSIVE")
-            file.execute("PRAGMA schema_version")  # only now is it surely open
-        finally:
-            Path(name).unlink()
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
-            file.execute(f"PRAGMA {pragma}")
-    return file
-
-
-@contextmanager
-def _closed_where_it_fails(file: sqlite3.Connection) -> Iterator[None]:
-    """Closes the file where its preparation fails: nothing else could."""
-    try:
-        yield
-    except BaseException:
-        file.close()
-        raise
+def placeholders(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 @contextmanager

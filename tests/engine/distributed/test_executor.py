@@ -49,7 +49,7 @@ from mcimport.engine.distributed.messages import (
     reply_of,
     settings_digest,
 )
-from mcimport.engine.distributed.seal import Sealed, seal_message, sealed_of
+from mcimport.engine.distributed.seal import Sealed, seal, sealed_of
 from mcimport.errors import InterruptedRunError, UnreachableError
 from mcimport.models import Window
 from mcimport.sandbox.request_log import Request
@@ -94,7 +94,7 @@ def digest(importer: Importer) -> str:
 
 def sent(importer: Importer, message: Message) -> Sealed:
     """As the broker has it."""
-    return sealed_of(seal_message(load(config=importer.config, environ={}).clients["acme"], message))
+    return sealed_of(seal(load(config=importer.config, environ={}).clients["acme"], message))
 
 
 @pytest.fixture
@@ -242,14 +242,14 @@ def test_what_lay_ready_when_a_connection_ended_is_given_back(make_importer: Mak
     """The broker gave it to another worker: ours may not begin it beside that one."""
     importer = make_importer(size=50)
     place = workplace(importer, stop)
-    place.connected(lambda: None, lambda: 0)
-    former = place.term_of_connection
+    place.term.begin(lambda: None, lambda: 0)
+    former = place.term.of_connection
     place.revoke()
     assert type(place.execute(page_message(importer), former)) is Revoked
     assert type(place.execute(fence(importer, epoch=2), former)) is Revoked
     assert importer.sandbox.requests == []
-    place.connected(lambda: None, lambda: 0)
-    assert type(place.execute(page_message(importer, epoch=2), place.term_of_connection)) is Processed
+    place.term.begin(lambda: None, lambda: 0)
+    assert type(place.execute(page_message(importer, epoch=2), place.term.of_connection)) is Processed
     assert imported_ids(importer) == expected_ids(importer)
 
 
@@ -347,14 +347,14 @@ def test_a_broker_that_falls_silent_is_taken_for_gone(
     importer = make_importer(size=50)
     asked, hung_up, came = hanging(importer), threading.Event(), itertools.count()
     place = workplace(importer, stop)
-    place.connected(hung_up.set, lambda: next(came))
+    place.term.begin(hung_up.set, lambda: next(came))
     with ThreadPoolExecutor(1) as pool:
         page = pool.submit(place.execute, page_message(importer))
         assert asked.wait(20)
         with pytest.raises(TimeoutError):
             page.result(1.0)
         assert not hung_up.is_set()
-        place.connected(hung_up.set, lambda: 1)
+        place.term.begin(hung_up.set, lambda: 1)
         assert type(page.result(20)) is Revoked
         assert hung_up.wait(20)
 

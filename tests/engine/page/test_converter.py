@@ -18,7 +18,7 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.convert import encode_contact, make_converter
-from mcimport.convert.fingerprint import MAPPING
+from mcimport.convert.fingerprint import MAPPING_VERSION
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
@@ -564,7 +564,7 @@ DIGEST_OF_MAPPING = (2, "08514be50c984aef")
 
 
 def test_another_mapping_has_another_number(make_importer: MakeImporter) -> None:
-    """Whoever changes what a member becomes raises MAPPING, so that every list is told; then this digest is renewed."""
+    """A change of what a member becomes raises MAPPING_VERSION, so each list says so; then the digest is renewed."""
     importer = make_importer(size=600, start=1_780_000_000, permissions=PERMISSIONS)
     convert = make_converter(KNOWN, ContactRules(list_key=importer.sandbox.list_key))
     digest = sha256()
@@ -574,7 +574,7 @@ def test_another_mapping_has_another_number(make_importer: MakeImporter) -> None
         record = encode_contact(converted.contact) if isinstance(converted, Converted) else repr(converted).encode()
         assert isinstance(record, bytes)
         digest.update(record)
-    assert (MAPPING, digest.hexdigest()[:16]) == DIGEST_OF_MAPPING
+    assert (MAPPING_VERSION, digest.hexdigest()[:16]) == DIGEST_OF_MAPPING
 
 
 # ---- seven planted members

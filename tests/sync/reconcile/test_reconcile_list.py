@@ -345,6 +345,18 @@ def test_nobody_is_gone_while_a_part_of_the_list_cannot_be_read(make_importer: M
     assert {held(importer)[of_ours(one)]["marketing_optin"] for one in whole(importer)} == {IN}
 
 
+def test_a_list_with_many_parts_that_cannot_be_read_is_compared_all_the_same(make_importer: MakeImporter) -> None:
+    """Twelve broken members, each on a page of their own: the pages between them show that Mailchimp is not down."""
+    importer = synced(make_importer, 1_300)
+    importer.configure(RECONCILING + "mailchimp.window = 50\n", most="5%")
+    importer.sandbox.settings.broken = [f"{100 * n}-{100 * n}" for n in range(1, 13)]
+    result = importer("reconcile", "--json")
+    assert (result.code, result.line["status"]) == (3, "completed")
+    assert result.line["unread"] >= 11
+    run = importer("runs", "list", "--json").lines[0]
+    assert (run["kind"], run["contacts_pushed"]) == ("reconcile", 0)
+
+
 def test_a_deleted_person_who_is_subscribed_anew_is_not_silenced(make_importer: MakeImporter) -> None:
     """The old listing becomes NOT_SPECIFIED: an opted-out one would outweigh the new one. So it is for another list."""
     importer = synced(make_importer, 300)
