@@ -67,12 +67,10 @@ def unknown(status: Any) -> str:
 
 def subscribed_at(when: Instant, rules: ContactRules) -> str | None:
     """Returns `timestamp_subscribed` of a member who subscribed then; None where no event may be sent for it."""
-    if rules.subscription_events == "none":
-        return None
     if rules.subscription_events == "all":
         return when[1]
-    new = rules.new_since is not None and when[0] >= rules.new_since
-    return when[1] if new else None
+    is_new = rules.new_since is not None and when[0] >= rules.new_since
+    return when[1] if is_new and rules.subscription_events == "new" else None
 
 
 def unsubscribed_at(member: Member, optin: OptIn | None) -> str | None:

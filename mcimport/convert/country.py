@@ -16,11 +16,6 @@ _LONGEST_NAME = 100  # characters as typed; the longest of a country's has 59
 _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
 
 
-def load() -> None:
-    """Loads pycountry and builds the table."""
-    _table()
-
-
 @cache
 def _table() -> Mapping[str, str]:
     import pycountry  # noqa: PLC0415 - takes 10 ms, which a command that converts no member need not pay

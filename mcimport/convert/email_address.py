@@ -42,11 +42,6 @@ def usable(address: str) -> bool:
     return len(address) <= _LONGEST and (_is_plain(address) is not None or _is_valid(address))
 
 
-def load() -> None:
-    """Loads email-validator, and its tables for domains in other scripts, which it would load at the first of these."""
-    _is_valid("é@é.example")
-
-
 def _is_valid(address: str) -> bool:
     import email_validator  # noqa: PLC0415 - takes 30 ms, which a command that converts no member need not pay
 

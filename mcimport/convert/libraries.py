@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from threading import Lock
 
-from mcimport.convert import country, email_address, phone
+from mcimport.convert.country import country_code
+from mcimport.convert.email_address import usable
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 
@@ -26,9 +27,11 @@ def load_libraries() -> None:
 @cache
 def _failure() -> McimportError | None:
     try:
-        country.load()
-        phone.load()
-        email_address.load()
+        import phonenumbers  # noqa: PLC0415 - as in `phone`
+
+        phonenumbers.PhoneMetadata.load_all()  # each country's data, which is else loaded at its first number
+        country_code("US")  # pycountry, and the table of its names
+        usable("é@é.example")  # email-validator, and its tables for domains in other scripts
     except Exception as error:  # noqa: BLE001 - whatever a library raises, no member can be converted without it
         return as_ours(error)
     return None

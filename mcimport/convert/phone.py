@@ -41,16 +41,9 @@ def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | Non
     return _parsed(typed, country, is_held and is_whole) if is_whole or country else None
 
 
-def load() -> None:
-    """Loads phonenumbers with the data of each country, which it would otherwise load at a country's first number."""
-    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts no member need not pay
-
-    phonenumbers.PhoneMetadata.load_all()
-
-
 @lru_cache(maxsize=4096)
 def _parsed(typed: str, country: str | None, is_possible_enough: bool) -> str | None:  # noqa: FBT001 - a cache's key
-    import phonenumbers  # noqa: PLC0415 - as above
+    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts no member need not pay
 
     try:
         number = phonenumbers.parse(typed, country)

@@ -216,7 +216,7 @@ class Affected:
 
     @property
     def known_members(self) -> int | None:
-        """Returns how many members; None where that is not known of one of the letters."""
+        """Returns None where the number is not known of one of the letters."""
         return None if self.unknown else self.members
 
 

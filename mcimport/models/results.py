@@ -44,7 +44,7 @@ class Comparison:
         later: members who differ, and changed after the sync point: the next sync's.
         left_out: members not in Ometria, and left out on purpose when the list was begun with `--since`.
         on_record: members not in Ometria, for whom a dead letter says why.
-        unsendable: members who cannot be imported; only their consent is compared.
+        unsendable: members of whom only the consent is compared.
         departed: deleted from Mailchimp, and not opted in in Ometria: as it should be.
         unclear: differences that could not be looked at again.
         held: contacts of this list in Ometria, whatever their consent.

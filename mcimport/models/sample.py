@@ -51,5 +51,5 @@ class SpotCheck:
 
     @property
     def text(self) -> str:
-        """Returns it for a column of the state file."""
+        """Returns what `read` reads."""
         return json.dumps(self.document)

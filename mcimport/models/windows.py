@@ -24,11 +24,9 @@ Precision = Literal["exactly", "about", "at least"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Notes what a run has learned of Mailchimp's bounds; False: not seen yet, so that a second more is requested.
+    """Says which of Mailchimp's bounds were seen to include the second they name: `since_last_changed` and its like.
 
-    Attributes:
-        since_includes: `since_last_changed` was seen to include the second it names.
-        before_includes: `before_last_changed` was seen to include the second it names.
+    False: not seen yet, so that a second more is requested.
     """
 
     since_includes: bool = False
@@ -130,8 +128,7 @@ UnsentSpan = tuple[int | None, int, int]
 class NewDeadLetter:
     """A dead letter to write: a span that could not be read, or a member who could not be pushed.
 
-    `is_no`: an opt-out was refused, which is tried again first.
-    `members`: how many it is about; None: not known.
+    `is_no`: an opt-out was refused, which is tried again first. `members`: how many it is about; None: not known.
     """
 
     kind: DeadLetterKind
@@ -150,12 +147,8 @@ class NewDeadLetter:
 class Usage:
     """Counts requests by service, and seconds by what they were spent on, summed over threads.
 
-    Attributes:
-        mailchimp_retries, ometria_retries: tries after the first that failed; they are among the requests.
-        mailchimp_throttled, ometria_throttled: responses that said "too many" or "queue full".
-        waited_mailchimp, waited_ometria: for responses (and for a free connection), and between two tries.
-        waited_limiter: for permits of the rate limiter.
-        converting: for the conversion of members to encoded contacts.
+    Retries are among the requests; throttled is a response that said "too many" or "queue full". A wait for a service
+    includes that for a free connection and between two tries; `waited_limiter`: for permits of the rate limiter.
     """
 
     mailchimp_requests: int = 0
@@ -175,12 +168,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class LookUps:
-    """Counts members who were looked up in Ometria, or may be.
-
-    Attributes:
-        consents: to learn whether there is an opt-out that must not be lifted.
-        dates: to learn whether there is an opt-out already, whose date must stay.
-    """
+    """Counts look-ups in Ometria: `consents` for an opt-out that must not be lifted, `dates` for one's date to keep."""
 
     consents: int = 0
     dates: int = 0
@@ -204,7 +192,6 @@ class Outcome:
     Attributes:
         window: the window before this page; None for members who were pushed one by one.
         rest: what is left of the window; None when it is over.
-        letters: dead letters to write.
         delivered: ids of members with an open dead letter who were pushed this time.
         gone: the one member whom this window seeks does not exist any more.
         lacking: of a dry run's contacts, how many have no country, phone, name: pairs of a word and a number.
@@ -212,12 +199,9 @@ class Outcome:
         failed: the page could not be processed; many in a row tell that a service is down.
         warnings: texts, each of which is shown once a run.
         remarks: on how many members a remark was made: pairs of a key of `remarks.REMARKS` and a number.
-        has_sms: one of the members has an SMS status.
         permissions: the texts of the marketing permissions that the members have, given or not.
-        looked_up: how many members were looked up in Ometria.
         sample: a few of the members who were pushed, by chance, for a spot check.
         began: when the work on this page began; epoch seconds, UTC.
-        seconds: how long it took.
         costs: what requests and waits it took, in the thread that did it.
     """
 
@@ -248,10 +232,8 @@ class Outcome:
 
     @property
     def letter_id(self) -> int | None:
-        """The dead letter that the window replays."""
         return None if self.window is None else self.window.letter_id
 
     @property
     def member_id(self) -> str | None:
-        """The one member whom the window looks for."""
         return None if self.window is None else self.window.member_id

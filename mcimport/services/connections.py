@@ -29,10 +29,7 @@ BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one to
 
 @dataclass(frozen=True, eq=False)
 class ClientServices:
-    """Holds one client's connections to both services, and what counts and logs their requests.
-
-    `stop`: a child of the process's signal, which may be set for this client alone.
-    """
+    """Holds one client's connections to both services. `stop`: a child of the process's, for this client alone."""
 
     mailchimp: MailchimpClient
     ometria: OmetriaClient
@@ -48,8 +45,8 @@ class ClientServices:
 
     def pause(self, seconds: float) -> None:
         """Sends Ometria nothing for so many seconds: another process may have used the account until now."""
-        self.ometria.pause(seconds)
-        self.contacts.pause(seconds)
+        self.ometria.limiter.pause(seconds)
+        self.contacts.limiter.pause(seconds)
 
     def close(self) -> None:
         self.mailchimp.close()

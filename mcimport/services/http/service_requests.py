@@ -1,4 +1,4 @@
-"""Requests of one client to one service: counted, timed and logged, and waited for without the decode slot."""
+"""Requests of one client to one service: counted, timed and logged, without the decode slot, and within its rate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from mcimport.errors import InterruptedRunError, ThrottledError
 from mcimport.services.http import decode_slot
 from mcimport.services.http.client import HttpClient
+from mcimport.services.http.rate_limit import Permit, RateLimiter
 from mcimport.services.http.response import Response
 from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.usage import Side, UsageMeter
@@ -54,3 +55,27 @@ class ServiceRequests:
     def _note_retry(self, seconds: float, error: BaseException | None) -> None:
         self.meter.retried(self.side, seconds)
         self.http.trace.retry(self.http.service, str(error), seconds)
+
+
+@dataclass(eq=False, repr=False)
+class RateLimitedRequests(ServiceRequests):
+    """Sends requests to Ometria, one permit each. `limiter`: of the account, for this kind of request."""
+
+    side: ClassVar[Side] = "ometria"
+
+    limiter: RateLimiter
+
+    def _permit(self) -> Permit:
+        """Waits for the next permit; to be called with the decode slot released."""
+        with self.meter.timed("waited_limiter"):
+            return self.limiter.permit(self.policy.stop)
+
+    def _send_with(self, permit: Permit, method: str, path: str, **options: Any) -> Response:
+        """Sends one request, as `_send`, and tells the limiter when it has left and whether it was refused."""
+        try:
+            return self._send(method, path, on_sent=permit.sent, **options)
+        except ThrottledError:
+            self.limiter.refused(permit)
+            raise
+        finally:
+            permit.sent()

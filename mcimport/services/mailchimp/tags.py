@@ -14,10 +14,7 @@ from mcimport.services.mailchimp.responses import TAGS
 
 
 def with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
-    """Returns the member with every tag; a page of members lists fifty at most.
-
-    Raises NotFoundError for a member who is gone, and RetriableError also where tags are missing here, too.
-    """
+    """Returns the member with every tag. Raises NotFoundError for one who is gone, RetriableError for too few tags."""
     address = member.email_address if isinstance(member.email_address, str) else ""
     key = member_id(member)
     if not is_contact_id(key):  # Mailchimp does not find a member by web id

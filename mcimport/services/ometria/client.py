@@ -27,7 +27,7 @@ from mcimport.errors import (
 from mcimport.services.http import decode_slot
 from mcimport.services.http.response import UNDECODABLE, Response
 from mcimport.services.http.retry import call_with_retry
-from mcimport.services.ometria.rate_limited import RateLimitedRequests
+from mcimport.services.http.service_requests import RateLimitedRequests
 
 HINTS = 5
 LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored

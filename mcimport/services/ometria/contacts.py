@@ -28,7 +28,7 @@ from mcimport.models import HeldContact
 from mcimport.services.http import decode_slot
 from mcimport.services.http.response import Response
 from mcimport.services.http.retry import call_with_retry
-from mcimport.services.ometria.rate_limited import RateLimitedRequests
+from mcimport.services.http.service_requests import RateLimitedRequests
 
 PAGE = 250  # contacts, the most that are given at once
 AHEAD = 4  # pages requested while the present one is processed, so that a slow response does not lower the pace
