@@ -60,7 +60,7 @@ class MemberLookup:
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         mappings = field_mappings(fields.read(), self.rules).items()
-        tags = [tag for tag, to in mappings if to.field in _COMPARED_FIELDS or to.merge.type == "address"]
+        tags = [tag for tag, target in mappings if target.field in _COMPARED_FIELDS or target.merge.type == "address"]
         self.mailchimp = mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn)
         self.fingerprinter = Fingerprinter()
