@@ -6,8 +6,9 @@ A dead letter's span is what could not be read or sent, and may include such mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 from mcimport.convert import is_contact_id
 from mcimport.models import UnsentSpan, Window
@@ -23,8 +24,8 @@ def windows_of(state: State, row: ListRow, chosen: Sequence[DeadLetter], page: i
     by stays open: only a full sync can find that member again.
     """
     findable = [letter for letter in chosen if letter.until is not None or is_contact_id(letter.member_id)]
-    origins = _origins(state, findable)
-    made = [(letter, _window(row, letter, origins[letter.first_run_id], page)) for letter in findable]
+    origin = cache(partial(runs.origin, state))
+    made = [(letter, _window(row, letter, origin(letter.first_run_id), page)) for letter in findable]
     closed = [letter.id for letter, window in made if window is None]
     dead_letters.close_as_gone(state, closed)
     return [window for _, window in made if window is not None], len(closed)
@@ -35,9 +36,8 @@ def watched(state: State, row: ListRow) -> dict[str, int]:
 
     They were not sent since, whatever the sync point says.
     """
-    theirs = [letter for letter in dead_letters.open_for_list(state, row.id) if letter.member_id is not None]
-    origins = _origins(state, theirs)
-    return {letter.member_id or "": _new_since(row, origins[letter.first_run_id]) for letter in theirs}
+    letters, origin = dead_letters.open_for_list(state, row.id), cache(partial(runs.origin, state))
+    return {letter.member_id: _new_since(row, origin(letter.first_run_id)) for letter in letters if letter.member_id}
 
 
 def never_sent(state: State, row: ListRow) -> tuple[UnsentSpan, ...]:
@@ -46,14 +46,9 @@ def never_sent(state: State, row: ListRow) -> tuple[UnsentSpan, ...]:
     A member who opted in there and changed since is not in the letter's span any more, and no run has announced them.
     """
     spans = [letter for letter in dead_letters.open_for_list(state, row.id) if letter.member_id is None]
-    origins = _origins(state, spans)
-    found = ((span.since, span.until, _new_since(row, origins[span.first_run_id])) for span in spans)
+    origin = cache(partial(runs.origin, state))
+    found = ((span.since, span.until, _new_since(row, origin(span.first_run_id))) for span in spans)
     return tuple((since, until, new) for since, until, new in found if until is not None and new != NEVER)
-
-
-def _origins(state: State, letters: Iterable[DeadLetter]) -> dict[int, Origin | None]:
-    """Returns the runs that wrote the letters, by their ids; None where a run was deleted since."""
-    return {run_id: runs.origin(state, run_id) for run_id in {letter.first_run_id for letter in letters}}
 
 
 def _window(row: ListRow, letter: DeadLetter, origin: Origin | None, page: int) -> Window | None:

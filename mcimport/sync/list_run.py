@@ -68,10 +68,9 @@ class ListRun:
         self.services.trace.begin(self.list_key, run_id)
         self.reporter.begun(self.client.name, self.list_key, run_id)
 
-    def refresh(self) -> ListRow:
+    def refresh(self) -> None:
         """Reads again what is remembered of the list."""
         self.row = lists.by_id(self.state, self.row.id)
-        return self.row
 
     def is_first_run(self, run: Run) -> bool:
         """Says whether Ometria accepted no contact of this list before the run, by the state file and a look there.

@@ -13,7 +13,7 @@ from functools import partial
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
-from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError, UnknownListError
+from mcimport.errors import ConfigError, ServiceDownError, UnknownListError
 from mcimport.models import Page, RunKind, Window
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
@@ -81,8 +81,7 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
     if unfinished is not None and not (options.full or options.dry_run):
         _finish(list_run, options, unfinished)
         unfinished = None
-    if list_run.services.stop.requested.is_set():
-        raise InterruptedRunError("stopped")
+    list_run.services.mailchimp.check_not_stopped()
     with first_sync.first_try(list_run):
         if options.since == "now":
             _begin_now(list_run)

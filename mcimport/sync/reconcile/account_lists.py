@@ -87,9 +87,8 @@ def _place(list_key: str, collection: str) -> tuple[str, str]:
 
 def _owner(row: ListRow, sharing: Mapping[str, Client]) -> Client | None:
     """Returns the client that sent the list; where that has another name now, the one that has the list."""
-    return sharing.get(row.client) or next(
-        (client for client in sharing.values() if row.list_key in client.lists), None
-    )
+    having = (client for client in sharing.values() if row.list_key in client.lists)
+    return sharing.get(row.client) or next(having, None)
 
 
 # ---- who shares the account

@@ -21,14 +21,13 @@ from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.errors import ServiceError
 from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Skipped
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
-from mcimport.services.mailchimp import pagination
-from mcimport.services.mailchimp.planning import cut, first_page
 from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import elsewhere, lists, runs
 from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.first_sync import is_sms_known
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.fingerprints import is_texted
+from mcimport.sync.sweep_plan import plan_sweeps, read_first
 
 MOST_ARCHIVED = 1_000  # members who are looked up one by one; some four minutes, at Ometria's 4 reads a second
 MOST_UNKNOWN = 3  # members of whom Ometria does not tell whether it holds them; after these it is not asked any more
@@ -72,11 +71,10 @@ class _Check:
         Raises what the services raise, and StateError.
         """
         list_run = self._list_run
-        mailchimp, size = list_run.services.mailchimp, list_run.client.mailchimp.window
-        page = first_page(mailchimp, list_run.list_key, "archived", None, size)
-        if page.total > MOST_ARCHIVED:
+        first = read_first(list_run, list_run.services.mailchimp, "archived", None)
+        if first.page.total > MOST_ARCHIVED:
             return False
-        planned = cut(list_run.client, mailchimp, list_run.list_key, "archived", (None, page.settled), page)
+        plan = plan_sweeps(list_run, list_run.services.mailchimp, [first])
         context = replace(
             make_context(list_run.services, list_run.list_key, self._convert),
             convert=self._converted,
@@ -86,10 +84,10 @@ class _Check:
         )
         run_windows(
             lambda window, page: process_page(window, context, page),
-            [replace(window, number=NO_NUMBER, page=page.asked) for window in planned],
+            [replace(window, number=NO_NUMBER) for window in plan.windows],
             *(self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,
-            pages={NO_NUMBER: page} if pagination.fits_in_one(page, page.asked) else {},
+            pages={NO_NUMBER: first.page} if first.is_whole else {},
         )
         return self._is_whole
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from mcimport.config import Client
@@ -22,6 +22,7 @@ from mcimport.services.mailchimp import windows
 from mcimport.state import dead_letters, runs
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.reconcile.account_lists import account_lists, by_key, listings_of
+from mcimport.sync.reconcile.contact_reader import contacts_of_list
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.fingerprints import CONSENTS, Due, Kind, names_of
 from mcimport.sync.reconcile.lookup import MemberLookup, check_list_is_there
@@ -123,7 +124,8 @@ class Comparer:
     def _note_held(self, page: list[HeldContact]) -> None:
         """Records a page of contacts: this list's, those of other lists, and those of no list of ours."""
         of_held = self.lookup.fingerprinter.of_held
-        self.differences.note_held((member_id, of_held(contact)) for member_id, contact in self._of_list(page))
+        ours = contacts_of_list(page, self.list_run.list_key)
+        self.differences.note_held((member_id, of_held(contact)) for member_id, contact in ours.items())
         others = [contact for contact in page if own_part(contact.id, self.list_run.list_key) is None]
         listings = listings_of(others, self._others, self.lookup.fingerprinter)
         self.differences.note_elsewhere(self.list_run.row.collection, listings)
@@ -134,17 +136,10 @@ class Comparer:
 
     def _note_held_again(self, page: list[HeldContact]) -> None:
         """Records the suspects on a page of contacts; nearly all others agreed at first sight."""
-        by_id = dict(self._of_list(page))
+        by_id = contacts_of_list(page, self.list_run.list_key)
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
         self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
-
-    def _of_list(self, page: Iterable[HeldContact]) -> Iterator[tuple[str, HeldContact]]:
-        """Yields this list's contacts with their members' ids."""
-        for contact in page:
-            member_id = own_part(contact.id, self.list_run.list_key)
-            if member_id is not None:
-                yield member_id, contact
 
     def _wait_for_ometria(self) -> None:
         """Waits until Ometria may have validated what was pushed last; a push in the future is a clock's error."""

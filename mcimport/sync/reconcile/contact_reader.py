@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mcimport.convert import own_part
 from mcimport.models import HeldContact
@@ -47,5 +47,10 @@ class ContactReader:
     def pages(self) -> Iterator[dict[str, HeldContact]]:
         """Yields all contacts of the list, a page at a time; some come twice. Raises what reading them raises."""
         for page in self._contacts.listing(self._collection):
-            by_id = ((own_part(contact.id, self._list_key), contact) for contact in page)
-            yield {member_id: contact for member_id, contact in by_id if member_id is not None}
+            yield contacts_of_list(page, self._list_key)
+
+
+def contacts_of_list(page: Iterable[HeldContact], list_key: str) -> dict[str, HeldContact]:
+    """Returns the contacts of the list among these, by their members' ids."""
+    by_id = ((own_part(contact.id, list_key), contact) for contact in page)
+    return {member_id: contact for member_id, contact in by_id if member_id is not None}

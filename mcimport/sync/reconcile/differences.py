@@ -77,7 +77,7 @@ class DifferenceTable:
         """Puts both sides together of members whom Ometria showed before Mailchimp did."""
         held = "(SELECT held FROM orphans WHERE orphans.id = members.id)"
         self._database.write(f"UPDATE members SET held = {held} WHERE id IN (SELECT id FROM orphans)")
-        self._database.write("DELETE FROM orphans WHERE id IN (SELECT id FROM members)")
+        self._database.write("DELETE FROM orphans WHERE EXISTS (SELECT 1 FROM members WHERE members.id = orphans.id)")
 
     def fill_suspects(self, due: Due) -> int:
         """Marks every member who differs at first sight as a suspect; returns how many these are."""

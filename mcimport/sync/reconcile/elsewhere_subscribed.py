@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, make_converter, member_id, optin_of
-from mcimport.errors import ConfigError, InterruptedRunError, NotFoundError, RetriableError, ServiceError
+from mcimport.errors import ConfigError, NotFoundError, RetriableError, ServiceError
 from mcimport.models import ContactRules, Converted, ListFields, Member
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.mailchimp.client import MailchimpClient
@@ -123,13 +123,14 @@ class ElsewhereSubscribed:
 
     def _ask(self, person: _Person, *, is_unclear: bool) -> _Answer:
         answer = _Answer(is_unclear or person.is_another)
+        check_not_stopped = self._list_run.services.mailchimp.check_not_stopped
         for asked_list, own_id in person.held:
-            self._check_not_stopped()
+            check_not_stopped()
             answer.take(None if asked_list is None else asked_list.by_id(own_id, person.digest))
             if answer.is_subscribed:
                 return answer
         for asked_list in dict.fromkeys(person.asked):
-            self._check_not_stopped()
+            check_not_stopped()
             try:
                 answer.take(None if asked_list is None else asked_list.by_address(person.address))
             except NotFoundError:
@@ -137,10 +138,6 @@ class ElsewhereSubscribed:
             if answer.is_subscribed:
                 return answer
         return answer
-
-    def _check_not_stopped(self) -> None:
-        if self._list_run.services.stop.requested.is_set():
-            raise InterruptedRunError("stopped")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mcimport.convert import (
 )
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.subscription_events import EventBudget
-from mcimport.errors import InterruptedRunError, NotFoundError, RetriableError
+from mcimport.errors import NotFoundError, RetriableError
 from mcimport.models import ContactRules, Conversion, Converted, Member
 from mcimport.models.timestamps import epoch
 from mcimport.sync.list_run import ListRun
@@ -60,7 +60,7 @@ class MemberLookup:
         self.rules: ContactRules = replace(list_run.rules, subscription_events="none", force_optin=False)
         self._has_permissions = has_permissions(fields.read(), self.rules)
         mappings = field_mappings(fields.read(), self.rules).items()
-        tags = [tag for tag, to in mappings if to.field in _COMPARED_FIELDS or to.merge.type == "address"]
+        tags = [tag for tag, target in mappings if target.field in _COMPARED_FIELDS or target.merge.type == "address"]
         self.mailchimp = mailchimp.with_fields([*COMPARED, *(f"merge_fields.{tag}" for tag in tags)])
         self.convert = RunConverter(mailchimp, fields, self.rules, EventBudget(0, 0, ()), list_run.warn)
         self.fingerprinter = Fingerprinter()
@@ -104,11 +104,11 @@ class MemberLookup:
 
     def _ask(self, contact_id: str) -> Member | RetriableError | None:
         """Asks for one member; None: the answer was 404 each time."""
+        mailchimp = self.list_run.services.mailchimp
         for _ in range(TIMES_ABSENT):
-            if self.list_run.services.stop.requested.is_set():
-                raise InterruptedRunError("stopped")
+            mailchimp.check_not_stopped()
             try:
-                return self.list_run.services.mailchimp.member(self.list_run.list_key, contact_id)
+                return mailchimp.member(self.list_run.list_key, contact_id)
             except NotFoundError:
                 continue
             except RetriableError as error:

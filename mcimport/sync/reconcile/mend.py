@@ -16,7 +16,7 @@ from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_par
 from mcimport.engine.page.context import PageContext, make_context
 from mcimport.engine.page.held import HeldLookups, allowance
 from mcimport.engine.page.process import process_page, push_members
-from mcimport.errors import InterruptedRunError, RetriableError
+from mcimport.errors import RetriableError
 from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
 from mcimport.services.ometria.contacts import UnknownContactError
@@ -175,8 +175,7 @@ class Mend:
     # ---- how
 
     def _look_up(self, ids: Sequence[str]) -> LookupResult:
-        if self._list_run.services.stop.requested.is_set():
-            raise InterruptedRunError("stopped")
+        self._list_run.services.mailchimp.check_not_stopped()
         return self._lookup.look_up(ids)
 
     def _context(self, converter: _MendConverter) -> PageContext:

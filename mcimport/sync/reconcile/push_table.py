@@ -110,19 +110,14 @@ class PushTable:
         query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
         return self._database.number(query + " AND NOT is_refused" if but_refused else query)
 
-    def begin_look(self) -> None:
-        """Forgets what an earlier look has seen."""
-        self._database.write("DELETE FROM held_now")
-
-    def note_held_now(self, held: Iterable[tuple[str, bytes]]) -> None:
-        """Records what Ometria holds of those tried, after the push."""
-        self._database.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", list(held))
-
-    def end_look(self) -> None:
+    def note_look(self, read: Iterable[list[tuple[str, bytes]]]) -> None:
         """Marks those tried as seen whom Ometria holds as they were pushed, whatever changed in Mailchimp meanwhile.
 
-        To be called when all of `unseen` were looked for.
+        `read` yields what Ometria holds now of all of `unseen`: pairs of an id and a version.
         """
+        self._database.write("DELETE FROM held_now")
+        for rows in read:
+            self._database.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", rows)
         held = "EXISTS (SELECT 1 FROM held_now WHERE held_now.id = tried.id AND {})"
         is_opted_in = held.format(f"({CONSENT.format('held')} = ? OR {SMS.format('held')} = ?)")
         seen = "UPDATE tried SET is_seen = 1 WHERE"

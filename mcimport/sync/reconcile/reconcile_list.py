@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mcimport.config import Client
-from mcimport.errors import ConfigError, InterruptedRunError, ServiceDownError
+from mcimport.errors import ConfigError, ServiceDownError
 from mcimport.models.results import Comparison, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
@@ -89,8 +89,7 @@ def _notice_unfinished(list_run: ListRun) -> None:
 def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
     """Mends what was found, unless that is too much or not agreed to; returns it with what was mended, or why not."""
     list_run = comparer.list_run
-    if list_run.services.stop.requested.is_set():
-        raise InterruptedRunError("stopped")
+    list_run.services.mailchimp.check_not_stopped()
     refusal = "" if options.is_forced else _too_many(list_run, found)
     if not refusal and options.agree is not None and not options.agree(list_run.client, list_run.list_key, found):
         refusal = "nothing was fixed: you did not confirm it"

@@ -15,7 +15,6 @@ from mcimport.state.sqlite_errors import error_name
 
 CACHE = 24_000  # kilobytes of the file that stay in memory
 
-Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
@@ -47,7 +46,7 @@ class TempDatabase:
     def close(self) -> None:
         self._file.close()
 
-    def rows(self, query: str, parameters: Parameters = ()) -> list[Row]:
+    def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         with _in_words():
             return self._file.execute(query, parameters).fetchall()
 

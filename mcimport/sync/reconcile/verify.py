@@ -49,8 +49,7 @@ def _read_each(pushes: PushTable, reader: ContactReader) -> Iterator[dict[str, H
 
 
 def _note(comparer: Comparer, read: Iterable[Mapping[str, HeldContact]]) -> None:
-    pushes, of_held = comparer.differences.pushes, comparer.lookup.fingerprinter.of_held
-    pushes.begin_look()
-    for contacts in read:
-        pushes.note_held_now((own_id, of_held(contact)) for own_id, contact in contacts.items())
-    pushes.end_look()
+    of_held = comparer.lookup.fingerprinter.of_held
+    comparer.differences.pushes.note_look(
+        [(own_id, of_held(contact)) for own_id, contact in contacts.items()] for contacts in read
+    )
