@@ -8,7 +8,7 @@ from mcimport.config import load
 from mcimport.engine.select import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
-from mcimport.report.reporter import NullReporter
+from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.sync.session import SyncSession
@@ -24,7 +24,7 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
         settings.db_path,
         ConnectionPool(stop),
         stop,
-        NullReporter(),
+        Reporter(),
         None,
         engine_of(settings),
         tuple(settings.clients.values()),
