@@ -56,24 +56,23 @@ def _with_exit_code(command: Callable[..., int | None]) -> Callable[..., None]:
     return run
 
 
-app.command("sync")(_with_exit_code(sync.sync))
-app.command("preview")(_with_exit_code(preview.preview))
-app.command("reconcile")(_with_exit_code(reconcile.reconcile))
-app.command("status")(_with_exit_code(status.status))
-app.command("check")(_with_exit_code(check.check))
-app.command("init")(_with_exit_code(init.init))
-app.command("forget")(_with_exit_code(forget.forget))
-app.command("ui")(_with_exit_code(ui.ui))
-app.command("worker")(_with_exit_code(worker.worker))
-app.command("demo")(_with_exit_code(sandbox.demo))
-app.command("sandbox")(_with_exit_code(sandbox.sandbox))
-dlq.app.command("replay")(replay.replay)
-app.add_typer(runs.app, name="runs")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(keys.app, name="keys")
-
-
-for group in (runs.app, dlq.app, keys.app):
+for command in (
+    sync.sync,
+    preview.preview,
+    reconcile.reconcile,
+    status.status,
+    check.check,
+    init.init,
+    forget.forget,
+    ui.ui,
+    worker.worker,
+    sandbox.demo,
+    sandbox.sandbox,
+):
+    app.command()(_with_exit_code(command))
+dlq.app.command()(replay.replay)
+for name, group in {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}.items():
+    app.add_typer(group, name=name)
     for info in group.registered_commands:
         info.callback = _with_exit_code(info.callback) if info.callback else None
 

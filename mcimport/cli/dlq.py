@@ -132,27 +132,19 @@ def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:
     is not that of the dead letters.
     """
     number = "unknown" if found.unknown else str(found.members)
+    confirmed = f"--yes --members {number}" if found.is_many else "--yes"
+    hint = f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
     if members is not None and _normalized(members) != number:
-        raise ConfigError(
-            f"--members {members} is not the number of members: {dead_letters(found)}",
-            hint=_without_asking(found, number),
-        )
+        raise ConfigError(f"--members {members} is not the number of members: {dead_letters(found)}", hint=hint)
     if yes and (members is not None or not found.is_many):
         return True
     if yes:
-        raise ConfigError(
-            f"--yes alone is not enough to discard {dead_letters(found)}", hint=_without_asking(found, number)
-        )
-    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=_without_asking(found, number))
+        raise ConfigError(f"--yes alone is not enough to discard {dead_letters(found)}", hint=hint)
+    check_terminal(f"cannot ask whether to discard {dead_letters(found)}", hint=hint)
     question = f"Discard {dead_letters(found)} for good?"
     if found.is_many:
         return _normalized(ask(f"{question} Type {number} to discard:")) == number
     return confirm(question)
-
-
-def _without_asking(found: Affected, number: str) -> str:
-    confirmed = f"--yes --members {number}" if found.is_many else "--yes"
-    return f"Discard without being asked: `mcimport dlq discard {confirmed} ID...`"
 
 
 def _normalized(typed: str) -> str:

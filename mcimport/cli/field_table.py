@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcimport.convert import FieldMapping, field_mappings, has_permissions
 from mcimport.convert.field_values import takes_any_text
@@ -35,8 +35,7 @@ _PERMISSIONS = ("mailchimp_permissions", "list of texts", "names of marketing pe
 _is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class CustomField:
+class CustomField(NamedTuple):
     """Describes a property of a contact that has to be created in Ometria before it is sent; `holds`: its content."""
 
     id: str
@@ -123,14 +122,11 @@ def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[Custom
         if mapping.dropped:
             continue
         if not mapping.field:
-            yield CustomField(mapping.fallback_property, "text" if mapping.is_phone else _kind(mapping), tag)
+            kind = "text" if mapping.is_phone else _KINDS.get(mapping.merge.type, "text")
+            yield CustomField(mapping.fallback_property, kind, tag)
         elif not takes_any_text(mapping.field):
             kind = "object" if mapping.merge.type == "address" else "text"
             yield CustomField(mapping.fallback_property, kind, f"{tag}, where it does not fit {mapping.field}")
-
-
-def _kind(mapping: FieldMapping) -> str:
-    return _KINDS.get(mapping.merge.type, "text")
 
 
 def _key(tag: str) -> str:

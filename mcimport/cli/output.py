@@ -13,7 +13,7 @@ from mcimport.cli.options import LogFormat
 from mcimport.errors import McimportError
 
 if TYPE_CHECKING:
-    from mcimport.report.event_log import EventLog
+    from structlog.typing import FilteringBoundLogger as EventLog
 
 
 @dataclass

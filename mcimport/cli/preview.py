@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -177,7 +177,6 @@ def _write(
 
 
 def _write_fields(fields: ListFields, rules: ContactRules) -> None:
-
     from mcimport.cli import field_table as of_list  # noqa: PLC0415 - loads the tables of countries and numbers
     from mcimport.cli import read_state  # noqa: PLC0415 - loads SQLite and rich
 
@@ -188,7 +187,7 @@ def _write_fields(fields: ListFields, rules: ContactRules) -> None:
         say(f"\nInterests, whose names go to properties.mailchimp_interests\n\n{of_list.interests(fields)}\n")
     say("\nCustom fields to create in Ometria first (their type cannot be changed later; at most 100 of each type)\n\n")
     custom = of_list.custom_fields(fields, rules)
-    read_state.write_table(of_list.CUSTOM_HEADS, [astuple(field) for field in custom])
+    read_state.write_table(of_list.CUSTOM_HEADS, custom)
     say("".join(f"warning: {words}\n" for words in of_list.too_many(custom)))
     table = of_list.fields_table(fields, rules)
     say(f"\nTo change any of this, edit this table and put it in place of [fields] in mcimport.toml\n\n{table}\n")

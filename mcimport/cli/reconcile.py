@@ -10,6 +10,7 @@ from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
 from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
+from mcimport.errors.machine import affordable
 from mcimport.report.reconcile_summary import comparison_lines
 
 if TYPE_CHECKING:  # loads SQLite's helpers
@@ -51,8 +52,8 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.run_command import Output, run_reconcile  # noqa: PLC0415 - loads the whole machine
-    from mcimport.sync.reconcile.reconcile_list import ReconcileOptions  # noqa: PLC0415 - as above
+    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the whole machine
+    from mcimport.sync.reconcile.reconcile_list import ReconcileOptions, reconcile_all  # noqa: PLC0415 - as above
 
     set_log_format(log_format)
     is_asking = (mend or force_mend) and not yes
@@ -68,7 +69,13 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     reconcile_options = ReconcileOptions(
         mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_confirmed if is_asking else None
     )
-    return run_reconcile(settings, pairs, reconcile_options, jobs, output)
+    # By name: 0 means that both sides match, so a list that was not compared, because its client is busy, is not 0.
+    return run_session(
+        lambda session: reconcile_all(pairs, reconcile_options, session, affordable(jobs)),
+        settings,
+        output,
+        by_name=True,
+    )
 
 
 def _confirmed(client: Client, list_key: str, found: Comparison) -> bool:

@@ -33,9 +33,10 @@ def replay(
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
     """Imports the members and time ranges of dead letters again; without ID, all that are open."""
-    from mcimport.cli.run_command import Output, run_replay  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
+    from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below
 
     set_log_format(log_format)
     settings = load_settings(context)
@@ -43,4 +44,8 @@ def replay(
         say(NOTHING_YET)
         return OK
     output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(settings, engine))
-    return run_replay(settings, letter_ids or [], output)
+    nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
+    clients = list(settings.clients.values())
+    return run_session(
+        lambda session: replay_all(clients, letter_ids or [], session), settings, output, by_name=True, nothing=nothing
+    )

@@ -1,4 +1,4 @@
-"""Runs the commands that import or compare: builds the session, calls one function, prints the results."""
+"""Runs the commands that import or compare: builds the session, does the work, prints the results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mcimport.cli import exits
 from mcimport.cli.after_run import AfterRun
@@ -13,24 +14,19 @@ from mcimport.cli.options import LogFormat
 from mcimport.cli.output import print_error, say, set_log_format
 from mcimport.cli.process_tuning import tune_process
 from mcimport.cli.signals import handle_signals, leave_at_once
-from mcimport.config import Client, Settings, world_readable_files
+from mcimport.config import Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
-from mcimport.errors.machine import affordable
 from mcimport.models.results import ListResult
 from mcimport.report import json_line, make_reporter
-from mcimport.report.event_log import EventLog, event_sink, request_line
+from mcimport.report.event_log import request_line
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.state import state_exists
-from mcimport.sync.reconcile import reconcile_list
-from mcimport.sync.reconcile.reconcile_list import reconcile_all
-from mcimport.sync.replay import replay_all
 from mcimport.sync.session import SyncSession
-from mcimport.sync.sync_list import SyncOptions, sync_all
 
-Pairs = Sequence[tuple[Client, str]]
+if TYPE_CHECKING:  # only loaded for a log of events
+    from structlog.typing import FilteringBoundLogger as EventLog
 
 
 @dataclass(frozen=True)
@@ -49,38 +45,7 @@ class Output:
     engine: Engine | None = None
 
 
-def run_sync(settings: Settings, pairs: Pairs, options: SyncOptions, jobs: int, output: Output) -> int:
-    """Syncs these lists, `jobs` clients at a time; returns the exit code."""
-    if not (options.dry_run or state_exists(settings.db_path)):
-        words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
-        say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
-    return _run(
-        lambda session: sync_all(pairs, options, session, affordable(jobs)), settings, output, by_name=options.by_name
-    )
-
-
-def run_replay(settings: Settings, letter_ids: Sequence[int], output: Output) -> int:
-    """Replays these dead letters, all open ones if none is given; returns the exit code."""
-    nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
-    clients = list(settings.clients.values())
-    return _run(
-        lambda session: replay_all(clients, letter_ids, session), settings, output, by_name=True, nothing=nothing
-    )
-
-
-def run_reconcile(
-    settings: Settings, pairs: Pairs, options: reconcile_list.ReconcileOptions, jobs: int, output: Output
-) -> int:
-    """Compares these lists, `jobs` clients at a time; returns the exit code.
-
-    0 means that both sides match, so a list that was not compared, because its client is busy, never counts as 0.
-    """
-    return _run(
-        lambda session: reconcile_all(pairs, options, session, affordable(jobs)), settings, output, by_name=True
-    )
-
-
-def _run(
+def run_session(
     work: Callable[[SyncSession], list[ListResult]],
     settings: Settings,
     output: Output,
@@ -88,7 +53,10 @@ def _run(
     by_name: bool,
     nothing: str = "",
 ) -> int:
-    """Does the work of one call and returns the exit code. `nothing`: what to say where there was nothing to do."""
+    """Does the work of one call and returns the exit code.
+
+    `by_name`: see `exits.of_result`. `nothing`: what to say where there was nothing to do.
+    """
     tune_process()
     stop = StopSignal()
     engine = output.engine or LocalEngine()
@@ -134,7 +102,7 @@ def _print_results(results: Sequence[ListResult], output: Output, *, nothing: st
 
 
 def make_event_sink(log: EventLog | None) -> EventSink:
-    """Returns what writes each request: as an event of the log, or as a line for people."""
+    """Returns what writes the events of `RequestLog`: to the log, or as lines for people."""
     if log is not None:
-        return event_sink(log)
+        return lambda event, what: log.info(event, **what)
     return lambda event, what: say(request_line(event, what))

@@ -11,7 +11,6 @@ from mcimport.errors import ConfigError
 from mcimport.errors.extras import require_extra
 
 _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
-_NEEDS = ("starlette", "uvicorn", "httptools", "jsonschema_rs")
 
 
 def sandbox(  # noqa: PLR0913 - typer reads the signature: these are the sandbox's settings
@@ -73,4 +72,4 @@ def demo(
 
 def check_extra() -> None:
     hint = "Install it in this project's folder with: pip install '.[sandbox]'"
-    require_extra("the sandbox", "sandbox", *_NEEDS, hint=hint)
+    require_extra("the sandbox", "sandbox", "starlette", "uvicorn", "httptools", "jsonschema_rs", hint=hint)

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
-from mcimport.cli.output import set_log_format
+from mcimport.cli.output import say, set_log_format
 from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError
+from mcimport.errors.machine import affordable
 from mcimport.sync.since import parse
 
 DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests of 0.3 s each, then take 20 seconds
@@ -45,9 +46,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
-    from mcimport.cli.run_command import Output, run_sync  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
-    from mcimport.sync.sync_list import SyncOptions  # noqa: PLC0415 - as above
+    from mcimport.state import state_exists  # noqa: PLC0415 - as above
+    from mcimport.sync.sync_list import SyncOptions, sync_all  # noqa: PLC0415 - as above
 
     set_log_format(log_format)
     if full and since is not None:
@@ -58,4 +60,12 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     flagged = {owner.name: with_flags(owner, workers=workers, window=window) for owner, _ in chosen}
     pairs = [(flagged[owner.name], key) for owner, key in chosen]
     output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(settings, engine))
-    return run_sync(settings, pairs, sync_options, jobs, output)
+    if not (dry_run or state_exists(settings.db_path)):
+        words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
+        say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
+    return run_session(
+        lambda session: sync_all(pairs, sync_options, session, affordable(jobs)),
+        settings,
+        output,
+        by_name=sync_options.by_name,
+    )

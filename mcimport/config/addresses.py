@@ -1,9 +1,15 @@
-"""Addresses of services: which are well-formed, and which may be asked over plain http."""
+"""Addresses: which are well-formed, which may be asked over plain http, and those to notify, which are secrets."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pydantic import SecretStr
+
+from mcimport.config.keys import KeySource
+from mcimport.errors import ConfigError
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _ADDRESS = re.compile(
@@ -11,6 +17,7 @@ _ADDRESS = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?:/[A-Za-z0-9._~%/-]*)?",
     re.IGNORECASE | re.ASCII,
 )
+_NOTIFY_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?][!-~]*)?", re.IGNORECASE)
 
 
 def _ip(host: str) -> IPv4Address | IPv6Address | None:
@@ -50,3 +57,28 @@ def require_https(url: str | None, *, allow_http: bool) -> None:
             "must begin with https: plain http would expose the key, so it is for localhost only (or set allow_http ="
             " true if the network is private)"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyUrlSource:
+    """Looks up the address of a health check or webhook, like a key and under the same rules.
+
+    Attributes:
+        name: the setting's name in messages.
+        allow_http: the configuration allows plain http to other machines.
+    """
+
+    key: KeySource
+    name: str
+    allow_http: bool
+
+    def read(self) -> SecretStr:
+        """Returns the address. Raises ConfigError, which does not repeat it, where it is missing or cannot be used."""
+        secret = self.key.read()
+        if not _NOTIFY_URL.fullmatch(secret.get_secret_value()):
+            raise ConfigError(f"{self.name}: not an address like https://hc-ping.com/...")
+        try:
+            require_https(secret.get_secret_value(), allow_http=self.allow_http)
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: it {error}") from None
+        return secret

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import SecretStr
 
-from mcimport.config.addresses import base_address, require_https
+from mcimport.config.addresses import NotifyUrlSource, base_address, require_https
 from mcimport.config.cross_checks import cross_check, merge_fields
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.messages import config_error, validate
-from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     ClientTable,
     File,

@@ -12,22 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mcimport.config.schema import (
-    CONSENT_STATUSES,
-    TARGET_WORDS,
-    ClientTable,
-    Consent,
-    Engine,
-    File,
-    MailchimpSettings,
-    Metrics,
-    Notify,
-    OmetriaSettings,
-    Reconcile,
-    Retry,
-    Shared,
-    StateFile,
-)
+from mcimport.config.schema import CONSENT_STATUSES, TARGET_WORDS, ClientTable, File, Shared, Table
 from mcimport.errors import ConfigError
 
 _SHOWN_PROBLEMS = 5
@@ -38,15 +23,9 @@ _NAME_WORDS = (
     "a client's name has up to 64 letters, digits, dots, dashes and underscores, and starts with a letter or digit"
 )
 _FIELDS_OF: Mapping[str, Mapping[str, FieldInfo]] = {
-    "mailchimp": MailchimpSettings.model_fields,
-    "ometria": OmetriaSettings.model_fields,
-    "retry": Retry.model_fields,
-    "consent": Consent.model_fields,
-    "notify": Notify.model_fields,
-    "metrics": Metrics.model_fields,
-    "state": StateFile.model_fields,
-    "engine": Engine.model_fields,
-    "reconcile": Reconcile.model_fields,
+    name: field.annotation.model_fields
+    for name, field in File.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
 
 Loc = tuple[int | str, ...]

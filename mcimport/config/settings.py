@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from mcimport.config.addresses import NotifyUrlSource
 from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.messages import did_you_mean, quoted
-from mcimport.config.notify_urls import NotifyUrlSource
 from mcimport.config.schema import (
     LIST_KEY,
     TEXTING_WORDS,
@@ -193,19 +193,14 @@ def _check_found(
     found = {key for _, key in pairs}
     for key in keys:
         if key not in found:
-            who = (
-                "no client" if len(chosen) == len(everyone) else f"none of the named clients ({_client_names(chosen)})"
-            )
+            named = _shorten([client.name for client in chosen])
+            who = "no client" if len(chosen) == len(everyone) else f"none of the named clients ({named})"
             owners = [client.name for client in everyone if key in client.lists]
             near = did_you_mean(key, (known for client in chosen for known in client.lists))
             raise ConfigError(
                 f"{who} has the list {key}{near}",
                 hint=f"It belongs to {_shorten(owners)}." if owners else "Add it to the `lists` of a client.",
             )
-
-
-def _client_names(clients: Sequence[Client]) -> str:
-    return _shorten([client.name for client in clients])
 
 
 def with_flags(client: Client, *, workers: int | None, window: int | None) -> Client:

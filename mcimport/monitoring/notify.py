@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -35,15 +34,6 @@ MAX_TEXT = 2_000  # characters of the text that a health check gets
 
 class NotificationError(McimportError):
     """Says that a notification was not delivered; the message does not hold the address, which is a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """Holds what a health check is sent. Neither good nor bad: another mcimport ran, or the call was stopped."""
-
-    is_good: bool
-    is_bad: bool
-    text: str
 
 
 class Notifier:
@@ -100,13 +90,13 @@ class Notifier:
             self._begun[name] = self._submit(lambda: self._ping(source, "/start", ""))
 
     def _end(self, name: str, source: NotifyUrlSource | None, results: Sequence[ListResult]) -> None:
-        begun, verdict = self._begun.get(name), _verdict(results)
-        if source is None or begun is None or not (verdict.is_good or verdict.is_bad):
+        begun, (ending, text) = self._begun.get(name), _verdict(results)
+        if source is None or begun is None or ending is None:
             return
 
         def ping() -> None:
             begun.result()  # the start first; it was submitted first, so this cannot wait for ever
-            self._ping(source, "/fail" if verdict.is_bad else "", verdict.text)
+            self._ping(source, ending, text)
 
         self._submit(ping)
 
@@ -181,15 +171,17 @@ def _unexpected(error: Exception) -> str:
     return f"a notification failed ({type(error).__name__})"
 
 
-def _verdict(results: Sequence[ListResult]) -> _Verdict:
-    """Returns a bad verdict as soon as one list is in trouble, a good one only if every list was completed.
+def _verdict(results: Sequence[ListResult]) -> tuple[str | None, str]:
+    """Returns the ending of a health check's address, and the text it is sent.
 
-    Contacts that Ometria accepted in earlier calls and no longer holds do not count against this call.
+    "/fail" as soon as one list is in trouble, "" only if every list was completed; else None, because another mcimport
+    ran or the call was stopped. Contacts that Ometria accepted in earlier calls and no longer holds do not count
+    against this call.
     """
     bad = [result for result in results if any(trouble.kind != "spot_check" for trouble in of_result(result))]
     text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
     is_whole = all(result.status == "completed" for result in results)
-    return _Verdict(is_good=is_whole and not bad, is_bad=bool(bad), text=text[:MAX_TEXT])
+    return "/fail" if bad else "" if is_whole else None, text[:MAX_TEXT]
 
 
 def _reason(result: ListResult) -> str:

@@ -1,6 +1,6 @@
 """Progress, tables and summaries for people; plain lines without a terminal; JSON for programs.
 
-`make_reporter` returns the reporter that suits a call; all follow the protocol `mcimport.report.reporter.Reporter`.
+`make_reporter` returns the reporter that suits a call; each is a `mcimport.report.reporter.Reporter`.
 Rich is only loaded once something is drawn.
 """
 

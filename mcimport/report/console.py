@@ -11,12 +11,12 @@ from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
 from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.progress import ProgressTracker
-from mcimport.report.reporter import NullReporter
+from mcimport.report.reporter import Reporter
 from mcimport.report.summary import error_lines, problem_lines, summary_line
 from mcimport.report.totals_table import totals_table
 
 
-class ErrorsOnly(NullReporter):
+class ErrorsOnly(Reporter):
     """Writes what went wrong with a list when the list ends, and nothing else: for `--quiet`."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -26,7 +26,7 @@ class ErrorsOnly(NullReporter):
         write_lines(self._stream, error_lines(result))
 
 
-class ConsoleReporter(NullReporter):
+class ConsoleReporter(Reporter):
     """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads.
 
     The result of a list that stays the only one of its call is written at the end, as `format_single` formats it.
@@ -53,11 +53,11 @@ class ConsoleReporter(NullReporter):
         self._unwritten: list[ListResult] = []
         self._results: list[ListResult] = []
 
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:  # noqa: ARG002
         with self._lock:
             self._add(client, list_key)
         if self._tracker and windows:
-            self._tracker.planned((client, list_key), kind, total, windows)
+            self._tracker.planned((client, list_key), total, windows)
 
     def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
         if self._tracker:

@@ -22,7 +22,7 @@ def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
 
     Writes nothing where no member was read.
     """
-    with_members = [result for result in results if totals(result).read]
+    with_members = [result for result in results if totals(result).members_read]
     if not with_members:
         return
     print_table(stream, HEADS, [_table_row(result, totals(result)) for result in with_members])
@@ -37,7 +37,8 @@ def _reason(result: ListResult, reason: str, members: int) -> str:
 
 
 def _table_row(result: ListResult, sums: Totals) -> tuple[str, ...]:
-    neither = max(0, sums.pushed - sums.opt_ins - sums.opt_outs)
+    neither = max(0, sums.contacts_pushed - sums.opt_ins - sums.opt_outs)
     lacking = (result.lacking.get(name, 0) for name in ("country", "phone", "name"))
-    numbers = (sums.opt_ins, sums.opt_outs, neither, sums.events, *lacking, sums.skipped, sums.rejected)
+    consent = (sums.opt_ins, sums.opt_outs, neither, sums.subscription_events)
+    numbers = (*consent, *lacking, sums.members_skipped, sums.contacts_rejected)
     return (title(result), *(f"{number:,}" for number in numbers))

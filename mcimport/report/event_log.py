@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, TextIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
 from mcimport.report.reconcile_summary import numbers, spans
+from mcimport.report.reporter import Reporter
+from mcimport.report.summary import totals
+
+if TYPE_CHECKING:  # a call that writes text starts without it
+    from structlog.typing import FilteringBoundLogger as EventLog
 
 Format = Literal["json", "logfmt"]
-FORMATS: tuple[Format, ...] = ("json", "logfmt")
 _ORDER = ["time", "level", "event", "client", "list", "run", "window"]
-
-
-class EventLog(Protocol):
-    """Describes the part of structlog's logger that is used: a method for each level, the event as first argument."""
-
-    def info(self, event: str, **what: Any) -> None: ...
-
-    def warning(self, event: str, **what: Any) -> None: ...
-
-    def error(self, event: str, **what: Any) -> None: ...
 
 
 def event_log(kind: Format, stream: TextIO) -> EventLog:
@@ -66,7 +60,7 @@ class _LineWriter:
     info = warning = error = msg
 
 
-class EventLogReporter:
+class EventLogReporter(Reporter):
     """Logs what a call does while it does it. `quiet`: only warnings, and lists that need attention."""
 
     def __init__(self, log: EventLog, *, quiet: bool) -> None:
@@ -107,9 +101,10 @@ class EventLogReporter:
             self._log.warning("warning", **where, words=words)
         write = self._log.error if result.status == "failed" else self._log.info
         trouble = {} if result.error is None else {"error": str(result.error), "next": result.error.hint}
-        for span in spans(result.comparison) if result.comparison else ():
+        found = result.comparison
+        for span in spans(found) if found else ():
             self._log.warning("unread", **where, **span)
-        differ, mended = _compared(result)
+        differ, mended = (found.left, found.mended) if found else (0, 0)
         if result.dead_letters or differ:
             write = self._log.warning
         if not self._quiet or result.status == "failed" or result.dead_letters or differ or mended:
@@ -120,18 +115,13 @@ class EventLogReporter:
         return {"client": client, "list": list_key, **({} if run_id is None else {"run": run_id})}
 
 
-def _compared(result: ListResult) -> tuple[int, int]:
-    """Returns how many contacts still differ, and how many were fixed."""
-    found = result.comparison
-    return (0, 0) if found is None else (found.left, found.mended)
-
-
 def _counts(result: ListResult) -> dict[str, Any]:
+    sums = totals(result)
     return {
         "kind": result.runs[-1].kind if result.runs else None,
-        "members": sum(run.members_read for run in result.runs),
-        "pushed": sum(run.contacts_pushed for run in result.runs),
-        "rejected": sum(run.contacts_rejected for run in result.runs),
+        "members": sums.members_read,
+        "pushed": sums.contacts_pushed,
+        "rejected": sums.contacts_rejected,
         "dead_letters": result.dead_letters,
         "seconds": round(result.seconds, 3),
         **({} if result.comparison is None else numbers(result.comparison)),
@@ -146,8 +136,3 @@ def request_line(event: str, what: Mapping[str, Any]) -> str:
         return f"{where}: {what['reason']}: retried after {what['paused']} s"
     status = what["status"] or "no answer"
     return f"{where}: {what['method']} {what['service']} {what['path']}: {status} in {what['seconds']} s"
-
-
-def event_sink(log: EventLog) -> Callable[[str, Mapping[str, Any]], None]:
-    """Returns what writes the events of `RequestLog` to the log."""
-    return lambda event, what: log.info(event, **what)

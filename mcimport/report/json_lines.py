@@ -9,6 +9,7 @@ from mcimport.models.results import ListResult
 from mcimport.report import permissions
 from mcimport.report.format import moment_iso
 from mcimport.report.reconcile_summary import document
+from mcimport.report.summary import totals
 
 
 def json_line(result: ListResult) -> str:
@@ -21,7 +22,7 @@ def json_line(result: ListResult) -> str:
     phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions` (those of the
     list, and how many of the members read lack the required one; null where it has none).
     """
-    runs = result.runs
+    runs, sums = result.runs, totals(result)
     last = runs[-1] if runs else None
     return json.dumps(
         {
@@ -32,20 +33,20 @@ def json_line(result: ListResult) -> str:
             "status": result.status,
             "since": moment_iso(runs[0].since) if runs else None,
             "until": moment_iso(last.until) if last else None,
-            "members_total": sum(run.members_total for run in runs),
-            "members_read": sum(run.members_read for run in runs),
-            "members_skipped": sum(run.members_skipped for run in runs),
-            "contacts_pushed": sum(run.contacts_pushed for run in runs),
-            "contacts_rejected": sum(run.contacts_rejected for run in runs),
-            "windows_total": sum(run.windows_total for run in runs),
+            "members_total": sums.members_total,
+            "members_read": sums.members_read,
+            "members_skipped": sums.members_skipped,
+            "contacts_pushed": sums.contacts_pushed,
+            "contacts_rejected": sums.contacts_rejected,
+            "windows_total": sums.windows_total,
             "windows_done": result.windows_done,
-            "windows_dead": sum(run.windows_dead for run in runs),
+            "windows_dead": sums.windows_dead,
             "dead_letters": result.dead_letters,
             "seconds": round(result.seconds, 3),
             "error": None if result.error is None else str(result.error),
-            "opted_in": sum(run.opt_ins for run in runs),
-            "opted_out": sum(run.opt_outs for run in runs),
-            "subscription_events": sum(run.subscription_events for run in runs),
+            "opted_in": sums.opt_ins,
+            "opted_out": sums.opt_outs,
+            "subscription_events": sums.subscription_events,
             "warnings": list(result.warnings),
             "dead_letter_members": result.affected.known_members,
             **(document(result.comparison) if result.comparison else {}),
@@ -62,11 +63,7 @@ def _spot_check(result: ListResult) -> dict[str, Any]:
 
 def _dry(result: ListResult) -> dict[str, Any]:
     return {
-        "without": _without(result),
+        "without": {name: result.lacking.get(name, 0) for name in ("country", "phone", "name")},
         "unsendable": dict(result.unsendable),
         "marketing_permissions": permissions.document(result.permissions) if result.permissions else None,
     }
-
-
-def _without(result: ListResult) -> dict[str, int]:
-    return {name: result.lacking.get(name, 0) for name in ("country", "phone", "name")}

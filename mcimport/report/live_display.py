@@ -30,7 +30,8 @@ def render(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     most = max(1, min(MOST_ROWS, height - _OTHER_LINES))
     shown, more = snapshot.live[:most], len(snapshot.live) - most
     has_sum = len(snapshot.live) > 1 or snapshot.ended > 0
-    everything = [*shown, *([_sum(snapshot)] if has_sum else [])]
+    summed = replace(snapshot.sum, name=f"{len(snapshot.live):,} running, {snapshot.ended:,} done")
+    everything = [*shown, *([summed] if has_sum else [])]
     heads, *numbers = table = _fitting(everything, snapshot.now, width)
     with_bars = width >= _WIDE_ENOUGH_FOR_BARS
     grid = _grid(max(_LEAST_NAME, min(_MOST_NAME, _room(table, width))), heads, with_bars=with_bars)
@@ -78,7 +79,3 @@ def _numbers(progress: Progress, now: float) -> tuple[str, ...]:
         f"{progress.speed(now):,.0f}",
         "-" if left is None else clock(left),
     )
-
-
-def _sum(snapshot: Snapshot) -> Progress:
-    return replace(snapshot.sum, name=f"{len(snapshot.live):,} running, {snapshot.ended:,} done")

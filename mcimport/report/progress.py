@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from mcimport.models import Outcome, RunKind
+from mcimport.models import Outcome
 
 Key = tuple[str, str]
+_COUNTS = ("total", "windows", "read", "pushed", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,9 @@ class Progress:
     Attributes:
         began: a reading of the tracker's monotonic clock, in seconds.
         total, windows: the planned members and windows.
-        read, pushed, done: the members read, the contacts pushed and the windows done.
     """
 
     name: str
-    kind: str
     began: float
     total: int = 0
     windows: int = 0
@@ -69,16 +70,14 @@ class ProgressTracker:
         self._clock = clock
         self._lock = threading.Lock()
         self._live: dict[Key, Progress] = {}
-        self._past = Progress("", "", clock())
+        self._past = Progress("", clock())
         self._ended = 0
 
-    def planned(self, key: Key, kind: RunKind, total: int, windows: int) -> None:
+    def planned(self, key: Key, total: int, windows: int) -> None:
         """Adds a run to its list; a call that first resumes a run has two runs of one list."""
         with self._lock:
-            progress = self._live.get(key) or Progress(" ".join(key), kind, self._clock())
-            self._live[key] = replace(
-                progress, kind=kind, total=progress.total + total, windows=progress.windows + windows
-            )
+            progress = self._live.get(key) or Progress(" ".join(key), self._clock())
+            self._live[key] = _added(progress, Progress("", 0, total=total, windows=windows))
 
     def page_recorded(self, key: Key, outcome: Outcome) -> None:
         self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
@@ -89,11 +88,8 @@ class ProgressTracker:
 
     def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:
         with self._lock:
-            progress = self._live.get(key)
-            if progress is not None:
-                self._live[key] = replace(
-                    progress, read=progress.read + read, pushed=progress.pushed + pushed, done=progress.done + is_done
-                )
+            if key in self._live:
+                self._live[key] = _added(self._live[key], Progress("", 0, read=read, pushed=pushed, done=is_done))
 
     def ended(self, key: Key) -> None:
         with self._lock:
@@ -105,18 +101,10 @@ class ProgressTracker:
 
     def snapshot(self) -> Snapshot:
         with self._lock:
-            everything = self._past
-            for progress in self._live.values():
-                everything = _added(everything, progress)
-            return Snapshot(tuple(self._live.values()), everything, self._ended, self._clock())
+            live = tuple(self._live.values())
+            return Snapshot(live, functools.reduce(_added, live, self._past), self._ended, self._clock())
 
 
 def _added(progress: Progress, other: Progress) -> Progress:
-    return replace(
-        progress,
-        total=progress.total + other.total,
-        windows=progress.windows + other.windows,
-        read=progress.read + other.read,
-        pushed=progress.pushed + other.pushed,
-        done=progress.done + other.done,
-    )
+    counts: Any = {name: getattr(progress, name) + getattr(other, name) for name in _COUNTS}
+    return replace(progress, **counts)

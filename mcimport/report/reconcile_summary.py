@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from mcimport.models.results import Comparison, Difference, Unread
@@ -43,7 +42,8 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
     """Returns a line with the number of matches, and one for each kind of difference, with a few ids."""
     lines = [f"{title}: {verdict(found)}; {pluralize(found.agree, 'contact')} match"]
     lines += [_line(kind, getattr(found, kind), found) for kind in _MEANINGS if getattr(found, kind).count]
-    lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in _asides(found)]
+    asides = {name: number for name in _ASIDE if (number := getattr(found, name))}
+    lines += [f"  {name.replace('_', ' '):<10}  {number:,} {_ASIDE[name]}" for name, number in asides.items()]
     if found.unread:
         lines.append(_unread(found.unread))
     if found.mended:
@@ -84,12 +84,8 @@ def numbers(found: Comparison) -> dict[str, int]:
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
-    fields = (
-        ", ".join(f"{_FIELDS.get(name, name)} {count:,}" for name, count in found.fields.items())
-        if kind == "stale"
-        else ""
-    )
-    what = f" ({fields})" if fields else ""
+    fields = ", ".join(f"{_FIELDS.get(name, name)} {count:,}" for name, count in found.fields.items())
+    what = f" ({fields})" if fields and kind == "stale" else ""
     return f"  {kind.replace('_', ' '):<10}  {difference.count:,} {_MEANINGS[kind]}{what}: {_ids(difference)}"
 
 
@@ -105,7 +101,3 @@ def _unread(unread: tuple[Unread, ...]) -> str:
     return (
         f"  {'unread':<10}  {ranges} could not be read; the next `mcimport reconcile` reads them again: {shown}{more}"
     )
-
-
-def _asides(found: Comparison) -> Iterator[tuple[str, int]]:
-    yield from ((name, number) for name in _ASIDE if (number := getattr(found, name)))

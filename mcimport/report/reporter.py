@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
 
 
-class Reporter(Protocol):
-    """Receives the events of a call, from the threads of several clients at once; each event names its list."""
+class Reporter:
+    """Receives the events of a call, from the threads of several clients at once; each event names its list.
+
+    Ignores them all: for `mcimport.run`, and as a base for reporters that ignore some.
+    """
 
     def begun(self, client: str, list_key: str, run_id: int) -> None:
         """Reports that a run was recorded under its number."""
@@ -28,25 +29,3 @@ class Reporter(Protocol):
 
     def ended(self, result: ListResult) -> None:
         """Reports that the work of this call on a list has ended, well or not."""
-
-
-class NullReporter:
-    """Ignores all events: for `mcimport.run`, and as a base for reporters that ignore some."""
-
-    def begun(self, client: str, list_key: str, run_id: int) -> None:
-        pass
-
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
-        pass
-
-    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
-        pass
-
-    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
-        pass
-
-    def waits(self, client: str, list_key: str, words: str) -> None:
-        pass
-
-    def ended(self, result: ListResult) -> None:
-        pass

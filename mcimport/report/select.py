@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mcimport.report.console import ConsoleReporter, ErrorsOnly, result_lines, write_lines
-from mcimport.report.event_log import EventLog, EventLogReporter
+from mcimport.report.event_log import EventLogReporter
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
 from mcimport.report.summary import summary_block
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger as EventLog
 
 
 def make_reporter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.records import Run
@@ -23,36 +23,23 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Holds the counts of one list, summed over the runs of the call."""
+    """Holds the counts of one list, named as those of a run."""
 
-    read: int
-    skipped: int
-    pushed: int
-    rejected: int
+    members_total: int
+    members_read: int
+    members_skipped: int
+    contacts_pushed: int
+    contacts_rejected: int
     opt_ins: int
     opt_outs: int
-    events: int
-    windows: int
-    dead: int
+    subscription_events: int
+    windows_total: int
+    windows_dead: int
 
 
 def totals(result: ListResult) -> Totals:
     """Returns the sums over the runs of the call."""
-
-    def total(name: str) -> int:
-        return sum(getattr(run, name) for run in result.runs)
-
-    return Totals(
-        read=total("members_read"),
-        skipped=total("members_skipped"),
-        pushed=total("contacts_pushed"),
-        rejected=total("contacts_rejected"),
-        opt_ins=total("opt_ins"),
-        opt_outs=total("opt_outs"),
-        events=total("subscription_events"),
-        windows=total("windows_total"),
-        dead=total("windows_dead"),
-    )
+    return Totals(*(sum(getattr(run, field.name) for run in result.runs) for field in fields(Totals)))
 
 
 def title(result: ListResult) -> str:
@@ -78,7 +65,7 @@ def _completed(result: ListResult) -> str:
         return "dead letters"
     if _only_moved_sync_point(result):
         return "sync point set"
-    is_idle = not result.runs or (result.runs[-1].kind == "incremental" and not totals(result).read)
+    is_idle = not result.runs or (result.runs[-1].kind == "incremental" and not totals(result).members_read)
     return "nothing changed" if is_idle else "completed"
 
 
@@ -91,14 +78,14 @@ def summary_line(result: ListResult) -> str:
         return f"{title(result)}: {ending}"
     sums = totals(result)
     counts = [
-        f"{pluralize(sums.read, 'member')} read",
-        f"{pluralize(sums.pushed, 'contact')} {_pushed(result, sums)}",
-        *([f"{sums.skipped:,} skipped"] if sums.skipped else []),
-        *([f"{sums.rejected:,} rejected"] if sums.rejected else []),
+        f"{pluralize(sums.members_read, 'member')} read",
+        f"{pluralize(sums.contacts_pushed, 'contact')} {_pushed(result, sums)}",
+        *([f"{sums.members_skipped:,} skipped"] if sums.members_skipped else []),
+        *([f"{sums.contacts_rejected:,} rejected"] if sums.contacts_rejected else []),
     ]
-    events = f", {pluralize(sums.events, 'subscription event')}" if sums.events else ""
-    consent = f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}{events}"
-    windows = f"{out_of(result.windows_done, sums.windows, 'time range')}{_dead(sums)}"
+    events = f", {pluralize(sums.subscription_events, 'subscription event')}" if sums.subscription_events else ""
+    consent = f"{consents(sums.contacts_pushed, sums.opt_ins, sums.opt_outs)}{events}"
+    windows = f"{out_of(result.windows_done, sums.windows_total, 'time range')}{_dead(sums)}"
     return f"{title(result)}: {ending}: {', '.join(counts)}; {consent}; {windows}"
 
 
@@ -110,12 +97,13 @@ def summary_block(result: ListResult) -> list[str]:
     if _is_short(result):
         return [head, *problem_lines(result)]
     sums = totals(result)
-    events = pluralize(sums.events, "subscription event")
+    events = pluralize(sums.subscription_events, "subscription event")
+    skipped = f"{sums.members_skipped:,} skipped (no e-mail address)"
     subjects = {
-        "members": f"{sums.read:,} read, {sums.skipped:,} skipped (no e-mail address), {sums.rejected:,} rejected",
-        "contacts": f"{sums.pushed:,} {_pushed(result, sums)}",
-        "consent": f"{consents(sums.pushed, sums.opt_ins, sums.opt_outs)}; {events}",
-        "time ranges": f"{out_of(result.windows_done, sums.windows)} done{_dead(sums)}",
+        "members": f"{sums.members_read:,} read, {skipped}, {sums.contacts_rejected:,} rejected",
+        "contacts": f"{sums.contacts_pushed:,} {_pushed(result, sums)}",
+        "consent": f"{consents(sums.contacts_pushed, sums.opt_ins, sums.opt_outs)}; {events}",
+        "time ranges": f"{out_of(result.windows_done, sums.windows_total)} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
     return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
@@ -123,10 +111,9 @@ def summary_block(result: ListResult) -> list[str]:
 
 def problem_lines(result: ListResult) -> list[str]:
     """Returns an indented line for each problem: differences, dead letters, the error, warnings and hints."""
-    return [
-        f"  {words}"
-        for words in (*_differences(result), *_letters(result), *_failure(result), *_warnings(result), *_hints(result))
-    ]
+    warnings = (f"warning: {words}" for words in result.warnings)
+    lines = (*_differences(result), *_letters(result), *_failure(result), *warnings, *_hints(result))
+    return [f"  {words}" for words in lines]
 
 
 def error_lines(result: ListResult) -> list[str]:
@@ -177,7 +164,7 @@ def _ending(result: ListResult) -> str:
     done = "dry run" if result.dry_run else _DONE[result.runs[0].kind]
     if result.affected.is_many:
         done = done.removeprefix("everything ")
-    if result.dead_letters and not totals(result).pushed and result.runs[0].kind in ("full", "incremental"):
+    if result.dead_letters and not totals(result).contacts_pushed and result.runs[0].kind in ("full", "incremental"):
         return f"nothing imported: {dead_letter_count(result)}, in {took}"
     return f"{done}{_except(result)}, in {took}"
 
@@ -197,7 +184,7 @@ def _at(run: Run) -> str:
 
 def _is_short(result: ListResult) -> bool:
     """Returns whether there are no counts to show."""
-    return not (totals(result).read or result.dead_letters or verdict(result) == "completed")
+    return not (totals(result).members_read or result.dead_letters or verdict(result) == "completed")
 
 
 def _only_moved_sync_point(result: ListResult) -> bool:
@@ -211,10 +198,10 @@ def _pushed(result: ListResult, sums: Totals) -> str:
 
 def _speed(result: ListResult, sums: Totals) -> str:
     """Returns the speed beside its limit; empty for a resumed run, which pushed some contacts in an earlier call."""
-    if not sums.pushed or result.seconds <= 0 or _began_earlier(result):
+    if not sums.contacts_pushed or result.seconds <= 0 or _began_earlier(result):
         return ""
     ceiling = f" of at most {result.ceiling:,.0f}/s" if result.ceiling else ""
-    return f" ({sums.pushed / result.seconds:,.0f}/s{ceiling})"
+    return f" ({sums.contacts_pushed / result.seconds:,.0f}/s{ceiling})"
 
 
 def _began_earlier(result: ListResult) -> bool:
@@ -223,7 +210,7 @@ def _began_earlier(result: ListResult) -> bool:
 
 
 def _dead(sums: Totals) -> str:
-    return f", {sums.dead:,} incomplete" if sums.dead else ""
+    return f", {sums.windows_dead:,} incomplete" if sums.windows_dead else ""
 
 
 def _sync_point(result: ListResult) -> str:
@@ -269,10 +256,6 @@ def _is_resumable(result: ListResult) -> bool:
         return False
     last = result.runs[-1]
     return last.status in ("interrupted", "failed") and last.kind in ("full", "incremental") and last.until is not None
-
-
-def _warnings(result: ListResult) -> list[str]:
-    return [f"warning: {words}" for words in result.warnings]
 
 
 def _hints(result: ListResult) -> list[str]:

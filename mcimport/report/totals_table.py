@@ -46,13 +46,13 @@ def total_line(results: Sequence[ListResult]) -> str:
     """Returns one line: how many lists ended in which way, and how many contacts were pushed in all."""
     ends = Counter(verdict(result) for result in results)
     words = ", ".join(f"{ends[word]:,} {word}" for word in _WORST_FIRST if ends[word])
-    pushed = sum(totals(result).pushed for result in results)
+    pushed = sum(totals(result).contacts_pushed for result in results)
     verb = "converted, none pushed" if any(result.dry_run for result in results) else "pushed"
     return f"{pluralize(len(results), 'list')}: {words}; {pluralize(pushed, 'contact')} {verb}"
 
 
 def _rank(result: ListResult) -> tuple[int, int, str, str]:
-    return _WORST_FIRST.index(verdict(result)), -totals(result).pushed, result.client, result.list_key
+    return _WORST_FIRST.index(verdict(result)), -totals(result).contacts_pushed, result.client, result.list_key
 
 
 def _row(result: ListResult) -> tuple[str, ...]:
@@ -60,8 +60,8 @@ def _row(result: ListResult) -> tuple[str, ...]:
     return (
         f"{result.client} {result.list_key}",
         verdict(result),
-        f"{sums.read:,}",
-        f"{sums.pushed:,}",
+        f"{sums.members_read:,}",
+        f"{sums.contacts_pushed:,}",
         f"{result.dead_letters:,}",
         duration(result.seconds),
     )

@@ -8,7 +8,7 @@ from mcimport.config import load
 from mcimport.engine.select import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
-from mcimport.report.reporter import NullReporter
+from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.sync.session import SyncSession
@@ -20,7 +20,7 @@ def sync_now(list_key: str, since: datetime | None) -> tuple[Run, ...]:
     """Syncs one list, as `mcimport.run` says, which loads this module only when it is called."""
     settings = load()
     stop = StopSignal()
-    shared = (settings.db_path, ConnectionPool(stop), stop, NullReporter())
+    shared = (settings.db_path, ConnectionPool(stop), stop, Reporter())
     session = SyncSession(*shared, engine=engine_of(settings), clients=tuple(settings.clients.values()))
     options = SyncOptions(None if since is None else moment(since))
     results = sync_all(settings.select([list_key], []), options, session, jobs=1)

@@ -12,14 +12,14 @@ from conftest import CONFIG
 from mcimport.config import Client, load
 from mcimport.errors import ConfigError, RetriableError
 from mcimport.models.results import ListResult
-from mcimport.report.reporter import NullReporter
+from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient, by_client
 from mcimport.sync.session import SyncSession
 
 
-class Reported(NullReporter):
+class Reported(Reporter):
     """Collects what a reporter is told of lists that ended."""
 
     def __init__(self) -> None:

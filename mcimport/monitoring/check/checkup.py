@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine.page.permissions import Shown
 from mcimport.errors import ConfigError, McimportError
 from mcimport.monitoring.check import machine
-from mcimport.monitoring.check.engine import engine
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, ServiceProbes
 from mcimport.monitoring.check.synced_lists import Recorded, SyncState, read_recorded
@@ -70,7 +68,7 @@ def run_checks(
     yield machine.configuration(settings)
     yield from machine.environment(settings, environ)
     yield from (Finding("", "keys", "note", words) for words in world_readable_files(settings))
-    yield from engine(settings, offline=offline)
+    yield from machine.engine(settings, offline=offline)
     yield (state_file := machine.state_file(settings.db_path))
     db_path = settings.db_path if state_file.verdict == "good" else None
     recorded = read_recorded(db_path, clients)
@@ -88,17 +86,9 @@ def run_checks(
     yield from _first_syncs(all_facts)
 
 
-def _facts(
-    client: Client,
-    recorded: Recorded,
-    accounts: ConnectionPool,
-) -> _ClientFacts:
-    sides: Mapping[str, Callable[[Client], AbstractContextManager[object]]] = {
-        "Mailchimp": accounts.open_mailchimp,
-        "Ometria": accounts.open_ometria,
-    }
+def _facts(client: Client, recorded: Recorded, accounts: ConnectionPool) -> _ClientFacts:
     wrong = {}
-    for service, open_side in sides.items():
+    for service, open_side in (("Mailchimp", accounts.open_mailchimp), ("Ometria", accounts.open_ometria)):
         try:
             with open_side(client):
                 pass

@@ -1,15 +1,20 @@
-"""Checks this machine: the configuration, the environment variables that take part, and the state file."""
+"""Checks everything but the two services: configuration, environment variables, state file, and the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcimport.config import Settings
-from mcimport.errors import StateError
+from mcimport.errors import ConfigError, McimportError, StateError
+from mcimport.errors.extras import require_extra
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 from mcimport.state import check_folder, check_state_file
+
+if TYPE_CHECKING:
+    from mcimport.engine.distributed.broker import BrokerStatus
 
 ADDRESSES: Mapping[str, str] = {
     "MCIMPORT_MAILCHIMP_URL": "replaces Mailchimp's address for every client",
@@ -79,3 +84,36 @@ def _room_for(path: Path) -> Finding:
 
 def _size(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.0f} KB"  # noqa: PLR2004 - a tenth of a MB
+
+
+def engine(settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    """Yields the findings on Celery; nothing where the threads of this process do the work."""
+    if settings.engine.kind != "celery":
+        return
+    try:
+        require_extra("celery", "celery", "celery")
+    except ConfigError as error:
+        yield error_finding("", "engine", error)
+        return
+    try:
+        address = settings.engine.broker()
+        if offline:
+            yield Finding("", "broker", "good", "address set (not tested, because of --offline)")
+            return
+        from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
+
+        yield from _broker(broker.inspect(address, settings.db_path, settings.clients))
+    except McimportError as error:
+        yield error_finding("", "broker", error)
+
+
+def _broker(status: BrokerStatus) -> Iterator[Finding]:
+    yield Finding("", "broker", "good", f"reachable: {status.words}")
+    if not status.with_worker:
+        yield Finding("", "workers", "bad", "no worker is running", "Start `mcimport worker` with this broker.")
+    elif status.with_worker < status.queues:
+        words = f"{status.queues - status.with_worker} of {status.queues} queues have no worker yet"
+        yield Finding("", "workers", "note", words, "A worker that has just started takes them within seconds.")
+    if status.dead:
+        words = f"{pluralize(status.dead, 'message')} rejected by a worker"
+        yield Finding("", "dead-letter queues", "note", words, "The next sync of their lists handles them.")

@@ -12,7 +12,6 @@ from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
 from mcimport.errors import InterruptedRunError, McimportError, ServiceError, ServiceTimeoutError
 from mcimport.services.connections import ConnectionPool
-from mcimport.services.mailchimp.client import MailchimpClient
 
 T = TypeVar("T")
 
@@ -83,9 +82,10 @@ class ServiceProbes:
     def _probe_mailchimp(self, client: Client, list_keys: Sequence[str]) -> ProbeResult:
         try:
             with self._accounts.open_mailchimp(client) as mailchimp:
-                apart, sizes = mailchimp.ping(), _sizes(mailchimp, list_keys)
+                apart, sizes = mailchimp.ping(), _of_each(list_keys, mailchimp.count_members)
                 known = [key for key, size in sizes.items() if isinstance(size, int)]
-                return ProbeResult(apart=apart, sizes=sizes, permissions=_permissions(mailchimp, known))
+                permissions = _of_each(known, lambda key: look_at_list(mailchimp, key))
+                return ProbeResult(apart=apart, sizes=sizes, permissions=permissions)
         except McimportError as error:
             return ProbeResult(error)
 
@@ -118,14 +118,6 @@ def _with_short_timeouts(client: Client) -> Client:
         mailchimp=client.mailchimp.model_copy(update={"timeout": min(TIMEOUT, client.mailchimp.timeout)}),
         ometria=client.ometria.model_copy(update={"timeout": min(TIMEOUT, client.ometria.timeout)}),
     )
-
-
-def _sizes(mailchimp: MailchimpClient, list_keys: Sequence[str]) -> dict[str, int | McimportError]:
-    return _of_each(list_keys, mailchimp.count_members)
-
-
-def _permissions(mailchimp: MailchimpClient, list_keys: Sequence[str]) -> dict[str, Shown | McimportError | None]:
-    return _of_each(list_keys, lambda key: look_at_list(mailchimp, key))
 
 
 def _of_each(list_keys: Sequence[str], ask: Callable[[str], T]) -> dict[str, T | McimportError]:
