@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
 from mcimport.errors import StateError
-from mcimport.errors.extras import require_extra
-from mcimport.errors.machine import as_ours
+from mcimport.errors.machine import as_ours, require_extra
 from mcimport.models.results import ListResult
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import open_state, retention

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcimport.errors import ConfigError
-from mcimport.errors.extras import require_extra
+from mcimport.errors.machine import require_extra
 
 _is_range = re.compile(r"\d{1,9}(?:-\d{1,9})?").fullmatch
 

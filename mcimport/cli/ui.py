@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mcimport.cli.options import load_settings
-from mcimport.errors.extras import require_extra
+from mcimport.errors.machine import require_extra
 
 PORT = 8026
 

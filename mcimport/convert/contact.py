@@ -64,7 +64,17 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
     """
     if problems := mapping_problems(rules.fields):
         raise ConfigError("[fields] " + "; ".join(problems))
-    plan = _planned(fields, rules)
+    known = field_mappings(fields, rules)
+    plan = _Plan(
+        rules,
+        known,
+        # A field that was added after the list's fields were read is in every member from then on.
+        lru_cache(maxsize=1024)(partial(map_unlisted, known=known)),
+        _interest_reader(fields.interests),
+        consent.optins(rules.consent),
+        permissions.has_permissions(fields, rules),
+        permissions.needed(rules.permission),
+    )
 
     def convert(member: Member) -> Conversion:
         try:
@@ -137,23 +147,9 @@ def lacks_tags(member: Member) -> bool:
     return total > (len(tags) if isinstance(tags, list) else 0)
 
 
-def _planned(fields: ListFields, rules: ContactRules) -> _Plan:
-    known = field_mappings(fields, rules)
-    interests = {key: name for key, value in fields.interests.items() if (name := text(value))}
-    return _Plan(
-        rules,
-        known,
-        # A field that was added after the list's fields were read is in every member from then on.
-        lru_cache(maxsize=1024)(partial(map_unlisted, known=known)),
-        _interest_reader(interests),
-        consent.optins(rules.consent),
-        permissions.has_permissions(fields, rules),
-        permissions.needed(rules.permission),
-    )
-
-
-def _interest_reader(known: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
+def _interest_reader(defined: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:
     """Returns the reader of a member's interests: their names, each once, and whether the list does not define one."""
+    known = {key: name for key, value in defined.items() if (name := text(value))}
 
     @lru_cache(maxsize=4096)  # many members have chosen the same
     def named(*chosen: str) -> tuple[list[str], bool]:

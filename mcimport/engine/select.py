@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcimport.config import Settings
 from mcimport.engine.interface import Engine
 from mcimport.engine.local import LocalEngine
-from mcimport.errors.extras import require_extra
+from mcimport.errors.machine import require_extra
 
 
 def engine_of(settings: Settings, asked: str | None = None) -> Engine:

@@ -1,4 +1,4 @@
-"""Errors of Python and the operating system as mcimport's own, and the limits that a machine sets to a process.
+"""Errors of Python and the operating system as mcimport's own, and what a machine lacks, or limits for a process.
 
 What is the machine's fault never becomes a member's dead letter; no message holds anything of a member.
 """
@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from mcimport.errors import MachineError, McimportError, UnforeseenError
+from mcimport.errors import ConfigError, MachineError, McimportError, UnforeseenError
 
 T = TypeVar("T")
 
@@ -55,6 +56,15 @@ def check_files_left() -> None:
                 hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 30.",
             ) from None
         raise
+
+
+def require_extra(feature: str, extra: str, *modules: str, hint: str = "") -> None:
+    """Raises ConfigError, with what to install in its hint, where a module of the extra is missing."""
+    if any(find_spec(module) is None for module in modules):
+        raise ConfigError(
+            f"{feature} needs the {extra} extra, which is not installed",
+            hint=hint or f"Install it with: pip install 'mcimport[{extra}]'",
+        )
 
 
 def raise_file_limit() -> None:

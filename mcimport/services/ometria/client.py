@@ -220,7 +220,7 @@ class OmetriaClient(RateLimitedRequests):
         self.perhaps_accepted += rejected < size
         return rejected
 
-    def _not_there(self, error: NotFoundError, progress: _PushProgress) -> FatalError | RetriableError:
+    def _not_there(self, error: NotFoundError, progress: _PushProgress) -> ServiceError:
         """Where pushes were accepted before, a 404 is an incident that passes; else the address is wrong."""
         if self._is_known_good(progress):
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
