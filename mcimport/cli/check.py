@@ -13,7 +13,7 @@ from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
 
 if TYPE_CHECKING:  # loads the HTTP client
-    from mcimport.monitoring.check import Finding
+    from mcimport.monitoring.check.finding import Finding
 
 _MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
 _PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
@@ -28,14 +28,14 @@ def check(
 ) -> int:
     """Checks configuration, state file, keys, services, clock and lists; exit 1 if something is wrong."""
     from mcimport.cli import read_state  # noqa: PLC0415 - as above, rich
-    from mcimport.monitoring import check  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.monitoring.check.checkup import run_checks  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
     settings = load_settings(context)
     signs = _PLAIN_MARKS if is_plain(sys.stdout) else _MARKS
     bad = 0
     clients = settings.chosen(client or [])
-    for finding in check.run_checks(settings, clients, offline=offline, environ=os.environ):
+    for finding in run_checks(settings, clients, offline=offline, environ=os.environ):
         bad += finding.verdict == "bad"
         with ignore_broken_pipe():
             if json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
-from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
+from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
@@ -41,7 +41,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
             "--force-mend", help="--mend, even if more contacts change consent at once than [reconcile] most allows."
         ),
     ] = False,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    client: CLIENTS = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors and differences.")] = False,
@@ -55,7 +55,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the whole machine
     from mcimport.sync.reconcile.reconcile_list import ReconcileOptions, reconcile_all  # noqa: PLC0415 - as above
 
-    set_log_format(log_format)
+    log = set_log_format(log_format)
     is_asking = (mend or force_mend) and not yes
     if is_asking:
         check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")
@@ -65,7 +65,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
         raise ConfigError("--opt-in needs --mend")
     settings = load_settings(context)
     pairs = settings.select(list_keys or [], client or [])
-    output = Output(json, quiet, verbose=verbose, log_format=log_format, plain=is_asking)
+    output = Output(json, quiet, verbose=verbose, log=log, plain=is_asking)
     reconcile_options = ReconcileOptions(
         mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_confirmed if is_asking else None
     )

@@ -38,12 +38,12 @@ def replay(
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
     from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below
 
-    set_log_format(log_format)
+    log = set_log_format(log_format)
     settings = load_settings(context)
     if not letter_ids and not state_exists(settings.db_path):
         say(NOTHING_YET)
         return OK
-    output = Output(json, quiet, verbose=verbose, log_format=log_format, engine=engine_of(settings, engine))
+    output = Output(json, quiet, verbose=verbose, log=log, engine=engine_of(settings, engine))
     nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
     clients = list(settings.clients.values())
     return run_session(

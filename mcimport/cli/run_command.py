@@ -5,21 +5,21 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcimport.cli import exits
 from mcimport.cli.after_run import AfterRun
-from mcimport.cli.options import LogFormat
-from mcimport.cli.output import print_error, say, set_log_format
+from mcimport.cli.output import print_error, say
 from mcimport.cli.process_tuning import tune_process
 from mcimport.cli.signals import handle_signals, leave_at_once
 from mcimport.config import Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError
 from mcimport.models.results import ListResult
-from mcimport.report import json_line, make_reporter
 from mcimport.report.event_log import request_line
+from mcimport.report.json_lines import json_line
+from mcimport.report.select import make_reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # only loaded for a log of events
 
 @dataclass(frozen=True)
 class Output:
-    """Holds the options on output, and the engine that does the work; None: threads.
+    """Holds the options on output, and the engine that does the work. `log`: None for text.
 
     `plain`: without a live display, because a question will be asked.
     """
@@ -40,9 +40,9 @@ class Output:
     quiet: bool = False
     dry_run: bool = False
     verbose: bool = False
-    log_format: LogFormat = LogFormat.TEXT
+    log: EventLog | None = None
     plain: bool = False
-    engine: Engine | None = None
+    engine: Engine = field(default_factory=LocalEngine)
 
 
 def run_session(
@@ -59,15 +59,13 @@ def run_session(
     """
     tune_process()
     stop = StopSignal()
-    engine = output.engine or LocalEngine()
-    log = set_log_format(output.log_format)
-    accounts = ConnectionPool(stop, tell=make_event_sink(log) if output.verbose else None)
+    accounts = ConnectionPool(stop, tell=make_event_sink(output.log) if output.verbose else None)
     reporting = make_reporter(
         json=output.json or output.plain,
         quiet=output.quiet,
         dry_run=output.dry_run,
         verbose=output.verbose,
-        log=log,
+        log=output.log,
     )
     after_run = AfterRun(settings, stop, dry_run=output.dry_run)
     after_run.start()
@@ -77,7 +75,8 @@ def run_session(
     with handle_signals(stop, accounts) as caught:
         with reporting as reporter:
             clients = tuple(settings.clients.values())
-            results = work(SyncSession(settings.db_path, accounts, stop, reporter, after_run.observer, engine, clients))
+            observer, engine = after_run.observer, output.engine
+            results = work(SyncSession(settings.db_path, accounts, stop, reporter, observer, engine, clients))
         _print_results(results, output, nothing=nothing, by_name=by_name)
         after_run.finish(results)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C

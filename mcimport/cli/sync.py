@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
@@ -29,7 +29,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
-    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this client; repeatable.")] = None,
+    client: CLIENTS = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     workers: Annotated[
         int | None, typer.Option(min=1, max=MOST_CONNECTIONS, help="Parallel workers per client, at most 10.")
@@ -51,7 +51,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     from mcimport.state import state_exists  # noqa: PLC0415 - as above
     from mcimport.sync.sync_list import SyncOptions, sync_all  # noqa: PLC0415 - as above
 
-    set_log_format(log_format)
+    log = set_log_format(log_format)
     if full and since is not None:
         raise ConfigError("--full and --since cannot be used together")
     settings = load_settings(context)
@@ -59,7 +59,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     chosen = settings.select(list_keys or [], client or [])
     flagged = {owner.name: with_flags(owner, workers=workers, window=window) for owner, _ in chosen}
     pairs = [(flagged[owner.name], key) for owner, key in chosen]
-    output = Output(json, quiet, dry_run, verbose, log_format, engine=engine_of(settings, engine))
+    output = Output(json, quiet, dry_run, verbose, log, engine=engine_of(settings, engine))
     if not (dry_run or state_exists(settings.db_path)):
         words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
         say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")

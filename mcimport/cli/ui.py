@@ -24,8 +24,8 @@ def ui(
     from mcimport.state import open_state  # noqa: PLC0415 - other commands start without it
 
     open_state(settings.db_path, create=False).close()  # migrates it, or raises with a reason
-    serve(settings.db_path, port, _print_link)
-
-
-def _print_link(link: str) -> None:
-    typer.echo(f"Open this link in a browser (it works once); Ctrl-C stops:\n  {link}", err=True)
+    serve(
+        settings.db_path,
+        port,
+        lambda link: typer.echo(f"Open this link in a browser (it works once); Ctrl-C stops:\n  {link}", err=True),
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from mcimport.config.messages import place, quoted
 from mcimport.config.schema import File
 from mcimport.config.settings import Client
 from mcimport.errors import ConfigError
+
+Item = TypeVar("Item")
 
 
 def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
@@ -22,11 +25,12 @@ def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
 
 def _duplicate_targets(file: File) -> Iterator[str]:
     yield from _duplicate_tags(file.fields, "fields")
-    for tag, other in _find_duplicates(file.fields):
+    for tag, other in _repeated(file.fields, file.fields.__getitem__):
         yield _duplicate_line(("fields", tag), file.fields[tag], other)
     for name, client in file.clients.items():
         yield from _duplicate_tags(client.fields, "clients", name, "fields")
-        for tag, other in _find_duplicates(merge_fields(file.fields, client.fields)) if client.fields else ():
+        merged = merge_fields(file.fields, client.fields) if client.fields else {}
+        for tag, other in _repeated(merged, merged.__getitem__):
             # The line to name is the client's; two lines of the shared table are named once, above.
             changed, same = (tag, other) if tag in client.fields else (other, tag)
             if changed in client.fields:
@@ -40,19 +44,17 @@ def merge_fields(shared: Mapping[str, str], of_client: Mapping[str, str]) -> dic
 
 
 def _duplicate_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
-    first: dict[str, str] = {}
-    for tag in fields:
-        like = first.setdefault(tag.upper(), tag)
-        if like != tag:
-            yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
+    for tag, like in _repeated(fields, str.upper):
+        yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
 
 
-def _find_duplicates(fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yields each tag with the same target as an earlier tag, with that one."""
-    first: dict[str, str] = {}
-    for tag, target in fields.items():
-        if target and first.setdefault(target, tag) != tag:
-            yield tag, first[target]
+def _repeated(items: Iterable[Item], key: Callable[[Item], str | None]) -> Iterator[tuple[Item, Item]]:
+    """Yields each item with the same key as an earlier item, with that one; items without a key are left out."""
+    first: dict[str, Item] = {}
+    for item in items:
+        value = key(item)
+        if value and first.setdefault(value, item) is not item:
+            yield item, first[value]
 
 
 def _duplicate_line(loc: tuple[str, ...], target: str, other: str) -> str:
@@ -61,11 +63,8 @@ def _duplicate_line(loc: tuple[str, ...], target: str, other: str) -> str:
 
 def _similar_names(clients: Sequence[Client]) -> Iterator[str]:
     """Yields a line for names that differ only in case: a client's lock is a file, and file systems may ignore case."""
-    first: dict[str, str] = {}
-    for client in clients:
-        other = first.setdefault(client.name.lower(), client.name)
-        if other != client.name:
-            yield f"{place('clients', client.name)}: differs from {other} only in upper and lower case"
+    for client, other in _repeated(clients, lambda client: client.name.lower()):
+        yield f"{place('clients', client.name)}: differs from {other.name} only in upper and lower case"
 
 
 def _texting_collections(clients: Sequence[Client]) -> Iterator[str]:
@@ -87,20 +86,15 @@ def _collisions(clients: Sequence[Client]) -> Iterator[str]:
         for key in client.lists:
             importers[key.lower(), client.collection(key)].append(client)  # a contact's id is in lower case
     for (key, collection), clients_with_list in importers.items():
-        for client, other in _same_account(clients_with_list) if len(clients_with_list) > 1 else ():
+        for client, other in _repeated(clients_with_list, _account) if len(clients_with_list) > 1 else ():
             yield (
                 f"{place('clients', client.name, 'lists')}: client {other.name} also imports {key}, to the "
                 f"same Ometria account and collection {collection}"
             )
 
 
-def _same_account(clients: Sequence[Client]) -> Iterator[tuple[Client, Client]]:
-    """Yields each client with the same Ometria key as an earlier client, with that one."""
-    first: dict[str, Client] = {}
-    for client in clients:
-        try:
-            key = client.ometria_key().get_secret_value()
-        except ConfigError:
-            continue  # raised again, for this client alone, when the key is needed
-        if first.setdefault(key, client) is not client:
-            yield client, first[key]
+def _account(client: Client) -> str | None:
+    try:
+        return client.ometria_key().get_secret_value()
+    except ConfigError:
+        return None  # raised again, for this client alone, when the key is needed

@@ -26,6 +26,7 @@ _RECOVERIES = (
     Trouble("spot_check", "both sides were compared", ()),
 )
 _MOVED = "the list now goes to another Ometria account or collection"
+_Notified = Mapping[tuple[str, str], int]  # client and list: from when on the list was overdue, seconds, UTC
 MAX_FAILURES = 3  # failed posts of one client after which the rest is left to the next call
 
 
@@ -81,22 +82,13 @@ class Webhook:
             ages = list(overdue.list_ages(self._settings, state, client, rows, int(time.time())))
             left = {key for name, key in notified if name == client.name} - {age.list_key for age in ages}
             _run_each(partial(self._notify_removed, state, client, key) for key in sorted(left))
-            _run_each(
-                partial(
-                    self._notify_age,
-                    state,
-                    client,
-                    age,
-                    done.get(age.list_key),
-                    is_over=_is_over(client, age, notified),
-                )
-                for age in ages
-            )
+            _run_each(partial(self._notify_age, state, client, age, done.get(age.list_key), notified) for age in ages)
 
     def _notify_age(
-        self, state: State, client: Client, age: overdue.ListAge, done: ListResult | None, *, is_over: bool
+        self, state: State, client: Client, age: overdue.ListAge, done: ListResult | None, notified: _Notified
     ) -> None:
         found = trouble.of_age(age, client, done)
+        is_over = _is_over(client, age, notified)
         over = [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())] if is_over else []
         result = done or _not_worked_on(state, client, age)
         if client.webhook_source is not None:
@@ -136,12 +128,12 @@ class Webhook:
                 troubles.begin(state, *place, found.kind, found.reasons, since)
 
 
-def _is_news(client: Client, age: overdue.ListAge, notified: Mapping[tuple[str, str], int]) -> bool:
+def _is_news(client: Client, age: overdue.ListAge, notified: _Notified) -> bool:
     is_notified = (client.name, age.list_key) in notified
     return _is_over(client, age, notified) if is_notified else age.is_overdue
 
 
-def _is_over(client: Client, age: overdue.ListAge, notified: Mapping[tuple[str, str], int]) -> bool:
+def _is_over(client: Client, age: overdue.ListAge, notified: _Notified) -> bool:
     """Returns whether the webhook was notified that the list is overdue, and its sync point has moved since.
 
     A first run that began, newer settings or a clock that was set back make the list younger, too, but import nothing.

@@ -9,11 +9,10 @@ from typing import TextIO
 
 from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
-from mcimport.report.dry_run_table import dry_run_table
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
 from mcimport.report.summary import error_lines, problem_lines, summary_line
-from mcimport.report.totals_table import totals_table
+from mcimport.report.totals_table import dry_run_table, totals_table
 
 
 class ErrorsOnly(Reporter):

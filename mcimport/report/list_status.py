@@ -49,12 +49,8 @@ class ListStatus:
 
     @property
     def needs_attention(self) -> bool:
-        return self.is_current and (self.is_overdue or self.open_letters > 0 or self.has_failed)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the last run failed; a run that was stopped is no failure."""
-        return bool(self.runs) and self.runs[0].status == "failed"
+        has_failed = bool(self.runs) and self.runs[0].status == "failed"  # a run that was stopped is no failure
+        return self.is_current and (self.is_overdue or self.open_letters > 0 or has_failed)
 
 
 def row(list_status: ListStatus, now: int, *, plain: bool) -> tuple[str, ...]:

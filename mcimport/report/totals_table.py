@@ -1,4 +1,4 @@
-"""The table of all lists at the end of a call, the worst first, and the line that adds them up."""
+"""The tables at the end of a call: all lists, the worst first; after a dry run, what the contacts of each list lack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TextIO
 
 from mcimport.models.results import ListResult
 from mcimport.report.format import duration, pluralize
-from mcimport.report.summary import totals, verdict
+from mcimport.report.permissions import permissions_text
+from mcimport.report.summary import title, totals, verdict
 from mcimport.report.tables import print_table
 
 _WORST_FIRST = (
@@ -23,6 +24,10 @@ _WORST_FIRST = (
     "nothing changed",
 )
 _UNEVENTFUL = {"not started", "skipped", "sync point set", "nothing changed"}
+_DRY_RUN_HEADS = (
+    *("list", "opted in", "opted out", "unspecified", "subscription events"),
+    *("no country", "no phone", "no name", "no address", "cannot be sent"),
+)
 _MOST_ROWS = 20  # of more lists, the uneventful ones with the same verdict share a row
 
 
@@ -65,3 +70,30 @@ def _row(result: ListResult) -> tuple[str, ...]:
         f"{result.dead_letters:,}",
         duration(result.seconds),
     )
+
+
+def dry_run_table(results: Sequence[ListResult], stream: TextIO) -> None:
+    """Writes the table, a line for each reason why members cannot be sent, and one for each list's permissions.
+
+    Writes nothing where no member was read.
+    """
+    with_members = [result for result in results if totals(result).members_read]
+    if not with_members:
+        return
+    print_table(stream, _DRY_RUN_HEADS, [_dry_run_row(result) for result in with_members])
+    for result in with_members:
+        stream.writelines(
+            f"{title(result)}: {pluralize(members, 'member')} cannot be sent: {reason}\n"
+            for reason, members in result.unsendable.items()
+        )
+        if result.permissions:
+            stream.write(f"{title(result)}: {permissions_text(result.permissions)}\n")
+
+
+def _dry_run_row(result: ListResult) -> tuple[str, ...]:
+    sums = totals(result)
+    neither = max(0, sums.contacts_pushed - sums.opt_ins - sums.opt_outs)
+    lacking = (result.lacking.get(name, 0) for name in ("country", "phone", "name"))
+    consent = (sums.opt_ins, sums.opt_outs, neither, sums.subscription_events)
+    numbers = (*consent, *lacking, sums.members_skipped, sums.contacts_rejected)
+    return (title(result), *(f"{number:,}" for number in numbers))

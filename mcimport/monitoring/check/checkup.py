@@ -13,7 +13,7 @@ from mcimport.engine.page.permissions import Shown
 from mcimport.errors import ConfigError, McimportError
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.finding import Finding, error_finding
-from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, ServiceProbes
+from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, Service, ServiceProbes
 from mcimport.monitoring.check.synced_lists import Recorded, SyncState, read_recorded
 from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
 from mcimport.report.permissions import permissions_text
@@ -32,6 +32,7 @@ OTHER_COLLECTION = (
     "It may be Ometria's own synchronisation, or an earlier import: make sure that nothing else writes there."
 )
 
+SERVICES: tuple[Service, ...] = ("Mailchimp", "Ometria")
 Answers = Mapping[str, ProbeResult]
 
 
@@ -107,8 +108,7 @@ def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
     """Waits for the answers of the services that were asked, and returns them by service."""
     if probes is None:
         return {}
-    answers = {"Mailchimp": probes.mailchimp, "Ometria": probes.ometria}
-    return {service: answer(facts.client) for service, answer in answers.items() if service not in facts.wrong}
+    return {service: probes.answer(service, facts.client) for service in SERVICES if service not in facts.wrong}
 
 
 # ---- one client
@@ -116,7 +116,7 @@ def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
 
 def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes | None) -> Iterator[Finding]:
     name, answers = facts.client.name, _answers(facts, probes)
-    for service in ("Mailchimp", "Ometria"):
+    for service in SERVICES:
         yield _key(facts, service, answers.get(service))
     yield from _lock(settings.db_path, name)
     elsewhere = None if settings.engine.kind == "celery" else facts.recorded.elsewhere
@@ -184,7 +184,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 
 def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
     """Compares this machine's clock with each service's; one finding where all of a service's servers agree."""
-    for service in ("Mailchimp", "Ometria"):
+    for service in SERVICES:
         answers = {facts.client.name: _answers(facts, probes).get(service) for facts in all_facts}
         apart = {name: answer.apart for name, answer in answers.items() if answer and answer.error is None}
         known = {name: seconds for name, seconds in apart.items() if seconds is not None}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
@@ -19,7 +19,8 @@ MAX_PROBES = 64  # keys tested at the same time: those of 50 clients take eight 
 MAX_LISTS_PER_ACCOUNT = 4  # read at the same time; the account's other programs need connections, too
 TIMEOUT = 4.0  # seconds for one answer, whatever is configured for a sync
 
-Endpoint = tuple[str, str]  # base address and key: clients that share both share the answer
+Service = Literal["Mailchimp", "Ometria"]
+Endpoint = tuple[Service, str, str]  # with base address and key: clients that share both share the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +48,31 @@ class ServiceProbes:
     def __init__(self, accounts: ConnectionPool, pool: ThreadPoolExecutor) -> None:
         self._accounts = accounts
         self._pool = pool
-        self._mailchimp: dict[Endpoint, Future[ProbeResult]] = {}
-        self._ometria: dict[Endpoint, Future[ProbeResult]] = {}
+        self._futures: dict[Endpoint, Future[ProbeResult]] = {}
 
     def ask_mailchimp(self, clients: Iterable[tuple[Client, Sequence[str]]]) -> None:
         """Starts to ask about these clients, which must have a usable key, and about their lists."""
         wanted: dict[Endpoint, tuple[Client, dict[str, None]]] = {}
         for client, list_keys in clients:
-            _, lists = wanted.setdefault(_mailchimp_endpoint(client), (client, {}))
+            _, lists = wanted.setdefault(_endpoint("Mailchimp", client), (client, {}))
             lists.update(dict.fromkeys(list_keys))
         for endpoint, (client, lists) in wanted.items():
-            self._mailchimp[endpoint] = self._pool.submit(
-                self._probe_mailchimp, _with_short_timeouts(client), list(lists)
-            )
+            hasty = _with_short_timeouts(client)
+            self._futures[endpoint] = self._pool.submit(self._probe_mailchimp, hasty, list(lists))
 
     def ask_ometria(self, clients: Iterable[tuple[Client, bool]]) -> None:
         """Starts to ask about these clients, whose keys are usable, for new ones about other collections, too."""
         wanted: dict[Endpoint, list[tuple[Client, bool]]] = {}
         for client, is_new in clients:
-            wanted.setdefault(_ometria_endpoint(client), []).append((client, is_new))
+            wanted.setdefault(_endpoint("Ometria", client), []).append((client, is_new))
         for endpoint, holders in wanted.items():
             ours = {client.collection(key) for client, _ in holders for key in client.lists or ("",)}
             is_new = any(new for _, new in holders)
-            self._ometria[endpoint] = self._pool.submit(
-                self._probe_ometria, _with_short_timeouts(holders[0][0]), ours if is_new else None
-            )
+            hasty = _with_short_timeouts(holders[0][0])
+            self._futures[endpoint] = self._pool.submit(self._probe_ometria, hasty, ours if is_new else None)
 
-    def mailchimp(self, client: Client) -> ProbeResult:
-        return self._mailchimp[_mailchimp_endpoint(client)].result()
-
-    def ometria(self, client: Client) -> ProbeResult:
-        return self._ometria[_ometria_endpoint(client)].result()
+    def answer(self, service: Service, client: Client) -> ProbeResult:
+        return self._futures[_endpoint(service, client)].result()
 
     def _probe_mailchimp(self, client: Client, list_keys: Sequence[str]) -> ProbeResult:
         try:
@@ -102,12 +97,10 @@ class ServiceProbes:
         return ProbeResult(apart=apart, others=others)
 
 
-def _mailchimp_endpoint(client: Client) -> Endpoint:
-    return client.mailchimp_url(), client.mailchimp_key().get_secret_value()
-
-
-def _ometria_endpoint(client: Client) -> Endpoint:
-    return client.ometria_url(), client.ometria_key().get_secret_value()
+def _endpoint(service: Service, client: Client) -> Endpoint:
+    if service == "Mailchimp":
+        return service, client.mailchimp_url(), client.mailchimp_key().get_secret_value()
+    return service, client.ometria_url(), client.ometria_key().get_secret_value()
 
 
 def _with_short_timeouts(client: Client) -> Client:
