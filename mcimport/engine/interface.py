@@ -21,7 +21,7 @@ class RunSpec:
     Attributes:
         watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
-        carried_until: see `HeldLookups`; None: an earlier run imported no member.
+        imported_until: see `HeldLookups`; None: an earlier run imported no member.
         account_known_good: see `OmetriaClient.push`.
         state_id: the name by which messages to workers tell this state file from others.
         warn: takes a text for a person, which is shown when the list ends.
@@ -40,7 +40,7 @@ class RunSpec:
     watched: Mapping[str, int]
     never_sent: tuple[UnsentSpan, ...]
     is_first: bool
-    carried_until: int | None
+    imported_until: int | None
     look_ups: LookUps
     account_known_good: bool
     is_dry: bool

@@ -34,7 +34,7 @@ class LocalEngine:
         context = replace(
             make_context(services, spec.list_key, converter, is_dry=spec.is_dry),
             rules=spec.rules,
-            held=None if is_blind else HeldLookups(services.contacts, spec.carried_until, spec.look_ups),
+            held=None if is_blind else HeldLookups(services.contacts, spec.imported_until, spec.look_ups),
             watched=spec.watched,
             never_sent=spec.never_sent,
             account_known_good=spec.account_known_good,

@@ -62,7 +62,7 @@ class ListRow:
         return self.sync_point if shown is None or self.sync_point is None else min(shown, self.sync_point)
 
     @property
-    def carried_until(self) -> int | None:
+    def imported_until(self) -> int | None:
         """Returns the earlier `shown_until` of both sweeps."""
         shown = [self.shown_until("listed"), self.shown_until("archived")]
         return min((moment for moment in shown if moment is not None), default=None)

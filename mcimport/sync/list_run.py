@@ -207,7 +207,7 @@ def _spec(list_run: ListRun, run: Run, rules: ContactRules, event_budget: EventB
         watched=watched(list_run.state, list_run.row),
         never_sent=never_sent(list_run.state, list_run.row),
         is_first=list_run.is_first_run(run),
-        carried_until=list_run.row.carried_until,
+        imported_until=list_run.row.imported_until,
         look_ups=allowance(),
         account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         is_dry=list_run.dry_run,

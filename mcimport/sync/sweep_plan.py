@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.planning import cut, first_page
+from mcimport.services.mailchimp.planning import first_page, plan_windows
 from mcimport.sync.list_run import ListRun
 
 
@@ -59,7 +59,9 @@ def plan_sweeps(
     planned: list[Window] = []
     pages: dict[int, Page] = {}
     for first in firsts:
-        for window in cut(list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page):
+        for window in plan_windows(
+            list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page
+        ):
             planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
             if first.is_whole:
                 pages[planned[-1].number] = first.page

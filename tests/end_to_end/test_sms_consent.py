@@ -307,7 +307,7 @@ def errand_of(client: Client, services: ClientServices) -> RunSpec:
         watched={},
         never_sent=(),
         is_first=False,
-        carried_until=None,
+        imported_until=None,
         look_ups=LookUps(),
         account_known_good=False,
         is_dry=False,

@@ -265,6 +265,6 @@ def _of_run(client: Client, message: PageMessage, session: ClientSession) -> tup
         converter = RunConverter(services.mailchimp, fields, _rules(client, message), event_budget, session.warn)
         held = None
         if not message.is_first:
-            held = HeldLookups(services.contacts, message.carried_until, message.look_ups)
+            held = HeldLookups(services.contacts, message.imported_until, message.look_ups)
         session.runs = {run: (converter, held)}  # one run of a client at a time
     return session.runs[run]

@@ -51,7 +51,7 @@ class MessageBuilder:
             has_sms=spec.rules.has_sms,
             permissions=tuple(sorted(spec.rules.permissions)),
             is_first=spec.is_first,
-            carried_until=spec.carried_until,
+            imported_until=spec.imported_until,
             look_ups=spec.look_ups,
             events_left=spec.event_budget.limit,
             watched=dict(spec.watched),

@@ -78,7 +78,7 @@ class PageMessage(WorkerMessage, frozen=True, kw_only=True, tag="page"):
     has_sms: bool = False
     permissions: tuple[str, ...] = ()
     is_first: bool = False
-    carried_until: int | None = None
+    imported_until: int | None = None
     look_ups: LookUps = LookUps()
     events_left: int = 0
     watched: dict[str, int] = {}

@@ -57,14 +57,14 @@ class HeldLookups:
     """Looks contacts of one run up in Ometria; safe to share between threads.
 
     Args:
-        carried_until: members whose last change is in this second or before were imported by an earlier run; None: that
-            is not known.
+        imported_until: members whose last change is in this second or before were imported by an earlier run; None:
+            that is not known.
         left: how many members may still be looked up.
     """
 
-    def __init__(self, contacts: Contacts, carried_until: int | None, left: LookUps) -> None:
+    def __init__(self, contacts: Contacts, imported_until: int | None, left: LookUps) -> None:
         self._contacts = contacts
-        self._carried_until = carried_until
+        self._carried_until = imported_until
         self._left = {"NOT_SPECIFIED": left.consents, "EXPLICITLY_OPTEDOUT": left.dates}
         self._failures = 0
         self._rests_until = 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mcimport.config import Settings
 from mcimport.errors import ConfigError, McimportError, StateError
-from mcimport.errors.extras import require_extra
+from mcimport.errors.machine import require_extra
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.report.format import pluralize
 from mcimport.state import check_folder, check_state_file

@@ -36,7 +36,7 @@ def first_page(mailchimp: MailchimpClient, list_key: str, sweep: Sweep, since: i
     return page
 
 
-def cut(
+def plan_windows(
     client: Client, mailchimp: MailchimpClient, list_key: str, sweep: Sweep, span: tuple[int | None, int], page: Page
 ) -> list[Window]:
     """Returns the windows of a sweep: none if it is empty, one if its first page is all of it, else one for each cut.
@@ -51,7 +51,7 @@ def cut(
         return []
     places = windows.offsets(page.total, page.asked)
     cuts = _look_up(mailchimp, list_key, Window(0, sweep, since, until), places, client.mailchimp.connections)
-    return windows.cut(sweep, (since, until), cuts, page.total)
+    return windows.split_at(sweep, (since, until), cuts, page.total)
 
 
 def _look_up(

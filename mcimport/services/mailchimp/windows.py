@@ -56,7 +56,9 @@ def offsets(total: int, page: int) -> list[int]:
     return list(range(piece, total, piece))
 
 
-def cut(sweep: Sweep, span: tuple[int | None, int], cuts: Iterable[tuple[int, int | None]], total: int) -> list[Window]:
+def split_at(
+    sweep: Sweep, span: tuple[int | None, int], cuts: Iterable[tuple[int, int | None]], total: int
+) -> list[Window]:
     """Returns windows that tile `span`: a wrong or missing cut makes a window longer, but never leaves a gap.
 
     `cuts` are pairs of an offset and the `last_changed` of the member seen there; equal ones count as one.

@@ -611,7 +611,7 @@ def test_a_worker_leaves_out_the_time_of_a_no_that_was_carried_before(make_impor
     member = planted(importer, "unsubscribed")
     stop = StopSignal()
     place = workplace(importer, stop)
-    place.execute(page_message(importer, carried_until=2_000_000_000, look_ups=LookUps(7, 7)))
+    place.execute(page_message(importer, imported_until=2_000_000_000, look_ups=LookUps(7, 7)))
     stop.abort()
     assert (contact_of(importer, member)["marketing_optin"], looked_up(importer)) == (OUT, [])
     assert "timestamp_unsubscribed" not in contact_of(importer, member)

@@ -240,7 +240,7 @@ def test_windows_tile_the_span_wherever_the_cuts_are(
     since: int | None, cuts: list[tuple[int, int | None]], total: int
 ) -> None:
     """The first begins where the span does, the last ends where it does, and no second is between two or in two."""
-    planned = windows.cut("listed", (since, UNTIL), cuts, total)
+    planned = windows.split_at("listed", (since, UNTIL), cuts, total)
     assert (planned[0].since, planned[-1].until) == (since, UNTIL)
     assert [one.until for one in planned[:-1]] == [one.since for one in planned[1:]]
     assert all(one.since is None or one.since < one.until for one in planned)
@@ -250,13 +250,13 @@ def test_windows_tile_the_span_wherever_the_cuts_are(
 
 def test_a_cut_at_the_first_second_of_1970_is_a_cut_like_any_other() -> None:
     """Second 0 is a time, not the absence of one: the windows on both sides of it meet and do not overlap."""
-    planned = windows.cut("listed", (None, 10), [(3, 0)], 6)
+    planned = windows.split_at("listed", (None, 10), [(3, 0)], 6)
     assert [(one.since, one.until) for one in planned] == [(None, 0), (0, 10)]
 
 
 def test_equal_cuts_fold_into_one_and_a_window_knows_its_place_in_the_list() -> None:
     """Of equal cuts the lowest offset counts: a window says from which offset on and about how many it held."""
-    planned = windows.cut("archived", (None, UNTIL), [(90, T), (180, T), (270, T + 5), (360, None)], 400)
+    planned = windows.split_at("archived", (None, UNTIL), [(90, T), (180, T), (270, T + 5), (360, None)], 400)
     assert [(one.since, one.until, one.offset, one.count) for one in planned] == [
         (None, T, 0, 90),
         (T, T + 5, 90, 180),
@@ -302,7 +302,7 @@ def test_everybody_of_the_span_is_delivered_once_whoever_leaves_meanwhile(
     """Under all four combinations of bounds, any page size, any cuts: who stays comes once, no stranger does."""
     expected = within(moments, since)
     audience = Audience(dict(moments), bounds, data.draw(leavers(moments)), mid_page)
-    planned = [replace(one, page=size) for one in windows.cut("listed", (since, UNTIL), cuts, len(moments))]
+    planned = [replace(one, page=size) for one in windows.split_at("listed", (since, UNTIL), cuts, len(moments))]
     reader = read(audience, planned)
     delivers_everybody_once(reader, expected, since)
     # A piece of work ends a second at least; a window has one more for its end and one for each bound it learns.
