@@ -68,7 +68,7 @@ def require_extra(feature: str, extra: str, *modules: str, hint: str = "") -> No
 
 
 def raise_file_limit() -> None:
-    """As many open files as the machine allows without asking: the soft limit becomes the hard one."""
+    """Raises the soft limit of open files to the hard one: as many as the machine allows without asking."""
     with suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415 - there is none on Windows
 
@@ -79,7 +79,7 @@ def raise_file_limit() -> None:
 
 
 def affordable(jobs: int) -> int:
-    """How many clients may be at work at a time, at least one, `jobs` at most: by the open files that there may be."""
+    """Returns how many clients may run at a time, by the open files allowed: at least one, at most `jobs`."""
     with suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415 - as above
 
@@ -90,7 +90,7 @@ def affordable(jobs: int) -> int:
 
 
 def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
-    """In a thread of the pool or, where this machine gives no more threads, here and now.
+    """Does the work in a thread of the pool or, where this machine gives no more threads, here and now.
 
     A pool that gets no thread keeps the work all the same, and may come to it after all: it is done once.
     """
@@ -112,6 +112,6 @@ def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
 
 
 def _place(error: Exception) -> str:
-    """Where in our own code it happened."""
+    """Names the place in our own code where it happened."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_HERE)]
     return f"{Path(ours[-1].filename).relative_to(_HERE)} line {ours[-1].lineno}" if ours else "outside its code"

@@ -222,7 +222,7 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
 
 
 def _depth(connection: Connection, queue: str) -> tuple[int, int]:
-    """As `depth`, and twice 0 where there is no such queue."""
+    """Returns what `depth` does, and twice 0 where there is no such queue."""
     try:
         return depth(connection.default_channel, queue)
     except NotFound:

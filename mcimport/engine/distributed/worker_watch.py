@@ -33,7 +33,7 @@ class WorkerWatch:
     _was_overdue: bool = False  # so that a fence was sent, and no page was answered since
 
     def note_reply(self) -> None:
-        """An awaited message was answered, or the connection was made anew."""
+        """Records that an awaited message was answered, or the connection was made anew."""
         self._last_reply = time.monotonic()
 
     def note_page_reply(self) -> None:

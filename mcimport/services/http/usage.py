@@ -33,7 +33,7 @@ class UsageMeter:
         self._add(f"{side}_throttled", 1)
 
     def waiting(self, side: Side) -> AbstractContextManager[None]:
-        """As `timed`, for an answer of this service."""
+        """Counts the seconds that the block waits for an answer of this service."""
         return self.timed(_WAITS[side])
 
     @contextmanager
