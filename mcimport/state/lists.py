@@ -103,7 +103,7 @@ def record_sweep(state: State, list_id: int, sweep: Sweep, *, is_empty: bool) ->
 
 
 def advance_sync_point(state: State, list_id: int, moment: int) -> None:
-    """Moves the sync point to `moment`, never backwards, in the caller's transaction. (ISO texts in UTC sort like times.)"""
+    """Moves the sync point to `moment`, never backwards, in the caller's transaction (ISO texts sort as times do)."""
     state.write(
         "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
         [text(moment), list_id, text(moment)],

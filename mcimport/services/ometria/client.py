@@ -221,7 +221,7 @@ class OmetriaClient(RateLimitedRequests):
         return rejected
 
     def _not_there(self, error: NotFoundError, progress: _PushProgress) -> ServiceError:
-        """Returns the error that a 404 means: one that passes where pushes were accepted before, else a wrong address."""
+        """Returns what a 404 means: an incident that passes where pushes were accepted before, else a wrong address."""
         if self._is_known_good(progress):
             return RetriableError(f"{error}, in the middle of a run", status=error.status)
         return FatalError(
