@@ -117,7 +117,7 @@ def _check_unquoted(path: Path | None, name: str) -> None:
     text = str(path or "")
     if text != text.strip("\"'\r\n"):
         raise ConfigError(
-            f"{name}: the path has quotation marks or a line break context it", hint="Write it without them."
+            f"{name}: the path has quotation marks or a line break around it", hint="Write it without them."
         )
 
 
