@@ -167,11 +167,10 @@ class ConnectionPool:
     def _limiters(self, client: Client) -> tuple[RateLimiter, RateLimiter]:
         """Returns the limiters of pushes to the client's account, and of reads."""
         settings = client.ometria
+        account = settings.account or client.ometria_key().get_secret_value()
         pushes, reads = RateLimiter(float(settings.requests_per_second)), RateLimiter(float(settings.reads_per_second))
         with self._lock:
-            return self._rate_limits.setdefault(
-                settings.account or client.ometria_key().get_secret_value(), (pushes, reads)
-            )
+            return self._rate_limits.setdefault(account, (pushes, reads))
 
 
 def _authorization(client: Client, key: SecretStr) -> str:

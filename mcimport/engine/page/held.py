@@ -64,7 +64,7 @@ class HeldLookups:
 
     def __init__(self, contacts: Contacts, imported_until: int | None, left: LookUps) -> None:
         self._contacts = contacts
-        self._carried_until = imported_until
+        self._imported_until = imported_until
         self._left = {"NOT_SPECIFIED": left.consents, "EXPLICITLY_OPTEDOUT": left.dates}
         self._failures = 0
         self._rests_until = 0.0
@@ -75,7 +75,7 @@ class HeldLookups:
 
         `changed`: the second of the member's last change.
         """
-        if contact.timestamp_unsubscribed is None or changed is None or changed > (self._carried_until or 0):
+        if contact.timestamp_unsubscribed is None or changed is None or changed > (self._imported_until or 0):
             return contact
         return msgspec.structs.replace(contact, timestamp_unsubscribed=None)
 

@@ -75,7 +75,8 @@ def _push_members(result: PageResult, members: list[Member]) -> None:
         full = sum(not _is_open(entry) for entry in ready) // ometria.batch * ometria.batch
         with decode_slot.released():  # for all pushes at once: no batch of this page waits for the conversion of others
             _push(result, ometria, ready[:full])
-            last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
+            with decode_slot.held():
+                last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
             del ready
             _push(result, ometria, _settled(result, list(last.values())))
             _push_alone(result, ometria)

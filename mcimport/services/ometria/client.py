@@ -213,7 +213,8 @@ class OmetriaClient(RateLimitedRequests):
                 self.limiter.served(_room(answer))
                 rejected = _rejected(answer, size)
             except McimportError as error:
-                self.perhaps_accepted += not _is_refusal(error)
+                is_perhaps_accepted = not _is_refusal(error)  # before the count is read, for threads share it
+                self.perhaps_accepted += is_perhaps_accepted
                 if isinstance(error, NotFoundError):
                     raise self._not_there(error, progress) from None
                 raise
