@@ -536,14 +536,14 @@ NO_LIBRARY = """
 import errno
 import runpy
 
-from mcimport.convert import phone
+import phonenumbers
 
 
-def load():
+def load_all():
     raise OSError(errno.EMFILE, "Too many open files")
 
 
-phone.load = load
+phonenumbers.PhoneMetadata.load_all = load_all
 runpy.run_module("mcimport", run_name="__main__")
 """
 
