@@ -23,7 +23,7 @@ from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.client import OmetriaClient
 
-_CONTACT = msgspec.json.Decoder(Contact)  # before any thread begins: see `mailchimp`
+_CONTACT = msgspec.json.Decoder(Contact)  # made at import, before any thread begins: see `responses`
 
 
 def process_page(
