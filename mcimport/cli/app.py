@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcimport.cli import (
-    check,
-    dlq,
-    forget,
-    init,
-    keys,
-    preview,
-    reconcile,
-    replay,
-    runs,
-    sandbox,
-    status,
-    sync,
-    ui,
-    worker,
-)
+from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, runs, sandbox, status, sync, ui, worker
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.cli.options import LogFormat, Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
@@ -42,39 +25,27 @@ app = typer.Typer(
 )
 
 
-def _with_exit_code(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Wraps a command so that what it returns becomes the exit code; None becomes 0."""
+app.command()(sync.sync)
+app.command()(preview.preview)
+app.command()(reconcile.reconcile)
+app.command()(status.status)
+app.command()(check.check)
+app.command()(init.init)
+app.command()(forget.forget)
+app.command()(ui.ui)
+app.command()(worker.worker)
+app.command()(sandbox.demo)
+app.command()(sandbox.sandbox)
+app.add_typer(runs.app, name="runs")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(keys.app, name="keys")
 
-    @functools.wraps(command)
-    def run(*arguments: object, **options: object) -> None:
-        code = None
-        with ignore_broken_pipe():
-            code = command(*arguments, **options)
-            sys.stdout.flush()
-        raise typer.Exit(code or OK)
 
-    return run
-
-
-for command in (
-    sync.sync,
-    preview.preview,
-    reconcile.reconcile,
-    status.status,
-    check.check,
-    init.init,
-    forget.forget,
-    ui.ui,
-    worker.worker,
-    sandbox.demo,
-    sandbox.sandbox,
-):
-    app.command()(_with_exit_code(command))
-dlq.app.command()(replay.replay)
-for name, group in {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}.items():
-    app.add_typer(group, name=name)
-    for info in group.registered_commands:
-        info.callback = _with_exit_code(info.callback) if info.callback else None
+def _exit(code: int | None, **_: object) -> None:
+    """Ends with the exit code that a command returned; None becomes 0."""
+    with ignore_broken_pipe():
+        sys.stdout.flush()
+    raise typer.Exit(code or OK)
 
 
 def _show_version(*, requested: bool) -> None:
@@ -83,7 +54,7 @@ def _show_version(*, requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(result_callback=_exit)
 def global_options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
@@ -110,13 +81,11 @@ def main() -> None:
         with ignore_broken_pipe():
             sys.stdout.flush()
         sys.exit(OK)
-    except McimportError as error:
-        print_error(error)
-        sys.exit(of_error(error))
     except OSError as error:
         # Standard output may be a file on a full disk; the state file has recorded the work all the same.
         print_error(McimportError(f"the output cannot be written: {error.strerror}"))
         sys.exit(FAILED)
     except Exception as error:  # noqa: BLE001 - no traceback may reach a user
-        print_error(as_ours(error))
-        sys.exit(FAILED)
+        ours = as_ours(error)
+        print_error(ours)
+        sys.exit(of_error(ours))

@@ -1,4 +1,4 @@
-"""`mcimport dlq`: lists, shows and discards dead letters."""
+"""`mcimport dlq`: lists, shows, discards and replays dead letters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
-from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
-from mcimport.cli.output import say
+from mcimport.cli.exits import OK
+from mcimport.cli.options import (
+    CLIENTS,
+    ENGINE,
+    LARGEST_ID,
+    LOG_FORMAT,
+    NOTHING_YET,
+    VERBOSE,
+    LogFormat,
+    load_settings,
+)
+from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
@@ -111,6 +121,38 @@ def discard_letters(
             return
         discard_for_good(state, [letter.id for letter in still_open])
     say(f"{dead_letters(found)} discarded")
+
+
+@app.command("replay")
+def replay_letters(
+    context: typer.Context,
+    letter_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST_ID, show_default=False)
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
+    engine: ENGINE = None,
+    verbose: VERBOSE = False,
+    log_format: LOG_FORMAT = LogFormat.TEXT,
+) -> int:
+    """Imports the members and time ranges of dead letters again; without ID, all that are open."""
+    from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
+    from mcimport.state import state_exists  # noqa: PLC0415 - as below
+    from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below
+
+    log = set_log_format(log_format)
+    settings = load_settings(context)
+    if not letter_ids and not state_exists(settings.db_path):
+        say(NOTHING_YET)
+        return OK
+    output = Output(json, quiet, verbose=verbose, log=log, engine=engine_of(settings, engine))
+    nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
+    clients = list(settings.clients.values())
+    return run_session(
+        lambda session: replay_all(clients, letter_ids or [], session), settings, output, by_name=True, nothing=nothing
+    )
 
 
 def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:

@@ -6,8 +6,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,41 +56,22 @@ def init(
         typer.echo(f"  mcimport {_config_option(target)}{command}")
 
 
-@dataclass(frozen=True)
-class _Question:
-    """Asks for one answer.
-
-    Attributes:
-        name: the field of `Answers`.
-        default: what Return alone means, given the answers so far; None: it has to be typed.
-    """
-
-    name: str
-    option: str
-    text: str
-    default: Callable[[Answers], str | None]
-
-
-def _default_source(answers: Answers, service: str) -> str:
-    name = re.sub("[^A-Z0-9]", "_", answers.client.upper())
-    return f"env:{'_' if name[0].isdigit() else ''}{name}_{service}_KEY"
-
-
 _SOURCE = "key, from env:NAME or file:PATH"
-_QUESTIONS = (
-    _Question("client", "--client", "Client name", lambda answers: answers.client),
-    _Question("lists", "--list", "Mailchimp list ids, separated by spaces", lambda _: None),
-    _Question(
-        "mailchimp_key",
-        "--mailchimp-key",
-        f"Mailchimp {_SOURCE}",
-        lambda answers: _default_source(answers, "MAILCHIMP"),
-    ),
-    _Question(
-        "ometria_key", "--ometria-key", f"Ometria {_SOURCE}", lambda answers: _default_source(answers, "OMETRIA")
-    ),
-    _Question("collection", "--collection", "Collection in Ometria", lambda answers: answers.collection),
-)
+_QUESTIONS = {  # of each field of `Answers`: its option, and what is asked at the terminal
+    "client": ("--client", "Client name"),
+    "lists": ("--list", "Mailchimp list ids, separated by spaces"),
+    "mailchimp_key": ("--mailchimp-key", f"Mailchimp {_SOURCE}"),
+    "ometria_key": ("--ometria-key", f"Ometria {_SOURCE}"),
+    "collection": ("--collection", "Collection in Ometria"),
+}
+
+
+def _default(answers: Answers, name: str) -> str | None:
+    """Returns what Return alone means, given the answers so far; None: it has to be typed."""
+    if name in ("mailchimp_key", "ometria_key"):
+        client = re.sub("[^A-Z0-9]", "_", answers.client.upper())
+        return f"env:{'_' if client[0].isdigit() else ''}{client}_{name.upper()}"
+    return None if name == "lists" else str(getattr(answers, name))
 
 
 def _answers(given: Mapping[str, str | None], *, has_terminal: bool) -> Answers:
@@ -99,14 +80,14 @@ def _answers(given: Mapping[str, str | None], *, has_terminal: bool) -> Answers:
     Raises ConfigError for an option that is no possible setting, and for one that is missing without a terminal.
     """
     answers = Answers()
-    for question in _QUESTIONS:
-        answer = given[question.name]
+    for name, (option, question) in _QUESTIONS.items():
+        answer = given[name]
         if answer is not None:
-            answers = _with_answer(answers, question.name, answer)
+            answers = _with_answer(answers, name, answer)
         elif has_terminal:
-            answers = _ask(answers, question)
-        elif question.name != "collection":
-            raise ConfigError(f"{question.option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
+            answers = _ask(answers, name, question)
+        elif name != "collection":
+            raise ConfigError(f"{option} is missing", hint=f"Nothing was written; {_ON_A_TERMINAL}")
     return answers
 
 
@@ -118,16 +99,16 @@ def _with_answer(answers: Answers, name: str, answer: str) -> Answers:
     return changed
 
 
-def _ask(answers: Answers, question: _Question) -> Answers:
+def _ask(answers: Answers, name: str, question: str) -> Answers:
     """Asks until the answer is a possible setting; each time, click prints what was wrong."""
 
     def parse(answer: str) -> Answers:
         try:
-            return _with_answer(answers, question.name, answer)
+            return _with_answer(answers, name, answer)
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
 
-    found: Answers = typer.prompt(question.text, default=question.default(answers), value_proc=parse)
+    found: Answers = typer.prompt(question, default=_default(answers, name), value_proc=parse)
     return found
 
 
@@ -153,9 +134,7 @@ def _write(target: Path, text: str) -> None:
         with file:
             file.write(text)
         load(config=target, db=target, environ={})
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         target.unlink()
-        raise ConfigError(str(error), hint="Nothing was written.") from None
-    except OSError as error:
-        target.unlink()
-        raise ConfigError(f"{target} cannot be written: {error.strerror}", hint="Nothing was written.") from None
+        wrong = f"{target} cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise ConfigError(wrong, hint="Nothing was written.") from None

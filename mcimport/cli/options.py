@@ -53,7 +53,8 @@ class EngineName(StrEnum):
     CELERY = "celery"
 
 
-ENGINE = typer.Option(
-    "--engine", help="Where the work is done: threads of this process, or Celery workers. Default: [engine] kind."
-)
+ENGINE = Annotated[
+    EngineName | None,
+    typer.Option(help="Where the work is done: threads of this process, or Celery workers. Default: [engine] kind."),
+]
 VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Show each request; never keys or personal data.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, EngineName, LogFormat, load_settings
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.config import with_flags
 from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
@@ -38,7 +38,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
-    engine: Annotated[EngineName | None, ENGINE] = None,
+    engine: ENGINE = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
