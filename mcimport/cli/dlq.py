@@ -21,12 +21,11 @@ from mcimport.cli.options import (
 )
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
-from mcimport.models.records import HANDFUL, affected
+from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
 from mcimport.report.format import dead_letters, pluralize
 
 if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.models.records import Affected, DeadLetter
     from mcimport.state import State
 
 MOST_LISTED = 1000

@@ -7,7 +7,6 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from mcimport.convert import FieldMapping, field_mappings, has_permissions
 from mcimport.convert.field_values import takes_any_text
@@ -16,6 +15,7 @@ from mcimport.report.format import escape
 
 HEADS = ("merge tag", "name", "type", "goes to")
 CUSTOM_HEADS = ("custom field", "type", "holds")
+CustomField = tuple[str, str, str]  # a row below CUSTOM_HEADS
 
 MOST_OF_A_TYPE = 100  # custom fields of one type that Ometria lets an account have
 _KINDS = {"number": "number", "date": "date", "address": "object"}
@@ -33,14 +33,6 @@ _INTERESTS = ("mailchimp_interests", "list of texts", "names of interests")
 _PERMISSIONS = ("mailchimp_permissions", "list of texts", "names of marketing permissions that are given")
 
 _is_bare = re.compile(r"[A-Za-z0-9_-]+", re.ASCII).fullmatch
-
-
-class CustomField(NamedTuple):
-    """Describes a property of a contact that has to be created in Ometria before it is sent; `holds`: its content."""
-
-    id: str
-    type: str
-    holds: str
 
 
 def rows(fields: ListFields, rules: ContactRules) -> list[tuple[str, ...]]:
@@ -71,15 +63,15 @@ def target(mapping: FieldMapping) -> str:
 
 
 def custom_fields(fields: ListFields, rules: ContactRules) -> list[CustomField]:
-    """Returns all properties that this list may need, those of its merge fields first."""
+    """Returns a row below CUSTOM_HEADS for each property that this list may need, those of its merge fields first."""
     optional = [_INTERESTS] if fields.interests else []
     optional += [_PERMISSIONS] if has_permissions(fields, rules) else []
-    return [*_of_merge_fields(fields, rules), *(CustomField(*field) for field in (*_OWN, *optional))]
+    return [*_of_merge_fields(fields, rules), *_OWN, *optional]
 
 
 def too_many(custom: Sequence[CustomField]) -> list[str]:
     """Returns a warning for each type of which more custom fields are needed than Ometria allows."""
-    counts = Counter(field.type for field in custom)
+    counts = Counter(kind for _, kind, _ in custom)
     return [
         f"{number:,} custom fields of type {kind}, but Ometria allows {MOST_OF_A_TYPE}: leave some out in [fields]"
         for kind, number in counts.items()
@@ -123,10 +115,10 @@ def _of_merge_fields(fields: ListFields, rules: ContactRules) -> Iterator[Custom
             continue
         if not mapping.field:
             kind = "text" if mapping.is_phone else _KINDS.get(mapping.merge.type, "text")
-            yield CustomField(mapping.fallback_property, kind, tag)
+            yield mapping.fallback_property, kind, tag
         elif not takes_any_text(mapping.field):
             kind = "object" if mapping.merge.type == "address" else "text"
-            yield CustomField(mapping.fallback_property, kind, f"{tag}, where it does not fit {mapping.field}")
+            yield mapping.fallback_property, kind, f"{tag}, where it does not fit {mapping.field}"
 
 
 def _key(tag: str) -> str:

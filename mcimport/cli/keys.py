@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,8 @@ from mcimport.cli.options import load_settings
 from mcimport.cli.output import say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
+from mcimport.models.records import ListRow
 from mcimport.report.format import pluralize
-
-if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.models.records import ListRow
 
 app = typer.Typer(help="Changed API keys.", no_args_is_help=True)
 

@@ -16,12 +16,26 @@ from mcimport.cli.options import NOTHING_YET
 from mcimport.cli.output import ignore_broken_pipe, say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
-from mcimport.models.records import ListRow, Run
+from mcimport.models.records import ListRow, Run, affected
+from mcimport.monitoring import overdue
 from mcimport.report import tables
+from mcimport.report.list_status import ListStatus
 from mcimport.services.destination import note, place_of
-from mcimport.state import State, destinations, lists, lock_holder, open_state, runs, state_exists
+from mcimport.state import (
+    State,
+    dead_letters,
+    destinations,
+    lists,
+    lock_holder,
+    open_state,
+    run_warnings,
+    runs,
+    spot_checks,
+    state_exists,
+)
 from mcimport.state.destinations import Destination
 
+RUNS_SHOWN = 24
 CURRENT = ""
 NOT_CONFIGURED = "not configured"
 OTHER_DESTINATION = "earlier Ometria key or collection"
@@ -83,6 +97,59 @@ def moved_note(client: Client, list_key: str, state: State) -> str:
     place = destination(client, list_key, state)
     former = None if place is None else destinations.bound_elsewhere(state, place)
     return "" if place is None or former is None else note(place, former)
+
+
+def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[ListStatus]:
+    """Yields the configured lists in the order of the file, then all others that the state file holds."""
+    configured = [(client, key) for client in settings.clients.values() for key in client.lists]
+    if state is None:
+        yield from (ListStatus(client.name, key) for client, key in configured)
+        return
+    here = (CURRENT, UNKNOWN)  # an unknown account counts as the present one
+    rest = lists.all_lists(state)
+    notes = {row.id: list_status(settings, state, row) for row in rest}
+    for client, key in configured:
+        of_list = [row for row in rest if (row.client, row.list_key) == (client.name, key)]
+        present = [row for row in of_list if notes[row.id] in here]
+        if not present:
+            note = moved_note(client, key, state)
+            latest = overdue.waiting_since(settings, state, of_list, now)
+            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > client.overdue)
+        yield from (_report_list(settings, state, row, notes[row.id], client.overdue, now) for row in present)
+        rest = [row for row in rest if row not in present]
+    for row in rest:
+        owner = settings.clients.get(row.client)
+        is_here = owner is not None and notes[row.id] in here
+        yield _report_list(settings, state, row, notes[row.id], owner.overdue if owner and is_here else None, now)
+
+
+def _report_list(
+    settings: Settings, state: State, row: ListRow, note: str, at_most: int | None, now: int
+) -> ListStatus:
+    """Returns the status of one list at one destination.
+
+    `at_most`: seconds after which the list is overdue; None for a list that is not synced there any more.
+    """
+    noted = runs.latest(state, list_id=row.id, limit=RUNS_SHOWN)
+    latest = tuple(with_current_status(settings, state, run) for run in noted)
+    since = overdue.age_began(state, row, now)
+    return ListStatus(
+        client=row.client,
+        list_key=row.list_key,
+        collection=row.collection,
+        sync_point=row.sync_point,
+        runs=latest,
+        open_letters=dead_letters.count_open(state, row.id),
+        discarded=affected(dead_letters.unread_since_discarded(state, row.id)),
+        note=note,
+        is_overdue=at_most is not None and now - since > at_most,
+        is_current=at_most is not None,
+        reconciled_at=row.reconciled_at,
+        reconciled=lists.reconciled(row),
+        unchecked_at=row.unchecked_at,
+        spot_check=spot_checks.unresolved(row),
+        warnings=tuple(run_warnings.of_runs(noted)),
+    )
 
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:

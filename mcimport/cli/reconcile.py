@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
 from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
+from mcimport.config import Client
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
+from mcimport.models.results import Comparison
 from mcimport.report.reconcile_summary import comparison_lines
-
-if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.config import Client
-    from mcimport.models.results import Comparison
 
 DEFAULT_JOBS = 8  # each reads a whole list
 

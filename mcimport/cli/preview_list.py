@@ -1,0 +1,258 @@
+"""Members beside the contacts they become, and where a list's fields go: the only place that shows personal data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from rich.cells import cell_len, set_cell_size
+
+from mcimport.cli import field_table, read_state
+from mcimport.config import Client, Settings
+from mcimport.convert import encode_contact, has_sms_status, lacks_tags, make_converter, permissions_of
+from mcimport.engine.page.permissions import look_at_list
+from mcimport.engine.page.subscription_events import event_filters
+from mcimport.errors import ConfigError, NotFoundError, ServiceError
+from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Skipped, Unsendable
+from mcimport.models.records import ListRow
+from mcimport.models.results import Permissions
+from mcimport.report import permissions as permissions_report
+from mcimport.report.format import escape, out_of
+from mcimport.services.connections import ConnectionPool
+from mcimport.services.http.shutdown import StopSignal
+from mcimport.services.mailchimp.client import MailchimpClient
+from mcimport.services.mailchimp.list_fields import read_list_fields
+from mcimport.services.mailchimp.tags import with_all_tags
+from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since
+from mcimport.state import destinations, open_state
+
+Pairs = list[tuple[Member, Conversion]]
+
+OPT_OUT_WARNING = (
+    "In Ometria an opt-out outweighs every opt-in: if a person is on two lists and unsubscribes from one, Ometria\n"
+    "stops mailing them for both, and an opt-out recorded in Ometria itself is not lifted by an import."
+)
+HEADS = ("Mailchimp member", "Ometria contact")
+_PLACE = ("country_code", "timezone")  # what is used of `location`
+_LEAST_SIDE, _MOST_SIDE = 46, 90  # columns
+
+
+def preview_list(
+    settings: Settings, list_key: str, client: str | None, limit: int, member: str | None, *, json: bool
+) -> None:
+    """Reads a list and some of its members, and writes what they become. The arguments are the command's."""
+    chosen, key = _chosen(settings, list_key, client)
+    row = _find_list_row(settings, chosen, key)
+    # Until Ometria has accepted a contact, each sync is a first one, and sets `new_since` anew.
+    rules = chosen.rules(key, row.new_since if row and row.accepted_at is not None else None)
+    with ConnectionPool(StopSignal()).open(chosen) as services:
+        members = _members(services.mailchimp, key, limit, member)
+        shown = look_at_list(services.mailchimp, key)
+        fields = replace(read_list_fields(services.mailchimp, key), has_permissions=shown is not None)
+        rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
+        rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
+        events = _count_events(services.mailchimp, rules, row)
+    permissions = shown.by(rules) if shown else None
+    convert = make_converter(fields, rules)
+    pairs = [(found, convert(found)) for found in members]
+    (_write_json if json else _write)(pairs, fields, rules, events, chosen.ometria.welcome_limit, permissions)
+
+
+def _chosen(settings: Settings, list_key: str, client: str | None) -> tuple[Client, str]:
+    """Returns the client and the list. Raises ConfigError where no client has the list, or several have it."""
+    pairs = settings.select([list_key], [client] if client is not None else [])
+    if len(pairs) > 1:
+        names = ", ".join(owner.name for owner, _ in pairs)
+        raise ConfigError(f"several clients have the list {list_key}", hint=f"Choose one with --client: {names}.")
+    return pairs[0]
+
+
+def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str | None) -> list[Member]:
+    if member is None:
+        members = mailchimp.first_page(list_key, "listed", None, limit).members
+        return [_with_all_tags(mailchimp, list_key, member) for member in members]
+    try:
+        # The id becomes part of a path: what is typed must stay one segment of it.
+        return [_with_all_tags(mailchimp, list_key, mailchimp.member(list_key, quote(member, safe="")))]
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"Mailchimp has no such member on list {list_key}, or no such list",
+            hint="--member takes a contact_id, as `mcimport dlq show` prints it.",
+            status=error.status,
+        ) from None
+
+
+def _with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
+    """Returns the member with all tags; unchanged where they cannot be fetched, as in a sync."""
+    with suppress(ServiceError):
+        return with_all_tags(mailchimp, list_key, member) if lacks_tags(member) else member
+    return member
+
+
+def _find_list_row(settings: Settings, client: Client, list_key: str) -> ListRow | None:
+    """Returns the list's row for its present destination; None before its first sync there."""
+    if not settings.db_path.exists():
+        return None
+    with open_state(settings.db_path, create=False) as state:
+        place = read_state.destination(client, list_key, state)
+        if place is None:
+            return None
+        return destinations.current(state, place) or destinations.of_renamed_client(state, place)
+
+
+def _count_events(mailchimp: MailchimpClient, rules: ContactRules, row: ListRow | None) -> int:
+    """Returns how many opt-ins the next sync would send as new ones, each a subscription event."""
+    point = row.sync_point if row else None
+    since = None if point is None else point - OVERLAP
+    filters = event_filters(rules, [OptedIn(since, opted=optins_new_since(row) if row else None)])
+    return sum(mailchimp.count_opted_in(rules.list_key, opted_in) for opted_in in filters)
+
+
+def _write_json(
+    pairs: Pairs, fields: ListFields, rules: ContactRules, events: int, limit: int, permissions: Permissions | None
+) -> None:
+    read_state.write_json(document(member, conversion) for member, conversion in pairs)
+    names, custom = ("tag", "name", "type", "target"), field_table.custom_fields(fields, rules)
+    read_state.write_json(
+        [
+            {
+                "list_key": rules.list_key,
+                "collection": rules.collection,
+                "fields": [dict(zip(names, row, strict=True)) for row in field_table.rows(fields, rules)],
+                "interests": list(fields.interests.values()),
+                "marketing_permissions": permissions_report.document(permissions) if permissions else None,
+                "subscription_events": events if events <= limit else 0,
+                "custom_fields": [{"id": name, "type": kind} for name, kind, _ in custom],
+                "fields_table": field_table.fields_table(fields, rules),
+            }
+        ]
+    )
+
+
+def _write(
+    pairs: Pairs, fields: ListFields, rules: ContactRules, events: int, limit: int, permissions: Permissions | None
+) -> None:
+    say = sys.stdout.write
+    width = read_state.output_width()
+    for number, (member, conversion) in enumerate(pairs, 1):
+        say(f"Member {out_of(number, len(pairs))}\n\n")
+        read_state.write_table(HEADS, rows(member, conversion, fields, width))
+        say("".join(f"  {remark}\n" for remark in remarks(conversion)) + "\n")
+    if not pairs:
+        say("The list has no members.\n\n")
+    _write_fields(fields, rules)
+    if permissions:
+        say(f"The list has {permissions_report.permissions_text(permissions)}.\n")
+    caused = f"{events:,}" if events <= limit else f"0, because {events:,} would exceed the welcome_limit of {limit:,}"
+    say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {caused}\n")
+    say(f"{OPT_OUT_WARNING}\nNothing was pushed.\n")
+
+
+def _write_fields(fields: ListFields, rules: ContactRules) -> None:
+    say = sys.stdout.write
+    say(f"Merge fields of list {rules.list_key}, and where they go in collection {rules.collection}\n\n")
+    read_state.write_table(field_table.HEADS, field_table.rows(fields, rules))
+    if fields.interests:
+        say(f"\nInterests, whose names go to properties.mailchimp_interests\n\n{field_table.interests(fields)}\n")
+    say("\nCustom fields to create in Ometria first (their type cannot be changed later; at most 100 of each type)\n\n")
+    custom = field_table.custom_fields(fields, rules)
+    read_state.write_table(field_table.CUSTOM_HEADS, custom)
+    say("".join(f"warning: {words}\n" for words in field_table.too_many(custom)))
+    table = field_table.fields_table(fields, rules)
+    say(f"\nTo change any of this, edit this table and put it in place of [fields] in mcimport.toml\n\n{table}\n")
+
+
+def rows(member: Member, conversion: Conversion, fields: ListFields, width: int) -> list[tuple[str, str]]:
+    """Returns the member's filled fields at the left, the contact's at the right; cut to fit `width` columns."""
+    side = min(_MOST_SIDE, max(_LEAST_SIDE, width // 2 - 2))
+    left = _lines(_member_pairs(member, fields), side)
+    right = _lines(_contact_pairs(conversion), side)
+    return list(zip_longest(left, right, fillvalue=""))
+
+
+def remarks(conversion: Conversion) -> list[str]:
+    """Returns why the member becomes no contact, or a line for each field that was left out or changed, and why."""
+    reason = _reason_not_sent(conversion)
+    if reason or not isinstance(conversion, Converted):
+        return [reason]
+    return [f"{escape(name)}: {escape(why)}" for name, why in conversion.notes]
+
+
+def document(member: Member, conversion: Conversion) -> dict[str, Any]:
+    """Returns both sides for programs. `contact` is null where `reason` says why."""
+    converted = conversion if isinstance(conversion, Converted) else None
+    return {
+        "member": {name: value for name, value in msgspec.to_builtins(member).items() if value is not None},
+        "contact": msgspec.to_builtins(converted.contact) if converted else None,
+        "reason": _reason_not_sent(conversion) or None,
+        "warnings": list(converted.warnings) if converted else [],
+        "notes": [{"field": name, "why": why} for name, why in converted.notes] if converted else [],
+    }
+
+
+def _reason_not_sent(conversion: Conversion) -> str:
+    """Returns why the member cannot be sent; empty for one who can."""
+    if isinstance(conversion, Skipped):
+        return f"skipped: {conversion.reason}"
+    encoded = encode_contact(conversion.contact) if isinstance(conversion, Converted) else conversion
+    return f"would be a dead letter: {encoded.reason}" if isinstance(encoded, Unsendable) else ""
+
+
+def _member_pairs(member: Member, fields: ListFields) -> Iterator[tuple[str, str]]:
+    for name in Member.__struct_fields__:
+        value = getattr(member, name)
+        if name == "interests" and isinstance(value, dict):
+            yield name, _text([fields.interests.get(key, key) for key, chosen in value.items() if chosen is True])
+        elif name in ("merge_fields", "location") and isinstance(value, dict):
+            used = (key for key in value if name == "merge_fields" or key in _PLACE)
+            yield from ((f"{name}.{key}", _text(value[key])) for key in used)
+        elif name == "marketing_permissions":
+            yield name, _text(permissions_of(value))
+        else:
+            yield name, _text(value)
+
+
+def _contact_pairs(conversion: Conversion) -> Iterator[tuple[str, str]]:
+    if not isinstance(conversion, Converted):
+        yield "-", _reason_not_sent(conversion)
+        return
+    for name, value in msgspec.to_builtins(conversion.contact).items():
+        if name in ("properties", "channels"):
+            yield from ((f"{name}.{key}", _text(part)) for key, part in value.items())
+        else:
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    """Returns a value on one line; empty for null."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        parts = ((key, _text(part)) for key, part in value.items())
+        return ", ".join(f"{escape(key)}: {part}" for key, part in parts if part)
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_named, value)))
+    return escape(str(value))
+
+
+def _named(value: Any) -> str:
+    """Returns the name of a tag, which Mailchimp gives as an object; any other value as `_text` does."""
+    return _text(value["name"] if isinstance(value, Mapping) and "name" in value else value)
+
+
+def _lines(pairs: Iterator[tuple[str, str]], side: int) -> list[str]:
+    filled = [(escape(name), words) for name, words in pairs if words]
+    width = max((cell_len(name) for name, _ in filled), default=0)
+    return [_truncate(f"{set_cell_size(name, width)}  {words}", side) for name, words in filled]
+
+
+def _truncate(line: str, width: int) -> str:
+    return line if cell_len(line) <= width else set_cell_size(line, width - 3) + "..."
