@@ -1,4 +1,4 @@
-"""Runs the commands that import or compare: builds the session, does the work, prints the results."""
+"""Runs the commands that import or compare: builds the session, does the work, prints the results, notifies."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcimport.cli import exits
-from mcimport.cli.after_run import AfterRun
 from mcimport.cli.output import print_error, say
-from mcimport.cli.process_tuning import tune_process
-from mcimport.cli.signals import handle_signals, leave_at_once
+from mcimport.cli.process import handle_signals, leave_at_once, tune_process
 from mcimport.config import Settings, world_readable_files
 from mcimport.engine import Engine, LocalEngine
-from mcimport.errors import BusyError
+from mcimport.errors import BusyError, StateError
+from mcimport.errors.machine import as_ours, require_extra
 from mcimport.models.results import ListResult
 from mcimport.report.event_log import request_line
 from mcimport.report.json_lines import json_line
@@ -23,10 +23,13 @@ from mcimport.report.select import make_reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
+from mcimport.state import open_state, retention
 from mcimport.sync.session import SyncSession
 
-if TYPE_CHECKING:  # only loaded for a log of events
+if TYPE_CHECKING:  # only loaded for a log of events, and where an address to notify is configured
     from structlog.typing import FilteringBoundLogger as EventLog
+
+    from mcimport.monitoring.notify import Notifier
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,20 @@ def run_session(
         verbose=output.verbose,
         log=output.log,
     )
-    after_run = AfterRun(settings, stop, dry_run=output.dry_run)
-    after_run.start()
+    write_metrics = None if output.dry_run else _make_metrics_writer(settings)
+    notifier = None if output.dry_run else _make_notifier(settings, stop)
+    if notifier is not None:
+        notifier.start()
     if not (output.quiet or output.json):
         for words in world_readable_files(settings):
             say(f"mcimport: {words}")
     with handle_signals(stop, accounts) as caught:
         with reporting as reporter:
             clients = tuple(settings.clients.values())
-            observer, engine = after_run.observer, output.engine
-            results = work(SyncSession(settings.db_path, accounts, stop, reporter, observer, engine, clients))
+            results = work(SyncSession(settings.db_path, accounts, stop, reporter, notifier, output.engine, clients))
         _print_results(results, output, nothing=nothing, by_name=by_name)
-        after_run.finish(results)
+        if not output.dry_run:
+            _finish(settings, results, notifier, write_metrics)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.aborted.is_set():
@@ -105,3 +110,49 @@ def make_event_sink(log: EventLog | None) -> EventSink:
     if log is not None:
         return lambda event, what: log.info(event, **what)
     return lambda event, what: say(request_line(event, what))
+
+
+def _finish(
+    settings: Settings,
+    results: Sequence[ListResult],
+    notifier: Notifier | None,
+    write_metrics: Callable[[], None] | None,
+) -> None:
+    """Does everything that follows the work; an error in one step is printed, and does not stop the next."""
+    close = None if notifier is None else partial(_close, notifier, results)
+    steps: tuple[Callable[[], None] | None, ...] = (close, write_metrics, partial(_prune, settings))
+    for step in filter(None, steps):
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - no error here changes what became of the lists
+            print_error(as_ours(error))
+
+
+def _close(notifier: Notifier, results: Sequence[ListResult]) -> None:
+    for line in notifier.close(results):
+        say(f"mcimport: {line}")
+
+
+def _prune(settings: Settings) -> None:
+    with suppress(StateError), open_state(settings.db_path) as state:
+        retention.prune(state, settings.keep)
+
+
+def _make_notifier(settings: Settings, stop: StopSignal) -> Notifier | None:
+    """Returns what notifies of the call and of each client; None where no address is configured."""
+    of_clients = (client.healthcheck_source or client.webhook_source for client in settings.clients.values())
+    if not (settings.healthcheck_source or any(of_clients)):
+        return None
+    from mcimport.monitoring.notify import Notifier  # noqa: PLC0415 - loads the HTTP client
+
+    return Notifier(settings, stop)
+
+
+def _make_metrics_writer(settings: Settings) -> Callable[[], None] | None:
+    """Returns None where no metrics are configured. Raises ConfigError where their extra is not installed."""
+    if settings.metrics_path is None:
+        return None
+    require_extra("[metrics] textfile", "metrics", "prometheus_client")
+    from mcimport.monitoring import metrics  # noqa: PLC0415 - an extra
+
+    return partial(metrics.write, settings, settings.metrics_path)

@@ -28,7 +28,7 @@ def worker(
     log = set_log_format(log_format)
     settings = load_settings(context, has_state=False)
     check_extra()
-    from mcimport.cli.process_tuning import tune_process  # noqa: PLC0415 - as above
+    from mcimport.cli.process import tune_process  # noqa: PLC0415 - as above
     from mcimport.cli.run_command import make_event_sink  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 
