@@ -78,8 +78,6 @@ def main() -> None:
             raise
         # Click replaced the stream because its reader is gone (`--help | head`), and exits with 1 for that.
         sys.stdout = output
-        with ignore_broken_pipe():
-            sys.stdout.flush()
         sys.exit(OK)
     except OSError as error:
         # Standard output may be a file on a full disk; the state file has recorded the work all the same.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mcimport.cli.exits import FAILED, OK
 from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
-
-if TYPE_CHECKING:  # loads the HTTP client
-    from mcimport.monitoring.check.finding import Finding
+from mcimport.monitoring.check.finding import Finding
 
 _MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
 _PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}

@@ -12,13 +12,11 @@ from types import FrameType
 
 from mcimport.errors import ConfigError, InterruptedRunError
 
-NO_TERMINAL = "not running in a terminal"
-
 
 def check_terminal(words: str, *, hint: str) -> None:
     """Raises ConfigError, which begins with `words`, where standard input is no terminal."""
     if not sys.stdin.isatty():
-        raise ConfigError(f"{words}: {NO_TERMINAL}", hint=hint)
+        raise ConfigError(f"{words}: not running in a terminal", hint=hint)
 
 
 def confirm(question: str, *, wakeup: int | None = None) -> bool:

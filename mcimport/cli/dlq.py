@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
-from mcimport.cli.options import (
-    CLIENTS,
-    ENGINE,
-    LARGEST_ID,
-    LOG_FORMAT,
-    NOTHING_YET,
-    VERBOSE,
-    LogFormat,
-    load_settings,
-)
+from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
-from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected
+from mcimport.models.records import HANDFUL, Affected, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
 from mcimport.report.format import dead_letters, pluralize
 
-if TYPE_CHECKING:  # loads SQLite's helpers
-    from mcimport.state import State
-
 MOST_LISTED = 1000
-
-LetterId = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
-LetterIds = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST_ID)]
 
 app = typer.Typer(help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True)
 
@@ -71,7 +55,7 @@ def list_letters(
 @app.command("show")
 def show_letter(
     context: typer.Context,
-    letter_id: LetterId,
+    letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
@@ -80,7 +64,7 @@ def show_letter(
 
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
-        (letter,) = find_letters(state, [letter_id])
+        (letter,) = read_state.find_letters(state, [letter_id])
         list_status = read_state.list_statuses(settings, state)[letter.list_id] if state else ""
     if json:
         read_state.write_json([document(letter, list_status)])
@@ -91,7 +75,7 @@ def show_letter(
 @app.command("discard")
 def discard_letters(
     context: typer.Context,
-    letter_ids: LetterIds,
+    letter_ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST_ID)],
     *,
     yes: Annotated[
         bool,
@@ -109,7 +93,7 @@ def discard_letters(
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
     with read_state.open_if_exists(load_settings(context)) as state:
-        chosen = find_letters(state, letter_ids)
+        chosen = read_state.find_letters(state, letter_ids)
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
@@ -152,18 +136,6 @@ def replay_letters(
     return run_session(
         lambda session: replay_all(clients, letter_ids or [], session), settings, output, by_name=True, nothing=nothing
     )
-
-
-def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    """Returns the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
-    from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
-
-    wanted = list(dict.fromkeys(letter_ids))
-    found = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
-    for letter_id in wanted:
-        if found[letter_id] is None:
-            raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
-    return [letter for letter in found.values() if letter is not None]
 
 
 def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:

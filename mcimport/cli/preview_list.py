@@ -24,6 +24,7 @@ from mcimport.models.records import ListRow
 from mcimport.models.results import Permissions
 from mcimport.report import permissions as permissions_report
 from mcimport.report.format import escape, out_of
+from mcimport.report.tables import make_console
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.client import MailchimpClient
@@ -55,8 +56,8 @@ def preview_list(
         members = _members(services.mailchimp, key, limit, member)
         shown = look_at_list(services.mailchimp, key)
         fields = replace(read_list_fields(services.mailchimp, key), has_permissions=shown is not None)
-        rules = replace(rules, has_sms=bool(row and row.has_sms) or any(map(has_sms_status, members)))
-        rules = replace(rules, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
+        has_sms = bool(row and row.has_sms) or any(map(has_sms_status, members))
+        rules = replace(rules, has_sms=has_sms, until=services.mailchimp.probe(key, "listed", None, 1).at_most)
         events = _count_events(services.mailchimp, rules, row)
     permissions = shown.by(rules) if shown else None
     convert = make_converter(fields, rules)
@@ -139,7 +140,7 @@ def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: int, limit: int, permissions: Permissions | None
 ) -> None:
     say = sys.stdout.write
-    width = read_state.output_width()
+    width = make_console(sys.stdout).width
     for number, (member, conversion) in enumerate(pairs, 1):
         say(f"Member {out_of(number, len(pairs))}\n\n")
         read_state.write_table(HEADS, rows(member, conversion, fields, width))

@@ -16,7 +16,7 @@ from mcimport.cli.options import NOTHING_YET
 from mcimport.cli.output import ignore_broken_pipe, say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
-from mcimport.models.records import ListRow, Run, affected
+from mcimport.models.records import DeadLetter, ListRow, Run, affected
 from mcimport.monitoring import overdue
 from mcimport.report import tables
 from mcimport.report.list_status import ListStatus
@@ -152,6 +152,16 @@ def _report_list(
     )
 
 
+def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
+    """Returns the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
+    wanted = list(dict.fromkeys(letter_ids))
+    found = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
+    for letter_id in wanted:
+        if found[letter_id] is None:
+            raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
+    return [letter for letter in found.values() if letter is not None]
+
+
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:
     """Writes one line per document to standard output, in ASCII, which every encoding can write."""
     with ignore_broken_pipe():
@@ -171,8 +181,3 @@ def write_facts(facts: Iterable[tuple[str, str]]) -> None:
     filled = [(name, words) for name, words in facts if words]
     width = max(len(name) for name, _ in filled)
     sys.stdout.write("".join(f"{name:<{width}}  {words}\n" for name, words in filled))
-
-
-def output_width() -> int:
-    """Returns the columns of standard output; without a terminal, more than any table needs."""
-    return tables.make_console(sys.stdout).width

@@ -63,7 +63,7 @@ def show_run(
     if json:
         read_state.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
     else:
-        plain, columns = tables.is_plain(sys.stdout), read_state.output_width()
+        plain, columns = tables.is_plain(sys.stdout), tables.make_console(sys.stdout).width
         read_state.write_facts(run_facts(run, windows))
         rows = timeline.rows(run, windows, columns=columns, plain=plain, fold=not everything)
         read_state.write_table(timeline.HEADS, rows, prose="error")
