@@ -19,11 +19,11 @@ CONFIG = """\
 wait = 1 # seconds, so that a page that fails for good does not take a quarter of a minute; the default is 5
 
 [clients.demo]
-lists = ["{list_key}"]
-mailchimp_api_key = "{mailchimp_key}"
-ometria_api_key = "{ometria_key}"
-mailchimp.url = "{mailchimp_url}"
-ometria.url = "{ometria_url}"
+lists = ["{sandbox.list_key}"]
+mailchimp_api_key = "{sandbox.mailchimp_key}"
+ometria_api_key = "{sandbox.ometria_key}"
+mailchimp.url = "{sandbox.mailchimp_url}"
+ometria.url = "{sandbox.ometria_url}"
 """
 
 
@@ -48,17 +48,9 @@ def run_demo(size: int) -> int:
     """Runs all steps on a list of `size` members; returns 0 if each ended as it should, else 1."""
     with tempfile.TemporaryDirectory(prefix="mcimport-demo-") as folder, Sandbox(SandboxSettings(size=size)) as sandbox:
         stage = _Demo(sandbox, Path(folder))
-        (stage.folder / "mcimport.toml").write_text(
-            CONFIG.format(
-                list_key=sandbox.list_key,
-                mailchimp_key=sandbox.mailchimp_key,
-                ometria_key=sandbox.ometria_key,
-                mailchimp_url=sandbox.mailchimp_url,
-                ometria_url=sandbox.ometria_url,
-            ),
-            encoding="utf-8",
-        )
-        (stage.folder / "mcimport.toml").chmod(0o600)  # as `mcimport init` makes it
+        config = stage.folder / "mcimport.toml"
+        config.write_text(CONFIG.format(sandbox=sandbox), encoding="utf-8")
+        config.chmod(0o600)  # as `mcimport init` makes it
         open_state(stage.folder / "state.db").close()  # so that the first sync does not warn that it is new
         _print(f"A fake Mailchimp with {size:,} invented members and a fake Ometria are running on this machine.")
         return _run_steps(stage)

@@ -93,7 +93,7 @@ def discard_letters(
     from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
 
     with read_state.open_if_exists(load_settings(context)) as state:
-        chosen = read_state.find_letters(state, letter_ids)
+        chosen = list(read_state.find_letters(state, letter_ids))
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is already closed: {letter.status}")

@@ -152,14 +152,13 @@ def _report_list(
     )
 
 
-def find_letters(state: State | None, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    """Returns the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
-    wanted = list(dict.fromkeys(letter_ids))
-    found = {letter_id: dead_letters.find(state, letter_id) if state else None for letter_id in wanted}
-    for letter_id in wanted:
-        if found[letter_id] is None:
+def find_letters(state: State | None, letter_ids: Sequence[int]) -> Iterator[DeadLetter]:
+    """Yields the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
+    for letter_id in dict.fromkeys(letter_ids):
+        letter = dead_letters.find(state, letter_id) if state else None
+        if letter is None:
             raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
-    return [letter for letter in found.values() if letter is not None]
+        yield letter
 
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:

@@ -54,19 +54,17 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     from mcimport.sync.reconcile.reconcile_list import ReconcileOptions, reconcile_all  # noqa: PLC0415 - as above
 
     log = set_log_format(log_format)
-    is_asking = (mend or force_mend) and not yes
+    mend = mend or force_mend
+    is_asking = mend and not yes
     if is_asking:
         check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")
-    if yes and not (mend or force_mend):
-        raise ConfigError("--yes needs --mend")
-    if opt_in and not (mend or force_mend):
-        raise ConfigError("--opt-in needs --mend")
+    if (yes or opt_in) and not mend:
+        raise ConfigError(f"{'--yes' if yes else '--opt-in'} needs --mend")
     settings = load_settings(context)
     pairs = settings.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log=log, plain=is_asking)
-    reconcile_options = ReconcileOptions(
-        mend or force_mend, opt_in=opt_in, is_forced=force_mend, agree=_confirmed if is_asking else None
-    )
+    agree = _confirmed if is_asking else None
+    reconcile_options = ReconcileOptions(mend, opt_in=opt_in, is_forced=force_mend, agree=agree)
     # By name: 0 means that both sides match, so a list that was not compared, because its client is busy, is not 0.
     return run_session(
         lambda session: reconcile_all(pairs, reconcile_options, session, affordable(jobs)),

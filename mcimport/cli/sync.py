@@ -57,8 +57,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     settings = load_settings(context)
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
     chosen = settings.select(list_keys or [], client or [])
-    flagged = {owner.name: with_flags(owner, workers=workers, window=window) for owner, _ in chosen}
-    pairs = [(flagged[owner.name], key) for owner, key in chosen]
+    pairs = [(with_flags(owner, workers=workers, window=window), key) for owner, key in chosen]
     output = Output(json, quiet, dry_run, verbose, log, engine=engine_of(settings, engine))
     if not (dry_run or state_exists(settings.db_path)):
         words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
