@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from mcimport.errors import ConfigError
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[!-~]+")
 _DATA_CENTRE = re.compile(r"[A-Za-z]{1,10}[0-9]{1,5}")
 _LONGEST_KEY = 4096  # far longer than any key, so that a large file named by mistake is not read into memory
@@ -71,7 +71,7 @@ class KeySource:
         return ConfigError(f"{whose}{self.setting}: {words}", hint=hint)
 
     def _variable(self, name: str) -> str:
-        if not _VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it
+        if not VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it
             raise self._error("`env:` must be followed by the name of an environment variable")
         if name not in self.environ:
             raise self._error(f"the variable {name} is not set", "Set it, also for cron and services.")

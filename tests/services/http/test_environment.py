@@ -11,7 +11,7 @@ import pytest
 from conftest import Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
-from mcimport.config.engine import EngineSettings
+from mcimport.config.addresses import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.load import check_owner, load
 from mcimport.errors import ConfigError
