@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -159,9 +159,8 @@ def _property_names(merges: Mapping[str, MergeField], targets: Mapping[str, str 
     return names
 
 
-def _birthday(tags: Iterable[str], merges: Mapping[str, MergeField]) -> str | None:
+def _birthday(tags: Sequence[str], merges: Mapping[str, MergeField]) -> str | None:
     """Returns the tag that becomes `properties.birthday`: the one of that name, else the first of that type."""
-    tags = tuple(tags)
     named = (tag for tag in tags if _plain_name(tag) == "birthday")
     return next(named, next((tag for tag in tags if merges[tag].type == "birthday"), None))
 
