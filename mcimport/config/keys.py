@@ -27,12 +27,11 @@ class KeySource:
     The key is then kept: one that is replaced meanwhile does not change the account in the middle of a run.
 
     Attributes:
-        client, setting: for the message of an error; an empty client is all of them.
+        setting: its name in messages, after its client's.
         spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
         environ: not in the repr, because it holds other secrets, too.
     """
 
-    client: str
     setting: str
     spec: SecretStr
     folder: Path
@@ -67,8 +66,7 @@ class KeySource:
         return self._checked(self.spec.get_secret_value(), "the key itself")
 
     def _error(self, words: str, hint: str = "") -> ConfigError:
-        whose = f"client {self.client}: " if self.client else ""
-        return ConfigError(f"{whose}{self.setting}: {words}", hint=hint)
+        return ConfigError(f"{self.setting}: {words}", hint=hint)
 
     def _variable(self, name: str) -> str:
         if not VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it

@@ -47,7 +47,7 @@ class _Context:
     file: str
 
     def key(self, client: str, setting: str, spec: SecretStr) -> KeySource:
-        return KeySource(client, setting, spec, self.folder, self.environ)
+        return KeySource(f"client {client}: {setting}" if client else setting, spec, self.folder, self.environ)
 
 
 def load(

@@ -8,16 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from mcimport.config.addresses import base_address, require_https
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
@@ -89,6 +80,12 @@ def _list_key(value: str) -> str:
     return value
 
 
+def _url(value: str, table: ValidationInfo) -> str:
+    url = base_address(value)
+    require_https(url, allow_http=table.data.get("allow_http", False))
+    return url
+
+
 def _whole(low: int, high: int) -> Any:
     return Field(ge=low, le=high, description=f"a whole number from {low} to {high}")
 
@@ -97,7 +94,7 @@ def _number_above_0(most: int) -> Any:
     return Field(gt=0, le=most, allow_inf_nan=False, description=f"a number above 0, at most {most}")
 
 
-Url = Annotated[Annotated[str, AfterValidator(base_address)] | None, Field(description="an address in quotes")]
+Url = Annotated[Annotated[str, AfterValidator(_url)] | None, Field(description="an address in quotes")]
 Account = Annotated[
     Annotated[str, Field(min_length=1)] | None,
     Field(description="a name in quotes, the same for keys of the same account"),
@@ -142,12 +139,6 @@ class ServiceTable(Table):
     account: Account = None
     allow_http: Flag = False  # before `url`, whose validator reads it
     url: Url = None
-
-    @field_validator("url")
-    @classmethod
-    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
-        require_https(url, allow_http=table.data.get("allow_http", False))
-        return url
 
 
 class MailchimpSettings(ServiceTable):

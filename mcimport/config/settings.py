@@ -77,7 +77,7 @@ class Client:
         centre = data_centre(self.mailchimp_key())
         if centre is None:
             raise ConfigError(
-                f"client {self.name}: {self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
+                f"{self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
                 hint="An OAuth token has none: set url in [mailchimp] to https://DATA-CENTRE.api.mailchimp.com/3.0",
             )
         return f"https://{centre}.api.mailchimp.com/3.0"
