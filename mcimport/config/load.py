@@ -73,9 +73,9 @@ def load(
     config = _unquoted(config, environ, "--config", "MCIMPORT_CONFIG")
     db = _unquoted(db, environ, "--db", "MCIMPORT_DB")
     here = _current_folder(cwd, config, db)
-    path, document = _find(config, here)
+    path = _find(config, here)
     context = _Context(environ, path.parent if path else here, _shown_path(path, here) if path else "")
-    file = _validate(document, context)
+    file = _validate(_read(path, context.file) if path else {}, context)
     return Settings(
         config_path=path,
         db_path=here / (db or _default_db()),
@@ -131,17 +131,15 @@ def _shown_path(path: Path, here: Path) -> str:
 # The file ------------------------------------------------------------------------------------------------------------
 
 
-def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any]]:
+def _find(named: Path | None, here: Path) -> Path | None:
     if named:
-        return here / named, _read(here / named, _shown_path(here / named, here))
+        return here / named
     for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
         with suppress(OSError):  # missing, or in an unreadable folder: the environment may be enough
-            owner = path.lstat().st_uid  # not `stat`: a broken link is a mistake, reported when the file is read
-            break
-    else:
-        return None, {}
-    check_owner(_shown_path(path, here), owner)
-    return path, _read(path, _shown_path(path, here))
+            # Not `stat`: a broken link is a mistake, reported when the file is read.
+            check_owner(_shown_path(path, here), path.lstat().st_uid)
+            return path
+    return None
 
 
 def check_owner(name: str, owner: int) -> None:

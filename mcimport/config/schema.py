@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
-from mcimport.config.addresses import base_address, require_https
+from mcimport.config.addresses import EngineKind, base_address, require_https
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
@@ -234,7 +234,7 @@ class Engine(Table):
     `allow_plain`: the password may be sent unencrypted to another machine.
     """
 
-    kind: Annotated[Literal["threads", "celery"], Field(description='"threads" or "celery"')] = "threads"
+    kind: Annotated[EngineKind, Field(description='"threads" or "celery"')] = "threads"
     broker: Annotated[
         SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
     ] = SecretStr("env:MCIMPORT_BROKER")
