@@ -199,7 +199,6 @@ class Consent(Table):
 
     @property
     def statuses(self) -> dict[str, str]:
-        """The statuses that were configured."""
         found: dict[str, str] = self.model_dump(exclude_none=True, include=set(CONSENT_STATUSES))
         return found
 

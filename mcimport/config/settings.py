@@ -60,11 +60,10 @@ class Client:
     webhook_source: NotifyUrlSource | None
 
     def mailchimp_key(self) -> SecretStr:
-        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
+        """Returns the key. Raises ConfigError, as `ometria_key` does, where it is missing or cannot be a key."""
         return self.mailchimp_source.read()
 
     def ometria_key(self) -> SecretStr:
-        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
         return self.ometria_source.read()
 
     def mailchimp_url(self) -> str:

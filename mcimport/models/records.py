@@ -225,7 +225,6 @@ class Affected:
 
 
 def affected(letters: Iterable[DeadLetter]) -> Affected:
-    """Counts the members whom these dead letters are about."""
     found = list(letters)
     one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
     spans = [letter for letter in found if letter.kind == "window"]
