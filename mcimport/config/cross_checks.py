@@ -19,33 +19,29 @@ def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
 
     Collisions are only looked for where nothing else is wrong, because they need usable collections.
     """
-    found = [*_duplicate_targets(file), *_similar_names(clients), *_texting_collections(clients)]
-    return found or list(_collisions(clients))
+    found = list(_duplicates({}, file.fields, "fields"))
+    for name, table in file.clients.items():
+        found += _duplicates(file.fields, table.fields, "clients", name, "fields")
+    return [*found, *_similar_names(clients), *_texting_collections(clients)] or list(_collisions(clients))
 
 
-def _duplicate_targets(file: File) -> Iterator[str]:
-    yield from _duplicate_tags(file.fields, "fields")
-    for tag, other in _repeated(file.fields, file.fields.__getitem__):
-        yield _duplicate_line(("fields", tag), file.fields[tag], other)
-    for name, client in file.clients.items():
-        yield from _duplicate_tags(client.fields, "clients", name, "fields")
-        merged = merge_fields(file.fields, client.fields) if client.fields else {}
-        for tag, other in _repeated(merged, merged.__getitem__):
-            # The line to name is the client's; two lines of the shared table are named once, above.
-            changed, same = (tag, other) if tag in client.fields else (other, tag)
-            if changed in client.fields:
-                yield _duplicate_line(("clients", name, "fields", changed), client.fields[changed], same)
+def _duplicates(shared: Mapping[str, str], own: Mapping[str, str], *table: str) -> Iterator[str]:
+    """Yields a line for each merge tag, and each target, that a table names again, or has from the shared one."""
+    for tag, like in _repeated(own, str.upper):
+        yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
+    merged = merge_fields(shared, own) if own else {}
+    for tag, other in _repeated(merged, merged.__getitem__):
+        # The line to name is the table's own; two lines of the shared table are named once, for that.
+        changed, same = (tag, other) if tag in own else (other, tag)
+        if changed in own:
+            goes = f'goes to "{own[changed]}", and so does {quoted(same)}'
+            yield f'{place(*table, changed)}: {goes}; set one of them to "" to leave it out'
 
 
 def merge_fields(shared: Mapping[str, str], of_client: Mapping[str, str]) -> dict[str, str]:
     """Returns the shared lines, replaced by those of the client; merge tags ignore case, as in Mailchimp."""
     replaced = {tag.upper() for tag in of_client}
     return {**{tag: target for tag, target in shared.items() if tag.upper() not in replaced}, **of_client}
-
-
-def _duplicate_tags(fields: Mapping[str, str], *table: str) -> Iterator[str]:
-    for tag, like in _repeated(fields, str.upper):
-        yield f"{place(*table, tag)}: is the same merge tag as {quoted(like)}, because Mailchimp ignores case"
 
 
 def _repeated(items: Iterable[Item], key: Callable[[Item], str | None]) -> Iterator[tuple[Item, Item]]:
@@ -55,10 +51,6 @@ def _repeated(items: Iterable[Item], key: Callable[[Item], str | None]) -> Itera
         value = key(item)
         if value and first.setdefault(value, item) is not item:
             yield item, first[value]
-
-
-def _duplicate_line(loc: tuple[str, ...], target: str, other: str) -> str:
-    return f'{place(*loc)}: goes to "{target}", and so does {quoted(other)}; set one of them to "" to leave it out'
 
 
 def _similar_names(clients: Sequence[Client]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from mcimport.errors import ConfigError
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[!-~]+")
 _DATA_CENTRE = re.compile(r"[A-Za-z]{1,10}[0-9]{1,5}")
 _LONGEST_KEY = 4096  # far longer than any key, so that a large file named by mistake is not read into memory
@@ -27,12 +27,11 @@ class KeySource:
     The key is then kept: one that is replaced meanwhile does not change the account in the middle of a run.
 
     Attributes:
-        client, setting: for the message of an error; an empty client is all of them.
+        setting: its name in messages, after its client's.
         spec: `env:NAME`, `file:PATH` (relative to `folder`) or the key itself.
         environ: not in the repr, because it holds other secrets, too.
     """
 
-    client: str
     setting: str
     spec: SecretStr
     folder: Path
@@ -67,11 +66,10 @@ class KeySource:
         return self._checked(self.spec.get_secret_value(), "the key itself")
 
     def _error(self, words: str, hint: str = "") -> ConfigError:
-        whose = f"client {self.client}: " if self.client else ""
-        return ConfigError(f"{whose}{self.setting}: {words}", hint=hint)
+        return ConfigError(f"{self.setting}: {words}", hint=hint)
 
     def _variable(self, name: str) -> str:
-        if not _VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it
+        if not VARIABLE.fullmatch(name):  # it may be the key itself, so the message does not repeat it
             raise self._error("`env:` must be followed by the name of an environment variable")
         if name not in self.environ:
             raise self._error(f"the variable {name} is not set", "Set it, also for cron and services.")

@@ -15,20 +15,11 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import SecretStr
 
-from mcimport.config.addresses import NotifyUrlSource, base_address, require_https
+from mcimport.config.addresses import EngineSettings, NotifyUrlSource, base_address, require_https
 from mcimport.config.cross_checks import cross_check, merge_fields
-from mcimport.config.engine import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.messages import config_error, validate
-from mcimport.config.schema import (
-    ClientTable,
-    File,
-    MailchimpSettings,
-    Notify,
-    OmetriaSettings,
-    Table,
-    seconds,
-)
+from mcimport.config.schema import ClientTable, File, MailchimpSettings, Notify, OmetriaSettings, Table
 from mcimport.config.settings import Client, Settings
 from mcimport.errors import ConfigError
 
@@ -49,14 +40,14 @@ class _Context:
     Attributes:
         folder: what paths behind `file:` are relative to.
         file: the file's name in messages; empty without a file.
-        mailchimp_url, ometria_url: the base addresses by which the environment replaces all others.
     """
 
     environ: Mapping[str, str]
     folder: Path
     file: str
-    mailchimp_url: str | None
-    ometria_url: str | None
+
+    def key(self, client: str, setting: str, spec: SecretStr) -> KeySource:
+        return KeySource(f"client {client}: {setting}" if client else setting, spec, self.folder, self.environ)
 
 
 def load(
@@ -79,46 +70,35 @@ def load(
     Raises ConfigError, with the next command in its hint, for anything that is wrong with the file. A missing key is no
     such error: its client raises it when the key is needed.
     """
-    config, db = config or _path(environ, "MCIMPORT_CONFIG"), db or _path(environ, "MCIMPORT_DB")
-    _check_unquoted(config, "--config, or MCIMPORT_CONFIG")
-    _check_unquoted(db, "--db, or MCIMPORT_DB")
+    config = _unquoted(config, environ, "--config", "MCIMPORT_CONFIG")
+    db = _unquoted(db, environ, "--db", "MCIMPORT_DB")
     here = _current_folder(cwd, config, db)
-    path, document = _find(config, here)
-    context = _Context(
-        environ=environ,
-        folder=path.parent if path else here,
-        file=_shown_path(path, here) if path else "",
-        mailchimp_url=_address(environ, "MCIMPORT_MAILCHIMP_URL"),
-        ometria_url=_address(environ, "MCIMPORT_OMETRIA_URL"),
-    )
-    file = _validate(document, context)
+    path = _find(config, here)
+    context = _Context(environ, path.parent if path else here, _shown_path(path, here) if path else "")
+    file = _validate(_read(path, context.file) if path else {}, context)
     return Settings(
         config_path=path,
         db_path=here / (db or _default_db()),
         clients=MappingProxyType({client.name: client for client in _clients(file, context)}),
-        keep=seconds(file.state.keep),
+        keep=file.state.keep,
         metrics_path=context.folder / Path(file.metrics.textfile).expanduser() if file.metrics.textfile else None,
         healthcheck_source=_notify_url_source("", "healthcheck_url", file.notify, context),
         engine=EngineSettings(
-            file.engine.kind,
-            KeySource("", "[engine] broker", file.engine.broker, context.folder, environ),
-            file.engine.allow_plain,
+            file.engine.kind, context.key("", "[engine] broker", file.engine.broker), file.engine.allow_plain
         ),
     )
 
 
-def _path(environ: Mapping[str, str], variable: str) -> Path | None:
-    value = environ.get(variable)
-    return Path(value) if value else None
+def _unquoted(path: Path | None, environ: Mapping[str, str], option: str, variable: str) -> Path | None:
+    """Returns the option's path, else the variable's; None where neither is set.
 
-
-def _check_unquoted(path: Path | None, name: str) -> None:
-    """Raises ConfigError for a quoted path: `docker run --env-file` keeps quotation marks, which a shell removes."""
-    text = str(path or "")
+    Raises ConfigError for a quoted one: `docker run --env-file` keeps quotation marks, which a shell removes.
+    """
+    text = str(path or environ.get(variable) or "")
     if text != text.strip("\"'\r\n"):
-        raise ConfigError(
-            f"{name}: the path has quotation marks or a line break around it", hint="Write it without them."
-        )
+        words = f"{option}, or {variable}: the path has quotation marks or a line break around it"
+        raise ConfigError(words, hint="Write it without them.")
+    return Path(text) if text else None
 
 
 def _current_folder(cwd: Path | None, *named: Path | None) -> Path:
@@ -132,13 +112,6 @@ def _current_folder(cwd: Path | None, *named: Path | None) -> Path:
             "the current folder no longer exists",
             hint="Change to another one, or give absolute paths: --config, --db.",
         ) from None
-
-
-def _address(environ: Mapping[str, str], variable: str) -> str | None:
-    try:
-        return base_address(environ[variable]) if environ.get(variable) else None
-    except ValueError as error:
-        raise ConfigError(f"{variable}: {error}") from None
 
 
 def _default_db() -> Path:
@@ -158,17 +131,15 @@ def _shown_path(path: Path, here: Path) -> str:
 # The file ------------------------------------------------------------------------------------------------------------
 
 
-def _find(named: Path | None, here: Path) -> tuple[Path | None, Mapping[str, Any]]:
+def _find(named: Path | None, here: Path) -> Path | None:
     if named:
-        return here / named, _read(here / named, _shown_path(here / named, here))
+        return here / named
     for path in (here / FILE_NAME, platformdirs.user_config_path("mcimport") / FILE_NAME):
         with suppress(OSError):  # missing, or in an unreadable folder: the environment may be enough
-            owner = path.lstat().st_uid  # not `stat`: a broken link is a mistake, reported when the file is read
-            break
-    else:
-        return None, {}
-    check_owner(_shown_path(path, here), owner)
-    return path, _read(path, _shown_path(path, here))
+            # Not `stat`: a broken link is a mistake, reported when the file is read.
+            check_owner(_shown_path(path, here), path.lstat().st_uid)
+            return path
+    return None
 
 
 def check_owner(name: str, owner: int) -> None:
@@ -184,10 +155,13 @@ def check_owner(name: str, owner: int) -> None:
 
 
 def _read(path: Path, name: str) -> Mapping[str, Any]:
+    text: str | None = None
     try:
-        text = _decoded(path.read_bytes())
+        text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte-order mark first
     except OSError as error:
         raise ConfigError(f"{name}: cannot be read: {error.strerror}", hint=_NO_CLIENT_HINT) from None
+    except UnicodeDecodeError:
+        pass  # it holds the whole file, with its keys, and would be chained to what is raised here
     if text is None:
         raise ConfigError(f"{name}: is not UTF-8 text")
     try:
@@ -196,17 +170,6 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
         raise ConfigError(f"{name}: brackets are nested too deeply") from None
     except ValueError as error:  # not only TOMLDecodeError: int refuses a number of 5,000 digits
         raise ConfigError(f"{name}: {_syntax(str(error), text)}") from None
-
-
-def _decoded(content: bytes) -> str | None:
-    """Returns the text, or None where it is not UTF-8.
-
-    A UnicodeDecodeError would hold the whole file, with its keys, wherever it is chained.
-    """
-    try:
-        return content.decode("utf-8-sig")  # some editors put a byte-order mark first
-    except UnicodeDecodeError:
-        return None
 
 
 def _syntax(message: str, text: str) -> str:
@@ -224,20 +187,20 @@ def _validate(document: Mapping[str, Any], context: _Context) -> File:
     if isinstance(file, list):
         raise config_error(context.file, file)
     return file.model_copy(
-        update={
-            "mailchimp": _with_url(file.mailchimp, context.mailchimp_url),
-            "ometria": _with_url(file.ometria, context.ometria_url),
-        }
+        update={"mailchimp": _with_url(file.mailchimp, context), "ometria": _with_url(file.ometria, context)}
     )
 
 
-def _with_url(table: Service, url: str | None) -> Service:
-    if url is None or table.url == url:
-        return table
+def _with_url(table: Service, context: _Context) -> Service:
+    """Returns the table with the base address by which the environment replaces all others, if it does."""
+    variable = f"MCIMPORT_{type(table).__name__.removesuffix('Settings').upper()}_URL"
     try:
+        url = base_address(context.environ[variable]) if context.environ.get(variable) else table.url
+        if url == table.url:
+            return table
         require_https(url, allow_http=table.allow_http)
     except ValueError as error:
-        raise ConfigError(f"MCIMPORT_{type(table).__name__.removesuffix('Settings').upper()}_URL: {error}") from None
+        raise ConfigError(f"{variable}: {error}") from None
     return table.model_copy(update={"url": url})
 
 
@@ -254,9 +217,8 @@ def _overlay(table: AnyTable, overrides: AnyTable) -> AnyTable:
 
 
 def _clients(file: File, context: _Context) -> list[Client]:
-    if not file.clients:
-        return [_from_environment(file, context)]
     clients = [_from_table(name, table, file, context) for name, table in file.clients.items()]
+    clients = clients or [_from_environment(file, context)]
     if wrong := cross_check(file, clients):
         raise config_error(context.file, wrong)
     return clients
@@ -268,8 +230,6 @@ def _from_environment(file: File, context: _Context) -> Client:
             f"{context.file}: no client is configured" if context.file else "no configuration found",
             hint=_NO_CLIENT_HINT,
         )
-    if wrong := cross_check(file, []):
-        raise config_error(context.file, wrong)
     table = ClientTable.model_construct(
         lists=[], mailchimp_api_key=SecretStr(f"env:{_MAILCHIMP_KEY}"), ometria_api_key=SecretStr(f"env:{_OMETRIA_KEY}")
     )
@@ -277,26 +237,21 @@ def _from_environment(file: File, context: _Context) -> Client:
 
 
 def _from_table(name: str, table: ClientTable, file: File, context: _Context) -> Client:
-    def source(setting: str, spec: SecretStr) -> KeySource:
-        return KeySource(client=name, setting=setting, spec=spec, folder=context.folder, environ=context.environ)
-
-    notify, consent = _overlay(file.notify, table.notify), _overlay(file.consent, table.consent)
+    notify = _overlay(file.notify, table.notify)
     healthcheck = notify if "healthcheck_url" in table.notify.model_fields_set else Notify()
     return Client(
         name=name,
         lists=tuple(table.lists),
         any_list=False,
-        mailchimp=_with_url(_overlay(file.mailchimp, table.mailchimp), context.mailchimp_url),
-        ometria=_with_url(_overlay(file.ometria, table.ometria), context.ometria_url),
+        mailchimp=_with_url(_overlay(file.mailchimp, table.mailchimp), context),
+        ometria=_with_url(_overlay(file.ometria, table.ometria), context),
         retry=_overlay(file.retry, table.retry),
         reconcile=_overlay(file.reconcile, table.reconcile),
-        consent=MappingProxyType(consent.statuses),
-        permission=consent.permission,
-        without_permission=consent.without_permission,
+        consent=_overlay(file.consent, table.consent),
         fields=MappingProxyType(merge_fields(file.fields, table.fields) if table.fields else file.fields),
-        mailchimp_source=source("mailchimp_api_key", table.mailchimp_api_key),
-        ometria_source=source("ometria_api_key", table.ometria_api_key),
-        overdue=seconds(notify.overdue),
+        mailchimp_source=context.key(name, "mailchimp_api_key", table.mailchimp_api_key),
+        ometria_source=context.key(name, "ometria_api_key", table.ometria_api_key),
+        overdue=notify.overdue,
         healthcheck_source=_notify_url_source(name, "healthcheck_url", healthcheck, context),
         webhook_source=_notify_url_source(name, "webhook_url", notify, context),
     )
@@ -306,6 +261,5 @@ def _notify_url_source(client: str, setting: str, table: Notify, context: _Conte
     spec = getattr(table, setting)
     if spec is None:
         return None
-    key = KeySource(client=client, setting=setting, spec=spec, folder=context.folder, environ=context.environ)
     name = f"{setting} of {client}" if client else setting
-    return NotifyUrlSource(key, name, table.allow_http)
+    return NotifyUrlSource(context.key(client, setting, spec), name, table.allow_http)

@@ -16,7 +16,7 @@ from mcimport.config.schema import CONSENT_STATUSES, TARGET_WORDS, ClientTable, 
 from mcimport.errors import ConfigError
 
 _SHOWN_PROBLEMS = 5
-_BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_NAME = 64
 _CLIENT_DEPTH = 2  # ("clients", NAME)
 _NAME_WORDS = (
@@ -33,7 +33,7 @@ Loc = tuple[int | str, ...]
 
 def quoted(name: str) -> str:
     """Returns a name from the file, quoted where TOML needs it; cut short where it may be an address or pasted text."""
-    if _BARE.fullmatch(name):
+    if BARE.fullmatch(name):
         return name
     whole = len(name) <= _LONGEST_NAME and "@" not in name and name.isprintable()
     return json.dumps(name if whole else f"{name[:3]}...", ensure_ascii=not whole)

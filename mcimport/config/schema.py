@@ -8,18 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
-from mcimport.config.addresses import base_address, require_https
+from mcimport.config.addresses import EngineKind, base_address, require_https
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
 MOST_CONNECTIONS = 10  # simultaneous ones that Mailchimp allows an account, by its documentation
@@ -89,6 +80,12 @@ def _list_key(value: str) -> str:
     return value
 
 
+def _url(value: str, table: ValidationInfo) -> str:
+    url = base_address(value)
+    require_https(url, allow_http=table.data.get("allow_http", False))
+    return url
+
+
 def _whole(low: int, high: int) -> Any:
     return Field(ge=low, le=high, description=f"a whole number from {low} to {high}")
 
@@ -97,7 +94,7 @@ def _number_above_0(most: int) -> Any:
     return Field(gt=0, le=most, allow_inf_nan=False, description=f"a number above 0, at most {most}")
 
 
-Url = Annotated[Annotated[str, AfterValidator(base_address)] | None, Field(description="an address in quotes")]
+Url = Annotated[Annotated[str, AfterValidator(_url)] | None, Field(description="an address in quotes")]
 Account = Annotated[
     Annotated[str, Field(min_length=1)] | None,
     Field(description="a name in quotes, the same for keys of the same account"),
@@ -113,21 +110,16 @@ _DURATION = re.compile(r"([1-9][0-9]{0,5})(m|h|d)")
 _DURATION_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
-def _duration(value: str) -> str:
-    if not _DURATION.fullmatch(value):
+def _duration(value: Any) -> int:
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
         raise ValueError('must be a number of minutes, hours or days in quotes, like "90m", "3h" or "90d"')
-    return value
-
-
-def seconds(duration: str) -> int:
-    """Returns a duration of the configuration in seconds."""
-    found = _DURATION.fullmatch(duration)
-    assert found is not None  # noqa: S101 - the schema has checked it
     return int(found[1]) * _DURATION_SECONDS[found[2]]
 
 
-Duration = Annotated[str, AfterValidator(_duration), Field(description='a duration in quotes, like "3h"')]
-AllowHttp = Annotated[bool, Field(description="true or false")]
+Duration = Annotated[int, BeforeValidator(_duration)]
+Flag = Annotated[bool, Field(description="true or false")]
+Wait = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")]
 UrlSetting = Annotated[SecretStr | None, Field(description='"env:NAME", "file:PATH" or an https address, in quotes')]
 
 
@@ -145,14 +137,8 @@ class ServiceTable(Table):
     """Holds the settings of both services. `url` has no slash at its end and includes the API's version."""
 
     account: Account = None
-    allow_http: AllowHttp = False  # before `url`, whose validator reads it
+    allow_http: Flag = False  # before `url`, whose validator reads it
     url: Url = None
-
-    @field_validator("url")
-    @classmethod
-    def _requires_https(cls, url: str | None, table: ValidationInfo) -> str | None:
-        require_https(url, allow_http=table.data.get("allow_http", False))
-        return url
 
 
 class MailchimpSettings(ServiceTable):
@@ -174,7 +160,7 @@ class OmetriaSettings(ServiceTable):
     collection: Annotated[str, AfterValidator(_collection), Field(description="a name in quotes")] = "mailchimp"
     subscription_events: Annotated[SubscriptionEvents, Field(description='"new", "all" or "none"')] = "new"
     welcome_limit: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 1000
-    force_optin: Annotated[bool, Field(description="true or false")] = False
+    force_optin: Flag = False
     spot_check: Annotated[int, _whole(0, 100)] = 10
 
 
@@ -182,7 +168,7 @@ class Retry(Table):
     """Holds how often failed requests are retried; `wait` in seconds."""
 
     retries: Annotated[int, _whole(0, 20)] = 3
-    wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 5
+    wait: Wait = 5
 
 
 PERMISSION_WORDS = 'the name of a marketing permission in quotes, "" for none, or a list of names in brackets'
@@ -213,16 +199,18 @@ class Consent(Table):
 
     @property
     def statuses(self) -> dict[str, str]:
-        """The statuses that were configured."""
         found: dict[str, str] = self.model_dump(exclude_none=True, include=set(CONSENT_STATUSES))
         return found
 
 
 class Notify(Table):
-    """Holds the addresses to notify, which are secrets: anyone who has one can send notifications in our name."""
+    """Holds the addresses to notify, which are secrets: anyone who has one can send notifications in our name.
 
-    overdue: Duration = "3h"
-    allow_http: AllowHttp = False
+    `overdue` in seconds.
+    """
+
+    overdue: Duration = 3 * 3_600
+    allow_http: Flag = False
     healthcheck_url: UrlSetting = None
     webhook_url: UrlSetting = None
 
@@ -234,9 +222,9 @@ class Metrics(Table):
 
 
 class StateFile(Table):
-    """Holds how long the log of runs is kept."""
+    """Holds for how many seconds the log of runs is kept."""
 
-    keep: Duration = "90d"
+    keep: Duration = 90 * 86_400
 
 
 class Engine(Table):
@@ -245,11 +233,11 @@ class Engine(Table):
     `allow_plain`: the password may be sent unencrypted to another machine.
     """
 
-    kind: Annotated[Literal["threads", "celery"], Field(description='"threads" or "celery"')] = "threads"
+    kind: Annotated[EngineKind, Field(description='"threads" or "celery"')] = "threads"
     broker: Annotated[
         SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
     ] = SecretStr("env:MCIMPORT_BROKER")
-    allow_plain: Annotated[bool, Field(description="true or false")] = False
+    allow_plain: Flag = False
 
 
 class Reconcile(Table):
@@ -258,7 +246,7 @@ class Reconcile(Table):
     # Where so many contacts would change consent at once, a wrong list, an emptied one or a wrong key is likelier.
     most: Annotated[str, AfterValidator(_share), Field(description='a share of the list in quotes, like "5%"')] = "5%"
     # Ometria validates contacts some time after a push; before that they cannot be read back.
-    settling: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, description="a number from 0 to 3600")] = 60
+    settling: Wait = 60
 
     @property
     def most_gone(self) -> float:

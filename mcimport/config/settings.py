@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from mcimport.config.addresses import NotifyUrlSource
-from mcimport.config.engine import EngineSettings
+from mcimport.config.addresses import EngineSettings, NotifyUrlSource
 from mcimport.config.keys import KeySource, data_centre
 from mcimport.config.messages import did_you_mean, quoted
 from mcimport.config.schema import (
     LIST_KEY,
     TEXTING_WORDS,
+    Consent,
     MailchimpSettings,
     OmetriaSettings,
     Reconcile,
@@ -24,7 +25,7 @@ from mcimport.config.schema import (
     sends_texts,
 )
 from mcimport.errors import ConfigError
-from mcimport.models import ContactRules, WithoutPermission
+from mcimport.models import ContactRules
 
 OMETRIA_URL = "https://api.ometria.com/v2"
 _NAMES_SHOWN = 10
@@ -37,8 +38,6 @@ class Client:
 
     Attributes:
         any_list: the client came from the environment alone: `lists` is empty, and every list that is typed is its own.
-        consent: only the statuses that were configured.
-        permission, without_permission: see `ContactRules`.
         fields: only the merge tags that were configured.
         overdue: seconds after its sync point at which a list is overdue.
         healthcheck_source: the client's own, notified of this client alone.
@@ -52,9 +51,7 @@ class Client:
     ometria: OmetriaSettings
     retry: Retry
     reconcile: Reconcile
-    consent: Mapping[str, str]
-    permission: tuple[str, ...]
-    without_permission: WithoutPermission
+    consent: Consent
     fields: Mapping[str, str]
     mailchimp_source: KeySource
     ometria_source: KeySource
@@ -63,11 +60,10 @@ class Client:
     webhook_source: NotifyUrlSource | None
 
     def mailchimp_key(self) -> SecretStr:
-        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
+        """Returns the key. Raises ConfigError, as `ometria_key` does, where it is missing or cannot be a key."""
         return self.mailchimp_source.read()
 
     def ometria_key(self) -> SecretStr:
-        """Returns the key. Raises ConfigError, without the value, where it is missing or cannot be a key."""
         return self.ometria_source.read()
 
     def mailchimp_url(self) -> str:
@@ -80,7 +76,7 @@ class Client:
         centre = data_centre(self.mailchimp_key())
         if centre is None:
             raise ConfigError(
-                f"client {self.name}: {self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
+                f"{self.mailchimp_source.setting}: the key does not end in a data centre (-us6)",
                 hint="An OAuth token has none: set url in [mailchimp] to https://DATA-CENTRE.api.mailchimp.com/3.0",
             )
         return f"https://{centre}.api.mailchimp.com/3.0"
@@ -106,9 +102,9 @@ class Client:
             list_key=list_key,
             collection=self.collection(list_key),
             fields=self.fields,
-            consent=self.consent,
-            permission=self.permission,
-            without_permission=self.without_permission,
+            consent=self.consent.statuses,
+            permission=self.consent.permission,
+            without_permission=self.consent.without_permission,
             subscription_events=self.ometria.subscription_events,
             force_optin=self.ometria.force_optin,
             new_since=new_since,
@@ -211,3 +207,36 @@ def with_flags(client: Client, *, workers: int | None, window: int | None) -> Cl
     if window is not None:
         update["window"] = window
     return replace(client, mailchimp=client.mailchimp.model_copy(update=update)) if update else client
+
+
+def world_readable_files(settings: Settings) -> list[str]:
+    """Returns a line for each file with keys that every user of this machine may read.
+
+    Its group may read it: that is how Kubernetes gives a mounted secret to a user who does not own it.
+    """
+    sources = list(_sources(settings))
+    held: dict[Path, str] = {}
+    if settings.config_path and not all(source.is_reference for source in sources):
+        held[settings.config_path] = "keys"
+    held.update((file, "a key") for source in sources if (file := source.file))
+    return [
+        f"{path} holds {what}, and every user of this machine can read it: `chmod 600 {path}`"
+        for path, what in held.items()
+        if _is_world_readable(path)
+    ]
+
+
+def _sources(settings: Settings) -> Iterator[KeySource]:
+    urls = [settings.healthcheck_source]
+    for client in settings.clients.values():
+        yield from (client.mailchimp_source, client.ometria_source)
+        urls += [client.healthcheck_source, client.webhook_source]
+    yield from (url.key for url in urls if url is not None)
+    yield settings.engine.source
+
+
+def _is_world_readable(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

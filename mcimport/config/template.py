@@ -7,11 +7,10 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from mcimport.config.messages import validate
+from mcimport.config.keys import VARIABLE
+from mcimport.config.messages import BARE, validate
 from mcimport.errors import ConfigError
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
 
 _TEMPLATE = """\
@@ -110,7 +109,7 @@ def template(answers: Answers = Answers()) -> str:
         _check_source(option, source)
     client = answers.client
     text = _TEMPLATE.format(
-        client=client if _BARE.fullmatch(client) else _quoted(client),
+        client=client if BARE.fullmatch(client) else _quoted(client),
         lists=", ".join(map(_quoted, answers.lists)),
         mailchimp_key=_quoted(answers.mailchimp_key),
         ometria_key=_quoted(answers.ometria_key),
@@ -125,7 +124,7 @@ def template(answers: Answers = Answers()) -> str:
 def _check_source(service: str, source: str) -> None:
     """Raises ConfigError, which does not repeat it, for a key itself: it would stay in the file and in the history."""
     scheme, _, rest = source.partition(":")
-    is_source = _VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
+    is_source = VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
     if not is_source or _LIKE_A_KEY.fullmatch(rest):
         raise ConfigError(
             f"{service} key: say where it comes from (env:NAME or file:PATH) instead of the key itself",

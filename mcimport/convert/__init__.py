@@ -12,11 +12,10 @@ from mcimport.convert.contact import (
     consent_part,
     encode_contact,
     lacks_tags,
+    load_libraries,
     make_converter,
 )
 from mcimport.convert.contact_builder import UNKNOWN_FIELD
-from mcimport.convert.field_mapping import FieldMapping, field_mappings
-from mcimport.convert.fingerprint import fingerprint
+from mcimport.convert.field_mapping import FieldMapping, field_mappings, fingerprint
 from mcimport.convert.identity import contact_id, is_contact_id, member_id, own_part
-from mcimport.convert.libraries import load_libraries
 from mcimport.convert.permissions import given_names, has_permissions, missing_names, needed, permissions_of, quoted

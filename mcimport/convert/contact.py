@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from threading import Lock
 from typing import Any
 
 import msgspec
 
 from mcimport.convert import consent, permissions
 from mcimport.convert.contact_builder import ContactBuilder, add_merge_fields, add_phones, add_place
+from mcimport.convert.country import country_code
 from mcimport.convert.email_address import plain, usable
-from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted, mapping_problems
+from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted
 from mcimport.convert.identity import contact_id
 from mcimport.convert.text import number, shared_text, text, trim
-from mcimport.errors import ConfigError
+from mcimport.errors import McimportError
+from mcimport.errors.machine import as_ours
 from mcimport.models import (
     CANNOT,
     Contact,
@@ -36,6 +39,7 @@ UNKNOWN_INTEREST = "some members have an interest that the list does not define;
 _LARGE = 2**31  # integers below it need no check by `number`
 
 _encoder = msgspec.json.Encoder()
+_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +55,26 @@ class _Plan:
     needed: frozenset[str]
 
 
+def load_libraries() -> None:
+    """Loads the libraries of a conversion, once a process, in a tenth of a second. Raises MachineError.
+
+    Before a run's first request, and whole: what is loaded during a run may be of another version. What failed
+    once is not tried again: a library that was loaded in part may wait forever for a lock of its own.
+    """
+    with _lock:
+        failure = _failure()
+    if failure is not None:
+        raise failure
+
+
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
     """Returns the function that converts a member, for one list and one set of rules; threads may share it.
 
     It never raises, whatever JSON is in whichever field, except for failures of the machine (ImportError, OSError,
     MemoryError). A member without an address is Skipped; one without an id, or else with an address that cannot be
     used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST say that the list was changed since `fields`
-    was read.
-
-    Raises:
-        ConfigError: `rules.fields` has a line that `mapping_problems` names.
+    was read. The rules are those of a client, whose `[fields]` the configuration has checked.
     """
-    if problems := mapping_problems(rules.fields):
-        raise ConfigError("[fields] " + "; ".join(problems))
     known = field_mappings(fields, rules)
     plan = _Plan(
         rules,
@@ -145,6 +156,19 @@ def lacks_tags(member: Member) -> bool:
         return False
     total: int | float = count if isinstance(count, int) else number(count) or 0
     return total > (len(tags) if isinstance(tags, list) else 0)
+
+
+@cache
+def _failure() -> McimportError | None:
+    try:
+        import phonenumbers  # noqa: PLC0415 - as in `phone`
+
+        phonenumbers.PhoneMetadata.load_all()  # each country's data, which is else loaded at its first number
+        country_code("US")  # pycountry, and the table of its names
+        usable("é@é.example")  # email-validator, and its tables for domains in other scripts
+    except Exception as error:  # noqa: BLE001 - whatever a library raises, no member can be converted without it
+        return as_ours(error)
+    return None
 
 
 def _interest_reader(defined: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:

@@ -9,14 +9,19 @@ order the list gives its fields. Tags are the same in any case, as they are in M
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 from mcimport.convert.field_values import NAMES, Reader, field_reader, property_reader, quick_reader
+from mcimport.convert.permissions import needed
 from mcimport.models import CONTACT_FIELDS, ContactRules, ListFields, MergeField
+
+MAPPING_VERSION = 2
+"""To be raised whenever the same member, with the same settings, becomes another contact than before."""
 
 OWN_PROPERTIES = frozenset(
     {
@@ -37,7 +42,6 @@ OWN_PROPERTIES = frozenset(
 _DEFAULTS = {"FNAME": "firstname", "LNAME": "lastname"}
 _PREFIX = "properties."
 
-_is_property = re.compile(r"[a-z0-9_]+").fullmatch
 _unfit = re.compile(r"[^a-z0-9_]")
 
 
@@ -70,32 +74,6 @@ class FieldMapping:
     quick: Reader | None = None
 
 
-def mapping_problems(fields: Mapping[str, str]) -> list[str]:
-    """Returns the mistakes in a `[fields]` table, a line for each, beginning with the merge tag."""
-    targets = Counter(target for target in fields.values() if target)
-    tags = Counter(tag.upper() for tag in fields)
-    problems = []
-    for tag, target in fields.items():
-        if problem := _target_problem(target):
-            problems.append(f"{tag}: {problem}")
-        elif targets[target] > 1:
-            problems.append(f"{tag}: another merge field already goes to {target!r}")
-        if tags[tag.upper()] > 1:
-            problems.append(f"{tag}: named twice (upper and lower case are the same)")
-    return problems
-
-
-def _target_problem(target: str) -> str:
-    if not target or target in CONTACT_FIELDS:
-        return ""
-    if not target.startswith(_PREFIX):
-        return f'the contact has no field {target!r}; it has {", ".join(CONTACT_FIELDS)}, properties.NAME and ""'
-    name = target.removeprefix(_PREFIX)
-    if not _is_property(name):
-        return f"{target!r} is not a valid property; a name may contain a-z, 0-9 and _"
-    return f"{target!r} is filled in by mcimport itself" if name in OWN_PROPERTIES else ""
-
-
 def field_mappings(fields: ListFields, rules: ContactRules) -> dict[str, FieldMapping]:
     """Returns a mapping for each tag of the list and of `[fields]`, in the list's order, and for FNAME and LNAME."""
     mapping = {tag.upper(): target for tag, target in rules.fields.items()}
@@ -119,14 +97,21 @@ def map_unlisted(tag: str, known: Mapping[str, FieldMapping]) -> FieldMapping:
     return _mapping_of(MergeField(tag, ""), "", distinct(name, tag) if name in taken else name, listed=False)
 
 
-def default_target(tag: str) -> str:
-    """Returns the target of a tag without a line in `[fields]`, as far as the tag alone tells."""
-    return _DEFAULTS.get(tag.upper(), f"{_PREFIX}{_plain_name(tag)}")
-
-
 def distinct(name: str, tag: str) -> str:
     """Returns a property name that no other tag has: the name and a check sum of the tag."""
     return f"{name}_{crc32(tag.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def fingerprint(rules: ContactRules) -> str:
+    """Returns the fingerprint of `[fields]`, `[consent]` and mcimport's own mapping, so that a change of it is noticed.
+
+    Neither the list's own fields nor a line that says what would happen without it change it.
+    """
+    fields = {tag.upper(): target for tag, target in rules.fields.items()}
+    said = sorted((tag, target) for tag, target in fields.items() if target != _default_target(tag))
+    permission = [sorted(needed(rules.permission)), rules.without_permission]
+    known = [MAPPING_VERSION, said, sorted(rules.consent.items()), permission]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 def _mapping_of(merge: MergeField, target: str | None, name: str, *, listed: bool) -> FieldMapping:
@@ -174,12 +159,16 @@ def _property_names(merges: Mapping[str, MergeField], targets: Mapping[str, str 
     return names
 
 
-def _birthday(tags: Iterable[str], merges: Mapping[str, MergeField]) -> str | None:
+def _birthday(tags: Sequence[str], merges: Mapping[str, MergeField]) -> str | None:
     """Returns the tag that becomes `properties.birthday`: the one of that name, else the first of that type."""
-    tags = tuple(tags)
     named = (tag for tag in tags if _plain_name(tag) == "birthday")
     return next(named, next((tag for tag in tags if merges[tag].type == "birthday"), None))
 
 
 def _plain_name(tag: str) -> str:
     return _unfit.sub("_", tag.lower()) or "_"
+
+
+def _default_target(tag: str) -> str:
+    """Returns the target of a tag without a line in `[fields]`, as far as the tag alone tells."""
+    return _DEFAULTS.get(tag.upper(), f"{_PREFIX}{_plain_name(tag)}")

@@ -145,7 +145,6 @@ def _shared_text_or_none(value: Any) -> str | None:
 
 
 def field_reader(merge: MergeField, field: str) -> Reader:
-    """Returns the reader for the contact field that the merge field goes to."""
     if field in NAMES:
         return _name
     return _FIELD_READERS[field](merge) if field in _FIELD_READERS else _plain

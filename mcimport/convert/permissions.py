@@ -15,7 +15,6 @@ from mcimport.models import ContactRules, ListFields
 
 @lru_cache(maxsize=1024)
 def comparable(name: str) -> str:
-    """Returns a permission's name as it is compared, without case and blanks."""
     return "".join(shared_text(name).split()).casefold()
 
 

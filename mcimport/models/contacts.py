@@ -16,7 +16,6 @@ OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
 WithoutPermission = Literal["out", "unspecified"]
 
-
 CONTACT_FIELDS = (
     "firstname",
     "lastname",
@@ -67,8 +66,6 @@ class SmsChannel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Channels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A contact's consents by channel."""
-
     sms: SmsChannel | None = None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mcimport.models import (
     Bounds,
@@ -18,8 +20,10 @@ from mcimport.models import (
     Window,
     WindowStatus,
 )
+from mcimport.models.timestamps import epoch, iso
 
 HANDFUL = 20  # members who are discarded after a yes; for more, their number has to be typed
+_SPOT_CHECK_TIMES = ("at", "first_at", "last_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,6 @@ class Affected:
 
 
 def affected(letters: Iterable[DeadLetter]) -> Affected:
-    """Counts the members whom these dead letters are about."""
     found = list(letters)
     one_each = {(letter.list_id, letter.member_id or letter.id) for letter in found if letter.kind == "contact"}
     spans = [letter for letter in found if letter.kind == "window"]
@@ -253,3 +256,47 @@ class Origin:
     until: int | None
     new_since: int | None
     sync_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampledContact:
+    """A contact that was pushed, by the member's id (without the list), and when, in epoch seconds."""
+
+    member_id: str
+    pushed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpotCheck:
+    """Says whether Ometria has a few of the contacts that it accepted. Times in epoch seconds, UTC.
+
+    Attributes:
+        at: when that was checked.
+        accepted: how many were looked up; the first and the last of them were pushed at `first_at` and `last_at`.
+        missing: how many of them Ometria does not have; None where that cannot be told, and `reason` says why.
+    """
+
+    at: int
+    accepted: int
+    first_at: int
+    last_at: int
+    missing: int | None = None
+    reason: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> SpotCheck | None:
+        """Reads a column of the state file; None where there was no check."""
+        if text is None:
+            return None
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{**values, **{name: epoch(values[name]) for name in _SPOT_CHECK_TIMES}})
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Returns it for JSON, with times as ISO 8601 in UTC."""
+        return {**asdict(self), **{name: iso(getattr(self, name)) for name in _SPOT_CHECK_TIMES}}
+
+    @property
+    def text(self) -> str:
+        """Returns what `read` reads."""
+        return json.dumps(self.document)

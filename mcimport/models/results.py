@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from mcimport.errors import McimportError
 from mcimport.models import Sweep
-from mcimport.models.records import Affected, Run
-from mcimport.models.sample import SpotCheck
+from mcimport.models.records import Affected, Run, SpotCheck
 
 
 @dataclass(frozen=True, slots=True)

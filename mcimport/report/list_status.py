@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcimport.models.records import Affected, Run
-from mcimport.models.sample import SpotCheck
+from mcimport.models.records import Affected, Run, SpotCheck
 from mcimport.report import spot_check
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mcimport.models.records import Run, WindowRow
-from mcimport.models.sample import SpotCheck
+from mcimport.models.records import Run, SpotCheck, WindowRow
 from mcimport.report import timeline
 from mcimport.report.format import consents, duration, moment, moment_iso, moment_utc, out_of, pluralize, span
 from mcimport.report.spot_check import outcome

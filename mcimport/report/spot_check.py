@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcimport.models.sample import SpotCheck
+from mcimport.models.records import SpotCheck
 from mcimport.models.timestamps import iso
 from mcimport.report.format import age, out_of, pluralize
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 
 from mcimport.models import Sample
-from mcimport.models.records import ListRow, Run
-from mcimport.models.sample import SampledContact, SpotCheck
+from mcimport.models.records import ListRow, Run, SampledContact, SpotCheck
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import read_all, text

@@ -17,9 +17,8 @@ from mcimport.engine.page.subscription_events import EventBudget, event_filters
 from mcimport.errors import InterruptedRunError, StateError
 from mcimport.errors.machine import as_ours
 from mcimport.models import ContactRules, OptedIn, Outcome, Page, Window
-from mcimport.models.records import DeadLetter, ListRow, Run
+from mcimport.models.records import DeadLetter, ListRow, Run, SpotCheck
 from mcimport.models.results import Comparison
-from mcimport.models.sample import SpotCheck
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices
 from mcimport.services.mailchimp.windows import NEVER, optins_new_since

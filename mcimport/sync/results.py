@@ -69,7 +69,7 @@ def _permissions(list_run: ListRun) -> Permissions | None:
     if not list_run.permissions:
         return None
     lacking = sum(number for key, number in list_run.remarks.items() if key.startswith(NO_PERMISSION))
-    return Permissions(tuple(sorted(list_run.permissions)), quoted(list_run.client.permission), lacking)
+    return Permissions(tuple(sorted(list_run.permissions)), quoted(list_run.client.consent.permission), lacking)
 
 
 def _hints(list_run: ListRun, done: Sequence[Run]) -> tuple[str, ...]:

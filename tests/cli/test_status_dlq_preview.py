@@ -20,8 +20,9 @@ from passing import time_passes
 
 from mcimport.cli import preview_list
 from mcimport.cli.field_table import custom_fields, fields_table, target
+from mcimport.config.cross_checks import cross_check
+from mcimport.config.messages import validate
 from mcimport.convert import field_mappings, make_converter
-from mcimport.convert.field_mapping import mapping_problems
 from mcimport.models import ContactRules, ListFields, Member, MergeField
 from mcimport.state import lock_client
 
@@ -547,6 +548,12 @@ def test_the_pasted_table_is_valid_and_changes_nothing(make_importer: MakeImport
     assert importer("preview", importer.sandbox.list_key, "--json").lines == before
 
 
+def problems(fields: dict[str, str]) -> list[str]:
+    """What the configuration says of a `[fields]` table."""
+    file = validate({"fields": fields})
+    return file if isinstance(file, list) else cross_check(file, [])
+
+
 _tags = st.text(st.characters(exclude_categories=["Cs"]), max_size=10) | st.sampled_from(
     ["FNAME", "fname", "PHONE", "BIRTHDAY", "MAILCHIMP_TAGS", "MAILCHIMP_X", "A B", "A-B", "A_B", '"', "\x7f"]
 )
@@ -558,7 +565,7 @@ _mapping = st.dictionaries(
     st.sampled_from(["FNAME", "PHONE", "BIRTHDAY", "ELSEWHERE", "A_B"]),
     st.sampled_from(["", "firstname", "phone_number", "properties.one", "date_of_birth"]),
     max_size=3,
-).filter(lambda mapping: not mapping_problems(mapping))
+).filter(lambda mapping: not problems(mapping))
 
 
 @given(_lists, _mapping)
@@ -569,7 +576,7 @@ def test_any_lists_table_can_be_pasted(fields: ListFields, mapping: dict[str, st
     """
     rules = ContactRules(list_key="k", fields=mapping)
     pasted = tomllib.loads(fields_table(fields, rules))["fields"]
-    assert mapping_problems(pasted) == []
+    assert problems(pasted) == []
     assert mapping.items() <= {tag.upper(): goes for tag, goes in pasted.items()}.items()
     if len({tag.upper() for tag in fields.merge_fields}) == len(fields.merge_fields):
         assert targets(fields, ContactRules(list_key="k", fields=pasted)) == targets(fields, rules)

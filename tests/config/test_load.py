@@ -17,8 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from mcimport.config import Client, MailchimpSettings, OmetriaSettings, Retry, Settings, load, template, with_flags
-from mcimport.config.schema import PERMISSION_WORDS, ClientTable, Consent, File, Shared
+from mcimport.config import Client, Settings, load, template, with_flags
+from mcimport.config.schema import (
+    PERMISSION_WORDS,
+    ClientTable,
+    Consent,
+    File,
+    MailchimpSettings,
+    OmetriaSettings,
+    Retry,
+    Shared,
+)
 from mcimport.config.settings import WHERE_LIST_IDS_ARE
 from mcimport.errors import ConfigError
 from mcimport.models import CONTACT_FIELDS
@@ -378,8 +387,12 @@ def test_client_overrides_key_over_key(here: Path) -> None:
     found = loaded(here, shared + ACME + own + another("bee", ometria="other"))
     one, two = found.clients["acme"], found.clients["bee"]
     assert (one.ometria.batch, one.ometria.welcome_limit, one.ometria.requests_per_second) == (60, 7, 8)
-    assert (dict(one.consent), dict(one.fields)) == ({"cleaned": "unspecified", "pending": "out"}, {"A": ""})
-    assert (two.ometria.batch, dict(two.consent), dict(two.fields)) == (50, {"cleaned": "unspecified"}, {"A": "gender"})
+    assert (one.consent.statuses, dict(one.fields)) == ({"cleaned": "unspecified", "pending": "out"}, {"A": ""})
+    assert (two.ometria.batch, two.consent.statuses, dict(two.fields)) == (
+        50,
+        {"cleaned": "unspecified"},
+        {"A": "gender"},
+    )
 
 
 def test_clients_that_override_nothing_share_their_tables(here: Path) -> None:
@@ -527,7 +540,7 @@ def test_consent_of_who_said_yes_or_no_cannot_be_configured(here: Path, status: 
 @pytest.mark.parametrize("consent", ["out", "unspecified", "keep"])
 def test_milder_consents_may_be_configured(here: Path, status: str, consent: str) -> None:
     """In each of the three ways, for each of the four."""
-    assert acme(here, f'[consent]\n{status} = "{consent}"').consent == {status: consent}
+    assert acme(here, f'[consent]\n{status} = "{consent}"').consent.statuses == {status: consent}
 
 
 @pytest.mark.parametrize(
@@ -543,16 +556,16 @@ def test_milder_consents_may_be_configured(here: Path, status: str, consent: str
 def test_the_permission_that_an_opt_in_needs_may_be_configured(here: Path, line: str, names: tuple[str, ...]) -> None:
     """One, none or several; it is no status, and a client may need another than the others."""
     client = acme(here, f"[consent]\n{line}\n")
-    assert (client.rules("1a2d7ebf82", None).permission, dict(client.consent)) == (names, {})
+    assert (client.rules("1a2d7ebf82", None).permission, client.consent.statuses) == (names, {})
     own = acme(here, f'[consent]\npermission = "Post"\n[clients.acme.consent]\n{line}\n')
-    assert own.permission == (names if line else ("Post",))
+    assert own.consent.permission == (names if line else ("Post",))
 
 
 @pytest.mark.parametrize("choice", ["out", "unspecified"])
 def test_what_becomes_of_who_lacks_it_may_be_configured(here: Path, choice: str) -> None:
     """Never an opt-in."""
     client = acme(here, f'[consent]\nwithout_permission = "{choice}"\n')
-    assert (client.without_permission, client.rules("1a2d7ebf82", None).without_permission) == (choice, choice)
+    assert (client.consent.without_permission, client.rules("1a2d7ebf82", None).without_permission) == (choice, choice)
 
 
 @pytest.mark.parametrize(
@@ -994,7 +1007,7 @@ def test_template_loads_and_changes_no_default(here: Path) -> None:
     """What `mcimport init` writes works once its two variables are set, and says what holds without it."""
     written, plain = loaded(here, template()).clients["acme"], acme(here)
     assert (written.mailchimp, written.ometria, written.retry) == (plain.mailchimp, plain.ometria, plain.retry)
-    assert (written.consent, written.fields) == ({}, {"FNAME": "firstname", "LNAME": "lastname"})
+    assert (written.consent.statuses, written.fields) == ({}, {"FNAME": "firstname", "LNAME": "lastname"})
     assert written.mailchimp_url() == "https://us6.api.mailchimp.com/3.0"
     assert written.ometria_key().get_secret_value() == KEYS["ACME_OMETRIA_KEY"]
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from mcimport.convert import UNKNOWN_FIELD, field_mappings, make_converter
 from mcimport.convert.country import country_code
-from mcimport.convert.field_mapping import OWN_PROPERTIES, mapping_problems
+from mcimport.convert.field_mapping import OWN_PROPERTIES
 from mcimport.convert.phone import e164
 from mcimport.convert.text import clean, number
-from mcimport.errors import ConfigError
-from mcimport.models import CONTACT_FIELDS, Contact, ContactRules, Converted, ListFields, Member, MergeField
+from mcimport.models import Contact, ContactRules, Converted, ListFields, Member, MergeField
 
 
 def converted(
@@ -439,31 +438,3 @@ def test_every_tag_has_a_property_of_its_own_that_ometria_can_hold(tags: list[st
     assert len(set(names) - OWN_PROPERTIES) == len(tags)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_") and name for name in names)
     assert names == [back[tag].fallback_property for tag in tags]
-
-
-def test_a_right_mapping_has_no_problems() -> None:
-    """Every contact field, any property, and "" as often as one likes."""
-    mapping = {f"TAG{number}": field for number, field in enumerate(CONTACT_FIELDS)}
-    assert mapping_problems({**mapping, "A": "", "B": "", "C": "properties.points_2"}) == []
-
-
-@pytest.mark.parametrize(
-    ("mapping", "tags"),
-    [
-        ({"PHONE": "phone"}, ["PHONE"]),
-        ({"X": "email"}, ["X"]),
-        ({"X": "marketing_optin"}, ["X"]),
-        ({"X": "timestamp_subscribed"}, ["X"]),
-        ({"X": "properties."}, ["X"]),
-        ({"X": "properties.Loyalty Points"}, ["X"]),
-        ({"X": "properties.mailchimp_status"}, ["X"]),
-        ({"A": "firstname", "B": "firstname"}, ["A", "B"]),
-        ({"A": "properties.x", "B": "properties.x", "C": "nonsense"}, ["A", "B", "C"]),
-        ({"FNAME": "firstname", "fname": ""}, ["FNAME", "fname"]),
-    ],
-)
-def test_a_wrong_mapping_is_named_line_by_line(mapping: dict[str, str], tags: list[str]) -> None:
-    """Each problem begins with its merge tag, and no converter is made of such a table."""
-    assert [problem.partition(":")[0] for problem in mapping_problems(mapping)] == tags
-    with pytest.raises(ConfigError):
-        make_converter(ListFields(), ContactRules(list_key="k", fields=mapping))

@@ -18,7 +18,7 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
 from mcimport.convert import encode_contact, make_converter
-from mcimport.convert.fingerprint import MAPPING_VERSION
+from mcimport.convert.field_mapping import MAPPING_VERSION
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget

@@ -11,7 +11,7 @@ import pytest
 from conftest import Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
-from mcimport.config.engine import EngineSettings
+from mcimport.config.addresses import EngineSettings
 from mcimport.config.keys import KeySource
 from mcimport.config.load import check_owner, load
 from mcimport.errors import ConfigError
@@ -212,5 +212,5 @@ def test_a_brokers_password_that_has_to_be_encoded_is_refused_before_anything_is
 def test_a_brokers_password_that_is_written_as_it_should_is_taken(password: str) -> None:
     """Percent-encoded, or of letters, digits and marks that mean nothing in an address."""
     text = f"amqps://mc:{password}@broker.example:5671/vhost"
-    source = KeySource("", "[engine] broker", SecretStr("env:BROKER"), Path(), {"BROKER": text})
+    source = KeySource("[engine] broker", SecretStr("env:BROKER"), Path(), {"BROKER": text})
     assert EngineSettings("celery", source).broker().get_secret_value() == text
