@@ -62,7 +62,7 @@ def _print_broker(settings: Settings) -> None:
     """Writes the state of the broker to standard error; one that cannot be reached does not change the exit code."""
     if settings.engine.kind != "celery":
         return
-    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.engine import check_extra  # noqa: PLC0415 - loads the HTTP client
 
     try:
         check_extra()

@@ -23,7 +23,7 @@ def worker(
 
     SIGTERM or Ctrl-C: pages in progress get 25 s to finish; the others go to other workers.
     """
-    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client; other commands start without it
+    from mcimport.engine import check_extra  # noqa: PLC0415 - loads the HTTP client; other commands start without it
 
     log = set_log_format(log_format)
     settings = load_settings(context, has_state=False)

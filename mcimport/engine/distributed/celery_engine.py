@@ -10,16 +10,15 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from mcimport.config import Client
-from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed import broker
 from mcimport.engine.distributed.account_groups import group_by_account
 from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.coordinator import Coordinator
 from mcimport.engine.distributed.message_builder import MessageBuilder
 from mcimport.engine.distributed.work_queue import WorkQueue
-from mcimport.engine.interface import RunSpec
-from mcimport.engine.local import LocalEngine
+from mcimport.engine.interface import CircuitBreaker, RunSpec
 from mcimport.engine.page.subscription_events import EventBudget, apply_event_limit
+from mcimport.engine.threads import LocalEngine
 from mcimport.errors import ConfigError
 from mcimport.models import Outcome, Page, Window
 

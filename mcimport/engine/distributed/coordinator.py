@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import uuid
 
-from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker_channel import BrokerChannel
 from mcimport.engine.distributed.executor import TAKEN_OVER
 from mcimport.engine.distributed.fencing import Fencing
@@ -17,7 +16,8 @@ from mcimport.engine.distributed.messages import Fence, PageMessage
 from mcimport.engine.distributed.reply_handler import ReplyHandler
 from mcimport.engine.distributed.work_queue import WorkQueue
 from mcimport.engine.distributed.worker_watch import WorkerWatch
-from mcimport.engine.local import LocalEngine
+from mcimport.engine.interface import CircuitBreaker
+from mcimport.engine.threads import LocalEngine
 from mcimport.errors import InterruptedRunError, ServiceDownError, StateError, UnreachableError
 from mcimport.models import Outcome
 from mcimport.report.format import duration

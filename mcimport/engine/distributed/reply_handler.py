@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from mcimport.engine.circuit_breaker import CircuitBreaker
 from mcimport.engine.distributed.broker_channel import Received
 from mcimport.engine.distributed.fencing import PAUSE, Fencing
 from mcimport.engine.distributed.message_builder import MessageBuilder
@@ -26,6 +25,7 @@ from mcimport.engine.distributed.messages import (
     WorkerLost,
 )
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
+from mcimport.engine.interface import CircuitBreaker
 from mcimport.errors import ConfigError, FatalError, McimportError
 from mcimport.models import NewDeadLetter, Outcome, Window
 
