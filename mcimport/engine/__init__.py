@@ -21,7 +21,7 @@ def engine_of(settings: Settings, asked: str | None = None) -> Engine:
     if (asked or settings.engine.kind) == "threads":
         return LocalEngine()
     check_extra()
-    from mcimport.engine.distributed.celery_engine import RemoteEngine  # noqa: PLC0415 - an extra
+    from mcimport.engine.distributed.coordinator import RemoteEngine  # noqa: PLC0415 - an extra
 
     return RemoteEngine(settings.engine.broker(), settings.clients.values())
 

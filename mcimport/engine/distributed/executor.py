@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from mcimport.config import Client
-from mcimport.engine.distributed.account_groups import group_by_account
-from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError
+from mcimport.engine.distributed.broker import group_by_account
+from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError, SuspendDetector
 from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
 from mcimport.engine.distributed.messages import (
     Failed,
@@ -30,7 +30,6 @@ from mcimport.engine.distributed.messages import (
     settings_digest,
 )
 from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal
-from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import make_context
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
