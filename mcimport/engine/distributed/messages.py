@@ -161,19 +161,8 @@ class Failed(WorkerReply, frozen=True, tag="failed"):
 
 
 Message = PageMessage | Fence
-Reply = (
-    FenceCleared
-    | Begun
-    | Processed
-    | Returned
-    | Revoked
-    | TimedOut
-    | WorkerLost
-    | Outdated
-    | Unfenced
-    | Refused
-    | Failed
-)
+Unprocessed = Returned | Revoked | TimedOut | WorkerLost | Outdated | Unfenced | Refused | Failed
+Reply = FenceCleared | Begun | Processed | Unprocessed
 
 encoded = msgspec.json.Encoder().encode
 # Both raise msgspec.MsgspecError for anything else. Made at import, before any thread begins: made by several at once,

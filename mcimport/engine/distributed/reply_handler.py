@@ -9,24 +9,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from mcimport.engine.distributed import messages
 from mcimport.engine.distributed.broker_channel import BrokerChannel, Received
-from mcimport.engine.distributed.messages import (
-    Begun,
-    Failed,
-    Fence,
-    FenceCleared,
-    Message,
-    MessageBuilder,
-    Outdated,
-    PageMessage,
-    Processed,
-    Refused,
-    Reply,
-    Revoked,
-    TimedOut,
-    Unfenced,
-    WorkerLost,
-)
+from mcimport.engine.distributed.messages import Fence, Message, MessageBuilder, PageMessage, Reply
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
 from mcimport.engine.interface import CircuitBreaker
 from mcimport.errors import ConfigError, FatalError, McimportError
@@ -136,25 +121,25 @@ class ReplyHandler:
 
     def _take_fence_reply(self, reply: Reply) -> None:
         match reply:
-            case FenceCleared():
+            case messages.FenceCleared():
                 self._fencing.note_cleared(reply.worker_token)
-            case Refused() | Failed():
+            case messages.Refused() | messages.Failed():
                 self._fail(reply)
-            case Outdated():
+            case messages.Outdated():
                 self._fencing.send(reply.epoch)
             case _:  # the worker leaves: the next one is asked
                 self._fencing.send_later()
 
     def _take_page_reply(self, reply: Reply) -> None:
         match reply:
-            case Processed():
+            case messages.Processed():
                 self._take_processed(reply)
-            case Begun():
+            case messages.Begun():
                 self._queue.begun(reply.ref.id)
             case _ if (in_flight := self._queue.land(reply.ref.id)) is not None:
                 self._take_unprocessed(reply, in_flight)
 
-    def _take_processed(self, reply: Processed) -> None:
+    def _take_processed(self, reply: messages.Processed) -> None:
         outcome = reply.outcome
         if outcome.window is None or not self._queue.claim(reply.ref.id, outcome.window):
             return
@@ -171,23 +156,23 @@ class ReplyHandler:
     def _take_unprocessed(self, reply: Reply, in_flight: InFlight) -> None:
         window = in_flight.window
         match reply:
-            case Refused() | Failed():
+            case messages.Refused() | messages.Failed():
                 self._fail(reply)
-            case WorkerLost():
+            case messages.WorkerLost():
                 if self._queue.worker_lost(in_flight):
                     self._give_up(window)
-            case TimedOut():
+            case messages.TimedOut():
                 self._queue.timed_out(window)
-            case Unfenced():
+            case messages.Unfenced():
                 self._queue.again(window)
                 self._fencing.note_unfenced()
             case _:
                 self.pause_until = time.monotonic() + PAUSE
-                if isinstance(reply, Revoked):
+                if isinstance(reply, messages.Revoked):
                     self._queue.revoked(window)
                 else:
                     self._queue.again(window)
-                if isinstance(reply, Outdated):  # another coordinator of this very state file: but there is a lock
+                if isinstance(reply, messages.Outdated):  # another coordinator of this state file: but there is a lock
                     self._fencing.send(reply.epoch)
 
     def _take_back(self, message: Message, received: Received) -> None:
@@ -212,8 +197,8 @@ class ReplyHandler:
         letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
         self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
 
-    def _fail(self, reply: Refused | Failed) -> None:
-        kind = ConfigError if isinstance(reply, Refused) else FatalError
+    def _fail(self, reply: messages.Refused | messages.Failed) -> None:
+        kind = ConfigError if isinstance(reply, messages.Refused) else FatalError
         self.failure = self.failure or kind(reply.words, hint=reply.hint)
 
 
