@@ -242,22 +242,17 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
     with in_words(), connection(application(address)) as opened:
         opened.connect()
         with bounded(opened):
-            orders = [_depth(opened, orders_queue(shard).name) for shard in range(SHARDS)]
-            outcomes = [_depth(opened, outcomes_queue(state_id, name).name) for name in names]
-            dead = [_depth(opened, dead_queue(state_id, name).name) for name in names]
-    return BrokerStatus(
-        queues=SHARDS,
-        with_worker=sum(consumers > 0 for _, consumers in orders),
-        waiting=sum(messages for messages, _ in orders),
-        outcomes=sum(messages for messages, _ in outcomes),
-        dead=sum(messages for messages, _ in dead),
-    )
+            orders = [_depth(opened, orders_queue(shard)) for shard in range(SHARDS)]
+            outcomes = sum(_depth(opened, outcomes_queue(state_id, name))[0] for name in names)
+            dead = sum(_depth(opened, dead_queue(state_id, name))[0] for name in names)
+    with_worker = sum(consumers > 0 for _, consumers in orders)
+    return BrokerStatus(SHARDS, with_worker, sum(messages for messages, _ in orders), outcomes, dead)
 
 
-def _depth(connection: Connection, queue: str) -> tuple[int, int]:
+def _depth(connection: Connection, queue: Queue) -> tuple[int, int]:
     """Returns what `depth` does, and twice 0 where there is no such queue."""
     try:
-        return depth(connection.default_channel, queue)
+        return depth(connection.default_channel, queue.name)
     except NotFound:
         return 0, 0
 

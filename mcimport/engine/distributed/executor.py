@@ -116,8 +116,8 @@ class PageExecutor:
             else:
                 self._slots[client.name].begin(message.epoch, lambda: self.term.check(term))
                 reply = messages.FenceCleared(message.ref, worker_token=self._worker_token)
-        except OutdatedError as error:
-            return messages.Outdated(message.ref, epoch=error.epoch)
+        except OutdatedError:
+            return messages.Outdated(message.ref, epoch=self._slots[client.name].epoch)
         except (InterruptedRunError, RevokedError):
             return self._not_ended(message)
         except ConfigError as error:

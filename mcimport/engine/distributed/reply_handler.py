@@ -20,21 +20,17 @@ from mcimport.models import NewDeadLetter, Outcome, Window
 PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
 
 
+@dataclass(eq=False)
 class Fencing:
-    """Sends the fences of one run, and knows whether pages may be sent.
+    """Sends the fences of one run, and knows whether pages may be sent. `is_cleared`: a worker cleared the last one."""
 
-    Attributes:
-        is_cleared: a worker has cleared the last fence.
-    """
-
-    def __init__(self, queue: WorkQueue, channel: BrokerChannel, builder: MessageBuilder) -> None:
-        self._queue = queue
-        self._channel = channel
-        self._builder = builder
-        self._awaited = ""  # the id of the fence whose reply is awaited
-        self._send_at = 0.0  # when the next one is to be sent (monotonic seconds); 0: it was sent, or none is to be
-        self._is_unfenced = False  # a worker that did not clear the last fence has taken over
-        self.is_cleared = False
+    _queue: WorkQueue
+    _channel: BrokerChannel
+    _builder: MessageBuilder
+    is_cleared: bool = False
+    _awaited: str = ""  # the id of the fence whose reply is awaited
+    _send_at: float = 0.0  # when the next one is to be sent (monotonic seconds); 0: it was sent, or none is to be
+    _is_unfenced: bool = False  # a worker that did not clear the last fence has taken over
 
     @property
     def is_pending(self) -> bool:

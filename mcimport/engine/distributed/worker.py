@@ -110,17 +110,15 @@ def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
     replies = broker.connection(app)  # without heartbeats: no thread would send them between two replies
 
     def send(message: Message, reply: Reply) -> None:
-        _send(replies, message, executor.sealed(message, reply))
+        _publish(replies, executor.sealed(message, reply), routing_key=message.reply_to)
 
     def page(task: Any, text: str) -> None:
-        message = _opened(replies, executor, task, text, log)
-        if message is not None:
+        if (message := _opened(replies, executor, task, text, log)) is not None:
             reply = _executed(executor, message, task, lambda: send(message, Begun(message.ref)), log)
             if reply is not None:
                 send(message, reply)
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
-    app.finalize()
 
 
 def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log) -> Message | None:
@@ -154,11 +152,6 @@ def _executed(executor: PageExecutor, message: Message, task: Any, begun: Callab
         kind = "refused" if isinstance(reply, Refused) else "failed"
         log("warning", f"a page of client {message.client} was answered with {kind}: {reply.words}")
     return reply
-
-
-def _send(replies: Any, message: Message, reply: bytes) -> None:
-    """Sends a sealed reply to the coordinator's queue. Raises as `_publish`."""
-    _publish(replies, reply, routing_key=message.reply_to)
 
 
 def _return(replies: Any, task: Any, text: str, why: dict[str, str]) -> None:
