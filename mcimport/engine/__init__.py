@@ -10,7 +10,7 @@ from mcimport.engine.interface import Engine, RunSpec
 from mcimport.engine.threads import LocalEngine, run_windows
 from mcimport.errors.machine import require_extra
 
-__all__ = ["Engine", "LocalEngine", "RunSpec", "check_extra", "engine_of", "run_windows"]
+__all__ = ["Engine", "LocalEngine", "RunSpec", "engine_of", "run_windows"]
 
 
 def engine_of(settings: Settings, asked: str | None = None) -> Engine:
@@ -20,12 +20,7 @@ def engine_of(settings: Settings, asked: str | None = None) -> Engine:
     """
     if (asked or settings.engine.kind) == "threads":
         return LocalEngine()
-    check_extra()
+    require_extra("the engine celery", "celery", "celery")
     from mcimport.engine.distributed.coordinator import RemoteEngine  # noqa: PLC0415 - an extra
 
     return RemoteEngine(settings.engine.broker(), settings.clients.values())
-
-
-def check_extra() -> None:
-    """Raises ConfigError where Celery is not installed."""
-    require_extra("the engine celery", "celery", "celery")

@@ -81,24 +81,24 @@ class RemoteEngine:
             return Coordinator(channel, builder, queue, CircuitBreaker(record)).run() or is_silenced
 
 
+@dataclass(eq=False)
 class Coordinator:
-    """Runs the windows of a queue over the broker. Belongs to one thread. `channel`: not open yet."""
+    """Runs the windows of a queue over the broker. Belongs to one thread. `_channel`: not open yet."""
 
-    def __init__(
-        self, channel: BrokerChannel, builder: MessageBuilder, queue: WorkQueue, breaker: CircuitBreaker
-    ) -> None:
-        self._spec = builder.spec
-        self._channel = channel
-        self._builder = builder
-        self._queue = queue
-        self._breaker = breaker
+    _channel: BrokerChannel
+    _builder: MessageBuilder
+    _queue: WorkQueue
+    _breaker: CircuitBreaker
+    _connected: float | None = None  # since when; None while the broker is away
+    _away_since: float = field(default_factory=time.monotonic)
+    _is_away_reported: bool = False
+
+    def __post_init__(self) -> None:
+        self._spec = self._builder.spec
         self._stop = self._spec.services.stop
-        self._fencing = Fencing(queue, channel, builder)
-        self._handler = ReplyHandler(queue, self._fencing, builder, breaker)
-        self._watch = WorkerWatch(self._spec, channel, self._fencing)
-        self._connected: float | None = None  # since when; None while the broker is away
-        self._away_since = time.monotonic()
-        self._is_away_reported = False
+        self._fencing = Fencing(self._queue, self._channel, self._builder)
+        self._handler = ReplyHandler(self._queue, self._fencing, self._builder, self._breaker)
+        self._watch = WorkerWatch(self._spec, self._channel, self._fencing)
 
     def run(self) -> bool:
         """Processes all windows, and returns whether subscription events were kept back.
