@@ -147,7 +147,6 @@ def application(address: SecretStr) -> Celery:
         worker_enable_prefetch_count_reduction=False,  # pool threads would restore it, over the consumer's connection
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
-        worker_prefetch_multiplier=1,
         worker_redirect_stdouts=False,
         worker_send_task_events=False,
     )

@@ -113,9 +113,11 @@ class Coordinator:
         return self._handler.is_silenced
 
     def _run(self) -> None:
-        self._connect()
-        while not (self._queue.is_empty or self._is_leaving):
+        while self._connected is None or not (self._queue.is_empty or self._is_leaving):
             try:
+                if self._connected is None:
+                    self._connect()
+                    continue
                 self._send_pages()
                 self._receive()
                 self._run_locally()
@@ -123,7 +125,6 @@ class Coordinator:
                     self._watch.look()
             except UnreachableError as error:
                 self._wait_for_broker(error)
-                self._connect()
         self._land()
         if self._handler.failure:
             raise self._handler.failure
@@ -150,16 +151,10 @@ class Coordinator:
 
     def _connect(self) -> None:
         """Connects, also after the connection broke: pages under way then may be so still, so a fence is sent first."""
-        while True:
-            try:
-                self._channel.open()
-                self._fencing.send()
-            except UnreachableError as error:
-                self._wait_for_broker(error)
-            else:
-                self._connected = time.monotonic()
-                self._watch.note_reply()
-                return
+        self._channel.open()
+        self._fencing.send()
+        self._connected = time.monotonic()
+        self._watch.note_reply()
 
     def _wait_for_broker(self, error: UnreachableError) -> None:
         """Waits a little before the next try. Raises ServiceDownError where no connection has held for too long."""

@@ -248,8 +248,6 @@ def _of_run(client: Client, message: PageMessage, session: ClientSession) -> tup
         fields = LazyListFields(services.mailchimp, message.list_key, is_asked=is_asked)
         event_budget = EventBudget(limit=message.events_left, most=0, events=())
         converter = RunConverter(services.mailchimp, fields, _rules(client, message), event_budget, session.warn)
-        held = None
-        if not message.is_first:
-            held = HeldLookups(services.contacts, message.imported_until, message.look_ups)
+        held = None if message.is_first else HeldLookups(services.contacts, message.imported_until, message.look_ups)
         session.runs = {run: (converter, held)}  # one run of a client at a time
     return session.runs[run]

@@ -105,8 +105,12 @@ class ReplyHandler:
                 self._take_back(message, received)
             case reply if self._fencing.awaits(reply.ref.id):
                 self._take_fence_reply(reply)
-            case reply:
-                self._take_page_reply(reply)
+            case messages.Processed() as reply:
+                self._take_processed(reply)
+            case messages.Begun() as reply:
+                self._queue.begun(reply.ref.id)
+            case reply if (in_flight := self._queue.land(reply.ref.id)) is not None:
+                self._take_unprocessed(reply, in_flight)
 
     def _record(self, outcome: Outcome) -> None:
         """Records the outcome; a failure to do so, and ten failed pages in a row, end the run."""
@@ -125,15 +129,6 @@ class ReplyHandler:
                 self._fencing.send(reply.epoch)
             case _:  # the worker leaves: the next one is asked
                 self._fencing.send_later()
-
-    def _take_page_reply(self, reply: Reply) -> None:
-        match reply:
-            case messages.Processed():
-                self._take_processed(reply)
-            case messages.Begun():
-                self._queue.begun(reply.ref.id)
-            case _ if (in_flight := self._queue.land(reply.ref.id)) is not None:
-                self._take_unprocessed(reply, in_flight)
 
     def _take_processed(self, reply: messages.Processed) -> None:
         outcome = reply.outcome
