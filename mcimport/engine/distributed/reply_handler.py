@@ -86,7 +86,6 @@ class ReplyHandler:
 
     Attributes:
         failure: what ends the run; the first that was met.
-        is_silenced: subscription events were kept back.
         pause_until: no page is sent before then (monotonic seconds): a worker that leaves would return it at once.
     """
 

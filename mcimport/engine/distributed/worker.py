@@ -1,8 +1,7 @@
 """A Celery worker with threads: it takes messages from the broker, has them executed, and sends back the replies.
 
-A message is acknowledged when the broker has its reply. One that was not sealed with the client's keys is dropped, and
-its coordinator finds it, with the reason, in its dead-letter queue. One that the broker redelivers, because another
-worker did not acknowledge it, is not tried again here, for that worker may have died of it: the reply is `WorkerLost`.
+A message is acknowledged when the broker has its reply. One that the broker redelivers, because another worker did not
+acknowledge it, is not tried again here, for that worker may have died of it: the reply is `WorkerLost`.
 """
 
 from __future__ import annotations
@@ -226,7 +225,7 @@ def _listen_to_libraries(stop: StopSignal, log: Log) -> None:
         logger.addHandler(Handler())
 
 
-def subscriptions(executor: PageExecutor, log: Callable[[str, str], None]) -> type[bootsteps.StartStopStep]:
+def subscriptions(executor: PageExecutor, log: Log) -> type[bootsteps.StartStopStep]:
     """Returns the step for a worker: Celery makes an instance of it without arguments of ours."""
     attributes = {"__module__": __name__, "executor": executor, "log": staticmethod(log)}
     return type("Subscriptions", (QueueSubscriptions,), attributes)
