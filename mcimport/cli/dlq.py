@@ -121,7 +121,7 @@ def replay_letters(
 ) -> int:
     """Imports the members and time ranges of dead letters again; without ID, all that are open."""
     from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
+    from mcimport.engine import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
     from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below
 

@@ -13,6 +13,7 @@ from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import print_error, say
 from mcimport.config import Settings
 from mcimport.errors import McimportError
+from mcimport.errors.machine import require_extra
 from mcimport.report.list_status import HEADS, document
 from mcimport.report.list_status import row as table_row
 
@@ -54,10 +55,8 @@ def _print_broker(settings: Settings) -> None:
     """Writes the state of the broker to standard error; one that cannot be reached does not change the exit code."""
     if settings.engine.kind != "celery":
         return
-    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client
-
     try:
-        check_extra()
+        require_extra("the engine celery", "celery", "celery")
         from mcimport.engine.distributed import broker  # noqa: PLC0415 - an extra
 
         say(f"broker: {broker.inspect(settings.engine.broker(), settings.db_path, settings.clients).words}")

@@ -47,7 +47,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     Without LIST_KEY: all lists of all clients.
     """
     from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-    from mcimport.engine.select import engine_of  # noqa: PLC0415 - as below
+    from mcimport.engine import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as above
     from mcimport.sync.sync_list import SyncOptions, sync_all  # noqa: PLC0415 - as above
 

@@ -8,6 +8,7 @@ import typer
 
 from mcimport.cli.options import LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
+from mcimport.errors.machine import require_extra
 
 
 def worker(
@@ -23,12 +24,10 @@ def worker(
 
     SIGTERM or Ctrl-C: pages in progress get 25 s to finish; the others go to other workers.
     """
-    from mcimport.engine.select import check_extra  # noqa: PLC0415 - loads the HTTP client; other commands start without it
-
     log = set_log_format(log_format)
     settings = load_settings(context, has_state=False)
-    check_extra()
-    from mcimport.cli.process import tune_process  # noqa: PLC0415 - as above
+    require_extra("the engine celery", "celery", "celery")
+    from mcimport.cli.process import tune_process  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.cli.run_command import make_event_sink  # noqa: PLC0415 - as above
     from mcimport.engine.distributed.worker import run_worker  # noqa: PLC0415 - an extra
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mcimport.config import load
-from mcimport.engine.select import engine_of
+from mcimport.engine import engine_of
 from mcimport.errors import BusyError
 from mcimport.models.records import Run
 from mcimport.report.reporter import Reporter

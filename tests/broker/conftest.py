@@ -93,7 +93,7 @@ class Cluster:
         """`before`: what each runs before it begins. One alone need not leave time for others to take their share."""
         folder = self.importer.folder / f"before-{len(self.workers)}"
         folder.mkdir()
-        quick = "\nfrom mcimport.engine.distributed import queue_subscriptions as queues\n\nqueues.SHARE_WITHIN = 0.5\n"
+        quick = "\nfrom mcimport.engine.distributed import worker\n\nworker.SHARE_WITHIN = 0.5\n"
         program = before + quick * (many == 1 if is_alone is None else is_alone)
         (folder / "sitecustomize.py").write_text(program)
         started = [Worker(self.importer, {"PYTHONPATH": str(folder)}) for _ in range(many)]

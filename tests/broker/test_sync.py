@@ -23,7 +23,7 @@ from broker.conftest import (
     pushes_at_most,
     span_of,
 )
-from mcimport.engine.distributed import broker_channel, coordinator, worker_watch
+from mcimport.engine.distributed import broker_channel, coordinator
 from mcimport.engine.distributed.broker import SHARDS, inspect
 from mcimport.sandbox.request_log import Request
 from mcimport.state import elsewhere, open_state
@@ -211,9 +211,9 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
     so that it holds for as long as one may be.
     """
     monkeypatch.setattr(broker_channel, "MESSAGES_LIVE", 0.2)
-    monkeypatch.setattr(worker_watch, "NO_WORKER", 3.0)
-    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.2)
-    monkeypatch.setattr(worker_watch, "LEND_ANEW", 0.2)
+    monkeypatch.setattr(coordinator, "NO_WORKER", 3.0)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.2)
+    monkeypatch.setattr(coordinator, "LEND_ANEW", 0.2)
     importer = cluster.importer
     found = clients(cluster, 1, size=120)
     with_broker(cluster)
@@ -244,16 +244,17 @@ def test_without_workers_a_sync_ends_in_words(cluster: Cluster, monkeypatch: pyt
 
 def test_a_run_whose_pages_are_never_answered_ends_in_words(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though its fences are: whatever swallows the replies, pages are sent anew once, and not for ever."""
-    monkeypatch.setattr(worker_watch, "OVERDUE", 2.5)
-    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(coordinator, "OVERDUE", 2.5)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
     importer = cluster.importer
     found = clients(cluster, 1, size=40)
     with_broker(cluster)
     swallowed = (
-        "from mcimport.engine.distributed import messages, worker\n\nsend = worker._send\n\n\n"
-        "def send_fences(replies, message, reply):\n"
-        "    if isinstance(message, messages.Fence):\n        send(replies, message, reply)\n"
-        "\n\nworker._send = send_fences\n"
+        "from mcimport.engine.distributed import messages, worker\n\nexecuted = worker._executed\n\n\n"
+        "def answer_fences(executor, message, *more):\n"
+        "    reply = executed(executor, message, *more)\n"
+        "    return reply if isinstance(message, messages.Fence) else None\n"
+        "\n\nworker._executed = answer_fences\n"
     )
     cluster.start_ready_workers(before=swallowed)
     result = importer(*SYNC, "--json")
@@ -301,7 +302,7 @@ def test_a_line_that_breaks_as_often_as_it_is_made_ends_the_run(
 ) -> None:
     """Each time the fence is sent, and the line breaks under a look at the queue: that broker is as good as away."""
     monkeypatch.setattr(coordinator, "BROKER_AWAY", 2.0)
-    monkeypatch.setattr(worker_watch, "LOOK_AT_QUEUE", 0.1)
+    monkeypatch.setattr(coordinator, "LOOK_AT_QUEUE", 0.1)
     importer = cluster.importer
     clients(cluster, 1, size=120)
     with cut_short(cluster.rabbit.port, bytes_each=1_500) as port:

@@ -15,8 +15,7 @@ from passing import time_passes
 from mcimport.config import Client, load
 from mcimport.convert import make_converter
 from mcimport.engine import RunSpec
-from mcimport.engine.distributed.message_builder import MessageBuilder
-from mcimport.engine.distributed.messages import PageMessage, Processed
+from mcimport.engine.distributed.messages import MessageBuilder, PageMessage, Processed
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
 from mcimport.models import ContactRules, Converted, ListFields, LookUps, Member, MergeField, Outcome, Window
@@ -288,9 +287,9 @@ def test_a_coordinator_tells_the_next_worker_what_it_heard(make_importer: MakeIm
     client = load(config=importer.config, environ={}).clients["acme"]
     with ConnectionPool(StopSignal()).open(client) as services:
         builder = MessageBuilder(errand_of(client, services), "acme", "replies")
-        before = builder.page("1", sent.window, epoch=1, worker_token="")
+        before = builder.page("1", sent.window, is_suspect=False)
         builder.count(Outcome(Window(0, "listed", None, 1), has_sms=True))
-        after = builder.page("2", sent.window, epoch=1, worker_token="")
+        after = builder.page("2", sent.window, is_suspect=False)
     assert (before.has_sms, after.has_sms) == (False, True)
 
 

@@ -22,6 +22,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 from pydantic import SecretStr
 
+from mcimport.config import Client
 from mcimport.engine.distributed.celery_patches import hang_up
 from mcimport.errors import ConfigError, UnreachableError
 from mcimport.report.format import pluralize
@@ -79,6 +80,38 @@ def shard_of(account_group: str) -> int:
     return zlib.crc32(account_group.encode()) % SHARDS
 
 
+def group_by_account(clients: Iterable[Client]) -> dict[str, str]:
+    """Maps each client's name to the first name among all that share an account with it, directly or through others.
+
+    Clients with a key that cannot be read are left out: it is not known which accounts they share.
+    """
+    chosen = [(client, accounts) for client in clients if (accounts := _accounts(client))]
+    account_group = {client.name: client.name for client, _ in chosen}
+    having: dict[tuple[str, str], str] = {}
+
+    def first(name: str) -> str:
+        while account_group[name] != name:
+            name = account_group[name]
+        return name
+
+    for client, accounts in chosen:
+        for account in accounts:
+            low, high = sorted((first(having.setdefault(account, client.name)), first(client.name)))
+            account_group[high] = low
+    return {name: first(name) for name in account_group}
+
+
+def _accounts(client: Client) -> tuple[tuple[str, str], ...]:
+    try:
+        mailchimp, ometria = client.mailchimp_key(), client.ometria_key()
+    except ConfigError:
+        return ()
+    return (
+        ("mailchimp", client.mailchimp.account or mailchimp.get_secret_value()),
+        ("ometria", client.ometria.account or ometria.get_secret_value()),
+    )
+
+
 class _Application(Celery):
     """Connects to the address that it was made with: Celery lets environment variables override it."""
 
@@ -114,7 +147,6 @@ def application(address: SecretStr) -> Celery:
         worker_enable_prefetch_count_reduction=False,  # pool threads would restore it, over the consumer's connection
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
-        worker_prefetch_multiplier=1,
         worker_redirect_stdouts=False,
         worker_send_task_events=False,
     )
@@ -209,22 +241,17 @@ def inspect(address: SecretStr, db_path: Path, clients: Iterable[str]) -> Broker
     with in_words(), connection(application(address)) as opened:
         opened.connect()
         with bounded(opened):
-            orders = [_depth(opened, orders_queue(shard).name) for shard in range(SHARDS)]
-            outcomes = [_depth(opened, outcomes_queue(state_id, name).name) for name in names]
-            dead = [_depth(opened, dead_queue(state_id, name).name) for name in names]
-    return BrokerStatus(
-        queues=SHARDS,
-        with_worker=sum(consumers > 0 for _, consumers in orders),
-        waiting=sum(messages for messages, _ in orders),
-        outcomes=sum(messages for messages, _ in outcomes),
-        dead=sum(messages for messages, _ in dead),
-    )
+            orders = [_depth(opened, orders_queue(shard)) for shard in range(SHARDS)]
+            outcomes = sum(_depth(opened, outcomes_queue(state_id, name))[0] for name in names)
+            dead = sum(_depth(opened, dead_queue(state_id, name))[0] for name in names)
+    with_worker = sum(consumers > 0 for _, consumers in orders)
+    return BrokerStatus(SHARDS, with_worker, sum(messages for messages, _ in orders), outcomes, dead)
 
 
-def _depth(connection: Connection, queue: str) -> tuple[int, int]:
+def _depth(connection: Connection, queue: Queue) -> tuple[int, int]:
     """Returns what `depth` does, and twice 0 where there is no such queue."""
     try:
-        return depth(connection.default_channel, queue)
+        return depth(connection.default_channel, queue.name)
     except NotFound:
         return 0, 0
 

@@ -18,11 +18,7 @@ from mcimport.services.connections import ClientServices
 
 
 class OutdatedError(Exception):
-    """A later epoch of the client is known: `epoch`."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(epoch)
-        self.epoch = epoch
+    """A later epoch of the client is known."""
 
 
 @dataclass(eq=False)
@@ -109,7 +105,7 @@ class ClientSlot:
             while any(page.epoch < epoch for page in self._running) and self.epoch == epoch:
                 self.change.wait()
             if epoch < self.epoch:
-                raise OutdatedError(self.epoch)
+                raise OutdatedError
             check()
 
     @contextmanager

@@ -10,27 +10,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from mcimport.config import Client
-from mcimport.engine.distributed.account_groups import group_by_account
-from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError
+from mcimport.engine.distributed import messages
+from mcimport.engine.distributed.broker import group_by_account
+from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError, SuspendDetector
 from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
-from mcimport.engine.distributed.messages import (
-    Failed,
-    Fence,
-    FenceCleared,
-    Message,
-    Outdated,
-    PageMessage,
-    Processed,
-    Refused,
-    Reply,
-    Returned,
-    Revoked,
-    TimedOut,
-    WorkerLost,
-    settings_digest,
-)
+from mcimport.engine.distributed.messages import Fence, Message, PageMessage, Reply, settings_digest
 from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal
-from mcimport.engine.distributed.suspend_detector import SuspendDetector
 from mcimport.engine.page.context import make_context
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
@@ -105,22 +90,22 @@ class PageExecutor:
         """
         term = self.term.present if term is None else term
         if self._stop.requested.is_set():
-            return Returned(message.ref)
+            return messages.Returned(message.ref)
         if isinstance(message, Fence) or not message.is_suspect:
             return self._executed(message, term)
         if not self._suspect.acquire(blocking=False):
-            return Returned(message.ref)
+            return messages.Returned(message.ref)
         try:
             begun()
             return self._executed(message, term)
         finally:
             self._suspect.release()
 
-    def worker_lost(self, message: PageMessage) -> WorkerLost:
+    def worker_lost(self, message: PageMessage) -> messages.WorkerLost:
         """Replies to a page that another worker had and did not acknowledge: that one may have pushed until now."""
         with suppress(ConfigError):  # without its key, nothing was pushed from here
             self._accounts.pause(self._clients[message.client], TAKEN_OVER)
-        return WorkerLost(message.ref)
+        return messages.WorkerLost(message.ref)
 
     def _executed(self, message: Message, term: int) -> Reply:
         client = self._clients[message.client]
@@ -130,18 +115,18 @@ class PageExecutor:
                 reply = self._page(client, message, term)
             else:
                 self._slots[client.name].begin(message.epoch, lambda: self.term.check(term))
-                reply = FenceCleared(message.ref, worker_token=self._worker_token)
-        except OutdatedError as error:
-            return Outdated(message.ref, epoch=error.epoch)
+                reply = messages.FenceCleared(message.ref, worker_token=self._worker_token)
+        except OutdatedError:
+            return messages.Outdated(message.ref, epoch=self._slots[client.name].epoch)
         except (InterruptedRunError, RevokedError):
             return self._not_ended(message)
         except ConfigError as error:
-            return Refused(message.ref, words=f"worker {self.name}: {error}", hint=error.hint)
+            return messages.Refused(message.ref, words=f"worker {self.name}: {error}", hint=error.hint)
         except ServiceError as error:
-            return Failed(message.ref, words=str(error), hint=error.hint)
+            return messages.Failed(message.ref, words=str(error), hint=error.hint)
         except Exception as error:  # noqa: BLE001 - a fault of this machine or of ours ends the run, as in one process
             ours = as_ours(error)
-            return Failed(message.ref, words=f"worker {self.name}: {ours}", hint=ours.hint)
+            return messages.Failed(message.ref, words=f"worker {self.name}: {ours}", hint=ours.hint)
         return reply
 
     @property
@@ -199,7 +184,7 @@ class PageExecutor:
                 outcome = process_page(message.window, context)
             except InterruptedRunError:
                 return self._interrupted(slot, message, running)
-        return Processed(
+        return messages.Processed(
             message.ref,
             outcome=outcome,
             usage=session.services.meter.drain(),
@@ -209,15 +194,15 @@ class PageExecutor:
 
     def _interrupted(self, slot: ClientSlot, message: PageMessage, running: RunningPage) -> Reply:
         if running.is_late:
-            return TimedOut(message.ref)
+            return messages.TimedOut(message.ref)
         if running.is_beside:
-            return Returned(message.ref)
+            return messages.Returned(message.ref)
         if slot.epoch > running.epoch:
-            return Outdated(message.ref, epoch=slot.epoch)
+            return messages.Outdated(message.ref, epoch=slot.epoch)
         return self._not_ended(message)
 
-    def _not_ended(self, message: Message) -> Returned | Revoked:
-        return Returned(message.ref) if self._stop.requested.is_set() else Revoked(message.ref)
+    def _not_ended(self, message: Message) -> messages.Returned | messages.Revoked:
+        return messages.Returned(message.ref) if self._stop.requested.is_set() else messages.Revoked(message.ref)
 
     # ---- connections and time limits
 
@@ -263,8 +248,6 @@ def _of_run(client: Client, message: PageMessage, session: ClientSession) -> tup
         fields = LazyListFields(services.mailchimp, message.list_key, is_asked=is_asked)
         event_budget = EventBudget(limit=message.events_left, most=0, events=())
         converter = RunConverter(services.mailchimp, fields, _rules(client, message), event_budget, session.warn)
-        held = None
-        if not message.is_first:
-            held = HeldLookups(services.contacts, message.imported_until, message.look_ups)
+        held = None if message.is_first else HeldLookups(services.contacts, message.imported_until, message.look_ups)
         session.runs = {run: (converter, held)}  # one run of a client at a time
     return session.runs[run]

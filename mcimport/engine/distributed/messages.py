@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 
 import msgspec
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint
+from mcimport.engine.interface import RunSpec
 from mcimport.models import LookUps, Outcome, SubscriptionEvents, UnsentSpan, Usage, Window
 from mcimport.version import __version__
 
@@ -157,19 +161,8 @@ class Failed(WorkerReply, frozen=True, tag="failed"):
 
 
 Message = PageMessage | Fence
-Reply = (
-    FenceCleared
-    | Begun
-    | Processed
-    | Returned
-    | Revoked
-    | TimedOut
-    | WorkerLost
-    | Outdated
-    | Unfenced
-    | Refused
-    | Failed
-)
+Unprocessed = Returned | Revoked | TimedOut | WorkerLost | Outdated | Unfenced | Refused | Failed
+Reply = FenceCleared | Begun | Processed | Unprocessed
 
 encoded = msgspec.json.Encoder().encode
 # Both raise msgspec.MsgspecError for anything else. Made at import, before any thread begins: made by several at once,
@@ -193,6 +186,69 @@ def settings_digest(client: Client, list_key: str, account_group: str) -> str:
         client.ometria.reads_per_second,
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+class MessageBuilder:
+    """Builds messages, and counts in their outcomes what the run has spent and learned.
+
+    Attributes:
+        spec: the run's, with the rules as learned by now, and what is left to spend.
+        epoch: of the last fence. Pages carry it.
+        worker_token: of the worker that cleared it. Pages carry it, too.
+    """
+
+    def __init__(self, spec: RunSpec, account_group: str, reply_to: str) -> None:
+        self.spec = spec
+        self.epoch = 0
+        self.worker_token = ""
+        self._same = {  # in all messages of the run
+            "reply_to": reply_to,
+            "client": spec.client.name,
+            "list_key": spec.list_key,
+            "settings": settings_digest(spec.client, spec.list_key, account_group),
+        }
+
+    def fence(self, after: int) -> Fence:
+        """Returns a fence of a new epoch; `after`: a higher one than ours that a worker knows."""
+        self.epoch = max(after + 1, self.epoch + 1, time.time_ns())
+        return Fence(ref=self._ref(uuid.uuid4().hex), epoch=self.epoch, **self._same)
+
+    def page(self, message_id: str, window: Window, *, is_suspect: bool) -> PageMessage:
+        spec = self.spec
+        return PageMessage(
+            ref=self._ref(message_id),
+            epoch=self.epoch,
+            **self._same,
+            window=window,
+            worker_token=self.worker_token,
+            is_suspect=is_suspect,
+            subscription_events=spec.rules.subscription_events,
+            new_since=spec.rules.new_since,
+            until=spec.rules.until,
+            has_sms=spec.rules.has_sms,
+            permissions=tuple(sorted(spec.rules.permissions)),
+            is_first=spec.is_first,
+            imported_until=spec.imported_until,
+            look_ups=spec.look_ups,
+            events_left=spec.event_budget.limit,
+            watched=dict(spec.watched),
+            never_sent=spec.never_sent,
+            account_known_good=spec.account_known_good,
+        )
+
+    def count(self, outcome: Outcome) -> None:
+        """Takes off what a page has cost, and adds what it has shown."""
+        spec = self.spec
+        self.spec = replace(
+            spec,
+            rules=replace(spec.rules, has_sms=True) if outcome.has_sms else spec.rules,
+            event_budget=replace(spec.event_budget, limit=max(0, spec.event_budget.limit - outcome.events)),
+            look_ups=spec.look_ups.less(outcome.looked_up),
+            account_known_good=spec.account_known_good or bool(outcome.pushed),
+        )
+
+    def _ref(self, message_id: str) -> MessageRef:
+        return MessageRef(message_id, self.spec.state_id, self.spec.run_id)
 
 
 _part = attrgetter("number", "sweep", "since", "until", "through", "suspect_count", "letter_id", "member_id")

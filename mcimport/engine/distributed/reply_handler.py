@@ -1,33 +1,83 @@
-"""What each reply means for a run: its outcome is recorded, or its page is sent again or becomes a dead letter."""
+"""What each reply means for a run: its outcome is recorded, or its page is sent again or becomes a dead letter.
+
+Before any page of a run is sent, a fence is: a worker confirms that no older page of the client is being processed. So
+data that was read for an earlier message is never pushed after newer data, whatever died or hung meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from mcimport.engine.circuit_breaker import CircuitBreaker
-from mcimport.engine.distributed.broker_channel import Received
-from mcimport.engine.distributed.fencing import PAUSE, Fencing
-from mcimport.engine.distributed.message_builder import MessageBuilder
-from mcimport.engine.distributed.messages import (
-    Begun,
-    Failed,
-    Fence,
-    FenceCleared,
-    Message,
-    Outdated,
-    PageMessage,
-    Processed,
-    Refused,
-    Reply,
-    Revoked,
-    TimedOut,
-    Unfenced,
-    WorkerLost,
-)
+from mcimport.engine.distributed import messages
+from mcimport.engine.distributed.broker_channel import BrokerChannel, Received
+from mcimport.engine.distributed.messages import Fence, Message, MessageBuilder, PageMessage, Reply
 from mcimport.engine.distributed.work_queue import InFlight, WorkQueue
+from mcimport.engine.interface import CircuitBreaker
 from mcimport.errors import ConfigError, FatalError, McimportError
 from mcimport.models import NewDeadLetter, Outcome, Window
+
+PAUSE = 1.0  # seconds before anything is sent again to a worker that leaves: it would come back at once
+
+
+@dataclass(eq=False)
+class Fencing:
+    """Sends the fences of one run, and knows whether pages may be sent. `is_cleared`: a worker cleared the last one."""
+
+    _queue: WorkQueue
+    _channel: BrokerChannel
+    _builder: MessageBuilder
+    is_cleared: bool = False
+    _awaited: str = ""  # the id of the fence whose reply is awaited
+    _send_at: float = 0.0  # when the next one is to be sent (monotonic seconds); 0: it was sent, or none is to be
+    _is_unfenced: bool = False  # a worker that did not clear the last fence has taken over
+
+    @property
+    def is_pending(self) -> bool:
+        """A fence was sent and not cleared, or is to be sent later."""
+        return bool(self._awaited or self._send_at)
+
+    @property
+    def allows_pages(self) -> bool:
+        return not (self.is_pending or self._is_unfenced)
+
+    def awaits(self, message_id: str) -> bool:
+        return message_id == self._awaited
+
+    def send(self, after: int = 0) -> None:
+        """Sends a new fence: no page is sent before it is cleared, and those under way wait to be sent again.
+
+        `after`: a higher epoch than ours that a worker knows. Raises UnreachableError.
+        """
+        self.is_cleared = self._is_unfenced = False
+        self._queue.recall()
+        fence = self._builder.fence(after)
+        self._awaited, self._send_at = fence.ref.id, 0.0
+        self._channel.send(fence)
+
+    def send_later(self) -> None:
+        """Leaves the worker, which is about to stop, some time before the next fence."""
+        self._awaited, self._send_at = "", time.monotonic() + PAUSE
+
+    def send_if_due(self) -> None:
+        """Sends the fence that was put off, or the one for a worker that has taken over. Raises UnreachableError."""
+        if self._send_at:
+            is_due = time.monotonic() > self._send_at
+        else:
+            is_due = self._is_unfenced and not self._awaited and not self._queue.is_under_way
+        if is_due:
+            self.send()
+
+    def note_cleared(self, worker_token: str) -> None:
+        self._awaited, self._send_at = "", 0.0
+        self.is_cleared, self._builder.worker_token = True, worker_token
+
+    def note_unfenced(self) -> None:
+        """Notes that another worker has taken over; it gets its fence once the other pages under way are answered.
+
+        One of them may be what the worker before it died of.
+        """
+        self._is_unfenced = True
 
 
 @dataclass(eq=False)
@@ -36,7 +86,6 @@ class ReplyHandler:
 
     Attributes:
         failure: what ends the run; the first that was met.
-        is_silenced: subscription events were kept back.
         pause_until: no page is sent before then (monotonic seconds): a worker that leaves would return it at once.
     """
 
@@ -55,8 +104,12 @@ class ReplyHandler:
                 self._take_back(message, received)
             case reply if self._fencing.awaits(reply.ref.id):
                 self._take_fence_reply(reply)
-            case reply:
-                self._take_page_reply(reply)
+            case messages.Processed() as reply:
+                self._take_processed(reply)
+            case messages.Begun() as reply:
+                self._queue.begun(reply.ref.id)
+            case reply if (in_flight := self._queue.land(reply.ref.id)) is not None:
+                self._take_unprocessed(reply, in_flight)
 
     def _record(self, outcome: Outcome) -> None:
         """Records the outcome; a failure to do so, and ten failed pages in a row, end the run."""
@@ -67,25 +120,16 @@ class ReplyHandler:
 
     def _take_fence_reply(self, reply: Reply) -> None:
         match reply:
-            case FenceCleared():
+            case messages.FenceCleared():
                 self._fencing.note_cleared(reply.worker_token)
-            case Refused() | Failed():
+            case messages.Refused() | messages.Failed():
                 self._fail(reply)
-            case Outdated():
+            case messages.Outdated():
                 self._fencing.send(reply.epoch)
             case _:  # the worker leaves: the next one is asked
                 self._fencing.send_later()
 
-    def _take_page_reply(self, reply: Reply) -> None:
-        match reply:
-            case Processed():
-                self._take_processed(reply)
-            case Begun():
-                self._queue.begun(reply.ref.id)
-            case _ if (in_flight := self._queue.land(reply.ref.id)) is not None:
-                self._take_unprocessed(reply, in_flight)
-
-    def _take_processed(self, reply: Processed) -> None:
+    def _take_processed(self, reply: messages.Processed) -> None:
         outcome = reply.outcome
         if outcome.window is None or not self._queue.claim(reply.ref.id, outcome.window):
             return
@@ -102,23 +146,23 @@ class ReplyHandler:
     def _take_unprocessed(self, reply: Reply, in_flight: InFlight) -> None:
         window = in_flight.window
         match reply:
-            case Refused() | Failed():
+            case messages.Refused() | messages.Failed():
                 self._fail(reply)
-            case WorkerLost():
+            case messages.WorkerLost():
                 if self._queue.worker_lost(in_flight):
                     self._give_up(window)
-            case TimedOut():
+            case messages.TimedOut():
                 self._queue.timed_out(window)
-            case Unfenced():
+            case messages.Unfenced():
                 self._queue.again(window)
                 self._fencing.note_unfenced()
             case _:
                 self.pause_until = time.monotonic() + PAUSE
-                if isinstance(reply, Revoked):
+                if isinstance(reply, messages.Revoked):
                     self._queue.revoked(window)
                 else:
                     self._queue.again(window)
-                if isinstance(reply, Outdated):  # another coordinator of this very state file: but there is a lock
+                if isinstance(reply, messages.Outdated):  # another coordinator of this state file: but there is a lock
                     self._fencing.send(reply.epoch)
 
     def _take_back(self, message: Message, received: Received) -> None:
@@ -143,8 +187,8 @@ class ReplyHandler:
         letter = NewDeadLetter("window", "transport", window.sweep, window.start, window.until, reason)
         self._record(Outcome(window=window, letters=(letter,), failed=True, began=int(time.time())))
 
-    def _fail(self, reply: Refused | Failed) -> None:
-        kind = ConfigError if isinstance(reply, Refused) else FatalError
+    def _fail(self, reply: messages.Refused | messages.Failed) -> None:
+        kind = ConfigError if isinstance(reply, messages.Refused) else FatalError
         self.failure = self.failure or kind(reply.words, hint=reply.hint)
 
 

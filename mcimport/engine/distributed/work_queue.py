@@ -9,8 +9,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from mcimport.engine.circuit_breaker import longest_first
 from mcimport.engine.distributed.messages import is_same_work
+from mcimport.engine.interface import longest_first
 from mcimport.models import Bounds, Window
 from mcimport.services.mailchimp import pagination
 

@@ -1,8 +1,7 @@
 """A Celery worker with threads: it takes messages from the broker, has them executed, and sends back the replies.
 
-A message is acknowledged when the broker has its reply. One that was not sealed with the client's keys is dropped, and
-its coordinator finds it, with the reason, in its dead-letter queue. One that the broker redelivers, because another
-worker did not acknowledge it, is not tried again here, for that worker may have died of it: the reply is `WorkerLost`.
+A message is acknowledged when the broker has its reply. One that the broker redelivers, because another worker did not
+acknowledge it, is not tried again here, for that worker may have died of it: the reply is `WorkerLost`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from celery.app.trace import setup_worker_optimizations
 from celery.exceptions import Reject
 from kombu import Queue
@@ -31,10 +31,9 @@ from pydantic import SecretStr
 from mcimport.config import Client
 from mcimport.convert import load_libraries
 from mcimport.engine.distributed import broker
-from mcimport.engine.distributed.celery_patches import end_worker, tag_tasks
+from mcimport.engine.distributed.celery_patches import end_worker, frames_received, hang_up, keep_consumers, tag_tasks
 from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import Begun, Failed, Message, PageMessage, Refused, Reply, Unfenced
-from mcimport.engine.distributed.queue_subscriptions import subscriptions
 from mcimport.engine.distributed.seal import SealError, reason_words, sealed_of
 from mcimport.errors import UnreachableError
 from mcimport.report.format import duration, escape, pluralize
@@ -48,6 +47,8 @@ CONFIRMED_WITHIN = 30.0  # seconds, for one reply
 LAST_WORDS = 5.0  # seconds in which threads may end after all work has ended; then those that hang are abandoned
 LONGEST_NAME = 64  # characters of a client's name that are logged
 PREFETCH = 2  # messages for each thread, counting the one that it processes
+SHARE_WITHIN = 4.0  # seconds in which a worker takes the queues without one; those that start together share them so
+STAND_BY = 0.05  # seconds between two queues that it only stands by for, afterwards
 LIBRARIES = ("celery", "kombu", "amqp", "vine")  # whose warnings go to this worker's log
 
 Log = Callable[[str, str], None]
@@ -108,17 +109,15 @@ def _register(app: Celery, executor: PageExecutor, log: Log) -> None:
     replies = broker.connection(app)  # without heartbeats: no thread would send them between two replies
 
     def send(message: Message, reply: Reply) -> None:
-        _send(replies, message, executor.sealed(message, reply))
+        _publish(replies, executor.sealed(message, reply), routing_key=message.reply_to)
 
     def page(task: Any, text: str) -> None:
-        message = _opened(replies, executor, task, text, log)
-        if message is not None:
+        if (message := _opened(replies, executor, task, text, log)) is not None:
             reply = _executed(executor, message, task, lambda: send(message, Begun(message.ref)), log)
             if reply is not None:
                 send(message, reply)
 
     app.task(name=broker.TASK, bind=True, shared=False)(page)
-    app.finalize()
 
 
 def _opened(replies: Any, executor: PageExecutor, task: Any, text: str, log: Log) -> Message | None:
@@ -152,11 +151,6 @@ def _executed(executor: PageExecutor, message: Message, task: Any, begun: Callab
         kind = "refused" if isinstance(reply, Refused) else "failed"
         log("warning", f"a page of client {message.client} was answered with {kind}: {reply.words}")
     return reply
-
-
-def _send(replies: Any, message: Message, reply: bytes) -> None:
-    """Sends a sealed reply to the coordinator's queue. Raises as `_publish`."""
-    _publish(replies, reply, routing_key=message.reply_to)
 
 
 def _return(replies: Any, task: Any, text: str, why: dict[str, str]) -> None:
@@ -229,3 +223,63 @@ def _listen_to_libraries(stop: StopSignal, log: Log) -> None:
         logger.setLevel(logging.WARNING)
         logger.propagate = False
         logger.addHandler(Handler())
+
+
+def subscriptions(executor: PageExecutor, log: Log) -> type[bootsteps.StartStopStep]:
+    """Returns the step for a worker: Celery makes an instance of it without arguments of ours."""
+    attributes = {"__module__": __name__, "executor": executor, "log": staticmethod(log)}
+    return type("Subscriptions", (QueueSubscriptions,), attributes)
+
+
+class QueueSubscriptions(bootsteps.StartStopStep):
+    """A step of Celery's consumer, which starts with each connection to the broker, and stops with it.
+
+    It takes queues in a random order: the broker makes a queue's first consumer the active one, and does not balance.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    executor: ClassVar[PageExecutor]
+    log: ClassVar[staticmethod[[str, str], None]]
+
+    def start(self, consumer: Any) -> None:
+        connection = consumer.connection
+        self.executor.term.begin(lambda: hang_up(connection), lambda: frames_received(connection))
+        shards = random.sample(range(broker.SHARDS), broker.SHARDS)
+        self._left = iter([(shard, True) for shard in shards] + [(shard, False) for shard in shards])
+        self._taken = 0
+        self._subscribed: set[int] = set()
+        self._channel = connection.channel()
+        for queue in map(broker.orders_queue, shards):
+            queue(self._channel).declare()
+        self._next(consumer)
+
+    def stop(self, consumer: Any) -> None:
+        """Ends the pages under way: their messages are delivered again, to this worker or another."""
+        self._left = iter(())
+        keep_consumers(consumer)
+        self.executor.revoke()
+
+    def _next(self, consumer: Any) -> None:
+        """Takes one more queue; where that fails, a new connection makes them all anew."""
+        try:
+            self._subscribe(consumer)
+        except broker.BROKEN as error:
+            self.log("warning", f"cannot take pages from the broker ({type(error).__name__}): reconnecting")
+            hang_up(consumer.connection)
+
+    def _subscribe(self, consumer: Any) -> None:
+        for shard, is_first_round in self._left:
+            if shard in self._subscribed:
+                continue
+            queue = broker.orders_queue(shard)
+            if is_first_round and broker.depth(self._channel, queue.name)[1]:
+                continue
+            self._subscribed.add(shard)
+            self._taken += is_first_round
+            consumer.task_consumer.add_queue(queue)
+            consumer.task_consumer.consume()
+            pause = SHARE_WITHIN / broker.SHARDS if is_first_round else STAND_BY
+            consumer.timer.call_after(pause, self._next, (consumer,))
+            return
+        if self._subscribed:
+            self.log("info", f"takes pages from {self._taken} of {broker.SHARDS} queues, and stands by for the others")

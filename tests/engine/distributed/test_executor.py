@@ -27,9 +27,9 @@ from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from pydantic import SecretStr
 
 from mcimport.config import load
-from mcimport.engine.distributed import broker, broker_term, client_slot, suspend_detector
+from mcimport.engine.distributed import broker, broker_term, client_slot
 from mcimport.engine.distributed import executor as engine_workplace
-from mcimport.engine.distributed.account_groups import group_by_account
+from mcimport.engine.distributed.broker import group_by_account
 from mcimport.engine.distributed.executor import PageExecutor
 from mcimport.engine.distributed.messages import (
     Failed,
@@ -388,7 +388,7 @@ def test_pages_beside_one_that_takes_too_long_are_only_given_back(
 def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -> None:
     """It was stopped for longer than it has leave to be; nothing tells it but its clock."""
     program = (
-        "import sys\nfrom mcimport.engine.distributed.suspend_detector import SuspendDetector\n"
+        "import sys\nfrom mcimport.engine.distributed.broker_term import SuspendDetector\n"
         "detector = SuspendDetector(0.5, lambda: print('ended', flush=True))\n"
         "detector.start()\ndetector.check()\nprint('up', flush=True)\nsys.stdin.read()\n"
     )
@@ -409,7 +409,7 @@ def test_a_process_that_stood_still_may_not_speak_until_what_it_had_is_ended() -
 def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where ending it fails at first: it is tried again, and only then may this process speak."""
     clock, go_on, tries = [0.0], threading.Event(), list[float]()
-    monkeypatch.setattr(suspend_detector, "_clock", lambda: clock[0])
+    monkeypatch.setattr(broker_term, "_clock", lambda: clock[0])
 
     def end() -> None:
         tries.append(clock[0])
@@ -417,7 +417,7 @@ def test_after_a_standstill_nothing_is_said_until_what_was_under_way_is_ended(mo
             raise OSError
         go_on.wait(20)
 
-    one = suspend_detector.SuspendDetector(5.0, end)
+    one = broker_term.SuspendDetector(5.0, end)
     one.start()
     one.check()
     clock[0] = 10.0
