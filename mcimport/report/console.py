@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
-from mcimport.models import Outcome, RunKind
+from mcimport.models import RunKind
 from mcimport.models.results import ListResult
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
-from mcimport.report.summary import error_lines, problem_lines, summary_line
+from mcimport.report.summary import error_lines, result_lines
 from mcimport.report.totals_table import dry_run_table, totals_table
 
 
@@ -25,72 +25,63 @@ class ErrorsOnly(Reporter):
         write_lines(self._stream, error_lines(result))
 
 
-class ConsoleReporter(Reporter):
+class ConsoleReporter(ProgressTracker):
     """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads.
 
     The result of a list that stays the only one of its call is written at the end, as `format_single` formats it.
 
     Args:
+        stream: takes the tables.
         write: writes lines.
-        tracker: counts what a live display shows; None without a display.
     """
 
     def __init__(
         self,
+        stream: TextIO,
         write: Callable[[list[str]], None],
         format_single: Callable[[ListResult], list[str]],
         *,
         dry_run: bool,
-        tracker: ProgressTracker | None = None,
     ) -> None:
+        super().__init__()
+        self._stream = stream
         self._write = write
         self._format_single = format_single
         self._dry_run = dry_run
-        self._tracker = tracker
-        self._lock = threading.Lock()
+        self._write_lock = threading.Lock()  # not the tracker's, for which a live display waits while it is drawn
         self._seen: set[tuple[str, str]] = set()
         self._unwritten: list[ListResult] = []
         self._results: list[ListResult] = []
 
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:  # noqa: ARG002
-        with self._lock:
-            self._add(client, list_key)
-        if self._tracker and windows:
-            self._tracker.planned((client, list_key), total, windows)
-
-    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
-        if self._tracker:
-            self._tracker.page_recorded((client, list_key), outcome)
-
-    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
-        if self._tracker:
-            self._tracker.read_back((client, list_key), contacts, is_last=is_last)
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+        with self._write_lock:
+            self._note(client, list_key)
+        super().planned(client, list_key, kind, total, windows)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
-        with self._lock:
+        with self._write_lock:
             self._write([f"{client} {list_key}: {words}"])
 
     def ended(self, result: ListResult) -> None:
-        if self._tracker:
-            self._tracker.ended((result.client, result.list_key))
-        with self._lock:
+        super().ended(result)
+        with self._write_lock:
             self._results.append(result)
             self._unwritten.append(result)
-            self._add(result.client, result.list_key)
+            self._note(result.client, result.list_key)
 
-    def close(self, stream: TextIO) -> None:
-        """Writes what is left, and the tables, to `stream`; to be called once all lists have ended."""
+    def close(self) -> None:
+        """Writes what is left, and the tables; to be called once all lists have ended."""
         if len(self._results) > 1:
             self._write_results()
-            totals_table(self._results, stream)
+            totals_table(self._results, self._stream)
         else:
             for result in self._unwritten:
                 self._write(self._format_single(result))
         if self._dry_run and self._results:
-            dry_run_table(self._results, stream)
+            dry_run_table(self._results, self._stream)
             self._write(["Dry run: nothing was pushed or recorded."])
 
-    def _add(self, client: str, list_key: str) -> None:
+    def _note(self, client: str, list_key: str) -> None:
         """Notes a list; once there are two, none has to wait for the end of the call."""
         self._seen.add((client, list_key))
         if len(self._seen) > 1:
@@ -100,11 +91,6 @@ class ConsoleReporter(Reporter):
         for result in self._unwritten:
             self._write(result_lines(result))
         self._unwritten.clear()
-
-
-def result_lines(result: ListResult) -> list[str]:
-    """Returns one line for a log, and a line for each problem."""
-    return [summary_line(result), *problem_lines(result)]
 
 
 def write_lines(stream: TextIO, lines: list[str]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from mcimport.report.console import ConsoleReporter, ErrorsOnly, result_lines, write_lines
+from mcimport.report.console import ConsoleReporter, ErrorsOnly, write_lines
 from mcimport.report.event_log import EventLogReporter
-from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
-from mcimport.report.summary import summary_block
+from mcimport.report.summary import result_lines, summary_block
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
@@ -45,16 +44,7 @@ def make_reporter(
         return nullcontext(ErrorsOnly(out))
     if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
         return _live(out, dry_run=dry_run)
-    return _plain(out, dry_run=dry_run)
-
-
-@contextmanager
-def _plain(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
-    reporter = ConsoleReporter(partial(write_lines, stream), result_lines, dry_run=dry_run)
-    try:
-        yield reporter
-    finally:
-        reporter.close(stream)
+    return closing(ConsoleReporter(out, partial(write_lines, out), result_lines, dry_run=dry_run))
 
 
 @contextmanager
@@ -64,18 +54,16 @@ def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
     from mcimport.report.live_display import render  # noqa: PLC0415 - as above
     from mcimport.report.tables import make_console  # noqa: PLC0415 - as above
 
-    console, tracker = make_console(stream), ProgressTracker()
+    console = make_console(stream)
     reporter = ConsoleReporter(
-        lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run, tracker=tracker
+        stream, lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run
     )
-    try:
-        # Standard output may be read by a program: the display must not redirect it.
-        with Live(
-            console=console,
-            get_renderable=lambda: render(tracker.snapshot(), console.width, console.height),
-            transient=True,
-            redirect_stdout=False,
-        ):
-            yield reporter
-    finally:
-        reporter.close(stream)
+    # Standard output may be read by a program: the display must not redirect it.
+    display = Live(
+        console=console,
+        get_renderable=lambda: render(reporter.snapshot(), console.width, console.height),
+        transient=True,
+        redirect_stdout=False,
+    )
+    with closing(reporter), display:
+        yield reporter
