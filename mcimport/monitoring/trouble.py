@@ -13,8 +13,7 @@ from mcimport.models.records import ListRow, Run
 from mcimport.models.results import Comparison, ListResult
 from mcimport.monitoring.overdue import ListAge
 from mcimport.report.format import moment_utc, pluralize
-from mcimport.report.reconcile_summary import numbers, verdict
-from mcimport.report.spot_check import list_command, missing_text
+from mcimport.report.reconcile_summary import list_command, missing_text, numbers, verdict
 from mcimport.report.summary import dead_letter_count
 from mcimport.state import lists
 
