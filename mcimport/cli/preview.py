@@ -133,7 +133,7 @@ def _write_json(
 ) -> None:
     from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
     from mcimport.cli.field_table import custom_fields, fields_table, rows  # noqa: PLC0415 - as above
-    from mcimport.report.permissions import document  # noqa: PLC0415 - as above
+    from mcimport.report.format import permissions_document  # noqa: PLC0415 - as above
 
     read_state.write_json(preview_table.document(member, conversion) for member, conversion in pairs)
     names = ("tag", "name", "type", "target")
@@ -144,7 +144,7 @@ def _write_json(
                 "collection": rules.collection,
                 "fields": [dict(zip(names, row, strict=True)) for row in rows(fields, rules)],
                 "interests": list(fields.interests.values()),
-                "marketing_permissions": document(permissions) if permissions else None,
+                "marketing_permissions": permissions_document(permissions) if permissions else None,
                 "subscription_events": events[0] if events[0] <= events[1] else 0,
                 "custom_fields": [{"id": field.id, "type": field.type} for field in custom_fields(fields, rules)],
                 "fields_table": fields_table(fields, rules),
@@ -157,8 +157,7 @@ def _write(
     pairs: Pairs, fields: ListFields, rules: ContactRules, events: tuple[int, int], permissions: Permissions | None
 ) -> None:
     from mcimport.cli import preview_table, read_state  # noqa: PLC0415 - loads SQLite and rich
-    from mcimport.report.format import out_of  # noqa: PLC0415 - as above
-    from mcimport.report.permissions import permissions_text  # noqa: PLC0415 - as above
+    from mcimport.report.format import out_of, permissions_text  # noqa: PLC0415 - as above
 
     say = sys.stdout.write
     width = read_state.output_width()

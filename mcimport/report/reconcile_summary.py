@@ -59,7 +59,7 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
     return lines
 
 
-def document(found: Comparison) -> dict[str, Any]:
+def comparison_document(found: Comparison) -> dict[str, Any]:
     """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read."""
     ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}

@@ -1,14 +1,26 @@
-"""Formats the result of one list: in one line, as a block of lines, and the problems in it."""
+"""Formats the result of one list: in one line, as a block of lines, and as JSON; and the problems in it."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, fields
+from typing import Any
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.results import ListResult
-from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, out_of, pluralize
-from mcimport.report.reconcile_summary import comparison_lines
+from mcimport.report.format import (
+    consents,
+    dead_letters,
+    duration,
+    members,
+    moment_iso,
+    moment_utc,
+    out_of,
+    permissions_document,
+    pluralize,
+)
+from mcimport.report.reconcile_summary import comparison_document, comparison_lines
 
 _MOST_HINTS = 5
 _CLOCK_TOLERANCE = 5.0  # seconds: runs have whole seconds of another clock than the one that times the call
@@ -105,6 +117,50 @@ def summary_block(result: ListResult) -> list[str]:
     }
     head = f"{title(result)}: {_ending(result)}"
     return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
+
+
+def json_line(result: ListResult) -> str:
+    """Returns one JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
+
+    `since` is the first run's; `run_id`, `kind` and `until` are the last run's, null without a run.
+    `dead_letter_members` is null where a dead letter is about an unknown number of members. `spot_check` is only there
+    if contacts pushed before could be read back.
+    A dry run is not recorded, so its `run_id` is null. Only a dry run has `without` (how many contacts have no country,
+    phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions` (those of the
+    list, and how many of the members read lack the required one; null where it has none).
+    """
+    runs, sums, checked = result.runs, totals(result), result.spot_check
+    last = runs[-1] if runs else None
+    return json.dumps(
+        {
+            "client": result.client,
+            "list_key": result.list_key,
+            "run_id": last.id if last and not result.dry_run else None,
+            "kind": last.kind if last else None,
+            "status": result.status,
+            "since": moment_iso(runs[0].since) if runs else None,
+            "until": moment_iso(last.until) if last else None,
+            "members_total": sums.members_total,
+            "members_read": sums.members_read,
+            "members_skipped": sums.members_skipped,
+            "contacts_pushed": sums.contacts_pushed,
+            "contacts_rejected": sums.contacts_rejected,
+            "windows_total": sums.windows_total,
+            "windows_done": result.windows_done,
+            "windows_dead": sums.windows_dead,
+            "dead_letters": result.dead_letters,
+            "seconds": round(result.seconds, 3),
+            "error": None if result.error is None else str(result.error),
+            "opted_in": sums.opt_ins,
+            "opted_out": sums.opt_outs,
+            "subscription_events": sums.subscription_events,
+            "warnings": list(result.warnings),
+            "dead_letter_members": result.affected.known_members,
+            **(comparison_document(result.comparison) if result.comparison else {}),
+            **({"spot_check": checked.document} if checked and checked.missing is not None else {}),
+            **(_dry(result) if result.dry_run else {}),
+        }
+    )
 
 
 def problem_lines(result: ListResult) -> list[str]:
@@ -254,3 +310,11 @@ def _hints(result: ListResult) -> list[str]:
     counted = Counter(result.hints).most_common(_MOST_HINTS)
     words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in counted)
     return [f"Ometria's latest validation errors, of the whole account and not only of this list: {words}"]
+
+
+def _dry(result: ListResult) -> dict[str, Any]:
+    return {
+        "without": {name: result.lacking.get(name, 0) for name in ("country", "phone", "name")},
+        "unsendable": dict(result.unsendable),
+        "marketing_permissions": permissions_document(result.permissions) if result.permissions else None,
+    }

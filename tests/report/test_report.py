@@ -30,12 +30,11 @@ from mcimport.errors import (
 from mcimport.models import Outcome, Window
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
+from mcimport.report.console import make_reporter
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
-from mcimport.report.json_lines import json_line
 from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
-from mcimport.report.select import make_reporter
-from mcimport.report.summary import error_lines, summary_block, summary_line, title, verdict
+from mcimport.report.summary import error_lines, json_line, summary_block, summary_line, title, verdict
 from mcimport.report.tables import print_table
 from mcimport.report.totals_table import rows, total_line
 

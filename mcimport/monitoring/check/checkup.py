@@ -15,8 +15,15 @@ from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, Service, ServiceProbes
 from mcimport.monitoring.check.synced_lists import Recorded, read_recorded
-from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
-from mcimport.report.permissions import permissions_text
+from mcimport.report.format import (
+    ARCHIVED_LEFT,
+    age,
+    duration,
+    mend_command,
+    moment_utc,
+    permissions_text,
+    pluralize,
+)
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE

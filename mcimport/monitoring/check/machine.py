@@ -62,24 +62,17 @@ def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
 
 def state_file(path: Path) -> Finding:
     try:
-        return _examined(path) if path.exists() else _room_for(path)
+        if not path.exists():
+            check_folder(next(parent for parent in path.parents if parent.exists()))
+            return Finding("", "state file", "good", f"{path} will be created by the first sync")
+        check_state_file(path)
+        check_folder(path.parent)  # the lock of a client is a file beside it
+        size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
+        return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
     except StateError as error:
         return error_finding("", "state file", error)
     except OSError as error:
         return Finding("", "state file", "bad", f"{path} cannot be read: {error.strerror}", ANOTHER)
-
-
-def _examined(path: Path) -> Finding:
-    check_state_file(path)
-    check_folder(path.parent)  # the lock of a client is a file beside it
-    size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
-    return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
-
-
-def _room_for(path: Path) -> Finding:
-    folder = next(parent for parent in path.parents if parent.exists())
-    check_folder(folder)
-    return Finding("", "state file", "good", f"{path} will be created by the first sync")
 
 
 def _size(size: int) -> str:
