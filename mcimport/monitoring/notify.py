@@ -172,11 +172,11 @@ def _verdict(results: Sequence[ListResult]) -> tuple[str | None, str]:
     ran or the call was stopped. Contacts that Ometria accepted in earlier calls and no longer holds do not count
     against this call.
     """
-    bad = [result for result in results if any(trouble.kind != "spot_check" for trouble in of_result(result))]
-    text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
+    all_found = [(result, list(of_result(result))) for result in results]
+    bad = [(result, found) for result, found in all_found if any(trouble.kind != "spot_check" for trouble in found)]
+    text = "\n".join(
+        f"{result.client} {result.list_key}: {'; '.join(trouble.words for trouble in found) or result.status}"
+        for result, found in bad or all_found
+    )
     is_whole = all(result.status == "completed" for result in results)
     return "/fail" if bad else "" if is_whole else None, text[:MAX_TEXT]
-
-
-def _reason(result: ListResult) -> str:
-    return "; ".join(trouble.words for trouble in of_result(result)) or result.status

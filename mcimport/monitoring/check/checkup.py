@@ -72,7 +72,10 @@ def run_checks(
     all_facts = [_facts(client, records, accounts) for client, records in zip(clients, recorded, strict=True)]
     with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="check") as pool:
         try:
-            probes = None if offline else _start_probes(all_facts, ServiceProbes(accounts, pool))
+            probes = ServiceProbes(accounts, pool)
+            for service in () if offline else SERVICES:
+                usable = [facts for facts in all_facts if service not in facts.wrong]
+                probes.ask(service, [(facts.client, facts.recorded) for facts in usable])
             for facts in all_facts:
                 yield from _client(facts, settings, probes)
             yield from _clocks(all_facts, probes)
@@ -92,24 +95,17 @@ def _facts(client: Client, recorded: Recorded, accounts: ConnectionPool) -> _Cli
     return _ClientFacts(client, wrong, recorded)
 
 
-def _start_probes(all_facts: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
-    for service in SERVICES:
-        probes.ask(service, [(facts.client, facts.recorded) for facts in all_facts if service not in facts.wrong])
-    return probes
-
-
-def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Mapping[str, ProbeResult]:
-    """Waits for the answers of the services that were asked; returns them, and what is wrong with keys, by service."""
-    if probes is None:
-        return facts.wrong
-    asked = [service for service in SERVICES if service not in facts.wrong]
-    return {**facts.wrong, **{service: probes.answer(service, facts.client) for service in asked}}
+def _answers(facts: _ClientFacts, probes: ServiceProbes) -> Mapping[str, ProbeResult]:
+    """Returns by service what is wrong with the client's key, or waits for the answer; nothing where none was asked."""
+    usable = [service for service in SERVICES if service not in facts.wrong]
+    answers = {service: probes.answer(service, facts.client) for service in usable}
+    return {**facts.wrong, **{service: answer for service, answer in answers.items() if answer is not None}}
 
 
 # ---- one client
 
 
-def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes | None) -> Iterator[Finding]:
+def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes) -> Iterator[Finding]:
     name, answers = facts.client.name, _answers(facts, probes)
     for service in SERVICES:
         yield _key(name, service, answers.get(service))
@@ -174,7 +170,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 # ---- all clients
 
 
-def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
+def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes) -> Iterator[Finding]:
     """Compares this machine's clock with each service's; one finding where all of a service's servers agree."""
     for service in SERVICES:
         answers = {facts.client.name: _answers(facts, probes).get(service) for facts in all_facts}

@@ -62,8 +62,10 @@ class ServiceProbes:
             hasty = _with_short_timeouts(clients_of_key[0][0])
             self._futures[endpoint] = self._pool.submit(probe, hasty, clients_of_key)
 
-    def answer(self, service: Service, client: Client) -> ProbeResult:
-        return self._futures[_endpoint(service, client)].result()
+    def answer(self, service: Service, client: Client) -> ProbeResult | None:
+        """Waits for the answer; None where the service was not asked."""
+        future = self._futures.get(_endpoint(service, client))
+        return future.result() if future else None
 
     def _probe_mailchimp(self, hasty: Client, clients: Sequence[tuple[Client, Recorded]]) -> ProbeResult:
         list_keys = list(dict.fromkeys(key for _, recorded in clients for key in recorded.lists))
