@@ -20,22 +20,18 @@ from mcimport.monitoring.trouble import Kind, Trouble
 from mcimport.report.format import moment_utc
 from mcimport.state import State, dead_letters, lists, open_state, runs, spot_checks, troubles
 
-_RECOVERIES = (
-    Trouble("dead_letters", "no open dead letters", ()),
-    Trouble("differ", "both sides match", ()),
-    Trouble("spot_check", "both sides were compared", ()),
-)
+_RECOVERIES: Mapping[Kind, str] = {
+    "dead_letters": "no open dead letters",
+    "differ": "both sides match",
+    "spot_check": "both sides were compared",
+}
 _MOVED = "the list now goes to another Ometria account or collection"
 Change = tuple[NotifyUrlSource, ListResult, Sequence[Trouble], Sequence[Trouble]]  # what has begun, what is over
 MAX_FAILURES = 3  # failed posts of one client after which the rest is left to the next call
 
 
 class Webhook:
-    """Notifies the webhooks of one call. The state file records each delivery, so the next call repeats failed ones.
-
-    Args:
-        post: posts a document to an address, or raises.
-    """
+    """Notifies the webhooks of one call. The state file records each delivery, so the next call repeats failed ones."""
 
     def __init__(self, settings: Settings, post: Callable[[NotifyUrlSource, dict[str, Any]], None]) -> None:
         self._settings = settings
@@ -162,12 +158,12 @@ def _recoveries(
 ) -> Iterator[Trouble]:
     """Yields the kinds of trouble that this call has ended."""
     run = result.runs[-1]
-    kind: Kind = trouble.failing_kind(run)
+    kind = trouble.failing_kind(run)
     if kind in known and result.error is None and run.kind != "replay":  # a replay says nothing about syncs
         yield Trouble(kind, result.status, ())
-    for over in _RECOVERIES:
-        if over.kind in known and not _has_trouble(state, here, over.kind):
-            yield over if not _was_elsewhere(state, here, over.kind, known) else replace(over, words=_MOVED)
+    for kind, words in _RECOVERIES.items():
+        if kind in known and not _has_trouble(state, here, kind):
+            yield Trouble(kind, _MOVED if _was_elsewhere(state, here, kind, known) else words, ())
 
 
 def _has_trouble(state: State, row: ListRow, kind: Kind) -> bool:

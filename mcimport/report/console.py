@@ -6,13 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from mcimport.models import RunKind
 from mcimport.models.results import ListResult
-from mcimport.report.event_log import EventLogReporter
+from mcimport.report.event_log import EventLogReporter, write_lines
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
 from mcimport.report.summary import error_lines, result_lines, summary_block
@@ -87,10 +87,6 @@ class ConsoleReporter(ProgressTracker):
     """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads.
 
     The result of a list that stays the only one of its call is written at the end, as `format_single` formats it.
-
-    Args:
-        stream: takes the tables.
-        write: writes lines.
     """
 
     def __init__(
@@ -149,14 +145,3 @@ class ConsoleReporter(ProgressTracker):
         for result in self._unwritten:
             self._write(result_lines(result))
         self._unwritten.clear()
-
-
-def write_lines(stream: TextIO, lines: list[str]) -> None:
-    """Writes lines in one call, so that those of several clients do not mix.
-
-    A stream that cannot be written, on a full disk for example, does not end a run.
-    """
-    if lines:
-        with suppress(OSError):
-            stream.write("".join(f"{text}\n" for text in lines))
-            stream.flush()

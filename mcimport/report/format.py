@@ -128,7 +128,7 @@ def escape(text: str) -> str:
 
 
 def permissions_text(permissions: Permissions) -> str:
-    """Returns one line for people."""
+    """Returns a list's marketing permissions, and how many subscribed members lack the required one, in one line."""
     texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in permissions.texts) or "none found on any member"
     return f"marketing permissions (GDPR fields): {texts}; {_lacking(permissions)}"
 

@@ -90,12 +90,10 @@ def missing_text(found: SpotCheck, now: int) -> str:
 
 
 def list_command(list_key: str) -> str:
-    """Returns the command that lists all missing contacts."""
     return f"`mcimport reconcile {list_key}` lists them all"
 
 
 def missing_line(found: SpotCheck, list_key: str, now: int) -> str:
-    """Returns `missing_text` and `list_command` in one line."""
     return f"{missing_text(found, now)}; {list_command(list_key)}"
 
 

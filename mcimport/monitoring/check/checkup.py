@@ -44,12 +44,7 @@ SERVICES: tuple[Service, ...] = ("Mailchimp", "Ometria")
 
 @dataclass(frozen=True, slots=True)
 class _ClientFacts:
-    """Holds one client, and what is known without a request.
-
-    Attributes:
-        wrong: by service, what is wrong with the client's key.
-        recorded: what the state file records of the client.
-    """
+    """Holds one client, and what is known without a request. `wrong`: by service, what is wrong with its key."""
 
     client: Client
     wrong: Mapping[str, ProbeResult]
