@@ -22,8 +22,7 @@ from mcimport.errors import ConfigError, NotFoundError, ServiceError
 from mcimport.models import ContactRules, Conversion, Converted, ListFields, Member, OptedIn, Skipped, Unsendable
 from mcimport.models.records import ListRow
 from mcimport.models.results import Permissions
-from mcimport.report import permissions as permissions_report
-from mcimport.report.format import escape, out_of
+from mcimport.report.format import escape, out_of, permissions_document, permissions_text
 from mcimport.report.tables import make_console
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
@@ -127,7 +126,7 @@ def _write_json(
                 "collection": rules.collection,
                 "fields": [dict(zip(names, row, strict=True)) for row in field_table.rows(fields, rules)],
                 "interests": list(fields.interests.values()),
-                "marketing_permissions": permissions_report.document(permissions) if permissions else None,
+                "marketing_permissions": permissions_document(permissions) if permissions else None,
                 "subscription_events": events if events <= limit else 0,
                 "custom_fields": [{"id": name, "type": kind} for name, kind, _ in custom],
                 "fields_table": field_table.fields_table(fields, rules),
@@ -149,7 +148,7 @@ def _write(
         say("The list has no members.\n\n")
     _write_fields(fields, rules)
     if permissions:
-        say(f"The list has {permissions_report.permissions_text(permissions)}.\n")
+        say(f"The list has {permissions_text(permissions)}.\n")
     caused = f"{events:,}" if events <= limit else f"0, because {events:,} would exceed the welcome_limit of {limit:,}"
     say(f"Subscription events that the next sync would cause (each can start a welcome campaign): {caused}\n")
     say(f"{OPT_OUT_WARNING}\nNothing was pushed.\n")

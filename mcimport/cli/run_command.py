@@ -17,9 +17,9 @@ from mcimport.engine import Engine, LocalEngine
 from mcimport.errors import BusyError, StateError
 from mcimport.errors.machine import as_ours, require_extra
 from mcimport.models.results import ListResult
+from mcimport.report.console import make_reporter
 from mcimport.report.event_log import request_line
-from mcimport.report.json_lines import json_line
-from mcimport.report.select import make_reporter
+from mcimport.report.summary import json_line
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal

@@ -9,7 +9,7 @@ import typer
 
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.errors import ConfigError
-from mcimport.report.run_tables import RUN_HEADS, run_document, run_facts, run_row, window_document
+from mcimport.report import run_tables
 
 app = typer.Typer(help="Log of runs.", no_args_is_help=True)
 
@@ -33,9 +33,9 @@ def list_runs(
     if not found:
         settings.chosen(client or [])
     if json:
-        read_state.write_json(map(run_document, found))
+        read_state.write_json(map(run_tables.run_document, found))
     else:
-        read_state.write_table(RUN_HEADS, [run_row(run) for run in found], prose="error")
+        read_state.write_table(run_tables.RUN_HEADS, [run_tables.run_row(run) for run in found], prose="error")
 
 
 @app.command("show")
@@ -50,7 +50,7 @@ def show_run(
 ) -> None:
     """Shows one run: what it did, how its time was spent, and its time ranges on a timeline."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.report import tables, timeline  # noqa: PLC0415 - as above
+    from mcimport.report import tables  # noqa: PLC0415 - as above
     from mcimport.state import run_windows, runs  # noqa: PLC0415 - as above
 
     settings = load_settings(context)
@@ -61,9 +61,11 @@ def show_run(
         run = read_state.with_current_status(settings, state, noted)
         windows = run_windows.of_run(state, run_id)
     if json:
-        read_state.write_json([{**run_document(run), "windows": [window_document(window) for window in windows]}])
+        read_state.write_json(
+            [{**run_tables.run_document(run), "windows": [run_tables.window_document(window) for window in windows]}]
+        )
     else:
         plain, columns = tables.is_plain(sys.stdout), tables.make_console(sys.stdout).width
-        read_state.write_facts(run_facts(run, windows))
-        rows = timeline.rows(run, windows, columns=columns, plain=plain, fold=not everything)
-        read_state.write_table(timeline.HEADS, rows, prose="error")
+        read_state.write_facts(run_tables.run_facts(run, windows))
+        rows = run_tables.window_rows(run, windows, columns=columns, plain=plain, fold=not everything)
+        read_state.write_table(run_tables.WINDOW_HEADS, rows, prose="error")

@@ -30,60 +30,48 @@ class HttpPoster:
         httpx.TimeoutException when it took too long, httpx.HTTPError or httpx.InvalidURL for all else; ConfigError for
         a proxy, or certificates, that cannot be used.
         """
-        message = _Message(self._sockets)
+        sockets, copies = OpenSockets(), list[socket.socket]()
+
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":  # a copy, for TLS hides the original during its handshake
+                copies.append(info["return_value"].get_extra_info("socket").dup())
+                sockets.add(copies[-1])
+                self._sockets.add(copies[-1])
+
         headers = {"User-Agent": f"mcimport/{__version__}"}
         try:
             with (
-                message.within(TIMEOUT),
+                _time_limit(sockets),
                 client(url, timeout=TIMEOUT, headers=headers) as http,
-                http.stream("POST", url, extensions={"trace": message.trace}, **what) as answer,
+                http.stream("POST", url, extensions={"trace": trace}, **what) as answer,
             ):
                 return answer.status_code  # leaving closes the connection: the rest of the answer is not waited for
         except httpx.TransportError:
-            if message.is_over:
+            if sockets.is_shut:
                 raise httpx.ReadTimeout("took too long") from None
             raise
+        finally:
+            for copy in copies:
+                sockets.discard(copy)
+                self._sockets.discard(copy)
+                copy.close()
 
     def cancel(self) -> None:
         """Ends the messages under way, and all that come after them: the process is about to end."""
         self._sockets.shut()
 
 
-class _Message:
-    """Shuts the connections of one message when its time is over.
+@contextmanager
+def _time_limit(sockets: OpenSockets) -> Iterator[None]:
+    """Shuts the sockets of a message once its time is over.
 
     A time-out of httpx applies to each read: an answer that comes byte by byte would never meet it.
     """
-
-    def __init__(self, sockets: OpenSockets) -> None:
-        self._of_all = sockets
-        self._sockets = OpenSockets()
-        self._copies: list[socket.socket] = []
-
-    @property
-    def is_over(self) -> bool:
-        return self._sockets.is_shut
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Shuts the sockets of this message once the time is over, and closes its copies at the end of the block."""
-        timer = threading.Timer(seconds, self._sockets.shut)
-        timer.daemon = True
-        with suppress(RuntimeError):  # no thread can be started: then only httpx's time-outs apply
-            timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            for copy in self._copies:
-                self._sockets.discard(copy)
-                self._of_all.discard(copy)
-                copy.close()
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Keeps a copy of each new socket; called by httpx. TLS hides the original during its handshake."""
-        if event == "connection.connect_tcp.complete":
-            copy: socket.socket = info["return_value"].get_extra_info("socket").dup()
-            self._copies.append(copy)
-            self._sockets.add(copy)
-            self._of_all.add(copy)
+    timer = threading.Timer(TIMEOUT, sockets.shut)
+    timer.daemon = True
+    with suppress(RuntimeError):  # no thread can be started: then only httpx's time-outs apply
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

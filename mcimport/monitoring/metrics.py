@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -78,20 +79,19 @@ def _values(state: State, row: ListRow) -> Iterator[tuple[str, float | None, *tu
 
 
 def _latest_rows(settings: Settings, rows: Iterable[ListRow], state: State) -> Iterator[ListRow]:
-    """Returns the rows of configured lists, of each list the row with the latest run.
+    """Yields the rows of configured lists, of each list the row with the latest run.
 
     The row of an earlier destination would look overdue for ever.
     """
-    newest: dict[tuple[str, str], tuple[int, ListRow]] = {}
+    found: dict[tuple[str, str], list[ListRow]] = defaultdict(list)
     for row in rows:
         client = settings.clients.get(row.client)
-        if client is None or not client.among([row.list_key]):
-            continue
-        last = max((run.id for run in runs.latest(state, list_id=row.id, limit=1)), default=0)
-        place = (row.client, row.list_key)
-        if place not in newest or newest[place][0] < last:
-            newest[place] = (last, row)
-    return (row for _, row in newest.values())
+        if client is not None and client.among([row.list_key]):
+            found[row.client, row.list_key].append(row)
+    for places in found.values():
+        yield max(
+            places, key=lambda row: max((run.id for run in runs.latest(state, list_id=row.id, limit=1)), default=0)
+        )
 
 
 def _replace(path: Path, content: bytes) -> None:

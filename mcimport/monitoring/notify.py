@@ -6,8 +6,9 @@ next call sends it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -21,7 +22,7 @@ from mcimport.errors.machine import submit
 from mcimport.models.results import ListResult
 from mcimport.monitoring.http_post import HttpPoster
 from mcimport.monitoring.trouble import of_result
-from mcimport.monitoring.webhook import Webhook
+from mcimport.monitoring.webhook import Change, Webhook
 from mcimport.services.http.shutdown import StopSignal
 
 TRIES = 2
@@ -30,10 +31,6 @@ LEAVE_WITHIN = 2.0  # seconds that a notification may take once it was cancelled
 POLL_INTERVAL = 0.1  # seconds between two looks at whether a stop was requested
 MAX_FAILURES = 3  # failed notifications in a row after which the call sends no more
 MAX_TEXT = 2_000  # characters of the text that a health check gets
-
-
-class NotificationError(McimportError):
-    """Says that a notification was not delivered; the message does not hold the address, which is a secret."""
 
 
 class Notifier:
@@ -72,8 +69,11 @@ class Notifier:
     def close(self, results: Sequence[ListResult]) -> list[str]:
         """Pings the health check of the call, waits for all notifications, and returns a line for each that failed."""
         self._end("", self._settings.healthcheck_source, results)
-        for client in self._clients_to_notify():
-            self._submit(partial(self._notify_overdue, client, results, list(self._futures)))
+        overdue: Iterable[Sequence[Change]] = ()
+        with self._reported():
+            overdue = self._webhook.overdue_changes(results).values()
+        for changes in overdue:
+            self._submit(partial(self._notify_overdue, changes, list(self._futures)))
         while not self._stop.requested.is_set() and wait(self._futures, POLL_INTERVAL).not_done:
             pass
         lines = list(self._messages)
@@ -107,16 +107,9 @@ class Notifier:
 
     # ---- webhooks
 
-    def _clients_to_notify(self) -> list[Client]:
-        try:
-            return self._webhook.clients_to_notify()
-        except Exception as error:  # noqa: BLE001 - as in `_submit`
-            self._failed(_unexpected(error))
-            return []
-
-    def _notify_overdue(self, client: Client, results: Sequence[ListResult], before: Sequence[Future[None]]) -> None:
+    def _notify_overdue(self, changes: Sequence[Change], before: Sequence[Future[None]]) -> None:
         wait(before)  # the results of lists first; they were submitted first, so this cannot wait for ever
-        self._webhook.notify_overdue(client, results)
+        self._webhook.notify_overdue(changes)
 
     def _post_document(self, source: NotifyUrlSource, document: dict[str, Any]) -> None:
         self._post(source, source.read().get_secret_value(), json=document)
@@ -125,19 +118,24 @@ class Notifier:
 
     def _submit(self, work: Callable[[], None]) -> Future[None]:
         def attempt() -> None:
-            if self._failures >= MAX_FAILURES:
-                return
-            try:
-                work()
-                self._failures = 0
-            except McimportError as error:
-                self._failed(str(error))
-            except Exception as error:  # noqa: BLE001 - no error here may fail a run that went well
-                self._failed(_unexpected(error))
+            if self._failures < MAX_FAILURES:
+                with self._reported():
+                    work()
+                    self._failures = 0
 
         future = submit(self._pool, attempt)
         self._futures.append(future)
         return future
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Reports any error of the block in a line: none may fail a run that went well."""
+        try:
+            yield
+        except McimportError as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(f"a notification failed ({type(error).__name__})")
 
     def _failed(self, words: str) -> None:
         with self._lock:
@@ -148,7 +146,7 @@ class Notifier:
                 self._messages.append("notifications keep failing: no more were sent in this run")
 
     def _post(self, source: NotifyUrlSource, url: str, **what: Any) -> None:
-        """Posts to an address, twice if need be. Raises NotificationError."""
+        """Posts to an address, twice if need be. Raises McimportError, without the address, which is a secret."""
         words = "cannot be reached"
         for _ in range(TRIES):
             try:
@@ -164,11 +162,7 @@ class Notifier:
             if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
                 return
             words = f"answered {status}"
-        raise NotificationError(f"{source.name} {words}: notification not delivered")
-
-
-def _unexpected(error: Exception) -> str:
-    return f"a notification failed ({type(error).__name__})"
+        raise McimportError(f"{source.name} {words}: notification not delivered")
 
 
 def _verdict(results: Sequence[ListResult]) -> tuple[str | None, str]:
@@ -178,11 +172,11 @@ def _verdict(results: Sequence[ListResult]) -> tuple[str | None, str]:
     ran or the call was stopped. Contacts that Ometria accepted in earlier calls and no longer holds do not count
     against this call.
     """
-    bad = [result for result in results if any(trouble.kind != "spot_check" for trouble in of_result(result))]
-    text = "\n".join(f"{result.client} {result.list_key}: {_reason(result)}" for result in bad or results)
+    all_found = [(result, list(of_result(result))) for result in results]
+    bad = [(result, found) for result, found in all_found if any(trouble.kind != "spot_check" for trouble in found)]
+    text = "\n".join(
+        f"{result.client} {result.list_key}: {'; '.join(trouble.words for trouble in found) or result.status}"
+        for result, found in bad or all_found
+    )
     is_whole = all(result.status == "completed" for result in results)
     return "/fail" if bad else "" if is_whole else None, text[:MAX_TEXT]
-
-
-def _reason(result: ListResult) -> str:
-    return "; ".join(trouble.words for trouble in of_result(result)) or result.status

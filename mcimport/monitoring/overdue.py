@@ -9,7 +9,7 @@ from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import ListRow
 from mcimport.services.destination import place_of
-from mcimport.state import State, destinations, runs
+from mcimport.state import State, destinations, lists, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,9 @@ class ListAge:
     is_overdue: bool
 
 
-def list_ages(
-    settings: Settings, state: State, client: Client, client_rows: Sequence[ListRow], now: int
-) -> Iterator[ListAge]:
-    """Yields the age of each list of a client; where it takes any list, of those in `client_rows`, all its rows."""
+def list_ages(settings: Settings, state: State, client: Client, now: int) -> Iterator[ListAge]:
+    """Yields the age of each list of a client; where it takes any list, of those that it ever synced."""
+    client_rows = lists.of_client(state, client.name)
     for key in client.lists or sorted({row.list_key for row in client_rows}):
         rows = [row for row in client_rows if row.list_key == key]
         current = _current_row(state, client, key, rows)

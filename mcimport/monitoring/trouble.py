@@ -13,8 +13,7 @@ from mcimport.models.records import ListRow, Run
 from mcimport.models.results import Comparison, ListResult
 from mcimport.monitoring.overdue import ListAge
 from mcimport.report.format import moment_utc, pluralize
-from mcimport.report.reconcile_summary import verdict
-from mcimport.report.spot_check import list_command, missing_text
+from mcimport.report.reconcile_summary import list_command, missing_text, numbers, verdict
 from mcimport.report.summary import dead_letter_count
 from mcimport.state import lists
 
@@ -42,23 +41,35 @@ class Trouble:
     since: int | None = None
 
 
-def of_result(result: ListResult) -> list[Trouble]:
-    """Returns the trouble with a list after a call.
+def of_result(result: ListResult) -> Iterator[Trouble]:
+    """Yields the trouble with a list after a call.
 
     None when another mcimport was running for the client or the call was stopped: the next call resumes the work.
     """
-    return [*_failure(result), *_letters(result), *_differences(result), *_spot_check(result)]
+    error, compared, checked = result.error, result.comparison, result.spot_check
+    if error is not None and not isinstance(error, BusyError | InterruptedRunError):
+        kind = failing_kind(result.runs[-1]) if result.runs else "failed"
+        hint = error.hint or "`mcimport status` and `mcimport check` show more."
+        yield Trouble(kind, str(error), (str(error),), hint)
+    if result.dead_letters:
+        hint = "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
+        yield Trouble("dead_letters", dead_letter_count(result), result.affected.reasons, hint)
+    if compared is not None and compared.left > 0:
+        hint = _next_step(result.list_key, compared)
+        yield Trouble("differ", _differences_text(compared), _kinds_of_difference(compared), hint)
+    if checked is not None and checked.missing:
+        words, reasons = missing_text(checked, int(time.time())), ("Ometria does not hold what it accepted",)
+        yield Trouble("spot_check", words, reasons, f"{list_command(result.list_key)}.")
 
 
-def of_last_comparison(row: ListRow) -> Trouble | None:
-    """Returns the differences that the last comparison of a list left, from its counts alone; None without any."""
+def of_last_comparison(row: ListRow) -> Iterator[Trouble]:
+    """Yields the differences that the last comparison of a list left, from its counts alone."""
     counts = lists.reconciled(row)
-    if not counts.get("left") or row.reconciled_at is None:
-        return None
-    kinds = tuple(name for name in _COUNTED if counts.get(name))
-    found = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds)
-    words = f"both sides differed at the last comparison ({moment_utc(row.reconciled_at)}): {found}"
-    return Trouble("differ", words, kinds, f"`mcimport reconcile {row.list_key}` compares them again.")
+    if counts.get("left") and row.reconciled_at is not None:
+        kinds = tuple(name for name in _COUNTED if counts.get(name))
+        found = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in kinds)
+        words = f"both sides differed at the last comparison ({moment_utc(row.reconciled_at)}): {found}"
+        yield Trouble("differ", words, kinds, f"`mcimport reconcile {row.list_key}` compares them again.")
 
 
 def failing_kind(run: Run) -> Kind:
@@ -66,56 +77,15 @@ def failing_kind(run: Run) -> Kind:
     return "reconcile_failed" if run.kind == "reconcile" else "failed"
 
 
-def of_age(age: ListAge, client: Client, result: ListResult | None) -> Trouble | None:
-    """Returns the trouble with an overdue list, else None. `result`: what this call did for it; None: nothing."""
-    if not age.is_overdue:
-        return None
-    why = f": {result.error}" if result is not None and result.error is not None else ""
-    return Trouble(
-        "overdue",
-        f"{_age_text(age)}{why}",
-        ("overdue",),
-        f"Does cron still run it? `mcimport status` shows more; `mcimport sync {age.list_key}` imports it now.",
-        age.since + client.overdue,
-    )
-
-
-def _age_text(age: ListAge) -> str:
-    """Says how old the sync point is. Pages may have been pushed since, because a run moves it at its end."""
+def of_age(age: ListAge, client: Client, result: ListResult) -> Trouble:
+    """Returns the trouble with an overdue list."""
+    # Pages may have been pushed since, because a run moves the sync point at its end.
+    words = f"the sync point has not moved since {moment_utc(age.since)}"
     if age.sync_point is None:
-        return "no sync of the list to its current Ometria account was ever completed"
-    return f"the sync point has not moved since {moment_utc(age.sync_point)}"
-
-
-def _failure(result: ListResult) -> Iterator[Trouble]:
-    error = result.error
-    if error is not None and not isinstance(error, BusyError | InterruptedRunError):
-        kind = failing_kind(result.runs[-1]) if result.runs else "failed"
-        hint = error.hint or "`mcimport status` and `mcimport check` show more."
-        yield Trouble(kind, str(error), (str(error),), hint)
-
-
-def _letters(result: ListResult) -> Iterator[Trouble]:
-    if result.dead_letters:
-        advice = "`mcimport dlq list` shows them, `mcimport dlq replay` tries again."
-        yield Trouble("dead_letters", dead_letter_count(result), result.affected.reasons, advice)
-
-
-def _differences(result: ListResult) -> Iterator[Trouble]:
-    found = result.comparison
-    if found is not None and found.left > 0:
-        yield Trouble(
-            "differ", _differences_text(found), tuple(_kinds_of_difference(found)), _next_step(result.list_key, found)
-        )
-
-
-def _spot_check(result: ListResult) -> Iterator[Trouble]:
-    found = result.spot_check
-    if found is not None and found.missing:
-        words = missing_text(found, int(time.time()))
-        yield Trouble(
-            "spot_check", words, ("Ometria does not hold what it accepted",), f"{list_command(result.list_key)}."
-        )
+        words = "no sync of the list to its current Ometria account was ever completed"
+    why = f": {result.error}" if result.error is not None else ""
+    hint = f"Does cron still run it? `mcimport status` shows more; `mcimport sync {age.list_key}` imports it now."
+    return Trouble("overdue", f"{words}{why}", ("overdue",), hint, age.since + client.overdue)
 
 
 def _differences_text(found: Comparison) -> str:
@@ -132,13 +102,9 @@ def _next_step(list_key: str, found: Comparison) -> str:
     return f"`{command}` reads them again." if found.is_only_unread else f"`{command} --mend` fixes them."
 
 
-def _kinds_of_difference(found: Comparison) -> Iterator[str]:
-    """Yields the ways in which both sides differ."""
-    if not found.is_only_unread:
-        yield from (name for name in ("missing", "stale", "gone", "not_taken") if getattr(found, name).count)
-        if found.is_opting_in and found.said_no.count:
-            yield "said_no"
-    if found.unclear:
-        yield "unclear"
-    if found.unread:
-        yield "unread"
+def _kinds_of_difference(found: Comparison) -> tuple[str, ...]:
+    """Returns the ways in which both sides differ."""
+    said_no = ["said_no"] if found.is_opting_in else []
+    differing = [] if found.is_only_unread else ["missing", "stale", "gone", "not_taken", *said_no]
+    counts = numbers(found)
+    return tuple(kind for kind in (*differing, "unclear", "unread") if counts[kind])

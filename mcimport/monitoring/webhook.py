@@ -20,22 +20,18 @@ from mcimport.monitoring.trouble import Kind, Trouble
 from mcimport.report.format import moment_utc
 from mcimport.state import State, dead_letters, lists, open_state, runs, spot_checks, troubles
 
-_RECOVERIES = (
-    Trouble("dead_letters", "no open dead letters", ()),
-    Trouble("differ", "both sides match", ()),
-    Trouble("spot_check", "both sides were compared", ()),
-)
+_RECOVERIES: Mapping[Kind, str] = {
+    "dead_letters": "no open dead letters",
+    "differ": "both sides match",
+    "spot_check": "both sides were compared",
+}
 _MOVED = "the list now goes to another Ometria account or collection"
-_Notified = Mapping[tuple[str, str], int]  # client and list: from when on the list was overdue, seconds, UTC
+Change = tuple[NotifyUrlSource, ListResult, Sequence[Trouble], Sequence[Trouble]]  # what has begun, what is over
 MAX_FAILURES = 3  # failed posts of one client after which the rest is left to the next call
 
 
 class Webhook:
-    """Notifies the webhooks of one call. The state file records each delivery, so the next call repeats failed ones.
-
-    Args:
-        post: posts a document to an address, or raises.
-    """
+    """Notifies the webhooks of one call. The state file records each delivery, so the next call repeats failed ones."""
 
     def __init__(self, settings: Settings, post: Callable[[NotifyUrlSource, dict[str, Any]], None]) -> None:
         self._settings = settings
@@ -55,59 +51,48 @@ class Webhook:
                 for found in trouble.of_result(result):
                     self._post(source, _document("failure", result, found, int(time.time()), []))
 
-    def clients_to_notify(self) -> list[Client]:
-        """Returns the clients with a list that has become overdue or is no longer so: few, of perhaps thousands."""
-        now, found = int(time.time()), []
+    def overdue_changes(self, results: Sequence[ListResult]) -> dict[str, list[Change]]:
+        """Returns by client the lists that became overdue or are no longer so, whichever of them this call was about.
+
+        Of perhaps thousands of clients, few have such a list.
+        """
+        now, done = int(time.time()), {(result.client, result.list_key): result for result in results}
+        changes: dict[str, list[Change]] = defaultdict(list)
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
             notified = troubles.lists_with(state, "overdue")
-            unknown = set(notified)
-            rows = defaultdict(list)
-            for row in lists.all_lists(state):
-                rows[row.client].append(row)
             for client in self._settings.clients.values():
-                ages = list(overdue.list_ages(self._settings, state, client, rows[client.name], now))
-                unknown -= {(client.name, age.list_key) for age in ages}
-                is_left = any(name == client.name for name, _ in unknown)
-                if client.webhook_source and (is_left or any(_is_news(client, age, notified) for age in ages)):
-                    found.append(client)
-            for name, key in unknown - {(client.name, key) for client in found for _, key in unknown}:
-                troubles.end(state, name, key, "overdue")  # no client with that list has a webhook any more
-        return found
+                for age in overdue.list_ages(self._settings, state, client, now):
+                    began = notified.pop((client.name, age.list_key), None)
+                    if client.webhook_source and _is_news(client, age, began):
+                        result = done.get((client.name, age.list_key)) or _not_worked_on(state, client, age)
+                        found = [trouble.of_age(age, client, result)] if age.is_overdue else []
+                        over = [] if found else [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())]
+                        changes[client.name].append((client.webhook_source, result, found, over))
+            for name, key in sorted(notified):
+                owner = self._settings.clients.get(name)
+                if owner and owner.webhook_source:
+                    over = [Trouble("overdue", "the list is no longer configured", ())]
+                    changes[name].append((owner.webhook_source, ListResult(name, key, "not begun"), [], over))
+                else:
+                    troubles.end(state, name, key, "overdue")  # no client with that list has a webhook any more
+        return changes
 
-    def notify_overdue(self, client: Client, results: Sequence[ListResult]) -> None:
-        """Notifies of lists of the client that are overdue or no longer so, whichever of them this call was about."""
-        done = {result.list_key: result for result in results if result.client == client.name}
+    def notify_overdue(self, changes: Sequence[Change]) -> None:
         with suppress(StateError), open_state(self._settings.db_path, create=False) as state:
-            notified, rows = troubles.lists_with(state, "overdue"), lists.of_client(state, client.name)
-            ages = list(overdue.list_ages(self._settings, state, client, rows, int(time.time())))
-            left = {key for name, key in notified if name == client.name} - {age.list_key for age in ages}
-            _run_each(partial(self._notify_removed, state, client, key) for key in sorted(left))
-            _run_each(partial(self._notify_age, state, client, age, done.get(age.list_key), notified) for age in ages)
-
-    def _notify_age(
-        self, state: State, client: Client, age: overdue.ListAge, done: ListResult | None, notified: _Notified
-    ) -> None:
-        found = trouble.of_age(age, client, done)
-        is_over = _is_over(client, age, notified)
-        over = [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())] if is_over else []
-        result = done or _not_worked_on(state, client, age)
-        if client.webhook_source is not None:
-            self._notify(state, client.webhook_source, result, [found] if found else [], over)
-
-    def _notify_removed(self, state: State, client: Client, list_key: str) -> None:
-        over = Trouble("overdue", "the list is no longer configured", ())
-        if client.webhook_source is not None:
-            result = ListResult(client.name, list_key, "not begun")
-            self._notify(state, client.webhook_source, result, [], [over])
+            _run_each(partial(self._notify, state, *change) for change in changes)
 
     def _notify_result(self, state: State, source: NotifyUrlSource, pending: deque[ListResult]) -> None:
         result = pending[0]
         known = troubles.open_troubles(state, result.client, result.list_key)
-        over = list(_recoveries(state, result, known)) if result.runs else []
-        result = _with_remembered(state, result, known) if result.runs else result
-        now = [*trouble.of_result(result), *(_last_comparison(state, result, known) if result.runs else ())]
+        over, now = [], []
+        if result.runs:
+            row = lists.by_id(state, result.runs[-1].list_id)
+            over = list(_recoveries(state, result, row, known))
+            result = _with_remembered(state, result, row, known)
+            if "differ" not in known and result.comparison is None:
+                now = list(trouble.of_last_comparison(row))
         pending.popleft()
-        self._notify(state, source, result, now, over)
+        self._notify(state, source, result, [*trouble.of_result(result), *now], over)
 
     def _notify(
         self, state: State, source: NotifyUrlSource, result: ListResult, now: Sequence[Trouble], over: Sequence[Trouble]
@@ -128,20 +113,16 @@ class Webhook:
                 troubles.begin(state, *place, found.kind, found.reasons, since)
 
 
-def _is_news(client: Client, age: overdue.ListAge, notified: _Notified) -> bool:
-    is_notified = (client.name, age.list_key) in notified
-    return _is_over(client, age, notified) if is_notified else age.is_overdue
+def _is_news(client: Client, age: overdue.ListAge, began: int | None) -> bool:
+    """Returns whether the list is overdue and the webhook does not know, or the other way round.
 
-
-def _is_over(client: Client, age: overdue.ListAge, notified: _Notified) -> bool:
-    """Returns whether the webhook was notified that the list is overdue, and its sync point has moved since.
-
-    A first run that began, newer settings or a clock that was set back make the list younger, too, but import nothing.
+    `began`: from when on the list was overdue, as the webhook was notified (seconds, UTC). It is no longer so when its
+    sync point has moved. A first run that began, newer settings or a clock that was set back make the list younger,
+    too, but import nothing.
     """
-    began = notified.get((client.name, age.list_key))
-    if began is None or age.is_overdue or age.sync_point is None:
-        return False
-    return age.sync_point + client.overdue != began
+    if began is None or age.is_overdue:
+        return began is None and age.is_overdue
+    return age.sync_point is not None and age.sync_point + client.overdue != began
 
 
 def _run_each(steps: Iterable[Callable[[], None]]) -> None:
@@ -163,9 +144,8 @@ def _run_each(steps: Iterable[Callable[[], None]]) -> None:
         raise failures[0]
 
 
-def _with_remembered(state: State, result: ListResult, known: Container[str]) -> ListResult:
+def _with_remembered(state: State, result: ListResult, row: ListRow, known: Container[str]) -> ListResult:
     """Adds to the result what an earlier call found, but could not deliver."""
-    row = lists.by_id(state, result.runs[-1].list_id)
     result = replace(result, spot_check=spot_checks.unresolved(row))
     if "dead_letters" not in known and not result.dead_letters:
         found = dead_letters.open_for_list(state, row.id)
@@ -173,23 +153,17 @@ def _with_remembered(state: State, result: ListResult, known: Container[str]) ->
     return result
 
 
-def _last_comparison(state: State, result: ListResult, known: Container[str]) -> Iterator[Trouble]:
-    """Yields the differences that the last comparison left, where that was not delivered."""
-    found = trouble.of_last_comparison(lists.by_id(state, result.runs[-1].list_id))
-    if found and "differ" not in known and result.comparison is None:
-        yield found
-
-
-def _recoveries(state: State, result: ListResult, known: Mapping[str, troubles.OpenTrouble]) -> Iterator[Trouble]:
+def _recoveries(
+    state: State, result: ListResult, here: ListRow, known: Mapping[str, troubles.OpenTrouble]
+) -> Iterator[Trouble]:
     """Yields the kinds of trouble that this call has ended."""
     run = result.runs[-1]
-    kind: Kind = trouble.failing_kind(run)
+    kind = trouble.failing_kind(run)
     if kind in known and result.error is None and run.kind != "replay":  # a replay says nothing about syncs
         yield Trouble(kind, result.status, ())
-    here = lists.by_id(state, run.list_id)
-    for over in _RECOVERIES:
-        if over.kind in known and not _has_trouble(state, here, over.kind):
-            yield over if not _was_elsewhere(state, here, over.kind, known) else replace(over, words=_MOVED)
+    for kind, words in _RECOVERIES.items():
+        if kind in known and not _has_trouble(state, here, kind):
+            yield Trouble(kind, _MOVED if _was_elsewhere(state, here, kind, known) else words, ())
 
 
 def _has_trouble(state: State, row: ListRow, kind: Kind) -> bool:

@@ -1,18 +1,76 @@
-"""Reporters for people: lines on standard error, with or without a live display above them."""
+"""Reporters for people, on standard error, with or without a live display; and the choice of a call's reporter."""
 
 from __future__ import annotations
 
-import contextlib
+import os
+import sys
 import threading
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
-from mcimport.models import Outcome, RunKind
+from mcimport.models import RunKind
 from mcimport.models.results import ListResult
+from mcimport.report.event_log import EventLogReporter, write_lines
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
-from mcimport.report.summary import error_lines, problem_lines, summary_line
+from mcimport.report.summary import error_lines, result_lines, summary_block
 from mcimport.report.totals_table import dry_run_table, totals_table
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger as EventLog
+
+
+def make_reporter(
+    *,
+    json: bool,
+    quiet: bool,
+    dry_run: bool = False,
+    verbose: bool = False,
+    log: EventLog | None = None,
+    stream: TextIO | None = None,
+) -> AbstractContextManager[Reporter]:
+    """Returns the reporter of a call as a context manager, whose exit writes the tables at the end.
+
+    Args:
+        json: standard output holds JSON for a program; people get plain lines, as without a terminal.
+        quiet: write only errors and dead letters, in one or two lines for each list.
+        dry_run: say at the end that nothing was pushed or recorded.
+        verbose: requests are written between the lines, so there is no live display.
+        log: write nothing but events of this log.
+        stream: standard error by default. No reporter writes to standard output.
+    """
+    out = sys.stderr if stream is None else stream
+    if log is not None:
+        return nullcontext(EventLogReporter(log, quiet=quiet))
+    if quiet:
+        return nullcontext(ErrorsOnly(out))
+    if not (json or verbose) and out.isatty() and os.environ.get("TERM") != "dumb":
+        return _live(out, dry_run=dry_run)
+    return closing(ConsoleReporter(out, partial(write_lines, out), result_lines, dry_run=dry_run))
+
+
+@contextmanager
+def _live(stream: TextIO, *, dry_run: bool) -> Iterator[Reporter]:
+    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
+    from mcimport.report.live_display import render  # noqa: PLC0415 - as above
+    from mcimport.report.tables import make_console  # noqa: PLC0415 - as above
+
+    console = make_console(stream)
+    reporter = ConsoleReporter(
+        stream, lambda lines: console.print("\n".join(lines), soft_wrap=True), summary_block, dry_run=dry_run
+    )
+    # Standard output may be read by a program: the display must not redirect it.
+    display = Live(
+        console=console,
+        get_renderable=lambda: render(reporter.snapshot(), console.width, console.height),
+        transient=True,
+        redirect_stdout=False,
+    )
+    with closing(reporter), display:
+        yield reporter
 
 
 class ErrorsOnly(Reporter):
@@ -25,72 +83,59 @@ class ErrorsOnly(Reporter):
         write_lines(self._stream, error_lines(result))
 
 
-class ConsoleReporter(Reporter):
+class ConsoleReporter(ProgressTracker):
     """Writes the result of each list as it ends, and tables at the end of the call. Safe to share between threads.
 
     The result of a list that stays the only one of its call is written at the end, as `format_single` formats it.
-
-    Args:
-        write: writes lines.
-        tracker: counts what a live display shows; None without a display.
     """
 
     def __init__(
         self,
+        stream: TextIO,
         write: Callable[[list[str]], None],
         format_single: Callable[[ListResult], list[str]],
         *,
         dry_run: bool,
-        tracker: ProgressTracker | None = None,
     ) -> None:
+        super().__init__()
+        self._stream = stream
         self._write = write
         self._format_single = format_single
         self._dry_run = dry_run
-        self._tracker = tracker
-        self._lock = threading.Lock()
+        self._write_lock = threading.Lock()  # not the tracker's, for which a live display waits while it is drawn
         self._seen: set[tuple[str, str]] = set()
         self._unwritten: list[ListResult] = []
         self._results: list[ListResult] = []
 
-    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:  # noqa: ARG002
-        with self._lock:
-            self._add(client, list_key)
-        if self._tracker and windows:
-            self._tracker.planned((client, list_key), total, windows)
-
-    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
-        if self._tracker:
-            self._tracker.page_recorded((client, list_key), outcome)
-
-    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
-        if self._tracker:
-            self._tracker.read_back((client, list_key), contacts, is_last=is_last)
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:
+        with self._write_lock:
+            self._note(client, list_key)
+        super().planned(client, list_key, kind, total, windows)
 
     def waits(self, client: str, list_key: str, words: str) -> None:
-        with self._lock:
+        with self._write_lock:
             self._write([f"{client} {list_key}: {words}"])
 
     def ended(self, result: ListResult) -> None:
-        if self._tracker:
-            self._tracker.ended((result.client, result.list_key))
-        with self._lock:
+        super().ended(result)
+        with self._write_lock:
             self._results.append(result)
             self._unwritten.append(result)
-            self._add(result.client, result.list_key)
+            self._note(result.client, result.list_key)
 
-    def close(self, stream: TextIO) -> None:
-        """Writes what is left, and the tables, to `stream`; to be called once all lists have ended."""
+    def close(self) -> None:
+        """Writes what is left, and the tables; to be called once all lists have ended."""
         if len(self._results) > 1:
             self._write_results()
-            totals_table(self._results, stream)
+            totals_table(self._results, self._stream)
         else:
             for result in self._unwritten:
                 self._write(self._format_single(result))
         if self._dry_run and self._results:
-            dry_run_table(self._results, stream)
+            dry_run_table(self._results, self._stream)
             self._write(["Dry run: nothing was pushed or recorded."])
 
-    def _add(self, client: str, list_key: str) -> None:
+    def _note(self, client: str, list_key: str) -> None:
         """Notes a list; once there are two, none has to wait for the end of the call."""
         self._seen.add((client, list_key))
         if len(self._seen) > 1:
@@ -100,19 +145,3 @@ class ConsoleReporter(Reporter):
         for result in self._unwritten:
             self._write(result_lines(result))
         self._unwritten.clear()
-
-
-def result_lines(result: ListResult) -> list[str]:
-    """Returns one line for a log, and a line for each problem."""
-    return [summary_line(result), *problem_lines(result)]
-
-
-def write_lines(stream: TextIO, lines: list[str]) -> None:
-    """Writes lines in one call, so that those of several clients do not mix.
-
-    A stream that cannot be written, on a full disk for example, does not end a run.
-    """
-    if lines:
-        with contextlib.suppress(OSError):
-            stream.write("".join(f"{text}\n" for text in lines))
-            stream.flush()

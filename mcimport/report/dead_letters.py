@@ -21,12 +21,9 @@ def row(letter: DeadLetter, list_status: str) -> tuple[str, ...]:
     return (
         *(str(letter.id), letter.client, letter.list_key, letter.kind, letter.cause),
         *(moment(letter.since), moment(letter.until), letter.member_id or ""),
-        *("unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),),
-        *(
-            f"{letter.attempts:,}",
-            moment(letter.created_at),
-            letter.status + (f", {list_status}" if list_status else ""),
-        ),
+        "unknown" if letter.kind == "window" and letter.members is None else about(affected([letter])),
+        *(f"{letter.attempts:,}", moment(letter.created_at)),
+        letter.status + (f", {list_status}" if list_status else ""),
         letter.reason,
     )
 
@@ -62,22 +59,14 @@ def remedies(letter: DeadLetter, list_status: str) -> list[str]:
         return [f"nothing to replay: {list_status}", discard]
     replay = f"`mcimport dlq replay {letter.id}`"
     if letter.kind == "contact":
-        return [
-            *_look(letter),
-            f"fix the member in Mailchimp; the next sync sends them, or {replay} does at once",
-            discard,
-        ]
+        # Mailchimp finds a member by contact_id, not by web_id, the number.
+        can_look = letter.member_id is not None and not letter.member_id.isdigit()
+        command = f"`mcimport preview {letter.list_key} --client {letter.client} --member {letter.member_id}`"
+        look = [f"{command} shows the member"] if can_look else []
+        return [*look, f"fix the member in Mailchimp; the next sync sends them, or {replay} does at once", discard]
     if letter.cause == "transport":
         return [f"the next sync of this list tries again by itself; {replay} tries at once", discard]
     return [f"{replay} once the cause is fixed", discard]
-
-
-def _look(letter: DeadLetter) -> list[str]:
-    if letter.member_id is None or letter.member_id.isdigit():
-        return []  # Mailchimp finds a member by contact_id, not by web_id, the number
-    return [
-        f"`mcimport preview {letter.list_key} --client {letter.client} --member {letter.member_id}` shows the member"
-    ]
 
 
 def _what(letter: DeadLetter) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from mcimport.models import Outcome, RunKind
@@ -43,7 +44,7 @@ def event_log(kind: Format, stream: TextIO) -> EventLog:
 
 
 class _LineWriter:
-    """Writes whole lines from several threads, and ignores a full disk or a reader that is gone."""
+    """Writes whole lines from several threads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,13 +52,20 @@ class _LineWriter:
 
     def msg(self, line: str) -> None:
         with self._lock:
-            try:
-                self._stream.write(f"{line}\n")
-                self._stream.flush()
-            except OSError:
-                pass
+            write_lines(self._stream, [line])
 
     info = warning = error = msg
+
+
+def write_lines(stream: TextIO, lines: list[str]) -> None:
+    """Writes lines in one call, so that those of several clients do not mix.
+
+    A stream that cannot be written, on a full disk for example, does not end a run.
+    """
+    if lines:
+        with suppress(OSError):
+            stream.write("".join(f"{text}\n" for text in lines))
+            stream.flush()
 
 
 class EventLogReporter(Reporter):

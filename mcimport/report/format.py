@@ -1,13 +1,16 @@
-"""Formats numbers, durations, times and time ranges, in the same words everywhere."""
+"""Formats numbers, durations, times, time ranges and marketing permissions, in the same words everywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mcimport.models.records import Affected
+from mcimport.models.results import Permissions
 from mcimport.models.timestamps import iso
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_LONGEST = 100  # characters of a marketing permission's text
 _BARS = "▁▂▃▄▅▆▇█"
 ARCHIVED_LEFT = "members archived before this state file knew the list were not compared, and may still be opted in"
 _PLAIN_BARS = "_.:-=+*#"  # for an encoding that lacks the others
@@ -122,3 +125,35 @@ def escape(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def permissions_text(permissions: Permissions) -> str:
+    """Returns a list's marketing permissions, and how many subscribed members lack the required one, in one line."""
+    texts = ", ".join(f"“{escape(text[:_LONGEST])}”" for text in permissions.texts) or "none found on any member"
+    return f"marketing permissions (GDPR fields): {texts}; {_lacking(permissions)}"
+
+
+def permissions_document(permissions: Permissions) -> dict[str, Any]:
+    """Returns the same for programs."""
+    return {
+        "texts": list(permissions.texts),
+        "lacking": permissions.lacking,
+        "looked_at": permissions.looked_at,
+        "subscribed": permissions.subscribed,
+    }
+
+
+def _lacking(permissions: Permissions) -> str:
+    if not permissions.names:
+        return "[consent] permission requires none of them"
+    have, are = ("has", "is") if permissions.lacking == 1 else ("have", "are")
+    lacking = f"{permissions.lacking:,} {_subscribed(permissions)}"
+    return f"{lacking} {have} not given {escape(permissions.names)}, and {are} not opted in"
+
+
+def _subscribed(permissions: Permissions) -> str:
+    if permissions.looked_at is None or permissions.subscribed is None:
+        return f"subscribed {'member' if permissions.lacking == 1 else 'members'}"
+    if permissions.looked_at < permissions.subscribed:
+        return f"of the {permissions.looked_at:,} checked (of {permissions.subscribed:,} subscribed members)"
+    return f"of {permissions.subscribed:,} subscribed members"

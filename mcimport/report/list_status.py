@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcimport.models.records import Affected, Run, SpotCheck
-from mcimport.report import spot_check
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
+from mcimport.report.reconcile_summary import spot_check_note
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts per run", "note")
 
@@ -113,7 +113,7 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
         run = next(run.id for run in list_status.runs if run.warnings)
         yield f"{pluralize(len(list_status.warnings), 'warning')}: `mcimport runs show {run}`"
     if list_status.spot_check is not None:
-        yield spot_check.status_note(list_status.spot_check, list_status.list_key, now)
+        yield spot_check_note(list_status.spot_check, list_status.list_key, now)
     if list_status.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
     if list_status.reconciled_at is not None:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcimport.models import Outcome
+from mcimport.models import Outcome, RunKind
+from mcimport.models.results import ListResult
+from mcimport.report.reporter import Reporter
 
-Key = tuple[str, str]
 _COUNTS = ("total", "windows", "read", "pushed", "done")
 
 
@@ -63,38 +64,40 @@ class Snapshot:
     now: float
 
 
-class ProgressTracker:
+class ProgressTracker(Reporter):
     """Counts pages of several lists. Safe to share between threads. `clock`: monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._live: dict[Key, Progress] = {}
+        self._live: dict[tuple[str, str], Progress] = {}
         self._past = Progress("", clock())
         self._ended = 0
 
-    def planned(self, key: Key, total: int, windows: int) -> None:
+    def planned(self, client: str, list_key: str, kind: RunKind, total: int, windows: int) -> None:  # noqa: ARG002
         """Adds a run to its list; a call that first resumes a run has two runs of one list."""
-        with self._lock:
-            progress = self._live.get(key) or Progress(" ".join(key), self._clock())
-            self._live[key] = _added(progress, Progress("", 0, total=total, windows=windows))
+        if windows:
+            with self._lock:
+                progress = self._live.get((client, list_key)) or Progress(f"{client} {list_key}", self._clock())
+                self._live[client, list_key] = _added(progress, Progress("", 0, total=total, windows=windows))
 
-    def page_recorded(self, key: Key, outcome: Outcome) -> None:
-        self._add(key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
+    def page_recorded(self, client: str, list_key: str, outcome: Outcome) -> None:
+        self._count(client, list_key, outcome.members, outcome.pushed, is_done=outcome.rest is None)
 
-    def read_back(self, key: Key, contacts: int, *, is_last: bool) -> None:
+    def read_back(self, client: str, list_key: str, contacts: int, *, is_last: bool = False) -> None:
         """Counts contacts that were read back from Ometria; all of them together are one window."""
-        self._add(key, contacts, 0, is_done=is_last)
+        self._count(client, list_key, contacts, 0, is_done=is_last)
 
-    def _add(self, key: Key, read: int, pushed: int, *, is_done: bool) -> None:
+    def _count(self, client: str, list_key: str, read: int, pushed: int, *, is_done: bool) -> None:
+        page = Progress("", 0, read=read, pushed=pushed, done=is_done)
         with self._lock:
-            if key in self._live:
-                self._live[key] = _added(self._live[key], Progress("", 0, read=read, pushed=pushed, done=is_done))
+            if progress := self._live.get((client, list_key)):
+                self._live[client, list_key] = _added(progress, page)
 
-    def ended(self, key: Key) -> None:
+    def ended(self, result: ListResult) -> None:
         with self._lock:
             self._ended += 1
-            gone = self._live.pop(key, None)
+            gone = self._live.pop((result.client, result.list_key), None)
             if gone is not None:
                 # What was planned and not done leaves the sum, because this call will not do it.
                 self._past = _added(self._past, replace(gone, total=gone.read, windows=gone.done))

@@ -1,13 +1,17 @@
-"""Formats what a comparison of both sides found: as lines for people, and as part of a document."""
+"""Formats what a comparison of both sides, or a spot check, found: as words for people, and as part of a document."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from mcimport.models.results import Comparison, Difference, Unread
-from mcimport.report.format import moment_iso, out_of, pluralize, span
+from mcimport.models.records import SpotCheck
+from mcimport.models.timestamps import iso
+from mcimport.report.format import age, moment_iso, out_of, pluralize, span
 
 SPANS_SHOWN = 10
+_DAY = 86_400  # seconds
 
 _MEANINGS = {
     "missing": "on the Mailchimp list, but not in Ometria",
@@ -55,7 +59,7 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
     return lines
 
 
-def document(found: Comparison) -> dict[str, Any]:
+def comparison_document(found: Comparison) -> dict[str, Any]:
     """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read."""
     ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
@@ -65,12 +69,7 @@ def document(found: Comparison) -> dict[str, Any]:
 def spans(found: Comparison) -> list[dict[str, Any]]:
     """Returns, for programs, the first of the time ranges that could not be read."""
     return [
-        {
-            "sweep": unread.sweep,
-            "since": moment_iso(unread.since),
-            "until": moment_iso(unread.until),
-            "reason": unread.reason,
-        }
+        {**asdict(unread), "since": moment_iso(unread.since), "until": moment_iso(unread.until)}
         for unread in found.unread[:SPANS_SHOWN]
     ]
 
@@ -81,6 +80,38 @@ def numbers(found: Comparison) -> dict[str, int]:
     asides = {name: getattr(found, name) for name in _ASIDE}
     pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
     return {**kinds, "agree": found.agree, **pushed, **asides, "unread": len(found.unread)}
+
+
+def missing_text(found: SpotCheck, now: int) -> str:
+    """Returns `Ometria accepted 10 contacts yesterday, but 3 of them are not there`. `now`: seconds, UTC."""
+    contacts = pluralize(found.accepted, "contact")
+    verb = "is" if found.missing == 1 else "are"
+    return f"Ometria accepted {contacts} {_when(found, now)}, but {found.missing:,} of them {verb} not there"
+
+
+def list_command(list_key: str) -> str:
+    return f"`mcimport reconcile {list_key}` lists them all"
+
+
+def missing_line(found: SpotCheck, list_key: str, now: int) -> str:
+    return f"{missing_text(found, now)}; {list_command(list_key)}"
+
+
+def spot_check_note(found: SpotCheck, list_key: str, now: int) -> str:
+    """Returns the note in the table of lists."""
+    verb = "is" if found.missing == 1 else "are"
+    contacts = f"{out_of(found.missing or 0, found.accepted, 'contact')} that Ometria accepted {verb} not there"
+    return f"{contacts} (checked {age(now - found.at)} ago): `mcimport reconcile {list_key}`"
+
+
+def spot_check_text(found: SpotCheck | None) -> str:
+    """Returns the result for the log of runs; empty for a run without a spot check."""
+    if found is None:
+        return ""
+    contacts = f"{pluralize(found.accepted, 'contact')} from earlier runs"
+    if found.missing is None:
+        return f"{contacts} could not be checked: {found.reason}"
+    return f"{contacts} read back, {found.missing:,} missing"
 
 
 def _line(kind: str, difference: Difference, found: Comparison) -> str:
@@ -101,3 +132,12 @@ def _unread(unread: tuple[Unread, ...]) -> str:
     return (
         f"  {'unread':<10}  {ranges} could not be read; the next `mcimport reconcile` reads them again: {shown}{more}"
     )
+
+
+def _when(found: SpotCheck, now: int) -> str:
+    """Returns `today`, `yesterday`, `on 2026-11-27`; for several days, `since` the first of them. Days are in UTC."""
+    first, last = found.first_at // _DAY, found.last_at // _DAY
+    day = {0: "today", 1: "yesterday"}.get(now // _DAY - first, iso(found.first_at)[:10])
+    if first != last:
+        return f"since {day}"
+    return day if day.isalpha() else f"on {day}"

@@ -1,15 +1,26 @@
-"""Formats the result of one list: in one line, as a block of lines, and the problems in it."""
+"""Formats the result of one list: in one line, as a block of lines, and as JSON; and the problems in it."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, fields
+from typing import Any
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
-from mcimport.models.records import Run
 from mcimport.models.results import ListResult
-from mcimport.report.format import consents, dead_letters, duration, members, moment_utc, out_of, pluralize
-from mcimport.report.reconcile_summary import comparison_lines
+from mcimport.report.format import (
+    consents,
+    dead_letters,
+    duration,
+    members,
+    moment_iso,
+    moment_utc,
+    out_of,
+    permissions_document,
+    pluralize,
+)
+from mcimport.report.reconcile_summary import comparison_document, comparison_lines
 
 _MOST_HINTS = 5
 _CLOCK_TOLERANCE = 5.0  # seconds: runs have whole seconds of another clock than the one that times the call
@@ -51,16 +62,12 @@ def title(result: ListResult) -> str:
 
 def verdict(result: ListResult) -> str:
     """Returns how the work on the list ended, in one to three words."""
-    if result.status == "failed":
-        return "failed"
+    if result.status in ("failed", "skipped"):
+        return result.status
     if result.status == "interrupted":
         return "stopped" if result.runs else "not started"
-    if result.status == "skipped":
-        return "skipped"
-    return "differ" if result.comparison is not None and result.comparison.left else _completed(result)
-
-
-def _completed(result: ListResult) -> str:
+    if result.comparison is not None and result.comparison.left:
+        return "differ"
     if result.dead_letters:
         return "dead letters"
     if _only_moved_sync_point(result):
@@ -89,13 +96,15 @@ def summary_line(result: ListResult) -> str:
     return f"{title(result)}: {ending}: {', '.join(counts)}; {consent}; {windows}"
 
 
+def result_lines(result: ListResult) -> list[str]:
+    """Returns one line for a log, and a line for each problem."""
+    return [summary_line(result), *problem_lines(result)]
+
+
 def summary_block(result: ListResult) -> list[str]:
     """Returns the same with one subject per line, and then the problems."""
-    if result.comparison is not None:
-        return [summary_line(result), *problem_lines(result)]
-    head = f"{title(result)}: {_ending(result)}"
-    if _is_short(result):
-        return [head, *problem_lines(result)]
+    if result.comparison is not None or _is_short(result):
+        return result_lines(result)
     sums = totals(result)
     events = pluralize(sums.subscription_events, "subscription event")
     skipped = f"{sums.members_skipped:,} skipped (no e-mail address)"
@@ -106,7 +115,52 @@ def summary_block(result: ListResult) -> list[str]:
         "time ranges": f"{out_of(result.windows_done, sums.windows_total)} done{_dead(sums)}",
         "sync point": _sync_point(result),
     }
+    head = f"{title(result)}: {_ending(result)}"
     return [head, *(f"  {name:<11}  {words}" for name, words in subjects.items() if words), *problem_lines(result)]
+
+
+def json_line(result: ListResult) -> str:
+    """Returns one JSON object, without a line break: totals over the call's runs, times as ISO 8601 in UTC or null.
+
+    `since` is the first run's; `run_id`, `kind` and `until` are the last run's, null without a run.
+    `dead_letter_members` is null where a dead letter is about an unknown number of members. `spot_check` is only there
+    if contacts pushed before could be read back.
+    A dry run is not recorded, so its `run_id` is null. Only a dry run has `without` (how many contacts have no country,
+    phone, name), `unsendable` (how many members cannot be sent, by reason) and `marketing_permissions` (those of the
+    list, and how many of the members read lack the required one; null where it has none).
+    """
+    runs, sums, checked = result.runs, totals(result), result.spot_check
+    last = runs[-1] if runs else None
+    return json.dumps(
+        {
+            "client": result.client,
+            "list_key": result.list_key,
+            "run_id": last.id if last and not result.dry_run else None,
+            "kind": last.kind if last else None,
+            "status": result.status,
+            "since": moment_iso(runs[0].since) if runs else None,
+            "until": moment_iso(last.until) if last else None,
+            "members_total": sums.members_total,
+            "members_read": sums.members_read,
+            "members_skipped": sums.members_skipped,
+            "contacts_pushed": sums.contacts_pushed,
+            "contacts_rejected": sums.contacts_rejected,
+            "windows_total": sums.windows_total,
+            "windows_done": result.windows_done,
+            "windows_dead": sums.windows_dead,
+            "dead_letters": result.dead_letters,
+            "seconds": round(result.seconds, 3),
+            "error": None if result.error is None else str(result.error),
+            "opted_in": sums.opt_ins,
+            "opted_out": sums.opt_outs,
+            "subscription_events": sums.subscription_events,
+            "warnings": list(result.warnings),
+            "dead_letter_members": result.affected.known_members,
+            **(comparison_document(result.comparison) if result.comparison else {}),
+            **({"spot_check": checked.document} if checked and checked.missing is not None else {}),
+            **(_dry(result) if result.dry_run else {}),
+        }
+    )
 
 
 def problem_lines(result: ListResult) -> list[str]:
@@ -122,17 +176,14 @@ def error_lines(result: ListResult) -> list[str]:
     A list that another process is working on is no error, because it is being imported. Neither is a list that the call
     had not begun when the user stopped it.
     """
+    news = [f"{title(result)}: warning: {words}" for words in result.news]
     if result.error is None or isinstance(result.error, BusyError):
-        return [*_differing(result), *(f"{title(result)}: {words}" for words in (*_letters(result), *_news(result)))]
-    if isinstance(result.error, InterruptedRunError):
-        return [" ".join((f"{title(result)}: {_ending(result)}.", *_next(result)))] if result.runs else []
+        return [*_differing(result), *(f"{title(result)}: {words}" for words in _letters(result)), *news]
     advice = " ".join(_next(result))
+    if isinstance(result.error, InterruptedRunError):
+        return [f"{title(result)}: {_ending(result)}. {advice}".rstrip()] if result.runs else []
     lines = [f"{title(result)}: {verdict(result)}: {_unnamed(result)}", *([f"  {advice}"] if advice else [])]
-    return [*lines, *(f"{title(result)}: {words}" for words in _news(result))]
-
-
-def _news(result: ListResult) -> list[str]:
-    return [f"warning: {words}" for words in result.news]
+    return [*lines, *news]
 
 
 def _differences(result: ListResult) -> list[str]:
@@ -156,7 +207,8 @@ def _ending(result: ListResult) -> str:
     if word == "skipped":
         return f"skipped: {str(result.error).removeprefix(f'{result.client}: ')}"
     if word == "sync point set":
-        return f"sync point set{_at(result.runs[-1])}, no members imported"
+        until = result.runs[-1].until
+        return f"sync point set{'' if until is None else f' to {moment_utc(until)}'}, no members imported"
     if word in ("failed", "stopped"):
         return f"{word} after {took}"
     if word in ("nothing changed", "not started"):
@@ -178,10 +230,6 @@ def _except(result: ListResult) -> str:
     return f", except {members(result.affected)} ({letters})" if result.affected.is_many else f", except {letters}"
 
 
-def _at(run: Run) -> str:
-    return "" if run.until is None else f" to {moment_utc(run.until)}"
-
-
 def _is_short(result: ListResult) -> bool:
     """Returns whether there are no counts to show."""
     return not (totals(result).members_read or result.dead_letters or verdict(result) == "completed")
@@ -193,15 +241,13 @@ def _only_moved_sync_point(result: ListResult) -> bool:
 
 
 def _pushed(result: ListResult, sums: Totals) -> str:
-    return "converted, none pushed" if result.dry_run else f"pushed{_speed(result, sums)}"
-
-
-def _speed(result: ListResult, sums: Totals) -> str:
-    """Returns the speed beside its limit; empty for a resumed run, which pushed some contacts in an earlier call."""
+    """Returns what was done, and the speed beside its limit; none for a resumed run, which began in an earlier call."""
+    if result.dry_run:
+        return "converted, none pushed"
     if not sums.contacts_pushed or result.seconds <= 0 or _began_earlier(result):
-        return ""
+        return "pushed"
     ceiling = f" of at most {result.ceiling:,.0f}/s" if result.ceiling else ""
-    return f" ({sums.contacts_pushed / result.seconds:,.0f}/s{ceiling})"
+    return f"pushed ({sums.contacts_pushed / result.seconds:,.0f}/s{ceiling})"
 
 
 def _began_earlier(result: ListResult) -> bool:
@@ -217,8 +263,8 @@ def _sync_point(result: ListResult) -> str:
     last = result.runs[-1]
     if result.dry_run or last.kind not in ("full", "incremental"):
         return ""
-    moved = result.status == "completed" and last.moves_sync_point and last.until is not None
-    return moment_utc(last.until) if moved and last.until is not None else "not moved"
+    is_moved = result.status == "completed" and last.moves_sync_point
+    return moment_utc(last.until) if is_moved and last.until is not None else "not moved"
 
 
 def _letters(result: ListResult) -> list[str]:
@@ -264,3 +310,11 @@ def _hints(result: ListResult) -> list[str]:
     counted = Counter(result.hints).most_common(_MOST_HINTS)
     words = "; ".join(f"{hint} ({times:,} times)" if times > 1 else hint for hint, times in counted)
     return [f"Ometria's latest validation errors, of the whole account and not only of this list: {words}"]
+
+
+def _dry(result: ListResult) -> dict[str, Any]:
+    return {
+        "without": {name: result.lacking.get(name, 0) for name in ("country", "phone", "name")},
+        "unsendable": dict(result.unsendable),
+        "marketing_permissions": permissions_document(result.permissions) if result.permissions else None,
+    }

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mcimport.models.results import ListResult
-from mcimport.report.format import duration, pluralize
-from mcimport.report.permissions import permissions_text
+from mcimport.report.format import duration, permissions_text, pluralize
 from mcimport.report.summary import title, totals, verdict
 from mcimport.report.tables import print_table
 

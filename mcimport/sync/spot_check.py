@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mcimport.errors import InterruptedRunError, ServiceTimeoutError
 from mcimport.errors.machine import as_ours
 from mcimport.models.records import SampledContact, SpotCheck
-from mcimport.report.spot_check import missing_line
+from mcimport.report.reconcile_summary import missing_line
 from mcimport.services.ometria.contacts import Contacts, UnknownContactError
 from mcimport.state import spot_checks
 from mcimport.sync.list_run import ListRun

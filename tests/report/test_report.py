@@ -30,12 +30,11 @@ from mcimport.errors import (
 from mcimport.models import Outcome, Window
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
+from mcimport.report.console import make_reporter
 from mcimport.report.format import age, clock, duration, escape, moment, pluralize, span, spark
-from mcimport.report.json_lines import json_line
 from mcimport.report.live_display import MOST_ROWS, render
 from mcimport.report.progress import ProgressTracker
-from mcimport.report.select import make_reporter
-from mcimport.report.summary import error_lines, summary_block, summary_line, title, verdict
+from mcimport.report.summary import error_lines, json_line, summary_block, summary_line, title, verdict
 from mcimport.report.tables import print_table
 from mcimport.report.totals_table import rows, total_line
 
@@ -522,8 +521,8 @@ def ticking(*readings: float) -> Callable[[], float]:
 def test_a_row_says_how_far_how_fast_and_how_long_still() -> None:
     """After ten seconds with a quarter read, thirty are left."""
     tally = ProgressTracker(ticking(0, 0, 10))
-    tally.planned(("acme", "1a2d7ebf82"), 4_000, 5)
-    tally.page_recorded(("acme", "1a2d7ebf82"), outcome(members=1_000, pushed=950, over=True))
+    tally.planned("acme", "1a2d7ebf82", "full", 4_000, 5)
+    tally.page_recorded("acme", "1a2d7ebf82", outcome(members=1_000, pushed=950, over=True))
     head, row = drawn(tally, 80)
     assert head.split() == ["list", "members", "contacts", "time", "ranges", "contacts/s", "left"]
     assert row.split() == ["acme", "1a2d7ebf82", "1,000", "of", "4,000", "950", "1", "of", "5", "95", "0:30"]
@@ -533,7 +532,7 @@ def test_a_resumed_run_and_the_one_after_it_share_a_row() -> None:
     """What is planned in one call for one list adds up."""
     tally = ProgressTracker(ticking(0, 0, 10))
     for members in (4_000, 100):
-        tally.planned(("acme", "1a2d7ebf82"), members, 2)
+        tally.planned("acme", "1a2d7ebf82", "full", members, 2)
     assert [(one.total, one.windows) for one in tally.snapshot().live] == [(4_100, 4)]
 
 
@@ -543,8 +542,8 @@ def test_the_picture_fits_the_screen_with_one_list_and_with_hundreds(lists: int,
     """At most fifteen rows, the number of the others, and a sum; no line is wider than the terminal."""
     tally = ProgressTracker(partial(next, count()))
     for number in range(lists):
-        tally.planned((f"client{number}", "1a2d7ebf82"), 1_000_000, 40)
-        tally.page_recorded((f"client{number}", "1a2d7ebf82"), outcome(members=123_456, pushed=100_000))
+        tally.planned(f"client{number}", "1a2d7ebf82", "full", 1_000_000, 40)
+        tally.page_recorded(f"client{number}", "1a2d7ebf82", outcome(members=123_456, pushed=100_000))
     lines = drawn(tally, width, height)
     most = min(MOST_ROWS, height - 5)
     assert len([words for words in lines if words.startswith("client")]) == min(lists, most)
@@ -558,9 +557,9 @@ def test_lists_that_ended_leave_their_rows_and_stay_in_the_sum() -> None:
     """The last row adds up those at work and those that are done."""
     tally = ProgressTracker()
     for key in ("one", "two"):
-        tally.planned(("acme", key), 500, 1)
-        tally.page_recorded(("acme", key), outcome(members=300, pushed=290))
-    tally.ended(("acme", "one"))
+        tally.planned("acme", key, "full", 500, 1)
+        tally.page_recorded("acme", key, outcome(members=300, pushed=290))
+    tally.ended(result(list_key="one"))
     *_, row, summed = drawn(tally, 100)
     assert row.startswith("acme two")
     assert "1 running, 1 done" in summed
@@ -572,12 +571,12 @@ def test_threads_of_many_clients_lose_no_count() -> None:
     tally = ProgressTracker()
 
     def client(number: int) -> None:
-        key = (f"client{number}", "1a2d7ebf82")
-        tally.planned(key, 5_000, 50)
+        name = f"client{number}"
+        tally.planned(name, "1a2d7ebf82", "full", 5_000, 50)
         for _ in range(50):
-            tally.page_recorded(key, outcome(members=100, pushed=90, over=True))
+            tally.page_recorded(name, "1a2d7ebf82", outcome(members=100, pushed=90, over=True))
         if number % 2:
-            tally.ended(key)
+            tally.ended(result(client=name))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(client, range(40)))

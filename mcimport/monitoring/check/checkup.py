@@ -14,9 +14,16 @@ from mcimport.errors import ConfigError, McimportError
 from mcimport.monitoring.check import machine
 from mcimport.monitoring.check.finding import Finding, error_finding
 from mcimport.monitoring.check.services import MAX_PROBES, ProbeResult, Service, ServiceProbes
-from mcimport.monitoring.check.synced_lists import Recorded, SyncState, read_recorded
-from mcimport.report.format import ARCHIVED_LEFT, age, duration, mend_command, moment_utc, pluralize
-from mcimport.report.permissions import permissions_text
+from mcimport.monitoring.check.synced_lists import Recorded, read_recorded
+from mcimport.report.format import (
+    ARCHIVED_LEFT,
+    age,
+    duration,
+    mend_command,
+    moment_utc,
+    permissions_text,
+    pluralize,
+)
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
@@ -33,33 +40,15 @@ OTHER_COLLECTION = (
 )
 
 SERVICES: tuple[Service, ...] = ("Mailchimp", "Ometria")
-Answers = Mapping[str, ProbeResult]
 
 
 @dataclass(frozen=True, slots=True)
 class _ClientFacts:
-    """Holds one client, and what is known without a request.
-
-    Attributes:
-        wrong: by service, what is wrong with the client's key.
-        recorded: what the state file records of the client.
-    """
+    """Holds one client, and what is known without a request. `wrong`: by service, what is wrong with its key."""
 
     client: Client
-    wrong: Mapping[str, ConfigError]
+    wrong: Mapping[str, ProbeResult]
     recorded: Recorded
-
-    @property
-    def lists(self) -> Mapping[str, SyncState | ConfigError]:
-        return self.recorded.lists
-
-    @property
-    def never_synced(self) -> list[str]:
-        return [key for key, sync_state in self.lists.items() if sync_state == "nothing"]
-
-    @property
-    def is_new(self) -> bool:
-        return bool(self.never_synced) or not self.lists
 
 
 def run_checks(
@@ -78,7 +67,10 @@ def run_checks(
     all_facts = [_facts(client, records, accounts) for client, records in zip(clients, recorded, strict=True)]
     with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="check") as pool:
         try:
-            probes = None if offline else _start_probes(all_facts, ServiceProbes(accounts, pool))
+            probes = ServiceProbes(accounts, pool)
+            for service in () if offline else SERVICES:
+                usable = [facts for facts in all_facts if service not in facts.wrong]
+                probes.ask(service, [(facts.client, facts.recorded) for facts in usable])
             for facts in all_facts:
                 yield from _client(facts, settings, probes)
             yield from _clocks(all_facts, probes)
@@ -94,30 +86,24 @@ def _facts(client: Client, recorded: Recorded, accounts: ConnectionPool) -> _Cli
             with open_side(client):
                 pass
         except ConfigError as error:
-            wrong[service] = error
+            wrong[service] = ProbeResult(error)
     return _ClientFacts(client, wrong, recorded)
 
 
-def _start_probes(all_facts: Sequence[_ClientFacts], probes: ServiceProbes) -> ServiceProbes:
-    probes.ask_mailchimp([(facts.client, list(facts.lists)) for facts in all_facts if "Mailchimp" not in facts.wrong])
-    probes.ask_ometria([(facts.client, facts.is_new) for facts in all_facts if "Ometria" not in facts.wrong])
-    return probes
-
-
-def _answers(facts: _ClientFacts, probes: ServiceProbes | None) -> Answers:
-    """Waits for the answers of the services that were asked, and returns them by service."""
-    if probes is None:
-        return {}
-    return {service: probes.answer(service, facts.client) for service in SERVICES if service not in facts.wrong}
+def _answers(facts: _ClientFacts, probes: ServiceProbes) -> Mapping[str, ProbeResult]:
+    """Returns by service what is wrong with the client's key, or waits for the answer; nothing where none was asked."""
+    usable = [service for service in SERVICES if service not in facts.wrong]
+    answers = {service: probes.answer(service, facts.client) for service in usable}
+    return {**facts.wrong, **{service: answer for service, answer in answers.items() if answer is not None}}
 
 
 # ---- one client
 
 
-def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes | None) -> Iterator[Finding]:
+def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes) -> Iterator[Finding]:
     name, answers = facts.client.name, _answers(facts, probes)
     for service in SERVICES:
-        yield _key(facts, service, answers.get(service))
+        yield _key(name, service, answers.get(service))
     yield from _lock(settings.db_path, name)
     elsewhere = None if settings.engine.kind == "celery" else facts.recorded.elsewhere
     if elsewhere is not None:
@@ -125,7 +111,7 @@ def _client(facts: _ClientFacts, settings: Settings, probes: ServiceProbes | Non
         hint = f"`mcimport sync --engine celery` waits for them. None can be left after {moment_utc(elsewhere)}."
         yield Finding(name, "pages elsewhere", "bad", words, hint)
     yield from _lists(facts, answers.get("Mailchimp", ProbeResult()))
-    if facts.is_new and answers.get("Ometria", ProbeResult()).others:
+    if facts.recorded.is_new and answers.get("Ometria", ProbeResult()).others:
         words = "Ometria has contacts in another collection with Mailchimp in its name"
         yield Finding(name, "first sync", "note", words, OTHER_COLLECTION)
 
@@ -141,19 +127,16 @@ def _lock(db_path: Path, client: str) -> Iterator[Finding]:
         yield Finding(client, "lock", "note", f"another mcimport is running for this client{busy}")
 
 
-def _key(facts: _ClientFacts, service: str, answer: ProbeResult | None) -> Finding:
-    error = facts.wrong.get(service) or (answer.error if answer else None)
-    if error is not None:
-        return error_finding(facts.client.name, f"{service} key", error)
-    return Finding(
-        facts.client.name, f"{service} key", "good", "accepted" if answer else "set (not tested, because of --offline)"
-    )
+def _key(client: str, service: str, answer: ProbeResult | None) -> Finding:
+    if answer is not None and answer.error is not None:
+        return error_finding(client, f"{service} key", answer.error)
+    return Finding(client, f"{service} key", "good", "accepted" if answer else "set (not tested, because of --offline)")
 
 
 def _lists(facts: _ClientFacts, answer: ProbeResult) -> Iterator[Finding]:
     """Yields the size of each list, or why a sync would refuse it; nothing where the key is not accepted."""
     name = facts.client.name
-    for key, sync_state in facts.lists.items():
+    for key, sync_state in facts.recorded.lists.items():
         size = answer.sizes.get(key)
         if isinstance(sync_state, ConfigError):
             yield error_finding(name, f"list {key}", sync_state)
@@ -182,7 +165,7 @@ def _permissions(client: Client, list_key: str, shown: Shown | McimportError | N
 # ---- all clients
 
 
-def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes | None) -> Iterator[Finding]:
+def _clocks(all_facts: Sequence[_ClientFacts], probes: ServiceProbes) -> Iterator[Finding]:
     """Compares this machine's clock with each service's; one finding where all of a service's servers agree."""
     for service in SERVICES:
         answers = {facts.client.name: _answers(facts, probes).get(service) for facts in all_facts}
@@ -209,10 +192,10 @@ def _wrong_clock(client: str, service: str, apart: float) -> Finding:
 
 
 def _first_syncs(all_facts: Sequence[_ClientFacts]) -> Iterator[Finding]:
-    new = [f"{facts.client.name} {key}" for facts in all_facts for key in facts.never_synced]
+    new = [f"{facts.client.name} {key}" for facts in all_facts for key in facts.recorded.never_synced]
     named = f": {', '.join(new)}" if len(new) <= LISTS_NAMED else ""
     if new:
         words = f"{len(new):,} {'list was' if len(new) == 1 else 'lists were'} never synced{named}"
         yield Finding("", "first sync", "note", words, FIRST_SYNC)
-    elif any(not facts.lists for facts in all_facts):
+    elif any(not facts.recorded.lists for facts in all_facts):
         yield Finding("", "first sync", "note", "nothing synced yet", FIRST_SYNC)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mcimport.engine.distributed.broker import BrokerStatus
 
 ADDRESSES: Mapping[str, str] = {
-    "MCIMPORT_MAILCHIMP_URL": "replaces Mailchimp's address for every client",
-    "MCIMPORT_OMETRIA_URL": "replaces Ometria's address for every client",
+    "MCIMPORT_MAILCHIMP_URL": "it replaces Mailchimp's address for every client",
+    "MCIMPORT_OMETRIA_URL": "it replaces Ometria's address for every client",
 }
 KEYS = ("MCIMPORT_MAILCHIMP_API_KEY", "MCIMPORT_OMETRIA_API_KEY")
 ANOTHER = "Name another with --db or MCIMPORT_DB, or fix the permissions of its folder."
@@ -29,9 +29,8 @@ def configuration(settings: Settings) -> Finding:
     clients = pluralize(len(settings.clients), "client")
     where = settings.config_path or "from the environment"
     any_list = any(client.any_list for client in settings.clients.values())
-    return Finding(
-        "", "configuration", "good", f"{where}: {clients}, {'any list' if any_list else pluralize(lists, 'list')}"
-    )
+    what = "any list" if any_list else pluralize(lists, "list")
+    return Finding("", "configuration", "good", f"{where}: {clients}, {what}")
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -43,16 +42,10 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Find
 
 def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     is_whole = any(client.any_list for client in settings.clients.values())
-    return {
-        "MCIMPORT_CONFIG": _named(
-            environ.get("MCIMPORT_CONFIG"), settings.config_path, "configuration file", "--config"
-        ),
-        "MCIMPORT_DB": _named(environ.get("MCIMPORT_DB"), settings.db_path, "state file", "--db"),
-        **{name: f"it {effect}" for name, effect in ADDRESSES.items()},
-        **dict.fromkeys(
-            KEYS, "it is the client's key" if is_whole else "it is not used, because the file names its clients"
-        ),
-    }
+    of_keys = "it is the client's key" if is_whole else "it is not used, because the file names its clients"
+    of_config = _named(environ.get("MCIMPORT_CONFIG"), settings.config_path, "configuration file", "--config")
+    of_db = _named(environ.get("MCIMPORT_DB"), settings.db_path, "state file", "--db")
+    return {"MCIMPORT_CONFIG": of_config, "MCIMPORT_DB": of_db, **ADDRESSES, **dict.fromkeys(KEYS, of_keys)}
 
 
 def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
@@ -62,24 +55,17 @@ def _named(value: str | None, used: Path | None, what: str, option: str) -> str:
 
 def state_file(path: Path) -> Finding:
     try:
-        return _examined(path) if path.exists() else _room_for(path)
+        if not path.exists():
+            check_folder(next(parent for parent in path.parents if parent.exists()))
+            return Finding("", "state file", "good", f"{path} will be created by the first sync")
+        check_state_file(path)
+        check_folder(path.parent)  # the lock of a client is a file beside it
+        size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
+        return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
     except StateError as error:
         return error_finding("", "state file", error)
     except OSError as error:
         return Finding("", "state file", "bad", f"{path} cannot be read: {error.strerror}", ANOTHER)
-
-
-def _examined(path: Path) -> Finding:
-    check_state_file(path)
-    check_folder(path.parent)  # the lock of a client is a file beside it
-    size = sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
-    return Finding("", "state file", "good", f"{path}, healthy, {_size(size)}")
-
-
-def _room_for(path: Path) -> Finding:
-    folder = next(parent for parent in path.parents if parent.exists())
-    check_folder(folder)
-    return Finding("", "state file", "good", f"{path} will be created by the first sync")
 
 
 def _size(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Literal, TypeVar
 from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
 from mcimport.errors import InterruptedRunError, McimportError, ServiceError, ServiceTimeoutError
+from mcimport.monitoring.check.synced_lists import Recorded
 from mcimport.services.connections import ConnectionPool
 
 T = TypeVar("T")
@@ -50,33 +52,25 @@ class ServiceProbes:
         self._pool = pool
         self._futures: dict[Endpoint, Future[ProbeResult]] = {}
 
-    def ask_mailchimp(self, clients: Iterable[tuple[Client, Sequence[str]]]) -> None:
-        """Starts to ask about these clients, which must have a usable key, and about their lists."""
-        wanted: dict[Endpoint, tuple[Client, dict[str, None]]] = {}
-        for client, list_keys in clients:
-            _, lists = wanted.setdefault(_endpoint("Mailchimp", client), (client, {}))
-            lists.update(dict.fromkeys(list_keys))
-        for endpoint, (client, lists) in wanted.items():
-            hasty = _with_short_timeouts(client)
-            self._futures[endpoint] = self._pool.submit(self._probe_mailchimp, hasty, list(lists))
+    def ask(self, service: Service, clients: Iterable[tuple[Client, Recorded]]) -> None:
+        """Starts to ask a service about these clients, which must have a usable key, and about their lists."""
+        sharing: dict[Endpoint, list[tuple[Client, Recorded]]] = defaultdict(list)
+        for client, recorded in clients:
+            sharing[_endpoint(service, client)].append((client, recorded))
+        probe = self._probe_mailchimp if service == "Mailchimp" else self._probe_ometria
+        for endpoint, clients_of_key in sharing.items():
+            hasty = _with_short_timeouts(clients_of_key[0][0])
+            self._futures[endpoint] = self._pool.submit(probe, hasty, clients_of_key)
 
-    def ask_ometria(self, clients: Iterable[tuple[Client, bool]]) -> None:
-        """Starts to ask about these clients, whose keys are usable, for new ones about other collections, too."""
-        wanted: dict[Endpoint, list[tuple[Client, bool]]] = {}
-        for client, is_new in clients:
-            wanted.setdefault(_endpoint("Ometria", client), []).append((client, is_new))
-        for endpoint, holders in wanted.items():
-            ours = {client.collection(key) for client, _ in holders for key in client.lists or ("",)}
-            is_new = any(new for _, new in holders)
-            hasty = _with_short_timeouts(holders[0][0])
-            self._futures[endpoint] = self._pool.submit(self._probe_ometria, hasty, ours if is_new else None)
+    def answer(self, service: Service, client: Client) -> ProbeResult | None:
+        """Waits for the answer; None where the service was not asked."""
+        future = self._futures.get(_endpoint(service, client))
+        return future.result() if future else None
 
-    def answer(self, service: Service, client: Client) -> ProbeResult:
-        return self._futures[_endpoint(service, client)].result()
-
-    def _probe_mailchimp(self, client: Client, list_keys: Sequence[str]) -> ProbeResult:
+    def _probe_mailchimp(self, hasty: Client, clients: Sequence[tuple[Client, Recorded]]) -> ProbeResult:
+        list_keys = list(dict.fromkeys(key for _, recorded in clients for key in recorded.lists))
         try:
-            with self._accounts.open_mailchimp(client) as mailchimp:
+            with self._accounts.open_mailchimp(hasty) as mailchimp:
                 apart, sizes = mailchimp.ping(), _of_each(list_keys, mailchimp.count_members)
                 known = [key for key, size in sizes.items() if isinstance(size, int)]
                 permissions = _of_each(known, lambda key: look_at_list(mailchimp, key))
@@ -84,12 +78,13 @@ class ServiceProbes:
         except McimportError as error:
             return ProbeResult(error)
 
-    def _probe_ometria(self, client: Client, ours: set[str] | None) -> ProbeResult:
-        others = False
+    def _probe_ometria(self, hasty: Client, clients: Sequence[tuple[Client, Recorded]]) -> ProbeResult:
+        """Asks about other collections, too, where one of the clients is new."""
+        ours, others = {client.collection(key) for client, _ in clients for key in client.lists or ("",)}, False
         try:
-            with self._accounts.open_ometria(client) as ometria:
+            with self._accounts.open_ometria(hasty) as ometria:
                 apart = ometria.check_key()
-                if ours is not None:
+                if any(recorded.is_new for _, recorded in clients):
                     with suppress(ServiceError):
                         others = any("mailchimp" in name.lower() for name in ometria.collections_seen() - ours)
         except McimportError as error:

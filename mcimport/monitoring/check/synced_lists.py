@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Literal
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
-from mcimport.models.records import ListRow
 from mcimport.services.destination import moved, place_of, ways_on
 from mcimport.state import State, destinations, elsewhere, lists, open_state
 from mcimport.state.destinations import Destination
@@ -35,6 +33,14 @@ class Recorded:
     elsewhere: int | None = None
     unchecked: frozenset[str] = frozenset()
 
+    @property
+    def never_synced(self) -> list[str]:
+        return [key for key, sync_state in self.lists.items() if sync_state == "nothing"]
+
+    @property
+    def is_new(self) -> bool:
+        return bool(self.never_synced) or not self.lists
+
 
 def read_recorded(db_path: Path | None, clients: Sequence[Client]) -> list[Recorded]:
     """Returns what is recorded of each client. `db_path`: None where the state file cannot be read."""
@@ -43,29 +49,22 @@ def read_recorded(db_path: Path | None, clients: Sequence[Client]) -> list[Recor
         default = "nothing"
     elif db_path is not None:
         with suppress(StateError), open_state(db_path, create=False) as state:
-            rows = defaultdict(list)
-            for row in lists.all_lists(state):
-                rows[row.client].append(row)
-            return [_recorded(state, client, rows[client.name]) for client in clients]
+            return [_recorded(state, client) for client in clients]
     return [Recorded(dict.fromkeys(client.lists, default)) for client in clients]
 
 
-def _recorded(state: State, client: Client, rows: Sequence[ListRow]) -> Recorded:
-    return Recorded(
-        lists=_sync_states(state, client, rows),
-        elsewhere=elsewhere.until(state, client.name),
-        unchecked=frozenset(row.list_key for row in rows if row.unchecked_at is not None),
-    )
-
-
-def _sync_states(state: State, client: Client, rows: Sequence[ListRow]) -> Mapping[str, SyncState | ConfigError]:
+def _recorded(state: State, client: Client) -> Recorded:
+    rows = lists.of_client(state, client.name)
+    keys = client.lists or sorted({row.list_key for row in rows})
+    found: dict[str, SyncState | ConfigError]
     try:
         client.ometria_key()
     except ConfigError:
-        return dict.fromkeys(client.lists, "unknown")
-    return {
-        key: _sync_state(state, place_of(state, client, key)) for key in client.lists or [row.list_key for row in rows]
-    }
+        found = dict.fromkeys(client.lists, "unknown")
+    else:
+        found = {key: _sync_state(state, place_of(state, client, key)) for key in keys}
+    unchecked = frozenset(row.list_key for row in rows if row.unchecked_at is not None)
+    return Recorded(found, elsewhere.until(state, client.name), unchecked)
 
 
 def _sync_state(state: State, destination: Destination) -> SyncState | ConfigError:

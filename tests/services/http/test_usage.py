@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mcimport.models import Usage
 from mcimport.models.records import Run, WindowRow
-from mcimport.report import timeline
+from mcimport.report.run_tables import time_spent, window_rows
 from mcimport.services.http.usage import Side, UsageMeter
 
 RUN = Run(
@@ -143,11 +143,11 @@ def test_nothing_is_lost_between_threads(work: list[list[Side]]) -> None:
 def test_shares_of_the_time_are_told_the_largest_first() -> None:
     """And nothing where nothing was measured."""
     usage = Usage(waited_limiter=80.0, waited_mailchimp=15.0, converting=5.0)
-    assert timeline.time_spent(usage) == (
+    assert time_spent(usage) == (
         "waiting for Ometria's rate limit 80%, waiting for Mailchimp 15%, converting 5% (of 1 min 40 s, all"
         " workers together)"
     )
-    assert timeline.time_spent(Usage()) == ""
+    assert time_spent(Usage()) == ""
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(60, 200))
@@ -155,7 +155,7 @@ def test_a_bar_is_as_wide_as_its_column_wherever_the_window_lies(begun: int, las
     """Also for a window of no time at all, and one that is still open."""
     ends = [100 + begun + lasted, None]
     windows = [WINDOW, *(replace(WINDOW, number=1, begun_at=100 + begun, finished_at=end) for end in ends)]
-    bars = [row[6] for row in timeline.rows(RUN, windows, columns=columns, plain=True, fold=True)]
+    bars = [row[6] for row in window_rows(RUN, windows, columns=columns, plain=True, fold=True)]
     assert len({len(bar) for bar in bars}) == 1
     assert all("#" in bar for bar in bars)
 
@@ -164,10 +164,10 @@ def test_of_many_windows_those_that_went_well_are_folded() -> None:
     """The dead one is seen at once; `--all` shows each."""
     many = [replace(WINDOW, number=number) for number in range(200)]
     many[77] = replace(WINDOW, number=77, status="dead", error="Mailchimp answered 500")
-    folded = timeline.rows(RUN, many, columns=80, plain=True, fold=True)
+    folded = window_rows(RUN, many, columns=80, plain=True, fold=True)
     assert [row[0] for row in folded] == ["77", "199 more"]
     assert folded[1][3] == f"{199 * 300:,}"
-    assert len(timeline.rows(RUN, many, columns=80, plain=True, fold=False)) == 200
+    assert len(window_rows(RUN, many, columns=80, plain=True, fold=False)) == 200
 
 
 # ---- status
