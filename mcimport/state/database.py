@@ -58,8 +58,25 @@ class State:
             self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Executes one statement inside `transaction`; returns the id of an inserted row."""
-        return self._connection.execute(sql, parameters).lastrowid or 0
+        """Executes one statement, in the present transaction or in one of its own; returns the id of an inserted row.
+
+        By itself it waits for another writer, and is all or nothing, as `transaction` is.
+        """
+        with named_errors(self.path):
+            return self._connection.execute(sql, parameters).lastrowid or 0
+
+    def insert(self, table: str, **values: Any) -> int:
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        return self.write(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608 - names
+
+    def update(self, table: str, row_id: int, **values: Any) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self.write(f"UPDATE {table} SET {columns} WHERE id = ?", [*values.values(), row_id])  # noqa: S608 - names
+
+    def add(self, table: str, row_id: int, **counts: float) -> None:
+        """Adds to counts of one row."""
+        sums = ", ".join(f"{name} = {name} + ?" for name in counts)
+        self.write(f"UPDATE {table} SET {sums} WHERE id = ?", [*counts.values(), row_id])  # noqa: S608 - names
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -68,8 +68,7 @@ def prune(state: State, keep: int, now: int | None = None) -> bool:
         if room <= 0:
             break
     if room > 0:
-        with state.transaction():
-            state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
+        state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
     vacuum(state)
     return room > 0
 
@@ -111,20 +110,16 @@ def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, li
     floor = state.value(
         "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST_KEPT - 1]
     )
-    with state.transaction():
-        state.write(
-            "DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ?"  # noqa: S608 - fixed texts
-            f" AND NOT ({UNREAD_SINCE_DISCARDED})",
-            [list_id, text(cutoff)],
-        )
+    closed = f"list_id = ? AND status != 'open' AND updated_at < ? AND NOT ({UNREAD_SINCE_DISCARDED})"
+    state.write(f"DELETE FROM dead_letters WHERE {closed}", [list_id, text(cutoff)])  # noqa: S608 - fixed texts
     if floor is None:
         return 0
     gone = _delete_runs(state, _PRUNABLE + _OLD, [list_id, floor, text(cutoff)], limit)
     thinned = _PRUNABLE + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
     gone += _delete_runs(state, thinned, [list_id, floor, text(routine_cutoff)], limit - gone)
-    with state.transaction():  # of routine runs that stay, one a day
-        windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
-        state.write(windows, [list_id, floor, text(routine_cutoff)])
+    # of routine runs that stay, one a day
+    windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
+    state.write(windows, [list_id, floor, text(routine_cutoff)])
     return gone
 
 

@@ -16,8 +16,7 @@ _NUMBERS_AND_PLURALS = re.compile(r"\d[\d,.:T+-]*(?: (?:s|min|h|d)\b)?|s\b|\b(?:
 
 def record(state: State, run_id: int, warnings: Sequence[str]) -> None:
     if warnings:
-        with state.transaction():
-            state.write("UPDATE runs SET warnings = ? WHERE id = ?", [json.dumps(warnings, ensure_ascii=False), run_id])
+        state.update("runs", run_id, warnings=json.dumps(warnings, ensure_ascii=False))
 
 
 def of_runs(runs: Iterable[Run]) -> list[str]:

@@ -53,5 +53,4 @@ def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable
 
 
 def end(state: State, client: str, list_key: str, kind: str) -> None:
-    with state.transaction():
-        state.write("DELETE FROM troubles WHERE client = ? AND list_key = ? AND kind = ?", [client, list_key, kind])
+    state.write("DELETE FROM troubles WHERE client = ? AND list_key = ? AND kind = ?", [client, list_key, kind])

@@ -21,7 +21,7 @@ from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import first_page
-from mcimport.state import dead_letters, destinations, lists, run_windows, runs
+from mcimport.state import dead_letters, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, by_client
 from mcimport.sync.dead_letter_windows import by_id
@@ -91,7 +91,7 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
 
 def _is_first_try(list_run: ListRun) -> bool:
     """Says whether Ometria accepted no contact of the list yet, and no sync point tells what was left out."""
-    return list_run.row.sync_point is None and not destinations.is_bound(list_run.state, list_run.row)
+    return list_run.row.sync_point is None and not runs.has_pushed(list_run.state, list_run.row.id)
 
 
 def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> None:

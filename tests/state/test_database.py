@@ -891,7 +891,7 @@ def test_a_letter_that_is_closed_stays_closed(state: State, row: ListRow) -> Non
     """A replay that ends after its letter was discarded does not open it again."""
     run_id, window = looked_for(state, row)
     assert window.letter_id is not None
-    dead_letters.discard(state, [window.letter_id])
+    dead_letters.close(state, "discarded", [window.letter_id])
     runs.record(state, run_id, Outcome(window, letters=(span_letter(T - 86, T - 85),), failed=True))
     assert only_letter(state).status == "discarded"
 
@@ -980,7 +980,7 @@ def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: List
     first, second = opened_by(state, row, refusal("c1"), refusal("c2"))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
-    dead_letters.discard(state, [first.id, second.id])
+    dead_letters.close(state, "discarded", [first.id, second.id])
     assert [one.status for one in dead_letters.search(state, status=None)] == ["replayed", "discarded"]
     assert dead_letters.search(state) == []
 
