@@ -23,7 +23,7 @@ from mcimport.report.select import make_reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.sync.session import SyncSession
+from mcimport.sync.clients import SyncSession
 
 if TYPE_CHECKING:  # only loaded for a log of events
     from structlog.typing import FilteringBoundLogger as EventLog

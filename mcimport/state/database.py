@@ -14,12 +14,46 @@ from urllib.parse import urlsplit
 
 from mcimport.errors import StateError
 from mcimport.state.locking import hold_lock
-from mcimport.state.sqlite_errors import named_errors
 
 # A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
 NEWEST_MIGRATION = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
 CHECK_TIMEOUT = 3.0  # the same, for `mcimport check`, where a person waits
+
+_MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
+    (
+        ("SQLITE_NOTADB",),
+        "is not a state file of mcimport; it was left unchanged",
+        "Choose another with --db or MCIMPORT_DB.",
+    ),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
+    (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
+    (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+        "cannot be written",
+        "Check its owner, its permissions and its folder.",
+    ),
+    (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
+)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Raises StateError about the state file at `path` where SQLite raises an error inside."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = error_name(error)
+        for beginnings, said, hint in _MESSAGES:
+            if name.startswith(beginnings):
+                raise StateError(f"the state file {path} {said}", hint=hint) from None
+        raise StateError(f"the state file {path} cannot be used ({name})") from None
+
+
+def error_name(error: Exception) -> str:
+    """Returns SQLite's name of an error (SQLITE_FULL); the class of one that has none."""
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 class State:

@@ -15,9 +15,8 @@ from mcimport.models.results import ListResult
 from mcimport.services.destination import place_of
 from mcimport.state import State, dead_letters, destinations, lists, open_state, runs
 from mcimport.sync import first_sync
-from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient
+from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient, SyncSession
 from mcimport.sync.list_run import ListRun, execute, record_failure
-from mcimport.sync.session import SyncSession
 
 _OPEN_ONES = "`mcimport dlq list` shows the open ones."
 

@@ -23,12 +23,11 @@ from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import first_page
 from mcimport.state import dead_letters, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
-from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_client
 from mcimport.sync.dead_letter_windows import by_id
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.reconcile.archive_check import compare_archived
-from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
 from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
