@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from mcimport.errors import StateError
@@ -56,7 +56,7 @@ def error_name(error: Exception) -> str:
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
-class State:
+class State(AbstractContextManager["State"]):
     """Reads and writes the state file over one connection, which belongs to the thread that opened it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -65,9 +65,6 @@ class State:
         connection.row_factory = sqlite3.Row
         with named_errors(path):
             self._salt = str(self.value("SELECT value FROM meta WHERE key = 'salt'"))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -74,10 +74,7 @@ def _is_due(letter: DeadLetter) -> bool:
 
 def members_with_open(state: State, list_id: int) -> frozenset[str]:
     """Returns the ids of members with an open dead letter, which closes as soon as they are delivered."""
-    rows = state.rows(
-        "SELECT member_id FROM dead_letters WHERE list_id = ? AND status = 'open' AND member_id IS NOT NULL", [list_id]
-    )
-    return frozenset(row[0] for row in rows)
+    return frozenset(letter.member_id for letter in open_for_list(state, list_id) if letter.member_id is not None)
 
 
 def open_from_run(state: State, run_id: int) -> list[DeadLetter]:
@@ -116,7 +113,7 @@ def delete_windows_of(state: State, run: Run) -> None:
 
 
 def close_covered(state: State, run: Run) -> None:
-    """Closes dead letters of spans that failed before a completed full run, which has read the whole list again.
+    """Closes dead letters of spans that failed before a full run, in the transaction that completes it: it read all.
 
     Those that failed in the run stay open, even when a replay has tried them since.
     """

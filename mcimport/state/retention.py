@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mcimport.errors import StateError
 from mcimport.models.timestamps import epoch
@@ -47,15 +46,6 @@ _NOT_THE_LAST_OF_ITS_DAY = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RemovedCounts:
-    """Holds how many rows were removed."""
-
-    lists: int
-    runs: int
-    dead_letters: int
-
-
 def prune(state: State, keep: int, now: int | None = None) -> bool:
     """Removes, once a day, what is older than `keep` seconds. Returns False while more is left for the next call."""
     now = int(time.time()) if now is None else now
@@ -89,20 +79,23 @@ def vacuum(state: State) -> None:
             state.rows("VACUUM")
 
 
-def forget(state: State, client: str) -> RemovedCounts:
-    """Removes everything about a client in one transaction, and overwrites the place where it was stored."""
+def forget(state: State, client: str) -> dict[str, int]:
+    """Removes everything about a client in one transaction, and overwrites the place where it was stored.
+
+    Returns how many lists, runs and dead letters that were, by the names of their tables.
+    """
     state.rows("PRAGMA secure_delete = ON")
     with state.transaction():
-        counts = [
-            int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
+        counts = {
+            table: int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
             for table in ("lists", "runs", "dead_letters")
-        ]
+        }
         state.write("DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE client = ?)", [client])
         state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
         for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
             state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
     vacuum(state)
-    return RemovedCounts(*counts)
+    return counts
 
 
 def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, limit: int) -> int:

@@ -25,10 +25,10 @@ def of_runs(runs: Iterable[Run]) -> list[str]:
     return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
 
 
-def new(warnings: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
-    """Returns those of the warnings that none of these runs gave; numbers in them make no difference."""
-    known = {without_numbers(text) for text in of_runs(before)}
-    return tuple(text for text in warnings if without_numbers(text) not in known)
+def new(texts: Iterable[str], before: Iterable[str]) -> tuple[str, ...]:
+    """Returns those of the texts that are not among the earlier ones; numbers in them make no difference."""
+    known = {without_numbers(text) for text in before}
+    return tuple(text for text in texts if without_numbers(text) not in known)
 
 
 def without_numbers(text: str) -> str:

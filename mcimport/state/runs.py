@@ -132,6 +132,8 @@ def finish(
             for sweep in SWEEPS:
                 lists.record_sweep(state, done.list_id, sweep, is_empty=_is_empty(state, done, sweep))
             lists.advance_sync_point(state, done.list_id, min(done.until, done.started_at))
+        if status == "completed" and done.kind == "full":
+            dead_letters.close_covered(state, done)
     return done
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import text
-from mcimport.state.run_warnings import without_numbers
+from mcimport.state.run_warnings import new
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,7 @@ class OpenTrouble:
 
     def has_new_reason(self, reasons: Iterable[str]) -> bool:
         """Returns whether one of the reasons was not notified yet; numbers in them make no difference."""
-        known = {without_numbers(reason) for reason in self.reasons}
-        return any(without_numbers(reason) not in known for reason in reasons)
+        return bool(new(reasons, self.reasons))
 
 
 def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTrouble]:

@@ -78,16 +78,15 @@ class OpenClient:
         return result_of(self.client, list_key, list_run, failure, time.monotonic() - begun)
 
 
-ListWork = Callable[[OpenClient], ListResult | None]
-"""The work for one list; None: there is nothing to tell of it."""
-
-
 @dataclass(frozen=True)
 class ClientWork:
-    """Names what is to be done for one client: the keys of its lists in order, each with the work for it."""
+    """Names what is to be done for one client: the keys of its lists in order, each with the work for it.
+
+    The work returns None where there is nothing to tell of the list.
+    """
 
     client: Client
-    lists: Sequence[tuple[str, ListWork]]
+    lists: Sequence[tuple[str, Callable[[OpenClient], ListResult | None]]]
 
 
 def by_client(

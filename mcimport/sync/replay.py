@@ -27,7 +27,8 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     Raises ConfigError, before any request, for one that does not exist or is not open; StateError.
     """
     with open_state(session.db_path, create=False) as state:
-        chosen = _chosen(state, letter_ids)
+        named = [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
+        chosen = named or dead_letters.search(state, limit=-1)
     by_client: dict[str, list[DeadLetter]] = {}
     for letter in chosen:
         by_client.setdefault(letter.client, []).append(letter)
@@ -43,12 +44,6 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
         _work_of(known[name], letters, named=bool(letter_ids)) for name, letters in by_client.items() if name in known
     ]
     return ClientRunner(session, may_push=True).run(work, jobs=1)
-
-
-def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    if not letter_ids:
-        return dead_letters.search(state, limit=-1)
-    return [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
 
 
 def _found(state: State, letter_id: int) -> DeadLetter:

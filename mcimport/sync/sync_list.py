@@ -7,14 +7,14 @@ when no window is pending; then the sync point moves, and not before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import ConfigError, ServiceDownError, UnknownListError
-from mcimport.models import Page, RunKind, Window
+from mcimport.models import SWEEPS, RunKind
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
 from mcimport.report.format import moment_utc
@@ -112,13 +112,7 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
             instead_of=instead_of,
             mapping=_mapping(list_run, beginning.kind),
         )
-    _execute(list_run, run_id, plan.windows, plan.pages)
-
-
-def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    run = execute(list_run, run_id, pending, pages, afterwards=partial(_check, list_run))
-    if run.kind == "full":
-        dead_letters.close_covered(list_run.state, run)
+    execute(list_run, run_id, plan.windows, plan.pages, afterwards=partial(_check, list_run))
 
 
 def _check(list_run: ListRun, run_id: int) -> None:
@@ -167,7 +161,8 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
             if list_run.row.accepted_at is None:
                 first_sync.begin(list_run, first_sync.present(list_run))
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
+        left = run_windows.pending(list_run.state, unfinished.id)
+        execute(list_run, unfinished.id, left, {}, afterwards=partial(_check, list_run))
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
@@ -175,9 +170,7 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
         return _Beginning("incremental", options.since, options.since)
     if options.full or list_run.row.sync_point is None:
         return _Beginning("full")
-    return _Beginning(
-        "incremental", windows.next_since(list_run.row, "listed"), windows.next_since(list_run.row, "archived")
-    )
+    return _Beginning("incremental", *(windows.next_since(list_run.row, sweep) for sweep in SWEEPS))
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:
