@@ -96,9 +96,9 @@ class State(AbstractContextManager["State"]):
         with named_errors(self.path):
             return self._connection.execute(sql, parameters).lastrowid or 0
 
-    def insert(self, table: str, **values: Any) -> int:
+    def insert(self, table: str, **values: Any) -> None:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        return self.write(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608 - names
+        self.write(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608 - names
 
     def update(self, table: str, row_id: int, **values: Any) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)

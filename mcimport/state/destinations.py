@@ -41,7 +41,6 @@ class Destination(NamedTuple):
 
 
 def key_fingerprint(destination: str) -> str:
-    """Returns the key's part of an account's fingerprints."""
     return destination.partition("@")[0]
 
 

@@ -62,11 +62,10 @@ def delete_unknown(state: State, list_id: int) -> None:
 
 def record_accepted(state: State, run: Run) -> None:
     """Records, once and inside a transaction, that members who opt in from the start of this run on are new."""
-    began = text(run.started_at)
     state.write(
-        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = coalesce(new_since, ?),"
-        " accepted_at = coalesce(new_since, ?) WHERE id = ? AND accepted_at IS NULL",
-        [began, began, began, run.list_id],
+        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?1), new_since = coalesce(new_since, ?1),"
+        " accepted_at = coalesce(new_since, ?1) WHERE id = ?2 AND accepted_at IS NULL",
+        [text(run.started_at), run.list_id],
     )
 
 
@@ -82,7 +81,7 @@ def set_has_sms(state: State, list_id: int) -> None:
 
 def advance_new_since(state: State, list_id: int, moment: int) -> None:
     """Moves `new_since` to `moment`, inside a transaction: members who opted in earlier are no longer new here."""
-    state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
+    state.write("UPDATE lists SET new_since = max(new_since, ?) WHERE id = ?", [text(moment), list_id])
 
 
 def record_sweep(state: State, list_id: int, sweep: Sweep, *, is_empty: bool) -> None:
@@ -146,7 +145,6 @@ def permissions(row: ListRow) -> frozenset[str]:
 
 
 def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
-    """Records the counts of a comparison of both sides, and when it was made, in epoch seconds."""
     state.update("lists", list_id, reconciled_at=text(moment), reconciled=json.dumps(counts))
 
 

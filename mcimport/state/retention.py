@@ -1,8 +1,7 @@
-"""Removes old runs with their windows, and closed dead letters; or everything about one client.
+"""Removes old runs with their windows, and closed dead letters (README.md says which); or everything about one client.
 
-Kept whatever their age: lists, an unfinished run, a run with an open dead letter or a discarded one that no full run
-has read again, and of each list the latest runs, the latest of each kind, and the latest that pushed contacts. Routine
-runs (hourly ones that went well) are thinned after a week to one a day without its windows, for they say nothing new.
+Kept, too: discarded dead letters that no full run has read again, of each list the latest run of each kind and the
+latest that pushed contacts. Of routine runs that are kept as one a day, the windows are removed.
 """
 
 from __future__ import annotations

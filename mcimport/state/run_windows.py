@@ -37,7 +37,9 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
         "UPDATE windows SET through = ?, page = ?, bounds = ?, attempts = attempts + 1, members = members + ?,"
         " pushed = pushed + ?, error = coalesce(?, error), begun_at = coalesce(begun_at, ?), seconds = seconds + ?,"
         " retries = retries + ?, waited_mailchimp = waited_mailchimp + ?, waited_ometria = waited_ometria + ?,"
-        " waited_limiter = waited_limiter + ?, converting = converting + ? WHERE run_id = ? AND number = ?",
+        " waited_limiter = waited_limiter + ?, converting = converting + ?, finished_at = ?,"
+        " status = CASE WHEN ? THEN status WHEN coalesce(?, error) IS NULL THEN 'done' ELSE 'dead' END"
+        " WHERE run_id = ? AND number = ?",
         [
             text(rest.through if rest else window.until),
             known.page,
@@ -52,16 +54,13 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
             outcome.costs.waited_ometria,
             outcome.costs.waited_limiter,
             outcome.costs.converting,
+            None if rest else now(),
+            rest is not None,
+            error,
             run_id,
             window.number,
         ],
     )
-    if rest is None:
-        state.write(
-            "UPDATE windows SET status = CASE WHEN error IS NULL THEN 'done' ELSE 'dead' END, finished_at = ?"
-            " WHERE run_id = ? AND number = ?",
-            [now(), run_id, window.number],
-        )
 
 
 def _bounds_text(bounds: Bounds) -> str:

@@ -17,16 +17,10 @@ NO_USAGE = Usage()
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
     """Inserts a new run, without windows yet; returns its id."""
-    return state.insert(
-        "runs",
-        list_id=row.id,
-        client=row.client,
-        list_key=row.list_key,
-        kind=kind,
-        since=text(since),
-        status="running",
-        started_at=now(),
-        moves_sync_point=moves_sync_point,
+    return state.write(
+        "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+        [row.id, row.client, row.list_key, kind, text(since), now(), moves_sync_point],
     )
 
 

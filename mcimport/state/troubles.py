@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
@@ -26,13 +27,11 @@ class OpenTrouble:
 def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTrouble]:
     """Returns the troubles of one list, by kind."""
     rows = state.rows(
-        "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
+        "SELECT kind, min(since), json_group_array(reason) FROM troubles WHERE client = ? AND list_key = ?"
+        " GROUP BY kind ORDER BY min(since)",
+        [client, list_key],
     )
-    found: dict[str, OpenTrouble] = {}
-    for kind, since, reason in rows:
-        known = found.get(kind, OpenTrouble(epoch(since) or 0, frozenset()))
-        found[kind] = replace(known, reasons=known.reasons | {reason})
-    return found
+    return {kind: OpenTrouble(epoch(since) or 0, frozenset(json.loads(reasons))) for kind, since, reasons in rows}
 
 
 def lists_with(state: State, kind: str) -> dict[tuple[str, str], int]:
