@@ -113,7 +113,7 @@ def delete_windows_of(state: State, run: Run) -> None:
 
 
 def close_covered(state: State, run: Run) -> None:
-    """Closes dead letters of spans that failed before a full run, in the transaction that completes it: it read all.
+    """Closes dead letters of spans that failed before a full run: it has read them again. In the run's transaction.
 
     Those that failed in the run stay open, even when a replay has tried them since.
     """

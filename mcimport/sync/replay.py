@@ -33,13 +33,12 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     for letter in chosen:
         by_client.setdefault(letter.client, []).append(letter)
     known = {client.name: client for client in clients}
-    strangers = [name for name in by_client if name not in known]
-    if letter_ids and strangers:
-        letter_id = by_client[strangers[0]][0].id
-        raise ConfigError(
-            f"client {strangers[0]} of dead letter {letter_id} is not configured",
-            hint=f"`mcimport dlq discard {letter_id}` closes the dead letter.",
-        )
+    for letter in named:
+        if letter.client not in known:
+            raise ConfigError(
+                f"client {letter.client} of dead letter {letter.id} is not configured",
+                hint=f"`mcimport dlq discard {letter.id}` closes the dead letter.",
+            )
     work = [
         _work_of(known[name], letters, named=bool(letter_ids)) for name, letters in by_client.items() if name in known
     ]
