@@ -67,8 +67,9 @@ def record(
     with state.transaction():
         if outcome.window is not None:
             run_windows.advance(state, run_id, outcome.window, outcome)
-        dead = state.value("SELECT count(*) FROM windows WHERE run_id = ? AND status = 'dead'", [run_id])
-        state.update("runs", run_id, windows_dead=dead)
+        if outcome.rest is None:
+            dead = state.value("SELECT count(*) FROM windows WHERE run_id = ? AND status = 'dead'", [run_id])
+            state.update("runs", run_id, windows_dead=dead)
         state.add(
             "runs",
             run_id,
