@@ -90,7 +90,7 @@ def discard_letters(
 ) -> None:
     """Closes dead letters for good: their members are not imported unless they change in Mailchimp."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
-    from mcimport.state.dead_letters import discard as discard_for_good  # noqa: PLC0415 - as above
+    from mcimport.state.dead_letters import close  # noqa: PLC0415 - as above
 
     with read_state.open_if_exists(load_settings(context)) as state:
         chosen = list(read_state.find_letters(state, letter_ids))
@@ -102,7 +102,7 @@ def discard_letters(
         if state is None or not still_open or not is_confirmed(found, yes=yes, members=members):
             say("nothing was discarded")
             return
-        discard_for_good(state, [letter.id for letter in still_open])
+        close(state, "discarded", [letter.id for letter in still_open])
     say(f"{dead_letters(found)} discarded")
 
 

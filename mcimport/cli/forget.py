@@ -36,10 +36,9 @@ def forget(
         with lock_client(settings.db_path, client):
             gone = retention.forget(state, client)
     if json:
-        document = {"lists": gone.lists, "runs": gone.runs, "dead_letters": gone.dead_letters}
-        read_state.write_json([{"client": client, **document}])
+        read_state.write_json([{"client": client, **gone}])
     else:
-        parts = pluralize(gone.lists, "list"), pluralize(gone.runs, "run"), pluralize(gone.dead_letters, "dead letter")
+        parts = (pluralize(count, table.removesuffix("s").replace("_", " ")) for table, count in gone.items())
         typer.echo(f"{client}: removed {', '.join(parts)}.")
     if client in settings.clients:
         say(f"{client} is still configured: its next sync will import every member again.")

@@ -36,7 +36,7 @@ def accept(
     It does if the account holds contacts of each list that was imported; if not, nothing changes.
     """
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite
-    from mcimport.state import destinations, lock_client  # noqa: PLC0415 - as above
+    from mcimport.state import destinations, lock_client, runs  # noqa: PLC0415 - as above
 
     settings = load_settings(context)
     chosen = _find_client(settings, client)
@@ -48,7 +48,7 @@ def accept(
         with lock_client(settings.db_path, chosen.name):
             moving = destinations.at_other_accounts(state, chosen.name, destination)
             if moving:
-                bound = [row for row in moving if destinations.is_bound(state, row)]
+                bound = [row for row in moving if runs.has_pushed(state, row.id)]
                 present = [row for row in bound if _is_present(chosen, row)]
                 _check_key(chosen, [] if unseen else present or bound)
             moved = destinations.accept_key(state, chosen.name, destination)

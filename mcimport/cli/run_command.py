@@ -24,7 +24,7 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import open_state, retention
-from mcimport.sync.session import SyncSession
+from mcimport.sync.clients import SyncSession
 
 if TYPE_CHECKING:  # only loaded for a log of events, and where an address to notify is configured
     from structlog.typing import FilteringBoundLogger as EventLog

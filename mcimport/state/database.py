@@ -9,20 +9,54 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from mcimport.errors import StateError
 from mcimport.state.locking import hold_lock
-from mcimport.state.sqlite_errors import named_errors
 
 # A file with all migrations up to this one is opened without importing sqlite_utils, which takes a tenth of a start.
 NEWEST_MIGRATION = "m013_remember_troubles_by_kind"
 BUSY_TIMEOUT = 30.0  # seconds to wait for another program that is writing
 CHECK_TIMEOUT = 3.0  # the same, for `mcimport check`, where a person waits
 
+_MESSAGES = (  # prefixes of SQLite's names of errors, the message, the hint
+    (
+        ("SQLITE_NOTADB",),
+        "is not a state file of mcimport; it was left unchanged",
+        "Choose another with --db or MCIMPORT_DB.",
+    ),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "is locked by another program", "Close it there and try again."),
+    (("SQLITE_FULL",), "is on a disk that is full; nothing was half-recorded", "Free some space and try again."),
+    (("SQLITE_IOERR",), "cannot be read or written; nothing was half-recorded", "Is its disk full, or failing?"),
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+        "cannot be written",
+        "Check its owner, its permissions and its folder.",
+    ),
+    (("SQLITE_CORRUPT",), "is damaged", "Restore it from a backup, or move it away."),
+)
 
-class State:
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Raises StateError about the state file at `path` where SQLite raises an error inside."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = error_name(error)
+        for beginnings, said, hint in _MESSAGES:
+            if name.startswith(beginnings):
+                raise StateError(f"the state file {path} {said}", hint=hint) from None
+        raise StateError(f"the state file {path} cannot be used ({name})") from None
+
+
+def error_name(error: Exception) -> str:
+    """Returns SQLite's name of an error (SQLITE_FULL); the class of one that has none."""
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
+
+
+class State(AbstractContextManager["State"]):
     """Reads and writes the state file over one connection, which belongs to the thread that opened it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -31,9 +65,6 @@ class State:
         connection.row_factory = sqlite3.Row
         with named_errors(path):
             self._salt = str(self.value("SELECT value FROM meta WHERE key = 'salt'"))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -58,8 +89,25 @@ class State:
             self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Executes one statement inside `transaction`; returns the id of an inserted row."""
-        return self._connection.execute(sql, parameters).lastrowid or 0
+        """Executes one statement, in the present transaction or in one of its own; returns the id of an inserted row.
+
+        By itself it waits for another writer, and is all or nothing, as `transaction` is.
+        """
+        with named_errors(self.path):
+            return self._connection.execute(sql, parameters).lastrowid or 0
+
+    def insert(self, table: str, **values: Any) -> None:
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        self.write(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608 - names
+
+    def update(self, table: str, row_id: int, **values: Any) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self.write(f"UPDATE {table} SET {columns} WHERE id = ?", [*values.values(), row_id])  # noqa: S608 - names
+
+    def add(self, table: str, row_id: int, **counts: float) -> None:
+        """Adds to counts of one row."""
+        sums = ", ".join(f"{name} = {name} + ?" for name in counts)
+        self.write(f"UPDATE {table} SET {sums} WHERE id = ?", [*counts.values(), row_id])  # noqa: S608 - names
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import Literal
 
-from mcimport.models import CANNOT, NewDeadLetter, Outcome, Precision
+from mcimport.models import CANNOT, NewDeadLetter, Outcome
 from mcimport.models.records import DeadLetter, Run
 from mcimport.state.database import State
-from mcimport.state.row_mapping import now, read, read_all, read_first, text
+from mcimport.state.row_mapping import columns_of, find_all, find_first, now, read, text
 
 # Seconds until a refused member is retried, doubled each time; just under an hour, for an hourly sync.
 REFUSED_RETRY_AFTER = 3_000
@@ -25,7 +27,7 @@ _COPIED_COLUMNS = ("since", "until", "reason", "attempts", "members", "precision
 
 
 def find(state: State, letter_id: int) -> DeadLetter | None:
-    return read_first(state, DeadLetter, "SELECT * FROM dead_letters WHERE id = ?", [letter_id])
+    return find_first(state, DeadLetter, "id = ?", [letter_id])
 
 
 def search(
@@ -35,13 +37,11 @@ def search(
     where = "(? IS NULL OR status = ?)"
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    query = f"SELECT * FROM dead_letters WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - fixed text and marks
-    return read_all(state, DeadLetter, query, [status, status, *clients, limit])
+    return find_all(state, DeadLetter, f"{where} ORDER BY id LIMIT ?", [status, status, *clients, limit])
 
 
 def open_for_list(state: State, list_id: int) -> list[DeadLetter]:
-    query = "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' ORDER BY id"
-    return read_all(state, DeadLetter, query, [list_id])
+    return find_all(state, DeadLetter, "list_id = ? AND status = 'open' ORDER BY id", [list_id])
 
 
 def count_open(state: State, list_id: int) -> int:
@@ -54,13 +54,10 @@ def due_for_retry(state: State, list_id: int) -> list[DeadLetter]:
     Of refused members the opt-outs come first, and each is retried less and less often, for most refusals are about
     the record itself; members that a bug of mcimport left are retried every time, for an upgrade fixes it.
     """
-    spans = read_all(
-        state,
-        DeadLetter,
-        "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'window' AND cause = 'transport'"
-        " AND taken_along < ? ORDER BY id",
-        [list_id, MAX_FAILED_RETRIES],
+    outage = (
+        "list_id = ? AND status = 'open' AND kind = 'window' AND cause = 'transport' AND taken_along < ? ORDER BY id"
     )
+    spans = find_all(state, DeadLetter, outage, [list_id, MAX_FAILED_RETRIES])
     members = state.rows(
         "SELECT * FROM dead_letters WHERE list_id = ? AND status = 'open' AND kind = 'contact'"
         " AND (reason LIKE 'Ometria %' OR reason LIKE ?) ORDER BY is_no DESC, updated_at, id",
@@ -77,35 +74,24 @@ def _is_due(letter: DeadLetter) -> bool:
 
 def members_with_open(state: State, list_id: int) -> frozenset[str]:
     """Returns the ids of members with an open dead letter, which closes as soon as they are delivered."""
-    rows = state.rows(
-        "SELECT member_id FROM dead_letters WHERE list_id = ? AND status = 'open' AND member_id IS NOT NULL", [list_id]
-    )
-    return frozenset(row[0] for row in rows)
+    return frozenset(letter.member_id for letter in open_for_list(state, list_id) if letter.member_id is not None)
 
 
 def open_from_run(state: State, run_id: int) -> list[DeadLetter]:
     """Returns the dead letters that are open because of this run: new ones, and those that failed again in it."""
-    query = "SELECT * FROM dead_letters WHERE run_id = ? AND status = 'open' ORDER BY id"
-    return read_all(state, DeadLetter, query, [run_id])
+    return find_all(state, DeadLetter, "run_id = ? AND status = 'open' ORDER BY id", [run_id])
 
 
 def unread_since_discarded(state: State, list_id: int) -> list[DeadLetter]:
     """Returns the discarded dead letters of a list that no completed full run has read again since."""
-    query = f"SELECT * FROM dead_letters WHERE list_id = ? AND {UNREAD_SINCE_DISCARDED}"  # noqa: S608 - fixed texts
-    return read_all(state, DeadLetter, query, [list_id])
+    return find_all(state, DeadLetter, f"list_id = ? AND {UNREAD_SINCE_DISCARDED}", [list_id])
 
 
-def discard(state: State, letter_ids: Sequence[int]) -> None:
+def close(state: State, status: Literal["discarded", "gone"], letter_ids: Sequence[int]) -> None:
+    """Closes dead letters as discarded, or as gone: their members are not on the list any more."""
     with state.transaction():
         for letter_id in letter_ids:
-            _close(state, "discarded", "id = ?", [letter_id])
-
-
-def close_as_gone(state: State, letter_ids: Sequence[int]) -> None:
-    """Closes dead letters whose members are not on the list any more."""
-    with state.transaction():
-        for letter_id in letter_ids:
-            _close(state, "gone", "id = ?", [letter_id])
+            _close(state, status, "id = ?", [letter_id])
 
 
 def record(state: State, run: Run, outcome: Outcome) -> None:
@@ -127,13 +113,12 @@ def delete_windows_of(state: State, run: Run) -> None:
 
 
 def close_covered(state: State, run: Run) -> None:
-    """Closes dead letters of spans that failed before a completed full run, which has read the whole list again.
+    """Closes dead letters of spans that failed before a full run: it has read them again. In the run's transaction.
 
     Those that failed in the run stay open, even when a replay has tried them since.
     """
     where = "list_id = ? AND first_run_id < ? AND kind = 'window' AND until <= ?"
-    with state.transaction():
-        _close(state, "replayed", where, [run.list_id, run.id, text(run.until)])
+    _close(state, "replayed", where, [run.list_id, run.id, text(run.until)])
 
 
 def count_failed_retries(state: State, run: Run) -> None:
@@ -175,21 +160,18 @@ def _fail_again(state: State, run: Run, letter_id: int, new: NewDeadLetter) -> N
         changes |= {"since": text(new.since), "until": text(new.until), "sweep": new.sweep}
     if new.members is not None:
         changes |= {"members": new.members, "precision": new.precision}
-    columns = "".join(f", {name} = ?" for name in changes)
-    state.write(
-        f"UPDATE dead_letters SET attempts = attempts + 1{columns} WHERE id = ?",  # noqa: S608 - fixed names
-        [*changes.values(), letter_id],
-    )
+    state.update("dead_letters", letter_id, **changes)
+    state.add("dead_letters", letter_id, attempts=1)
 
 
-def _member_count(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> tuple[int | None, Precision]:
-    """Returns how many members a dead letter is about; if none of them was seen, what the plan says of its window."""
+def _counted(state: State, run: Run, outcome: Outcome, new: NewDeadLetter) -> NewDeadLetter:
+    """Returns it with the number of its members; if none of them was seen, with what the plan says of its window."""
     window = outcome.window
     is_whole_rest = window is not None and (new.since, new.until) == (window.start, window.until)
     if new.members is not None or window is None or window.letter_id is not None or not is_whole_rest:
-        return new.members, new.precision
+        return new
     left = state.value("SELECT count - members FROM windows WHERE run_id = ? AND number = ?", [run.id, window.number])
-    return (left if left is not None and left > 0 else None), "about"
+    return replace(new, members=left if left is not None and left > 0 else None, precision="about")
 
 
 def _list_member_count(state: State, list_id: int) -> int | None:
@@ -204,31 +186,19 @@ def _list_member_count(state: State, list_id: int) -> int | None:
 
 def _insert(state: State, run: Run, outcome: Outcome, new: NewDeadLetter, replayed: DeadLetter | None) -> None:
     old = replayed if new.kind == "window" else None
-    state.write(
-        "INSERT INTO dead_letters (list_id, run_id, first_run_id, client, list_key, kind, cause, sweep, since, until,"
-        " member_id, reason, attempts, created_at, updated_at, replay_of, is_no, members, precision, list_members)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run.list_id,
-            run.id,
-            replayed.first_run_id if replayed else run.id,
-            run.client,
-            run.list_key,
-            new.kind,
-            new.cause,
-            new.sweep,
-            text(new.since),
-            text(new.until),
-            new.member_id,
-            new.reason,
-            old.attempts + 1 if old else 1,
-            text(old.created_at) if old else now(),
-            now(),
-            old.id if old else None,
-            int(new.is_no),
-            *_member_count(state, run, outcome, new),
-            _list_member_count(state, run.list_id),
-        ],
+    state.insert(
+        "dead_letters",
+        **columns_of(_counted(state, run, outcome, new)),
+        list_id=run.list_id,
+        run_id=run.id,
+        first_run_id=replayed.first_run_id if replayed else run.id,
+        client=run.client,
+        list_key=run.list_key,
+        attempts=old.attempts + 1 if old else 1,
+        created_at=text(old.created_at) if old else now(),
+        updated_at=now(),
+        replay_of=old.id if old else None,
+        list_members=_list_member_count(state, run.list_id),
     )
 
 
@@ -249,11 +219,8 @@ def _end_replay(state: State, run: Run, outcome: Outcome, letter_id: int) -> Non
     )
     if narrower is not None:
         state.write("DELETE FROM dead_letters WHERE id = ?", [narrower["id"]])
-        state.write(
-            "UPDATE dead_letters SET since = ?, until = ?, reason = ?, attempts = ?, members = ?, precision = ?,"
-            " list_members = ?, run_id = ?, updated_at = ? WHERE id = ?",
-            [*(narrower[name] for name in _COPIED_COLUMNS), run.id, now(), letter_id],
-        )
+        copied = {name: narrower[name] for name in _COPIED_COLUMNS}
+        state.update("dead_letters", letter_id, **copied, run_id=run.id, updated_at=now())
     elif letter.run_id != run.id:
         _close(state, "replayed", "id = ?", [letter_id])
 

@@ -15,9 +15,11 @@ from mcimport.models.records import ListRow
 from mcimport.state import lists
 from mcimport.state.database import State
 from mcimport.state.lists import SWEEP_COLUMNS
-from mcimport.state.row_mapping import read_all, read_first, text
+from mcimport.state.row_mapping import find_all, find_first, text
 
 _IS_BOUND = "EXISTS (SELECT 1 FROM runs WHERE list_id = lists.id AND contacts_pushed > 0)"
+_IS_THERE = "list_key = ?2 AND collection = ?3 AND destination IN (?4, ?5)"  # see `Destination.parameters`
+_LAST_RUN = "(SELECT max(id) FROM runs WHERE list_id = lists.id)"  # NULL, which is sorted as the lowest: no run
 
 
 class Destination(NamedTuple):
@@ -33,20 +35,18 @@ class Destination(NamedTuple):
         """The account, and how a state file of an earlier version has it: by the key alone."""
         return self.account, key_fingerprint(self.account)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return (*self[:3], *self.accounts)
+
 
 def key_fingerprint(destination: str) -> str:
-    """Returns the key's part of an account's fingerprints."""
     return destination.partition("@")[0]
 
 
 def find(state: State, destination: Destination) -> ListRow | None:
-    return read_first(
-        state,
-        ListRow,
-        "SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
-        " ORDER BY length(destination) DESC",
-        [destination.client, destination.list_key, destination.collection, *destination.accounts],
-    )
+    here = f"client = ?1 AND {_IS_THERE} ORDER BY length(destination) DESC"
+    return find_first(state, ListRow, here, destination.parameters)
 
 
 def current(state: State, destination: Destination) -> ListRow | None:
@@ -59,14 +59,8 @@ def current(state: State, destination: Destination) -> ListRow | None:
 
 def bound_elsewhere(state: State, destination: Destination) -> ListRow | None:
     """Returns the row of the last other destination at which Ometria accepted contacts of this client's list."""
-    return read_first(
-        state,
-        ListRow,
-        f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
-        " AND NOT (collection = ? AND destination IN (?, ?))"
-        " ORDER BY (SELECT max(id) FROM runs WHERE list_id = lists.id) DESC LIMIT 1",
-        [destination.client, destination.list_key, destination.collection, *destination.accounts],
-    )
+    others = f"client = ?1 AND list_key = ?2 AND {_IS_BOUND} AND NOT ({_IS_THERE}) ORDER BY {_LAST_RUN} DESC"
+    return find_first(state, ListRow, others, destination.parameters)
 
 
 def what_changed(destination: Destination, former: ListRow) -> str:
@@ -93,13 +87,8 @@ def get_or_create(state: State, destination: Destination) -> ListRow:
 
 def _latest_unbound(state: State, destination: Destination) -> ListRow | None:
     """Returns the row of the last destination that was tried, and at which Ometria accepted no contact."""
-    return read_first(
-        state,
-        ListRow,
-        f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND NOT {_IS_BOUND}"  # noqa: S608 - fixed text
-        " ORDER BY coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC LIMIT 1",
-        [destination.client, destination.list_key],
-    )
+    tried = f"client = ? AND list_key = ? AND NOT {_IS_BOUND} ORDER BY {_LAST_RUN} DESC"
+    return find_first(state, ListRow, tried, [destination.client, destination.list_key])
 
 
 def _move_to(state: State, row: ListRow, destination: Destination) -> None:
@@ -110,26 +99,16 @@ def _move_to(state: State, row: ListRow, destination: Destination) -> None:
     """
     is_elsewhere = row.destination not in destination.accounts or row.collection != destination.collection
     if is_elsewhere and row.accepted_at is None:
-        state.write(
-            "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL WHERE id = ?", [row.id]
-        )
+        state.update("lists", row.id, first_sync_at=None, new_since=None, unchecked_at=None)
     elif is_elsewhere:
         state.write("UPDATE lists SET unchecked_at = coalesce(unchecked_at, new_since) WHERE id = ?", [row.id])
-    state.write(
-        "UPDATE lists SET collection = ?, destination = ? WHERE id = ?",
-        [destination.collection, destination.account, row.id],
-    )
+    state.update("lists", row.id, collection=destination.collection, destination=destination.account)
 
 
 def of_renamed_client(state: State, destination: Destination) -> ListRow | None:
     """Returns the newest row of the same list and destination under another client's name."""
-    return read_first(
-        state,
-        ListRow,
-        "SELECT * FROM lists WHERE client != ? AND list_key = ? AND collection = ? AND destination IN (?, ?)"
-        " ORDER BY sync_point IS NULL, sync_point DESC, id DESC LIMIT 1",
-        [destination.client, destination.list_key, destination.collection, *destination.accounts],
-    )
+    others = f"client != ?1 AND {_IS_THERE} ORDER BY sync_point IS NULL, sync_point DESC, id DESC"
+    return find_first(state, ListRow, others, destination.parameters)
 
 
 def rename_client(state: State, list_id: int, client: str) -> None:
@@ -150,19 +129,9 @@ def at_other_accounts(state: State, client: str, account: str) -> list[ListRow]:
 
     Rows at which Ometria accepted a contact are preferred to those at which it was only tried.
     """
-    rows = read_all(
-        state,
-        ListRow,
-        f"SELECT * FROM lists WHERE client = ? AND destination NOT IN (?, ?) ORDER BY {_IS_BOUND} DESC,"  # noqa: S608 - fixed text
-        " coalesce((SELECT max(id) FROM runs WHERE list_id = lists.id), 0) DESC",
-        [client, account, key_fingerprint(account)],
-    )
+    others = f"client = ? AND destination NOT IN (?, ?) ORDER BY {_IS_BOUND} DESC, {_LAST_RUN} DESC"
+    rows = find_all(state, ListRow, others, [client, account, key_fingerprint(account)])
     return list({(row.list_key, row.collection): row for row in reversed(rows)}.values())
-
-
-def is_bound(state: State, row: ListRow) -> bool:
-    """Returns whether Ometria has accepted a contact of the list at its destination."""
-    return bool(state.value(f"SELECT {_IS_BOUND} FROM lists WHERE id = ?", [row.id]))  # noqa: S608 - fixed text
 
 
 def accept_key(state: State, client: str, account: str) -> int:
@@ -178,7 +147,7 @@ def accept_key(state: State, client: str, account: str) -> int:
             if known is not None:
                 _merge(state, old, known)
             _rewind(state, old)
-            state.write("UPDATE lists SET destination = ? WHERE id = ?", [account, old.id])
+            state.update("lists", old.id, destination=account)
     return len(moving)
 
 
@@ -187,14 +156,11 @@ def _rewind(state: State, row: ListRow) -> None:
 
     Whose key was renewed cannot be told, for contacts have the same ids in all of them. Going back only repeats work.
     """
-    query = f"SELECT * FROM lists WHERE client = ? AND list_key = ? AND collection = ? AND {_IS_BOUND}"  # noqa: S608 - fixed text
-    bound = read_all(state, ListRow, query, [row.client, row.list_key, row.collection])
+    all_accounts = f"client = ? AND list_key = ? AND collection = ? AND {_IS_BOUND}"
+    bound = find_all(state, ListRow, all_accounts, [row.client, row.list_key, row.collection])
     earliest = min((found.sync_point or 0 for found in bound), default=0) or None
     if row.sync_point is not None and len(bound) > 1 and (earliest or 0) < row.sync_point:
-        state.write(
-            "UPDATE lists SET sync_point = ?, listed_from = NULL, archived_from = NULL WHERE id = ?",
-            [text(earliest), row.id],
-        )
+        state.update("lists", row.id, sync_point=text(earliest), listed_from=None, archived_from=None)
         state.write("UPDATE runs SET until = NULL WHERE list_id = ? AND status IN ('failed', 'interrupted')", [row.id])
 
 
@@ -217,8 +183,7 @@ def _merge(state: State, old: ListRow, other: ListRow) -> None:
         merged["sync_point"] = text(min(old.sync_point, other.sync_point))
     if other.sync_point is not None and other.carried_since is None:
         merged["carried_since"] = None
-    columns = ", ".join(f"{name} = ?" for name in merged)
-    state.write(f"UPDATE lists SET {columns} WHERE id = ?", [*merged.values(), old.id])  # noqa: S608 - fixed names
+    state.update("lists", old.id, **merged)
     state.write("UPDATE runs SET list_id = ? WHERE list_id = ?", [old.id, other.id])
     state.write("UPDATE OR REPLACE dead_letters SET list_id = ? WHERE list_id = ?", [old.id, other.id])
     state.write("DELETE FROM pushed_sample WHERE list_id = ?", [other.id])

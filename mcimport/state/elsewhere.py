@@ -29,18 +29,14 @@ def since(state: State, client: str) -> int | None:
 
 def correct(state: State, client: str) -> None:
     """Moves a note with a time in the future to now, so that the client does not wait for that time."""
-    begun = since(state, client)
-    if begun is not None and begun > time.time():
-        begin(state, client)
+    state.write("UPDATE elsewhere SET since = ?1 WHERE client = ?2 AND since > ?1", [now(), client])
 
 
 def begin(state: State, client: str) -> None:
     """Notes that pages of the client are sent to workers from now on."""
-    with state.transaction():
-        state.write("INSERT OR REPLACE INTO elsewhere VALUES (?, ?)", [client, now()])
+    state.write("INSERT OR REPLACE INTO elsewhere VALUES (?, ?)", [client, now()])
 
 
 def end(state: State, client: str) -> None:
     """Removes the note: the results of all pages have come."""
-    with state.transaction():
-        state.write("DELETE FROM elsewhere WHERE client = ?", [client])
+    state.write("DELETE FROM elsewhere WHERE client = ?", [client])

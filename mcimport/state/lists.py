@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from mcimport.models import Outcome, Sweep
 from mcimport.models.records import ListRow, Run
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read_all, text
+from mcimport.state.row_mapping import find_all, text
 
 SWEEP_COLUMNS: dict[Sweep, str] = {"listed": "listed_from", "archived": "archived_from"}
 MAX_PERMISSIONS = 100  # texts stored for one list; its owner writes a few
 
 
 def all_lists(state: State) -> list[ListRow]:
-    return read_all(state, ListRow, "SELECT * FROM lists ORDER BY client, list_key, id")
+    return find_all(state, ListRow, "TRUE ORDER BY client, list_key, id")
 
 
 def of_client(state: State, client: str) -> list[ListRow]:
-    return read_all(state, ListRow, "SELECT * FROM lists WHERE client = ? ORDER BY id", [client])
+    return find_all(state, ListRow, "client = ? ORDER BY id", [client])
 
 
 def by_id(state: State, list_id: int) -> ListRow:
-    (row,) = read_all(state, ListRow, "SELECT * FROM lists WHERE id = ?", [list_id])
+    (row,) = find_all(state, ListRow, "id = ?", [list_id])
     return row
 
 
@@ -34,22 +34,17 @@ def record_first_attempt(state: State, list_id: int, moment: int, new_since: int
     and members who are archived later must not be missed. `new_since`: the latest such time. It moves with each
     attempt: members who opted in before the one that succeeds are not new.
     """
-    with state.transaction():
-        state.write(
-            "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = ?"
-            " WHERE id = ? AND accepted_at IS NULL",
-            [text(moment), text(new_since), list_id],
-        )
+    state.write(
+        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = ?"
+        " WHERE id = ? AND accepted_at IS NULL",
+        [text(moment), text(new_since), list_id],
+    )
 
 
 def clear_first_attempt(state: State, list_id: int) -> None:
     """Clears the first attempt, when all runs so far sent nothing: the next one checks again what Ometria holds."""
-    with state.transaction():
-        state.write(
-            "UPDATE lists SET first_sync_at = NULL, new_since = NULL, unchecked_at = NULL"
-            " WHERE id = ? AND accepted_at IS NULL",
-            [list_id],
-        )
+    columns = "first_sync_at = NULL, new_since = NULL, unchecked_at = NULL"
+    state.write(f"UPDATE lists SET {columns} WHERE id = ? AND accepted_at IS NULL", [list_id])  # noqa: S608 - fixed text
 
 
 def delete_unknown(state: State, list_id: int) -> None:
@@ -67,29 +62,26 @@ def delete_unknown(state: State, list_id: int) -> None:
 
 def record_accepted(state: State, run: Run) -> None:
     """Records, once and inside a transaction, that members who opt in from the start of this run on are new."""
-    began = text(run.started_at)
     state.write(
-        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?), new_since = coalesce(new_since, ?),"
-        " accepted_at = coalesce(new_since, ?) WHERE id = ? AND accepted_at IS NULL",
-        [began, began, began, run.list_id],
+        "UPDATE lists SET first_sync_at = coalesce(first_sync_at, ?1), new_since = coalesce(new_since, ?1),"
+        " accepted_at = coalesce(new_since, ?1) WHERE id = ?2 AND accepted_at IS NULL",
+        [text(run.started_at), run.list_id],
     )
 
 
 def set_unchecked_at(state: State, list_id: int, moment: int | None) -> None:
     """Sets when members archived before the first sync were found unchecked; None: there are none left to check."""
-    with state.transaction():
-        state.write("UPDATE lists SET unchecked_at = ? WHERE id = ?", [text(moment), list_id])
+    state.update("lists", list_id, unchecked_at=text(moment))
 
 
 def set_has_sms(state: State, list_id: int) -> None:
     """Records that a member of the list, or a contact in Ometria, has an SMS status; it is never cleared."""
-    with state.transaction():
-        state.write("UPDATE lists SET has_sms = 1 WHERE id = ?", [list_id])
+    state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
 
 
 def advance_new_since(state: State, list_id: int, moment: int) -> None:
     """Moves `new_since` to `moment`, inside a transaction: members who opted in earlier are no longer new here."""
-    state.write("UPDATE lists SET new_since = ? WHERE id = ? AND new_since < ?", [text(moment), list_id, text(moment)])
+    state.write("UPDATE lists SET new_since = max(new_since, ?) WHERE id = ?", [text(moment), list_id])
 
 
 def record_sweep(state: State, list_id: int, sweep: Sweep, *, is_empty: bool) -> None:
@@ -105,8 +97,7 @@ def record_sweep(state: State, list_id: int, sweep: Sweep, *, is_empty: bool) ->
 def advance_sync_point(state: State, list_id: int, moment: int) -> None:
     """Moves the sync point to `moment`, never backwards, in the caller's transaction (ISO texts sort as times do)."""
     state.write(
-        "UPDATE lists SET sync_point = ? WHERE id = ? AND (sync_point IS NULL OR sync_point < ?)",
-        [text(moment), list_id, text(moment)],
+        "UPDATE lists SET sync_point = max(coalesce(sync_point, ?1), ?1) WHERE id = ?2", [text(moment), list_id]
     )
 
 
@@ -116,20 +107,19 @@ def rewind(state: State, list_id: int, moment: int, began: int) -> None:
     `began`: when its first run began, by this machine's clock. `first_sync_at` does not move to before that: members
     who were archived earlier are not imported, however much is read again.
     """
-    with state.transaction():
-        for column in ("sync_point", "first_sync_at", "carried_since", "listed_from", "archived_from"):
-            back = text(max(moment, began) if column == "first_sync_at" else moment)
-            state.write(
-                f"UPDATE lists SET {column} = ? WHERE id = ? AND {column} > ?",  # noqa: S608 - fixed names
-                [back, list_id, back],
-            )
+    state.write(
+        "UPDATE lists SET sync_point = min(sync_point, ?2), first_sync_at = min(first_sync_at, ?3),"
+        " carried_since = min(carried_since, ?2), listed_from = min(listed_from, ?2),"
+        " archived_from = min(archived_from, ?2) WHERE id = ?1",
+        [list_id, text(moment), text(max(moment, began))],
+    )
 
 
 def record_imported_since(state: State, run: Run) -> None:
     """Records from when on the list is imported, in a completed run's transaction, before the sync point moves."""
     start = text(run.since if run.since is not None or run.until is None else min(run.until, run.started_at))
     if run.kind == "full":
-        state.write("UPDATE lists SET carried_since = NULL WHERE id = ?", [run.list_id])
+        state.update("lists", run.list_id, carried_since=None)
     elif run.kind == "incremental":
         state.write(
             "UPDATE lists SET carried_since = ? WHERE id = ? AND (sync_point IS NULL OR carried_since > ?)",
@@ -140,13 +130,13 @@ def record_imported_since(state: State, run: Run) -> None:
 def record_seen(state: State, list_id: int, outcome: Outcome) -> None:
     """Records SMS statuses and marketing permissions that an outcome's members show, in its transaction."""
     if outcome.has_sms:
-        state.write("UPDATE lists SET has_sms = 1 WHERE id = ? AND NOT has_sms", [list_id])
+        set_has_sms(state, list_id)
     if outcome.permissions:
         row = by_id(state, list_id)
         known = permissions(row)
         if len(known) < MAX_PERMISSIONS and not known.issuperset(outcome.permissions):
             both = json.dumps(sorted(known.union(outcome.permissions))[:MAX_PERMISSIONS], ensure_ascii=False)
-            state.write("UPDATE lists SET permissions = ? WHERE id = ?", [both, list_id])
+            state.update("lists", list_id, permissions=both)
 
 
 def permissions(row: ListRow) -> frozenset[str]:
@@ -155,12 +145,7 @@ def permissions(row: ListRow) -> frozenset[str]:
 
 
 def record_comparison(state: State, list_id: int, moment: int, counts: Mapping[str, int]) -> None:
-    """Records the counts of a comparison of both sides, and when it was made, in epoch seconds."""
-    with state.transaction():
-        state.write(
-            "UPDATE lists SET reconciled_at = ?, reconciled = ? WHERE id = ?",
-            [text(moment), json.dumps(counts), list_id],
-        )
+    state.update("lists", list_id, reconciled_at=text(moment), reconciled=json.dumps(counts))
 
 
 def reconciled(row: ListRow) -> dict[str, int]:

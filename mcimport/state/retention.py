@@ -1,8 +1,7 @@
-"""Removes old runs with their windows, and closed dead letters; or everything about one client.
+"""Removes old runs with their windows, and closed dead letters (README.md says which); or everything about one client.
 
-Kept whatever their age: lists, an unfinished run, a run with an open dead letter or a discarded one that no full run
-has read again, and of each list the latest runs, the latest of each kind, and the latest that pushed contacts. Routine
-runs (hourly ones that went well) are thinned after a week to one a day without its windows, for they say nothing new.
+Kept, too: discarded dead letters that no full run has read again, of each list the latest run of each kind and the
+latest that pushed contacts. Of routine runs that are kept as one a day, the windows are removed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mcimport.errors import StateError
 from mcimport.models.timestamps import epoch
@@ -47,15 +45,6 @@ _NOT_THE_LAST_OF_ITS_DAY = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RemovedCounts:
-    """Holds how many rows were removed."""
-
-    lists: int
-    runs: int
-    dead_letters: int
-
-
 def prune(state: State, keep: int, now: int | None = None) -> bool:
     """Removes, once a day, what is older than `keep` seconds. Returns False while more is left for the next call."""
     now = int(time.time()) if now is None else now
@@ -68,8 +57,7 @@ def prune(state: State, keep: int, now: int | None = None) -> bool:
         if room <= 0:
             break
     if room > 0:
-        with state.transaction():
-            state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
+        state.write("INSERT OR REPLACE INTO meta VALUES ('pruned_at', ?)", [text(now)])
     vacuum(state)
     return room > 0
 
@@ -90,20 +78,23 @@ def vacuum(state: State) -> None:
             state.rows("VACUUM")
 
 
-def forget(state: State, client: str) -> RemovedCounts:
-    """Removes everything about a client in one transaction, and overwrites the place where it was stored."""
+def forget(state: State, client: str) -> dict[str, int]:
+    """Removes everything about a client in one transaction, and overwrites the place where it was stored.
+
+    Returns how many lists, runs and dead letters that were, by the names of their tables.
+    """
     state.rows("PRAGMA secure_delete = ON")
     with state.transaction():
-        counts = [
-            int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
+        counts = {
+            table: int(state.value(f"SELECT count(*) FROM {table} WHERE client = ?", [client]))  # noqa: S608 - names from below
             for table in ("lists", "runs", "dead_letters")
-        ]
+        }
         state.write("DELETE FROM pushed_sample WHERE list_id IN (SELECT id FROM lists WHERE client = ?)", [client])
         state.write("DELETE FROM windows WHERE run_id IN (SELECT id FROM runs WHERE client = ?)", [client])
         for table in ("dead_letters", "runs", "lists", "troubles", "elsewhere"):
             state.write(f"DELETE FROM {table} WHERE client = ?", [client])  # noqa: S608 - names from the line above
     vacuum(state)
-    return RemovedCounts(*counts)
+    return counts
 
 
 def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, limit: int) -> int:
@@ -111,20 +102,16 @@ def _prune_list(state: State, list_id: int, cutoff: int, routine_cutoff: int, li
     floor = state.value(
         "SELECT id FROM runs WHERE list_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?", [list_id, LATEST_KEPT - 1]
     )
-    with state.transaction():
-        state.write(
-            "DELETE FROM dead_letters WHERE list_id = ? AND status != 'open' AND updated_at < ?"  # noqa: S608 - fixed texts
-            f" AND NOT ({UNREAD_SINCE_DISCARDED})",
-            [list_id, text(cutoff)],
-        )
+    closed = f"list_id = ? AND status != 'open' AND updated_at < ? AND NOT ({UNREAD_SINCE_DISCARDED})"
+    state.write(f"DELETE FROM dead_letters WHERE {closed}", [list_id, text(cutoff)])  # noqa: S608 - fixed texts
     if floor is None:
         return 0
     gone = _delete_runs(state, _PRUNABLE + _OLD, [list_id, floor, text(cutoff)], limit)
     thinned = _PRUNABLE + _ROUTINE + _NOT_THE_LAST_OF_ITS_DAY
     gone += _delete_runs(state, thinned, [list_id, floor, text(routine_cutoff)], limit - gone)
-    with state.transaction():  # of routine runs that stay, one a day
-        windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
-        state.write(windows, [list_id, floor, text(routine_cutoff)])
+    # of routine runs that stay, one a day
+    windows = f"DELETE FROM windows WHERE run_id IN ({_PRUNABLE + _ROUTINE})"  # noqa: S608 - fixed text
+    state.write(windows, [list_id, floor, text(routine_cutoff)])
     return gone
 
 

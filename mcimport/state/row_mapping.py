@@ -8,23 +8,25 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mcimport.models import Bounds
+from mcimport.models.records import DeadLetter, ListRow, Run, WindowRow
+from mcimport.models.sample import SampledContact
 from mcimport.models.timestamps import epoch, iso
 from mcimport.state.database import State
 
 T = TypeVar("T")
 
+_TABLES: dict[type, str] = {
+    ListRow: "lists",
+    Run: "runs",
+    WindowRow: "windows",
+    DeadLetter: "dead_letters",
+    SampledContact: "pushed_sample",
+}
 _TIME_COLUMNS = frozenset((
     "since", "until", "through", "sync_point", "first_sync_at", "new_since", "carried_since", "accepted_at",
     "unchecked_at", "listed_from", "archived_from", "reconciled_at", "spot_checked_at", "pushed_at", "started_at",
     "finished_at", "begun_at", "created_at", "updated_at",
 ))  # fmt: skip
-
-
-def bounds_text(bounds: Bounds) -> str:
-    """Returns the learned bounds as the column `bounds` of a window has them: "", "since", "before", "since,before"."""
-    names = (("since", bounds.since_includes), ("before", bounds.before_includes))
-    return ",".join(name for name, learned in names if learned)
 
 
 def read(kind: type[T], row: sqlite3.Row) -> T:
@@ -33,13 +35,20 @@ def read(kind: type[T], row: sqlite3.Row) -> T:
     return kind(**{name: epoch(row[name]) if name in _TIME_COLUMNS else row[name] for name in names})
 
 
-def read_all(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> list[T]:
-    return [read(kind, row) for row in state.rows(sql, parameters)]
+def find_all(state: State, kind: type[T], where: str, parameters: Sequence[Any] = ()) -> list[T]:
+    """Returns rows of the kind's table. `where`: SQL from the condition on."""
+    query = f"SELECT * FROM {_TABLES[kind]} WHERE {where}"  # noqa: S608 - fixed text and marks
+    return [read(kind, row) for row in state.rows(query, parameters)]
 
 
-def read_first(state: State, kind: type[T], sql: str, parameters: Sequence[Any] = ()) -> T | None:
-    row = state.row(sql, parameters)
-    return read(kind, row) if row else None
+def find_first(state: State, kind: type[T], where: str, parameters: Sequence[Any] = ()) -> T | None:
+    return next(iter(find_all(state, kind, f"{where} LIMIT 1", parameters)), None)
+
+
+def columns_of(instance: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass as the columns with their names hold them."""
+    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    return {name: text(value) if name in _TIME_COLUMNS else value for name, value in values.items()}
 
 
 def text(moment: int | None) -> str | None:

@@ -16,8 +16,7 @@ _NUMBERS_AND_PLURALS = re.compile(r"\d[\d,.:T+-]*(?: (?:s|min|h|d)\b)?|s\b|\b(?:
 
 def record(state: State, run_id: int, warnings: Sequence[str]) -> None:
     if warnings:
-        with state.transaction():
-            state.write("UPDATE runs SET warnings = ? WHERE id = ?", [json.dumps(warnings, ensure_ascii=False), run_id])
+        state.update("runs", run_id, warnings=json.dumps(warnings, ensure_ascii=False))
 
 
 def of_runs(runs: Iterable[Run]) -> list[str]:
@@ -26,10 +25,10 @@ def of_runs(runs: Iterable[Run]) -> list[str]:
     return list({without_numbers(text): text for text in reversed(list(texts))}.values())[::-1]
 
 
-def new(warnings: Sequence[str], before: Iterable[Run]) -> tuple[str, ...]:
-    """Returns those of the warnings that none of these runs gave; numbers in them make no difference."""
-    known = {without_numbers(text) for text in of_runs(before)}
-    return tuple(text for text in warnings if without_numbers(text) not in known)
+def new(texts: Iterable[str], before: Iterable[str]) -> tuple[str, ...]:
+    """Returns those of the texts that are not among the earlier ones; numbers in them make no difference."""
+    known = {without_numbers(text) for text in before}
+    return tuple(text for text in texts if without_numbers(text) not in known)
 
 
 def without_numbers(text: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mcimport.models import Outcome, Window
+from mcimport.models import Bounds, Outcome, Window
 from mcimport.models.records import WindowRow
 from mcimport.state.database import State
-from mcimport.state.row_mapping import bounds_text, now, read_all, text
+from mcimport.state.row_mapping import columns_of, find_all, now, text
 
 
 def of_run(state: State, run_id: int) -> list[WindowRow]:
-    return read_all(state, WindowRow, "SELECT * FROM windows WHERE run_id = ? ORDER BY number", [run_id])
+    return find_all(state, WindowRow, "run_id = ? ORDER BY number", [run_id])
 
 
 def pending(state: State, run_id: int) -> list[Window]:
@@ -23,25 +23,9 @@ def count_done(rows: Iterable[WindowRow]) -> int:
 
 
 def insert(state: State, run_id: int, window: Window) -> None:
-    state.write(
-        'INSERT INTO windows (run_id, number, sweep, "offset", count, since, until, through, page, bounds, letter_id,'
-        " only_member, new_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run_id,
-            window.number,
-            window.sweep,
-            window.offset,
-            window.count,
-            text(window.since),
-            text(window.until),
-            text(window.through),
-            window.page,
-            bounds_text(window.bounds),
-            window.letter_id,
-            window.member_id,
-            text(window.new_since),
-        ],
-    )
+    columns = columns_of(window) | {"bounds": _bounds_text(window.bounds)}
+    del columns["suspect_count"]  # a run that is resumed looks for it again
+    state.insert("windows", run_id=run_id, only_member=columns.pop("member_id"), **columns)
 
 
 def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None:
@@ -53,11 +37,13 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
         "UPDATE windows SET through = ?, page = ?, bounds = ?, attempts = attempts + 1, members = members + ?,"
         " pushed = pushed + ?, error = coalesce(?, error), begun_at = coalesce(begun_at, ?), seconds = seconds + ?,"
         " retries = retries + ?, waited_mailchimp = waited_mailchimp + ?, waited_ometria = waited_ometria + ?,"
-        " waited_limiter = waited_limiter + ?, converting = converting + ? WHERE run_id = ? AND number = ?",
+        " waited_limiter = waited_limiter + ?, converting = converting + ?, finished_at = ?,"
+        " status = CASE WHEN ? THEN status WHEN coalesce(?, error) IS NULL THEN 'done' ELSE 'dead' END"
+        " WHERE run_id = ? AND number = ?",
         [
             text(rest.through if rest else window.until),
             known.page,
-            bounds_text(known.bounds),
+            _bounds_text(known.bounds),
             outcome.members,
             outcome.pushed,
             error,
@@ -68,13 +54,16 @@ def advance(state: State, run_id: int, window: Window, outcome: Outcome) -> None
             outcome.costs.waited_ometria,
             outcome.costs.waited_limiter,
             outcome.costs.converting,
+            None if rest else now(),
+            rest is not None,
+            error,
             run_id,
             window.number,
         ],
     )
-    if rest is None:
-        state.write(
-            "UPDATE windows SET status = CASE WHEN error IS NULL THEN 'done' ELSE 'dead' END, finished_at = ?"
-            " WHERE run_id = ? AND number = ?",
-            [now(), run_id, window.number],
-        )
+
+
+def _bounds_text(bounds: Bounds) -> str:
+    """Returns the learned bounds as the column `bounds` of a window has them: "", "since", "before", "since,before"."""
+    names = (("since", bounds.since_includes), ("before", bounds.before_includes))
+    return ",".join(name for name, learned in names if learned)

@@ -10,19 +10,18 @@ from mcimport.models.records import ListRow, Origin, Run
 from mcimport.models.timestamps import epoch
 from mcimport.state import dead_letters, lists, run_windows, spot_checks
 from mcimport.state.database import State
-from mcimport.state.row_mapping import now, read_all, read_first, text
+from mcimport.state.row_mapping import find_all, find_first, now, read, text
 
 NO_USAGE = Usage()
 
 
 def begin(state: State, row: ListRow, kind: RunKind, since: int | None, *, moves_sync_point: bool) -> int:
     """Inserts a new run, without windows yet; returns its id."""
-    with state.transaction():
-        return state.write(
-            "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
-            " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-            [row.id, row.client, row.list_key, kind, text(since), now(), int(moves_sync_point)],
-        )
+    return state.write(
+        "INSERT INTO runs (list_id, client, list_key, kind, since, status, started_at, moves_sync_point)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+        [row.id, row.client, row.list_key, kind, text(since), now(), moves_sync_point],
+    )
 
 
 def plan(
@@ -42,15 +41,10 @@ def plan(
     """
     with state.transaction():
         if instead_of is not None:
-            state.write("UPDATE runs SET status = 'abandoned' WHERE id = ?", [instead_of.id])
-        state.write(
-            "UPDATE runs SET until = ?, members_total = ?, windows_total = ? WHERE id = ?",
-            [text(until), total, len(windows), run_id],
-        )
+            state.update("runs", instead_of.id, status="abandoned")
+        state.update("runs", run_id, until=text(until), members_total=total, windows_total=len(windows))
         if mapping is not None:
-            state.write(
-                "UPDATE lists SET mapping = ? WHERE id = (SELECT list_id FROM runs WHERE id = ?)", [mapping, run_id]
-            )
+            state.update("lists", get(state, run_id).list_id, mapping=mapping)
         for window in windows:
             run_windows.insert(state, run_id, window)
 
@@ -71,26 +65,22 @@ def record(
     `sample_size`: how many of the pushed contacts are kept for a spot check.
     """
     with state.transaction():
-        _add_usage(state, run_id, usage)
         if outcome.window is not None:
             run_windows.advance(state, run_id, outcome.window, outcome)
-        state.write(
-            "UPDATE runs SET members_read = members_read + ?, members_skipped = members_skipped + ?,"
-            " contacts_pushed = contacts_pushed + ?, contacts_rejected = contacts_rejected + ?,"
-            " opt_ins = opt_ins + ?, opt_outs = opt_outs + ?, subscription_events = subscription_events + ?,"
-            " windows_dead = (SELECT count(*) FROM windows WHERE run_id = ? AND status = 'dead')"
-            " WHERE id = ?",
-            [
-                outcome.members,
-                outcome.skipped,
-                outcome.pushed,
-                outcome.rejected,
-                outcome.optins,
-                outcome.optouts,
-                outcome.events,
-                run_id,
-                run_id,
-            ],
+        if outcome.rest is None:
+            dead = state.value("SELECT count(*) FROM windows WHERE run_id = ? AND status = 'dead'", [run_id])
+            state.update("runs", run_id, windows_dead=dead)
+        state.add(
+            "runs",
+            run_id,
+            **asdict(usage),
+            members_read=outcome.members,
+            members_skipped=outcome.skipped,
+            contacts_pushed=outcome.pushed,
+            contacts_rejected=outcome.rejected,
+            opt_ins=outcome.optins,
+            opt_outs=outcome.optouts,
+            subscription_events=outcome.events,
         )
         done = get(state, run_id)
         if keeps_letters:
@@ -120,10 +110,9 @@ def finish(
     `is_silenced`: subscription events were kept back; neither the next run's overlap nor its dead letters cause them.
     `is_accepted`: members who opt in from its start on are new, though it pushed no contact.
     """
-    ended = "UPDATE runs SET status = ?, finished_at = ?, error = ? WHERE id = ?"
     with state.transaction():
-        _add_usage(state, run_id, usage)
-        state.write(ended, [status, now(), error, run_id])
+        state.add("runs", run_id, **asdict(usage))
+        state.update("runs", run_id, status=status, finished_at=now(), error=error)
         done = get(state, run_id)
         if status == "completed":
             dead_letters.count_failed_retries(state, done)
@@ -138,6 +127,8 @@ def finish(
             for sweep in SWEEPS:
                 lists.record_sweep(state, done.list_id, sweep, is_empty=_is_empty(state, done, sweep))
             lists.advance_sync_point(state, done.list_id, min(done.until, done.started_at))
+        if status == "completed" and done.kind == "full":
+            dead_letters.close_covered(state, done)
     return done
 
 
@@ -151,8 +142,7 @@ def _is_empty(state: State, done: Run, sweep: Sweep) -> bool:
 
 def abandon(state: State, run_id: int) -> None:
     """Makes a run that cannot be trusted one that is not resumed."""
-    with state.transaction():
-        state.write("UPDATE runs SET until = NULL WHERE id = ?", [run_id])
+    state.update("runs", run_id, until=None)
 
 
 def made_no_progress(state: State, run: Run) -> bool:
@@ -182,44 +172,34 @@ def reset_windows(state: State, run: Run) -> str:
             " WHERE run_id = ? AND letter_id IS NULL",
             [run.id],
         )
-        state.write("UPDATE runs SET windows_dead = 0 WHERE id = ?", [run.id])
+        state.update("runs", run.id, windows_dead=0)
     return reason
 
 
 def reopen(state: State, run_id: int) -> None:
-    with state.transaction():
-        state.write("UPDATE runs SET status = 'running', finished_at = NULL, error = NULL WHERE id = ?", [run_id])
+    state.update("runs", run_id, status="running", finished_at=None, error=None)
 
 
 def unfinished(state: State, list_id: int) -> Run | None:
     """Returns the run of this list that was planned and neither completed nor abandoned; there is one at most."""
-    return read_first(
-        state,
-        Run,
-        "SELECT * FROM runs WHERE list_id = ? AND kind IN ('full', 'incremental')"
-        " AND status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL ORDER BY id DESC LIMIT 1",
-        [list_id],
-    )
+    open_ones = "status IN ('running', 'interrupted', 'failed') AND until IS NOT NULL"  # as the index `runs_unfinished`
+    where = f"list_id = ? AND kind IN ('full', 'incremental') AND {open_ones} ORDER BY id DESC"
+    return find_first(state, Run, where, [list_id])
 
 
 def mark_interrupted(state: State, list_id: int) -> None:
     """Marks runs that a killed process left as running. The caller holds the client's lock."""
-    if not state.value("SELECT 1 FROM runs WHERE list_id = ? AND status = 'running'", [list_id]):
-        return
-    with state.transaction():
-        state.write(
-            "UPDATE runs SET status = 'interrupted', finished_at = ? WHERE list_id = ? AND status = 'running'",
-            [now(), list_id],
-        )
+    running = "list_id = ? AND status = 'running'"
+    state.write(f"UPDATE runs SET status = 'interrupted', finished_at = ? WHERE {running}", [now(), list_id])  # noqa: S608 - fixed text
 
 
 def get(state: State, run_id: int) -> Run:
-    (run,) = read_all(state, Run, "SELECT * FROM runs WHERE id = ?", [run_id])
+    (run,) = find_all(state, Run, "id = ?", [run_id])
     return run
 
 
 def find(state: State, run_id: int) -> Run | None:
-    return read_first(state, Run, "SELECT * FROM runs WHERE id = ?", [run_id])
+    return find_first(state, Run, "id = ?", [run_id])
 
 
 def has_pushed(state: State, list_id: int, *, except_run: int = 0) -> bool:
@@ -236,9 +216,7 @@ def has_pushed_to_account(state: State, row: ListRow) -> bool:
 
 def origin(state: State, run_id: int) -> Origin | None:
     """Returns what a dead letter's first run was about; None where it is not in the log any more."""
-    return read_first(
-        state,
-        Origin,
+    row = state.row(
         "SELECT kind, since, until,"
         " (SELECT max(new_since) FROM windows WHERE run_id = runs.id AND letter_id IS NULL) AS new_since,"
         " (SELECT max(until) FROM runs AS earlier WHERE earlier.list_id = runs.list_id AND earlier.id < runs.id"
@@ -246,6 +224,7 @@ def origin(state: State, run_id: int) -> Origin | None:
         " FROM runs WHERE id = ?",
         [run_id],
     )
+    return read(Origin, row) if row else None
 
 
 def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] = (), limit: int = 20) -> list[Run]:
@@ -253,8 +232,7 @@ def latest(state: State, *, list_id: int | None = None, clients: Sequence[str] =
     where, parameters = ("list_id = ?", [list_id]) if list_id is not None else ("TRUE", [])
     if clients:
         where += f" AND client IN ({', '.join('?' for _ in clients)})"
-    query = f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - fixed text and marks
-    return read_all(state, Run, query, [*parameters, *clients, limit])
+    return find_all(state, Run, f"{where} ORDER BY id DESC LIMIT ?", [*parameters, *clients, limit])
 
 
 def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
@@ -269,8 +247,7 @@ def latest_sync_point(state: State, list_id: int, until: int) -> int | None:
 
 def set_since(state: State, run_id: int, since: int) -> None:
     """Changes where a run that is not planned yet starts to read."""
-    with state.transaction():
-        state.write("UPDATE runs SET since = ? WHERE id = ?", [text(since), run_id])
+    state.update("runs", run_id, since=text(since))
 
 
 def first_started_at(state: State, list_id: int | None = None) -> int | None:
@@ -283,11 +260,3 @@ def last_success_at(state: State, list_id: int) -> int | None:
     """Returns when a run that moves the sync point last completed."""
     finished = "SELECT finished_at FROM runs WHERE list_id = ? AND status = 'completed' AND moves_sync_point"
     return epoch(state.value(f"{finished} ORDER BY id DESC LIMIT 1", [list_id]))
-
-
-def _add_usage(state: State, run_id: int, usage: Usage) -> None:
-    if usage == NO_USAGE:
-        return
-    named = asdict(usage)
-    sums = ", ".join(f"{name} = {name} + ?" for name in named)
-    state.write(f"UPDATE runs SET {sums} WHERE id = ?", [*named.values(), run_id])  # noqa: S608 - the fields' names

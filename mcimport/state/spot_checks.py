@@ -8,7 +8,7 @@ from mcimport.models import Sample
 from mcimport.models.records import ListRow, Run, SampledContact, SpotCheck
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
-from mcimport.state.row_mapping import read_all, text
+from mcimport.state.row_mapping import find_all, text
 
 INTERVAL = 86_400 - 600  # seconds: a daily job does not start at exactly the same second
 
@@ -20,8 +20,7 @@ def is_due(last: int | None, now: int) -> bool:
 
 def sample(state: State, list_id: int) -> list[SampledContact]:
     """Returns some of the contacts that were pushed since the last spot check; those of the last run first."""
-    query = "SELECT member_id, pushed_at FROM pushed_sample WHERE list_id = ? ORDER BY run_id DESC, rank"
-    return read_all(state, SampledContact, query, [list_id])
+    return find_all(state, SampledContact, "list_id = ? ORDER BY run_id DESC, rank", [list_id])
 
 
 def record_pushed(state: State, run: Run, pushed: Sample, size: int) -> None:
@@ -51,10 +50,10 @@ def record_check(state: State, row: ListRow, run_id: int, found: SpotCheck) -> N
     A check that finds all of its contacts leaves the list's result as it is: it checked other contacts.
     """
     with state.transaction():
-        state.write("UPDATE runs SET spot_check = ? WHERE id = ?", [found.text, run_id])
-        state.write("UPDATE lists SET spot_checked_at = ? WHERE id = ?", [text(found.at), row.id])
+        state.update("runs", run_id, spot_check=found.text)
+        state.update("lists", row.id, spot_checked_at=text(found.at))
         if found.missing:
-            state.write("UPDATE lists SET spot_check = ? WHERE id = ?", [found.text, row.id])
+            state.update("lists", row.id, spot_check=found.text)
         state.write("DELETE FROM pushed_sample WHERE list_id = ?", [row.id])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
 from mcimport.state.row_mapping import text
-from mcimport.state.run_warnings import without_numbers
+from mcimport.state.run_warnings import new
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +21,17 @@ class OpenTrouble:
 
     def has_new_reason(self, reasons: Iterable[str]) -> bool:
         """Returns whether one of the reasons was not notified yet; numbers in them make no difference."""
-        known = {without_numbers(reason) for reason in self.reasons}
-        return any(without_numbers(reason) not in known for reason in reasons)
+        return bool(new(reasons, self.reasons))
 
 
 def open_troubles(state: State, client: str, list_key: str) -> dict[str, OpenTrouble]:
     """Returns the troubles of one list, by kind."""
     rows = state.rows(
-        "SELECT kind, since, reason FROM troubles WHERE client = ? AND list_key = ? ORDER BY since", [client, list_key]
+        "SELECT kind, min(since), json_group_array(reason) FROM troubles WHERE client = ? AND list_key = ?"
+        " GROUP BY kind ORDER BY min(since)",
+        [client, list_key],
     )
-    found: dict[str, OpenTrouble] = {}
-    for kind, since, reason in rows:
-        known = found.get(kind, OpenTrouble(epoch(since) or 0, frozenset()))
-        found[kind] = replace(known, reasons=known.reasons | {reason})
-    return found
+    return {kind: OpenTrouble(epoch(since) or 0, frozenset(json.loads(reasons))) for kind, since, reasons in rows}
 
 
 def lists_with(state: State, kind: str) -> dict[tuple[str, str], int]:
@@ -53,5 +51,4 @@ def begin(state: State, client: str, list_key: str, kind: str, reasons: Iterable
 
 
 def end(state: State, client: str, list_key: str, kind: str) -> None:
-    with state.transaction():
-        state.write("DELETE FROM troubles WHERE client = ? AND list_key = ? AND kind = ?", [client, list_key, kind])
+    state.write("DELETE FROM troubles WHERE client = ? AND list_key = ? AND kind = ?", [client, list_key, kind])

@@ -7,20 +7,50 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from pathlib import Path
+from typing import Protocol
 
 from mcimport.config import Client
+from mcimport.engine import Engine, LocalEngine
 from mcimport.errors.machine import as_ours, submit
 from mcimport.models.records import ListRow
 from mcimport.models.results import ListResult
-from mcimport.services.connections import ClientServices
+from mcimport.report.reporter import Reporter
+from mcimport.services.connections import ClientServices, ConnectionPool
+from mcimport.services.http.shutdown import StopSignal
 from mcimport.state import State, copy_in_memory, lock_client, open_state
 from mcimport.sync.destination import check_no_worker_has_pages
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.results import result_of, status_of
-from mcimport.sync.session import SyncSession
+
+
+class ClientObserver(Protocol):
+    """Is notified when the work for each client begins and ends; called from the threads of several clients."""
+
+    def begun(self, client: Client) -> None: ...
+
+    def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
+
+
+@dataclass(frozen=True)
+class SyncSession:
+    """Holds what all clients of one call share.
+
+    Attributes:
+        observer: is notified of each client; None: no one is.
+        clients: every client in the settings, also those that this call leaves alone: they may share accounts.
+    """
+
+    db_path: Path
+    accounts: ConnectionPool
+    stop: StopSignal
+    reporter: Reporter
+    observer: ClientObserver | None = None
+    engine: Engine = field(default_factory=LocalEngine)
+    clients: tuple[Client, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,16 +78,15 @@ class OpenClient:
         return result_of(self.client, list_key, list_run, failure, time.monotonic() - begun)
 
 
-ListWork = Callable[[OpenClient], ListResult | None]
-"""The work for one list; None: there is nothing to tell of it."""
-
-
 @dataclass(frozen=True)
 class ClientWork:
-    """Names what is to be done for one client: the keys of its lists in order, each with the work for it."""
+    """Names what is to be done for one client: the keys of its lists in order, each with the work for it.
+
+    The work returns None where there is nothing to tell of the list.
+    """
 
     client: Client
-    lists: Sequence[tuple[str, ListWork]]
+    lists: Sequence[tuple[str, Callable[[OpenClient], ListResult | None]]]
 
 
 def by_client(

@@ -27,7 +27,7 @@ def windows_of(state: State, row: ListRow, chosen: Sequence[DeadLetter], page: i
     origin = cache(partial(runs.origin, state))
     made = [(letter, _window(row, letter, origin(letter.first_run_id), page)) for letter in findable]
     closed = [letter.id for letter, window in made if window is None]
-    dead_letters.close_as_gone(state, closed)
+    dead_letters.close(state, "gone", closed)
     return [window for _, window in made if window is not None], len(closed)
 
 

@@ -18,10 +18,6 @@ from mcimport.services.mailchimp.responses import CLOCK_TOLERANCE
 from mcimport.state import lists
 from mcimport.sync.list_run import ListRun
 
-SYNCED_BEFORE = (
-    "this list was synced before, with another state file or with one that was lost: Ometria has contacts of it"
-)
-
 
 @contextmanager
 def first_try(list_run: ListRun) -> Iterator[None]:
@@ -83,7 +79,9 @@ def _look_for_contacts(list_run: ListRun, page: Page) -> None:
         lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most)
         return
     if ours:
-        list_run.warn(SYNCED_BEFORE)
+        list_run.warn(
+            "this list was synced before, with another state file or with one that was lost: Ometria has contacts of it"
+        )
     if any(map(is_sms_known, ours)):
         lists.set_has_sms(list_run.state, list_run.row.id)
     lists.set_unchecked_at(list_run.state, list_run.row.id, page.at_most if ours else None)

@@ -11,7 +11,7 @@ from mcimport.models.records import Run
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.sync.session import SyncSession
+from mcimport.sync.clients import SyncSession
 from mcimport.sync.since import moment
 from mcimport.sync.sync_list import SyncOptions, sync_all
 

@@ -15,9 +15,8 @@ from mcimport.models.results import ListResult
 from mcimport.services.destination import place_of
 from mcimport.state import State, dead_letters, destinations, lists, open_state, runs
 from mcimport.sync import first_sync
-from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient
+from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient, SyncSession
 from mcimport.sync.list_run import ListRun, execute, record_failure
-from mcimport.sync.session import SyncSession
 
 _OPEN_ONES = "`mcimport dlq list` shows the open ones."
 
@@ -28,28 +27,22 @@ def replay_all(clients: Sequence[Client], letter_ids: Sequence[int], session: Sy
     Raises ConfigError, before any request, for one that does not exist or is not open; StateError.
     """
     with open_state(session.db_path, create=False) as state:
-        chosen = _chosen(state, letter_ids)
+        named = [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
+        chosen = named or dead_letters.search(state, limit=-1)
     by_client: dict[str, list[DeadLetter]] = {}
     for letter in chosen:
         by_client.setdefault(letter.client, []).append(letter)
     known = {client.name: client for client in clients}
-    strangers = [name for name in by_client if name not in known]
-    if letter_ids and strangers:
-        letter_id = by_client[strangers[0]][0].id
-        raise ConfigError(
-            f"client {strangers[0]} of dead letter {letter_id} is not configured",
-            hint=f"`mcimport dlq discard {letter_id}` closes the dead letter.",
-        )
+    for letter in named:
+        if letter.client not in known:
+            raise ConfigError(
+                f"client {letter.client} of dead letter {letter.id} is not configured",
+                hint=f"`mcimport dlq discard {letter.id}` closes the dead letter.",
+            )
     work = [
         _work_of(known[name], letters, named=bool(letter_ids)) for name, letters in by_client.items() if name in known
     ]
     return ClientRunner(session, may_push=True).run(work, jobs=1)
-
-
-def _chosen(state: State, letter_ids: Sequence[int]) -> list[DeadLetter]:
-    if not letter_ids:
-        return dead_letters.search(state, limit=-1)
-    return [_found(state, letter_id) for letter_id in dict.fromkeys(letter_ids)]
 
 
 def _found(state: State, letter_id: int) -> DeadLetter:

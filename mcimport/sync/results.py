@@ -24,7 +24,7 @@ def result_of(
     if list_run is None:
         return blank
     warned = (*list_run.warnings, *(words(key, number) for key, number in list_run.remarks.items()))
-    news = run_warnings.new(warned, _runs_before(list_run))
+    news = run_warnings.new(warned, run_warnings.of_runs(_runs_before(list_run)))
     if list_run.run_ids:
         run_warnings.record(list_run.state, list_run.run_ids[-1], warned)
     done = tuple(runs.get(list_run.state, run_id) for run_id in list_run.run_ids)

@@ -43,7 +43,6 @@ class SweepPlan:
 
 
 def read_first(list_run: ListRun, mailchimp: MailchimpClient, sweep: Sweep, since: int | None) -> FirstPage:
-    """Reads the first page of a sweep. Raises what Mailchimp raises."""
     page = first_page(mailchimp, list_run.list_key, sweep, since, list_run.client.mailchimp.window)
     return FirstPage(sweep, since, page)
 
@@ -51,10 +50,7 @@ def read_first(list_run: ListRun, mailchimp: MailchimpClient, sweep: Sweep, sinc
 def plan_sweeps(
     list_run: ListRun, mailchimp: MailchimpClient, firsts: Sequence[FirstPage], new_since: int | None = None
 ) -> SweepPlan:
-    """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for.
-
-    `new_since`: from when on an opt-in is new.
-    """
+    """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for."""
     until = min(first.page.settled for first in firsts)
     planned: list[Window] = []
     pages: dict[int, Page] = {}

@@ -7,28 +7,27 @@ when no window is pending; then the sync point moves, and not before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import ConfigError, ServiceDownError, UnknownListError
-from mcimport.models import Page, RunKind, Window
+from mcimport.models import SWEEPS, RunKind
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
 from mcimport.report.format import moment_utc
 from mcimport.services import contacts_held
 from mcimport.services.mailchimp import windows
 from mcimport.services.mailchimp.planning import first_page
-from mcimport.state import dead_letters, destinations, lists, run_windows, runs
+from mcimport.state import dead_letters, lists, run_windows, runs
 from mcimport.sync import count_check, first_sync
-from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_client
 from mcimport.sync.dead_letter_windows import by_id
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, execute, record_failure
 from mcimport.sync.reconcile.archive_check import compare_archived
-from mcimport.sync.session import SyncSession
 from mcimport.sync.since import Since
 from mcimport.sync.spot_check import check_some_pushed
 from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_first
@@ -91,7 +90,7 @@ def sync_list(list_run: ListRun, options: SyncOptions) -> None:
 
 def _is_first_try(list_run: ListRun) -> bool:
     """Says whether Ometria accepted no contact of the list yet, and no sync point tells what was left out."""
-    return list_run.row.sync_point is None and not destinations.is_bound(list_run.state, list_run.row)
+    return list_run.row.sync_point is None and not runs.has_pushed(list_run.state, list_run.row.id)
 
 
 def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> None:
@@ -113,13 +112,7 @@ def _begin(list_run: ListRun, options: SyncOptions, instead_of: Run | None) -> N
             instead_of=instead_of,
             mapping=_mapping(list_run, beginning.kind),
         )
-    _execute(list_run, run_id, plan.windows, plan.pages)
-
-
-def _execute(list_run: ListRun, run_id: int, pending: Sequence[Window], pages: Mapping[int, Page]) -> None:
-    run = execute(list_run, run_id, pending, pages, afterwards=partial(_check, list_run))
-    if run.kind == "full":
-        dead_letters.close_covered(list_run.state, run)
+    execute(list_run, run_id, plan.windows, plan.pages, afterwards=partial(_check, list_run))
 
 
 def _check(list_run: ListRun, run_id: int) -> None:
@@ -168,7 +161,8 @@ def _finish(list_run: ListRun, options: SyncOptions, unfinished: Run) -> None:
             if list_run.row.accepted_at is None:
                 first_sync.begin(list_run, first_sync.present(list_run))
             check_some_pushed(list_run, unfinished.id)
-        _execute(list_run, unfinished.id, run_windows.pending(list_run.state, unfinished.id), {})
+        left = run_windows.pending(list_run.state, unfinished.id)
+        execute(list_run, unfinished.id, left, {}, afterwards=partial(_check, list_run))
 
 
 def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
@@ -176,9 +170,7 @@ def _beginning(list_run: ListRun, options: SyncOptions) -> _Beginning:
         return _Beginning("incremental", options.since, options.since)
     if options.full or list_run.row.sync_point is None:
         return _Beginning("full")
-    return _Beginning(
-        "incremental", windows.next_since(list_run.row, "listed"), windows.next_since(list_run.row, "archived")
-    )
+    return _Beginning("incremental", *(windows.next_since(list_run.row, sweep) for sweep in SWEEPS))
 
 
 def _earlier(list_run: ListRun, run_id: int, until: int) -> _Beginning:

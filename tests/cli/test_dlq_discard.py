@@ -250,7 +250,7 @@ def test_what_was_discarded_and_never_made_good_outlives_the_log(make_importer: 
         letter = NewDeadLetter("window", "transport", "listed", None, 100, "no", members=40, precision="at least")
         runs.record(state, run_id, Outcome(window, letters=(letter,)))
         runs.finish(state, run_id, "completed")
-        dead_letters.discard(state, [1])
+        dead_letters.close(state, "discarded", [1])
     time_passes(400 * 86_400)
     with open_state(importer.db) as state:
         retention.prune(state, 86_400)

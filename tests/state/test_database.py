@@ -891,7 +891,7 @@ def test_a_letter_that_is_closed_stays_closed(state: State, row: ListRow) -> Non
     """A replay that ends after its letter was discarded does not open it again."""
     run_id, window = looked_for(state, row)
     assert window.letter_id is not None
-    dead_letters.discard(state, [window.letter_id])
+    dead_letters.close(state, "discarded", [window.letter_id])
     runs.record(state, run_id, Outcome(window, letters=(span_letter(T - 86, T - 85),), failed=True))
     assert only_letter(state).status == "discarded"
 
@@ -945,7 +945,7 @@ def test_a_full_run_closes_older_spans_of_its_list_and_no_members(state: State, 
     opened_by(state, other, span_letter())
     opened_by(state, row, span_letter(), refusal("c1"), span_letter(T - 5, T + 5))
     run_id = begin(state, row, kind="full")
-    dead_letters.close_covered(state, runs.finish(state, run_id, "completed"))
+    runs.finish(state, run_id, "completed")
     assert [(one.kind, one.until) for one in dead_letters.open_for_list(state, row.id)] == [
         ("contact", T - 85),
         ("window", T + 5),
@@ -971,7 +971,7 @@ def test_a_full_run_never_closes_a_span_that_it_could_not_read_itself(
     runs.finish(state, again, "completed")
     runs.reopen(state, run_id)
     runs.record(state, run_id, Outcome(SECOND))
-    dead_letters.close_covered(state, runs.finish(state, run_id, "completed"))
+    runs.finish(state, run_id, "completed")
     assert dead_letters.count_open(state, row.id) == len(parts)
 
 
@@ -980,7 +980,7 @@ def test_discarding_closes_what_is_open_and_nothing_else(state: State, row: List
     first, second = opened_by(state, row, refusal("c1"), refusal("c2"))
     run_id = begin(state, row)
     runs.record(state, run_id, Outcome(FIRST, delivered=("c1",)))
-    dead_letters.discard(state, [first.id, second.id])
+    dead_letters.close(state, "discarded", [first.id, second.id])
     assert [one.status for one in dead_letters.search(state, status=None)] == ["replayed", "discarded"]
     assert dead_letters.search(state) == []
 

@@ -147,7 +147,7 @@ def test_closed_dead_letters_go_with_their_time(state: State) -> None:
         runs.plan(state, run_id, NOW, 7, [window])
         runs.record(state, run_id, Outcome(window, letters=(NewDeadLetter("window", "refusal", "listed", 1, 2, "no"),)))
         runs.finish(state, run_id, "completed")
-    dead_letters.close_as_gone(state, [1, 2])
+    dead_letters.close(state, "gone", [1, 2])
     with state.transaction():
         state.write("UPDATE dead_letters SET updated_at = ? WHERE id = 1", [iso(NOW - 100 * DAY)])
         state.write("UPDATE runs SET finished_at = ?", [iso(NOW - 100 * DAY)])

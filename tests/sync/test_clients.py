@@ -15,8 +15,7 @@ from mcimport.models.results import ListResult
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient, by_client
-from mcimport.sync.session import SyncSession
+from mcimport.sync.clients import ClientRunner, ClientWork, OpenClient, SyncSession, by_client
 
 
 class Reported(Reporter):

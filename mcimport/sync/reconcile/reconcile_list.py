@@ -13,7 +13,7 @@ from mcimport.errors import ConfigError, ServiceDownError
 from mcimport.models.results import Comparison, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
-from mcimport.sync.clients import ClientRunner, OpenClient, by_client
+from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_client
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, record_failure
 from mcimport.sync.reconcile.compare import SHOWN, Comparer, check_both_sides
@@ -23,7 +23,6 @@ from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
 from mcimport.sync.reconcile.verify import verify
-from mcimport.sync.session import SyncSession
 
 
 @dataclass(frozen=True)

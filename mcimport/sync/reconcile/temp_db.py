@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcimport.errors import StateError
-from mcimport.state.sqlite_errors import error_name
+from mcimport.state.database import error_name
 
 CACHE = 24_000  # kilobytes of the file that stay in memory
 
