@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 from mcimport.config import Client
 from mcimport.convert import is_contact_id, own_part
-from mcimport.errors import InterruptedRunError
 from mcimport.models import HeldContact
 from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.report.format import duration
@@ -81,6 +80,7 @@ class Comparer:
         if differences.fill_suspects(self.due):
             self._look_again()
             self._wait_for_ometria()
+            differences.forget_held()
             self._read_back(self._note_held_again, scanned.total)
             differences.settle(self.due)
         return self._comparison()
@@ -139,7 +139,7 @@ class Comparer:
         by_id = contacts_of_list(page, self.list_run.list_key)
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
-        self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
+        self.differences.note_held((member_id, of_held(by_id[member_id])) for member_id in suspects)
 
     def _wait_for_ometria(self) -> None:
         """Waits until Ometria may have validated what was pushed last; a push in the future is a clock's error."""
@@ -152,8 +152,8 @@ class Comparer:
             self.list_run.warn(
                 f"waited {duration(pause)} until Ometria had processed what was pushed to it just before"
             )
-        if self.list_run.services.stop.requested.wait(max(0.0, pause)):
-            raise InterruptedRunError("stopped")
+        self.list_run.services.stop.requested.wait(max(0.0, pause))
+        self.list_run.services.mailchimp.check_not_stopped()
 
     # ---- what came of it
 

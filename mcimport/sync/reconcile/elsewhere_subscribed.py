@@ -64,8 +64,10 @@ class ElsewhereSubscribed:
     @cached_property
     def _has_unread_collections(self) -> bool:
         """Reads the account's other collections, once; one that cannot be read may have listings that were not met."""
+        row = self._list_run.row
+        self._comparer.differences.note_same_addresses(row.list_key.lower(), row.collection)
         others = dict.fromkeys(known.collection for known in self._comparer.known)
-        others.pop(self._list_run.row.collection, None)
+        others.pop(row.collection, None)
         unread = [collection for collection in others if not self._read(collection)]
         return bool(unread)
 
@@ -73,21 +75,22 @@ class ElsewhereSubscribed:
         known, fingerprinter = self._known(collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
-                self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
+                listings = listings_of(page, known, fingerprinter)
+                self._comparer.differences.note_elsewhere(collection, listings, only_of_gone=True)
         except ServiceError as error:
             self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
             return False
         return True
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        differences, row = self._comparer.differences, self._list_run.row
-        held = [
-            (self._asked_for(self._known(listing.collection).get(listing.list_key.lower())), listing.id)
-            for listing in differences.same_addresses(own_id, row.list_key, row.collection)
-            # The same member in a collection that the list went to before is gone from there, too.
-            if (listing.id, listing.list_key) != (own_id, row.list_key.lower())
-        ]
+        differences, this_list = self._comparer.differences, self._list_run.list_key.lower()
         digest, address = differences.address_of(own_id), (address or "").strip()
+        held = [
+            (self._asked_for(self._known(collection).get(list_key)), other_id)
+            for other_id, list_key, collection in differences.same_addresses(digest)
+            # The same member in a collection that the list went to before is gone from there, too.
+            if (other_id, list_key) != (own_id, this_list)
+        ]
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mcimport.models import Contact, HeldContact, OptIn
 
@@ -37,8 +36,7 @@ SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
 """How the version of a contact with a yes to text messages ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemberSnapshot:
+class MemberSnapshot(NamedTuple):
     """Holds what is compared of a member, as Mailchimp shows them.
 
     Attributes:
@@ -54,8 +52,7 @@ class MemberSnapshot:
     is_archived: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """Says which changes are due in Ometria.
 
     Attributes:
@@ -67,32 +64,6 @@ class Due:
     start: int | None
     horizon: int
     has_sms: bool = False
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        times = {"start": self.start, "horizon": self.horizon}
-        return {**times, "has_sms": self.has_sms, "opted_in": OPTED_IN, "opted_out": OPTED_OUT, "texted": SMS_YES}
-
-
-@dataclass(frozen=True, slots=True)
-class SameAddress:
-    """Names another listing that is opted in under the address of a member who is gone.
-
-    `list_key` is empty for a listing whose id is of no list of ours.
-    """
-
-    id: str
-    list_key: str
-    collection: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastPosition:
-    """Says where a member stands on the list: in the second of their last change, perhaps among the archived."""
-
-    id: str
-    changed: int | None
-    is_archived: bool
 
 
 class Fingerprinter:

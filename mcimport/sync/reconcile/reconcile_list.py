@@ -17,12 +17,10 @@ from mcimport.sync.clients import ClientRunner, OpenClient, by_client
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, record_failure
 from mcimport.sync.reconcile.compare import SHOWN, Comparer, check_both_sides
-from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
-from mcimport.sync.reconcile.verify import verify
 from mcimport.sync.session import SyncSession
 
 
@@ -97,11 +95,11 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    reader = ContactReader(list_run, comparer.pages)
     with ExitStack() as opened:
         elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
-        has_pushed = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in).all()
-    verify(comparer, reader, has_pushed=has_pushed)
+        mend = Mend(comparer, elsewhere, is_opting_in=options.opt_in)
+        mend.all()
+    mend.verify()
     pushes = comparer.differences.pushes
     return replace(found, mended=pushes.count_seen(), not_taken=pushes.not_taken(SHOWN))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class TempDatabase:
         with _in_words():
             return self._file.execute(query, parameters).rowcount
 
-    def write_all(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+    def write_all(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         with _in_words():
             self._file.executemany(query, rows)
 
