@@ -27,7 +27,7 @@ from mcimport.sync.reconcile.compare import AT_ONCE, Comparer
 from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.fingerprints import Kind, is_texted
-from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
+from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup
 
 _encode = msgspec.json.Encoder().encode
 _IN: OptIn = "EXPLICITLY_OPTEDIN"
@@ -86,7 +86,7 @@ class Mend:
 
         Members who changed since the sync point are left to the next sync, which may have an event to cause.
         """
-        due = [member for member in self._look_up(ids).found.values() if self._is_due(member)]
+        due = [member for member in self._lookup.look_up(ids).found.values() if self._is_due(member)]
         if kind == "missing":
             due = [member for member in due if member.status != "archived"]
         whole = [member for member in due if isinstance(self._lookup.convert(member), Converted)]
@@ -133,9 +133,9 @@ class Mend:
     def _push_consents_of(self, held: Mapping[str, HeldContact]) -> None:
         """Pushes the consents of contacts that are still not on the list, and of members who cannot be sent whole."""
         kinds = self._pushes.without_address_among(held)
-        looked = self._look_up(list(kinds))
+        looked = self._lookup.look_up(list(kinds))
         if looked.absent:
-            check_list_is_there(self._list_run, self._differences.witness())
+            self._lookup.check_list_is_there(self._differences.witness())
         self._opt_out({own_id: held[own_id] for own_id, kind in kinds.items() if kind == "gone"}, looked)
         self._push_opt_outs({own_id: held[own_id] for own_id, kind in kinds.items() if kind == "stale"}, looked)
 
@@ -176,10 +176,6 @@ class Mend:
         self._push("stale", contacts)
 
     # ---- how
-
-    def _look_up(self, ids: Sequence[str]) -> LookupResult:
-        self._list_run.services.mailchimp.check_not_stopped()
-        return self._lookup.look_up(ids)
 
     def _context(self, converter: _MendConverter) -> PageContext:
         list_run = self._list_run

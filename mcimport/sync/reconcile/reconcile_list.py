@@ -55,7 +55,11 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
             hint=f"`mcimport sync {list_run.list_key}` imports it.",
         )
     runs.mark_interrupted(list_run.state, list_run.row.id)
-    _notice_unfinished(list_run)
+    if (unfinished := runs.unfinished(list_run.state, list_run.row.id)) is not None:
+        list_run.warn(
+            f"run {unfinished.id} is unfinished: what it has not imported yet may differ. `mcimport sync"
+            f" {list_run.list_key}` finishes it"
+        )
     run_id = runs.begin(list_run.state, list_run.row, "reconcile", None, moves_sync_point=False)
     list_run.begin(run_id)
     with (
@@ -73,15 +77,6 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     if options.mend and not found.refusal and not found.left:
         lists.set_unchecked_at(list_run.state, list_run.row.id, None)
     return found
-
-
-def _notice_unfinished(list_run: ListRun) -> None:
-    """Warns of a run that is not finished: what it has not imported yet differs."""
-    if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
-        list_run.warn(
-            f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {list_run.list_key}`"
-            " finishes it"
-        )
 
 
 def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
