@@ -95,10 +95,9 @@ def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str 
 def _with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
     """Returns the member with all tags; unchanged where they cannot be fetched, as in a sync."""
     from mcimport.convert import lacks_tags  # noqa: PLC0415 - loads the tables of countries and numbers
-    from mcimport.services.mailchimp.tags import with_all_tags  # noqa: PLC0415 - loads the HTTP client
 
     with suppress(ServiceError):
-        return with_all_tags(mailchimp, list_key, member) if lacks_tags(member) else member
+        return mailchimp.with_all_tags(list_key, member) if lacks_tags(member) else member
     return member
 
 
