@@ -50,11 +50,11 @@ class ElsewhereSubscribed:
 
         Raises InterruptedRunError and StateError; where a service fails, the answer is None.
         """
-        is_unread = self._has_unread_collections
+        is_unclear = self._has_unread_collections
         asked = [self._asked_for(known) for known in self._comparer.known if known.is_carried]
         people = [self._person(own_id, address, asked) for own_id, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
-            answers = list(pool.map(partial(self._ask, is_unclear=is_unread), people))
+            answers = list(pool.map(partial(self._ask, is_unclear=is_unclear), people))
         doubtful = {asked_list for answer in answers for asked_list in answer.absent}
         believed = {asked_list: asked_list.finds_others() for asked_list in doubtful}
         return {own_id: answer.verdict(believed) for own_id, answer in zip(addresses, answers, strict=True)}
@@ -125,20 +125,20 @@ class ElsewhereSubscribed:
     # ---- the questions, in threads
 
     def _ask(self, person: _Person, *, is_unclear: bool) -> _Answer:
-        answer = _Answer(is_unclear or person.is_another)
+        answer = _Answer({None} if is_unclear or person.is_another else set())
         check_not_stopped = self._list_run.services.mailchimp.check_not_stopped
         for asked_list, own_id in person.held:
             check_not_stopped()
-            answer.take(None if asked_list is None else asked_list.by_id(own_id, person.digest))
-            if answer.is_subscribed:
+            answer.said.add(asked_list.by_id(own_id, person.digest) if asked_list else None)
+            if True in answer.said:
                 return answer
         for asked_list in dict.fromkeys(person.asked):
             check_not_stopped()
             try:
-                answer.take(None if asked_list is None else asked_list.by_address(person.address))
+                answer.said.add(asked_list.by_address(person.address) if asked_list else None)
             except NotFoundError:
                 answer.absent.extend([asked_list] if asked_list else [])
-            if answer.is_subscribed:
+            if True in answer.said:
                 return answer
         return answer
 
@@ -163,22 +163,16 @@ class _Person:
 
 @dataclass
 class _Answer:
-    """Collects the answers about one member. `absent`: lists that answered 404 for the address."""
+    """Collects the answers about one member; None: a list could not tell. `absent`: lists without the address (404)."""
 
-    is_unclear: bool
-    is_subscribed: bool = False
+    said: set[bool | None]
     absent: list[_AskedList] = field(default_factory=list)
-
-    def take(self, subscribed: bool | None) -> None:  # noqa: FBT001 - one of three answers
-        """Adds the answer of one list; None: it could not tell."""
-        self.is_subscribed |= subscribed is True
-        self.is_unclear |= subscribed is None
 
     def verdict(self, believed: Mapping[_AskedList, bool]) -> bool | None:
         """Says whether the member is subscribed elsewhere; `believed`: whether the 404s of a list may be believed."""
-        if self.is_subscribed:
+        if True in self.said:
             return True
-        return None if self.is_unclear or not all(believed[asked_list] for asked_list in self.absent) else False
+        return None if None in self.said or not all(believed[asked_list] for asked_list in self.absent) else False
 
 
 @dataclass(eq=False)

@@ -74,7 +74,7 @@ class Mend:
             self._list_run.services.mailchimp.check_not_stopped()
             unseen = ((ids, kind == "gone") for kind in get_args(Kind) for ids in self._pushes.unseen(kind, AT_ONCE))
             pages = self._reader.read(self._pushes.count_unseen(), unseen)
-            self._pushes.note_look((own_id, of_held(contact)) for page in pages for own_id, contact in page.items())
+            self._pushes.note_look({own_id: of_held(held) for own_id, held in page.items()} for page in pages)
             if not self._pushes.count_unseen(but_refused=True):
                 return
             pause = max(1.0, settling / 2)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mcimport.models import Sweep
 from mcimport.models.results import Difference
@@ -106,14 +106,15 @@ class PushTable:
         query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
         return self._database.number(query + " AND NOT is_refused" if but_refused else query)
 
-    def note_look(self, read: Iterable[tuple[str, bytes]]) -> None:
+    def note_look(self, read: Iterable[Mapping[str, bytes]]) -> None:
         """Marks those tried as seen whom Ometria holds as they were pushed, whatever changed in Mailchimp meanwhile.
 
-        `read` yields what Ometria holds now of all of `unseen`, perhaps among others: an id and a version each.
+        `read` yields versions by id, of what Ometria holds now of all of `unseen`, perhaps among others.
         """
         self._database.write("UPDATE tried SET held = NULL")
-        rows = ((held, own_id) for own_id, held in read)
-        self._database.write_all("UPDATE tried SET held = ? WHERE id = ? AND NOT is_seen", rows)
+        for held in read:
+            rows = [(version, own_id) for own_id, version in held.items()]
+            self._database.write_all("UPDATE tried SET held = ? WHERE id = ? AND NOT is_seen", rows)
         seen = "UPDATE tried SET is_seen = 1 WHERE"
         self._database.write(f"{seen} kind = 'gone' AND (held IS NULL OR NOT {AGREES})")
         self._database.write(f"{seen} kind = 'said_no' AND held IS NOT NULL AND NOT differing(version, held, 0)")

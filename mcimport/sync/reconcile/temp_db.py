@@ -51,8 +51,8 @@ class TempDatabase:
             return self._file.execute(query, parameters).fetchall()
 
     def number(self, query: str, parameters: Parameters = ()) -> int:
-        """Returns the first value of the first row; 0 where there is none."""
-        return next((int(row[0]) for row in self.rows(query, parameters)), 0)
+        """Returns the one value of the one row that the query yields: a count."""
+        return int(self.rows(query, parameters)[0][0])
 
     def write(self, query: str, parameters: Parameters = ()) -> int:
         """Writes, and returns how many rows changed."""
