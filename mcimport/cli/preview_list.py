@@ -28,7 +28,6 @@ from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.list_fields import read_list_fields
-from mcimport.services.mailchimp.tags import with_all_tags
 from mcimport.services.mailchimp.windows import OVERLAP, optins_new_since
 from mcimport.state import destinations, open_state
 
@@ -91,7 +90,7 @@ def _members(mailchimp: MailchimpClient, list_key: str, limit: int, member: str 
 def _with_all_tags(mailchimp: MailchimpClient, list_key: str, member: Member) -> Member:
     """Returns the member with all tags; unchanged where they cannot be fetched, as in a sync."""
     with suppress(ServiceError):
-        return with_all_tags(mailchimp, list_key, member) if lacks_tags(member) else member
+        return mailchimp.with_all_tags(list_key, member) if lacks_tags(member) else member
     return member
 
 

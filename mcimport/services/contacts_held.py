@@ -13,6 +13,7 @@ from mcimport.services.ometria.contacts import PAGE, Contacts, UnknownContactErr
 
 NEWEST = 4  # listed and archived members each, for the oldest may have been left out with `--since now`
 ASKED_FOR = 8  # members who are looked up one by one, where a page of the account's contacts does not tell
+IDS = "members.contact_id,members.web_id"
 MOST_PAGES = 100  # of contacts that are read where Ometria does not answer for single ones
 
 
@@ -27,11 +28,11 @@ def contacts_held(
     found = _of_list(oldest, list_key, collection)
     if found or len(oldest) < PAGE:
         return found
-    members = (
+    members = [
         *candidates[:ASKED_FOR],
-        *mailchimp.newest(list_key, "listed", NEWEST),
-        *mailchimp.newest(list_key, "archived", NEWEST),
-    )
+        *mailchimp.newest(list_key, IDS, NEWEST).members,
+        *mailchimp.newest(list_key, IDS, NEWEST, status="archived").members,
+    ]
     ids = [found_id for member in members if (found_id := contact_id(member, list_key)) is not None]
     try:
         looked_up = (contacts.contact(collection, found_id, is_twice=False) for found_id in ids)

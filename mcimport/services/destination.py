@@ -32,8 +32,7 @@ def ways_on(place: Destination, former: ListRow) -> str:
     if change == "collection":
         mistake = f'By mistake? Set collection = "{former.collection}" again.'
         return f"New collection? {anew}; the old one then gets no more opt-outs. {mistake}"
-    what = "address" if change == "address" else "key"
-    return f"New account? {anew}. Same account, new {what}? `mcimport keys accept {place.client}`."
+    return f"New account? {anew}. Same account, new {change}? `mcimport keys accept {place.client}`."
 
 
 def note(place: Destination, former: ListRow) -> str:
@@ -41,6 +40,5 @@ def note(place: Destination, former: ListRow) -> str:
     change = what_changed(place, former)
     if change == "collection":
         return f'its collection changed: set "{former.collection}" again, or `mcimport sync --full {place.list_key}`'
-    what = "address" if change == "address" else "key"
     ways = f"`mcimport keys accept {place.client}`, or `mcimport sync --full {place.list_key}`"
-    return f"its Ometria {what} changed: {ways}"
+    return f"its Ometria {change} changed: {ways}"

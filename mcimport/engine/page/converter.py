@@ -30,7 +30,6 @@ from mcimport.models import CANNOT, ContactRules, Conversion, Converted, ListFie
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.tags import with_all_tags
 from mcimport.services.mailchimp.windows import NEVER
 
 CHANGED = frozenset({UNKNOWN_INTEREST, UNKNOWN_FIELD})  # the list was changed since its fields were read
@@ -231,7 +230,7 @@ class RunConverter:
         if time.monotonic() < self._rests_until:
             return member
         try:
-            whole = with_all_tags(self._mailchimp, self._rules.list_key, member)
+            whole = self._mailchimp.with_all_tags(self._rules.list_key, member)
         except RetriableError:
             self._failures += 1
             if self._failures >= FAILURES:

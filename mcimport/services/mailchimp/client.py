@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import msgspec
 from msgspec.json import Decoder
 
+from mcimport.convert import is_contact_id, member_id
 from mcimport.errors import (
     FatalError,
     NotFoundError,
@@ -31,7 +33,7 @@ from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import ServiceRequests
 from mcimport.services.http.usage import Side
 from mcimport.services.mailchimp import pagination, windows
-from mcimport.services.mailchimp.responses import COUNT, LIST, MEMBER, MEMBERS, PING, Members, clock, decoded
+from mcimport.services.mailchimp.responses import COUNT, LIST, MEMBER, MEMBERS, PING, TAGS, Members, clock, decoded
 
 T = TypeVar("T")
 
@@ -108,16 +110,11 @@ class MailchimpClient(ServiceRequests):
         )
         return Page((), decoded(answer, MEMBERS).total_items, count, *clock(answer), is_probe=True)
 
-    def newest(self, list_key: str, sweep: Sweep, count: int) -> list[Member]:
-        """Returns the members who changed last, latest first, with their ids alone."""
-        params = {
-            "count": str(count),
-            "sort_field": "last_changed",
-            "sort_dir": "DESC",
-            "fields": "members.contact_id,members.web_id,total_items",
-            **({"status": "archived"} if sweep == "archived" else {}),
-        }
-        return self.get(f"lists/{list_key}/members", params, MEMBERS).members
+    def newest(self, list_key: str, fields: str, count: int, **params: str) -> Members:
+        """Returns these fields of the members who changed last, latest first, and how many there are in all."""
+        order = {"sort_field": "last_changed", "sort_dir": "DESC"}
+        params |= {"count": str(count), "fields": f"{fields},total_items", **order}
+        return self.get(f"lists/{list_key}/members", params, MEMBERS)
 
     def last_changed_at(self, list_key: str, window: Window, offset: int, *, quick: bool = False) -> int | None:
         """Returns the `last_changed` of the member who is at `offset` of the window now; None where there is none.
@@ -145,12 +142,11 @@ class MailchimpClient(ServiceRequests):
 
         Raises ServiceTimeoutError at once for a page that can be halved.
         """
-        page = self._page(list_key, window, count, offset=offset, quick=quick)
         for _ in range(0 if window.member_id else MORE_LOOKS):
-            if page.members or page.total:
-                break
             page = self._page(list_key, window, count, offset=offset, quick=quick)
-        return page
+            if page.members or page.total:
+                return page
+        return self._page(list_key, window, count, offset=offset, quick=quick)
 
     def confirm_short_page(self, list_key: str, window: Window, page: Page, count: int) -> tuple[Page, int]:
         """Requests a page again that has fewer members than it reports; returns the page to believe, and its size.
@@ -160,9 +156,8 @@ class MailchimpClient(ServiceRequests):
         would have moved the one there into the page.) If there is a member at the next offset, the server cuts its
         pages short, and that is their size.
         """
-        again = (
-            self.next_page(list_key, window, count) if page.members else self._retry_empty_page(list_key, window, count)
-        )
+        look = self.next_page if page.members else self._retry_empty_page
+        again = look(list_key, window, count)
         if not _same(again, page):
             return again, count
         size = len(again.members)
@@ -187,6 +182,28 @@ class MailchimpClient(ServiceRequests):
         if not isinstance(found.email_address, str) or found.email_address.strip().lower() != wanted:
             raise RetriableError("Mailchimp returned another member than the one asked for")
         return found
+
+    def with_all_tags(self, list_key: str, member: Member) -> Member:
+        """Returns the member with every tag: a page of members lists fifty at most.
+
+        Raises NotFoundError for one who is gone, and RetriableError for too few tags.
+        """
+        key, counted = member_id(member), member.tags_count
+        if not is_contact_id(key):  # Mailchimp does not find a member by web id
+            key = subscriber_hash(member.email_address if isinstance(member.email_address, str) else "")
+        tags: dict[str, Any] = {}
+        offset = 0
+        while True:
+            params = {"count": "1000", "offset": str(offset), "fields": "tags.name,total_items"}
+            page = self.get(f"lists/{list_key}/members/{key}/tags", params, TAGS, first=True)
+            before = len(tags)
+            tags |= {str(tag): tag for tag in page.tags}
+            offset += len(page.tags)
+            if len(tags) == before or offset >= page.total_items:
+                break
+        if len(tags) < max(page.total_items, counted if isinstance(counted, int) else 0):
+            raise RetriableError("Mailchimp reported more tags of a member than it returned")
+        return msgspec.structs.replace(member, tags=list(tags.values()), tags_count=len(tags))
 
     def count_opted_in(self, list_key: str, whom: OptedIn) -> int:
         """Returns how many members these are, or a few more: whether the bounds include their second is not known."""

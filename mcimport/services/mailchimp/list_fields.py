@@ -9,7 +9,7 @@ from typing import Any
 from mcimport.errors import FatalError, NotFoundError
 from mcimport.models import ListFields
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.responses import CATEGORIES, INTERESTS, LIST, MEMBERS, MERGE_FIELDS, merge_field, text
+from mcimport.services.mailchimp.responses import CATEGORIES, INTERESTS, LIST, MERGE_FIELDS, merge_field, text
 
 EVERYTHING: Mapping[str, str] = {"count": "1000"}
 AT_ONCE = 4  # requests for a list's fields at a time
@@ -43,13 +43,5 @@ def list_has_permissions(mailchimp: MailchimpClient, list_key: str) -> bool | No
 
 def permissions_shown(mailchimp: MailchimpClient, list_key: str, offset: int) -> tuple[list[Any], int]:
     """Returns the `marketing_permissions` of 1,000 subscribed members, latest change first, and how many there are."""
-    params = {
-        **EVERYTHING,
-        "status": "subscribed",
-        "sort_field": "last_changed",
-        "sort_dir": "DESC",
-        "offset": str(offset),
-        "fields": "members.marketing_permissions,total_items",
-    }
-    answer = mailchimp.get(f"lists/{list_key}/members", params, MEMBERS)
+    answer = mailchimp.newest(list_key, "members.marketing_permissions", 1_000, status="subscribed", offset=str(offset))
     return [member.marketing_permissions for member in answer.members], answer.total_items

@@ -135,11 +135,8 @@ def up_to(window: Window, page: Page, second: int) -> tuple[Member, ...]:
 
 def whole_page(window: Window, page: Page) -> tuple[Member, ...]:
     """Returns the members of a first page that is the whole run: also those who changed after `until`."""
-    return tuple(
-        member
-        for moment, member in zip(page.moments, page.members, strict=True)
-        if window.since is None or moment is None or moment > window.since
-    )
+    since, dated = window.since, zip(page.moments, page.members, strict=True)
+    return tuple(member for moment, member in dated if since is None or moment is None or moment > since)
 
 
 def _within(window: Window, moment: int) -> bool:

@@ -58,13 +58,11 @@ def _look_up(
     mailchimp: MailchimpClient, list_key: str, span: Window, offsets: Sequence[int], at_once: int
 ) -> list[tuple[int, int | None]]:
     """Looks up the `last_changed` at each offset, ten at a time. One that fails only makes a window longer."""
-    if not offsets:
-        return []
 
     def look(offset: int) -> int | None:
         with suppress(RetriableError):
             return mailchimp.last_changed_at(list_key, span, offset, quick=True)
         return None
 
-    with ThreadPoolExecutor(min(at_once, len(offsets))) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return list(zip(offsets, pool.map(look, offsets), strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from mcimport.errors import IgnoredParameterError, RetriableError, ServiceTimeoutError
 from mcimport.models import Member, Page, Window
@@ -94,10 +95,11 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
     """
     span = replace(window, since=second - 1, through=None, until=second)
     reader = SameSecondReader(second, mailchimp.probe_at(list_key, span, 0).total_items)
+    ask = partial(_page_or_error, mailchimp, list_key, span, reader)
     while reader.passes < reader.MOST_PASSES:
         reader.begin_pass()
         failure: RetriableError | None = None
-        for offset, page in _pass(mailchimp, list_key, span, reader):
+        for offset, page in _pass(ask, span.page, reader):
             if isinstance(page, RetriableError):
                 failure = page
             elif fresh := reader.take(page.members, offset):
@@ -113,36 +115,33 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
 
 
 def _pass(
-    mailchimp: MailchimpClient, list_key: str, span: Window, reader: SameSecondReader
+    ask: Callable[[int], Page | RetriableError], size: int, reader: SameSecondReader
 ) -> Iterator[tuple[int, Page | RetriableError]]:
     """Yields offset and page, or error, of one pass: from the first offset without a member down to 0.
 
     A short page is not the last one for sure: a member may have been deleted while it was written. And pages seen on
     the way up do not count as read: a member may move from a page not read yet into one that was.
     """
-    size = span.page
     top = -(-reader.count // size) * size
-    page = _page_or_error(mailchimp, list_key, span, top, reader)
     seen: set[object] = set()
     stale = 0
-    while isinstance(page, Page) and page.members:
+    while isinstance(page := ask(top), Page) and page.members:
         before = len(seen)
         seen.update(map(identity, page.members))
         stale = stale + 1 if len(seen) == before else 0
         if stale >= MOST_STALE:
             raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
         top += size
-        page = _page_or_error(mailchimp, list_key, span, top, reader)
     yield top, page
     for offset in range(top - size, -1, -size):
-        page = _page_or_error(mailchimp, list_key, span, offset, reader)
+        page = ask(offset)
         if isinstance(page, Page) and page.members:
             reader.at_least(offset + len(page.members))
         yield offset, page
 
 
 def _page_or_error(
-    mailchimp: MailchimpClient, list_key: str, span: Window, offset: int, reader: SameSecondReader
+    mailchimp: MailchimpClient, list_key: str, span: Window, reader: SameSecondReader, offset: int
 ) -> Page | RetriableError:
     """Returns a page of the second, or its error; that a first try failed is noted, for another order may hide why."""
     for quick in (True, False):

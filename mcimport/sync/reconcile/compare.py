@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from mcimport.config import Client
-from mcimport.convert import is_contact_id, own_part
-from mcimport.errors import InterruptedRunError
+from mcimport.convert import is_contact_id
 from mcimport.models import HeldContact
 from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.report.format import duration
@@ -25,7 +24,7 @@ from mcimport.sync.reconcile.account_lists import account_lists, by_key, listing
 from mcimport.sync.reconcile.contact_reader import contacts_of_list
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.fingerprints import CONSENTS, Due, Kind, names_of
-from mcimport.sync.reconcile.lookup import MemberLookup, check_list_is_there
+from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.scan import ScanResult, scan
 
 SHOWN = 10  # ids of each kind
@@ -59,7 +58,7 @@ class Comparer:
         self.known = account_lists(list_run.state, list_run.client, list_run.row, clients)
         self.pages = 0
         self.unread: dict[Unread, None] = {}
-        self._others = by_key(self.known, list_run.row.collection)
+        self._lists = by_key(self.known, list_run.row.collection)
         self._foreign: dict[str, None] = {}  # a few ids
 
     @property
@@ -81,6 +80,7 @@ class Comparer:
         if differences.fill_suspects(self.due):
             self._look_again()
             self._wait_for_ometria()
+            differences.forget_held()
             self._read_back(self._note_held_again, scanned.total)
             differences.settle(self.due)
         return self._comparison()
@@ -97,7 +97,7 @@ class Comparer:
         for ids in self.differences.suspects(AT_ONCE):
             looked = self.lookup.look_up(ids)
             if looked.absent:
-                check_list_is_there(self.list_run, self.differences.witness())
+                self.lookup.check_list_is_there(self.differences.witness())
             absent, unclear = looked.absent, looked.unclear
             if self.unread:  # both must say that a member is gone: the scan, and the lookup
                 unasked = [member_id for member_id in ids if not is_contact_id(member_id)]
@@ -123,13 +123,12 @@ class Comparer:
 
     def _note_held(self, page: list[HeldContact]) -> None:
         """Records a page of contacts: this list's, those of other lists, and those of no list of ours."""
-        of_held = self.lookup.fingerprinter.of_held
-        ours = contacts_of_list(page, self.list_run.list_key)
-        self.differences.note_held((member_id, of_held(contact)) for member_id, contact in ours.items())
-        others = [contact for contact in page if own_part(contact.id, self.list_run.list_key) is None]
-        listings = listings_of(others, self._others, self.lookup.fingerprinter)
-        self.differences.note_elsewhere(self.list_run.row.collection, listings)
-        foreign = [contact for contact, (list_key, *_) in zip(others, listings, strict=True) if not list_key]
+        listings = listings_of(page, self._lists, self.lookup.fingerprinter)
+        this_list = self.list_run.list_key.lower()
+        self.differences.note_held((own_id, version) for list_key, own_id, version in listings if list_key == this_list)
+        others = (listing for listing in listings if listing[0] != this_list)
+        self.differences.note_elsewhere(self.list_run.row.collection, others)
+        foreign = [contact for contact, (list_key, *_) in zip(page, listings, strict=True) if not list_key]
         self.differences.note_foreign(self.lookup.fingerprinter.of_id(contact.id) for contact in foreign)
         for contact in foreign[: max(0, SHOWN - len(self._foreign))]:
             self._foreign[_impersonal(contact.id)] = None
@@ -139,7 +138,7 @@ class Comparer:
         by_id = contacts_of_list(page, self.list_run.list_key)
         of_held = self.lookup.fingerprinter.of_held
         suspects = self.differences.suspects_among(list(by_id))
-        self.differences.note_held_again((member_id, of_held(by_id[member_id])) for member_id in suspects)
+        self.differences.note_held((member_id, of_held(by_id[member_id])) for member_id in suspects)
 
     def _wait_for_ometria(self) -> None:
         """Waits until Ometria may have validated what was pushed last; a push in the future is a clock's error."""
@@ -152,8 +151,8 @@ class Comparer:
             self.list_run.warn(
                 f"waited {duration(pause)} until Ometria had processed what was pushed to it just before"
             )
-        if self.list_run.services.stop.requested.wait(max(0.0, pause)):
-            raise InterruptedRunError("stopped")
+        self.list_run.services.stop.requested.wait(max(0.0, pause))
+        self.list_run.services.mailchimp.check_not_stopped()
 
     # ---- what came of it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mcimport.sync.reconcile.fingerprints import FIELDS, WIDTH, Kind, differing, mendable
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, WIDTH, Kind, differing, mendable
 
 TABLES = """
     CREATE TABLE members (
@@ -18,21 +18,20 @@ TABLES = """
     CREATE TABLE strangers (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE on_record (id TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE suspects (id TEXT PRIMARY KEY, is_clear INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
-    CREATE TABLE seen_again (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE differences (kind TEXT, id TEXT, bits INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
-    CREATE TABLE addresses (email BLOB, id TEXT, PRIMARY KEY (email, id)) WITHOUT ROWID;
-    CREATE TABLE same_addresses (id TEXT, other TEXT, PRIMARY KEY (id, other)) WITHOUT ROWID;
+    CREATE TABLE addresses (email BLOB PRIMARY KEY) WITHOUT ROWID; -- of members who are gone
     CREATE TABLE tried (
         kind TEXT, id TEXT, version BLOB NOT NULL, is_refused INTEGER NOT NULL DEFAULT 0,
-        is_seen INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, id)
+        is_seen INTEGER NOT NULL DEFAULT 0, held BLOB, PRIMARY KEY (id, kind)
     ) WITHOUT ROWID;
-    CREATE TABLE held_now (id TEXT PRIMARY KEY, held BLOB NOT NULL) WITHOUT ROWID;
 """
 
-# Parts of a version: see `fingerprints`.
-CONSENT = f"substr({{}}, 1, {WIDTH})"
+# Parts of a version, and what they say: see `fingerprints`.
 EMAIL = f"substr({{}}, {WIDTH + 1}, {WIDTH})"
-SMS = f"substr({{}}, {FIELDS.index('sms') * WIDTH + 1}, {WIDTH})"
+IS_IN = f"substr({{}}, 1, {WIDTH}) = x'{OPTED_IN.hex()}'"
+IS_OUT = f"substr({{}}, 1, {WIDTH}) = x'{OPTED_OUT.hex()}'"
+IS_TEXTED = f"substr({{}}, -{WIDTH}) = x'{SMS_YES.hex()}'"
+AGREES = f"({IS_IN} OR {IS_TEXTED})".format("held", "held")
 
 # `:horizon`: the last second whose changes are due in Ometria; `:start`: the last one that was left out on purpose.
 DUE = "(changed IS NULL OR changed <= :horizon)"
@@ -41,11 +40,11 @@ IS_ON_RECORD = "EXISTS (SELECT 1 FROM on_record WHERE on_record.id = members.id)
 # As far as is known, a member whom a dead letter names cannot be sent whole.
 MENDABLE = f"mendable(version, held, :has_sms, NOT is_whole OR {IS_ON_RECORD})"
 WAS_LEFT_OUT = "coalesce(changed <= :start, 0)"
-SAID_NO = f"{CONSENT.format('version')} = :opted_in AND {CONSENT.format('held')} = :opted_out"
+SAID_NO = f"{IS_IN.format('version')} AND {IS_OUT.format('held')}"
 WHERE: dict[Kind, str] = {
     "missing": f"{LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND NOT {IS_ON_RECORD}",
     "stale": f"held IS NOT NULL AND {DUE} AND {MENDABLE}",
-    "gone": f"({CONSENT.format('held')} = :opted_in OR {SMS.format('held')} = :texted)",
+    "gone": AGREES,
     "said_no": f"held IS NOT NULL AND {DUE} AND {SAID_NO}",
 }
 TABLE: dict[Kind, str] = {"missing": "members", "stale": "members", "gone": "orphans", "said_no": "members"}
@@ -55,7 +54,7 @@ TALLIES = {
     "later": f"members WHERE NOT {DUE} AND (held IS NOT NULL AND {MENDABLE} OR {LACKING})",
     "on_record": f"members WHERE {LACKING} AND {DUE} AND NOT {WAS_LEFT_OUT} AND {IS_ON_RECORD}",
     "left_out": f"members WHERE {LACKING} AND {DUE} AND {WAS_LEFT_OUT}",
-    "departed": f"orphans WHERE NOT {WHERE['gone']}",
+    "departed": f"orphans WHERE NOT {AGREES}",
     "unclear": "suspects WHERE NOT is_clear",
     "held": "(SELECT id FROM members WHERE held IS NOT NULL UNION ALL SELECT id FROM orphans)",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from mcimport.convert import own_part
 from mcimport.models import HeldContact
@@ -24,17 +25,24 @@ class ContactReader:
         self._contacts = list_run.services.contacts
         self._pages = pages
 
-    def is_few(self, number: int) -> bool:
-        """Says whether so many contacts are better read one by one."""
-        return number <= max(FEW, self._pages)
+    def read(self, number: int, batches: Iterable[tuple[Sequence[str], bool]]) -> Iterator[dict[str, HeldContact]]:
+        """Yields the contacts of these ids that are there: one by one where they are few, else among all of the list.
 
-    def read_each(self, ids: Sequence[str], *, should_exist: bool) -> dict[str, HeldContact]:
-        """Reads these contacts one by one, and returns those that are there.
+        `number`: how many ids there are. `batches`: some of them, and whether all of these should be there; then only a
+        pass over the whole collection may tell that one is not. In such a pass some contacts come twice.
 
-        `should_exist`: all should be; then only a pass over the whole collection may tell that one is not.
-
-        Raises UnknownContactError where it cannot be told, and InterruptedRunError.
+        Raises what reading the collection raises, and InterruptedRunError.
         """
+        if number <= max(FEW, self._pages):
+            with suppress(UnknownContactError):
+                for ids, should_exist in batches:
+                    yield self._read_each(ids, should_exist=should_exist)
+                return
+        for page in self._contacts.listing(self._collection):
+            yield contacts_of_list(page, self._list_key)
+
+    def _read_each(self, ids: Sequence[str], *, should_exist: bool) -> dict[str, HeldContact]:
+        """Raises UnknownContactError where it cannot be told whether a contact is there."""
         asked = {
             member_id: self._contacts.contact(self._collection, f"{self._list_key}-{member_id}".lower())
             for member_id in ids
@@ -43,11 +51,6 @@ class ContactReader:
         if should_exist and len(found) < len(asked):
             raise UnknownContactError("Ometria does not find a contact that it listed just before")
         return found
-
-    def pages(self) -> Iterator[dict[str, HeldContact]]:
-        """Yields all contacts of the list, a page at a time; some come twice. Raises what reading them raises."""
-        for page in self._contacts.listing(self._collection):
-            yield contacts_of_list(page, self._list_key)
 
 
 def contacts_of_list(page: Iterable[HeldContact], list_key: str) -> dict[str, HeldContact]:

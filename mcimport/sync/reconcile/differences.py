@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mcimport.models.results import Difference
-from mcimport.sync.reconcile.comparison_tables import CONSENT, EMAIL, FUNCTIONS, MENDABLE, TABLE, TABLES, TALLIES, WHERE
-from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot, SameAddress
+from mcimport.sync.reconcile.comparison_tables import EMAIL, FUNCTIONS, IS_IN, MENDABLE, TABLE, TABLES, TALLIES, WHERE
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot
 from mcimport.sync.reconcile.push_table import PushTable
 from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
@@ -39,7 +39,7 @@ class DifferenceTable:
             "INSERT INTO members (id, version, changed, is_whole, is_archived) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id)"
             " DO UPDATE SET (version, changed, is_whole, is_archived)"
             " = (excluded.version, excluded.changed, excluded.is_whole, excluded.is_archived)",
-            [(member.id, member.version, member.changed, member.is_whole, member.is_archived) for member in seen],
+            seen,
         )
 
     def note_held(self, held: Iterable[tuple[str, bytes]]) -> None:
@@ -48,28 +48,29 @@ class DifferenceTable:
             if not self._database.write("UPDATE members SET held = ? WHERE id = ?", [version, member_id]):
                 self._database.write("INSERT OR REPLACE INTO orphans VALUES (?, ?)", [member_id, version])
 
-    def note_elsewhere(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
+    def note_elsewhere(
+        self, collection: str, held: Iterable[tuple[str, str, bytes]], *, only_of_gone: bool = False
+    ) -> None:
         """Records those contacts under an id of another list that are opted in: list, id and version of each.
 
-        The list is empty for a contact whose id is of no list of ours.
+        The list is empty for a contact whose id is of no list of ours. `only_of_gone`: only contacts with the address
+        of a member who is gone.
         """
-        self._database.write_all("INSERT OR IGNORE INTO elsewhere VALUES (?, ?, ?, ?)", _opted_in(collection, held))
-
-    def note_same_addresses(self, collection: str, held: Iterable[tuple[str, str, bytes]]) -> None:
-        """As `note_elsewhere`, but only contacts with the address of a member who is gone."""
-        self._database.write_all(
-            "INSERT OR IGNORE INTO elsewhere SELECT ?1, ?2, ?3, ?4"
-            " WHERE EXISTS (SELECT 1 FROM addresses WHERE email = ?1)",
-            _opted_in(collection, held),
+        is_noted = "EXISTS (SELECT 1 FROM addresses WHERE email = ?1)" if only_of_gone else "true"
+        rows = (
+            (version[WIDTH : 2 * WIDTH], collection, list_key, member_id)
+            for list_key, member_id, version in held
+            if version.startswith(OPTED_IN)
         )
+        self._database.write_all(f"INSERT OR IGNORE INTO elsewhere SELECT ?1, ?2, ?3, ?4 WHERE {is_noted}", rows)
 
     def note_foreign(self, digests: Iterable[bytes]) -> None:
         """Records contacts whose id is of no list of ours."""
-        self._database.write_all("INSERT OR IGNORE INTO strangers VALUES (?)", [(digest,) for digest in digests])
+        self._database.write_all("INSERT OR IGNORE INTO strangers VALUES (?)", ((digest,) for digest in digests))
 
     def note_on_record(self, ids: Iterable[str]) -> None:
         """Records members for whom a dead letter says why they are not in Ometria."""
-        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", [(member_id,) for member_id in ids])
+        self._database.write_all("INSERT OR IGNORE INTO on_record VALUES (?)", ((member_id,) for member_id in ids))
 
     # ---- who is looked at again
 
@@ -83,9 +84,8 @@ class DifferenceTable:
         """Marks every member who differs at first sight as a suspect; returns how many these are."""
         self._database.write("DELETE FROM suspects")
         for kind, where in WHERE.items():
-            self._database.write(
-                f"INSERT OR IGNORE INTO suspects (id) SELECT id FROM {TABLE[kind]} WHERE {where}", due.parameters
-            )
+            query = f"INSERT OR IGNORE INTO suspects (id) SELECT id FROM {TABLE[kind]} WHERE {where}"
+            self._database.write(query, due._asdict())
         return self._database.number("SELECT count(*) FROM suspects")
 
     def suspects(self, size: int) -> Iterator[list[str]]:
@@ -97,53 +97,41 @@ class DifferenceTable:
         self.note_members(seen)
         gone = [(member_id,) for member_id in absent]
         # A member who was on the list a moment ago is no difference yet: the next comparison will tell.
-        self._database.write_all(
-            "DELETE FROM suspects WHERE id = ? AND EXISTS (SELECT 1 FROM members WHERE members.id = suspects.id)", gone
-        )
+        is_member = "EXISTS (SELECT 1 FROM members WHERE members.id = suspects.id)"
+        self._database.write_all(f"DELETE FROM suspects WHERE id = ? AND {is_member}", gone)
         self._database.write_all("DELETE FROM members WHERE id = ?", gone)
-        rows = [(member_id,) for member_id in unclear]
-        self._database.write_all("UPDATE suspects SET is_clear = 0 WHERE id = ?", rows)
+        self._database.write_all("UPDATE suspects SET is_clear = 0 WHERE id = ?", ((own_id,) for own_id in unclear))
 
     def suspects_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of some hundred ids that are suspects."""
         return set(self._database.ids(f"SELECT id FROM suspects WHERE id IN ({placeholders(ids)})", ids))
 
-    def note_held_again(self, held: Iterable[tuple[str, bytes]]) -> None:
-        """Records suspects whom Ometria holds at the second look."""
-        self._database.write_all("INSERT OR REPLACE INTO seen_again VALUES (?, ?)", list(held))
+    def forget_held(self) -> None:
+        """Forgets what Ometria held of the suspects at the first look: `note_held` records what it holds now."""
+        self._database.write("UPDATE members SET held = NULL WHERE id IN (SELECT id FROM suspects)")
+        self._database.write("DELETE FROM orphans WHERE id IN (SELECT id FROM suspects)")
 
     def settle(self, due: Due) -> None:
         """Records what still differs after the second look at both sides as a difference."""
-        is_suspect = "EXISTS (SELECT 1 FROM suspects WHERE suspects.id = {}.id)"
-        self._database.write(
-            "UPDATE members SET held = (SELECT held FROM seen_again WHERE seen_again.id = members.id)"
-            f" WHERE {is_suspect.format('members')}"
-        )
-        self._database.write(f"DELETE FROM orphans WHERE {is_suspect.format('orphans')}")
-        self._database.write(
-            "INSERT INTO orphans SELECT id, held FROM seen_again"
-            " WHERE NOT EXISTS (SELECT 1 FROM members WHERE members.id = seen_again.id)"
-        )
         for kind, where in WHERE.items():
             bits = MENDABLE if kind == "stale" else "0"
             self._database.write(
                 f"INSERT INTO differences SELECT '{kind}', suspects.id, {bits} FROM suspects"
                 f" JOIN {TABLE[kind]} ON {TABLE[kind]}.id = suspects.id WHERE is_clear AND {where}",
-                due.parameters,
+                due._asdict(),
             )
-        self._find_same_addresses()
 
-    def _find_same_addresses(self) -> None:
-        """Records the addresses of members who are gone, and which members are to be opted in under the same ones."""
+    def note_same_addresses(self, list_key: str, collection: str) -> None:
+        """Records the addresses of members who are gone, and the members of this list to be opted in under them."""
         self._database.write(
-            f"INSERT INTO addresses SELECT {EMAIL.format('held')}, differences.id FROM differences"
+            f"INSERT OR IGNORE INTO addresses SELECT {EMAIL.format('held')} FROM differences"
             " JOIN orphans ON orphans.id = differences.id WHERE kind = 'gone'"
         )
-        subscribed = f"{CONSENT.format('version')} = ? AND is_whole AND NOT is_archived"
+        email = EMAIL.format("version")
         self._database.write(
-            "INSERT OR IGNORE INTO same_addresses SELECT addresses.id, members.id FROM members CROSS JOIN addresses"
-            f" ON email = {EMAIL.format('version')} WHERE {subscribed}",
-            [OPTED_IN],
+            f"INSERT OR IGNORE INTO elsewhere SELECT {email}, ?, ?, id FROM members WHERE {IS_IN.format('version')}"
+            f" AND is_whole AND NOT is_archived AND {email} IN (SELECT email FROM addresses)",
+            [collection, list_key],
         )
 
     # ---- what differs
@@ -167,17 +155,13 @@ class DifferenceTable:
         rows = self._database.rows(f"SELECT {EMAIL.format('held')} FROM orphans WHERE id = ?", [member_id])
         return next((bytes(email) for (email,) in rows), _NO_ADDRESS)
 
-    def same_addresses(self, member_id: str, list_key: str, collection: str) -> list[SameAddress]:
-        """Returns the listings met so far that are opted in under the address of a member who is gone.
+    def same_addresses(self, email: bytes) -> list[tuple[str, str, str]]:
+        """Returns id, list and collection of the listings met so far that are opted in under an address (a digest).
 
-        `list_key`, `collection`: those of the list that is compared.
+        The list is empty for an id that is of no list of ours; all of it where there is no address.
         """
-        email = self.address_of(member_id)
-        if email == _NO_ADDRESS:
-            return []
-        on_this_list = self._database.ids("SELECT other FROM same_addresses WHERE id = ?", [member_id])
-        others = self._database.rows("SELECT id, list_key, collection FROM elsewhere WHERE email = ?", [email])
-        return [SameAddress(*row) for row in [*((other, list_key, collection) for other in on_this_list), *others]]
+        query = "SELECT id, list_key, collection FROM elsewhere WHERE email = ?"
+        return [] if email == _NO_ADDRESS else self._database.rows(query, [email])
 
     def tallies(self, due: Due) -> dict[str, Any]:
         """Counts who agrees, who differs in ways that do not count, and the contacts of this list in Ometria.
@@ -185,18 +169,9 @@ class DifferenceTable:
         By the names that the counts have in `Comparison`.
         """
         number = self._database.number
-        return {name: number(f"SELECT count(*) FROM {rows}", due.parameters) for name, rows in TALLIES.items()}
+        return {name: number(f"SELECT count(*) FROM {rows}", due._asdict()) for name, rows in TALLIES.items()}
 
     def witness(self) -> str | None:
         """Returns a member who is on the list as far as is known, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
         return next(iter(self._database.ids(query)), None)
-
-
-def _opted_in(collection: str, held: Iterable[tuple[str, str, bytes]]) -> list[tuple[bytes, str, str, str]]:
-    """Returns address, collection, list and id of each contact that is opted in."""
-    return [
-        (version[WIDTH : 2 * WIDTH], collection, list_key, member_id)
-        for list_key, member_id, version in held
-        if version.startswith(OPTED_IN)
-    ]

@@ -50,11 +50,11 @@ class ElsewhereSubscribed:
 
         Raises InterruptedRunError and StateError; where a service fails, the answer is None.
         """
-        is_unread = self._has_unread_collections
+        is_unclear = self._has_unread_collections
         asked = [self._asked_for(known) for known in self._comparer.known if known.is_carried]
         people = [self._person(own_id, address, asked) for own_id, address in addresses.items()]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="elsewhere") as pool:
-            answers = list(pool.map(partial(self._ask, is_unclear=is_unread), people))
+            answers = list(pool.map(partial(self._ask, is_unclear=is_unclear), people))
         doubtful = {asked_list for answer in answers for asked_list in answer.absent}
         believed = {asked_list: asked_list.finds_others() for asked_list in doubtful}
         return {own_id: answer.verdict(believed) for own_id, answer in zip(addresses, answers, strict=True)}
@@ -64,8 +64,10 @@ class ElsewhereSubscribed:
     @cached_property
     def _has_unread_collections(self) -> bool:
         """Reads the account's other collections, once; one that cannot be read may have listings that were not met."""
+        row = self._list_run.row
+        self._comparer.differences.note_same_addresses(row.list_key.lower(), row.collection)
         others = dict.fromkeys(known.collection for known in self._comparer.known)
-        others.pop(self._list_run.row.collection, None)
+        others.pop(row.collection, None)
         unread = [collection for collection in others if not self._read(collection)]
         return bool(unread)
 
@@ -73,21 +75,22 @@ class ElsewhereSubscribed:
         known, fingerprinter = self._known(collection), self._comparer.lookup.fingerprinter
         try:
             for page in self._list_run.services.contacts.listing(collection):
-                self._comparer.differences.note_same_addresses(collection, listings_of(page, known, fingerprinter))
+                listings = listings_of(page, known, fingerprinter)
+                self._comparer.differences.note_elsewhere(collection, listings, only_of_gone=True)
         except ServiceError as error:
             self._list_run.warn(f"could not check who is subscribed in the collection {collection}: {error}")
             return False
         return True
 
     def _person(self, own_id: str, address: str | None, asked: list[_AskedList | None]) -> _Person:
-        differences, row = self._comparer.differences, self._list_run.row
-        held = [
-            (self._asked_for(self._known(listing.collection).get(listing.list_key.lower())), listing.id)
-            for listing in differences.same_addresses(own_id, row.list_key, row.collection)
-            # The same member in a collection that the list went to before is gone from there, too.
-            if (listing.id, listing.list_key) != (own_id, row.list_key.lower())
-        ]
+        differences, this_list = self._comparer.differences, self._list_run.list_key.lower()
         digest, address = differences.address_of(own_id), (address or "").strip()
+        held = [
+            (self._asked_for(self._known(collection).get(list_key)), other_id)
+            for other_id, list_key, collection in differences.same_addresses(digest)
+            # The same member in a collection that the list went to before is gone from there, too.
+            if (other_id, list_key) != (own_id, this_list)
+        ]
         is_another = bool(address) and self._comparer.lookup.fingerprinter.of_address(address) != digest
         return _Person(address, digest, held, asked if address else [], is_another)
 
@@ -122,20 +125,20 @@ class ElsewhereSubscribed:
     # ---- the questions, in threads
 
     def _ask(self, person: _Person, *, is_unclear: bool) -> _Answer:
-        answer = _Answer(is_unclear or person.is_another)
+        answer = _Answer({None} if is_unclear or person.is_another else set())
         check_not_stopped = self._list_run.services.mailchimp.check_not_stopped
         for asked_list, own_id in person.held:
             check_not_stopped()
-            answer.take(None if asked_list is None else asked_list.by_id(own_id, person.digest))
-            if answer.is_subscribed:
+            answer.said.add(asked_list.by_id(own_id, person.digest) if asked_list else None)
+            if True in answer.said:
                 return answer
         for asked_list in dict.fromkeys(person.asked):
             check_not_stopped()
             try:
-                answer.take(None if asked_list is None else asked_list.by_address(person.address))
+                answer.said.add(asked_list.by_address(person.address) if asked_list else None)
             except NotFoundError:
                 answer.absent.extend([asked_list] if asked_list else [])
-            if answer.is_subscribed:
+            if True in answer.said:
                 return answer
         return answer
 
@@ -160,22 +163,16 @@ class _Person:
 
 @dataclass
 class _Answer:
-    """Collects the answers about one member. `absent`: lists that answered 404 for the address."""
+    """Collects the answers about one member; None: a list could not tell. `absent`: lists without the address (404)."""
 
-    is_unclear: bool
-    is_subscribed: bool = False
+    said: set[bool | None]
     absent: list[_AskedList] = field(default_factory=list)
-
-    def take(self, subscribed: bool | None) -> None:  # noqa: FBT001 - one of three answers
-        """Adds the answer of one list; None: it could not tell."""
-        self.is_subscribed |= subscribed is True
-        self.is_unclear |= subscribed is None
 
     def verdict(self, believed: Mapping[_AskedList, bool]) -> bool | None:
         """Says whether the member is subscribed elsewhere; `believed`: whether the 404s of a list may be believed."""
-        if self.is_subscribed:
+        if True in self.said:
             return True
-        return None if self.is_unclear or not all(believed[asked_list] for asked_list in self.absent) else False
+        return None if None in self.said or not all(believed[asked_list] for asked_list in self.absent) else False
 
 
 @dataclass(eq=False)

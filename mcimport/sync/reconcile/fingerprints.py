@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mcimport.models import Contact, HeldContact, OptIn
 
@@ -21,24 +20,20 @@ CONSENTS = frozenset({"consent", "sms"})
 Kind = Literal["missing", "stale", "gone", "said_no"]
 
 WIDTH = 8  # bytes for each field
+OPTED_IN, OPTED_OUT, _NEITHER = (word.ljust(WIDTH, b"\0") for word in (b"in", b"out", b"neither"))
+"""How the versions of contacts that are opted in, opted out, or neither, begin."""
+
+SMS_YES, _SMS_NO, _NO_STATUS = (word.ljust(WIDTH, b"\0") for word in (b"yes", b"no", b"none"))
+"""How versions with a yes or no to text messages end, and where nothing is sent of these."""
+
 _NOTHING = bytes(WIDTH)
-_CONSENTS = {"EXPLICITLY_OPTEDIN": b"in", "EXPLICITLY_OPTEDOUT": b"out", "NOT_SPECIFIED": b"neither", "": b""}
-_UNKNOWN = b"unknown"
-_SMS_CONSENTS: dict[Any, bytes] = {True: b"yes", False: b"no", None: b""}
-_NO_STATUS = b"none".ljust(WIDTH, b"\0")  # nothing is sent of text messages
-_SMS = FIELDS.index("sms") * WIDTH
+_UNKNOWN = b"unknown\0"
+_CONSENTS = {"EXPLICITLY_OPTEDIN": OPTED_IN, "EXPLICITLY_OPTEDOUT": OPTED_OUT, "NOT_SPECIFIED": _NEITHER, "": _NOTHING}
+_SMS_CONSENTS: dict[Any, bytes] = {True: SMS_YES, False: _SMS_NO, None: _NOTHING}
 _CONSENT_BIT, _SMS_BIT = (1 << FIELDS.index(name) for name in ("consent", "sms"))
 
-OPTED_IN = _CONSENTS["EXPLICITLY_OPTEDIN"].ljust(WIDTH, b"\0")
-OPTED_OUT = _CONSENTS["EXPLICITLY_OPTEDOUT"].ljust(WIDTH, b"\0")
-"""How the versions of contacts that are opted in, and opted out, begin."""
 
-SMS_YES = _SMS_CONSENTS[True].ljust(WIDTH, b"\0")
-"""How the version of a contact with a yes to text messages ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemberSnapshot:
+class MemberSnapshot(NamedTuple):
     """Holds what is compared of a member, as Mailchimp shows them.
 
     Attributes:
@@ -54,8 +49,7 @@ class MemberSnapshot:
     is_archived: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """Says which changes are due in Ometria.
 
     Attributes:
@@ -67,32 +61,6 @@ class Due:
     start: int | None
     horizon: int
     has_sms: bool = False
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        times = {"start": self.start, "horizon": self.horizon}
-        return {**times, "has_sms": self.has_sms, "opted_in": OPTED_IN, "opted_out": OPTED_OUT, "texted": SMS_YES}
-
-
-@dataclass(frozen=True, slots=True)
-class SameAddress:
-    """Names another listing that is opted in under the address of a member who is gone.
-
-    `list_key` is empty for a listing whose id is of no list of ours.
-    """
-
-    id: str
-    list_key: str
-    collection: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastPosition:
-    """Says where a member stands on the list: in the second of their last change, perhaps among the archived."""
-
-    id: str
-    changed: int | None
-    is_archived: bool
 
 
 class Fingerprinter:
@@ -107,18 +75,19 @@ class Fingerprinter:
         Ometria keeps that as it is. The exception is a yes to text messages where the member has no SMS status: see
         `differing`.
         """
-        return self._version(contact, _NO_STATUS if contact.channels is None else _sms_of(_allowed_by(contact)))
+        allowed = contact.channels.sms.allow_marketing if contact.channels and contact.channels.sms else None
+        return self._version(contact, _NO_STATUS if contact.channels is None else _sms_of(allowed))
 
     def of_held(self, held: HeldContact) -> bytes:
         """Returns the version of a contact as Ometria holds it."""
         return self._version(held, _sms_of(_allowed_of(held)))
 
-    def of_consent(self, optin: OptIn | None, *, sms: Literal["yes", "no", "none", ""] = "") -> bytes:
+    def of_consent(self, optin: OptIn | None, *, sms: str = "") -> bytes:
         """Returns the version of a member who cannot be sent whole: only the consent, without a yes to text messages.
 
-        `sms`: what the SMS status says; "none" where there is none, "" where it is not to be compared.
+        `sms`: what the SMS status says, "yes" or "no"; "none" where there is none, "" where it is not compared.
         """
-        allowed = {"no": _sms_of(False), "none": _NO_STATUS}.get(sms, _NOTHING)  # noqa: FBT003 - a value, no switch
+        allowed = {"no": _SMS_NO, "none": _NO_STATUS}.get(sms, _NOTHING)
         return _consent_of(optin) + _NOTHING * (len(FIELDS) - 2) + allowed
 
     def of_part(self, contact: Contact) -> bytes:
@@ -157,7 +126,7 @@ def differing(ours: bytes, theirs: bytes, has_sms: int) -> int:
         part = slice(place * WIDTH, (place + 1) * WIDTH)
         if ours[part] not in (_NOTHING, _NO_STATUS, theirs[part]):
             bits |= 1 << place
-    if has_sms and ours[_SMS:] == _NO_STATUS and theirs[_SMS:] == SMS_YES:
+    if has_sms and ours.endswith(_NO_STATUS) and theirs.endswith(SMS_YES):
         bits |= _SMS_BIT
     return bits
 
@@ -187,16 +156,12 @@ def is_texted(held: HeldContact) -> bool:
 
 def _consent_of(optin: Any) -> bytes:
     known = "" if optin is None else optin
-    return (_CONSENTS.get(known, _UNKNOWN) if isinstance(known, str) else _UNKNOWN).ljust(WIDTH, b"\0")
+    return _CONSENTS.get(known, _UNKNOWN) if isinstance(known, str) else _UNKNOWN
 
 
 def _sms_of(allowed: Any) -> bytes:
     """Returns the word for a consent to text messages; a value that is neither true, false nor null has its own."""
-    return (_SMS_CONSENTS[allowed] if allowed is None or isinstance(allowed, bool) else _UNKNOWN).ljust(WIDTH, b"\0")
-
-
-def _allowed_by(contact: Contact) -> bool | None:
-    return contact.channels.sms.allow_marketing if contact.channels and contact.channels.sms else None
+    return _SMS_CONSENTS[allowed] if allowed is None or isinstance(allowed, bool) else _UNKNOWN
 
 
 def _allowed_of(held: HeldContact) -> Any:

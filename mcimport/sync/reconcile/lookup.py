@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from mcimport.convert import (
     agrees_to_texts,
@@ -75,7 +73,8 @@ class MemberLookup:
             version = self.fingerprinter.of_contact(converted.contact)
         else:
             optin = optin_of(member, self.rules, has_permissions=self._has_permissions)
-            version = self.fingerprinter.of_consent(optin, sms=_sms_of(member))
+            sms = "none" if not has_sms_status(member) else "yes" if agrees_to_texts(member) else "no"
+            version = self.fingerprinter.of_consent(optin, sms=sms)
         return MemberSnapshot(own_id, version, epoch(member.last_changed), is_whole, is_archived)
 
     def snapshots_of(self, members: Iterable[Member]) -> list[MemberSnapshot]:
@@ -90,9 +89,7 @@ class MemberLookup:
         """
         looked = LookupResult()
         wanted = [contact_id for contact_id in ids if is_contact_id(contact_id)]
-        if not wanted:
-            return looked
-        with ThreadPoolExecutor(min(self.list_run.client.mailchimp.connections, len(wanted))) as pool:
+        with ThreadPoolExecutor(self.list_run.client.mailchimp.connections) as pool:
             for contact_id, answer in zip(wanted, pool.map(self._ask, wanted), strict=True):
                 if answer is None:
                     looked.absent.append(contact_id)
@@ -101,6 +98,22 @@ class MemberLookup:
                 else:
                     looked.unclear.append(contact_id)
         return looked
+
+    def check_list_is_there(self, witness: str | None) -> None:
+        """Raises, before a 404 is believed, where the list is not there, or a member who is on it cannot be found.
+
+        A 404 for everything at once has been seen, and passed. `witness`: the id of a member who is on the list; None:
+        there is none.
+        """
+        if witness is None:
+            self.list_run.services.mailchimp.count_members(self.list_run.list_key)
+            return
+        answer = self._ask(witness) or RetriableError(
+            "Mailchimp answered 404 for a member who was on the list just before, so no member is taken to be deleted",
+            status=404,
+        )
+        if isinstance(answer, RetriableError):
+            raise answer
 
     def _ask(self, contact_id: str) -> Member | RetriableError | None:
         """Asks for one member; None: the answer was 404 each time."""
@@ -114,28 +127,3 @@ class MemberLookup:
             except RetriableError as error:
                 return error
         return None
-
-
-def _sms_of(member: Member) -> Literal["yes", "no", "none"]:
-    if not has_sms_status(member):
-        return "none"
-    return "yes" if agrees_to_texts(member) else "no"
-
-
-def check_list_is_there(list_run: ListRun, witness: str | None) -> None:
-    """Raises, before a 404 is believed, where the list is not there, or a member who is on it cannot be found.
-
-    A 404 for everything at once has been seen, and passed. `witness`: the id of a member who is on the list; None:
-    there is none.
-    """
-    if witness is None:
-        list_run.services.mailchimp.count_members(list_run.list_key)
-        return
-    for _ in range(TIMES_ABSENT):
-        with suppress(NotFoundError):
-            list_run.services.mailchimp.member(list_run.list_key, witness)
-            return
-    raise RetriableError(
-        "Mailchimp answered 404 for a member who was on the list just before, so no member is taken to be deleted",
-        status=404,
-    )

@@ -1,5 +1,7 @@
 """The mend: pushes what differs; opt-outs first, then contacts that are stale, then members who are missing.
 
+What was pushed is read back, and only what is seen in Ometria counts as mended.
+
 This folder's README has its rules. One that is killed has mended a part; the next comparison finds the rest.
 """
 
@@ -7,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import msgspec
 
@@ -19,27 +21,25 @@ from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import RetriableError
 from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
-from mcimport.services.ometria.contacts import UnknownContactError
 from mcimport.state import runs
 from mcimport.sync.dead_letter_windows import watched
-from mcimport.sync.reconcile.compare import Comparer
+from mcimport.sync.reconcile.compare import AT_ONCE, Comparer
 from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
-from mcimport.sync.reconcile.fingerprints import Kind, LastPosition, is_texted
-from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup, check_list_is_there
+from mcimport.sync.reconcile.fingerprints import Kind, is_texted
+from mcimport.sync.reconcile.lookup import LookupResult, MemberLookup
 
 _encode = msgspec.json.Encoder().encode
 _IN: OptIn = "EXPLICITLY_OPTEDIN"
 _OUT: OptIn = "EXPLICITLY_OPTEDOUT"
+LOOKS = 4  # at the contacts that are not as pushed yet: validation may lag behind
 NOT_OPTED_OUT = {True: "subscribed-elsewhere", None: "perhaps-subscribed-elsewhere"}  # keys of remarks
 
 
 class Mend:
-    """Mends what one run found; belongs to the thread that owns the list run's state. `verify` reads it back."""
+    """Mends what one run found; belongs to the thread that owns the list run's state."""
 
-    def __init__(
-        self, comparer: Comparer, reader: ContactReader, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool
-    ) -> None:
+    def __init__(self, comparer: Comparer, elsewhere: ElsewhereSubscribed, *, is_opting_in: bool) -> None:
         self._list_run = comparer.list_run
         self._run_id = comparer.run_id
         self._differences = comparer.differences
@@ -47,24 +47,37 @@ class Mend:
         self._lookup = comparer.lookup
         self._horizon = comparer.due.horizon
         self._batch = self._list_run.services.ometria.batch
-        self._reader = reader
+        self._reader = ContactReader(self._list_run, comparer.pages)
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
         self._account_known_good = runs.has_pushed_to_account(self._list_run.state, self._list_run.row)
         self._has_pushed = False
 
-    def all(self) -> bool:
-        """Mends every kind of difference, and returns whether Ometria accepted any contact.
-
-        Raises what the services raise; what was pushed until then is recorded.
-        """
+    def all(self) -> None:
+        """Mends every kind of difference. Raises what the services raise; what was pushed until then is recorded."""
         self._push_consents()
         kinds: tuple[Kind, ...] = ("stale", "missing", *(("said_no",) if self._is_opting_in else ()))
         for kind in kinds:
             for ids in self._pushes.differing(kind, self._batch):
                 self._bring_up_to_date(kind, ids)
-        return self._has_pushed
+
+    def verify(self) -> None:
+        """Reads contacts back when Ometria has had time to validate them, and some again that are not as pushed.
+
+        Raises what reading them raises, and InterruptedRunError.
+        """
+        settling, of_held = self._list_run.client.reconcile.settling, self._lookup.fingerprinter.of_held
+        pause = settling if self._has_pushed else 0.0
+        for _ in range(LOOKS):
+            self._list_run.services.stop.requested.wait(pause)
+            self._list_run.services.mailchimp.check_not_stopped()
+            unseen = ((ids, kind == "gone") for kind in get_args(Kind) for ids in self._pushes.unseen(kind, AT_ONCE))
+            pages = self._reader.read(self._pushes.count_unseen(), unseen)
+            self._pushes.note_look({own_id: of_held(held) for own_id, held in page.items()} for page in pages)
+            if not self._pushes.count_unseen(but_refused=True):
+                return
+            pause = max(1.0, settling / 2)
 
     # ---- members who are on the list
 
@@ -73,7 +86,7 @@ class Mend:
 
         Members who changed since the sync point are left to the next sync, which may have an event to cause.
         """
-        due = [member for member in self._look_up(ids).found.values() if self._is_due(member)]
+        due = [member for member in self._lookup.look_up(ids).found.values() if self._is_due(member)]
         if kind == "missing":
             due = [member for member in due if member.status != "archived"]
         whole = [member for member in due if isinstance(self._lookup.convert(member), Converted)]
@@ -84,21 +97,15 @@ class Mend:
             self._note(kind, converter, outcome)
             if failure is not None:
                 raise failure
-        for where in self._pushes.last_positions(own_id for own_id in ids if not is_contact_id(own_id)):
-            self._bring_from_their_second(kind, where, converter)
-
-    def _bring_from_their_second(self, kind: Kind, where: LastPosition, converter: _MendConverter) -> None:
-        """Pushes a member who is known by a web_id alone, and so is found only in the second of their last change."""
-        changed, size = where.changed, self._list_run.client.mailchimp.window
-        if changed is None or changed > self._horizon:
-            return
-        rest: Window | None = Window(
-            NO_NUMBER, "archived" if where.is_archived else "listed", changed - 1, changed, size, member_id=where.id
-        )
-        while rest is not None:
-            outcome = process_page(rest, self._context(converter))
-            rest = outcome.rest
-            self._note(kind, converter, outcome)
+        # Members who are known by a web_id alone are found only in the second of their last change.
+        unasked = [own_id for own_id in ids if not is_contact_id(own_id)]
+        size = self._list_run.client.mailchimp.window
+        for own_id, sweep, changed in self._pushes.last_changes(unasked, self._horizon):
+            rest: Window | None = Window(NO_NUMBER, sweep, changed - 1, changed, size, member_id=own_id)
+            while rest is not None:
+                outcome = process_page(rest, self._context(converter))
+                rest = outcome.rest
+                self._note(kind, converter, outcome)
 
     def _is_due(self, member: Member) -> bool:
         changed = epoch(member.last_changed)
@@ -118,21 +125,17 @@ class Mend:
 
     def _push_consents(self) -> None:
         """Pushes consents, each with the address that Ometria holds: its validation may silently drop one without."""
-        if self._reader.is_few(self._pushes.count_without_address()):
-            with suppress(UnknownContactError):
-                for ids in self._pushes.without_address(self._batch):
-                    self._push_consents_of(self._reader.read_each(ids, should_exist=True))
-                return self._pushes.note_nothing_left()
-        for page in self._reader.pages():
-            self._push_consents_of(page)
-        return self._pushes.note_nothing_left()
+        batches = ((ids, True) for ids in self._pushes.without_address(self._batch))
+        for held in self._reader.read(self._pushes.count_without_address(), batches):
+            self._push_consents_of(held)
+        self._pushes.note_nothing_left()
 
     def _push_consents_of(self, held: Mapping[str, HeldContact]) -> None:
         """Pushes the consents of contacts that are still not on the list, and of members who cannot be sent whole."""
         kinds = self._pushes.without_address_among(held)
-        looked = self._look_up(list(kinds))
+        looked = self._lookup.look_up(list(kinds))
         if looked.absent:
-            check_list_is_there(self._list_run, self._differences.witness())
+            self._lookup.check_list_is_there(self._differences.witness())
         self._opt_out({own_id: held[own_id] for own_id, kind in kinds.items() if kind == "gone"}, looked)
         self._push_opt_outs({own_id: held[own_id] for own_id, kind in kinds.items() if kind == "stale"}, looked)
 
@@ -173,10 +176,6 @@ class Mend:
         self._push("stale", contacts)
 
     # ---- how
-
-    def _look_up(self, ids: Sequence[str]) -> LookupResult:
-        self._list_run.services.mailchimp.check_not_stopped()
-        return self._lookup.look_up(ids)
 
     def _context(self, converter: _MendConverter) -> PageContext:
         list_run = self._list_run

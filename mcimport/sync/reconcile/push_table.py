@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from mcimport.models import Sweep
 from mcimport.models.results import Difference
-from mcimport.sync.reconcile.comparison_tables import CONSENT, SMS
-from mcimport.sync.reconcile.fingerprints import OPTED_IN, OPTED_OUT, SMS_YES, Kind, LastPosition
+from mcimport.sync.reconcile.comparison_tables import AGREES, IS_OUT, IS_TEXTED
+from mcimport.sync.reconcile.fingerprints import Kind
 from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
 _IS_TRIED = "EXISTS (SELECT 1 FROM tried WHERE (tried.kind, tried.id) = (differences.kind, differences.id))"
@@ -35,21 +36,22 @@ class PushTable:
         query = "SELECT id FROM differences WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
         return self._database.batches(query, size, kind)
 
-    def last_positions(self, ids: Iterable[str]) -> list[LastPosition]:
-        """Returns where those of these members stand who are on the list."""
-        query = "SELECT id, changed, is_archived FROM members WHERE id = ?"
-        return [LastPosition(*row) for member_id in ids for row in self._database.rows(query, [member_id])]
+    def last_changes(self, ids: Sequence[str], horizon: int) -> list[tuple[str, Sweep, int]]:
+        """Returns sweep and second of the last change of those on the list who changed at `horizon` or before."""
+        columns = "id, CASE WHEN is_archived THEN 'archived' ELSE 'listed' END, changed"
+        query = f"SELECT {columns} FROM members WHERE changed <= ? AND id IN ({placeholders(ids)})"
+        return self._database.rows(query, [horizon, *ids])
 
     def agreeing_to_texts(self, ids: Sequence[str]) -> set[str]:
         """Returns those of these ids for which Ometria holds a yes to text messages."""
-        agreed = f"{SMS.format('held')} = ? AND id IN ({placeholders(ids)})"
+        agreed = f"{IS_TEXTED.format('held')} AND id IN ({placeholders(ids)})"
         query = f"SELECT id FROM members WHERE {agreed} UNION SELECT id FROM orphans WHERE {agreed}"
-        return set(self._database.ids(query, [SMS_YES, *ids] * 2))
+        return set(self._database.ids(query, [*ids, *ids]))
 
     def opted_out_among(self, ids: Sequence[str]) -> set[str]:
         """Returns those of these ids whose members are opted out in Ometria."""
-        query = f"SELECT id FROM members WHERE {CONSENT.format('held')} = ? AND id IN ({placeholders(ids)})"
-        return set(self._database.ids(query, [OPTED_OUT, *ids]))
+        query = f"SELECT id FROM members WHERE {IS_OUT.format('held')} AND id IN ({placeholders(ids)})"
+        return set(self._database.ids(query, ids))
 
     def without_address(self, size: int) -> Iterator[list[str]]:
         """Yields the ids of the gone and the stale who can only be pushed with the address that Ometria holds."""
@@ -69,17 +71,17 @@ class PushTable:
 
     def leave(self, kind: Kind, ids: Iterable[str]) -> None:
         """Drops differences that are not mended now, so that no count includes them."""
-        rows = [(kind, member_id) for member_id in ids]
+        rows = ((kind, own_id) for own_id in ids)
         self._database.write_all("DELETE FROM differences WHERE kind = ? AND id = ?", rows)
 
     def note_tried(self, kind: Kind, versions: Iterable[tuple[str, bytes]]) -> None:
         """Records what was pushed: pairs of an id and a version."""
-        rows = [(kind, member_id, version) for member_id, version in versions]
+        rows = ((kind, own_id, version) for own_id, version in versions)
         self._database.write_all("INSERT OR REPLACE INTO tried (kind, id, version) VALUES (?, ?, ?)", rows)
 
     def note_refused(self, kind: Kind, ids: Iterable[str]) -> None:
         """Records which of those tried Ometria refused at once."""
-        rows = [(kind, member_id) for member_id in ids]
+        rows = ((kind, own_id) for own_id in ids)
         self._database.write_all("UPDATE tried SET is_refused = 1 WHERE kind = ? AND id = ?", rows)
 
     def note_nothing_left(self) -> None:
@@ -99,32 +101,25 @@ class PushTable:
         query = "SELECT id FROM tried WHERE kind = ? AND NOT is_seen AND id > ? ORDER BY id LIMIT ?"
         return self._database.batches(query, size, kind)
 
-    def unseen_among(self, ids: Iterable[str]) -> set[str]:
-        """Returns those of these ids that `unseen` yields for any kind."""
-        asked = list(ids)
-        query = f"SELECT id FROM tried WHERE NOT is_seen AND id IN ({placeholders(asked)})"
-        return set(self._database.ids(query, asked))
-
     def count_unseen(self, *, but_refused: bool = False) -> int:
         """Counts them; `but_refused`: without those that Ometria refused."""
         query = "SELECT count(DISTINCT id) FROM tried WHERE NOT is_seen"
         return self._database.number(query + " AND NOT is_refused" if but_refused else query)
 
-    def note_look(self, read: Iterable[list[tuple[str, bytes]]]) -> None:
+    def note_look(self, read: Iterable[Mapping[str, bytes]]) -> None:
         """Marks those tried as seen whom Ometria holds as they were pushed, whatever changed in Mailchimp meanwhile.
 
-        `read` yields what Ometria holds now of all of `unseen`: pairs of an id and a version.
+        `read` yields versions by id, of what Ometria holds now of all of `unseen`, perhaps among others.
         """
-        self._database.write("DELETE FROM held_now")
-        for rows in read:
-            self._database.write_all("INSERT OR REPLACE INTO held_now VALUES (?, ?)", rows)
-        held = "EXISTS (SELECT 1 FROM held_now WHERE held_now.id = tried.id AND {})"
-        is_opted_in = held.format(f"({CONSENT.format('held')} = ? OR {SMS.format('held')} = ?)")
+        self._database.write("UPDATE tried SET held = NULL")
+        for held in read:
+            rows = [(version, own_id) for own_id, version in held.items()]
+            self._database.write_all("UPDATE tried SET held = ? WHERE id = ? AND NOT is_seen", rows)
         seen = "UPDATE tried SET is_seen = 1 WHERE"
-        self._database.write(f"{seen} kind = 'gone' AND NOT {is_opted_in}", [OPTED_IN, SMS_YES])
-        self._database.write(f"{seen} kind = 'said_no' AND {held.format('NOT differing(version, held, 0)')}")
+        self._database.write(f"{seen} kind = 'gone' AND (held IS NULL OR NOT {AGREES})")
+        self._database.write(f"{seen} kind = 'said_no' AND held IS NOT NULL AND NOT differing(version, held, 0)")
         # Beside a no that was given to Ometria meanwhile, neither our yes nor neither is missing there.
-        is_as_pushed = held.format("NOT mendable(version, held, 0, 0)")
+        is_as_pushed = "held IS NOT NULL AND NOT mendable(version, held, 0, 0)"
         self._database.write(f"{seen} kind IN ('stale', 'missing') AND {is_as_pushed}")
 
     def count_seen(self) -> int:

@@ -17,12 +17,10 @@ from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_clie
 from mcimport.sync.destination import resolve_list
 from mcimport.sync.list_run import ListRun, record_failure
 from mcimport.sync.reconcile.compare import SHOWN, Comparer, check_both_sides
-from mcimport.sync.reconcile.contact_reader import ContactReader
 from mcimport.sync.reconcile.differences import DifferenceTable
 from mcimport.sync.reconcile.elsewhere_subscribed import ElsewhereSubscribed
 from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
-from mcimport.sync.reconcile.verify import verify
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,11 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
             hint=f"`mcimport sync {list_run.list_key}` imports it.",
         )
     runs.mark_interrupted(list_run.state, list_run.row.id)
-    _notice_unfinished(list_run)
+    if (unfinished := runs.unfinished(list_run.state, list_run.row.id)) is not None:
+        list_run.warn(
+            f"run {unfinished.id} is unfinished: what it has not imported yet may differ. `mcimport sync"
+            f" {list_run.list_key}` finishes it"
+        )
     run_id = runs.begin(list_run.state, list_run.row, "reconcile", None, moves_sync_point=False)
     list_run.begin(run_id)
     with (
@@ -76,15 +78,6 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
     return found
 
 
-def _notice_unfinished(list_run: ListRun) -> None:
-    """Warns of a run that is not finished: what it has not imported yet differs."""
-    if (run := runs.unfinished(list_run.state, list_run.row.id)) is not None:
-        list_run.warn(
-            f"run {run.id} is unfinished: what it has not imported yet may differ. `mcimport sync {list_run.list_key}`"
-            " finishes it"
-        )
-
-
 def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, session: SyncSession) -> Comparison:
     """Mends what was found, unless that is too much or not agreed to; returns it with what was mended, or why not."""
     list_run = comparer.list_run
@@ -96,11 +89,11 @@ def _mended(comparer: Comparer, options: ReconcileOptions, found: Comparison, se
         return replace(found, refusal=refusal)
     if list_run.row.accepted_at is None:
         first_sync.begin(list_run, first_sync.present(list_run))
-    reader = ContactReader(list_run, comparer.pages)
     with ExitStack() as opened:
         elsewhere = ElsewhereSubscribed(comparer, session.accounts, opened)
-        has_pushed = Mend(comparer, reader, elsewhere, is_opting_in=options.opt_in).all()
-    verify(comparer, reader, has_pushed=has_pushed)
+        mend = Mend(comparer, elsewhere, is_opting_in=options.opt_in)
+        mend.all()
+    mend.verify()
     pushes = comparer.differences.pushes
     return replace(found, mended=pushes.count_seen(), not_taken=pushes.not_taken(SHOWN))
 

@@ -76,18 +76,14 @@ class _Noted:
         with self.context.meter.timed("converting"):
             for member in consume(members):
                 result.members += 1
-                self._note(result, member)
-
-    def _note(self, result: PageResult, member: Member) -> None:
-        converted = self._lookup.convert(member)
-        snapshot = self._lookup.snapshot_of(member, converted)
-        if snapshot is not None:
-            self._snapshots.append(snapshot)
-        if isinstance(converted, Converted):
-            result.pushed += 1  # as in a dry run: whoever would be pushed shows that not every page fails
-            result.note_conversion(converted)
-        else:
-            result.skipped += 1
+                converted = self._lookup.convert(member)
+                if (snapshot := self._lookup.snapshot_of(member, converted)) is not None:
+                    self._snapshots.append(snapshot)
+                if isinstance(converted, Converted):
+                    result.pushed += 1  # as in a dry run: whoever would be pushed shows that not every page fails
+                    result.note_conversion(converted)
+                else:
+                    result.skipped += 1
 
     def take(self) -> Iterator[MemberSnapshot]:
         """Yields what was noted so far, while other threads add to it."""

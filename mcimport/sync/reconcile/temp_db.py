@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,15 @@ class TempDatabase:
             return self._file.execute(query, parameters).fetchall()
 
     def number(self, query: str, parameters: Parameters = ()) -> int:
-        """Returns the first value of the first row; 0 where there is none."""
-        return next((int(row[0]) for row in self.rows(query, parameters)), 0)
+        """Returns the one value of the one row that the query yields: a count."""
+        return int(self.rows(query, parameters)[0][0])
 
     def write(self, query: str, parameters: Parameters = ()) -> int:
         """Writes, and returns how many rows changed."""
         with _in_words():
             return self._file.execute(query, parameters).rowcount
 
-    def write_all(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+    def write_all(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         with _in_words():
             self._file.executemany(query, rows)
 

@@ -141,7 +141,8 @@ def test_a_difference_that_is_gone_at_the_second_look_is_none(tmp_path: Path) ->
             *("back", "gone", "joins", "mended", "missing", "stale"),
         ]
         table.note_looked([seen("back", good)], ["gone"], [])
-        table.note_held_again([("joins", good), ("stale", bad), ("mended", good), ("gone", good), ("back", good)])
+        table.forget_held()
+        table.note_held([("joins", good), ("stale", bad), ("mended", good), ("gone", good), ("back", good)])
         table.settle(DUE)
         for kind in ("missing", "stale", "gone"):
             assert table.difference(kind, 9) == Difference(1, (kind,))
