@@ -11,16 +11,17 @@ import hashlib
 import signal
 import socket
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from threading import Event, Thread
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from threading import Event
 from typing import Self
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.routing import Mount, Router
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from mcimport.sandbox import mailchimp, ometria
 from mcimport.sandbox.audience.audience import Audience
@@ -72,11 +73,12 @@ class Sandbox:
 
     def start(self) -> None:
         """Starts serving, and returns when it responds. Raises OSError when the port is taken."""
-        listener = _listener(self.port)
-        self.port = listener.getsockname()[1]
-        self._shared.closing = asyncio.Event()
-        self._serving.enter_context(_serving(self._app, listener, self._shared))
-        self._serving.enter_context(churning(self.settings, self._shared.audiences))
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(name="sandbox"))
+            serving = _serving(self._app, self.port, self._shared)
+            self.port = stack.enter_context(portal.wrap_async_context_manager(serving))
+            stack.enter_context(churning(self.settings, self._shared.audiences))
+            self._serving = stack.pop_all()
 
     def stop(self) -> None:
         """Ends requests under way, silent ones too, and refuses connections from then on.
@@ -212,19 +214,6 @@ def _hex(seed: int, name: str) -> str:
     return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).hexdigest()
 
 
-def _listener(port: int) -> socket.socket:
-    """Binds the port before the server's thread starts, so that `start` raises where it is taken."""
-    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_HOST, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 class _Protocol(HttpToolsProtocol):
     """Passes the connection to the application, which may have to break it."""
 
@@ -233,66 +222,38 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
 
-class _Server(uvicorn.Server):
-    """Tells when it responds, and ends as soon as `closing` is set; uvicorn itself checks ten times a second, twice."""
+@asynccontextmanager
+async def _serving(app: Router, port: int, shared: SharedState) -> AsyncIterator[int]:
+    """Serves inside the `with`, and yields the port. Raises OSError when it is taken.
 
-    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
-        super().__init__(config)
-        self.closing = closing
-        self.up = Event()
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.loop = asyncio.get_running_loop()
+    uvicorn's own server checks ten times a second, twice, whether it is to end; this one ends at once.
+    """
+    # What breaks here is broken on purpose, so that nothing is logged.
+    config = uvicorn.Config(app, http=_Protocol, ws="none", access_log=False, log_config=None, log_level="critical")
+    config.load()
+    state, shared.closing = ServerState(), asyncio.Event()
+    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Protocol(config, state, {}), sock=listener, backlog=config.backlog
+        )
         try:
-            await super().startup(sockets)
+            yield listener.getsockname()[1]
         finally:
-            self.up.set()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        await self.closing.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
+            shared.closing.set()
             server.close()
-        for listener in sockets or []:
-            listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        deadline = time.monotonic() + _SHUTDOWN_TIMEOUT
-        while time.monotonic() < deadline:
-            if not (self.server_state.connections or self.server_state.tasks):
-                break
-            await asyncio.sleep(_POLL_INTERVAL)
-        for task in self.server_state.tasks:
-            task.cancel()
-        for server in self.servers:
+            await _finish(state)
             await server.wait_closed()
 
 
-@contextmanager
-def _serving(app: Router, listener: socket.socket, shared: SharedState) -> Iterator[None]:
-    """Runs uvicorn in a thread."""
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        date_header=False,  # the sandbox has a clock of its own
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        log_level="critical",  # what breaks here is broken on purpose
-    )
-    server = _Server(config, shared.closing)
-    thread = Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
-    thread.start()
-    server.up.wait()
-    try:
-        yield
-    finally:
-        if server.loop is not None:
-            server.loop.call_soon_threadsafe(server.closing.set)
-        thread.join()
+async def _finish(state: ServerState) -> None:
+    for connection in list(state.connections):
+        connection.shutdown()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
+            while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has no event for this
+                await asyncio.sleep(_POLL_INTERVAL)
+    for task in state.tasks:
+        task.cancel()
