@@ -17,10 +17,10 @@ from mcimport.sandbox import mailchimp_members
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_ids import CATEGORIES
 from mcimport.sandbox.audience.member_json import link
-from mcimport.sandbox.audience.member_list import LISTED
+from mcimport.sandbox.audience.member_list import LISTED, STATUSES
 from mcimport.sandbox.clock import iso
 from mcimport.sandbox.faults import ERROR_RESPONSES, problem
-from mcimport.sandbox.mailchimp_requests import STATUSES, audience_of, collection, encoders_of, fields_of, not_found
+from mcimport.sandbox.mailchimp_members import audience_of, collection, encoders_of, fields_of, not_found
 from mcimport.sandbox.request_handling import Call, RequestHandler, Respond, json
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 

@@ -78,10 +78,6 @@ def json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type=_JSON)
 
 
-def raw_json(body: bytes) -> Response:
-    return Response(body, 200, media_type=_JSON)
-
-
 @dataclass(frozen=True)
 class RequestHandler:
     """Handles one kind of request, as an ASGI application.

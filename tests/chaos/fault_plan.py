@@ -14,7 +14,7 @@ from passing import time_passes
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import LISTED, MemberView
-from mcimport.sandbox.audience.sort_keys import number_of, second_of
+from mcimport.sandbox.audience.stored_member import number_of, second_of
 from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.request_log import Request
