@@ -49,9 +49,7 @@ def _authorize(call: Call) -> Response | None:
     account = next((found for found in accounts if key == found.key or (is_bearer and key == found.secret)), None)
     if account is None:
         return _unauthorized(key, accounts)
-    call.account = account
-    account.open += 1
-    call.log.open = account.open
+    call.admit(account)
     if account.open > call.shared.settings.connections:
         return ERROR_RESPONSES[call.shared.settings.over_limit]("mailchimp")
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from starlette.responses import Response
@@ -39,7 +39,7 @@ def not_found() -> RefusedError:
 
 def encoders_of(call: Call) -> dict[str, MemberEncoder]:
     """Returns the encoders of the account's lists, by list key."""
-    return call.account.lists if isinstance(call.account, MailchimpAccount) else {}
+    return cast("MailchimpAccount", call.account).lists
 
 
 def _encoder_of(call: Call) -> MemberEncoder:

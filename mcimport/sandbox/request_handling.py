@@ -56,6 +56,12 @@ class Call:
         """Returns a part of the path, decoded."""
         return str(self.http.path_params[name])
 
+    def admit(self, account: MailchimpAccount | OmetriaAccount) -> None:
+        """Counts the request as open, until its response is sent, and as the account's."""
+        self.account, self.log.key = account, account.key
+        account.open += 1
+        self.log.open = account.open
+
     async def wait(self, seconds: float) -> None:
         """Waits for a part of the latency."""
         self.waited += seconds
@@ -83,8 +89,7 @@ class RequestHandler:
     """Handles one kind of request, as an ASGI application.
 
     Attributes:
-        authorize: checks keys and limits; returns an error, or sets the call's `account`, whose `open` counts the
-            request until its response is sent.
+        authorize: checks keys and limits; returns an error, or admits the call to its account.
         respond: does what the service does.
     """
 
@@ -121,8 +126,6 @@ class RequestHandler:
 
     def _rejection(self, call: Call) -> Response | None:
         rejection = self.authorize(call)
-        if call.account is not None:
-            call.log.key = call.account.key
         if rejection is not None or call.log.method == self.method:
             return rejection
         return error_response(self.service, 405, "Method Not Allowed", "This address does not take that method.")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import signal
 import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from threading import Event
+from threading import Event, Thread
 from typing import Self
 
 import uvicorn
@@ -24,8 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mcimport.sandbox import mailchimp, ometria
-from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.churn import churning
+from mcimport.sandbox.audience.audience import Audience, random_change
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
 from mcimport.sandbox.ometria_account import Contact, ContactKey, OmetriaAccount
@@ -37,6 +37,7 @@ LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
 _SHUTDOWN_TIMEOUT = 1.0  # seconds in which responses under way may end
 _POLL_INTERVAL = 0.005  # seconds between two checks whether they have
+_CHURN_INTERVAL = 0.02
 
 
 class Sandbox:
@@ -77,7 +78,7 @@ class Sandbox:
             portal = stack.enter_context(start_blocking_portal(name="sandbox"))
             serving = _serving(self._app, self.port, self._shared)
             self.port = stack.enter_context(portal.wrap_async_context_manager(serving))
-            stack.enter_context(churning(self.settings, self._shared.audiences))
+            stack.enter_context(_churning(self._shared))
             self._serving = stack.pop_all()
 
     def stop(self) -> None:
@@ -212,6 +213,28 @@ def shell_exports(sandbox: Sandbox) -> str:
 
 def _hex(seed: int, name: str) -> str:
     return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def _churning(shared: SharedState) -> Iterator[None]:
+    """Makes `settings.churn` random changes a second over all lists inside the `with`, in a thread."""
+    stopped, rng = Event(), random.Random(shared.settings.seed)  # noqa: S311 - must be repeatable, not secret
+
+    def change() -> None:
+        owed = 0.0
+        while not stopped.wait(_CHURN_INTERVAL):
+            owed += shared.settings.churn * _CHURN_INTERVAL
+            while owed >= 1:
+                random_change(rng.choice(shared.audiences()), rng)
+                owed -= 1
+
+    thread = Thread(target=change, name="sandbox-churn", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 class _Protocol(HttpToolsProtocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -189,6 +190,24 @@ class Audience(MemberList):
     def _all_permitted(self) -> dict[str, Any]:
         texts = self.settings.permissions
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
+
+
+_CHANGES: tuple[tuple[Callable[[Audience], object], int], ...] = (
+    (Audience.change, 45),
+    (Audience.join, 12),
+    (Audience.archive, 12),
+    (Audience.unarchive, 8),
+    (Audience.delete, 6),
+    (Audience.change_address, 7),
+    (Audience.unsubscribe, 5),
+    (Audience.subscribe, 5),
+)
+
+
+def random_change(audience: Audience, rng: random.Random) -> None:
+    """Makes one change of any kind to one member."""
+    kinds, weights = zip(*_CHANGES, strict=True)
+    rng.choices(kinds, weights)[0](audience)
 
 
 def _with_hashes(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.audience import Audience, random_change
 from mcimport.sandbox.audience.countries import COUNTRIES
 from mcimport.sandbox.audience.field_selection import parse_selection
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.audience.query import MemberQuery, run_query
 from mcimport.sandbox.audience.stored_member import number_of, second_of
-from mcimport.sandbox.churn import random_change
 from mcimport.sandbox.clock import Clock, epoch
 from mcimport.sandbox.settings import SandboxSettings
 
