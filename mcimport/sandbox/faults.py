@@ -19,7 +19,6 @@ from mcimport.sandbox.shared_state import SharedState
 TRANSPORT = "mcimport.transport"
 _TICK = 0.05
 _HTML = "text/html; charset=utf-8"
-_PROBLEM = "application/problem+json; charset=utf-8"
 
 _BLOCKED_PAGE = (
     "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>"
@@ -41,7 +40,7 @@ def problem(status: int, title: str, detail: str) -> Response:
         "detail": detail,
         "instance": "00000000-0000-4000-8000-000000000001",
     }
-    return JSONResponse(body, status, media_type=_PROBLEM)
+    return JSONResponse(body, status, media_type="application/problem+json; charset=utf-8")
 
 
 def error_response(service: Service, status: int, title: str, detail: str) -> Response:
@@ -107,7 +106,8 @@ def choose_fault(settings: SandboxSettings, request: Request) -> str | None:
     """
     if settings.fault is not None and (named := settings.fault(request)) is not None:
         return _checked_name(named)
-    draw = _draw(settings.seed, request)
+    facts = f"{settings.seed} {request.service} {request.method} {request.path} {request.nth}"
+    draw = int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
     for fault, share in _shares(settings, request.service):
         if draw < share:
             return fault
@@ -130,11 +130,6 @@ def _checked_name(fault: str) -> str:
     if fault not in FAULTS:
         raise LookupError(f"unknown fault: {fault}")
     return fault
-
-
-def _draw(seed: int, request: Request) -> float:
-    facts = f"{seed} {request.service} {request.method} {request.path} {request.nth}"
-    return int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from mcimport.sandbox import mailchimp_members
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_ids import CATEGORIES
+from mcimport.sandbox.audience.invented_members import CATEGORIES
 from mcimport.sandbox.audience.member_json import link
 from mcimport.sandbox.audience.member_list import LISTED, STATUSES
 from mcimport.sandbox.clock import iso
@@ -68,7 +68,8 @@ def _key_of(authorization: str) -> str:
 
 def _unauthorized(key: str, accounts: list[MailchimpAccount]) -> Response:
     secret, dash, dc = key.rpartition("-")
-    if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
+    known_dcs = {account.key.rpartition("-")[2] for account in accounts}
+    if dash and (dc not in known_dcs or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
 

@@ -29,10 +29,6 @@ class MailchimpAccount:
     open: int = 0
 
     @property
-    def dc(self) -> str:
-        return self.key.rpartition("-")[2]
-
-    @property
     def secret(self) -> str:
         return self.key.rpartition("-")[0]
 

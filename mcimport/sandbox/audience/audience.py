@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcimport.sandbox.audience.countries import COUNTRIES
-from mcimport.sandbox.audience.invented_members import moved_address, permissions_of
-from mcimport.sandbox.audience.member_ids import md5, unique_email_id
+from mcimport.sandbox.audience.invented_members import md5, moved_address, permissions_of, unique_email_id
 from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList, MemberRefs, MemberView, MemberViews
 from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember, number_of, second_of
 from mcimport.sandbox.clock import epoch

@@ -17,8 +17,7 @@ from itertools import count
 from threading import RLock
 from typing import Any, overload
 
-from mcimport.sandbox.audience.invented_members import address_of, invent
-from mcimport.sandbox.audience.member_ids import ListIdentity, md5
+from mcimport.sandbox.audience.invented_members import ListIdentity, address_of, invent, md5
 from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember, key_of, number_of
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.settings import SandboxSettings
