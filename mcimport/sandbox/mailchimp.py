@@ -156,7 +156,7 @@ async def _categories(call: Call) -> Response:
 
 
 async def _interests(call: Call) -> Response:
-    audience, category = audience_of(call), call.path_param("category")
+    audience, category = audience_of(call), call.http.path_params["category"]
     if category not in audience.identity.categories:
         raise not_found()
     position = audience.identity.categories.index(category)

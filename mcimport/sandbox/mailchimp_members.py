@@ -43,7 +43,7 @@ def encoders_of(call: Call) -> dict[str, MemberEncoder]:
 
 
 def _encoder_of(call: Call) -> MemberEncoder:
-    encoder = encoders_of(call).get(call.path_param("list_key"))
+    encoder = encoders_of(call).get(call.http.path_params["list_key"])
     if encoder is None:
         raise not_found()
     return encoder
@@ -56,14 +56,14 @@ def audience_of(call: Call) -> Audience:
 
 def fields_of(call: Call) -> FieldSelection:
     try:
-        return parse_selection(call.query.get("fields") or None, call.query.get("exclude_fields") or None)
+        return parse_selection(call.log.query.get("fields") or None, call.log.query.get("exclude_fields") or None)
     except ValueError as error:
         raise _invalid(str(error)) from None
 
 
 def collection(call: Call, name: str, items: list[dict[str, Any]], **more: Any) -> Response:
     """Responds with the part of `items` that `offset` and `count` ask for."""
-    offset, count = _page_of(call.query)
+    offset, count = _page_of(call.log.query)
     page, links = items[offset : offset + count], [link("self", "GET", call.log.path)]
     return json(fields_of(call).apply({name: page, **more, "total_items": len(items), "_links": links}))
 
@@ -85,10 +85,10 @@ def _time_of(query: Mapping[str, str], name: str) -> int | None:
 
 async def members(call: Call) -> Response:
     """Responds with a page of members, which may change between their choice and their writing."""
-    encoder, query, selection = _encoder_of(call), _member_query(call.query), fields_of(call)
+    encoder, query, selection = _encoder_of(call), _member_query(call.log.query), fields_of(call)
     audience, settings = encoder.audience, call.shared.settings
     is_selected, member_selection = selection.includes("members"), selection.within("members")
-    is_first_page = query.offset == 0 and query.count > 1 and "before_last_changed" not in call.query
+    is_first_page = query.offset == 0 and query.count > 1 and "before_last_changed" not in call.log.query
     if is_first_page and settings.first_page_latency is not None:
         call.latency = settings.first_page_latency
     numbers, total = run_query(audience, query, call.shared.rng)
@@ -167,7 +167,7 @@ async def member(call: Call) -> Response:
 
 
 def _member_of(call: Call) -> MemberView:
-    found = audience_of(call).find(call.path_param("who"))
+    found = audience_of(call).find(call.http.path_params["who"])
     if found is None:
         raise not_found()
     return found

@@ -115,10 +115,10 @@ async def _errors(call: Call) -> Response:
 
 
 async def _contacts(call: Call) -> Response:
-    limit, offset = call.query.get("limit", str(_MAX_CONTACTS)), call.query.get("offset", "0")
+    limit, offset = call.log.query.get("limit", str(_MAX_CONTACTS)), call.log.query.get("offset", "0")
     if not (limit.isdecimal() and offset.isdecimal()) or not 1 <= int(limit) <= _MAX_CONTACTS:
         return _error(400, "limit is 1 to 250, offset a whole number from 0 on.")
-    page = _account(call).page(call.query.get("collection"), int(offset), int(limit))
+    page = _account(call).page(call.log.query.get("collection"), int(offset), int(limit))
     call.log.count = len(page)
     return json(page)
 
@@ -127,7 +127,7 @@ async def _contact(call: Call) -> Response:
     account = _account(call)
     if not call.shared.settings.single_contacts:
         return await _not_found(call)
-    contact = account.contact((call.path_param("collection"), call.path_param("contact_id")))
+    contact = account.contact((call.http.path_params["collection"], call.http.path_params["contact_id"]))
     return _error(404, "There is no such contact.") if contact is None else json(contact)
 
 

@@ -53,8 +53,6 @@ class OmetriaAccount:
     """Holds an account's contacts, queue and limits; for use by any thread. Times are monotonic seconds.
 
     Attributes:
-        open: requests under way.
-        pushes, reads: what the two limits have counted.
         errors: the latest 100 errors of validation; they do not say of which record.
         subscription_events: how many there were, by collection: first opt-ins of contacts whose record also had a
             `timestamp_subscribed`. Each can start a welcome campaign.

@@ -48,14 +48,6 @@ class Call:
     waited: float = 0.0
     account: MailchimpAccount | OmetriaAccount | None = None
 
-    @property
-    def query(self) -> dict[str, str]:
-        return self.log.query
-
-    def path_param(self, name: str) -> str:
-        """Returns a part of the path, decoded."""
-        return str(self.http.path_params[name])
-
     def admit(self, account: MailchimpAccount | OmetriaAccount) -> None:
         """Counts the request as open, until its response is sent, and as the account's."""
         self.account, self.log.key = account, account.key
@@ -88,9 +80,7 @@ def json(value: object, status: int = 200) -> Response:
 class RequestHandler:
     """Handles one kind of request, as an ASGI application.
 
-    Attributes:
-        authorize: checks keys and limits; returns an error, or admits the call to its account.
-        respond: does what the service does.
+    `authorize` checks keys and limits, and returns an error, or admits the call to its account.
     """
 
     shared: SharedState
@@ -139,7 +129,9 @@ class RequestHandler:
             await call.wait(call.latency)
             return ERROR_RESPONSES[fault](self.service)
         if fault in NO_RESPONSE:
-            await (connection.never_respond() if fault == "silent" else connection.reset())
+            if fault == "silent":
+                await connection.wait_for_disconnect(self.shared.settings.silence)
+            await connection.reset()
             return None
         try:
             response = await self.respond(call)
@@ -156,12 +148,11 @@ class RequestHandler:
     async def _broken_response(self, fault: str, response: Response, connection: FaultyConnection) -> Response | None:
         if fault == "truncated":
             return with_body(response, first_half(response))
-        if fault == "lost":
-            await connection.reset()
-        elif fault == "reset-body":
-            await connection.reset_body(response)
-        else:
-            await connection.endless_body(response)
+        if fault == "reset-body":
+            await connection.send_half(response)
+        elif fault == "endless":
+            await connection.send_endlessly(response)
+        await connection.reset()
         return None
 
     def _recording(self, call: Call, send: Send) -> Send:

@@ -26,12 +26,13 @@ from uvicorn.server import ServerState
 
 from mcimport.sandbox import mailchimp, ometria
 from mcimport.sandbox.audience.audience import Audience, random_change
+from mcimport.sandbox.audience.member_json import MemberEncoder
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
 from mcimport.sandbox.ometria_account import Contact, ContactKey, OmetriaAccount
 from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.sandbox.shared_state import SharedState
+from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
@@ -57,9 +58,10 @@ class Sandbox:
         self.mailchimp_key = f"{_hex(self.settings.seed, 'mailchimp')}-us6"
         self.ometria_key = _hex(self.settings.seed, "ometria")
         self.list_key = LIST_KEY
-        self._shared = SharedState(self.settings, self.clock)
+        rng = random.Random(self.settings.seed)  # noqa: S311 - must be repeatable, not secret
+        self._shared = shared = SharedState(self.settings, self.clock, rng)
         self._app = Router(
-            [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
+            [Mount("/3.0", routes=mailchimp.routes(shared)), Mount("/v2", routes=ometria.routes(shared))],
             redirect_slashes=False,
         )
         self._serving = ExitStack()
@@ -109,8 +111,14 @@ class Sandbox:
         return f"http://{_HOST}:{self.port}/v2"
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts."""
-        self._shared.add_account(mailchimp_key, ometria_key, lists)
+        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts.
+
+        An Ometria key that is known already is the same account.
+        """
+        encoders = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
+        account = self._shared.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {}))
+        account.lists.update(encoders)
+        self._shared.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def renew_ometria_key(self, old: str, new: str) -> None:
         """Gives an account another key; the old one is refused from now on."""

@@ -60,15 +60,12 @@ class MemberEncoder:
     def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[msgspec.Raw]:
         """Returns the members as they are now, without those that were deleted."""
         with self.audience.lock:
-            cached = self._cache_for(fields)
+            if self._cached > _CACHE_SIZE:
+                self._cache.clear()
+                self._cached = 0
+            cached = self._cache.setdefault(fields.key, {})
             there = (number for number in numbers if number in self.audience.rows)
             return [cached.get(number) or self._encode(number, fields, cached) for number in there]
-
-    def _cache_for(self, fields: FieldSelection) -> dict[int, msgspec.Raw]:
-        if self._cached > _CACHE_SIZE:
-            self._cache.clear()
-            self._cached = 0
-        return self._cache.setdefault(fields.key, {})
 
     def _encode(self, number: int, fields: FieldSelection, cache: dict[int, msgspec.Raw]) -> msgspec.Raw:
         member: dict[str, Any] = self.audience.member(number)
