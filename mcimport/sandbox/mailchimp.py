@@ -50,9 +50,8 @@ def _authorize(call: Call) -> Response | None:
     if account is None:
         return _unauthorized(key, accounts)
     call.admit(account)
-    if account.open > call.shared.settings.connections:
-        return ERROR_RESPONSES[call.shared.settings.over_limit]("mailchimp")
-    return None
+    settings = call.shared.settings
+    return ERROR_RESPONSES[settings.over_limit]("mailchimp") if account.open > settings.connections else None
 
 
 def _key_of(authorization: str) -> str:

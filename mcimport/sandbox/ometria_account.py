@@ -30,7 +30,6 @@ _VALIDATOR = jsonschema_rs.Draft7Validator({**SCHEMA, "required": []}, validate_
 
 _OPT_IN = "EXPLICITLY_OPTEDIN"
 _OPT_OUT = "EXPLICITLY_OPTEDOUT"
-_MAX_ERRORS = 100
 
 
 class RateLimit:
@@ -62,7 +61,7 @@ class OmetriaAccount:
         self.key = key
         self.open = 0
         self.pushes, self.reads = RateLimit(), RateLimit()
-        self.errors: deque[PushError] = deque(maxlen=_MAX_ERRORS)
+        self.errors: deque[PushError] = deque(maxlen=100)
         self.subscription_events: Counter[str] = Counter()
         self._settings = settings
         self._lock = RLock()

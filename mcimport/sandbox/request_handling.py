@@ -28,8 +28,6 @@ from mcimport.sandbox.ometria_account import OmetriaAccount
 from mcimport.sandbox.request_log import Request, Service
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
-_JSON = "application/json; charset=utf-8"
-
 
 @dataclass
 class Call:
@@ -68,12 +66,11 @@ class RefusedError(Exception):
         self.response = response
 
 
-Authorize = Callable[[Call], Response | None]
 Respond = Callable[[Call], Awaitable[Response]]
 
 
 def json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type=_JSON)
+    return Response(msgspec.json.encode(value), status, media_type="application/json; charset=utf-8")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class RequestHandler:
 
     shared: SharedState
     service: Service
-    authorize: Authorize
+    authorize: Callable[[Call], Response | None]
     respond: Respond
     method: str = "GET"
 

@@ -200,23 +200,17 @@ def serve(settings: SandboxSettings, port: int = 0) -> None:
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(settings, port) as sandbox:
-            sys.stdout.write(shell_exports(sandbox))
+            sys.stdout.write(
+                f"export MCIMPORT_MAILCHIMP_URL={sandbox.mailchimp_url}\n"
+                f"export MCIMPORT_OMETRIA_URL={sandbox.ometria_url}\n"
+                f"export MCIMPORT_MAILCHIMP_API_KEY={sandbox.mailchimp_key}\n"
+                f"export MCIMPORT_OMETRIA_API_KEY={sandbox.ometria_key}\n"
+            )
             sys.stdout.flush()
             over.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def shell_exports(sandbox: Sandbox) -> str:
-    """Returns `export` lines for a shell, with the four variables that the importer reads."""
-    variables = {
-        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
-    }
-    return "".join(f"export {name}={value}\n" for name, value in variables.items())
 
 
 def _hex(seed: int, name: str) -> str:
