@@ -26,7 +26,7 @@ import typer.main
 from hypothesis import HealthCheck, settings
 
 from mcimport.cli import app
-from mcimport.sandbox.audience import invented_members, member_ids, member_list
+from mcimport.sandbox.audience import invented_members, member_list
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.state import open_state
@@ -40,7 +40,7 @@ passing.install()
 # The command line is put together once a process, not once a command: it takes longer than many a command does.
 pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 # Nor are the sandbox's members invented anew for every test: the same list and seed invent the same ones.
-pytest.MonkeyPatch().setattr(member_list, "ListIdentity", functools.cache(member_ids.ListIdentity))
+pytest.MonkeyPatch().setattr(member_list, "ListIdentity", functools.cache(invented_members.ListIdentity))
 pytest.MonkeyPatch().setattr(
     invented_members, "invent_fields", functools.lru_cache(3_000)(invented_members.invent_fields)
 )

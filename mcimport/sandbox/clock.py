@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -35,20 +34,6 @@ class Clock:
 def iso(seconds: int) -> str:
     """Returns a time as Mailchimp writes it: ISO 8601, whole seconds, an offset; "" where it is not set (0)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
-
-
-# A plus that was not percent-encoded arrives as a blank before the offset.
-_IGNORED_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+(Z|[+ -]\d\d:?\d\d)?| \d\d:?\d\d)")
-
-
-def query_time(text: str) -> int | None:
-    """Returns epoch seconds; None for a time that Mailchimp was seen to ignore: with a fraction, or with a bare plus.
-
-    Raises ValueError where it is not a time.
-    """
-    if _IGNORED_TIMES.fullmatch(text):
-        return None
-    return epoch(text)
 
 
 def epoch(text: str) -> int:

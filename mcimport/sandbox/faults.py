@@ -19,7 +19,6 @@ from mcimport.sandbox.shared_state import SharedState
 TRANSPORT = "mcimport.transport"
 _TICK = 0.05
 _HTML = "text/html; charset=utf-8"
-_PROBLEM = "application/problem+json; charset=utf-8"
 
 _BLOCKED_PAGE = (
     "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>"
@@ -41,7 +40,7 @@ def problem(status: int, title: str, detail: str) -> Response:
         "detail": detail,
         "instance": "00000000-0000-4000-8000-000000000001",
     }
-    return JSONResponse(body, status, media_type=_PROBLEM)
+    return JSONResponse(body, status, media_type="application/problem+json; charset=utf-8")
 
 
 def error_response(service: Service, status: int, title: str, detail: str) -> Response:
@@ -107,7 +106,8 @@ def choose_fault(settings: SandboxSettings, request: Request) -> str | None:
     """
     if settings.fault is not None and (named := settings.fault(request)) is not None:
         return _checked_name(named)
-    draw = _draw(settings.seed, request)
+    facts = f"{settings.seed} {request.service} {request.method} {request.path} {request.nth}"
+    draw = int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
     for fault, share in _shares(settings, request.service):
         if draw < share:
             return fault
@@ -130,11 +130,6 @@ def _checked_name(fault: str) -> str:
     if fault not in FAULTS:
         raise LookupError(f"unknown fault: {fault}")
     return fault
-
-
-def _draw(seed: int, request: Request) -> float:
-    facts = f"{seed} {request.service} {request.method} {request.path} {request.nth}"
-    return int.from_bytes(hashlib.blake2b(facts.encode(), digest_size=7).digest()) / (1 << 56)
 
 
 @dataclass(frozen=True)
@@ -168,30 +163,24 @@ class FaultyConnection:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def never_respond(self) -> None:
-        await self.wait_for_disconnect(self.shared.settings.silence)
-        await self.reset()
-
-    async def endless_body(self, response: Response) -> None:
-        """Sends a body that never ends, a blank at a time, after a beginning that looks right."""
-        await self._send_start(response, length=False)
-        begun = self.shared.settings.silence
-        await self._send_body(bytes(response.body)[:-1])
-        while begun > 0 and not await self.wait_for_disconnect(_TICK):
+    async def send_endlessly(self, response: Response) -> None:
+        """Sends a blank at a time, after a beginning that looks right."""
+        del response.headers["content-length"]
+        await self._send_begun(response, bytes(response.body)[:-1])
+        left = self.shared.settings.silence
+        while left > 0 and not await self.wait_for_disconnect(_TICK):
             await self._send_body(b" ")
-            begun -= _TICK
-        await self.reset()
+            left -= _TICK
 
-    async def reset_body(self, response: Response) -> None:
+    async def send_half(self, response: Response) -> None:
         """Announces the whole length and sends half of it."""
-        await self._send_start(response, length=True)
-        await self._send_body(first_half(response))
-        await self.wait_for_disconnect(_TICK)  # so that the half arrives before the reset
-        await self.reset()
+        await self._send_begun(response, first_half(response))
+        await self.wait_for_disconnect(_TICK)  # so that the half arrives before a reset
 
-    async def _send_start(self, response: Response, *, length: bool) -> None:
-        headers = [(name, value) for name, value in response.raw_headers if length or name != b"content-length"]
-        await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    async def _send_begun(self, response: Response, body: bytes) -> None:
+        status, headers = response.status_code, response.raw_headers
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send_body(body)
 
     async def _send_body(self, body: bytes) -> None:
         await self.send({"type": "http.response.body", "body": body, "more_body": True})

@@ -15,12 +15,12 @@ from starlette.routing import Route
 
 from mcimport.sandbox import mailchimp_members
 from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.audience.member_ids import CATEGORIES
+from mcimport.sandbox.audience.invented_members import CATEGORIES
 from mcimport.sandbox.audience.member_json import link
-from mcimport.sandbox.audience.member_list import LISTED
+from mcimport.sandbox.audience.member_list import LISTED, STATUSES
 from mcimport.sandbox.clock import iso
 from mcimport.sandbox.faults import ERROR_RESPONSES, problem
-from mcimport.sandbox.mailchimp_requests import STATUSES, audience_of, collection, encoders_of, fields_of, not_found
+from mcimport.sandbox.mailchimp_members import audience_of, collection, encoders_of, fields_of, not_found
 from mcimport.sandbox.request_handling import Call, RequestHandler, Respond, json
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
@@ -49,12 +49,9 @@ def _authorize(call: Call) -> Response | None:
     account = next((found for found in accounts if key == found.key or (is_bearer and key == found.secret)), None)
     if account is None:
         return _unauthorized(key, accounts)
-    call.account = account
-    account.open += 1
-    call.log.open = account.open
-    if account.open > call.shared.settings.connections:
-        return ERROR_RESPONSES[call.shared.settings.over_limit]("mailchimp")
-    return None
+    call.admit(account)
+    settings = call.shared.settings
+    return ERROR_RESPONSES[settings.over_limit]("mailchimp") if account.open > settings.connections else None
 
 
 def _key_of(authorization: str) -> str:
@@ -70,7 +67,8 @@ def _key_of(authorization: str) -> str:
 
 def _unauthorized(key: str, accounts: list[MailchimpAccount]) -> Response:
     secret, dash, dc = key.rpartition("-")
-    if dash and (dc not in {account.dc for account in accounts} or secret in {account.secret for account in accounts}):
+    known_dcs = {account.key.rpartition("-")[2] for account in accounts}
+    if dash and (dc not in known_dcs or secret in {account.secret for account in accounts}):
         return problem(403, "WrongDatacenter", "The API key belongs to another data centre.")
     return problem(401, "API Key Invalid", "Your API key may be invalid, or it was meant for another data centre.")
 
@@ -157,7 +155,7 @@ async def _categories(call: Call) -> Response:
 
 
 async def _interests(call: Call) -> Response:
-    audience, category = audience_of(call), call.path_param("category")
+    audience, category = audience_of(call), call.http.path_params["category"]
     if category not in audience.identity.categories:
         raise not_found()
     position = audience.identity.categories.index(category)

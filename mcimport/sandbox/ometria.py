@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -12,11 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcimport.sandbox.faults import error_response, html
-from mcimport.sandbox.ometria_account import OmetriaAccount, RateLimit
-from mcimport.sandbox.request_handling import Authorize, Call, RefusedError, RequestHandler, json
+from mcimport.sandbox.ometria_account import OmetriaAccount
+from mcimport.sandbox.request_handling import Call, RefusedError, RequestHandler, json
 from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import SharedState
-from mcimport.sandbox.validation import has_address
 
 _MAX_RECORDS = 100
 _MAX_RECORD_BYTES = 60_000
@@ -26,32 +24,25 @@ _TYPES = {"contact", "order", "product", "custom_event", "profile"}
 
 def routes(shared: SharedState) -> list[Route]:
     """Returns the routes, relative to the base address `/v2`."""
-    reading = _authorizing(lambda account: account.reads, lambda call: call.shared.settings.reads_per_second)
-    pushing = _authorizing(lambda account: account.pushes, lambda call: call.shared.settings.pushes_per_second)
     return [
-        Route("/push", RequestHandler(shared, "ometria", pushing, _push, "POST")),
-        Route("/push/_errors", RequestHandler(shared, "ometria", reading, _errors)),
-        Route("/contacts", RequestHandler(shared, "ometria", reading, _contacts)),
-        Route("/contacts/{collection}/{contact_id}", RequestHandler(shared, "ometria", reading, _contact)),
-        Route("/{anything:path}", RequestHandler(shared, "ometria", reading, _not_found)),
+        Route("/push", RequestHandler(shared, "ometria", _authorize, _push, "POST")),
+        Route("/push/_errors", RequestHandler(shared, "ometria", _authorize, _errors)),
+        Route("/contacts", RequestHandler(shared, "ometria", _authorize, _contacts)),
+        Route("/contacts/{collection}/{contact_id}", RequestHandler(shared, "ometria", _authorize, _contact)),
+        Route("/{anything:path}", RequestHandler(shared, "ometria", _authorize, _not_found)),
     ]
 
 
-def _authorizing(rate_of: Callable[[OmetriaAccount], RateLimit], limit_of: Callable[[Call], int]) -> Authorize:
-    """Returns what checks the key, then the rate limit for this kind of request, by when it arrived."""
-
-    def admit(call: Call) -> Response | None:
-        account = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", ""))
-        if account is None:
-            return _error(403, "The API key may not do this.")
-        call.account = account
-        account.open += 1
-        call.log.open = account.open
-        if not rate_of(account).allows(call.log.at, limit_of(call), call.shared.settings.jitter):
-            return html(429, "Too Many Requests")
-        return None
-
-    return admit
+def _authorize(call: Call) -> Response | None:
+    """Checks the key, then the rate limit for this kind of request, by when it arrived."""
+    account, settings = call.shared.ometria.get(call.http.headers.get("x-ometria-auth", "")), call.shared.settings
+    if account is None:
+        return _error(403, "The API key may not do this.")
+    call.admit(account)
+    rate, limit = account.reads, settings.reads_per_second
+    if call.log.path == "/push":
+        rate, limit = account.pushes, settings.pushes_per_second
+    return None if rate.allows(call.log.at, limit, settings.jitter) else html(429, "Too Many Requests")
 
 
 def _error(status: int, message: str) -> Response:
@@ -59,9 +50,7 @@ def _error(status: int, message: str) -> Response:
 
 
 def _account(call: Call) -> OmetriaAccount:
-    if not isinstance(call.account, OmetriaAccount):
-        raise TypeError("let in without an account")
-    return call.account
+    return cast("OmetriaAccount", call.account)
 
 
 async def _push(call: Call) -> Response:
@@ -108,7 +97,9 @@ def _accepted(call: Call, records: list[dict[str, Any]]) -> Response:
 
 
 def _is_refused(record: dict[str, Any], settings: SandboxSettings) -> bool:
-    is_wanting = settings.without_address == "refused" and record.get("@type") == "contact" and not has_address(record)
+    email = record.get("email")
+    has_address = isinstance(email, str) and bool(email.strip())
+    is_wanting = settings.without_address == "refused" and record.get("@type") == "contact" and not has_address
     is_chosen = settings.rejects_record is not None and settings.rejects_record(record)
     return is_wanting or is_chosen or record.get("id") in settings.rejects
 
@@ -124,10 +115,10 @@ async def _errors(call: Call) -> Response:
 
 
 async def _contacts(call: Call) -> Response:
-    limit, offset = call.query.get("limit", str(_MAX_CONTACTS)), call.query.get("offset", "0")
+    limit, offset = call.log.query.get("limit", str(_MAX_CONTACTS)), call.log.query.get("offset", "0")
     if not (limit.isdecimal() and offset.isdecimal()) or not 1 <= int(limit) <= _MAX_CONTACTS:
         return _error(400, "limit is 1 to 250, offset a whole number from 0 on.")
-    page = _account(call).page(call.query.get("collection"), int(offset), int(limit))
+    page = _account(call).page(call.log.query.get("collection"), int(offset), int(limit))
     call.log.count = len(page)
     return json(page)
 
@@ -136,7 +127,7 @@ async def _contact(call: Call) -> Response:
     account = _account(call)
     if not call.shared.settings.single_contacts:
         return await _not_found(call)
-    contact = account.contact((call.path_param("collection"), call.path_param("contact_id")))
+    contact = account.contact((call.http.path_params["collection"], call.http.path_params["contact_id"]))
     return _error(404, "There is no such contact.") if contact is None else json(contact)
 
 

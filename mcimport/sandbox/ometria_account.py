@@ -1,22 +1,35 @@
-"""Stores the records pushed to an Ometria account: validated a moment later, merged by collection and id."""
+"""Stores the records pushed to an Ometria account: validated a moment later, merged by collection and id.
+
+They are validated by the contact's JSON Schema, a file of the package: the one thing that sandbox and importer share.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from threading import RLock
 from typing import Any
 
+import jsonschema_rs
+
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.sandbox.validation import DROPPED, PushError, first_error
 
 Contact = dict[str, Any]
 ContactKey = tuple[str, str]
+PushError = dict[str, str]
+"""`error_message` and `error_path`, as `GET /push/_errors` lists them."""
+
+SCHEMA: dict[str, Any] = json.loads((files("mcimport") / "contact.schema.json").read_text(encoding="utf-8"))
+"""Requires everything that the importer always sends; Ometria requires less."""
+_REQUIRED_IF_NEW = ("@type", "@collection", "id", "email")
+_REQUIRED = ("@type", "id")
+_VALIDATOR = jsonschema_rs.Draft7Validator({**SCHEMA, "required": []}, validate_formats=True)
 
 _OPT_IN = "EXPLICITLY_OPTEDIN"
 _OPT_OUT = "EXPLICITLY_OPTEDOUT"
-_MAX_ERRORS = 100
 
 
 class RateLimit:
@@ -39,8 +52,6 @@ class OmetriaAccount:
     """Holds an account's contacts, queue and limits; for use by any thread. Times are monotonic seconds.
 
     Attributes:
-        open: requests under way.
-        pushes, reads: what the two limits have counted.
         errors: the latest 100 errors of validation; they do not say of which record.
         subscription_events: how many there were, by collection: first opt-ins of contacts whose record also had a
             `timestamp_subscribed`. Each can start a welcome campaign.
@@ -50,7 +61,7 @@ class OmetriaAccount:
         self.key = key
         self.open = 0
         self.pushes, self.reads = RateLimit(), RateLimit()
-        self.errors: deque[PushError] = deque(maxlen=_MAX_ERRORS)
+        self.errors: deque[PushError] = deque(maxlen=100)
         self.subscription_events: Counter[str] = Counter()
         self._settings = settings
         self._lock = RLock()
@@ -122,11 +133,11 @@ class OmetriaAccount:
 
     def _store(self, record: Contact) -> None:
         key = (str(record.get("@collection")), str(record.get("id")))
-        may_be_partial = key in self._contacts and self._settings.without_address != "dropped"
+        is_known = key in self._contacts and self._settings.without_address != "dropped"
         is_dropped = record.get("id") in self._settings.drops
-        complaint = DROPPED if is_dropped else first_error(record, is_known=may_be_partial)
-        if complaint is not None:
-            self.errors.append(complaint)
+        error = _push_error("not a valid value", "email") if is_dropped else first_error(record, is_known=is_known)
+        if error is not None:
+            self.errors.append(error)
         elif record["@type"] == "contact":
             if key not in self._contacts:
                 for order in (self._orders[None], self._orders.setdefault(key[0], [])):
@@ -140,6 +151,27 @@ class OmetriaAccount:
         self._opted_in.add(key)
         if record.get("timestamp_subscribed"):
             self.subscription_events[key[0]] += 1
+
+
+def first_error(record: dict[str, Any], *, is_known: bool) -> PushError | None:
+    """Returns the first error of a record; None for a valid one. Of other types than contacts only ids are checked.
+
+    `is_known`: a record with its id is stored already, so this one may be a part only.
+    """
+    is_contact = record.get("@type") == "contact"
+    for name in _REQUIRED_IF_NEW if is_contact and not is_known else _REQUIRED:
+        if name not in record:
+            return _push_error("required", name)
+    if not is_contact or _VALIDATOR.is_valid(record):
+        return None
+    unknown = next((name for name in record if name not in SCHEMA["properties"]), None)
+    if unknown is not None:
+        return _push_error("unknown field", unknown)
+    return _push_error("not a valid value", *map(str, next(_VALIDATOR.iter_errors(record)).instance_path[:1]))
+
+
+def _push_error(message: str, *names: str) -> PushError:
+    return {"error_message": message, "error_path": " > ".join(("root", *names))}
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,8 +28,6 @@ from mcimport.sandbox.ometria_account import OmetriaAccount
 from mcimport.sandbox.request_log import Request, Service
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
-_JSON = "application/json; charset=utf-8"
-
 
 @dataclass
 class Call:
@@ -48,13 +46,11 @@ class Call:
     waited: float = 0.0
     account: MailchimpAccount | OmetriaAccount | None = None
 
-    @property
-    def query(self) -> dict[str, str]:
-        return self.log.query
-
-    def path_param(self, name: str) -> str:
-        """Returns a part of the path, decoded."""
-        return str(self.http.path_params[name])
+    def admit(self, account: MailchimpAccount | OmetriaAccount) -> None:
+        """Counts the request as open, until its response is sent, and as the account's."""
+        self.account, self.log.key = account, account.key
+        account.open += 1
+        self.log.open = account.open
 
     async def wait(self, seconds: float) -> None:
         """Waits for a part of the latency."""
@@ -70,31 +66,23 @@ class RefusedError(Exception):
         self.response = response
 
 
-Authorize = Callable[[Call], Response | None]
 Respond = Callable[[Call], Awaitable[Response]]
 
 
 def json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type=_JSON)
-
-
-def raw_json(body: bytes) -> Response:
-    return Response(body, 200, media_type=_JSON)
+    return Response(msgspec.json.encode(value), status, media_type="application/json; charset=utf-8")
 
 
 @dataclass(frozen=True)
 class RequestHandler:
     """Handles one kind of request, as an ASGI application.
 
-    Attributes:
-        authorize: checks keys and limits; returns an error, or sets the call's `account`, whose `open` counts the
-            request until its response is sent.
-        respond: does what the service does.
+    `authorize` checks keys and limits, and returns an error, or admits the call to its account.
     """
 
     shared: SharedState
     service: Service
-    authorize: Authorize
+    authorize: Callable[[Call], Response | None]
     respond: Respond
     method: str = "GET"
 
@@ -125,8 +113,6 @@ class RequestHandler:
 
     def _rejection(self, call: Call) -> Response | None:
         rejection = self.authorize(call)
-        if call.account is not None:
-            call.log.key = call.account.key
         if rejection is not None or call.log.method == self.method:
             return rejection
         return error_response(self.service, 405, "Method Not Allowed", "This address does not take that method.")
@@ -140,7 +126,9 @@ class RequestHandler:
             await call.wait(call.latency)
             return ERROR_RESPONSES[fault](self.service)
         if fault in NO_RESPONSE:
-            await (connection.never_respond() if fault == "silent" else connection.reset())
+            if fault == "silent":
+                await connection.wait_for_disconnect(self.shared.settings.silence)
+            await connection.reset()
             return None
         try:
             response = await self.respond(call)
@@ -157,12 +145,11 @@ class RequestHandler:
     async def _broken_response(self, fault: str, response: Response, connection: FaultyConnection) -> Response | None:
         if fault == "truncated":
             return with_body(response, first_half(response))
-        if fault == "lost":
-            await connection.reset()
-        elif fault == "reset-body":
-            await connection.reset_body(response)
-        else:
-            await connection.endless_body(response)
+        if fault == "reset-body":
+            await connection.send_half(response)
+        elif fault == "endless":
+            await connection.send_endlessly(response)
+        await connection.reset()
         return None
 
     def _recording(self, call: Call, send: Send) -> Send:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -51,11 +51,5 @@ def max_open(requests: Iterable[Request], key: str) -> int:
 
 def max_in_any_second(times: Iterable[float], second: float = 1.0) -> int:
     """Returns the most times that fall into any half-open second, wherever it begins."""
-    window: deque[float] = deque()
-    most = 0
-    for time in sorted(times):
-        window.append(time)
-        while window[0] <= time - second:
-            window.popleft()
-        most = max(most, len(window))
-    return most
+    ordered = sorted(times)
+    return max((n - bisect_right(ordered, time - second) for n, time in enumerate(ordered, 1)), default=0)

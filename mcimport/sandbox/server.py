@@ -8,34 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import signal
 import socket
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from threading import Event, Thread
 from typing import Self
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.routing import Mount, Router
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from mcimport.sandbox import mailchimp, ometria
-from mcimport.sandbox.audience.audience import Audience
-from mcimport.sandbox.churn import churning
+from mcimport.sandbox.audience.audience import Audience, random_change
+from mcimport.sandbox.audience.member_json import MemberEncoder
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.faults import TRANSPORT
 from mcimport.sandbox.ometria_account import Contact, ContactKey, OmetriaAccount
 from mcimport.sandbox.request_log import Request, max_in_any_second, max_open
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.sandbox.shared_state import SharedState
+from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 LIST_KEY = "1a2d7ebf82"
 _HOST = "127.0.0.1"
 _SHUTDOWN_TIMEOUT = 1.0  # seconds in which responses under way may end
 _POLL_INTERVAL = 0.005  # seconds between two checks whether they have
+_CHURN_INTERVAL = 0.02
 
 
 class Sandbox:
@@ -55,9 +58,10 @@ class Sandbox:
         self.mailchimp_key = f"{_hex(self.settings.seed, 'mailchimp')}-us6"
         self.ometria_key = _hex(self.settings.seed, "ometria")
         self.list_key = LIST_KEY
-        self._shared = SharedState(self.settings, self.clock)
+        rng = random.Random(self.settings.seed)  # noqa: S311 - must be repeatable, not secret
+        self._shared = shared = SharedState(self.settings, self.clock, rng)
         self._app = Router(
-            [Mount("/3.0", routes=mailchimp.routes(self._shared)), Mount("/v2", routes=ometria.routes(self._shared))],
+            [Mount("/3.0", routes=mailchimp.routes(shared)), Mount("/v2", routes=ometria.routes(shared))],
             redirect_slashes=False,
         )
         self._serving = ExitStack()
@@ -72,11 +76,12 @@ class Sandbox:
 
     def start(self) -> None:
         """Starts serving, and returns when it responds. Raises OSError when the port is taken."""
-        listener = _listener(self.port)
-        self.port = listener.getsockname()[1]
-        self._shared.closing = asyncio.Event()
-        self._serving.enter_context(_serving(self._app, listener, self._shared))
-        self._serving.enter_context(churning(self.settings, self._shared.audiences))
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(name="sandbox"))
+            serving = _serving(self._app, self.port, self._shared)
+            self.port = stack.enter_context(portal.wrap_async_context_manager(serving))
+            stack.enter_context(_churning(self._shared))
+            self._serving = stack.pop_all()
 
     def stop(self) -> None:
         """Ends requests under way, silent ones too, and refuses connections from then on.
@@ -106,8 +111,14 @@ class Sandbox:
         return f"http://{_HOST}:{self.port}/v2"
 
     def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts."""
-        self._shared.add_account(mailchimp_key, ometria_key, lists)
+        """Adds a client. `lists`: sizes by list key. Each key sees only its own lists and contacts.
+
+        An Ometria key that is known already is the same account.
+        """
+        encoders = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
+        account = self._shared.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {}))
+        account.lists.update(encoders)
+        self._shared.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def renew_ometria_key(self, old: str, new: str) -> None:
         """Gives an account another key; the old one is refused from now on."""
@@ -189,7 +200,12 @@ def serve(settings: SandboxSettings, port: int = 0) -> None:
     before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(settings, port) as sandbox:
-            sys.stdout.write(shell_exports(sandbox))
+            sys.stdout.write(
+                f"export MCIMPORT_MAILCHIMP_URL={sandbox.mailchimp_url}\n"
+                f"export MCIMPORT_OMETRIA_URL={sandbox.ometria_url}\n"
+                f"export MCIMPORT_MAILCHIMP_API_KEY={sandbox.mailchimp_key}\n"
+                f"export MCIMPORT_OMETRIA_API_KEY={sandbox.ometria_key}\n"
+            )
             sys.stdout.flush()
             over.wait()
     finally:
@@ -197,32 +213,30 @@ def serve(settings: SandboxSettings, port: int = 0) -> None:
             signal.signal(number, handler)
 
 
-def shell_exports(sandbox: Sandbox) -> str:
-    """Returns `export` lines for a shell, with the four variables that the importer reads."""
-    variables = {
-        "MCIMPORT_MAILCHIMP_URL": sandbox.mailchimp_url,
-        "MCIMPORT_OMETRIA_URL": sandbox.ometria_url,
-        "MCIMPORT_MAILCHIMP_API_KEY": sandbox.mailchimp_key,
-        "MCIMPORT_OMETRIA_API_KEY": sandbox.ometria_key,
-    }
-    return "".join(f"export {name}={value}\n" for name, value in variables.items())
-
-
 def _hex(seed: int, name: str) -> str:
     return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).hexdigest()
 
 
-def _listener(port: int) -> socket.socket:
-    """Binds the port before the server's thread starts, so that `start` raises where it is taken."""
-    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextmanager
+def _churning(shared: SharedState) -> Iterator[None]:
+    """Makes `settings.churn` random changes a second over all lists inside the `with`, in a thread."""
+    stopped, rng = Event(), random.Random(shared.settings.seed)  # noqa: S311 - must be repeatable, not secret
+
+    def change() -> None:
+        owed = 0.0
+        while not stopped.wait(_CHURN_INTERVAL):
+            owed += shared.settings.churn * _CHURN_INTERVAL
+            while owed >= 1:
+                random_change(rng.choice(shared.audiences()), rng)
+                owed -= 1
+
+    thread = Thread(target=change, name="sandbox-churn", daemon=True)
+    thread.start()
     try:
-        listener.bind((_HOST, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 class _Protocol(HttpToolsProtocol):
@@ -233,66 +247,38 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
 
-class _Server(uvicorn.Server):
-    """Tells when it responds, and ends as soon as `closing` is set; uvicorn itself checks ten times a second, twice."""
+@asynccontextmanager
+async def _serving(app: Router, port: int, shared: SharedState) -> AsyncIterator[int]:
+    """Serves inside the `with`, and yields the port. Raises OSError when it is taken.
 
-    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
-        super().__init__(config)
-        self.closing = closing
-        self.up = Event()
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.loop = asyncio.get_running_loop()
+    uvicorn's own server checks ten times a second, twice, whether it is to end; this one ends at once.
+    """
+    # What breaks here is broken on purpose, so that nothing is logged.
+    config = uvicorn.Config(app, http=_Protocol, ws="none", access_log=False, log_config=None, log_level="critical")
+    config.load()
+    state, shared.closing = ServerState(), asyncio.Event()
+    # Named as TCP, for asyncio switches Nagle's algorithm off only for sockets that are.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Protocol(config, state, {}), sock=listener, backlog=config.backlog
+        )
         try:
-            await super().startup(sockets)
+            yield listener.getsockname()[1]
         finally:
-            self.up.set()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        await self.closing.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
+            shared.closing.set()
             server.close()
-        for listener in sockets or []:
-            listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        deadline = time.monotonic() + _SHUTDOWN_TIMEOUT
-        while time.monotonic() < deadline:
-            if not (self.server_state.connections or self.server_state.tasks):
-                break
-            await asyncio.sleep(_POLL_INTERVAL)
-        for task in self.server_state.tasks:
-            task.cancel()
-        for server in self.servers:
+            await _finish(state)
             await server.wait_closed()
 
 
-@contextmanager
-def _serving(app: Router, listener: socket.socket, shared: SharedState) -> Iterator[None]:
-    """Runs uvicorn in a thread."""
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        date_header=False,  # the sandbox has a clock of its own
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        log_level="critical",  # what breaks here is broken on purpose
-    )
-    server = _Server(config, shared.closing)
-    thread = Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
-    thread.start()
-    server.up.wait()
-    try:
-        yield
-    finally:
-        if server.loop is not None:
-            server.loop.call_soon_threadsafe(server.closing.set)
-        thread.join()
+async def _finish(state: ServerState) -> None:
+    for connection in list(state.connections):
+        connection.shutdown()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
+            while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has no event for this
+                await asyncio.sleep(_POLL_INTERVAL)
+    for task in state.tasks:
+        task.cancel()

@@ -1,13 +1,10 @@
 """Holds what the two services share: settings, clock, accounts and the log of requests."""
 
-# ruff: noqa: S311 - the sandbox's chance must be repeatable, not secret
-
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,10 +26,6 @@ class MailchimpAccount:
     open: int = 0
 
     @property
-    def dc(self) -> str:
-        return self.key.rpartition("-")[2]
-
-    @property
     def secret(self) -> str:
         return self.key.rpartition("-")[0]
 
@@ -42,7 +35,6 @@ class SharedState:
     """Holds the shared state. Only the server's thread changes it, but for accounts, which are added from outside.
 
     Attributes:
-        requests: in the order of their arrival, since they were last cleared.
         mailchimp, ometria: by key.
         request_counts: by service, method and path, so that faults hit the same requests in every run.
         internal_errors: of the sandbox itself, or of a hook; they must not pass for a fault.
@@ -51,6 +43,7 @@ class SharedState:
 
     settings: SandboxSettings
     clock: Clock
+    rng: random.Random
     requests: list[Request] = field(default_factory=list)
     mailchimp: dict[str, MailchimpAccount] = field(default_factory=dict)
     ometria: dict[str, OmetriaAccount] = field(default_factory=dict)
@@ -58,15 +51,6 @@ class SharedState:
     request_counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     internal_errors: list[Exception] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.rng = random.Random(self.settings.seed)
-
-    def add_account(self, mailchimp_key: str, ometria_key: str, lists: Mapping[str, int]) -> None:
-        """Adds an account. `lists`: sizes by list key. An Ometria key that is known already is the same account."""
-        encoders = {key: MemberEncoder(Audience(key, size, self.settings, self.clock)) for key, size in lists.items()}
-        self.mailchimp.setdefault(mailchimp_key, MailchimpAccount(mailchimp_key, {})).lists.update(encoders)
-        self.ometria.setdefault(ometria_key, OmetriaAccount(ometria_key, self.settings))
 
     def audiences(self) -> list[Audience]:
         return [encoder.audience for account in list(self.mailchimp.values()) for encoder in account.lists.values()]

@@ -19,7 +19,7 @@ import msgspec
 from benchmarks.mirror import hold_up
 from benchmarks.told import Account, Counters, Place, count_requests
 from mcimport.sandbox.audience import invented_members, member_list
-from mcimport.sandbox.audience.member_ids import ListIdentity
+from mcimport.sandbox.audience.invented_members import ListIdentity
 from mcimport.sandbox.audience.stored_member import StoredMember
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from invariants import LATE
 from passing import time_passes
 
-from mcimport.sandbox.audience.audience import Audience
+from mcimport.sandbox.audience.audience import Audience, random_change
 from mcimport.sandbox.audience.member_list import LISTED, MemberView
-from mcimport.sandbox.audience.sort_keys import number_of, second_of
-from mcimport.sandbox.churn import random_change
+from mcimport.sandbox.audience.stored_member import number_of, second_of
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.request_log import Request
 from mcimport.sandbox.server import Sandbox

@@ -14,7 +14,7 @@ from mcimport.models import ContactRules, Converted, ListFields, Member, MergeFi
 from mcimport.models.timestamps import epoch
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import ARCHIVED, MemberView
-from mcimport.sandbox.audience.sort_keys import second_of
+from mcimport.sandbox.audience.stored_member import second_of
 
 COLLECTION = "mailchimp"
 IN, OUT, NEITHER = "EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import ARCHIVED
-from mcimport.sandbox.audience.sort_keys import second_of
+from mcimport.sandbox.audience.stored_member import second_of
 
 # Seconds before the first sync: who is archived in the minute before it begins, or just then, may come or stay away.
 ARCHIVED_SURELY_BEFORE = 65

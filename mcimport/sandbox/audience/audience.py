@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcimport.sandbox.audience.countries import COUNTRIES
-from mcimport.sandbox.audience.invented_members import moved_address, permissions_of
-from mcimport.sandbox.audience.member_ids import md5, unique_email_id
+from mcimport.sandbox.audience.invented_members import md5, moved_address, permissions_of, unique_email_id
 from mcimport.sandbox.audience.member_list import ARCHIVED, LISTED, MemberList, MemberRefs, MemberView, MemberViews
-from mcimport.sandbox.audience.sort_keys import number_of, second_of
-from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember
+from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember, number_of, second_of
 from mcimport.sandbox.clock import epoch
 
 Change = Callable[[StoredMember], None]
@@ -53,7 +52,11 @@ class Audience(MemberList):
 
     def change_address(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members another address, and with it another MD5; contact_id and web_id stay."""
-        return self._apply(who, n, self._change_address, has_address=True)
+        with self.lock:
+            if who is None:
+                drawn = [self.member(row.number) for row in self._select(None, 4 * n + 40)]
+                who = [member for member in drawn if member.get("email_address")][:n]
+            return self._apply(who, n, self._change_address)
 
     def change_unseen(self, n: int = 1, who: MemberRefs | None = None) -> MemberViews:
         """Gives members other names without moving `last_changed`, so that no incremental request returns them."""
@@ -113,11 +116,9 @@ class Audience(MemberList):
         with self.lock:
             return self.member(self._add_row(row).number)
 
-    def _apply(
-        self, who: MemberRefs | None, n: int, change: Change, order: str = LISTED, *, has_address: bool = False
-    ) -> MemberViews:
+    def _apply(self, who: MemberRefs | None, n: int, change: Change, order: str = LISTED) -> MemberViews:
         with self.lock:
-            rows = self._select(who, n, order, has_address=has_address)
+            rows = self._select(who, n, order)
             for row in rows:
                 change(row)
         return self._views(rows)
@@ -125,15 +126,11 @@ class Audience(MemberList):
     def _views(self, rows: Iterable[StoredMember]) -> MemberViews:
         return MemberViews(self, [row.number for row in rows])
 
-    def _select(
-        self, who: MemberRefs | None, n: int, order: str = LISTED, *, has_address: bool = False
-    ) -> list[StoredMember]:
+    def _select(self, who: MemberRefs | None, n: int, order: str = LISTED) -> list[StoredMember]:
         if who is not None:
             return [self.rows[self._number_of(ref)] for ref in who]
         keys = self.orders[order]
-        drawn = self._rng.sample(keys, min(len(keys), 4 * n + 40 if has_address else n))
-        rows = [self.rows[number_of(key)] for key in drawn]
-        return [row for row in rows if not has_address or self.member(row.number).get("email_address")][:n]
+        return [self.rows[number_of(key)] for key in self._rng.sample(keys, min(len(keys), n))]
 
     def _number_of(self, ref: MemberView | str | int) -> int:
         if isinstance(ref, MemberView):
@@ -190,6 +187,24 @@ class Audience(MemberList):
     def _all_permitted(self) -> dict[str, Any]:
         texts = self.settings.permissions
         return {"marketing_permissions": permissions_of(self.identity, texts, [True] * len(texts))} if texts else {}
+
+
+_CHANGES: tuple[tuple[Callable[[Audience], object], int], ...] = (
+    (Audience.change, 45),
+    (Audience.join, 12),
+    (Audience.archive, 12),
+    (Audience.unarchive, 8),
+    (Audience.delete, 6),
+    (Audience.change_address, 7),
+    (Audience.unsubscribe, 5),
+    (Audience.subscribe, 5),
+)
+
+
+def random_change(audience: Audience, rng: random.Random) -> None:
+    """Makes one change of any kind to one member."""
+    kinds, weights = zip(*_CHANGES, strict=True)
+    rng.choices(kinds, weights)[0](audience)
 
 
 def _with_hashes(fields: Mapping[str, Any]) -> dict[str, Any]:

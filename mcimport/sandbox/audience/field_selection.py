@@ -30,9 +30,8 @@ class FieldSelection:
         drop = self.drop.get(name) if self.drop is not None else None
         return FieldSelection(keep or None, drop or None, f"{self.key}/{name}")
 
-    def is_within(self, *names: str) -> bool:
-        """Returns whether nothing but these names is selected."""
-        return self.keep is not None and self.keep.keys() <= set(names)
+    def is_only(self, name: str) -> bool:
+        return self.keep is not None and self.keep.keys() <= {name}
 
     def apply(self, value: Mapping[str, Any]) -> dict[str, Any]:
         if self.keep is not None:

@@ -7,13 +7,12 @@ of the secret and the number, so the order in which members are made changes non
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mcimport.sandbox.audience.countries import COUNTRIES, Country, Name
-from mcimport.sandbox.audience.member_ids import ListIdentity, md5, unique_email_id
 from mcimport.sandbox.audience.stored_member import StoredMember
 from mcimport.sandbox.clock import iso
 
@@ -41,6 +40,50 @@ TAGS = (
 )  # fmt: skip
 TAGS_LISTED = 50
 _FIRST_TAG = 2_000_001
+CATEGORIES = (
+    ("Topics", ("Garden", "Kitchen", "Travel", "Enfants & Bébé")),
+    ("How often", ("Weekly", "Monthly", "Only the big sale")),
+)
+
+
+class ListIdentity:
+    """Holds what the members of one list share. `interests` are ids, category by category."""
+
+    def __init__(self, list_key: str, seed: int) -> None:
+        self.list_key = list_key
+        self.secret = hashlib.blake2b(f"{seed}/{list_key}".encode(), digest_size=16).digest()
+        self.web_base = (1000 + int.from_bytes(self.secret[:4]) % 8999) * 1_000_000
+        self.categories = [self.hex_of(f"category/{n}") for n in range(len(CATEGORIES))]
+        self.interests = [[self.hex_of(f"{title}/{n}") for n in range(len(names))] for title, names in CATEGORIES]
+
+    def hex_of(self, what: str) -> str:
+        return self.digest(what.encode(), 5).hex()
+
+    def digest(self, of: bytes, size: int) -> bytes:
+        return hashlib.blake2b(of, key=self.secret, digest_size=size).digest()
+
+    def contact_id(self, number: int) -> str:
+        """Returns 32 hex digits that contain the number, hidden, so that a member is found without an index."""
+        tail = self.digest(str(number).encode(), 12)
+        return (number ^ int.from_bytes(self.digest(tail, 4))).to_bytes(4).hex() + tail.hex()
+
+    def number_of(self, key: str) -> int | None:
+        """Returns the number of the member that this contact_id or address may be of; the caller must compare."""
+        if re.fullmatch(r"[0-9a-f]{32}", key):
+            raw = bytes.fromhex(key)
+            return int.from_bytes(raw[:4]) ^ int.from_bytes(self.digest(raw[4:], 4))
+        found = re.search(r"(\d{1,9})(\+[^@]*)?@", key)
+        return int(found[1]) if found else None
+
+
+def md5(address: str) -> str:
+    """Returns a member's `id`: MD5 of the lowercased address (`subscriber_hash`); empty without an address."""
+    return hashlib.md5(address.lower().encode(), usedforsecurity=False).hexdigest() if address else ""
+
+
+def unique_email_id(address: str) -> str:
+    """Returns an address's id across lists: ten hex digits."""
+    return hashlib.blake2b(address.lower().encode(), digest_size=5).hexdigest() if address else ""
 
 
 def draws(identity: ListIdentity, number: int) -> Draw:
@@ -56,21 +99,13 @@ def _chance(draw: Draw, share: float) -> bool:
     return draw() < share * _DRAW_RANGE
 
 
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    country: Country
-    given: Name
-    family: Name
-    address: str
-
-
-def _profile(number: int, draw: Draw) -> _Profile:
+def _profile(number: int, draw: Draw) -> tuple[Country, Name, Name, str]:
+    """Returns a member's country, given name, family name and address."""
     country = _pick(draw, COUNTRIES)
     given, family = _pick(draw, country.given), _pick(draw, country.family)
     address = _address(f"{given.latin}{_pick(draw, ('.', '_', '', '-'))}{family.latin}{number}", draw)
-    if _chance(draw, 0.004):  # SMS only
-        address = ""
-    return _Profile(country, given, family, address)
+    is_sms_only = _chance(draw, 0.004)
+    return country, given, family, "" if is_sms_only else address
 
 
 def _address(local: str, draw: Draw) -> str:
@@ -82,13 +117,13 @@ def _address(local: str, draw: Draw) -> str:
 
 
 def address_of(identity: ListIdentity, number: int) -> str:
-    return _profile(number, draws(identity, number)).address
+    return _profile(number, draws(identity, number))[-1]
 
 
 def moved_address(identity: ListIdentity, number: int, nonce: int) -> str:
     """Returns a new address of a member; its digits are no member's number, so no other member is found by it."""
-    profile = _profile(number, draws(identity, number))
-    return f"{profile.given.latin}.{profile.family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
+    _, given, family, _ = _profile(number, draws(identity, number))
+    return f"{given.latin}.{family.latin}.moved{nonce:x}x@{_DOMAINS[nonce % len(_DOMAINS)]}".lower()
 
 
 def _digits(template: str, draw: Draw) -> str:
@@ -120,17 +155,17 @@ def _maybe(draw: Draw, share: float, value: Any) -> Any:
     return value if _chance(draw, share) else ""
 
 
-def _merge_fields(profile: _Profile, number: int, draw: Draw) -> dict[str, Any]:
+def _merge_fields(country: Country, given: str, family: str, number: int, draw: Draw) -> dict[str, Any]:
     day, year = draw(), draw()
-    home = _postal_address(profile.country, draw)
-    given = profile.given.written + (_EMOJI[number % len(_EMOJI)] if _chance(draw, 0.01) else "")
+    home = _postal_address(country, draw)
+    given += _EMOJI[number % len(_EMOJI)] if _chance(draw, 0.01) else ""
     return {
         "FNAME": _maybe(draw, 0.93, given),
-        "LNAME": _maybe(draw, 0.88, profile.family.written),
+        "LNAME": _maybe(draw, 0.88, family),
         "ADDRESS": home,
-        "PHONE": _phone(profile.country, draw),
+        "PHONE": _phone(country, draw),
         "BIRTHDAY": _maybe(draw, 0.35, f"{1 + day % 12:02}/{1 + day // 12 % _DAYS:02}"),
-        "COUNTRY": _maybe(draw, 0.6, profile.country.name),
+        "COUNTRY": _maybe(draw, 0.6, country.name),
         "POINTS": _maybe(draw, 0.5, draw() % 5000),
         "SINCE": _maybe(draw, 0.4, f"{2012 + year % 13}-{1 + year // 13 % 12:02}-{1 + year // 156 % _DAYS:02}"),
         "SIZE": _maybe(draw, 0.3, _pick(draw, _SIZES)),
@@ -175,23 +210,19 @@ def _stats(draw: Draw) -> dict[str, Any]:
     return stats
 
 
-def _sms(profile: _Profile, draw: Draw) -> dict[str, str]:
+def _sms(country: Country, address: str, draw: Draw) -> dict[str, str]:
     has, answer = _chance(draw, 0.08), ("subscribed", "subscribed", "unsubscribed", "nonsubscribed", "pending")
     status = _pick(draw, answer)
-    if not has and profile.address:
+    if not has and address:
         return {"sms_phone_number": "", "sms_subscription_status": "", "sms_subscription_last_updated": ""}
-    number = _digits(profile.country.phones[1], draw).translate({ord(c): None for c in " -()"})
+    number = _digits(country.phones[1], draw).translate({ord(c): None for c in " -()"})
     return {"sms_phone_number": number, "sms_subscription_status": status, "sms_subscription_last_updated": ""}
 
 
 def permissions_of(identity: ListIdentity, texts: Sequence[str], given: Sequence[bool]) -> list[dict[str, Any]]:
     """Returns marketing permissions as a member has them; their ids differ from list to list."""
     return [
-        {
-            "marketing_permission_id": identity.digest(f"permission/{text}".encode(), 5).hex(),
-            "text": text,
-            "enabled": is_on,
-        }
+        {"marketing_permission_id": identity.hex_of(f"permission/{text}"), "text": text, "enabled": is_on}
         for text, is_on in zip(texts, given, strict=True)
     ]
 
@@ -208,12 +239,12 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
     A long function: one line a field, in the order in which the API writes them.
     """
     draw = draws(identity, number)
-    profile = _profile(number, draw)
-    merge_fields, tags = _merge_fields(profile, number, draw), _tags(draw)
+    country, given, family, address = _profile(number, draw)
+    merge_fields, tags = _merge_fields(country, given.written, family.written, number, draw), _tags(draw)
     member: dict[str, Any] = {
-        "id": md5(profile.address),
-        "email_address": profile.address,
-        "unique_email_id": unique_email_id(profile.address),
+        "id": md5(address),
+        "email_address": address,
+        "unique_email_id": unique_email_id(address),
         "contact_id": identity.contact_id(number),
         "full_name": f"{merge_fields['FNAME']} {merge_fields['LNAME']}".strip(),
         "web_id": identity.web_base + number,
@@ -221,7 +252,7 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
         "status": "",
         "unsubscribe_reason": _pick(draw, _REASONS),
         "consents_to_one_to_one_messaging": True,
-        **_sms(profile, draw),
+        **_sms(country, address, draw),
         "merge_fields": merge_fields,
         "interests": _interests(identity, draw),
         "stats": _stats(draw),
@@ -231,10 +262,10 @@ def invent_fields(identity: ListIdentity, number: int, permissions: Sequence[str
         "timestamp_opt": "",
         "member_rating": 1 + draw() % 5,
         "last_changed": "",
-        "language": _maybe(draw, 0.8, profile.country.language),
+        "language": _maybe(draw, 0.8, country.language),
         "vip": _chance(draw, 0.01),
         "email_client": _pick(draw, _CLIENTS),
-        "location": _location(profile.country, draw),
+        "location": _location(country, draw),
         "source": _pick(draw, _SIGNUP_SOURCES),
         "tags_count": len(tags),
         "tags": tags,

@@ -28,8 +28,6 @@ _MEMBER_LINKS = (
     ("delete_permanent", "POST", "/actions/delete-permanent", False),
 )
 
-encode = msgspec.json.encode
-
 
 def link(rel: str, method: str, path: str, schema: str = "") -> dict[str, str]:
     """Returns an entry of `_links`, which the API adds to all that it returns."""
@@ -55,30 +53,27 @@ class MemberEncoder:
 
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
-        self._cache: dict[str, dict[int, bytes]] = {}
+        self._cache: dict[str, dict[int, msgspec.Raw]] = {}
         self._cached = 0
         audience.listeners.append(self._forget)
 
-    def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[bytes]:
+    def encode_members(self, numbers: list[int], fields: FieldSelection) -> list[msgspec.Raw]:
         """Returns the members as they are now, without those that were deleted."""
         with self.audience.lock:
-            cached = self._cache_for(fields)
+            if self._cached > _CACHE_SIZE:
+                self._cache.clear()
+                self._cached = 0
+            cached = self._cache.setdefault(fields.key, {})
             there = (number for number in numbers if number in self.audience.rows)
             return [cached.get(number) or self._encode(number, fields, cached) for number in there]
 
-    def _cache_for(self, fields: FieldSelection) -> dict[int, bytes]:
-        if self._cached > _CACHE_SIZE:
-            self._cache.clear()
-            self._cached = 0
-        return self._cache.setdefault(fields.key, {})
-
-    def _encode(self, number: int, fields: FieldSelection, cache: dict[int, bytes]) -> bytes:
+    def _encode(self, number: int, fields: FieldSelection, cache: dict[int, msgspec.Raw]) -> msgspec.Raw:
         member: dict[str, Any] = self.audience.member(number)
         if isinstance(member.get("tags"), list):
             member["tags"] = member["tags"][:TAGS_LISTED]
         if fields.includes("_links"):
             member["_links"] = member_links(self.audience.list_key, str(member.get("id", "")))
-        cache[number] = written = encode(fields.apply(member))
+        cache[number] = written = msgspec.Raw(msgspec.json.encode(fields.apply(member)))
         self._cached += 1
         return written
 

@@ -1,6 +1,6 @@
 """Holds the members of one list in the order of `last_changed`, and finds them.
 
-The order is kept up to date, not sorted for each request: one sorted list of keys (see `sort_keys`) for all listed
+The order is kept up to date, not sorted for each request: one sorted list of keys (see `stored_member`) for all listed
 members, and one for each status.
 """
 
@@ -17,17 +17,15 @@ from itertools import count
 from threading import RLock
 from typing import Any, overload
 
-from mcimport.sandbox.audience.invented_members import address_of, invent
-from mcimport.sandbox.audience.member_ids import ListIdentity, md5
-from mcimport.sandbox.audience.sort_keys import key_of, number_of
-from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember
+from mcimport.sandbox.audience.invented_members import ListIdentity, address_of, invent, md5
+from mcimport.sandbox.audience.stored_member import ABSENT, StoredMember, key_of, number_of
 from mcimport.sandbox.clock import Clock
 from mcimport.sandbox.settings import SandboxSettings
 
 LISTED = "listed"
 ARCHIVED = "archived"
 
-_STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED)
+STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional", ARCHIVED)
 _WEIGHTS = (70, 18, 4, 2, 2, 4)
 _YEAR = 365 * 86_400
 _NEWEST_CHANGE = 240
@@ -114,7 +112,7 @@ class MemberList:
         now, rng = self._clock.second(), self._rng
         together = min(_SAME_SECOND, int(size * _SAME_SECOND_SHARE))
         second = now - rng.randrange(_YEAR // 12, 2 * _YEAR)
-        statuses = rng.choices(_STATUSES, _WEIGHTS, k=size)
+        statuses = rng.choices(STATUSES, _WEIGHTS, k=size)
         for number, status in enumerate(statuses):
             changed = second if number < together else now - _NEWEST_CHANGE - int(rng.random() * 3 * _YEAR)
             row = StoredMember(number, status, changed, *self._opt_in(status, changed))

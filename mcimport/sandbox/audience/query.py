@@ -6,13 +6,12 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from mcimport.sandbox.audience.member_list import LISTED, MemberList
-from mcimport.sandbox.audience.sort_keys import number_of, second_of, start_of, tie_of
+from mcimport.sandbox.audience.stored_member import number_of, second_of, start_of, tie_of
 from mcimport.sandbox.settings import SandboxSettings, Span
 
-SortField = Literal["last_changed", "timestamp_opt", "timestamp_signup"]
+SORT_FIELDS = ("last_changed", "timestamp_opt", "timestamp_signup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +26,25 @@ class MemberQuery:
     before: int | None = None
     opted_since: int | None = None
     opted_before: int | None = None
-    sort_field: SortField | None = None
+    sort_field: str | None = None
     descending: bool = False
     offset: int = 0
     count: int = 10
 
 
-@dataclass(frozen=True, slots=True)
-class QueryResult:
-    """Holds the numbers of the members on the page, and how many members there are on all pages."""
+def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> tuple[list[int], int]:
+    """Returns the numbers of the members on the page as it is now, and how many there are on all pages.
 
-    numbers: list[int]
-    total: int
-
-
-def run_query(audience: MemberList, query: MemberQuery, rng: random.Random) -> QueryResult:
-    """Returns the page as it is now. Takes no longer than the page needs when it is sorted by `last_changed`."""
+    Takes no longer than the page needs when it is sorted by `last_changed`.
+    """
     with audience.lock:
         order = audience.orders[query.status or LISTED]
         low, high = _bounds(order, query, audience.settings)
         if query.sort_field == "last_changed" and query.opted_since is query.opted_before is None:
             keys = _page(order, low, high, query, rng if audience.settings.unstable_order else None)
-            return QueryResult([number_of(key) for key in keys], high - low)
+            return [number_of(key) for key in keys], high - low
         matching = _sorted(audience, order[low:high], query)
-    return QueryResult([number_of(key) for key in matching[query.offset :][: query.count]], len(matching))
+    return [number_of(key) for key in matching[query.offset :][: query.count]], len(matching)
 
 
 def _bounds(order: list[int], query: MemberQuery, settings: SandboxSettings) -> tuple[int, int]:
