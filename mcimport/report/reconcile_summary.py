@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.models.records import SpotCheck
+from mcimport.models.results import Comparison, Difference, Unread
 from mcimport.models.timestamps import iso
 from mcimport.report.format import age, moment_iso, out_of, pluralize, span
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mcimport.models.records import DeadLetter, ListRow, Run, WindowRow
-from mcimport.models.sample import SampledContact
+from mcimport.models.records import DeadLetter, ListRow, Run, SampledContact, WindowRow
 from mcimport.models.timestamps import epoch, iso
 from mcimport.state.database import State
 
