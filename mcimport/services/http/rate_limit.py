@@ -10,8 +10,9 @@ from collections import deque
 from mcimport.errors import InterruptedRunError
 from mcimport.services.http.shutdown import StopSignal
 
-SLACK, MORE_SLACK, MOST_SLACK = 1.01, 0.01, 1.05  # requests sent evenly arrive less so: a second is a little longer
+SLACK, MORE_SLACK, MOST_SLACK = 1.005, 0.01, 1.05  # requests sent evenly arrive less so: a second is a little longer
 NEARLY = 0.85  # of the configured rate: an account that accepted as much in the last second accepts all of it
+LATE = 0.02  # seconds after its time that a permit is given while others wait for the next
 NOT_SENT_YET = 0.02  # seconds between two looks at a permit whose request has not left yet
 RECOVERY = 2_000  # the configured rate divided by this is what an accepted request adds to the present one, at first
 QUEUE_LOW = 10_000  # records of room in Ometria's queue below which pushes slow down
@@ -59,7 +60,8 @@ class RateLimiter:
                 if pause <= 0:
                     permit = Permit(now)
                     self._latest.append(permit)
-                    self._next = now + 1 / (self._rate * self._room)
+                    late = now - self._next  # as threads wake: that delays no later permit
+                    self._next = now + 1 / (self._rate * self._room) - (late if late < LATE else 0.0)
                     return permit
             if stop.aborted.wait(pause):
                 raise InterruptedRunError("stopped")
