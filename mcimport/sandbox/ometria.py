@@ -62,6 +62,8 @@ async def _push(call: Call) -> Response:
     records = _records(body)
     call.log.count = len(records)
     call.log.ids = tuple(str(record["id"]) for record in records if "id" in record)
+    if call.shared.settings.latency_spread:
+        await call.wait(call.latency / 2)
     return _accepted(call, records)
 
 

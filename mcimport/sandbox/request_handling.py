@@ -109,7 +109,9 @@ class RequestHandler:
         log.nth = self.shared.request_counts[self.service, log.method, path]
         self.shared.request_counts[self.service, log.method, path] += 1
         self.shared.requests.append(log)
-        return Call(self.shared, http, log, self.shared.settings.latency)
+        settings = self.shared.settings
+        more = self.shared.rng.random() * settings.latency_spread if settings.latency_spread else 0.0
+        return Call(self.shared, http, log, settings.latency + more)
 
     def _rejection(self, call: Call) -> Response | None:
         rejection = self.authorize(call)

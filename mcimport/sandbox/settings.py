@@ -26,6 +26,8 @@ class SandboxSettings:
         start: the clock's time when the sandbox is created, in epoch seconds; None: this machine's.
 
         latency: seconds until a response.
+        latency_spread: a response takes up to so many seconds more, by chance, and a push is taken halfway through: one
+            that was sent later may be taken, and answered, earlier.
         first_page_latency: the same for a first page: `offset` 0, a `count` above 1, no `before_last_changed`.
             None: like any other.
         writing_delay: the share of the latency that passes between the choice of a page and its writing.
@@ -84,6 +86,7 @@ class SandboxSettings:
     start: float | None = None
 
     latency: float = 0.0
+    latency_spread: float = 0.0
     first_page_latency: float | None = None
     writing_delay: float = 0.5
     on_page: Callable[[Any], object] | None = None  # called with the `Audience`, which imports this file

@@ -20,11 +20,18 @@ from mcimport.services.mailchimp.pagination import PageSplit
 MOST_DOUBTS = 5  # times that a page with fewer members than its own count is asked for again
 
 
-def fetch_page(window: Window, context: PageContext, result: PageResult) -> tuple[PageSplit, int]:
+def fetch_page(
+    window: Window, context: PageContext, result: PageResult, first: Page | None = None
+) -> tuple[PageSplit, int]:
     """Returns the next page, split into what is kept and what is left, and how many members were asked for.
+
+    `first`: the first page of the sweep, which is also the window's: a member who changed since then left the window,
+    and none can have entered it, so that it is used as if it were read now.
 
     Raises RetriableError where Mailchimp's pages keep contradicting their own counts, and what Mailchimp raises.
     """
+    if first is not None and (split := pagination.split_first_page(window, first)).verdict in ("over", "more"):
+        return split, first.asked
     window, page, asked = _fetch(window, context)
     split = pagination.split_page(window, page, asked)
     for _ in range(MOST_DOUBTS):

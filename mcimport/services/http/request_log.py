@@ -37,8 +37,14 @@ class RequestLog:
         self._place = {"list": list_key, "run": run_id}
         self.agent = f"mcimport/{__version__} (run {run_id})"
 
+    @property
+    def present_window(self) -> int | None:
+        """Returns the number of the window that this thread's requests belong to; None outside of `window`."""
+        number: int | None = getattr(self._thread, "number", None)
+        return number
+
     @contextmanager
-    def window(self, number: int) -> Iterator[None]:
+    def window(self, number: int | None) -> Iterator[None]:
         """Attributes this thread's requests in the block to that window."""
         self._thread.number = number
         try:
@@ -65,7 +71,7 @@ class RequestLog:
             self._tell("retry", {**self._where(), "service": service, "reason": reason, "paused": round(seconds, 1)})
 
     def _where(self) -> dict[str, Any]:
-        number = getattr(self._thread, "number", None)
+        number = self.present_window
         return {"client": self._client, **self._place, **({} if number is None else {"window": number})}
 
 

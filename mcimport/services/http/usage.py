@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from typing import Literal
@@ -56,6 +56,28 @@ class UsageMeter:
             for name in _NAMES:
                 self._untaken[name] += getattr(costs, name)
 
+    @contextmanager
+    def apart(self) -> Iterator[Callable[[], dict[str, float]]]:
+        """Counts what this thread does in the block neither as its own nor in all: it is for another thread to `book`.
+
+        What is yielded returns the requests since its last call, without the waits: pages wait for several at once.
+        """
+        self._thread.apart = {}
+
+        def spent() -> dict[str, float]:
+            counted, self._thread.apart = self._thread.apart, {}
+            return {name: amount for name, amount in counted.items() if not name.startswith("waited_")}
+
+        try:
+            yield spent
+        finally:
+            self._thread.apart = None
+
+    def book(self, amounts: Mapping[str, float]) -> None:
+        """Counts in this thread what others did for it; by the names of `Usage`."""
+        for name, amount in amounts.items():
+            self._add(name, amount)
+
     def drain(self) -> Usage:
         """Returns what was counted since the last call, in all threads."""
         with self._lock:
@@ -71,6 +93,10 @@ class UsageMeter:
         return sum(seconds for name, seconds in own.items() if name.startswith("waited_"))
 
     def _add(self, name: str, amount: float) -> None:
+        apart: dict[str, float] | None = getattr(self._thread, "apart", None)
+        if apart is not None:
+            apart[name] = apart.get(name, 0) + amount
+            return
         with self._lock:
             self._untaken[name] += amount
         own: dict[str, float] = self._thread.__dict__.setdefault("costs", {})

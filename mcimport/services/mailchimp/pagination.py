@@ -84,6 +84,18 @@ def split_page(window: Window, page: Page, asked: int) -> PageSplit:
     return _split_any_page(window, page, asked)
 
 
+def split_first_page(window: Window, page: Page) -> PageSplit:
+    """Splits the first page of a sweep, which was requested without an end, as the page of the sweep's first window.
+
+    It tells nothing of the bound at `until`, which was not asked for. A member who changed after `until`, and before
+    the page was requested, stands behind all members of the window.
+    """
+    inside = up_to(window, page, window.until)
+    if any(moment is not None and window.until < moment <= page.settled for moment in page.moments):
+        return PageSplit("over", inside, window)
+    return split_page(window, replace(page, members=inside), len(inside))
+
+
 def _split_any_page(window: Window, page: Page, asked: int) -> PageSplit:
     dated = list(zip(page.moments, page.members, strict=True))
     undated = [member for moment, member in dated if moment is None]

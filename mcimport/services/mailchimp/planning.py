@@ -49,7 +49,7 @@ def plan_windows(
         return [Window(0, sweep, since, end, count=len(page.members))] if page.members else []
     if since is not None and until <= since:
         return []
-    places = windows.offsets(page.total, page.asked)
+    places = windows.offsets(page.total, page.asked, client.mailchimp.connections)
     cuts = _look_up(mailchimp, list_key, Window(0, sweep, since, until), places, client.mailchimp.connections)
     return windows.split_at(sweep, (since, until), cuts, page.total)
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from mcimport.errors import IgnoredParameterError, RetriableError, ServiceTimeoutError
 from mcimport.models import Member, Page, Window
 from mcimport.models.timestamps import epoch
+from mcimport.services.http import decode_slot
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.mailchimp.pagination import identity
+from mcimport.services.mailchimp.pagination import SMALLEST_PAGE, half, identity
 
+AT_ONCE = 10  # pages of the first pass that are requested at once, within the account's connection limit
 MOST_STALE = 20  # full pages in a row, each at a higher offset, without a member that others did not show
+_Ask = Callable[[int], Page | RetriableError]
+"""Requests the page of the second at an offset."""
+
 _TOO_MANY = "too many members share one last_changed second"
 
 
@@ -90,20 +97,30 @@ class SameSecondReader:
 def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
     """Yields all members of `second`, each once, in passes over its pages, the last page first.
 
-    Raises UnstableSecondError after 25 passes. The error of a page that fails for good is raised at the end of its
-    pass, when the rest of the second was yielded; a ServiceTimeoutError is raised at once.
+    Pages that are too slow are halved, down to 50. Raises UnstableSecondError after 25 passes. The error of a page that
+    fails for good is raised at the end of its pass, when the rest of the second was yielded; a ServiceTimeoutError of
+    the smallest page at once.
     """
     span = replace(window, since=second - 1, through=None, until=second)
     reader = SameSecondReader(second, mailchimp.probe_at(list_key, span, 0).total_items)
-    ask = partial(_page_or_error, mailchimp, list_key, span, reader)
     while reader.passes < reader.MOST_PASSES:
         reader.begin_pass()
+        ask = partial(_page_or_error, mailchimp, list_key, span, reader)
+        is_first = reader.passes == 1
+        pages = _first_pass(mailchimp, list_key, span, ask, reader) if is_first else _pass(ask, reader, span.page)
         failure: RetriableError | None = None
-        for offset, page in _pass(ask, span.page, reader):
-            if isinstance(page, RetriableError):
-                failure = page
-            elif fresh := reader.take(page.members, offset):
-                yield fresh
+        try:
+            for offset, page in pages:
+                if isinstance(page, RetriableError):
+                    failure = page
+                elif fresh := reader.take(page.members, offset):
+                    yield fresh
+        except ServiceTimeoutError:
+            if span.page <= SMALLEST_PAGE:
+                raise
+            span = replace(span, page=half(span.page))
+            reader.passes -= 1  # the pass begins again, and whoever was seen is not yielded again
+            continue
         if failure:
             raise failure
         if reader.end_pass():
@@ -114,9 +131,57 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
     raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
 
 
-def _pass(
-    ask: Callable[[int], Page | RetriableError], size: int, reader: SameSecondReader
+def _first_pass(
+    mailchimp: MailchimpClient, list_key: str, span: Window, ask: _Ask, reader: SameSecondReader
 ) -> Iterator[tuple[int, Page | RetriableError]]:
+    """Yields offset and page, or error, of a pass whose pages are requested at once, AT_ONCE at most.
+
+    They are decoded one by one, and one that fails is requested again. A member may move from one page to another
+    meanwhile; then fewer are seen than were counted, and a pass in order follows.
+    """
+    trace, meter, size = mailchimp.http.trace, mailchimp.meter, span.page
+    offsets = range(-(-reader.count // size) * size, -1, -size)
+    window = trace.present_window
+
+    def request(offset: int) -> tuple[Callable[[], Page] | RetriableError, Mapping[str, float]]:
+        with trace.window(window), meter.apart() as spent:
+            try:
+                return mailchimp.request_page(list_key, span, size, offset), spent()
+            except RetriableError as error:
+                return error, spent()
+
+    pool = ThreadPoolExecutor(min(AT_ONCE, len(offsets)), thread_name_prefix="second")
+    requested = deque(pool.submit(request, offset) for offset in offsets[:AT_ONCE])
+    try:
+        for place, offset in enumerate(offsets):
+            with decode_slot.released(), meter.timed("waited_mailchimp"):
+                arrived, requests = requested.popleft().result()
+            requested.extend(pool.submit(request, later) for later in offsets[place + AT_ONCE :][:1])
+            meter.book(requests)
+            page = _decoded(arrived, reader) or ask(offset)
+            if isinstance(page, Page) and page.members:
+                reader.at_least(offset + len(page.members))
+            yield offset, page
+    finally:
+        with decode_slot.released():
+            pool.shutdown(cancel_futures=True)
+
+
+def _decoded(arrived: Callable[[], Page] | RetriableError, reader: SameSecondReader) -> Page | None:
+    """Returns a page; None where it has to be requested again. Raises ServiceTimeoutError for one that is too large."""
+    try:
+        if isinstance(arrived, RetriableError):
+            raise arrived
+        page = arrived()
+    except ServiceTimeoutError:
+        raise
+    except RetriableError:
+        reader.troubled = True
+        return None
+    return page if page.members or page.total else None
+
+
+def _pass(ask: _Ask, reader: SameSecondReader, size: int) -> Iterator[tuple[int, Page | RetriableError]]:
     """Yields offset and page, or error, of one pass: from the first offset without a member down to 0.
 
     A short page is not the last one for sure: a member may have been deleted while it was written. And pages seen on

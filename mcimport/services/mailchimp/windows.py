@@ -12,6 +12,7 @@ NO_END = sys.maxsize  # the `until` of a window that has no end yet
 NEVER = 253_370_764_800  # 9999-01-01: no opt-in is as late, and a state file can still hold it
 OVERLAP = 60  # seconds that a run begins before the sync point, for what Mailchimp commits late
 MOST_PIECES = 40
+LONG = 10  # pages
 
 
 def left_out_until(row: ListRow, sweep: Sweep) -> int | None:
@@ -44,15 +45,14 @@ def optins_new_since(row: ListRow) -> int | None:
     return row.new_since if row.new_since is None or begin is None else max(row.new_since, begin)
 
 
-def offsets(total: int, page: int) -> list[int]:
-    """Returns the offsets to cut at: every nine tenths of a page, so that one page reads a window; 40 windows at most.
+def offsets(total: int, page: int, connections: int) -> list[int]:
+    """Returns the offsets to cut at: a window for each connection, so that all are looked up at once.
 
-    A longer window is as many pages as it needs, and nearly fills the last one, too.
+    None is shorter than nine tenths of a page. A list of more than `LONG` pages a connection is cut into 40: there the
+    look-ups cost little, and no connection is left alone with the last window for long.
     """
-    piece = max(page * 9 // 10, 1)
-    least = -(-total // MOST_PIECES)
-    if least > piece:
-        piece = -(-least // max(1, page * 19 // 20)) * max(1, page * 19 // 20)
+    pieces = connections if total <= LONG * page * connections else max(MOST_PIECES, connections)
+    piece = max(page * 9 // 10, -(-total // pieces), 1)
     return list(range(piece, total, piece))
 
 
@@ -61,14 +61,17 @@ def split_at(
 ) -> list[Window]:
     """Returns windows that tile `span`: a wrong or missing cut makes a window longer, but never leaves a gap.
 
-    `cuts` are pairs of an offset and the `last_changed` of the member seen there; equal ones count as one.
+    `cuts` are pairs of an offset and the `last_changed` of the member seen there. Where several are of one second, that
+    second is a window of its own: it is crowded, and takes the longest.
     """
     since, until = span
-    inside = {
-        moment: offset
-        for offset, moment in sorted(cuts, reverse=True)
-        if moment is not None and moment < until and (since is None or moment > since)
-    }
+    inside: dict[int, int] = {}
+    for offset, moment in sorted(cuts, reverse=True):
+        if moment is None or moment >= until or (since is not None and moment <= since):
+            continue
+        if moment in inside and (since is None or moment - 1 > since):
+            inside[moment - 1] = offset
+        inside.setdefault(moment, offset)
     edges = sorted(inside)
     cut_at = [(inside[edge], edge) for edge in edges]
     starts = [(0, since), *cut_at]

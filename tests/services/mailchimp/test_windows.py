@@ -254,22 +254,26 @@ def test_a_cut_at_the_first_second_of_1970_is_a_cut_like_any_other() -> None:
     assert [(one.since, one.until) for one in planned] == [(None, 0), (0, 10)]
 
 
-def test_equal_cuts_fold_into_one_and_a_window_knows_its_place_in_the_list() -> None:
-    """Of equal cuts the lowest offset counts: a window says from which offset on and about how many it held."""
+def test_a_second_with_several_cuts_is_a_window_of_its_own_and_a_window_knows_its_place_in_the_list() -> None:
+    """It takes the longest, so it waits for no other; each says from which offset on and about how many it held."""
     planned = windows.split_at("archived", (None, UNTIL), [(90, T), (180, T), (270, T + 5), (360, None)], 400)
     assert [(one.since, one.until, one.offset, one.count) for one in planned] == [
-        (None, T, 0, 90),
-        (T, T + 5, 90, 180),
+        (None, T - 1, 0, 90),
+        (T - 1, T, 90, 90),
+        (T, T + 5, 180, 90),
         (T + 5, UNTIL, 270, 130),
     ]
 
 
 @moderate
-@given(st.one_of(st.integers(0, 3_000), st.integers(0, 50_000_000)), st.integers(1, 1000))
-def test_there_are_never_more_than_forty_pieces_and_each_look_up_is_within_the_list(total: int, page: int) -> None:
+@given(st.one_of(st.integers(0, 3_000), st.integers(0, 50_000_000)), st.integers(1, 1000), st.integers(1, 20))
+def test_a_list_is_cut_into_a_window_for_each_connection_or_forty_if_it_is_long(
+    total: int, page: int, connections: int
+) -> None:
     """Evenly spaced, at least nine tenths of a page apart (one member, where a page holds one), none beyond the end."""
-    offsets = windows.offsets(total, page)
-    assert len(offsets) < windows.MOST_PIECES
+    offsets = windows.offsets(total, page, connections)
+    is_long = total > windows.LONG * page * connections
+    assert len(offsets) < (windows.MOST_PIECES if is_long else connections)
     assert all(0 < offset < total for offset in offsets)
     steps = {later - earlier for earlier, later in zip([0, *offsets], offsets, strict=False)}
     assert len(steps) <= 1
