@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +25,7 @@ class RunSpec:
         watched, never_sent: see `PageContext`.
         is_first: Ometria had accepted no contact of this list before, so it need not be asked what it holds.
         imported_until: see `HeldLookups`; None: an earlier run imported no member.
-        account_known_good: see `OmetriaClient.push`.
+        account_known_good: see `BatchSender`.
         state_id: the name by which messages to workers tell this state file from others.
         warn: takes a text for a person, which is shown when the list ends.
         waits: takes a text that is shown at once: why the run cannot continue at present.
@@ -67,23 +67,35 @@ class Engine(Protocol):
         """Returns a lock that is held while anything is done for the client."""
 
     def run(
-        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
+        self,
+        spec: RunSpec,
+        windows: Sequence[Window],
+        pages: MutableMapping[int, Page],
+        record: Callable[[Outcome], None],
     ) -> bool:
         """Processes all windows, and returns whether subscription events were kept back.
 
-        Calls `record` in this thread, once for each page. `pages`: first pages that are the whole of their window, by
-        its number.
+        Calls `record` in this thread, once for each page. `pages`: first pages of the sweeps, by the number of their
+        first window; they are taken out when they are processed.
 
         Raises FatalError, ServiceDownError, InterruptedRunError or StateError; what was processed is recorded before.
         """
 
 
-def longest_first(window: Window) -> tuple[bool, int]:
-    """Returns a key that sorts the longest windows first, so that no worker is left alone with one at the end.
+def stage(window: Window) -> int:
+    """Returns a window's stage: those of a later one begin when all of the earlier are recorded.
 
-    Windows of the archived come after those of the list: for a member in both sweeps the later read wins.
+    First the members on the list, then the archived, then members who are read one by one: whoever is in two of them is
+    sent last as they were read last.
     """
-    return window.sweep != "listed", -window.count
+    if window.member_id is not None:
+        return 2
+    return 0 if window.sweep == "listed" else 1
+
+
+def longest_first(window: Window) -> tuple[int, int]:
+    """Returns a key that sorts the longest windows of each stage first: no worker is left alone with one at the end."""
+    return stage(window), -window.count
 
 
 @dataclass(eq=False)

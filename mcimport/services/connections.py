@@ -21,8 +21,8 @@ from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.ometria.client import OmetriaClient
-from mcimport.services.ometria.contacts import Contacts
+from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
+from mcimport.services.ometria.contacts import AHEAD, Contacts
 
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
 
@@ -156,6 +156,7 @@ class ConnectionPool:
             client.ometria_url(),
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
+            connections=MOST_PUSHES + AHEAD,
             trace=trace,
             may_send=self.may_send,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -138,14 +138,14 @@ def execute(
     list_run: ListRun,
     run_id: int,
     windows: Sequence[Window],
-    pages: Mapping[int, Page],
+    pages: MutableMapping[int, Page],
     *,
     until: int | None = None,
     afterwards: Callable[[int], None] = lambda _: None,
 ) -> Run:
     """Processes the windows of a planned run and ends it. Raises what ended it early, once that is recorded.
 
-    `pages`: first pages that are the whole of their window, by its number. `until`: the last second that is read, for a
+    `pages`: see `Engine.run`. `until`: the last second that is read, for a
     run that has none of its own (a replay). `afterwards` is called with the run's id when all windows are processed,
     and is a part of the run.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from mcimport.models import Page, Sweep, Window
@@ -33,13 +33,13 @@ class SweepPlan:
     Attributes:
         until: the last second that is read.
         total: about how many members both sweeps hold.
-        pages: first pages that are the whole of their window, by its number.
+        pages: the first pages, by the numbers of their windows; taken out when these are processed.
     """
 
     until: int
     total: int
     windows: tuple[Window, ...]
-    pages: Mapping[int, Page]
+    pages: MutableMapping[int, Page]
 
 
 def read_first(list_run: ListRun, mailchimp: MailchimpClient, sweep: Sweep, since: int | None) -> FirstPage:
@@ -59,6 +59,6 @@ def plan_sweeps(
             list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page
         ):
             planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
-            if first.is_whole:
+            if first.is_whole or (window.since == first.since and not first.page.is_probe):
                 pages[planned[-1].number] = first.page
     return SweepPlan(until, sum(first.page.total for first in firsts), tuple(planned), pages)

@@ -230,8 +230,6 @@ def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
     """Plans the windows of both sweeps and, in an incremental run, of the dead letters that are due."""
     firsts = _first_pages(list_run, beginning)
     _note_sms(list_run, firsts)
-    if not all(first.is_whole for first in firsts):
-        list_run.prefetch_fields()
     plan = plan_sweeps(list_run, list_run.services.mailchimp, firsts, windows.optins_new_since(list_run.row))
     if beginning.kind != "incremental":
         return plan
@@ -250,6 +248,8 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
     else:
         listed = read_first(list_run, mailchimp, "listed", beginning.listed)
     list_run.warn(listed.page.clock_warning)
+    if not listed.is_whole:
+        list_run.prefetch_fields()
     first_sync.begin(list_run, listed.page)
     if begun_before is None:
         return [listed]

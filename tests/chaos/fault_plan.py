@@ -73,6 +73,7 @@ class FaultPlan:
     connections: int = 10
     over_limit: str = "429"
     latency: float = 0.0
+    latency_spread: float = 0.0
     churn: float = 0.0
     stirred: int = 0
     stirred_after: int = 0
@@ -107,7 +108,7 @@ def apply_plan(plan: FaultPlan, sandbox: Sandbox, rejects: set[str], drops: set[
     knobs.fault = _fault(plan, sandbox)
     for name in (
         *("count_lies", "count_lies_share", "no_date", "edge_skew", "max_page", "broken_lookups"),
-        *("connections", "over_limit", "latency", "churn"),
+        *("connections", "over_limit", "latency", "latency_spread", "churn"),
     ):
         setattr(knobs, name, getattr(plan, name))
     knobs.broken = list(plan.broken)
@@ -214,6 +215,7 @@ RESTLESS = st.builds(
     late=st.sampled_from([0, 0, 20, 50]),
     pause=st.sampled_from([0, 2 * LATE]),
     latency=st.sampled_from([0.0, 0.01]),
+    latency_spread=st.sampled_from([0.0, 0.03]),
     dice=st.integers(0, 2**16),
 )
 

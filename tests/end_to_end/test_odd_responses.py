@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -93,8 +94,9 @@ def test_one_401_in_the_middle_is_tried_again(make_importer: MakeImporter) -> No
     importer.configure(SMALL_PAGES)
     importer.sandbox.settings.fault = members("401", 5)
     all_arrive(importer, importer("sync"))
-    importer.sandbox.audience().change(5)
-    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and one.nth == 12 else None
+    importer.sandbox.audience().change(250)
+    pushes = itertools.count()
+    importer.sandbox.settings.fault = lambda one: "401" if one.path.endswith("/push") and next(pushes) == 1 else None
     time_passes(60)
     all_arrive(importer, importer("sync"))
 

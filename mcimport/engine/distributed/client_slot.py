@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
 from mcimport.services.connections import ClientServices
+from mcimport.services.ometria.sender import BatchSender
+
+RunTools = tuple[RunConverter, HeldLookups | None, BatchSender]
+"""What the pages of one run are converted, looked up and sent with."""
 
 
 class OutdatedError(Exception):
@@ -23,14 +27,14 @@ class OutdatedError(Exception):
 
 @dataclass(eq=False)
 class ClientSession:
-    """Holds a client's open connections, and what its runs convert and look up with, for one epoch.
+    """Holds a client's open connections, and what its runs work with, for one epoch.
 
     `runs`: by list key and run id; without look-ups in a list's first run. `warnings`: for the next reply.
     """
 
     services: ClientServices
     close: Callable[[], None]
-    runs: dict[tuple[str, int], tuple[RunConverter, HeldLookups | None]] = field(default_factory=dict)
+    runs: dict[tuple[str, int], RunTools] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -60,7 +60,11 @@ class RemoteEngine:
         return nullcontext() if account_group is None else self._locks[account_group]
 
     def run(
-        self, spec: RunSpec, windows: Sequence[Window], pages: Mapping[int, Page], record: Callable[[Outcome], None]
+        self,
+        spec: RunSpec,
+        windows: Sequence[Window],
+        pages: MutableMapping[int, Page],
+        record: Callable[[Outcome], None],
     ) -> bool:
         if spec.is_dry:
             return self._local.run(spec, windows, pages, record)

@@ -13,7 +13,7 @@ from mcimport.config import Client
 from mcimport.engine.distributed import messages
 from mcimport.engine.distributed.broker import group_by_account
 from mcimport.engine.distributed.broker_term import BrokerTerm, RevokedError, SuspendDetector
-from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage
+from mcimport.engine.distributed.client_slot import ClientSession, ClientSlot, OutdatedError, RunningPage, RunTools
 from mcimport.engine.distributed.messages import Fence, Message, PageMessage, Reply, settings_digest
 from mcimport.engine.distributed.seal import Sealed, SealError, open_message, seal
 from mcimport.engine.page.context import make_context
@@ -28,6 +28,7 @@ from mcimport.models import ContactRules
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
+from mcimport.services.ometria.sender import BatchSender
 
 SUSPENDED = 8.0  # seconds without running; less than those after which a broker gives up a worker, at the earliest
 TAKEN_OVER = 1.1  # seconds for which an account of a former worker is left alone: limits count by the second
@@ -168,16 +169,15 @@ class PageExecutor:
         with slot.run_page(message.epoch, lambda: self.term.check(term), lambda: self._opened(client)) as running:
             session = running.session
             with slot.change:
-                converter, held = _of_run(client, message, session)
+                converter, held, sender = _of_run(client, message, session)
             if message.has_sms:
                 converter.note_sms()  # other workers may have met an SMS status since
             context = replace(
-                make_context(session.services, message.list_key, converter),
+                make_context(session.services, message.list_key, converter, sender),
                 rules=_rules(client, message),
                 held=held,
                 watched=message.watched,
                 never_sent=message.never_sent,
-                account_known_good=message.account_known_good,
                 sample_size=client.ometria.spot_check,
             )
             try:
@@ -236,8 +236,8 @@ def _rules(client: Client, message: PageMessage) -> ContactRules:
     )
 
 
-def _of_run(client: Client, message: PageMessage, session: ClientSession) -> tuple[RunConverter, HeldLookups | None]:
-    """Returns what a run converts and looks up with; both count what it spends here: the message allows what is left.
+def _of_run(client: Client, message: PageMessage, session: ClientSession) -> RunTools:
+    """Returns what a run works with; it counts what the run spends here: the message allows what is left.
 
     In a list's first run nothing is looked up.
     """
@@ -249,5 +249,6 @@ def _of_run(client: Client, message: PageMessage, session: ClientSession) -> tup
         event_budget = EventBudget(limit=message.events_left, most=0, events=())
         converter = RunConverter(services.mailchimp, fields, _rules(client, message), event_budget, session.warn)
         held = None if message.is_first else HeldLookups(services.contacts, message.imported_until, message.look_ups)
-        session.runs = {run: (converter, held)}  # one run of a client at a time
+        sender = BatchSender(services.ometria, account_known_good=message.account_known_good)
+        session.runs = {run: (converter, held, sender)}  # one run of a client at a time
     return session.runs[run]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mcimport.engine.distributed.messages import is_same_work
-from mcimport.engine.interface import longest_first
+from mcimport.engine.interface import longest_first, stage
 from mcimport.models import Bounds, Window
 from mcimport.services.mailchimp import pagination
 
@@ -69,7 +69,8 @@ class WorkQueue:
     def begin(self, message_id: str) -> Window | None:
         """Returns the window whose page is to be sent next, under way from now on; None where none is to be for now.
 
-        A page that a worker may have died of is sent when nothing else is under way.
+        A page that a worker may have died of is sent when nothing else is under way; one of a later stage, when none of
+        an earlier one is; what the outcome of a former message left of a page, when the present one is answered, too.
         """
         window = self._due()
         if window is None:
@@ -83,7 +84,12 @@ class WorkQueue:
             return None
         if self._alone or self._local:
             return self._alone.popleft() if self._alone and not self._in_flight else None
-        return self._waiting.popleft() if self._waiting and len(self._in_flight) < self._most else None
+        if not self._waiting or len(self._in_flight) >= self._most:
+            return None
+        following, under_way = self._waiting[0], [in_flight.window for in_flight in self._in_flight.values()]
+        if any(stage(window) < stage(following) or is_same_work(window, following) for window in under_way):
+            return None
+        return self._waiting.popleft()
 
     def take_local_work(self) -> list[Window]:
         """Hands over the pages that no worker can finish, once nothing else is under way or waits to be sent alone."""

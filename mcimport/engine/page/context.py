@@ -13,7 +13,7 @@ from mcimport.services.connections import ClientServices
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.ometria.client import OmetriaClient
+from mcimport.services.ometria.sender import BatchSender
 
 Convert = Callable[[Member, int | None], Conversion]
 """Converts a member; the second: an opt-in is new from this second on, None: as in the whole run.
@@ -27,41 +27,39 @@ class PageContext:
     """Holds what all pages of one run share; safe to use from many threads.
 
     Attributes:
-        ometria: None in a dry run: everything is done but the push.
+        sender: None in a dry run: everything is done but the push.
         fetch_missing_tags: takes the members whose tags must be asked for out of a page; what it yields returns them,
             complete.
         rules: how members become contacts; None: no consent is sent of a member who cannot be sent whole.
         held: None in a dry run, and in a list's first run: Ometria is not asked what it holds.
         watched: ids of members (without the list) who have an open dead letter, and from when on their opt-in is new.
         never_sent: spans of open dead letters: no run has announced the opt-ins in them.
-        account_known_good: see `OmetriaClient.push`.
         sample_size: how many of the members who are pushed each outcome names, for a spot check.
         trace: tells the log which window the client's requests belong to.
     """
 
     list_key: str
     mailchimp: MailchimpClient
-    ometria: OmetriaClient | None
+    sender: BatchSender | None
     convert: Convert
     fetch_missing_tags: Callable[[list[Member]], AbstractContextManager[Callable[[], list[Member]]]]
     rules: ContactRules | None = None
     held: HeldLookups | None = None
     watched: Mapping[str, int] = field(default_factory=dict)
     never_sent: tuple[UnsentSpan, ...] = ()
-    account_known_good: bool = False
     sample_size: int = 0
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))
 
 
 def make_context(
-    services: ClientServices, list_key: str, converter: RunConverter, *, is_dry: bool = False
+    services: ClientServices, list_key: str, converter: RunConverter, sender: BatchSender | None
 ) -> PageContext:
     """Returns a context with what every run needs; `replace` adds what else one needs."""
     return PageContext(
         list_key=list_key,
         mailchimp=services.mailchimp,
-        ometria=None if is_dry else services.ometria,
+        sender=sender,
         convert=converter,
         fetch_missing_tags=converter.fetch_missing_tags,
         meter=services.meter,

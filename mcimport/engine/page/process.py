@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -21,24 +22,32 @@ from mcimport.errors import RetriableError
 from mcimport.models import Contact, Converted, Member, NewDeadLetter, Outcome, Page, Skipped, Unsendable, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
-from mcimport.services.ometria.client import OmetriaClient
+from mcimport.services.ometria.delivery import Delivery
+from mcimport.services.ometria.sender import BatchSender
+
+MOST_UNFINISHED = 4  # pushes of one page that are not answered yet: a crowded second is read in many parts
 
 _CONTACT = msgspec.json.Decoder(Contact)  # made at import, before any thread begins: see `responses`
 
 
 def process_page(
-    window: Window, context: PageContext, page: Page | None = None, deliver: Deliver | None = None
+    window: Window,
+    context: PageContext,
+    page: Page | None = None,
+    deliver: Deliver | None = None,
+    on_read: Callable[[Window], None] = lambda _: None,
 ) -> Outcome:
     """Reads one page of a window, converts and pushes its members, and returns the outcome with the window's rest.
 
-    `page`: a page that was read already and is the whole of its window. `deliver`: takes the members instead, where
-    they are not to be pushed.
+    `page`: was read already, as the first of its sweep. `deliver`: takes the members instead, where they are not to be
+    pushed. `on_read`: is called with the rest of the window, if there is one, as soon as the next page can be read,
+    while this one's members are still being completed and sent.
 
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
     began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
     with context.trace.window(window.number), decode_slot.held():
-        outcome = read_page(window, context, deliver or _push_members, page)
+        outcome = read_page(window, context, deliver or _begin_push, _await_answers, on_read, page)
     seconds = time.monotonic() - started
     return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
 
@@ -54,32 +63,76 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
     result.note_sms(members)
     with decode_slot.held():
         try:
-            _push_members(result, members)
+            _begin_push(result, members)
+            _await_answers(result)
         except RetriableError as error:
             return result.outcome(), error
     return result.outcome(), None
 
 
-def _push_members(result: PageResult, members: list[Member]) -> None:
-    """Converts, encodes and pushes members; empties the list, so that memory holds a page or its records, not both.
+def _begin_push(result: PageResult, members: list[Member]) -> None:
+    """Converts members and begins to push them; returns when there is room for the records of another page.
 
-    Raises RetriableError where Ometria cannot be reached after all tries.
+    It empties the list, so that memory holds a page or its records, not both. Raises RetriableError where Ometria could
+    not be reached for members whose push was begun before.
+    """
+    while len(result.unfinished) >= MOST_UNFINISHED:
+        next(result.unfinished.popleft(), None)
+    push = _push(result, members)
+    result.unfinished.append(push)
+    next(push)
+
+
+def _await_answers(result: PageResult) -> None:
+    """Waits for what becomes of all members whose push was begun, then pushes the consent of refused members alone.
+
+    Raises RetriableError where Ometria could not be reached after all tries, once all others are answered.
+    """
+    failure: RetriableError | None = None
+    while result.unfinished:
+        try:
+            next(result.unfinished.popleft(), None)
+        except RetriableError as error:
+            failure = failure or error
+    if failure is None and result.alone and result.context.sender is not None:
+        with decode_slot.released():
+            failure = _push_alone(result, result.context.sender)
+    if failure is not None:
+        raise failure
+
+
+def _push(result: PageResult, members: list[Member]) -> Iterator[None]:
+    """Pushes members, and yields once, when those who are complete are handed over and there is room for more.
+
+    Those whose tags are asked for, and those who must be looked up in Ometria, are handed over after that: neither the
+    others nor the next page wait for them. Raises RetriableError where Ometria could not be reached after all tries.
     """
     with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
-        ometria = result.context.ometria
-        if ometria is None:
+        sender = result.context.sender
+        if sender is None:
+            yield
             _note_taken(result, [*ready, *_ready(result, late())])
             return
-        ready.sort(key=_is_open)  # members who must be looked up come last: the others need not wait for them
-        full = sum(not _is_open(entry) for entry in ready) // ometria.batch * ometria.batch
-        with decode_slot.released():  # for all pushes at once: no batch of this page waits for the conversion of others
-            _push(result, ometria, ready[:full])
+        sure = [entry for entry in ready if entry.contact is None]
+        last = {entry.who: entry for entry in ready if entry.contact is not None}
+        del ready
+        with decode_slot.released():
+            first = _hand_over(sender, sure)
+            sender.await_room(first)
+        yield
+        with decode_slot.released():
             with decode_slot.held():
-                last = {entry.who: entry for entry in (*ready[full:], *_ready(result, late()))}
-            del ready
-            _push(result, ometria, _settled(result, list(last.values())))
-            _push_alone(result, ometria)
+                last |= {entry.who: entry for entry in _ready(result, late())}
+            settled = _settled(result, list(last.values()))
+            second = _hand_over(sender, settled)
+            failures = [_note_answers(result, sure, first), _note_answers(result, settled, second)]
+    for failure in filter(None, failures):
+        raise failure
+
+
+def _hand_over(sender: BatchSender, entries: list[EncodedRecord]) -> Delivery:
+    return sender.begin([entry.who for entry in entries], [entry.record for entry in entries])
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
@@ -90,11 +143,6 @@ def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
             result.members += 1
             _convert(result, member, records)
     return list(records.values())
-
-
-def _is_open(entry: EncodedRecord) -> bool:
-    """Says whether what may be sent depends on what Ometria holds."""
-    return entry.contact is not None
 
 
 def _settled(result: PageResult, ready: list[EncodedRecord]) -> list[EncodedRecord]:
@@ -114,35 +162,28 @@ def _closed(entry: EncodedRecord, settled: Contact) -> EncodedRecord:
     return msgspec.structs.replace(entry, record=record, optin=settled.marketing_optin, contact=None)
 
 
-def _push_alone(result: PageResult, ometria: OmetriaClient) -> None:
+def _push_alone(result: PageResult, sender: BatchSender) -> RetriableError | None:
     """Pushes the consent of members who cannot be sent whole; they stay rejected, and their dead letters open."""
-    if not result.alone:
-        return
     found = settled_alone(result.alone.values(), result.context.held)
     result.alone.clear()
     result.note_settled(found)
-    pushed = ometria.push(
-        [msgspec.json.encode(contact) for contact in found.contacts],
-        account_known_good=result.context.account_known_good,
-    )
+    ids = [contact.id[len(result.context.list_key) + 1 :] for contact in found.contacts]
+    pushed = sender.push(ids, [msgspec.json.encode(contact) for contact in found.contacts])
     is_no = [contact.marketing_optin == "EXPLICITLY_OPTEDOUT" for contact in found.contacts]
     result.remark("no_carried", sum(is_no[place] for place in pushed.taken))
     result.remark("no_refused", sum(is_no[place] for place, _ in pushed.refused))
-    if pushed.error:
-        raise pushed.error
+    return pushed.error
 
 
-def _push(result: PageResult, ometria: OmetriaClient, ready: list[EncodedRecord]) -> None:
-    if not ready:
-        return
-    pushed = ometria.push([entry.record for entry in ready], account_known_good=result.context.account_known_good)
-    _note_taken(result, [ready[place] for place in pushed.taken])
+def _note_answers(result: PageResult, entries: list[EncodedRecord], delivery: Delivery) -> RetriableError | None:
+    """Waits for what becomes of records, notes it, and returns why some could not be sent; None: all were."""
+    pushed = delivery.result()
+    _note_taken(result, [entries[place] for place in pushed.taken])
     for place, reason in pushed.refused:
-        is_no = ready[place].optin == "EXPLICITLY_OPTEDOUT"
-        _set_aside_one(result, ready[place].who, epoch(ready[place].changed), reason, is_no=is_no)
-        _keep_consent_of_record(result, ready[place])
-    if pushed.error:
-        raise pushed.error
+        is_no = entries[place].optin == "EXPLICITLY_OPTEDOUT"
+        _set_aside_one(result, entries[place].who, epoch(entries[place].changed), reason, is_no=is_no)
+        _keep_consent_of_record(result, entries[place])
+    return pushed.error
 
 
 def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecord]) -> None:
@@ -165,7 +206,7 @@ def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecor
         optin=contact.marketing_optin,
         is_event=contact.timestamp_subscribed is not None,
         contact=contact if held is not None and depends(contact) else None,
-        lacks=_lacks(contact) if result.context.ometria is None else (),
+        lacks=_lacks(contact) if result.context.sender is None else (),
     )
     if result.alone:
         result.alone.pop(contact.id, None)
@@ -198,7 +239,7 @@ def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, co
         return
     _set_aside_one(result, member_id(member), epoch(member.last_changed), why.reason)
     rules = result.context.rules
-    if rules is None or result.context.ometria is None:
+    if rules is None or result.context.sender is None:
         return
     alone = consent_part(contact) if contact is not None else consent_alone(member, rules)
     if alone is not None:

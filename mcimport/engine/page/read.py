@@ -6,14 +6,14 @@ A page is a part of the window, an oversized second of it, or the one member who
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from mcimport.convert import is_contact_id, member_id
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.fetch import count_in, fetch_page, narrow_failure, shrink_suspects
-from mcimport.engine.page.result import PageResult
-from mcimport.errors import NotFoundError, RetriableError, ServiceTimeoutError
+from mcimport.engine.page.result import PageResult, is_over
+from mcimport.errors import NotFoundError, RetriableError
 from mcimport.models import Member, Outcome, Page, Precision, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.mailchimp import pagination
@@ -21,9 +21,12 @@ from mcimport.services.mailchimp.pagination import PageSplit
 from mcimport.services.mailchimp.same_second import read_same_second
 
 Deliver = Callable[[PageResult, list[Member]], None]
-"""Takes members out of the list (see `consume`), and counts them in the result.
+"""Takes members out of the list (see `consume`), and counts them in the result or begins to push them."""
 
-Raises RetriableError where they could not be delivered.
+AwaitAnswers = Callable[[PageResult], None]
+"""Waits for what becomes of members whom `Deliver` began to push, and counts them in the result.
+
+Raises RetriableError where some could not be pushed.
 """
 
 
@@ -34,13 +37,20 @@ def consume(members: list[Member]) -> Iterator[Member]:
         yield members.pop()
 
 
-def read_page(window: Window, context: PageContext, deliver: Deliver, page: Page | None = None) -> Outcome:
+def read_page(
+    window: Window,
+    context: PageContext,
+    deliver: Deliver,
+    await_answers: AwaitAnswers,
+    on_read: Callable[[Window], None],
+    page: Page | None,
+) -> Outcome:
     """Reads one page of a window, has it delivered, and returns the outcome with the rest of the window.
 
-    `page`, and what is raised: see `process_page`.
+    `on_read`, `page`, and what is raised: see `process_page`.
     """
     result = PageResult(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
-    return _PageReader(window, context, deliver, result).read(page)
+    return _PageReader(window, context, deliver, await_answers, on_read, result).read(page)
 
 
 @dataclass(eq=False)
@@ -50,18 +60,20 @@ class _PageReader:
     _window: Window
     _context: PageContext
     _deliver_members: Deliver
+    _await_answers: AwaitAnswers
+    _on_read: Callable[[Window], None]
     _result: PageResult
     _has_met: bool = False  # the one member whom the window looks for was on a page
 
     def read(self, page: Page | None) -> Outcome:
         window = self._window
-        if page is not None:
+        if page is not None and pagination.fits_in_one(page, page.asked):
             is_all = all(moment is None or moment <= window.until for moment in page.moments)
             return self._deliver_page(list(pagination.whole_page(window, page)), None, "exactly" if is_all else "about")
         if window.is_by_id:
             return self._ask_by_id()
         try:
-            split, asked = fetch_page(window, self._context, self._result)
+            split, asked = fetch_page(window, self._context, self._result, page)
         except RetriableError as error:
             return narrow_failure(window, self._context, self._result, error)
         if split.verdict == "crowded":
@@ -79,6 +91,8 @@ class _PageReader:
         window, count = self._window, len(members)
         try:
             self._deliver(members)
+            self._tell_rest(rest)
+            self._await_answers(self._result)
             if rest is None and self._is_missing:
                 return self._ask_by_id()
         except RetriableError as error:
@@ -91,22 +105,26 @@ class _PageReader:
     def _read_second(self, split: PageSplit, asked: int) -> Outcome:
         """Reads a second that is larger than a page, in as many passes as it takes."""
         window, second, result = self._window, split.second, self._result
-        rest = split.rest if window.suspect_count else replace(split.rest, page=asked)
+        whole = split.rest if window.suspect_count else replace(split.rest, page=asked)
         undated = [member for member in split.kept if epoch(member.last_changed) is None]
+        failure: RetriableError | None = None
         try:
-            passes = read_same_second(self._context.mailchimp, self._context.list_key, rest, second)
-            failure = self._deliver_all(itertools.chain([undated], passes))
-        except ServiceTimeoutError as error:
-            if rest.page > pagination.SMALLEST_PAGE:
-                return result.outcome(window, replace(window, page=pagination.half(rest.page)))
+            passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
+            for members in itertools.chain([undated], passes):
+                self._deliver(members)
+        except RetriableError as error:
             failure = error
+        rest = shrink_suspects(replace(whole, through=second), result.members, asked)
+        if failure is None:
+            self._tell_rest(rest)
+        try:
+            self._await_answers(result)
         except RetriableError as error:
             failure = error
         if failure is None and second >= window.until and self._is_missing:
             return self._ask_by_id()
         if failure is not None:
             self._add_second_as_dead_letter(second, failure)
-        rest = shrink_suspects(replace(rest, through=second), result.members, asked)
         return result.outcome(window, rest, failed=failure is not None)
 
     def _add_second_as_dead_letter(self, second: int, error: RetriableError) -> None:
@@ -118,14 +136,10 @@ class _PageReader:
         else:
             result.add_dead_letter(*span, error, result.left_of(count))
 
-    def _deliver_all(self, batches: Iterable[list[Member]]) -> RetriableError | None:
-        """Delivers batch after batch; returns why one could not be delivered, raises why one could not be read."""
-        for members in batches:
-            try:
-                self._deliver(members)
-            except RetriableError as error:
-                return error
-        return None
+    def _tell_rest(self, rest: Window | None) -> None:
+        """Has the next page of the window read, also while this one's answers are awaited."""
+        if rest is not None and self._window.member_id is None and not is_over(rest):
+            self._on_read(rest)
 
     def _deliver(self, members: list[Member]) -> None:
         self._result.note_sms(members)
@@ -154,6 +168,7 @@ class _PageReader:
             if window.is_by_id and changed is not None and changed <= window.until:  # the list leaves them out
                 return self._result.outcome(window, gone=True)
             self._deliver([member])
+            self._await_answers(self._result)
         except NotFoundError:
             return self._result.outcome(window, gone=True)
         except RetriableError as error:

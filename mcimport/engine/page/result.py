@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -45,6 +45,7 @@ class PageResult:
         is_replay: the page is read for a dead letter.
         events: how many records may start a welcome campaign.
         alone: the consent of members who cannot be sent whole, by the contact's id.
+        unfinished: pushes that were begun; each ends with its iterator.
     """
 
     context: PageContext
@@ -61,6 +62,7 @@ class PageResult:
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
     alone: dict[str, Contact] = field(default_factory=dict)
+    unfinished: deque[Iterator[None]] = field(default_factory=deque)
     consents: Counter[OptIn | None] = field(default_factory=Counter)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
@@ -73,10 +75,9 @@ class PageResult:
         self, window: Window | None = None, rest: Window | None = None, *, failed: bool = False, gone: bool = False
     ) -> Outcome:
         """Returns what became of the page; `rest`: what is left of the window, also one that holds nothing more."""
-        over = rest is not None and rest.through is not None and rest.through >= rest.until
         return Outcome(
             window=window,
-            rest=None if over else rest,
+            rest=None if rest is None or is_over(rest) else rest,
             members=self.members,
             skipped=self.skipped,
             pushed=self.pushed,
@@ -146,3 +147,8 @@ class PageResult:
         self.letters.append(
             NewDeadLetter("window", "transport", self.sweep, since, until, reason, members=members, precision=precision)
         )
+
+
+def is_over(rest: Window) -> bool:
+    """Says whether nothing is left of a window."""
+    return rest.through is not None and rest.through >= rest.until

@@ -65,7 +65,7 @@ class RateLimitedRequests(ServiceRequests):
 
     limiter: RateLimiter
 
-    def _permit(self) -> Permit:
+    def permit(self) -> Permit:
         """Waits for the next permit; to be called with the decode slot released."""
         with self.meter.timed("waited_limiter"):
             return self.limiter.permit(self.policy.stop)

@@ -1,14 +1,16 @@
-"""Ometria: push batches of contacts, and read back.
+"""The Ometria client: pushes one batch of contacts, and checks the key.
 
 Source of the facts: Ometria's Data API v2 documentation and its users' reports. A push answers 202 with how many
-records were accepted and rejected, never which; that is found by halving.
+records were accepted and rejected, never which.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,48 +22,21 @@ from mcimport.errors import (
     NotFoundError,
     RejectedError,
     RetriableError,
-    ServiceDownError,
     ServiceError,
     UnreachableError,
 )
-from mcimport.services.http import decode_slot
+from mcimport.services.http.rate_limit import Permit
 from mcimport.services.http.response import UNDECODABLE, Response
 from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import RateLimitedRequests
 
 HINTS = 5
+MOST_PUSHES = 32  # on the wire at once: eight a second at four seconds an answer
 LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _PERHAPS_PERSONAL = re.compile(rf"[{_QUOTES}].*?(?:[{_QUOTES}]|$)|\S*[@\d]\S*")
-IN_VAIN = 20  # records in two batches or more, of which none was accepted, after which they are not the reason
-ALL_REFUSED = 100  # records refused one by one, and none ever accepted, after which they are not the reason
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """Holds the result of a push, as positions in the records that were handed over.
-
-    Attributes:
-        taken: records that Ometria accepted.
-        refused: records that it refused, each with a reason.
-        error: why the others could not be sent, after all tries; None when there are no others.
-    """
-
-    taken: tuple[int, ...]
-    refused: tuple[tuple[int, str], ...]
-    error: RetriableError | None = None
-
-
-@dataclass(slots=True)
-class _PushProgress:
-    """What became of the records of one push so far, by position. `account_known_good`: see `OmetriaClient.push`."""
-
-    records: Sequence[bytes]
-    account_known_good: bool
-    taken: list[int] = field(default_factory=list)
-    refused: list[tuple[int, str]] = field(default_factory=list)
 
 
 class _Receipt(msgspec.Struct):
@@ -92,36 +67,80 @@ class OmetriaClient(RateLimitedRequests):
 
     Attributes:
         batch: records a push, at most 100.
-        perhaps_accepted: requests of this client that Ometria may have accepted a record of: it said so, or did not say
-            that it refused all of them. It only grows.
+        has_accepted: the account accepted a whole batch. So a record that is refused is refused for what it holds.
+        threads: in which the batches of its senders are sent.
+        perhaps_accepted: pushes of which Ometria may have accepted a record: it said so, did not say that it refused
+            all of them, or has not answered yet.
     """
 
     batch: int = 100
-    perhaps_accepted: int = field(default=0, init=False)
-    # A batch, whole: so a record that is refused is refused for what it holds.
-    _has_accepted: bool = field(default=False, init=False)
-    # Batches in a row of which no record was accepted, and their records.
-    _in_vain: tuple[int, int] = field(default=(0, 0), init=False)
+    has_accepted: bool = field(default=False, init=False)
+    _perhaps_accepted: int = field(default=0, init=False)
+    _unanswered: int = field(default=0, init=False)  # pushes on the wire
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(MOST_PUSHES + 1, thread_name_prefix="push"), init=False
+    )
 
-    def push(self, records: Sequence[bytes], *, account_known_good: bool = False) -> Pushed:
-        """Upserts encoded contacts, a batch at a time, each when the limiter permits it.
+    def close(self) -> None:
+        super().close()
+        self.threads.shutdown(wait=False)
 
-        A refused batch is halved until the record is found. `account_known_good`: an earlier run is on record in which
-        the account accepted records. Only where neither that nor this process knows of any is a refusal of everything,
-        or a 404, taken for a wrong setting.
+    @property
+    def perhaps_accepted(self) -> int:
+        with self._lock:
+            return self._perhaps_accepted + self._unanswered
 
-        Raises FatalError for a key that is not accepted, or when Ometria refuses whatever it is sent, ServiceDownError
-        and InterruptedRunError.
+    def push_batch(
+        self,
+        records: Sequence[bytes],
+        permit: Permit | None,
+        *,
+        account_known_good: bool,
+        tried: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Sends encoded contacts as one batch, with retries; returns why Ometria refuses it or a part of it.
+
+        The reason is empty where it accepted all. The decode slot is released.
+
+        Args:
+            records: at most `batch`.
+            permit: for the first try; None: it waits for one, as every further try does.
+            account_known_good: see `BatchSender`.
+            tried: is called after every try that does not end the run.
+
+        Raises RetriableError after all tries, FatalError for a key that is not accepted, or a 404 of an account that is
+        not known to accept records, and InterruptedRunError.
         """
-        progress = _PushProgress(records, account_known_good)
+        body, permits = b"[" + b",".join(records) + b"]", [permit] if permit else []
+
+        def attempt() -> int:
+            try:
+                rejected = self._attempt(permits.pop() if permits else self.permit(), body, len(records))
+            except NotFoundError as error:
+                if not (account_known_good or self.has_accepted):
+                    raise FatalError(
+                        f"{error}: nothing can be pushed to this address",
+                        hint="Check `url` in [ometria], and MCIMPORT_OMETRIA_URL.",
+                        status=error.status,
+                    ) from None
+                tried()
+                raise RetriableError(f"{error}, in the middle of a run", status=error.status) from None
+            except (RetriableError, RejectedError):
+                tried()
+                raise
+            tried()
+            return rejected
+
         try:
-            for start in range(0, len(records), self.batch):
-                places, before = range(start, min(start + self.batch, len(records))), len(progress.taken)
-                self._push_places(progress, list(places))
-                self._note_batch(len(places), is_in_vain=len(progress.taken) == before)
-        except RetriableError as error:
-            return Pushed(tuple(progress.taken), tuple(progress.refused), error)
-        return Pushed(tuple(progress.taken), tuple(progress.refused))
+            rejected = call_with_retry(self.policy, attempt)
+        except RejectedError as error:
+            return str(error)
+        finally:
+            for unused in permits:
+                unused.sent()
+        self.has_accepted |= not rejected
+        return "Ometria rejected the record" if rejected else ""
 
     def check_key(self) -> float | None:
         """Returns how many seconds this machine's clock is ahead of Ometria's; None where the answer has no date.
@@ -154,82 +173,24 @@ class OmetriaClient(RateLimitedRequests):
             return [_impersonal(hint) for hint in _HINTS.decode(answer.body)[:HINTS]]
         return []
 
-    def _push_places(self, progress: _PushProgress, places: list[int]) -> None:
-        reason = self._push_batch([progress.records[place] for place in places], progress)
-        if not reason:
-            progress.taken.extend(places)
-            self._has_accepted = True
-        elif len(places) == 1:
-            progress.refused.append((places[0], reason))
-            refused = len(progress.refused)
-            # A wrong collection, or a proxy that refuses everything, must not make every member a dead letter.
-            if refused >= ALL_REFUSED and not self._is_known_good(progress):
-                raise FatalError(
-                    f"Ometria refused the first {refused} records, one by one ({reason})",
-                    hint="The records are probably fine. Check `collection` and `url` in [ometria].",
-                )
-        else:
-            middle = len(places) // 2
-            self._push_places(progress, places[:middle])
-            self._push_places(progress, places[middle:])
-
-    def _is_known_good(self, progress: _PushProgress) -> bool:
-        return progress.account_known_good or self._has_accepted
-
-    def _note_batch(self, size: int, *, is_in_vain: bool) -> None:
-        """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
-
-        One such batch may be chance; after two, something refuses everything. A batch of one record does not count: it
-        may be one that was refused before.
-        """
-        if not is_in_vain:
-            self._in_vain = (0, 0)
-        if not is_in_vain or size == 1:
-            return
-        batches, records = self._in_vain
-        self._in_vain = (batches + 1, records + size)
-        if batches and records + size >= IN_VAIN:
-            raise ServiceDownError(
-                f"Ometria refused {records + size:,} records in a row and accepted none",
-                hint="Ometria, or a proxy in front of it, refuses everything. Nothing is lost: the next `mcimport sync`"
-                " resumes where this one stopped.",
-            )
-
-    def _push_batch(self, batch: Sequence[bytes], progress: _PushProgress) -> str:
-        """Sends a batch, with retries. Returns why Ometria refuses it or a part of it; empty when it accepted all."""
-        body = b"[" + b",".join(batch) + b"]"
+    def _attempt(self, permit: Permit, body: bytes, size: int) -> int:
+        """Sends a batch once and returns how many of its `size` records were rejected."""
+        with self._lock:
+            self._unanswered += 1
+        is_perhaps_accepted = True
         try:
-            rejected = call_with_retry(self.policy, lambda: self._attempt(body, len(batch), progress))
-        except RejectedError as error:
-            return str(error)
-        return "Ometria rejected the record" if rejected else ""
-
-    def _attempt(self, body: bytes, size: int, progress: _PushProgress) -> int:
-        """Sends a batch and returns how many of its `size` records were rejected."""
-        with decode_slot.released():
-            permit = self._permit()
-            try:
-                answer = self._send_with(permit, "POST", "push", body=body)
-                self.limiter.served(_room(answer))
-                rejected = _rejected(answer, size)
-            except McimportError as error:
-                is_perhaps_accepted = not _is_refusal(error)  # before the count is read, for threads share it
-                self.perhaps_accepted += is_perhaps_accepted
-                if isinstance(error, NotFoundError):
-                    raise self._not_there(error, progress) from None
-                raise
-        self.perhaps_accepted += rejected < size
+            answer = self._send_with(permit, "POST", "push", body=body)
+            self.limiter.served(_room(answer))
+            rejected = _rejected(answer, size)
+            is_perhaps_accepted = rejected < size
+        except McimportError as error:
+            is_perhaps_accepted = not _is_refusal(error)
+            raise
+        finally:
+            with self._lock:
+                self._unanswered -= 1
+                self._perhaps_accepted += is_perhaps_accepted
         return rejected
-
-    def _not_there(self, error: NotFoundError, progress: _PushProgress) -> ServiceError:
-        """Returns what a 404 means: an incident that passes where pushes were accepted before, else a wrong address."""
-        if self._is_known_good(progress):
-            return RetriableError(f"{error}, in the middle of a run", status=error.status)
-        return FatalError(
-            f"{error}: nothing can be pushed to this address",
-            hint="Check `url` in [ometria], and MCIMPORT_OMETRIA_URL.",
-            status=error.status,
-        )
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Response:
         return self._send("GET", path, params=params)

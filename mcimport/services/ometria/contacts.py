@@ -147,7 +147,7 @@ class Contacts(RateLimitedRequests):
         """Sends one request within the limit for reading. Raises as `raise_for_status`."""
         self.check_not_stopped()
         with decode_slot.released():
-            answer = self._send_with(self._permit(), "GET", path, params=params)
+            answer = self._send_with(self.permit(), "GET", path, params=params)
         self.limiter.served(None)
         return answer
 

@@ -22,6 +22,7 @@ from mcimport.errors import ServiceError
 from mcimport.models import NO_NUMBER, Conversion, Converted, HeldContact, Member, Outcome, Skipped
 from mcimport.report.format import ARCHIVED_LEFT, mend_command
 from mcimport.services.ometria.contacts import UnknownContactError
+from mcimport.services.ometria.sender import BatchSender
 from mcimport.state import elsewhere, lists, runs
 from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.first_sync import is_sms_known
@@ -75,15 +76,16 @@ class _Check:
         if first.page.total > MOST_ARCHIVED:
             return False
         plan = plan_sweeps(list_run, list_run.services.mailchimp, [first])
+        is_known = runs.has_pushed_to_account(list_run.state, list_run.row)
+        sender = BatchSender(list_run.services.ometria, account_known_good=is_known)
         context = replace(
-            make_context(list_run.services, list_run.list_key, self._convert),
+            make_context(list_run.services, list_run.list_key, self._convert, sender),
             convert=self._converted,
             rules=self._rules,
             watched=watched(list_run.state, list_run.row),
-            account_known_good=runs.has_pushed_to_account(list_run.state, list_run.row),
         )
         run_windows(
-            lambda window, page: process_page(window, context, page),
+            lambda window, page, on_read: process_page(window, context, page, on_read=on_read),
             [replace(window, number=NO_NUMBER) for window in plan.windows],
             *(self._record, list_run.services),
             workers=list_run.client.mailchimp.connections,

@@ -21,6 +21,7 @@ from mcimport.engine.page.process import process_page, push_members
 from mcimport.errors import RetriableError
 from mcimport.models import NO_NUMBER, Contact, Conversion, Converted, HeldContact, Member, OptIn, Outcome, Window
 from mcimport.models.timestamps import epoch, iso
+from mcimport.services.ometria.sender import BatchSender
 from mcimport.state import runs
 from mcimport.sync.dead_letter_windows import watched
 from mcimport.sync.reconcile.compare import AT_ONCE, Comparer
@@ -51,7 +52,10 @@ class Mend:
         self._elsewhere = elsewhere
         self._look_ups = HeldLookups(self._list_run.services.contacts, None, allowance())
         self._is_opting_in = is_opting_in
-        self._account_known_good = runs.has_pushed_to_account(self._list_run.state, self._list_run.row)
+        self._sender = BatchSender(
+            self._list_run.services.ometria,
+            account_known_good=runs.has_pushed_to_account(self._list_run.state, self._list_run.row),
+        )
         self._has_pushed = False
 
     def all(self) -> None:
@@ -180,21 +184,18 @@ class Mend:
     def _context(self, converter: _MendConverter) -> PageContext:
         list_run = self._list_run
         return replace(
-            make_context(list_run.services, list_run.list_key, self._lookup.convert),
+            make_context(list_run.services, list_run.list_key, self._lookup.convert, self._sender),
             convert=converter.convert,
             rules=self._lookup.rules,
             held=self._look_ups,
             watched=watched(list_run.state, list_run.row),
-            account_known_good=self._account_known_good,
         )
 
     def _push(self, kind: Kind, contacts: Mapping[str, Contact]) -> None:
         """Pushes parts of contacts that Ometria holds, by the members' ids: what is not named stays as it is."""
         if not contacts:
             return
-        pushed = self._list_run.services.ometria.push(
-            [_encode(contact) for contact in contacts.values()], account_known_good=self._account_known_good
-        )
+        pushed = self._sender.push(list(contacts), [_encode(contact) for contact in contacts.values()])
         of_part = self._lookup.fingerprinter.of_part
         self._pushes.note_tried(kind, ((own_id, of_part(contact)) for own_id, contact in contacts.items()))
         ids = list(contacts)

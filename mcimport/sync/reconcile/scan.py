@@ -53,7 +53,7 @@ def scan(lookup: MemberLookup, differences: DifferenceTable, since: int | None, 
             _record(lookup, run_id, outcome)
 
     run_windows(
-        lambda window, page: process_page(window, noted.context, page, noted.note),
+        lambda window, page, on_read: process_page(window, noted.context, page, noted.note, on_read),
         *(plan.windows, record, list_run.services),
         workers=list_run.client.mailchimp.connections,
         pages=plan.pages,
@@ -66,7 +66,7 @@ class _Noted:
 
     def __init__(self, lookup: MemberLookup) -> None:
         list_run = lookup.list_run
-        context = make_context(list_run.services, list_run.list_key, lookup.convert, is_dry=True)
+        context = make_context(list_run.services, list_run.list_key, lookup.convert, sender=None)
         self.context = replace(context, mailchimp=lookup.mailchimp)
         self._lookup = lookup
         self._snapshots: deque[MemberSnapshot] = deque()

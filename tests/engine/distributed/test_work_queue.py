@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcimport.engine.distributed.messages import is_same_work
 from mcimport.engine.distributed.work_queue import REVOCATIONS, WorkQueue
+from mcimport.engine.interface import stage
 from mcimport.models import Window
 
 MOST = 3
@@ -18,7 +19,9 @@ Deed = tuple[str, int]
 
 
 def window(number: int) -> Window:
-    return Window(number=number, sweep="listed", since=number * 100, until=number * 100 + 99)
+    return Window(
+        number=number, sweep="archived" if number % 3 == 2 else "listed", since=number * 100, until=number * 100 + 99
+    )
 
 
 class Coordinator:
@@ -38,6 +41,7 @@ class Coordinator:
         while (begun := self.backlog.begin(name := str(self._sent))) is not None:
             assert not any(is_same_work(begun, other) for other in self.at_work.values())
             assert not any(is_same_work(begun, other) for other in self.done)
+            assert all(stage(other) >= stage(begun) for other in self.at_work.values())
             self.out[name] = self.at_work[name] = begun
             self._sent += 1
         assert len(self.at_work) <= MOST
@@ -119,6 +123,7 @@ def ended(one: Coordinator) -> list[tuple[int, int]]:
 
 
 @given(many=st.integers(1, 5), deeds=deeds)
+@example(many=1, deeds=[("lost", 0), ("slow", 0)])
 def test_whatever_becomes_of_orders_all_work_is_recorded_once(many: int, deeds: list[Deed]) -> None:
     """Whether they are answered, lost, late, answered twice or by somebody who was taken for dead.
 

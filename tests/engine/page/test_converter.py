@@ -283,7 +283,7 @@ def test_who_was_left_out_on_purpose_is_not_welcomed_later(make_importer: MakeIm
 def test_letters_that_are_taken_along_are_counted_too(make_importer: MakeImporter) -> None:
     """An outage leaves a file's span behind; the sync that takes it along welcomes no more than the limit."""
     importer = make_importer(size=200)
-    importer.configure(AT_MOST_50 + "mailchimp.window = 30\n")
+    importer.configure(AT_MOST_50 + "mailchimp.window = 30\nometria.batch = 30\n")
     importer("sync")
     time_passes(600)
     imported(importer, 80)

@@ -1,0 +1,294 @@
+"""The sender of one run: batches filled from all of its pages, as many on the wire as Ometria's rate limit allows.
+
+A page hands over its records and waits until all are answered. The thread that gets the next permit takes the records
+that have waited longest, so that every batch is full while there are enough. A batch that is refused is halved until
+the record is found.
+
+Two versions of one contact never race: the later record waits until the earlier one is answered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from mcimport.errors import FatalError, InterruptedRunError, RetriableError, ServiceDownError
+from mcimport.services.http.rate_limit import Permit
+from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
+from mcimport.services.ometria.delivery import LOOK, Batch, Delivery, Part, Piece, Pushed, first_page, halves
+
+MOST_BYTES = 16 * 1024 * 1024  # on the wire at once, by which another batch is still begun
+ROOM = 512 * 1024  # bytes that wait for a permit, by which another page is still read
+MOST_HALVED = 2  # batches that are being halved, with which no other is begun: perhaps everything is refused
+IN_VAIN = 20  # records in two batches or more, of which none was accepted, after which they are not the reason
+ALL_REFUSED = 100  # records refused one by one, and none ever accepted, after which they are not the reason
+FEW_PUSHES = 4  # on the wire at once, until answers show that more would be waiting for the network
+SLOW = 0.02  # seconds for an answer, from which on one more push at a time is worth its thread
+
+
+class BatchSender:
+    """Sends the records of one run. Safe to share between threads; its own threads are those of the client.
+
+    Until the first try is answered, one batch is sent alone: nothing more is sent with a wrong key or address.
+
+    `account_known_good`: an earlier run is on record in which the account accepted records. Only where neither that nor
+    this process knows of any is a refusal of everything, or a 404, taken for a wrong setting.
+    """
+
+    def __init__(self, ometria: OmetriaClient, *, account_known_good: bool = False) -> None:
+        self._ometria = ometria
+        self._account_known_good = account_known_good
+        self._lock = threading.Condition(threading.Lock())
+        self._waiting: list[Delivery] = []  # for the answer to an earlier record of one of their contacts
+        self._queue: deque[Delivery] = deque()
+        self._unanswered: set[str] = set()  # ids of the contacts in the queue and on the wire
+        self._is_taking = False  # a thread waits for the next permit
+        self._batches = 0  # on the wire
+        self._bytes = 0
+        self._queued_bytes = 0
+        self._halved = 0
+        self._is_answered = False
+        self._most = FEW_PUSHES
+        self._refused = 0
+        self._in_vain = (0, 0)  # batches in a row of which no record was accepted, and their records
+        self._failure: BaseException | None = None  # what ended the run
+
+    def push(self, ids: Sequence[str], records: Sequence[bytes]) -> Pushed:
+        """Upserts encoded contacts and waits until all are answered: see `begin` and `Delivery.result`."""
+        return self.begin(ids, records).result()
+
+    def begin(self, ids: Sequence[str], records: Sequence[bytes]) -> Delivery:
+        """Hands over encoded contacts. `ids`: the contact of each record, no contact twice."""
+        delivery = Delivery(ids, records, self._ometria, self._ometria.http.trace.present_window, left=len(records))
+        with self._lock:
+            self._queued_bytes += sum(map(len, records))
+            if self._failure is not None:
+                self._drop(delivery, self._failure)
+            self._waiting.append(delivery)
+            self._admit()
+            self._start()
+        return delivery
+
+    def await_room(self, delivery: Delivery) -> None:
+        """Waits until few records wait for a permit, or none of this delivery: to read more would only fill memory.
+
+        Raises InterruptedRunError once the stop is forced.
+        """
+
+        def is_room() -> bool:
+            return self._queued_bytes <= ROOM or delivery.is_permitted.is_set()
+
+        with self._ometria.meter.timed("waited_limiter"), self._lock:
+            while not self._lock.wait_for(is_room, LOOK):
+                if self._ometria.policy.stop.aborted.is_set():
+                    raise InterruptedRunError("stopped")
+
+    # ---- the queue: the lock is held
+
+    def _admit(self) -> None:
+        """Queues deliveries that need not wait for an answer any more, in their order."""
+        waiting, self._waiting = self._waiting, []
+        earlier: set[str] = set()
+        for delivery in waiting:
+            if not delivery.left:
+                delivery.is_permitted.set()
+                delivery.over.set()
+            elif self._unanswered.isdisjoint(delivery.ids) and earlier.isdisjoint(delivery.ids):
+                self._unanswered.update(delivery.ids)
+                self._queue.append(delivery)
+            else:
+                earlier.update(delivery.ids)
+                self._waiting.append(delivery)
+
+    def _start(self) -> None:
+        """Has a thread wait for the next permit, where records are queued and there is room on the wire."""
+        most = self._most if self._is_answered else 1
+        is_full = self._batches >= most or self._bytes >= MOST_BYTES or self._halved >= MOST_HALVED
+        if self._is_taking or is_full or not self._queue:
+            return
+        try:
+            self._ometria.threads.submit(self._send_next)
+        except RuntimeError as error:  # this machine has no thread left; or the client was closed, which pages notice
+            if not self._ometria.policy.stop.aborted.is_set():
+                self._fail(error)
+        else:
+            self._is_taking = True
+
+    def _take(self) -> Part:
+        """Takes the records of the next batch; there are none where nothing of the queue is to be sent any more."""
+        batch: Part = []
+        room = self._ometria.batch
+        while self._queue and room:
+            delivery = self._queue[0]
+            places = range(delivery.begun, min(delivery.begun + room, len(delivery.records)))
+            delivery.begun = places.stop
+            room -= len(places)
+            if places:
+                batch.append((delivery, places))
+            if delivery.begun == len(delivery.records):
+                delivery.is_permitted.set()
+                self._queue.popleft()
+        return batch
+
+    def _close(self, delivery: Delivery, answered: int) -> None:
+        """Notes that so many more records of a delivery are answered, and ends it with the last one."""
+        delivery.left -= answered
+        if not delivery.left and not delivery.over.is_set():
+            self._unanswered.difference_update(delivery.ids)
+            delivery.over.set()
+            self._admit()
+
+    def _drop(self, delivery: Delivery, error: BaseException, answered: int = 0) -> None:
+        """Sends no further record of a delivery, of which so many could not be sent."""
+        if delivery.error is None or isinstance(delivery.error, RetriableError):
+            delivery.error = error
+        rest = len(delivery.records) - delivery.begun
+        self._queued_bytes -= sum(map(len, itertools.islice(delivery.records, delivery.begun, None)))
+        self._lock.notify_all()
+        delivery.begun = len(delivery.records)
+        delivery.is_permitted.set()
+        self._close(delivery, answered + rest)
+
+    def _fail(self, error: BaseException, pieces: Sequence[Piece] = ()) -> None:
+        """Notes that these records could not be sent; where the error ends the run, no others will be, either."""
+        for delivery, places in pieces:
+            self._drop(delivery, error, len(places))
+        if not isinstance(error, RetriableError | InterruptedRunError):
+            self._failure = self._failure or error
+            unsent = [*self._queue, *self._waiting]
+            self._queue.clear()
+            for delivery in unsent:
+                self._drop(delivery, error)
+
+    # ---- one batch, in a thread of its own
+
+    def _send_next(self) -> None:
+        """Waits for the next permit and sends a batch with it; meanwhile another thread waits for the one after it."""
+        with self._ometria.meter.apart() as spent:
+            try:
+                permit = self._ometria.permit()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, pages wait to be told
+                with self._lock:
+                    self._is_taking = False
+                    self._fail(error)
+                return
+            try:
+                batch, began = self._begin_batch(), time.monotonic()
+                if batch.parts:
+                    self._send(batch, permit, spent)
+                self._end_batch(batch, time.monotonic() - began)
+            finally:
+                permit.sent()
+
+    def _begin_batch(self) -> Batch:
+        with self._lock:
+            batch = Batch(self._take())
+            self._is_taking = False
+            self._batches += 1
+            self._bytes += batch.size
+            self._queued_bytes -= batch.size
+            self._lock.notify_all()
+            self._start()
+        return batch
+
+    def _end_batch(self, batch: Batch, seconds: float) -> None:
+        with self._lock:
+            if seconds > SLOW:
+                self._most = min(MOST_PUSHES, self._most + 1)
+            self._batches -= 1
+            self._bytes -= batch.size
+            self._halved -= batch.is_halved
+            self._start()
+
+    def _send(self, batch: Batch, permit: Permit, spent: Callable[[], dict[str, float]]) -> None:
+        """Sends a batch, halved as often as it is refused, and tells the pages what became of each record."""
+        first: Permit | None = permit
+        try:
+            while batch.parts:
+                part = batch.parts[-1]
+                reason = self._push_part(part, first)
+                first = None
+                with self._lock:
+                    first_page(part).book(spent())
+                    self._note_answer(batch, reason)
+            with self._lock:
+                self._note_in_vain(batch)
+                self._tell_refused(batch)
+        except BaseException as error:  # noqa: BLE001 - as above
+            with self._lock:
+                if batch.parts:
+                    first_page(batch.parts[-1]).book(spent())
+                if isinstance(error, RetriableError | InterruptedRunError):
+                    self._tell_refused(batch)
+                self._fail(error, [*itertools.chain(*batch.parts), *(piece for piece, _ in batch.refused)])
+
+    def _push_part(self, part: Part, permit: Permit | None) -> str:
+        with self._ometria.http.trace.window(first_page(part).window):
+            return self._ometria.push_batch(
+                [delivery.records[place] for delivery, places in part for place in places],
+                permit,
+                account_known_good=self._account_known_good,
+                tried=self._note_tried,
+            )
+
+    def _note_tried(self) -> None:
+        """Lets other batches begin, once it is known that neither key nor address is wrong."""
+        if not self._is_answered:
+            with self._lock:
+                self._is_answered = True
+                self._start()
+
+    def _note_answer(self, batch: Batch, reason: str) -> None:
+        """Notes what became of the last part of a batch. Raises FatalError where no record was ever accepted."""
+        part = batch.parts[-1]
+        if not reason:
+            batch.parts.pop()
+            batch.is_in_vain = False
+            for delivery, places in part:
+                delivery.taken += places
+                self._close(delivery, len(places))
+            return
+        both = halves(part)
+        if len(both) > 1:
+            self._halved += not batch.is_halved
+            batch.is_halved = True
+            batch.parts[-1:] = reversed(both)
+            return
+        batch.parts.pop()
+        batch.refused.append((part[0], reason))
+        self._refused += 1
+        # A wrong collection, or a proxy that refuses everything, must not make every member a dead letter.
+        if self._refused >= ALL_REFUSED and not (self._account_known_good or self._ometria.has_accepted):
+            raise FatalError(
+                f"Ometria refused the first {self._refused} records, one by one ({reason})",
+                hint="The records are probably fine. Check `collection` and `url` in [ometria].",
+            )
+
+    def _note_in_vain(self, batch: Batch) -> None:
+        """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
+
+        One such batch may be chance; after two, something refuses everything. A batch of one record does not count: it
+        may be one that was refused before.
+        """
+        if not batch.is_in_vain:
+            self._in_vain = (0, 0)
+        if not batch.is_in_vain or batch.count == 1:
+            return
+        batches, records = self._in_vain
+        self._in_vain = (batches + 1, records + batch.count)
+        if batches and records + batch.count >= IN_VAIN:
+            raise ServiceDownError(
+                f"Ometria refused {records + batch.count:,} records in a row and accepted none",
+                hint="Ometria, or a proxy in front of it, refuses everything. Nothing is lost: the next `mcimport sync`"
+                " resumes where this one stopped.",
+            )
+
+    def _tell_refused(self, batch: Batch) -> None:
+        """Tells the pages of refused records once the batch is over: a refusal of everything ends the run instead."""
+        for (delivery, places), reason in batch.refused:
+            delivery.refused += [(place, reason) for place in places]
+            self._close(delivery, len(places))
+        batch.refused.clear()
