@@ -70,12 +70,13 @@ both-sides: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python tests/chaos/both_sides.py --size $(SIZE)
 
 # All of it (a quarter of an hour), or BENCH="ceiling idle"; QUICK=1: small sizes, to see that it runs.
+# BASE=COMMIT: that commit is built in the user's cache folder, and measured beside this one, run after run in turn.
 bench: $(VENV)/installed
-	$(BIN)/python tests/benchmarks/run.py $(BENCH) $(if $(QUICK),--quick) --out bench.json
+	$(BIN)/python tests/benchmarks/run.py $(BENCH) $(if $(QUICK),--quick) $(if $(BASE),--base $(BASE)) --out bench.json
 
 # Not in CI: each peer gets an environment of its own, in the user's cache folder. PEERS="dlt drt-core", QUICK=1.
 bench-peers: $(VENV)/installed
-	$(BIN)/python tests/benchmarks/peers.py $(PEERS) $(if $(QUICK),--quick) --out peers.json
+	$(BIN)/python tests/benchmarks/peers.py $(PEERS) $(if $(QUICK),--quick) $(if $(BASE),--base $(BASE)) --out peers.json
 
 plots: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9'

@@ -66,8 +66,8 @@ def installed(peer: Peer, cache: Path) -> Contestant:
     return Contestant(peer.package, version_in(python, peer.package), peer.pushes, command)
 
 
-def ours() -> Contestant:
-    """At the fastest pace that can be configured."""
+def ours(name: str = "mcimport", python: str = sys.executable) -> Contestant:
+    """At the fastest pace that can be configured. `python`: has the mcimport that is meant."""
 
     def command(wish: Wish, folder: Path) -> list[str]:
         addresses = (
@@ -77,9 +77,9 @@ def ours() -> Contestant:
         config = folder / "mcimport.toml"
         config.write_text(addresses + CLIENT.format(name="client", **msgspec.structs.asdict(wish)), encoding="utf-8")
         config.chmod(0o600)
-        return Importer(folder).command("sync", "--quiet")
+        return Importer(folder, python).command("sync", "--quiet")
 
-    return Contestant("mcimport", __version__, pushes=True, command=command)
+    return Contestant(name, __version__, pushes=True, command=command)
 
 
 def sequential() -> Contestant:

@@ -51,10 +51,11 @@ class Ran:
 
 
 class Importer:
-    """One configuration and one state file, in a folder of their own."""
+    """One configuration and one state file, in a folder of their own. `python`: has the mcimport that is measured."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder = folder
+        self.python = python
         self.db = folder / "state.db"
         self.config = folder / "mcimport.toml"
 
@@ -88,10 +89,10 @@ class Importer:
         )
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "mcimport", *self._options(), *arguments]
+        return [self.python, "-m", "mcimport", *self._options(), *arguments]
 
     def _metered(self, marks: Path, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.meter", str(marks), *self._options(), *arguments]
+        return [self.python, "-m", "benchmarks.meter", str(marks), *self._options(), *arguments]
 
     def _options(self) -> list[str]:
         return ["--config", str(self.config), "--db", str(self.db)]

@@ -23,6 +23,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, this file's own package is not found
 
+from benchmarks.base import python_of
 from benchmarks.compared import LATENCY, LEAVERS, Speed, lost, speed, warm_box
 from benchmarks.contestants import PEERS, Contestant, installed, ours, sequential
 from benchmarks.figures import Scale
@@ -57,6 +58,9 @@ def main() -> int:
     size, console = Scale(asked.quick).of(20_000, 4_000), Console(stderr=True)
     busy_before = os.getloadavg()[0]
     makings: list[Making] = [("mcimport", ours), ("sequential importer", sequential)]
+    if asked.base:
+        name = f"mcimport at {asked.base}"
+        makings.append((name, lambda: ours(name, python_of(asked.base, user_cache_path("mcimport-bench-base")))))
     makings += [(peer.package, partial(installed, peer, asked.cache)) for peer in PEERS if peer.package in asked.names]
     with console.status("…") as status:
         rows = _rows(makings, size, lambda words: status.update(f"{words} …"))
@@ -73,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names)}; none: all")
     parser.add_argument("--quick", action="store_true", help="a small list: to see that it runs, not to quote")
+    parser.add_argument("--base", metavar="COMMIT", help="an earlier commit, to be measured beside this one")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
     parser.add_argument(
         "--cache",

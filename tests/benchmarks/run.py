@@ -12,9 +12,11 @@ import platform
 import sys
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, this 
 from broker.rabbit import is_installed
 
 from benchmarks import (
+    beside_base,
     ceiling,
     conversion,
     growth,
@@ -38,6 +41,7 @@ from benchmarks import (
     transfer,
     wide_link,
 )
+from benchmarks.base import python_of
 from benchmarks.figures import Benchmark, Figure, Scale
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -67,11 +71,15 @@ def main() -> int:
     busy_before = os.getloadavg()[0]
     measured: dict[str, list[Figure]] = {}
     broken = []
-    for name in asked.names or UNASKED:
+    benchmarks = dict(BENCHMARKS)
+    if asked.base:
+        base = python_of(asked.base, user_cache_path("mcimport-bench-base"))
+        benchmarks["base"] = partial(beside_base.measure, base=base)
+    for name in asked.names or ([*UNASKED, "base"] if asked.base else UNASKED):
         measured[name] = []
         try:
             with console.status(f"{name} …"):
-                for figure in BENCHMARKS[name](scale):
+                for figure in benchmarks[name](scale):
                     measured[name].append(figure)
                     console.print(f"{name}: {figure.name}: {_number(figure.value)} {figure.unit}", markup=False)
         except Exception:  # noqa: BLE001 - one that breaks is told of, and the others are measured all the same
@@ -88,10 +96,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that it runs, not to quote")
+    parser.add_argument("--base", metavar="COMMIT", help="an earlier commit, to be measured beside this one")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
     asked = parser.parse_args()
-    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
-        parser.error(f"no benchmark is called {unknown[0]}: there are {', '.join(BENCHMARKS)}")
+    known = [*BENCHMARKS, *(["base"] if asked.base else [])]
+    if unknown := [name for name in asked.names if name not in known]:
+        parser.error(f"no benchmark is called {unknown[0]}: there are {', '.join(known)}")
     return asked
 
 
