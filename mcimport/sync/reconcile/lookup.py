@@ -87,6 +87,7 @@ class MemberLookup:
 
         Raises InterruptedRunError and FatalError.
         """
+        self.list_run.services.mailchimp.check_not_stopped()
         looked = LookupResult()
         wanted = [contact_id for contact_id in ids if is_contact_id(contact_id)]
         with ThreadPoolExecutor(self.list_run.client.mailchimp.connections) as pool:
