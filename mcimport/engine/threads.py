@@ -26,6 +26,7 @@ from mcimport.services.ometria.sender import BatchSender
 LOOK_UP = 0.25  # seconds between two looks at whether a stop was requested
 
 
+FRESH = 60.0  # seconds for which a first page is used that was read before the windows were cut
 MOST_AWAITED = 32  # pages that are converted, and wait for Ometria's answers
 
 ProcessPage = Callable[[Window, Page | None, Callable[[Window], None]], Outcome]
@@ -52,9 +53,9 @@ def run_windows(
     if not all(
         window.number in pages and fits_in_one(pages[window.number], pages[window.number].asked) for window in windows
     ):
-        _Pool(
-            process, deque(map(_PageUnderWay, sorted(windows, key=longest_first))), pages, breaker, services, workers
-        ).run()
+        ordered = sorted(windows, key=longest_first)
+        ordered.sort(key=lambda window: (stage(window), window.number not in pages))  # what is read is sent first
+        _Pool(process, deque(map(_PageUnderWay, ordered)), pages, breaker, services, workers).run()
         return
     for window in windows:
         breaker.record(process(window, pages[window.number], lambda _: None))
@@ -100,6 +101,7 @@ class _Pool:
     learned: Bounds = field(default_factory=Bounds)
     under_way: set[_PageUnderWay] = field(default_factory=set)
     reading: int = 0
+    began: float = field(default_factory=time.monotonic)
     events: SimpleQueue[tuple[_PageUnderWay, Window | None]] = field(default_factory=SimpleQueue)
     failure: McimportError | None = None
 
@@ -134,6 +136,8 @@ class _Pool:
     def _begin(self, executor: ThreadPoolExecutor, page: _PageUnderWay) -> None:
         window = replace(page.window, bounds=page.window.bounds | self.learned)
         given = None if page.before or window.through is not None else self.pages.pop(window.number, None)
+        if time.monotonic() - self.began > FRESH:
+            given = None  # members on it may have changed since it was read: the window tells
         self.reading += 1
         self.under_way.add(page)
         page.future = executor.submit(self.process, window, given, lambda rest: self.events.put((page, rest)))

@@ -20,7 +20,7 @@ from mcimport.errors import ConfigError, MachineError, McimportError, Unforeseen
 
 T = TypeVar("T")
 
-FILES_A_CLIENT = 30  # descriptors that one client holds at most: ten connections a service, the state file, locks
+FILES_A_CLIENT = 36  # descriptors that one client holds at most: 10 and 20 connections, the state file, locks
 FILES_OF_OURS = 32  # of the process itself
 ENOUGH_FILES = 65_536  # more is never needed
 _NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT})
@@ -53,7 +53,7 @@ def check_files_left() -> None:
         if error.errno in _NO_MORE:
             raise MachineError(
                 "this machine lets mcimport open no more files",
-                hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 30.",
+                hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 36.",
             ) from None
         raise
 

@@ -55,6 +55,9 @@ def check_read(list_run: ListRun, run: Run) -> None:
     if counted is None or run.until is None:
         return
     sweeps: tuple[Sweep, ...] = ("listed",) if run.kind == "full" else SWEEPS  # as they were counted
+    if run.kind != "full" and run.since is not None:
+        # The first count may hold those of the second `since` itself, whom a run does not read.
+        counted = min(counted, sum(mailchimp.probe(key, sweep, run.since + 1, 1).total for sweep in sweeps))
     counted -= sum(mailchimp.probe(key, sweep, run.until, 1).total for sweep in sweeps)
     if counted > max(run.members_read * FAR_FEWER, TOO_FEW_TO_TELL):
         raise TooFewError(run.members_read, counted)

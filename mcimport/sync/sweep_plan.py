@@ -59,6 +59,6 @@ def plan_sweeps(
             list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page
         ):
             planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
-            if first.is_whole or (window.since == first.since and not first.page.is_probe):
+            if first.is_whole or (first.page.members and window.since == first.since):
                 pages[planned[-1].number] = first.page
     return SweepPlan(until, sum(first.page.total for first in firsts), tuple(planned), pages)

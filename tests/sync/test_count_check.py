@@ -9,7 +9,9 @@ import pytest
 from conftest import CONFIG, Importer, MakeImporter, expected_ids, imported_ids
 from passing import time_passes
 
+from mcimport.models.timestamps import epoch
 from mcimport.sandbox.request_log import Request
+from mcimport.services.mailchimp.windows import OVERLAP
 
 SMALL_PAGES = CONFIG + "mailchimp.window = 200\nometria.batch = 25\n"
 
@@ -216,3 +218,21 @@ def test_many_who_are_archived_while_a_run_begins_are_the_next_ones(make_importe
     time_passes(600)
     assert importer("sync").code == 0
     assert not importer.sandbox.mailable() & {str(one["email_address"]).lower() for one in left}
+
+
+@pytest.mark.parametrize("window", [20, 1_000])
+def test_members_of_the_very_second_that_a_run_begins_after_are_not_missed(
+    make_importer: MakeImporter, window: int
+) -> None:
+    """Where Mailchimp's bound includes that second it counts them, but they were imported before: the run ends well."""
+    importer = make_importer(size=100, since_includes=True)
+    importer.configure(CONFIG + f"mailchimp.window = {window}\n")
+    importer("sync")
+    point = epoch(importer("status", "--json").line["sync_point"])
+    assert point is not None
+    time_passes(100)
+    importer.sandbox.audience().join_in_second(40, point - OVERLAP)
+    importer.sandbox.audience().change(4)
+    time_passes(3)
+    result = importer("sync", "--json")
+    assert (result.code, result.line["members_read"]) == (0, 4)

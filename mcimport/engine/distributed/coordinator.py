@@ -68,17 +68,15 @@ class RemoteEngine:
     ) -> bool:
         if spec.is_dry:
             return self._local.run(spec, windows, pages, record)
-        empty = {number: page for number, page in pages.items() if not page.members}
-        self._local.run(spec, [window for window in windows if window.number in empty], empty, record)
-        rest = [window for window in windows if window.number not in empty]
-        if not rest:
+        pages.clear()  # workers read everything themselves
+        if not windows:
             return False
         account_group = self._account_groups.get(spec.client.name)
         if account_group is None:
             raise ConfigError(f"client {spec.client.name}: one of its keys could not be read when this command started")
         channel = BrokerChannel(self._app, broker.shard_of(account_group), spec.state_id, spec.client, spec.warn)
         rules, is_silenced = apply_event_limit(spec.services.mailchimp, spec.rules, spec.event_budget, spec.warn)
-        queue = WorkQueue(rest, spec.client.mailchimp.connections)
+        queue = WorkQueue(windows, spec.client.mailchimp.connections)
         spec = replace(spec, rules=rules, event_budget=EventBudget(spec.event_budget.limit, most=0, events=()))
         builder = MessageBuilder(spec, account_group, channel.reply_to)
         with closing(channel):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -96,6 +96,7 @@ class RunConverter:
         pool = ThreadPoolExecutor(min(AT_ONCE, len(lacking)), thread_name_prefix="tags")
         is_long = len(lacking) > AT_ONCE  # more than one round: a process that is asked to leave does not go on asking
         asked = [pool.submit(self._with_tags, member, is_long=is_long) for member in lacking]
+        pool.shutdown(wait=False)  # its threads end with the last answer, not with the last push
 
         def late() -> list[Member]:
             with decode_slot.released():
@@ -104,8 +105,10 @@ class RunConverter:
         try:
             yield late
         finally:
+            for future in asked:
+                future.cancel()
             with decode_slot.released():
-                pool.shutdown(cancel_futures=True)
+                wait(asked)
 
     def note_sms(self) -> None:
         """Notes that a member has an SMS status: no merge field's number becomes `phone_number` from now on."""

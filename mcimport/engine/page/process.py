@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import msgspec
@@ -67,6 +67,8 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
             _await_answers(result)
         except RetriableError as error:
             return result.outcome(), error
+        finally:
+            result.close()
     return result.outcome(), None
 
 
@@ -101,7 +103,7 @@ def _await_answers(result: PageResult) -> None:
         raise failure
 
 
-def _push(result: PageResult, members: list[Member]) -> Iterator[None]:
+def _push(result: PageResult, members: list[Member]) -> Generator[None]:
     """Pushes members, and yields once, when those who are complete are handed over and there is room for more.
 
     Those whose tags are asked for, and those who must be looked up in Ometria, are handed over after that: neither the
@@ -117,16 +119,21 @@ def _push(result: PageResult, members: list[Member]) -> Iterator[None]:
         sure = [entry for entry in ready if entry.contact is None]
         last = {entry.who: entry for entry in ready if entry.contact is not None}
         del ready
-        with decode_slot.released():
-            first = _hand_over(sender, sure)
-            sender.await_room(first)
-        yield
-        with decode_slot.released():
-            with decode_slot.held():
-                last |= {entry.who: entry for entry in _ready(result, late())}
-            settled = _settled(result, list(last.values()))
-            second = _hand_over(sender, settled)
-            failures = [_note_answers(result, sure, first), _note_answers(result, settled, second)]
+        handed_over = [first := _hand_over(sender, sure)]
+        try:
+            with decode_slot.released():
+                sender.await_room(first)
+            yield
+            with decode_slot.released():
+                with decode_slot.held():
+                    last |= {entry.who: entry for entry in _ready(result, late())}
+                settled = _settled(result, list(last.values()))
+                handed_over.append(second := _hand_over(sender, settled))
+                failures = [_note_answers(result, sure, first), _note_answers(result, settled, second)]
+        except BaseException:
+            with decode_slot.released():
+                sender.cancel(handed_over)
+            raise
     for failure in filter(None, failures):
         raise failure
 

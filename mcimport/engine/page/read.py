@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from mcimport.convert import is_contact_id, member_id
@@ -50,7 +51,10 @@ def read_page(
     `on_read`, `page`, and what is raised: see `process_page`.
     """
     result = PageResult(context, window.sweep, window.new_since, is_replay=window.letter_id is not None)
-    return _PageReader(window, context, deliver, await_answers, on_read, result).read(page)
+    try:
+        return _PageReader(window, context, deliver, await_answers, on_read, result).read(page)
+    finally:
+        result.close()
 
 
 @dataclass(eq=False)
@@ -110,8 +114,9 @@ class _PageReader:
         failure: RetriableError | None = None
         try:
             passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
-            for members in itertools.chain([undated], passes):
-                self._deliver(members)
+            with closing(passes):
+                for members in itertools.chain([undated], passes):
+                    self._deliver(members)
         except RetriableError as error:
             failure = error
         rest = shrink_suspects(replace(whole, through=second), result.members, asked)

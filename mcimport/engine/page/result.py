@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -62,7 +62,7 @@ class PageResult:
     remarks: Counter[str] = field(default_factory=Counter)
     permissions: set[str] = field(default_factory=set)
     alone: dict[str, Contact] = field(default_factory=dict)
-    unfinished: deque[Iterator[None]] = field(default_factory=deque)
+    unfinished: deque[Generator[None]] = field(default_factory=deque)
     consents: Counter[OptIn | None] = field(default_factory=Counter)
     lacking: Counter[str] = field(default_factory=Counter)
     unsendable: Counter[str] = field(default_factory=Counter)
@@ -98,6 +98,11 @@ class PageResult:
             looked_up=self.looked_up,
             sample=tuple(self.sample),
         )
+
+    def close(self) -> None:
+        """Ends the pushes that were begun and are not awaited, because the page ended with an error."""
+        while self.unfinished:
+            self.unfinished.popleft().close()
 
     def note_sms(self, members: Iterable[Member]) -> None:
         """Notes whether one of these members has an SMS status."""

@@ -7,10 +7,11 @@ the reference is silent (bounds of `since_last_changed`, archived members, odd a
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -59,11 +60,13 @@ class MailchimpClient(ServiceRequests):
     InterruptedRunError when the stop was requested.
 
     `member_fields`: the fields that pages hold of each member, as Mailchimp's `fields` parameter takes them.
+    `at_once`: is held by whoever requests many pages at once.
     """
 
     side: ClassVar[Side] = "mailchimp"
 
     limit: ConnectionLimit
+    at_once: threading.Lock = field(default_factory=threading.Lock, kw_only=True)
     member_fields: str = MEMBER_FIELDS
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from mcimport.errors import IgnoredParameterError, RetriableError, ServiceTimeoutError
+from mcimport.errors import IgnoredParameterError, McimportError, RetriableError, ServiceTimeoutError, ThrottledError
 from mcimport.models import Member, Page, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
@@ -19,6 +21,9 @@ AT_ONCE = 10  # pages of the first pass that are requested at once, within the a
 MOST_STALE = 20  # full pages in a row, each at a higher offset, without a member that others did not show
 _Ask = Callable[[int], Page | RetriableError]
 """Requests the page of the second at an offset."""
+
+_Pages = Generator[tuple[int, Page | RetriableError]]
+"""Offsets and pages of the second, or the error that a page ended with."""
 
 _TOO_MANY = "too many members share one last_changed second"
 
@@ -94,7 +99,7 @@ class SameSecondReader:
         return self._quiet >= (self.QUIET_PASSES if self.unstable else 1)
 
 
-def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, second: int) -> Iterator[list[Member]]:
+def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, second: int) -> Generator[list[Member]]:
     """Yields all members of `second`, each once, in passes over its pages, the last page first.
 
     Pages that are too slow are halved, down to 50. Raises UnstableSecondError after 25 passes. The error of a page that
@@ -105,16 +110,14 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
     reader = SameSecondReader(second, mailchimp.probe_at(list_key, span, 0).total_items)
     while reader.passes < reader.MOST_PASSES:
         reader.begin_pass()
-        ask = partial(_page_or_error, mailchimp, list_key, span, reader)
-        is_first = reader.passes == 1
-        pages = _first_pass(mailchimp, list_key, span, ask, reader) if is_first else _pass(ask, reader, span.page)
         failure: RetriableError | None = None
         try:
-            for offset, page in pages:
-                if isinstance(page, RetriableError):
-                    failure = page
-                elif fresh := reader.take(page.members, offset):
-                    yield fresh
+            with closing(_pass(mailchimp, list_key, span, reader)) as pages:
+                for offset, page in pages:
+                    if isinstance(page, RetriableError):
+                        failure = page
+                    elif fresh := reader.take(page.members, offset):
+                        yield fresh
         except ServiceTimeoutError:
             if span.page <= SMALLEST_PAGE:
                 raise
@@ -131,62 +134,18 @@ def read_same_second(mailchimp: MailchimpClient, list_key: str, window: Window, 
     raise UnstableSecondError(f"{_TOO_MANY}; still incomplete after {reader.MOST_PASSES} passes")
 
 
-def _first_pass(
-    mailchimp: MailchimpClient, list_key: str, span: Window, ask: _Ask, reader: SameSecondReader
-) -> Iterator[tuple[int, Page | RetriableError]]:
-    """Yields offset and page, or error, of a pass whose pages are requested at once, AT_ONCE at most.
-
-    They are decoded one by one, and one that fails is requested again. A member may move from one page to another
-    meanwhile; then fewer are seen than were counted, and a pass in order follows.
-    """
-    trace, meter, size = mailchimp.http.trace, mailchimp.meter, span.page
-    offsets = range(-(-reader.count // size) * size, -1, -size)
-    window = trace.present_window
-
-    def request(offset: int) -> tuple[Callable[[], Page] | RetriableError, Mapping[str, float]]:
-        with trace.window(window), meter.apart() as spent:
-            try:
-                return mailchimp.request_page(list_key, span, size, offset), spent()
-            except RetriableError as error:
-                return error, spent()
-
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(offsets)), thread_name_prefix="second")
-    requested = deque(pool.submit(request, offset) for offset in offsets[:AT_ONCE])
-    try:
-        for place, offset in enumerate(offsets):
-            with decode_slot.released(), meter.timed("waited_mailchimp"):
-                arrived, requests = requested.popleft().result()
-            requested.extend(pool.submit(request, later) for later in offsets[place + AT_ONCE :][:1])
-            meter.book(requests)
-            page = _decoded(arrived, reader) or ask(offset)
-            if isinstance(page, Page) and page.members:
-                reader.at_least(offset + len(page.members))
-            yield offset, page
-    finally:
-        with decode_slot.released():
-            pool.shutdown(cancel_futures=True)
-
-
-def _decoded(arrived: Callable[[], Page] | RetriableError, reader: SameSecondReader) -> Page | None:
-    """Returns a page; None where it has to be requested again. Raises ServiceTimeoutError for one that is too large."""
-    try:
-        if isinstance(arrived, RetriableError):
-            raise arrived
-        page = arrived()
-    except ServiceTimeoutError:
-        raise
-    except RetriableError:
-        reader.troubled = True
-        return None
-    return page if page.members or page.total else None
-
-
-def _pass(ask: _Ask, reader: SameSecondReader, size: int) -> Iterator[tuple[int, Page | RetriableError]]:
+def _pass(mailchimp: MailchimpClient, list_key: str, span: Window, reader: SameSecondReader) -> _Pages:
     """Yields offset and page, or error, of one pass: from the first offset without a member down to 0.
 
     A short page is not the last one for sure: a member may have been deleted while it was written. And pages seen on
     the way up do not count as read: a member may move from a page not read yet into one that was.
+
+    In the first pass, the pages before the last one are requested at once. A member may slip from one of them to
+    another meanwhile; then fewer are seen than were counted, and a pass in order follows. The last page shows before
+    that whether the count is too low.
     """
+    ask = partial(_page_or_error, mailchimp, list_key, span, reader)
+    size = span.page
     top = -(-reader.count // size) * size
     seen: set[object] = set()
     stale = 0
@@ -198,11 +157,73 @@ def _pass(ask: _Ask, reader: SameSecondReader, size: int) -> Iterator[tuple[int,
             raise IgnoredParameterError("Mailchimp ignored offset and kept returning the same members")
         top += size
     yield top, page
-    for offset in range(top - size, -1, -size):
-        page = ask(offset)
-        if isinstance(page, Page) and page.members:
-            reader.at_least(offset + len(page.members))
-        yield offset, page
+    offsets = range(top - size, -1, -size)
+    last = ((offset, ask(offset)) for offset in offsets[:1])
+    is_first, rest = reader.passes == 1, offsets[1:]
+    with closing(_at_once(mailchimp, list_key, span, rest, reader) if is_first else _in_order(ask, rest)) as others:
+        for offset, page in itertools.chain(last, others):
+            if isinstance(page, Page) and page.members:
+                reader.at_least(offset + len(page.members))
+            yield offset, page
+
+
+def _in_order(ask: _Ask, offsets: Sequence[int]) -> _Pages:
+    for offset in offsets:
+        yield offset, ask(offset)
+
+
+def _at_once(
+    mailchimp: MailchimpClient, list_key: str, span: Window, offsets: Sequence[int], reader: SameSecondReader
+) -> _Pages:
+    """Yields offset and page, or error, of pages that are requested at once, AT_ONCE at most.
+
+    They are decoded one by one, and one that fails is requested again. Only one second of a client is read so at a
+    time, for the undecoded pages take memory; another one meanwhile is read in order.
+    """
+    ask = partial(_page_or_error, mailchimp, list_key, span, reader)
+    if not offsets or not mailchimp.at_once.acquire(blocking=False):
+        yield from _in_order(ask, offsets)
+        return
+    trace, meter, window = mailchimp.http.trace, mailchimp.meter, mailchimp.http.trace.present_window
+
+    def request(offset: int) -> tuple[Callable[[], Page] | McimportError, Mapping[str, float]]:
+        with trace.window(window), meter.apart() as spent:
+            try:
+                return mailchimp.request_page(list_key, span, span.page, offset), spent()
+            except McimportError as error:
+                return error, spent()
+
+    pool = ThreadPoolExecutor(min(AT_ONCE, len(offsets)), thread_name_prefix="second")
+    requested = deque[Future[tuple[Callable[[], Page] | McimportError, Mapping[str, float]]]]()
+    try:
+        requested.extend(pool.submit(request, offset) for offset in offsets[:AT_ONCE])
+        for place, offset in enumerate(offsets):
+            with decode_slot.released(), meter.timed("waited_mailchimp"):
+                arrived, requests = requested.popleft().result()
+            meter.book(requests)
+            requested.extend(pool.submit(request, later) for later in offsets[place + AT_ONCE :][:1])
+            yield offset, _decoded(arrived, reader) or ask(offset)
+    finally:
+        with decode_slot.released():
+            pool.shutdown(cancel_futures=True)
+        for future in requested:
+            if not future.cancelled():
+                meter.book(future.result()[1])
+        mailchimp.at_once.release()
+
+
+def _decoded(arrived: Callable[[], Page] | McimportError, reader: SameSecondReader) -> Page | None:
+    """Returns a page; None where it has to be requested again. Raises what no other try of the same page can change."""
+    try:
+        if isinstance(arrived, McimportError):
+            raise arrived
+        page = arrived()
+    except ServiceTimeoutError:
+        raise
+    except RetriableError as error:
+        reader.troubled |= not isinstance(error, ThrottledError)
+        return None
+    return page if page.members or page.total else None
 
 
 def _page_or_error(

@@ -31,7 +31,7 @@ from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import RateLimitedRequests
 
 HINTS = 5
-MOST_PUSHES = 32  # on the wire at once: eight a second at four seconds an answer
+MOST_PUSHES = 16  # on the wire at once: eight a second at two seconds an answer
 LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields
@@ -98,6 +98,7 @@ class OmetriaClient(RateLimitedRequests):
         *,
         account_known_good: bool,
         tried: Callable[[], None] = lambda: None,
+        is_once: bool = False,
     ) -> str:
         """Sends encoded contacts as one batch, with retries; returns why Ometria refuses it or a part of it.
 
@@ -108,6 +109,7 @@ class OmetriaClient(RateLimitedRequests):
             permit: for the first try; None: it waits for one, as every further try does.
             account_known_good: see `BatchSender`.
             tried: is called after every try that does not end the run.
+            is_once: without a second try.
 
         Raises RetriableError after all tries, FatalError for a key that is not accepted, or a 404 of an account that is
         not known to accept records, and InterruptedRunError.
@@ -133,7 +135,7 @@ class OmetriaClient(RateLimitedRequests):
             return rejected
 
         try:
-            rejected = call_with_retry(self.policy, attempt)
+            rejected = call_with_retry(self.policy.no_retry() if is_once else self.policy, attempt)
         except RejectedError as error:
             return str(error)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +53,10 @@ class Delivery:
     is_permitted: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def is_single(self) -> bool:
+        return len(self.records) == 1
+
     def book(self, spent: Mapping[str, float]) -> None:
         for name, amount in spent.items():
             self.requests[name] = self.requests.get(name, 0) + amount
@@ -65,12 +71,17 @@ class Delivery:
 
         Raises FatalError, ServiceDownError and InterruptedRunError.
         """
-        self.await_permits()
-        with self.ometria.meter.timed("waited_ometria"):
-            self._wait(self.over)
-        self.ometria.meter.book(self.requests)
+        try:
+            self.await_permits()
+            with self.ometria.meter.timed("waited_ometria"):
+                self._wait(self.over)
+        finally:
+            self.ometria.meter.book(self.requests)
+            self.requests = {}
         if self.error is not None and not isinstance(self.error, RetriableError):
-            raise self.error
+            raise copy.copy(
+                self.error
+            )  # each page its own: a shared one would keep the records of all in its traceback
         return Pushed(tuple(sorted(self.taken)), tuple(sorted(self.refused)), self.error)
 
     def _wait(self, event: threading.Event) -> None:
@@ -90,17 +101,28 @@ Part = list[Piece]
 class Batch:
     """Holds what is not answered yet of a batch, the next part last, and the records that were refused."""
 
-    def __init__(self, part: Part) -> None:
-        self.parts = [part] if part else []
-        self.count = sum(len(places) for _, places in part)
-        self.size = sum(len(delivery.records[place]) for delivery, places in part for place in places)  # bytes
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.count = 0  # records, but for those that were handed over alone
+        self.size = 0  # bytes
         self.refused: list[tuple[Piece, str]] = []
         self.is_halved = False
         self.is_in_vain = True
+        self.is_failing = False  # a part could not be sent after all tries
+
+    def fill(self, part: Part) -> None:
+        self.parts = [part] if part else []
+        self.count = sum(len(places) for delivery, places in part if not delivery.is_single)
+        self.size = sum(len(delivery.records[place]) for delivery, places in part for place in places)
 
 
 def first_page(part: Part) -> Delivery:
     return part[0][0]
+
+
+def by_page(part: Part) -> list[Part]:
+    """Returns a part of its own for each page."""
+    return [[*pieces] for _, pieces in itertools.groupby(part, key=lambda piece: id(piece[0]))]
 
 
 def halves(part: Part) -> list[Part]:

@@ -13,12 +13,20 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
-from mcimport.errors import FatalError, InterruptedRunError, RetriableError, ServiceDownError
+from mcimport.errors import (
+    FatalError,
+    InterruptedRunError,
+    McimportError,
+    RetriableError,
+    ServiceDownError,
+    UnreachableError,
+)
 from mcimport.services.http.rate_limit import Permit
 from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
-from mcimport.services.ometria.delivery import LOOK, Batch, Delivery, Part, Piece, Pushed, first_page, halves
+from mcimport.services.ometria.delivery import LOOK, Batch, Delivery, Part, Piece, Pushed, by_page, first_page, halves
 
 MOST_BYTES = 16 * 1024 * 1024  # on the wire at once, by which another batch is still begun
 ROOM = 512 * 1024  # bytes that wait for a permit, by which another page is still read
@@ -86,6 +94,17 @@ class BatchSender:
                 if self._ometria.policy.stop.aborted.is_set():
                     raise InterruptedRunError("stopped")
 
+    def cancel(self, deliveries: Iterable[Delivery]) -> None:
+        """Sends nothing more of these, and waits for what is on the wire, unless the stop is forced.
+
+        For a page that ends with an error: nothing of it may be sent after that is known.
+        """
+        for delivery in deliveries:
+            with self._lock:
+                self._drop(delivery, InterruptedRunError("stopped"))
+            with suppress(McimportError):
+                delivery.result()
+
     # ---- the queue: the lock is held
 
     def _admit(self) -> None:
@@ -117,9 +136,9 @@ class BatchSender:
         else:
             self._is_taking = True
 
-    def _take(self) -> Part:
-        """Takes the records of the next batch; there are none where nothing of the queue is to be sent any more."""
-        batch: Part = []
+    def _take(self, batch: Batch) -> None:
+        """Fills a batch; it stays empty where nothing of the queue is to be sent any more."""
+        part: Part = []
         room = self._ometria.batch
         while self._queue and room:
             delivery = self._queue[0]
@@ -127,11 +146,11 @@ class BatchSender:
             delivery.begun = places.stop
             room -= len(places)
             if places:
-                batch.append((delivery, places))
+                part.append((delivery, places))
             if delivery.begun == len(delivery.records):
                 delivery.is_permitted.set()
                 self._queue.popleft()
-        return batch
+        batch.fill(part)
 
     def _close(self, delivery: Delivery, answered: int) -> None:
         """Notes that so many more records of a delivery are answered, and ends it with the last one."""
@@ -175,24 +194,27 @@ class BatchSender:
                     self._is_taking = False
                     self._fail(error)
                 return
+            batch, began = Batch(), time.monotonic()
             try:
-                batch, began = self._begin_batch(), time.monotonic()
-                if batch.parts:
-                    self._send(batch, permit, spent)
-                self._end_batch(batch, time.monotonic() - began)
+                self._begin_batch(batch)
+                self._send(batch, permit, spent)
+            except BaseException as error:  # noqa: BLE001 - as above: no memory, say
+                with self._lock:
+                    self._is_taking = False
+                    self._fail(error, [*itertools.chain(*batch.parts), *(piece for piece, _ in batch.refused)])
             finally:
                 permit.sent()
+                self._end_batch(batch, time.monotonic() - began)
 
-    def _begin_batch(self) -> Batch:
+    def _begin_batch(self, batch: Batch) -> None:
         with self._lock:
-            batch = Batch(self._take())
-            self._is_taking = False
             self._batches += 1
+            self._take(batch)
+            self._is_taking = False
             self._bytes += batch.size
             self._queued_bytes -= batch.size
             self._lock.notify_all()
             self._start()
-        return batch
 
     def _end_batch(self, batch: Batch, seconds: float) -> None:
         with self._lock:
@@ -206,33 +228,47 @@ class BatchSender:
     def _send(self, batch: Batch, permit: Permit, spent: Callable[[], dict[str, float]]) -> None:
         """Sends a batch, halved as often as it is refused, and tells the pages what became of each record."""
         first: Permit | None = permit
-        try:
-            while batch.parts:
-                part = batch.parts[-1]
-                reason = self._push_part(part, first)
-                first = None
+        while batch.parts:
+            part, error, reason = batch.parts[-1], None, ""
+            try:
+                reason = self._push_part(part, first, is_once=batch.is_failing)
+            except (RetriableError, InterruptedRunError) as raised:
+                error = raised
+            finally:
                 with self._lock:
                     first_page(part).book(spent())
+            first = None
+            with self._lock:
+                if error is not None:
+                    self._note_failure(batch, error)
+                else:
                     self._note_answer(batch, reason)
-            with self._lock:
+        with self._lock:
+            if not batch.is_failing:
                 self._note_in_vain(batch)
-                self._tell_refused(batch)
-        except BaseException as error:  # noqa: BLE001 - as above
-            with self._lock:
-                if batch.parts:
-                    first_page(batch.parts[-1]).book(spent())
-                if isinstance(error, RetriableError | InterruptedRunError):
-                    self._tell_refused(batch)
-                self._fail(error, [*itertools.chain(*batch.parts), *(piece for piece, _ in batch.refused)])
+            self._tell_refused(batch)
 
-    def _push_part(self, part: Part, permit: Permit | None) -> str:
+    def _push_part(self, part: Part, permit: Permit | None, *, is_once: bool) -> str:
         with self._ometria.http.trace.window(first_page(part).window):
             return self._ometria.push_batch(
                 [delivery.records[place] for delivery, places in part for place in places],
                 permit,
                 account_known_good=self._account_known_good,
                 tried=self._note_tried,
+                is_once=is_once,
             )
+
+    def _note_failure(self, batch: Batch, error: RetriableError | InterruptedRunError) -> None:
+        """Notes that a part could not be sent. The records of each page in it are tried alone once more.
+
+        One record may be the reason, and the pages of the others must not suffer from it.
+        """
+        batch.is_failing = True
+        pages = by_page(batch.parts.pop())
+        if len(pages) > 1 and not isinstance(error, UnreachableError | InterruptedRunError):
+            batch.parts += reversed(pages)
+        else:
+            self._fail(error, list(itertools.chain(*pages)))
 
     def _note_tried(self) -> None:
         """Lets other batches begin, once it is known that neither key nor address is wrong."""
@@ -259,7 +295,7 @@ class BatchSender:
             return
         batch.parts.pop()
         batch.refused.append((part[0], reason))
-        self._refused += 1
+        self._refused += not first_page(part).is_single
         # A wrong collection, or a proxy that refuses everything, must not make every member a dead letter.
         if self._refused >= ALL_REFUSED and not (self._account_known_good or self._ometria.has_accepted):
             raise FatalError(
@@ -270,12 +306,12 @@ class BatchSender:
     def _note_in_vain(self, batch: Batch) -> None:
         """Raises ServiceDownError after two batches in a row, with 20 records or more, of which none was accepted.
 
-        One such batch may be chance; after two, something refuses everything. A batch of one record does not count: it
-        may be one that was refused before.
+        One such batch may be chance; after two, something refuses everything. A record that was handed over alone does
+        not count: it may be one that was refused before.
         """
         if not batch.is_in_vain:
             self._in_vain = (0, 0)
-        if not batch.is_in_vain or batch.count == 1:
+        if not batch.is_in_vain or batch.count <= 1:
             return
         batches, records = self._in_vain
         self._in_vain = (batches + 1, records + batch.count)

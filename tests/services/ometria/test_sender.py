@@ -296,11 +296,11 @@ def test_a_batch_is_filled_from_several_pages(make: Boxes) -> None:
     assert [one.count for one in sandbox.requests] == [30, 90]
 
 
-def test_no_more_than_32_batches_are_on_the_wire(make: Boxes) -> None:
+def test_no_more_than_16_batches_are_on_the_wire(make: Boxes) -> None:
     """Several at once, but never more than that, however many records wait."""
     sandbox, ometria = make(batch=1, latency=0.02)
     assert len(push(ometria, records(200)).taken) == 200
-    assert 1 < max_open(sandbox.requests, sandbox.ometria_key) <= MOST_PUSHES == 32
+    assert 1 < max_open(sandbox.requests, sandbox.ometria_key) <= MOST_PUSHES == 16
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "404"])
@@ -345,6 +345,41 @@ def test_an_outage_keeps_no_page_waiting_for_records_that_are_not_sent_any_more(
     deliveries = [sender.begin([f"p{page}-{place}" for place in range(250)], records(250)) for page in range(2)]
     assert [type(delivery.result().error) for delivery in deliveries] == [RetriableError] * 2
     assert len(sandbox.requests) < 2 * 25 * 4
+
+
+def test_one_record_that_breaks_ometria_costs_no_other_page_of_its_batch(make: Boxes) -> None:
+    """Records of several pages share a batch: each page is tried alone once more, and only one of them fails."""
+    _, ometria = make(rejects={"l-3"}, reject_batches=True, reject_status=500)
+    sender = BatchSender(ometria, account_known_good=True)
+    deliveries = [sender.begin([f"l-{place}"], [record]) for place, record in enumerate(records(8))]
+    assert [place for place, delivery in enumerate(deliveries) if delivery.result().error] == [3]
+
+
+def test_members_who_are_tried_again_one_by_one_never_count_as_an_outage(make: Boxes) -> None:
+    """Each was refused before, with good reason: that all are refused again says nothing of Ometria."""
+    _, ometria = make(rejects={f"l-{place}" for place in range(60)})
+    sender = BatchSender(ometria)
+    deliveries = [sender.begin([f"l-{place}"], [record]) for place, record in enumerate(records(60))]
+    assert all(delivery.result().refused for delivery in deliveries)
+
+
+def test_nothing_is_sent_of_a_delivery_that_was_cancelled(make: Boxes) -> None:
+    """A page that ends with an error has told so: what is sent after that would be nobody's."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def hold(_: Request) -> str | None:
+        arrived.set()
+        go.wait(30)
+        return None
+
+    sandbox, ometria = make(fault=hold)
+    sender = BatchSender(ometria)
+    first, second = (sender.begin([f"p{page}-{place}" for place in range(100)], records(100)) for page in range(2))
+    assert arrived.wait(30)
+    sender.cancel([second])
+    go.set()
+    assert first.result().taken == tuple(range(100))
+    assert len(sandbox.requests) == 1
 
 
 def replace_policy(ometria: OmetriaClient, policy: RetryPolicy) -> OmetriaClient:
