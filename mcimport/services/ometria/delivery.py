@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mcimport.errors import InterruptedRunError, RetriableError
+from mcimport.errors import InterruptedRunError, McimportError, RetriableError
 from mcimport.services.ometria.client import OmetriaClient
 
 LOOK = 0.25  # seconds between two looks at whether the stop was forced
@@ -79,9 +79,8 @@ class Delivery:
             self.ometria.meter.book(self.requests)
             self.requests = {}
         if self.error is not None and not isinstance(self.error, RetriableError):
-            raise copy.copy(
-                self.error
-            )  # each page its own: a shared one would keep the records of all in its traceback
+            # A shared error would keep the records of all pages in its traceback. That of a mistake of ours is needed.
+            raise copy.copy(self.error) if isinstance(self.error, McimportError) else self.error
         return Pushed(tuple(sorted(self.taken)), tuple(sorted(self.refused)), self.error)
 
     def _wait(self, event: threading.Event) -> None:
