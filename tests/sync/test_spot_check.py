@@ -438,7 +438,7 @@ def test_a_dry_run_asks_for_nobody_and_leaves_the_sample(make_importer: MakeImpo
 def test_what_a_run_pushed_before_it_failed_is_looked_at_when_it_is_resumed(make_importer: MakeImporter) -> None:
     """Pushed is pushed; the look is a part of the run that goes on."""
     importer = make_importer()
-    importer.configure(CONFIG + "mailchimp.window = 5\n")
+    importer.configure(CONFIG + "mailchimp.window = 5\nometria.batch = 5\n")
     joining(importer, 5)
     joining(importer, 5)
     pushes = iter(range(1_000))
