@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from mcimport.config import Client
@@ -17,6 +18,7 @@ from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
 from mcimport.engine.page.process import process_page
 from mcimport.errors import InterruptedRunError, McimportError
+from mcimport.errors.machine import submit
 from mcimport.models import Bounds, Outcome, Page, Window
 from mcimport.services.connections import ClientServices
 from mcimport.services.http import shutdown
@@ -140,7 +142,7 @@ class _Pool:
             given = None  # members on it may have changed since it was read: the window tells
         self.reading += 1
         self.under_way.add(page)
-        page.future = executor.submit(self.process, window, given, lambda rest: self.events.put((page, rest)))
+        page.future = submit(executor, partial(self.process, window, given, lambda rest: self.events.put((page, rest))))
         page.future.add_done_callback(lambda _: self.events.put((page, None)))
 
     def _collect(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from mcimport.errors import IgnoredParameterError, McimportError, RetriableError, ServiceTimeoutError, ThrottledError
+from mcimport.errors.machine import submit
 from mcimport.models import Member, Page, Window
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
@@ -196,12 +197,12 @@ def _at_once(
     pool = ThreadPoolExecutor(min(AT_ONCE, len(offsets)), thread_name_prefix="second")
     requested = deque[Future[tuple[Callable[[], Page] | McimportError, Mapping[str, float]]]]()
     try:
-        requested.extend(pool.submit(request, offset) for offset in offsets[:AT_ONCE])
+        requested.extend(submit(pool, partial(request, offset)) for offset in offsets[:AT_ONCE])
         for place, offset in enumerate(offsets):
             with decode_slot.released(), meter.timed("waited_mailchimp"):
                 arrived, requests = requested.popleft().result()
             meter.book(requests)
-            requested.extend(pool.submit(request, later) for later in offsets[place + AT_ONCE :][:1])
+            requested.extend(submit(pool, partial(request, later)) for later in offsets[place + AT_ONCE :][:1])
             yield offset, _decoded(arrived, reader) or ask(offset)
     finally:
         with decode_slot.released():

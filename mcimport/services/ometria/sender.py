@@ -54,6 +54,7 @@ class BatchSender:
         self._queue: deque[Delivery] = deque()
         self._unanswered: set[str] = set()  # ids of the contacts in the queue and on the wire
         self._is_taking = False  # a thread waits for the next permit
+        self._is_stranded = False  # no thread can be started for that
         self._batches = 0  # on the wire
         self._bytes = 0
         self._queued_bytes = 0
@@ -78,6 +79,9 @@ class BatchSender:
             self._waiting.append(delivery)
             self._admit()
             self._start()
+        while self._is_stranded:
+            self._is_stranded = False
+            self._send_next()
         return delivery
 
     def await_room(self, delivery: Delivery) -> None:
@@ -128,13 +132,12 @@ class BatchSender:
         is_full = self._batches >= most or self._bytes >= MOST_BYTES or self._halved >= MOST_HALVED
         if self._is_taking or is_full or not self._queue:
             return
+        self._is_taking = True
         try:
             self._ometria.threads.submit(self._send_next)
-        except RuntimeError as error:  # this machine has no thread left; or the client was closed, which pages notice
-            if not self._ometria.policy.stop.aborted.is_set():
-                self._fail(error)
-        else:
-            self._is_taking = True
+        except RuntimeError:  # no thread is left, or the client was closed, which pages notice
+            # A thread that ends its batch comes to what was submitted; without one, the page's own thread sends.
+            self._is_stranded = not self._batches
 
     def _take(self, batch: Batch) -> None:
         """Fills a batch; it stays empty where nothing of the queue is to be sent any more."""
