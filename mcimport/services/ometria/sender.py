@@ -79,8 +79,10 @@ class BatchSender:
             self._waiting.append(delivery)
             self._admit()
             self._start()
-        while self._is_stranded:
-            self._is_stranded = False
+            is_alone = self._is_stranded and not self._batches
+            if is_alone:
+                self._is_taking, self._is_stranded = True, False
+        if is_alone:
             self._send_next()
         return delivery
 
@@ -132,12 +134,12 @@ class BatchSender:
         is_full = self._batches >= most or self._bytes >= MOST_BYTES or self._halved >= MOST_HALVED
         if self._is_taking or is_full or not self._queue:
             return
-        self._is_taking = True
         try:
             self._ometria.threads.submit(self._send_next)
-        except RuntimeError:  # no thread is left, or the client was closed, which pages notice
-            # A thread that ends its batch comes to what was submitted; without one, the page's own thread sends.
-            self._is_stranded = not self._batches
+        except RuntimeError:  # no thread is left: whoever ends a batch goes on, else whoever hands records over
+            self._is_stranded = True
+        else:
+            self._is_taking, self._is_stranded = True, False
 
     def _take(self, batch: Batch) -> None:
         """Fills a batch; it stays empty where nothing of the queue is to be sent any more."""
@@ -188,6 +190,16 @@ class BatchSender:
     # ---- one batch, in a thread of its own
 
     def _send_next(self) -> None:
+        """Sends a batch; and more, where no other thread can be started."""
+        is_alone = True
+        while is_alone:
+            self._send_one()
+            with self._lock:
+                is_alone = self._is_stranded
+                if is_alone:
+                    self._is_taking, self._is_stranded = True, False
+
+    def _send_one(self) -> None:
         """Waits for the next permit and sends a batch with it; meanwhile another thread waits for the one after it."""
         with self._ometria.meter.apart() as spent:
             try:

@@ -385,3 +385,24 @@ def test_nothing_is_sent_of_a_delivery_that_was_cancelled(make: Boxes) -> None:
 def replace_policy(ometria: OmetriaClient, policy: RetryPolicy) -> OmetriaClient:
     ometria.policy = policy
     return ometria
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_records_are_sent_also_where_the_machine_gives_no_more_threads(
+    make: Boxes, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    """By the threads that there are, or by the page's own: nothing waits for ever."""
+    _, ometria = make(batch=10)
+    left = iter(range(given))
+
+    def start(_: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        real(_)
+
+    real = threading.Thread.start
+    sender = BatchSender(ometria)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        deliveries = [sender.begin([f"p{page}-{place}" for place in range(100)], records(100)) for page in range(3)]
+        assert [len(delivery.result().taken) for delivery in deliveries] == [100, 100, 100]
