@@ -119,9 +119,10 @@ def _push(result: PageResult, members: list[Member]) -> Generator[None]:
         sure = [entry for entry in ready if entry.contact is None]
         last = {entry.who: entry for entry in ready if entry.contact is not None}
         del ready
-        handed_over = [first := _hand_over(sender, sure)]
+        handed_over: list[Delivery] = []
         try:
             with decode_slot.released():
+                handed_over.append(first := _hand_over(sender, sure))
                 sender.await_room(first)
             yield
             with decode_slot.released():

@@ -37,6 +37,7 @@ class Delivery:
         window: the number of the window that the requests belong to, for the log.
         begun: how many records are in batches, or will not be sent.
         left: how many records are not answered yet.
+        is_admitted: no earlier record of one of its contacts has to be answered first.
         requests: what its batches cost, by the names of `Usage`; a batch of several pages is booked to the first.
     """
 
@@ -46,6 +47,7 @@ class Delivery:
     window: int | None = None
     begun: int = 0
     left: int = 0
+    is_admitted: bool = False
     requests: dict[str, float] = field(default_factory=dict)
     taken: list[int] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)

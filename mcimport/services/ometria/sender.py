@@ -123,6 +123,7 @@ class BatchSender:
                 delivery.over.set()
             elif self._unanswered.isdisjoint(delivery.ids) and earlier.isdisjoint(delivery.ids):
                 self._unanswered.update(delivery.ids)
+                delivery.is_admitted = True
                 self._queue.append(delivery)
             else:
                 earlier.update(delivery.ids)
@@ -161,7 +162,8 @@ class BatchSender:
         """Notes that so many more records of a delivery are answered, and ends it with the last one."""
         delivery.left -= answered
         if not delivery.left and not delivery.over.is_set():
-            self._unanswered.difference_update(delivery.ids)
+            if delivery.is_admitted:  # else the same contacts may be on the wire for an earlier one
+                self._unanswered.difference_update(delivery.ids)
             delivery.over.set()
             self._admit()
 

@@ -363,6 +363,27 @@ def test_members_who_are_tried_again_one_by_one_never_count_as_an_outage(make: B
     assert all(delivery.result().refused for delivery in deliveries)
 
 
+def test_a_cancelled_delivery_lets_no_later_version_pass_the_one_on_the_wire(make: Boxes) -> None:
+    """It only waited for the earlier version's answer, as the later one goes on to do."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def hold(_: Request) -> str | None:
+        arrived.set()
+        go.wait(30)
+        return None
+
+    sandbox, ometria = make(fault=hold)
+    sender = BatchSender(ometria)
+    first = sender.begin(["l-0"], [version(0, 0)])
+    assert arrived.wait(30)
+    sender.cancel([sender.begin(["l-0"], [version(0, 1)])])
+    last = sender.begin(["l-0"], [version(0, 2)])
+    assert [delivery.ids for delivery in sender._waiting] == [["l-0"]]
+    go.set()
+    assert (first.result().taken, last.result().taken) == ((0,), (0,))
+    assert len(sandbox.requests) == 2
+
+
 def test_nothing_is_sent_of_a_delivery_that_was_cancelled(make: Boxes) -> None:
     """A page that ends with an error has told so: what is sent after that would be nobody's."""
     arrived, go = threading.Event(), threading.Event()
