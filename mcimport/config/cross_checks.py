@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from mcimport.config.addresses import require_https
 from mcimport.config.messages import place, quoted
 from mcimport.config.schema import File
 from mcimport.config.settings import Client
@@ -22,7 +23,8 @@ def cross_check(file: File, clients: Sequence[Client]) -> list[str]:
     found = list(_duplicates({}, file.fields, "fields"))
     for name, table in file.clients.items():
         found += _duplicates(file.fields, table.fields, "clients", name, "fields")
-    return [*found, *_similar_names(clients), *_texting_collections(clients)] or list(_collisions(clients))
+    found += [*_plain_addresses(clients), *_similar_names(clients), *_texting_collections(clients)]
+    return found or list(_collisions(clients))
 
 
 def _duplicates(shared: Mapping[str, str], own: Mapping[str, str], *table: str) -> Iterator[str]:
@@ -57,6 +59,16 @@ def _similar_names(clients: Sequence[Client]) -> Iterator[str]:
     """Yields a line for names that differ only in case: a client's lock is a file, and file systems may ignore case."""
     for client, other in _repeated(clients, lambda client: client.name.lower()):
         yield f"{place('clients', client.name)}: differs from {other.name} only in upper and lower case"
+
+
+def _plain_addresses(clients: Sequence[Client]) -> Iterator[str]:
+    """Yields a line for each client that takes the shared address, but not the leave to use it without encryption."""
+    for client in clients:
+        for name, table in (("mailchimp", client.mailchimp), ("ometria", client.ometria)):
+            try:
+                require_https(table.url, allow_http=table.allow_http)
+            except ValueError as error:
+                yield f"{place('clients', client.name, name, 'url')}: {error}"
 
 
 def _texting_collections(clients: Sequence[Client]) -> Iterator[str]:

@@ -842,6 +842,16 @@ def test_plain_http_to_another_machine_is_taken_where_it_is_allowed_by_name(here
     assert loaded(here, table, environ).clients["acme"].ometria_url() == "http://other.example/v2"
 
 
+@pytest.mark.parametrize("service", ["mailchimp", "ometria"])
+def test_client_that_forbids_plain_http_takes_no_such_address_from_the_shared_table(here: Path, service: str) -> None:
+    """Its key would travel unencrypted although its own table says that it must not; named with client and setting."""
+    shared = f'{ACME}[{service}]\nallow_http = true\nurl = "http://proxy.example/v2"\n'
+    message = refusal(here, f"{shared}[clients.acme.{service}]\nallow_http = false")
+    assert message.startswith(f"mcimport.toml: [clients.acme.{service}] url: must begin with https: ")
+    own = f'[clients.acme.{service}]\nallow_http = false\nurl = "https://proxy.example/v2"'
+    assert getattr(loaded(here, shared + own).clients["acme"], service).url == "https://proxy.example/v2"
+
+
 @pytest.mark.parametrize(("given", "seconds"), [("90m", 5_400), ("3h", 10_800), ("2d", 172_800)])
 def test_durations_are_minutes_hours_or_days(here: Path, given: str, seconds: int) -> None:
     """In the client's own table or in that of all."""
