@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from threading import Lock
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -16,9 +15,9 @@ from mcimport.convert.country import country_code
 from mcimport.convert.email_address import plain, usable
 from mcimport.convert.field_mapping import FieldMapping, field_mappings, map_unlisted
 from mcimport.convert.identity import contact_id
+from mcimport.convert.phone import e164
 from mcimport.convert.text import number, shared_text, text, trim
 from mcimport.errors import McimportError
-from mcimport.errors.machine import as_ours
 from mcimport.models import (
     CANNOT,
     Contact,
@@ -39,7 +38,6 @@ UNKNOWN_INTEREST = "some members have an interest that the list does not define;
 _LARGE = 2**31  # integers below it need no check by `number`
 
 _encoder = msgspec.json.Encoder()
-_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +54,15 @@ class _Plan:
 
 
 def load_libraries() -> None:
-    """Loads the libraries of a conversion, once a process, in a tenth of a second. Raises MachineError.
-
-    Before a run's first request, and whole: what is loaded during a run may be of another version. What failed
-    once is not tried again: a library that was loaded in part may wait forever for a lock of its own.
-    """
-    with _lock:
-        failure = _failure()
-    if failure is not None:
-        raise failure
+    """Loads all libraries of a conversion, in a tenth of a second. Raises MachineError, as each of them would later."""
+    for need in (partial(e164, "+34600555012", None), partial(country_code, "US"), partial(usable, "é@é.example")):
+        need()
 
 
 def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member], Conversion]:
     """Returns the function that converts a member, for one list and one set of rules; threads may share it.
 
-    It never raises, whatever JSON is in whichever field, except for failures of the machine (ImportError, OSError,
+    It never raises, whatever JSON is in whichever field, except for failures of the machine (McimportError, OSError,
     MemoryError). A member without an address is Skipped; one without an id, or else with an address that cannot be
     used, is Unsendable. Its warnings UNKNOWN_FIELD and UNKNOWN_INTEREST say that the list was changed since `fields`
     was read. The rules are those of a client, whose `[fields]` the configuration has checked.
@@ -90,7 +82,7 @@ def make_converter(fields: ListFields, rules: ContactRules) -> Callable[[Member]
     def convert(member: Member) -> Conversion:
         try:
             return _convert(member, plan)
-        except (ImportError, OSError, MemoryError):
+        except (McimportError, ImportError, OSError, MemoryError):
             raise  # the machine's fault, and not the member's
         except Exception as error:  # noqa: BLE001 - a mistake of mcimport's with one member must not stop all others
             return Unsendable(f"{CANNOT} ({type(error).__name__})")
@@ -156,19 +148,6 @@ def lacks_tags(member: Member) -> bool:
         return False
     total: int | float = count if isinstance(count, int) else number(count) or 0
     return total > (len(tags) if isinstance(tags, list) else 0)
-
-
-@cache
-def _failure() -> McimportError | None:
-    try:
-        import phonenumbers  # noqa: PLC0415 - as in `phone`
-
-        phonenumbers.PhoneMetadata.load_all()  # each country's data, which is else loaded at its first number
-        country_code("US")  # pycountry, and the table of its names
-        usable("é@é.example")  # email-validator, and its tables for domains in other scripts
-    except Exception as error:  # noqa: BLE001 - whatever a library raises, no member can be converted without it
-        return as_ours(error)
-    return None
 
 
 def _interest_reader(defined: Mapping[str, str]) -> Callable[[Mapping[str, Any]], tuple[list[str], bool]]:

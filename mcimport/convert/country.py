@@ -7,18 +7,19 @@ know is no country here: "UK" is reserved, not assigned, in ISO 3166, and so is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
+from mcimport.convert.libraries import loaded_once
 from mcimport.convert.text import clean, shared_text
 
 _LONGEST_NAME = 100  # characters as typed; the longest of a country's has 59
 _NAMES = ("alpha_2", "alpha_3", "name", "common_name", "official_name")
 
 
-@cache
+@loaded_once
 def _table() -> Mapping[str, str]:
-    import pycountry  # noqa: PLC0415 - takes 10 ms, which a command that converts no member need not pay
+    import pycountry  # noqa: PLC0415 - takes 10 ms, which many runs need not pay
 
     return {
         clean(name).casefold(): country.alpha_2

@@ -7,7 +7,10 @@ accept what is valid beyond doubt; they say yes only where email-validator would
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+
+from mcimport.convert.libraries import loaded_once
 
 _LONGEST = 254
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -43,10 +46,19 @@ def usable(address: str) -> bool:
 
 
 def _is_valid(address: str) -> bool:
-    import email_validator  # noqa: PLC0415 - takes 30 ms, which a command that converts no member need not pay
+    return _library()(address)
 
-    try:
-        email_validator.validate_email(address, check_deliverability=False, test_environment=True)
-    except email_validator.EmailNotValidError:
-        return False
-    return True
+
+@loaded_once
+def _library() -> Callable[[str], bool]:
+    import email_validator  # noqa: PLC0415 - takes 30 ms, which many runs need not pay
+
+    def is_valid(address: str) -> bool:
+        try:
+            email_validator.validate_email(address, check_deliverability=False, test_environment=True)
+        except email_validator.EmailNotValidError:
+            return False
+        return True
+
+    is_valid("é@é.example")  # loads its tables for domains in other scripts
+    return is_valid

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mcimport.convert.country import country_code
+from mcimport.convert.libraries import loaded_once
 
 _DIGITS = range(5, 18)  # fifteen by E.164, and a prefix for calls abroad
 _LONGEST = 80
@@ -41,10 +42,17 @@ def e164(typed: str, country: str | None, *, is_held: bool = False) -> str | Non
     return _parsed(typed, country, is_held and is_whole) if is_whole or country else None
 
 
+@loaded_once
+def _library() -> Any:
+    import phonenumbers  # noqa: PLC0415 - takes 90 ms, with the data of each country, which many lists need not pay
+
+    phonenumbers.PhoneMetadata.load_all()  # else each country's is loaded at its first number
+    return phonenumbers
+
+
 @lru_cache(maxsize=4096)
 def _parsed(typed: str, country: str | None, is_possible_enough: bool) -> str | None:  # noqa: FBT001 - a cache's key
-    import phonenumbers  # noqa: PLC0415 - takes 90 ms, which a command that converts no member need not pay
-
+    phonenumbers = _library()
     try:
         number = phonenumbers.parse(typed, country)
     except phonenumbers.NumberParseException:

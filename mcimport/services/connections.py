@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from mcimport.config import Client, data_centre
-from mcimport.convert import load_libraries
 from mcimport.errors import ConfigError
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
@@ -76,8 +75,7 @@ class ConnectionPool:
 
     @contextmanager
     def open(self, client: Client) -> Iterator[ClientServices]:
-        """Opens both services for a run, without a request. Raises ConfigError for an unusable key; MachineError."""
-        load_libraries()
+        """Opens both services for a run, without a request. Raises ConfigError for an unusable key."""
         with self._following() as stop:
             meter, trace = UsageMeter(), RequestLog(client.name, self.tell)
             mailchimp = self._mailchimp(client, stop, meter, trace)
