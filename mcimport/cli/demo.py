@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from mcimport.cli.exits import DEAD_LETTERS, FAILED, OK
 from mcimport.sandbox.clock import epoch
@@ -27,8 +28,7 @@ ometria.url = "{sandbox.ometria_url}"
 """
 
 
-@dataclass(frozen=True)
-class _Demo:
+class _Demo(Struct, frozen=True):
     """Holds the sandbox, and the folder with the settings that lead to it."""
 
     sandbox: Sandbox

@@ -7,11 +7,11 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import replace
 
 from mcimport.cli.options import Options
 from mcimport.config import Answers, load, template

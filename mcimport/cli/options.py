@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import Struct
 
 from mcimport.config import Settings, load
 
@@ -15,8 +15,7 @@ LARGEST_ID = 2**63 - 1  # SQLite's
 NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """Holds `--config` and `--db`; None where they were not given."""
 
     config: Path | None = None

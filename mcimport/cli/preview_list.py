@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from mcimport.cli import field_table, read_state

@@ -9,8 +9,9 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mcimport.cli.options import NOTHING_YET
 from mcimport.cli.output import ignore_broken_pipe, say

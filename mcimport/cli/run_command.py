@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from mcimport.cli import exits
 from mcimport.cli.output import print_error, say
@@ -32,8 +33,7 @@ if TYPE_CHECKING:  # only loaded for a log of events, and where an address to no
     from mcimport.monitoring.notify import Notifier
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Struct, frozen=True):
     """Holds the options on output, and the engine that does the work. `log`: None for text.
 
     `plain`: without a live display, because a question will be asked.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
+from msgspec import Struct
 from pydantic import SecretStr
 
 from mcimport.config.keys import KeySource
@@ -67,8 +67,7 @@ def require_https(url: str | None, *, allow_http: bool) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyUrlSource:
+class NotifyUrlSource(Struct, frozen=True):
     """Looks up the address of a health check or webhook, like a key and under the same rules.
 
     Attributes:
@@ -92,8 +91,7 @@ class NotifyUrlSource:
         return secret
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
+class EngineSettings(Struct, frozen=True):
     """Holds the `[engine]` table.
 
     Attributes:

@@ -7,12 +7,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import platformdirs
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from mcimport.config.addresses import EngineSettings, NotifyUrlSource, base_address, require_https
@@ -33,8 +34,7 @@ AnyTable = TypeVar("AnyTable", bound=Table)
 Service = TypeVar("Service", MailchimpSettings, OmetriaSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(Struct, frozen=True):
     """Holds what reading a table needs besides the table.
 
     Attributes:

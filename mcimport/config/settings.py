@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from mcimport.config.addresses import EngineSettings, NotifyUrlSource
@@ -32,8 +33,7 @@ _NAMES_SHOWN = 10
 WHERE_LIST_IDS_ARE = "In Mailchimp it is called Audience ID, in the settings of the audience."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(Struct, frozen=True, kw_only=True):
     """Holds one client's settings, everything merged; tables that it does not override are shared with other clients.
 
     Attributes:
@@ -115,8 +115,7 @@ class Client:
         return [key for key in (list_keys if self.any_list else self.lists) if key in list_keys]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Holds the settings of the program. All paths are absolute; the state file's folder may not exist yet.
 
     Attributes:

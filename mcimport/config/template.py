@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcimport.config.keys import VARIABLE
 from mcimport.config.messages import BARE, validate
@@ -92,8 +93,7 @@ ometria_api_key = {ometria_key}
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answers(Struct, frozen=True, kw_only=True):
     """Holds the answers to `mcimport init`. Keys are given by their place: `env:NAME` or `file:PATH`."""
 
     client: str = "acme"
@@ -103,7 +103,10 @@ class Answers:
     collection: str = "mailchimp"
 
 
-def template(answers: Answers = Answers()) -> str:
+EXAMPLE = Answers()
+
+
+def template(answers: Answers = EXAMPLE) -> str:
     """Returns the whole file. Raises ConfigError, which names the line, for answers that cannot be settings."""
     for option, source in (("Mailchimp", answers.mailchimp_key), ("Ometria", answers.ometria_key)):
         _check_source(option, source)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from mcimport.convert import consent, permissions
 from mcimport.convert.contact_builder import ContactBuilder, add_merge_fields, add_phones, add_place
@@ -40,8 +40,7 @@ _LARGE = 2**31  # integers below it need no check by `number`
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     """Holds what depends on the list and the rules alone."""
 
     rules: ContactRules

@@ -13,8 +13,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from zlib import crc32
+
+from msgspec import Struct
 
 from mcimport.convert.field_values import NAMES, Reader, field_reader, property_reader, quick_reader
 from mcimport.convert.permissions import needed
@@ -45,8 +46,7 @@ _PREFIX = "properties."
 _unfit = re.compile(r"[^a-z0-9_]")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldMapping:
+class FieldMapping(Struct, frozen=True):
     """Says where the values of one merge field go.
 
     Attributes:

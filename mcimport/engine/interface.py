@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from mcimport.config import Client
 from mcimport.engine.page.list_fields import LazyListFields
 from mcimport.engine.page.subscription_events import EventBudget
@@ -17,8 +19,7 @@ from mcimport.services.connections import ClientServices
 DEAD_IN_A_ROW = 10  # pages that fail, with nothing delivered in between, before a service is taken to be down
 
 
-@dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Struct, frozen=True):
     """Describes one run of one list.
 
     Attributes:

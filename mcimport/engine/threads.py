@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
+
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.engine.interface import CircuitBreaker, RunSpec, longest_first, stage

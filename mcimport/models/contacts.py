@@ -7,10 +7,10 @@ Values of which each member has one are not tracked by the garbage collector (`g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct, field
 
 OptIn = Literal["EXPLICITLY_OPTEDIN", "EXPLICITLY_OPTEDOUT", "NOT_SPECIFIED"]
 SubscriptionEvents = Literal["new", "all", "none"]
@@ -113,8 +113,7 @@ class HeldContact(msgspec.Struct, frozen=True, kw_only=True):
     channels: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class MergeField:
+class MergeField(Struct, frozen=True):
     """Describes one of a list's own fields. `type` is Mailchimp's: text, number, address, phone, date, birthday, …"""
 
     tag: str
@@ -123,8 +122,7 @@ class MergeField:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ListFields:
+class ListFields(Struct, frozen=True):
     """Describes a list's own fields: merge fields by tag, the names of interests by id.
 
     `has_permissions`: whether the list has marketing permissions (GDPR fields); None where Mailchimp does not say.
@@ -135,8 +133,7 @@ class ListFields:
     has_permissions: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContactRules:
+class ContactRules(Struct, frozen=True):
     """Says how one client's members become contacts.
 
     Attributes:
@@ -170,8 +167,7 @@ class ContactRules:
     permissions: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class OptedIn:
+class OptedIn(Struct, frozen=True):
     """Selects the subscribed members who changed last in `(since, until]` and opted in from `opted` to `latest`.
 
     None: no bound on that side.
@@ -201,15 +197,13 @@ class Converted(msgspec.Struct, frozen=True, gc=False):
     permissions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """A member who is counted, but not imported: one without any address (SMS only)."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unsendable:
+class Unsendable(Struct, frozen=True):
     """A member who cannot be imported, and becomes a dead letter. `reason` holds no personal data."""
 
     reason: str

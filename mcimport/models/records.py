@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from mcimport.models import (
     Bounds,
@@ -26,8 +28,7 @@ HANDFUL = 20  # members who are discarded after a yes; for more, their number ha
 _SPOT_CHECK_TIMES = ("at", "first_at", "last_at")
 
 
-@dataclass(frozen=True, slots=True)
-class ListRow:
+class ListRow(Struct, frozen=True):
     """Holds what is remembered of one list at one destination.
 
     `carried_since`: members who changed last before that were left out on purpose, until a full run imports them.
@@ -72,8 +73,7 @@ class ListRow:
         return min((moment for moment in shown if moment is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Usage):
+class Run(Usage, frozen=True, kw_only=True):
     """Holds one run of one list, with what it has used.
 
     Attributes:
@@ -108,8 +108,7 @@ class Run(Usage):
     spot_check: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRow:
+class WindowRow(Struct, frozen=True):
     """Holds one window of a run, as the log shows it.
 
     Attributes:
@@ -164,8 +163,7 @@ class WindowRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """One dead letter. `run_id`: the last run in which it failed; `first_run_id`: the run that wrote it.
 
     `members`: how many it is about, as known when it was written or failed last; None: not known. `list_members`: how
@@ -194,8 +192,7 @@ class DeadLetter:
     list_members: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Affected:
+class Affected(Struct, frozen=True):
     """Says how many members some dead letters are about.
 
     Attributes:
@@ -242,8 +239,7 @@ def affected(letters: Iterable[DeadLetter]) -> Affected:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Holds what a dead letter's first run says of the members whom a replay may import, and send events for.
 
     Attributes:
@@ -258,16 +254,14 @@ class Origin:
     sync_point: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SampledContact:
+class SampledContact(Struct, frozen=True):
     """A contact that was pushed, by the member's id (without the list), and when, in epoch seconds."""
 
     member_id: str
     pushed_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpotCheck:
+class SpotCheck(Struct, frozen=True):
     """Says whether Ometria has a few of the contacts that it accepted. Times in epoch seconds, UTC.
 
     Attributes:

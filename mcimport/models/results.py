@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from mcimport.errors import McimportError
 from mcimport.models import Sweep
 from mcimport.models.records import Affected, Run, SpotCheck
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """How many contacts or members differ in one way, and a few of their ids (of ours without the list)."""
 
     count: int = 0
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """Names a span `(since, until]` of one sweep that a comparison could not read, and why."""
 
     sweep: Sweep
@@ -28,8 +27,7 @@ class Unread:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Holds what the comparison of a list's members with Ometria's contacts found.
 
     Attributes:
@@ -97,8 +95,7 @@ class Comparison:
         return bool(self.unread) and self.differing == self.mended
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
+class Permissions(Struct, frozen=True):
     """Holds what is known of a list's marketing permissions (GDPR fields).
 
     Attributes:
@@ -116,8 +113,7 @@ class Permissions:
     subscribed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListResult:
+class ListResult(Struct, frozen=True):
     """Holds what one command did for one list.
 
     Attributes:

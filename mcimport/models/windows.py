@@ -6,8 +6,10 @@ A span of time is `(since, until]`: after `since` (None: from the beginning), up
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import fields, force_setattr, replace
 
 from mcimport.models.contacts import Member
 from mcimport.models.timestamps import epoch
@@ -22,8 +24,7 @@ Cause = Literal["transport", "refusal"]
 Precision = Literal["exactly", "about", "at least"]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """Says which of Mailchimp's bounds were seen to include the second they name: `since_last_changed` and its like.
 
     False: not seen yet, so that a second more is requested.
@@ -39,8 +40,7 @@ class Bounds:
 NO_NUMBER = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A span `(since, until]` of one sweep to read: it means the same now and in a year.
 
     Attributes:
@@ -90,8 +90,7 @@ class Window:
         return replace(self, since=since, until=until)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Holds one response of Mailchimp: members, how many the filter matches, and the server's clock.
 
     Attributes:
@@ -110,11 +109,11 @@ class Page:
     at_most: int = 0
     clock_warning: str = ""
     is_probe: bool = False
-    moments: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
+    moments: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
         # Computed once: all decisions about a page depend on these.
-        object.__setattr__(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
+        force_setattr(self, "moments", tuple(epoch(member.last_changed) for member in self.members))
 
 
 CANNOT = "cannot be converted"
@@ -124,8 +123,7 @@ UnsentSpan = tuple[int | None, int, int]
 """A span `(since, until]` that was not pushed, and the second from which on an opt-in in it is new."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewDeadLetter:
+class NewDeadLetter(Struct, frozen=True):
     """A dead letter to write: a span that could not be read, or a member who could not be pushed.
 
     `is_no`: an opt-out was refused, which is tried again first. `members`: how many it is about; None: not known.
@@ -143,8 +141,7 @@ class NewDeadLetter:
     precision: Precision = "about"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Counts requests by service, and seconds by what they were spent on, summed over threads.
 
     Retries are among the requests; throttled is a response that said "too many" or "queue full". A wait for a service
@@ -166,8 +163,7 @@ class Usage:
         return Usage(*(getattr(self, field.name) - getattr(before, field.name) for field in fields(self)))
 
 
-@dataclass(frozen=True, slots=True)
-class LookUps:
+class LookUps(Struct, frozen=True):
     """Counts look-ups in Ometria: `consents` for an opt-out that must not be lifted, `dates` for one's date to keep."""
 
     consents: int = 0
@@ -185,8 +181,7 @@ Sample = tuple[tuple[float, str], ...]
 """A few of the members who were pushed: a random number (the lowest are kept), and the id without the list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """Says what became of one page of a window. The thread that owns the state file records it.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
@@ -12,8 +13,7 @@ from mcimport.services.destination import place_of
 from mcimport.state import State, destinations, lists, runs
 
 
-@dataclass(frozen=True, slots=True)
-class ListAge:
+class ListAge(Struct, frozen=True):
     """Holds how long ago a configured list was last updated.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from mcimport.config import Client
 from mcimport.errors import BusyError, InterruptedRunError
@@ -23,8 +24,7 @@ Kind = Literal["failed", "reconcile_failed", "dead_letters", "differ", "spot_che
 _COUNTED = ("missing", "stale", "gone", "not_taken", "unclear", "unread")  # ways to differ, of which a count is kept
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Holds one kind of trouble with one list.
 
     Attributes:

@@ -6,9 +6,10 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from mcimport.config import Client, NotifyUrlSource, Settings
 from mcimport.errors import McimportError, StateError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mcimport.models.records import DeadLetter, affected
 from mcimport.report.format import about, members, moment, moment_iso, moment_utc, pluralize, span

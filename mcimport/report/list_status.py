@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from mcimport.models.records import Affected, Run, SpotCheck
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
@@ -13,8 +14,7 @@ from mcimport.report.reconcile_summary import spot_check_note
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts per run", "note")
 
 
-@dataclass(frozen=True, slots=True)
-class ListStatus:
+class ListStatus(Struct, frozen=True):
     """Holds the status of one list at one destination.
 
     Attributes:

@@ -6,8 +6,10 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.models import Outcome, RunKind
 from mcimport.models.results import ListResult
@@ -16,8 +18,7 @@ from mcimport.report.reporter import Reporter
 _COUNTS = ("total", "windows", "read", "pushed", "done")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """Holds the progress of one list, or of all.
 
     Attributes:
@@ -47,8 +48,7 @@ class Progress:
         return (self.total - self.read) * (now - self.began) / self.read
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """Holds all progress at one moment.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mcimport.models.records import SpotCheck
 from mcimport.models.results import Comparison, Difference, Unread

@@ -7,8 +7,8 @@ import hashlib
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -132,8 +132,7 @@ def _checked_name(fault: str) -> str:
     return fault
 
 
-@dataclass(frozen=True)
-class FaultyConnection:
+class FaultyConnection(Struct, frozen=True):
     """Sends to the client what no ordinary response does."""
 
     shared: SharedState

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -73,8 +74,7 @@ def json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json; charset=utf-8")
 
 
-@dataclass(frozen=True)
-class RequestHandler:
+class RequestHandler(Struct, frozen=True):
     """Handles one kind of request, as an ASGI application.
 
     `authorize` checks keys and limits, and returns an error, or admits the call to its account.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Literal
+
+from msgspec.structs import replace
 
 from mcimport.models import CANNOT, NewDeadLetter, Outcome
 from mcimport.models.records import DeadLetter, Run

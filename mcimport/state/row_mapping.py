@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
+
+from msgspec.structs import fields
 
 from mcimport.models.records import DeadLetter, ListRow, Run, SampledContact, WindowRow
 from mcimport.models.timestamps import epoch, iso

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from mcimport.models import SWEEPS, Outcome, RunKind, RunStatus, Sweep, Usage, Window
 from mcimport.models.records import ListRow, Origin, Run

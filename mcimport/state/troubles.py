@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcimport.models.timestamps import epoch
 from mcimport.state.database import State
@@ -12,8 +13,7 @@ from mcimport.state.row_mapping import text
 from mcimport.state.run_warnings import new
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTrouble:
+class OpenTrouble(Struct, frozen=True):
     """Holds one kind of trouble that lasts: since when, in epoch seconds, and the reasons that were notified."""
 
     since: int

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from mcimport.config import Client
 from mcimport.engine import Engine, LocalEngine
@@ -35,8 +36,7 @@ class ClientObserver(Protocol):
     def ended(self, client: Client, results: Sequence[ListResult]) -> None: ...
 
 
-@dataclass(frozen=True)
-class SyncSession:
+class SyncSession(Struct, frozen=True):
     """Holds what all clients of one call share.
 
     Attributes:
@@ -53,8 +53,7 @@ class SyncSession:
     clients: tuple[Client, ...] = ()
 
 
-@dataclass(frozen=True)
-class OpenClient:
+class OpenClient(Struct, frozen=True):
     """Holds one client's connections and state file; belongs to the thread that holds the client's lock."""
 
     client: Client
@@ -78,8 +77,7 @@ class OpenClient:
         return result_of(self.client, list_key, list_run, failure, time.monotonic() - begun)
 
 
-@dataclass(frozen=True)
-class ClientWork:
+class ClientWork(Struct, frozen=True):
     """Names what is to be done for one client: the keys of its lists in order, each with the work for it.
 
     The work returns None where there is nothing to tell of the list.
@@ -99,8 +97,7 @@ def by_client(
     ]
 
 
-@dataclass(frozen=True)
-class ClientRunner:
+class ClientRunner(Struct, frozen=True):
     """Runs the work of a call.
 
     Attributes:

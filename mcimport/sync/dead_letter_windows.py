@@ -7,8 +7,9 @@ A dead letter's span is what could not be read or sent, and may include such mem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache, partial
+
+from msgspec.structs import replace
 
 from mcimport.convert import is_contact_id
 from mcimport.models import UnsentSpan, Window

@@ -6,8 +6,10 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.engine import Engine, RunSpec

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.models import Page, Sweep, Window
 from mcimport.services.mailchimp import pagination
@@ -12,8 +14,7 @@ from mcimport.services.mailchimp.planning import first_page, plan_windows
 from mcimport.sync.list_run import ListRun
 
 
-@dataclass(frozen=True)
-class FirstPage:
+class FirstPage(Struct, frozen=True):
     """Holds the first page of a sweep, which begins after the second `since` (None: from the beginning)."""
 
     sweep: Sweep
@@ -26,8 +27,7 @@ class FirstPage:
         return pagination.fits_in_one(self.page, self.page.asked)
 
 
-@dataclass(frozen=True)
-class SweepPlan:
+class SweepPlan(Struct, frozen=True):
     """Holds the windows of a run.
 
     Attributes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
@@ -35,8 +37,7 @@ from mcimport.sync.sweep_plan import FirstPage, SweepPlan, plan_sweeps, read_fir
 IN_VAIN = 2 * 3_600  # seconds for which a run that gets nothing through is resumed, and leaves no dead letters
 
 
-@dataclass(frozen=True)
-class SyncOptions:
+class SyncOptions(Struct, frozen=True):
     """Holds what was typed.
 
     Attributes:
@@ -55,8 +56,7 @@ class SyncOptions:
         return self.full or self.since is not None
 
 
-@dataclass(frozen=True)
-class _Beginning:
+class _Beginning(Struct, frozen=True):
     """Says from which second on each sweep is read (None: from its beginning), and what kind of run that is."""
 
     kind: RunKind

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 from conftest import CONFIG, CommandResult, Importer, MakeImporter, WebhookReceiver, expected_ids, imported_ids
+from msgspec.structs import replace
 from passing import time_passes
 
 from mcimport.models import NewDeadLetter, Outcome, Window

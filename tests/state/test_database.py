@@ -12,10 +12,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlite_utils import Database, Migrations
 
 from mcimport.errors import StateError
@@ -333,7 +333,7 @@ def test_a_transaction_that_fails_half_way_leaves_nothing(state: State, row: Lis
 def test_an_outcome_that_cannot_be_recorded_whole_is_not_recorded_at_all(state: State, row: ListRow) -> None:
     """The last of its letters fails: neither the first one, nor the counts, nor the window's progress are there."""
     run_id = begin(state, row)
-    broken = replace(refusal("c2"), reason=None)  # type: ignore[arg-type] # what no code of ours makes
+    broken = replace(refusal("c2"), reason=None)  # what no code of ours makes
     with pytest.raises(StateError):
         runs.record(state, run_id, Outcome(FIRST, members=5, pushed=5, letters=(refusal("c1"), broken)))
     assert dead_letters.search(state, status=None) == []

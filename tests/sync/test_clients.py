@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import CONFIG
+from msgspec.structs import replace
 
 from mcimport.config import Client, load
 from mcimport.errors import ConfigError, RetriableError

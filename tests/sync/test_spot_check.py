@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from conftest import CONFIG as ALL_BUT_SPOT_CHECKS
 from conftest import Importer, MakeImporter, WebhookReceiver, configure_clients, imported_ids
+from msgspec.structs import replace
 from passing import time_passes
 
 from mcimport.models import Outcome, Sample, Window

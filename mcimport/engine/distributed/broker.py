@@ -11,7 +11,6 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
+from msgspec import Struct
 from pydantic import SecretStr
 
 from mcimport.config import Client
@@ -203,8 +203,7 @@ def depth(channel: Any, queue: str) -> tuple[int, int]:
     return int(messages), int(consumers)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerStatus:
+class BrokerStatus(Struct, frozen=True):
     """Counts queues and messages at the broker.
 
     Attributes:

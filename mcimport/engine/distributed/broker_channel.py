@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from celery import Celery
 from kombu import Consumer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.engine.distributed import broker
@@ -25,8 +26,7 @@ LONGEST_NAME = 100  # characters of a worker's name
 MESSAGES_LIVE = 1_500.0  # seconds; then the broker returns a message that no worker has taken
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Holds what came from the broker, opened.
 
     Neither `unopened` nor `is_expired` is sealed: a process that can write to the broker may have sent them, with a

@@ -14,10 +14,10 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from operator import attrgetter
 
 import msgspec
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.convert import fingerprint

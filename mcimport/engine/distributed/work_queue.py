@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from mcimport.engine.distributed.messages import is_same_work
 from mcimport.engine.interface import longest_first, stage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from mcimport.engine.page.converter import RunConverter
 from mcimport.engine.page.held import HeldLookups
@@ -22,8 +23,7 @@ Reads the list's fields when it is first called, so it may raise what Mailchimp 
 """
 
 
-@dataclass(frozen=True)
-class PageContext:
+class PageContext(Struct, frozen=True):
     """Holds what all pages of one run share; safe to use from many threads.
 
     Attributes:

@@ -7,7 +7,8 @@ suspects that are left, until everything readable went through and a dead letter
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.result import PageResult

@@ -10,10 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mcimport.models import Contact, LookUps
 from mcimport.services.http import decode_slot
@@ -38,8 +39,7 @@ def depends(contact: Contact) -> bool:
     return contact.marketing_optin == "NOT_SPECIFIED" or contact.timestamp_unsubscribed is not None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedContacts:
+class CheckedContacts(Struct, frozen=True):
     """Holds contacts as they may be sent.
 
     Attributes:

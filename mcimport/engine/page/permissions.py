@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcimport.convert import given_names, missing_names, needed, permissions_of, quoted
 from mcimport.errors import ConfigError
@@ -18,8 +19,7 @@ MOST_PAGES = 10  # of 1,000 members
 NAMED = 10  # texts shown
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """Holds what some subscribed members show of their permissions.
 
     Attributes:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from mcimport.convert import consent_alone, consent_part, encode_contact, member_id
 from mcimport.engine.page.context import PageContext

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.convert import MOST_AHEAD
 from mcimport.errors import ServiceError
@@ -13,8 +15,7 @@ from mcimport.services.mailchimp.client import MailchimpClient
 MOST_COUNTED = 10  # spans whose subscription events are counted one by one
 
 
-@dataclass(frozen=True, slots=True)
-class EventBudget:
+class EventBudget(Struct, frozen=True):
     """Limits the subscription events of one run.
 
     Attributes:

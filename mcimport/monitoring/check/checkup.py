@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from mcimport.config import Client, Settings, world_readable_files
 from mcimport.engine.page.permissions import Shown
@@ -42,8 +43,7 @@ OTHER_COLLECTION = (
 SERVICES: tuple[Service, ...] = ("Mailchimp", "Ometria")
 
 
-@dataclass(frozen=True, slots=True)
-class _ClientFacts:
+class _ClientFacts(Struct, frozen=True):
     """Holds one client, and what is known without a request. `wrong`: by service, what is wrong with its key."""
 
     client: Client

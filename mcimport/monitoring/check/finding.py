@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from mcimport.errors import McimportError, RetriableError
 
@@ -12,8 +13,7 @@ TRY_AGAIN = "This may pass: run `mcimport check` again in a minute. A sync would
 Verdict = Literal["good", "note", "bad"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Holds what one check found.
 
     Attributes:

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.engine.page.permissions import Shown, look_at_list
@@ -25,8 +27,7 @@ Service = Literal["Mailchimp", "Ometria"]
 Endpoint = tuple[Service, str, str]  # with base address and key: clients that share both share the answer
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(Struct, frozen=True):
     """Holds what one key gives access to.
 
     Attributes:

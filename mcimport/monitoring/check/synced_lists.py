@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, StateError
@@ -18,8 +19,7 @@ from mcimport.state.destinations import Destination
 SyncState = Literal["synced", "nothing", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """Holds what the state file records of one client.
 
     Attributes:

@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     """Holds a name as its bearer writes it, and as an e-mail address has it."""
 
     written: str
     latin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
+class Country(Struct, frozen=True):
     """`phones` are templates of valid numbers, national then international writing; `#` is any digit.
 
     `cities` are city, state and zip code; `gmtoff` is in hours.

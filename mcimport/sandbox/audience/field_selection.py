@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 Tree = dict[str, "Tree"]
 """Selected names, nested; an empty tree selects everything."""
 
 
-@dataclass(frozen=True)
-class FieldSelection:
+class FieldSelection(Struct, frozen=True):
     """Holds a selection of fields. Selections with the same `key` are the same."""
 
     keep: Tree | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mcimport.sandbox.audience.member_list import LISTED, MemberList
 from mcimport.sandbox.audience.stored_member import number_of, second_of, start_of, tie_of
@@ -14,8 +15,7 @@ from mcimport.sandbox.settings import SandboxSettings, Span
 SORT_FIELDS = ("last_changed", "timestamp_opt", "timestamp_signup")
 
 
-@dataclass(frozen=True, slots=True)
-class MemberQuery:
+class MemberQuery(Struct, frozen=True):
     """Holds filters, order and page. Times are epoch seconds; None is no bound. Without `status` archived are left out.
 
     Without `sort_field` the order is arbitrary, and no change of a member moves it.

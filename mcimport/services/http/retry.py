@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import tenacity
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mcimport.errors import InterruptedRunError, RetriableError, ServiceTimeoutError, ThrottledError
 from mcimport.services.http import decode_slot
@@ -19,8 +21,7 @@ T = TypeVar("T")
 BUSY_FIRST, BUSY_MOST = 1.0, 60.0  # seconds between two tries of an account that is busy
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, eq=False):
     """Says how often and how long a request is tried again.
 
     Attributes:
@@ -36,7 +37,7 @@ class RetryPolicy:
     retries: int = 3
     wait: float = 5.0
     busy_for: float | None = None
-    retried: Callable[[float, BaseException | None], None] = field(default=lambda _, __: None, compare=False)
+    retried: Callable[[float, BaseException | None], None] = lambda _, __: None
 
     def no_retry(self) -> RetryPolicy:
         """Returns the same policy without a second try."""

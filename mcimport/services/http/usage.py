@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import fields
 from typing import Literal
+
+from msgspec.structs import fields
 
 from mcimport.models import Usage
 

@@ -170,7 +170,7 @@ class MailchimpClient(ServiceRequests):
             page, again = again, self.next_page(list_key, window, count)
             if not _same(again, page):
                 return again, count
-        return replace(again, total=size), count
+        return msgspec.structs.replace(again, total=size), count
 
     def member(self, list_key: str, contact_id: str) -> Member:
         """Returns a member by `contact_id` or subscriber hash. Raises NotFoundError where there is none (any more)."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import operator
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.errors import IgnoredParameterError, RetriableError
 from mcimport.models import Bounds, Member, Page, Window
@@ -24,8 +26,7 @@ SMALLEST_PAGE = 50  # a page that is too slow is halved down to this
 Verdict = Literal["over", "more", "crowded", "short"]
 
 
-@dataclass(frozen=True, slots=True)
-class PageSplit:
+class PageSplit(Struct, frozen=True):
     """Holds what one page of a window says.
 
     Attributes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.errors import IgnoredParameterError, RetriableError, ServiceError, UnreachableError

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from mcimport.errors import IgnoredParameterError, McimportError, RetriableError, ServiceTimeoutError, ThrottledError
 from mcimport.errors.machine import submit

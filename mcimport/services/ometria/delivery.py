@@ -8,14 +8,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from mcimport.errors import InterruptedRunError, McimportError, RetriableError
 from mcimport.services.ometria.client import OmetriaClient
 
 LOOK = 0.25  # seconds between two looks at whether the stop was forced
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(Struct, frozen=True):
     """Holds the result of a push, as positions in the records that were handed over.
 
     Attributes:

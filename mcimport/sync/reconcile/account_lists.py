@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.convert import own_part
@@ -19,8 +21,7 @@ Listing = tuple[str, str, bytes]
 """List key, id without it, version. The list key is empty for an id that is of no list of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountList:
+class AccountList(Struct, frozen=True):
     """Names one list in one of the account's collections.
 
     Attributes:

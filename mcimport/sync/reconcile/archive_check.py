@@ -7,9 +7,8 @@ not hold are not imported.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from mcimport.convert import SMS_NO, contact_id
 from mcimport.engine import run_windows

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mcimport.convert import SMS_NO, agrees_to_texts, consent_alone, consent_part, is_contact_id, member_id
 from mcimport.engine.page.context import PageContext, make_context
@@ -243,8 +244,7 @@ def _address(held: HeldContact) -> str | None:
     return held.email if isinstance(held.email, str) and held.email else None
 
 
-@dataclass(frozen=True)
-class _MendConverter:
+class _MendConverter(Struct, frozen=True):
     """Converts members who are pushed whole, without a consent that would lift an opt-out in Ometria.
 
     Attributes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, ServiceDownError
@@ -23,8 +25,7 @@ from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.reconcile.mend import Mend
 
 
-@dataclass(frozen=True)
-class ReconcileOptions:
+class ReconcileOptions(Struct, frozen=True):
     """Holds what was typed.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mcimport.engine import run_windows
 from mcimport.engine.page.context import make_context
@@ -20,8 +22,7 @@ from mcimport.sync.reconcile.lookup import MemberLookup
 from mcimport.sync.sweep_plan import plan_sweeps, read_first
 
 
-@dataclass(frozen=True, slots=True)
-class ScanResult:
+class ScanResult(Struct, frozen=True):
     """Holds the second until which every member was seen, about how many are on the list, and what was not read."""
 
     until: int

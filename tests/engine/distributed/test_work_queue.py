@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mcimport.engine.distributed.messages import is_same_work
 from mcimport.engine.distributed.work_queue import REVOCATIONS, WorkQueue

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from conftest import CONFIG, Importer, MakeImporter
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mcimport.models import Usage
 from mcimport.models.records import Run, WindowRow

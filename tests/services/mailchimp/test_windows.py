@@ -6,11 +6,12 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mcimport.errors import RetriableError
 from mcimport.models import Bounds, Member, Page, Window
