@@ -87,6 +87,21 @@ def test_a_command_imports_what_it_needs_and_no_more(
     assert result.stdout.splitlines()[-1] == "LOADED []"
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--help", "sync"], ["snyc"], ["--config", "sync", "snyc"]], ids=" ".join
+)
+def test_the_command_line_knows_all_commands_whichever_are_named(words: list[str]) -> None:
+    """Only the commands that a call names are put together: its help, and what was meant, come from all of them."""
+    program = [sys.executable, "-m", "mcimport", *words]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
+    if "--help" in words:
+        assert {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()} == {
+            *typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
+        }
+    else:
+        assert "No such command 'snyc'. Did you mean 'sync'?" in result.stderr
+
+
 def personal_data(importer: Importer) -> list[str]:
     """Every address and name of the audience that is long enough to be nobody's word, and both keys."""
     found = {importer.sandbox.mailchimp_key, importer.sandbox.ometria_key}

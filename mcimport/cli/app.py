@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,30 +17,6 @@ from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 from mcimport.version import __version__
-
-app = typer.Typer(
-    name="mcimport",
-    help="Imports every contact of a Mailchimp audience into Ometria, and loses none.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-app.command()(sync.sync)
-app.command()(preview.preview)
-app.command()(reconcile.reconcile)
-app.command()(status.status)
-app.command()(check.check)
-app.command()(init.init)
-app.command()(forget.forget)
-app.command()(ui.ui)
-app.command()(worker.worker)
-app.command()(sandbox.demo)
-app.command()(sandbox.sandbox)
-app.add_typer(runs.app, name="runs")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(keys.app, name="keys")
 
 
 def _exit(code: int | None, **_: object) -> None:
@@ -54,8 +32,7 @@ def _show_version(*, requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(result_callback=_exit)
-def global_options(
+def _global_options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
     db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
@@ -68,11 +45,58 @@ def global_options(
     context.obj = Options(config, db)
 
 
+_COMMANDS: Mapping[str, Callable[..., object]] = {
+    "sync": sync.sync,
+    "preview": preview.preview,
+    "reconcile": reconcile.reconcile,
+    "status": status.status,
+    "check": check.check,
+    "init": init.init,
+    "forget": forget.forget,
+    "ui": ui.ui,
+    "worker": worker.worker,
+    "demo": sandbox.demo,
+    "sandbox": sandbox.sandbox,
+}
+_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}
+
+
+def _command_line(words: Container[str]) -> typer.Typer:
+    """Returns the command line with the commands that are among these words; with all, where none is, or for help.
+
+    To put a command together takes some milliseconds, and a call needs one of them.
+    """
+    named = [] if "--help" in words else [name for name in (*_COMMANDS, *_GROUPS) if name in words]
+    return _with_commands(tuple(named or [*_COMMANDS, *_GROUPS]))
+
+
+@functools.cache
+def _with_commands(names: tuple[str, ...]) -> typer.Typer:
+    found = typer.Typer(
+        name="mcimport",
+        help="Imports every contact of a Mailchimp audience into Ometria, and loses none.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_global_options,
+        result_callback=_exit,
+    )
+    for name in names:
+        if name in _COMMANDS:
+            found.command(name)(_COMMANDS[name])
+        else:
+            found.add_typer(_GROUPS[name], name=name)
+    return found
+
+
+app = _command_line(())
+
+
 def main() -> None:
     """Runs the command and exits; an error becomes one or two lines and an exit code, never a traceback."""
     output = sys.stdout
     try:
-        app()
+        _command_line(sys.argv[1:])()
     except SystemExit:
         if sys.stdout is output:
             raise

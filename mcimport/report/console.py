@@ -16,7 +16,6 @@ from mcimport.report.event_log import EventLogReporter, write_lines
 from mcimport.report.progress import ProgressTracker
 from mcimport.report.reporter import Reporter
 from mcimport.report.summary import error_lines, result_lines, summary_block
-from mcimport.report.totals_table import dry_run_table, totals_table
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as EventLog
@@ -97,7 +96,10 @@ class ConsoleReporter(ProgressTracker):
         *,
         dry_run: bool,
     ) -> None:
+        from mcimport.report import totals_table  # noqa: PLC0415 - rich takes 30 ms, which a quiet call need not pay
+
         super().__init__()
+        self._tables = totals_table
         self._stream = stream
         self._write = write
         self._format_single = format_single
@@ -127,12 +129,12 @@ class ConsoleReporter(ProgressTracker):
         """Writes what is left, and the tables; to be called once all lists have ended."""
         if len(self._results) > 1:
             self._write_results()
-            totals_table(self._results, self._stream)
+            self._tables.totals_table(self._results, self._stream)
         else:
             for result in self._unwritten:
                 self._write(self._format_single(result))
         if self._dry_run and self._results:
-            dry_run_table(self._results, self._stream)
+            self._tables.dry_run_table(self._results, self._stream)
             self._write(["Dry run: nothing was pushed or recorded."])
 
     def _note(self, client: str, list_key: str) -> None:
