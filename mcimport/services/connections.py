@@ -20,8 +20,8 @@ from mcimport.services.http.retry import RetryPolicy
 from mcimport.services.http.shutdown import StopSignal
 from mcimport.services.http.usage import UsageMeter
 from mcimport.services.mailchimp.client import MailchimpClient
-from mcimport.services.ometria.client import MOST_PUSHES, OmetriaClient
-from mcimport.services.ometria.contacts import AHEAD, Contacts
+from mcimport.services.ometria.client import OmetriaClient
+from mcimport.services.ometria.contacts import Contacts
 
 BUSY_FOR = 900.0  # seconds for which Mailchimp may refuse one request as one too many, before that is a failure
 
@@ -134,7 +134,6 @@ class ConnectionPool:
             client.mailchimp_url(),
             {"Authorization": _authorization(client, key)},
             timeout=client.mailchimp.timeout,
-            connections=connections,
             trace=trace,
             may_send=self.may_send,
         )
@@ -154,7 +153,6 @@ class ConnectionPool:
             client.ometria_url(),
             {"X-Ometria-Auth": key.get_secret_value()},
             timeout=client.ometria.timeout,
-            connections=MOST_PUSHES + AHEAD,
             trace=trace,
             may_send=self.may_send,
         )

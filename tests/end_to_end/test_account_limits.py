@@ -48,7 +48,8 @@ def assert_pace(importer: Importer, most: int, late: float) -> None:
     """No second saw more, as they were sent: they are heard of a little less evenly, but at no higher rate."""
     times = [one.at for one in importer.sandbox.requests if one.path == "/push"]
     jitter = JITTER + 2 * late  # the importer's process is late, too, with what it notes of its own pushes
-    assert max_in_any_second(times, max(0.01, 1 - jitter)) <= most
+    # One push may be heard of that much late, and the one nine later that much less.
+    assert max_in_any_second(times, max(0.01, 1 - 2 * jitter)) <= most
     # The first may have come as late as is allowed for, and nothing else.
     assert (len(times) - 1) / (times[-1] - times[0] + jitter) <= most
 

@@ -10,38 +10,38 @@ import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, 
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, urlencode
 
+import httpcore
 import httpx
 
 from mcimport.errors import FatalError, InterruptedRunError, RetriableError, ServiceTimeoutError, UnreachableError
 from mcimport.errors.machine import check_files_left
-from mcimport.services.http.environment import transport
+from mcimport.services.http.connection import BROKEN, Connection, unpacked
+from mcimport.services.http.environment import connector
 from mcimport.services.http.request_log import RequestLog
-from mcimport.services.http.response import Response, http_date, in_utf8
+from mcimport.services.http.response import Response, charset, http_date, in_utf8
 from mcimport.services.http.sockets import OpenSockets
 from mcimport.services.http.status import raise_for_status
 
 MAX_BODY = 64 * 1024 * 1024  # bytes; a page of 1000 whole members is some 5 MB
-CONNECT_TIMEOUT = 10.0  # seconds
 
 
 class HttpClient:
     """Sends requests to one base address over connections that threads share. Never follows a redirect with the key.
 
-    Requests go to httpx's transport itself, below its `Client`: redirects, cookies and authentication are not wanted
-    here, and with a `httpx.URL` put together for each request they cost as much as the sending.
+    A thread takes the connection that was used last, or opens one: there are as many as there were requests at once.
 
     Args:
         service: "Mailchimp" or "Ometria", for messages.
         url: base address, up to and including `/3.0` or `/v2`.
         headers: sent with each request; hold the key.
         timeout: seconds for one whole answer.
-        connections: sockets kept at most.
         trace: logs each request, and has its User-Agent.
         may_send: is called right before each request; raises where this process may not send any more.
+
+    Raises ConfigError where the environment names a proxy or certificates that cannot be used.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class HttpClient:
         headers: Mapping[str, str],
         *,
         timeout: float = 120,
-        connections: int = 10,
         trace: RequestLog | None = None,
         may_send: Callable[[], None] = lambda: None,
     ) -> None:
@@ -60,20 +59,20 @@ class HttpClient:
         self.trace = trace or RequestLog("")
         self._timeout = timeout
         self._closed = False
-        self._in_flight = 0
         self._lock = threading.Lock()
         self._sockets = OpenSockets()
-        self._url = httpx.URL(url)
-        self._base = self._url.raw_path.decode().rstrip("/")
-        self._timeouts = {"connect": min(CONNECT_TIMEOUT, timeout), "read": timeout, "write": timeout, "pool": None}
-        self._given = {
-            "Host": self._url.netloc.decode(),
+        self._idle: list[Connection] = []
+        self._make = connector(url)
+        address = httpx.URL(url)
+        self._base = address.raw_path.decode().rstrip("/")
+        self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
+        given = {
+            "Host": address.netloc.decode(),
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
             **headers,
         }
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._transport = transport(url, limits)
+        self._given = [(name.encode(), value.encode()) for name, value in given.items()]
         self._is_accepted = False  # the key was, by the last response that depended on it
 
     def send(
@@ -90,31 +89,31 @@ class HttpClient:
         Raises RetriableError, or a kind of it, when no whole response came; InterruptedRunError once closed.
         `on_sent` is called when the last byte of the request has left.
         """
-        headers = {**self._given, "User-Agent": self.trace.agent}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        target, tracer = self._target(path, params), self._tracer(on_sent)
-        extensions = {"target": target, "timeout": self._timeouts, "trace": tracer}
-        request = httpx.Request(method, self._url, content=body, headers=headers, extensions=extensions)
         began, status = time.monotonic(), 0
         try:
-            answer = self._answer(request)
+            answer = self._answer(method, self._target(path, params), body, on_sent)
             status = answer.status
         finally:
             self.trace.request(method, self.service, path, params, status, time.monotonic() - began)
         return answer
 
-    def _answer(self, request: httpx.Request) -> Response:
+    def _answer(self, method: str, target: bytes, body: bytes | None, on_sent: Callable[[], None] | None) -> Response:
         """Sends a request, and turns what goes wrong on the way into one of mcimport's errors."""
         try:
-            with self._in_flight_request():
-                return self._send(request)
-        except httpx.ConnectTimeout:
+            with self._connection() as connection:
+                try:
+                    return self._exchange(connection, method, target, body, on_sent)
+                except BROKEN:
+                    # The server may close an idle connection in the moment in which it is used again.
+                    if method != "GET" or connection.is_new or connection.has_answered:
+                        raise
+                    return self._exchange(connection, method, target, body, on_sent)
+        except httpcore.ConnectTimeout:
             check_files_left()
             raise UnreachableError(f"{self.service} does not answer") from None
-        except httpx.TimeoutException:
+        except httpcore.TimeoutException:
             raise ServiceTimeoutError(f"{self.service} took too long to answer") from None
-        except httpx.ConnectError as error:
+        except httpcore.ConnectError as error:
             check_files_left()
             if isinstance(_first_cause(error), ssl.SSLCertVerificationError):
                 raise UnreachableError(
@@ -124,7 +123,7 @@ class HttpClient:
             raise UnreachableError(
                 f"{self.service} cannot be reached", hint="Is the network up, and is the address right?"
             ) from None
-        except httpx.HTTPError as error:
+        except (*BROKEN, httpcore.ProxyError, httpx.DecodingError) as error:
             self._if_closed()
             check_files_left()
             raise RetriableError(f"the connection to {self.service} was lost ({type(error).__name__})") from None
@@ -150,73 +149,72 @@ class HttpClient:
         return answer
 
     def close(self) -> None:
-        """Shuts the connections, also under requests in flight: those end at once, and the last of them closes them."""
+        """Shuts the sockets, also under requests in flight: those end at once, each by its own thread."""
         with self._lock:
             self._closed = True
-            is_idle = not self._in_flight
+            idle, self._idle = self._idle, []
         self._sockets.shut()
-        if is_idle:
-            self._transport.close()
+        for connection in idle:
+            connection.close()
 
     @contextlib.contextmanager
-    def _in_flight_request(self) -> Iterator[None]:
+    def _connection(self) -> Iterator[Connection]:
+        """Lends a connection that nobody else uses; its thread alone closes it, and no other may take its socket."""
         with self._lock:
             self._if_closed()
-            self._in_flight += 1
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or Connection(self._make, self._sockets)
         try:
-            yield
+            yield connection
         finally:
             with self._lock:
-                self._in_flight -= 1
-                is_last = self._closed and not self._in_flight
-            if is_last:
-                self._transport.close()
+                is_over = self._closed
+                if not is_over:
+                    self._idle.append(connection)
+            if is_over:
+                connection.close()
 
     def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
         """Returns the target of the request's first line; what is escaped in the path stays as it is."""
         query = f"?{urlencode(params, quote_via=quote)}" if params else ""
         return f"{self._base}/{quote(path, safe='/%')}{query}".encode()
 
-    def _tracer(self, on_sent: Callable[[], None] | None) -> Callable[[str, Mapping[str, Any]], None]:
-        """Returns the callback by which httpcore reports new sockets, and that a request has left."""
-
-        def trace(event: str, info: Mapping[str, Any]) -> None:
-            if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-                self._sockets.add(info["return_value"].get_extra_info("socket"))
-            elif on_sent and event == "http11.send_request_body.complete":
-                on_sent()
-
-        return trace
-
-    def _send(self, request: httpx.Request) -> Response:
+    def _exchange(
+        self,
+        connection: Connection,
+        method: str,
+        target: bytes,
+        body: bytes | None,
+        on_sent: Callable[[], None] | None,
+    ) -> Response:
+        headers = [*self._given, (b"User-Agent", self.trace.agent.encode())]
+        if body is not None:
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(body)).encode())]
+        url = httpcore.URL(scheme=self._scheme, host=self._host, port=self._port, target=target)
         self._may_send()
         begun = time.monotonic()
-        response = self._transport.handle_request(request)
-        took = time.monotonic() - begun
-        try:
-            content = self._read(response, begun + self._timeout)
-        finally:
-            response.close()
+        with connection.answer(method, url, headers, body, begun + self._timeout, on_sent) as answer:
+            took = time.monotonic() - begun
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+            content = self._read(unpacked(answer, found))
         return Response(
-            status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=in_utf8(content, response.charset_encoding),
-            date=http_date(response.headers.get("date")),
+            status=answer.status,
+            headers=found,
+            body=in_utf8(content, charset(found)),
+            date=http_date(found.get("date")),
             took=took,
         )
 
-    def _read(self, response: httpx.Response, deadline: float) -> bytes:
-        """Returns the whole body. Raises RetriableError for one that is too large, or not complete by `deadline`."""
-        parts: list[bytes] = []
+    def _read(self, parts: Iterable[bytes]) -> bytes:
+        """Returns the whole body. Raises RetriableError for one that is too large."""
+        found: list[bytes] = []
         size = 0
-        for part in response.iter_bytes():
-            parts.append(part)
+        for part in parts:
+            found.append(part)
             size += len(part)
             if size > MAX_BODY:
                 raise RetriableError(f"{self.service} sent more than {MAX_BODY // 2**20} MB in one response")
-            if time.monotonic() > deadline:
-                raise ServiceTimeoutError(f"{self.service} took too long to answer")
-        return b"".join(parts)
+        return b"".join(found)
 
     def _if_closed(self) -> None:
         if self._closed:

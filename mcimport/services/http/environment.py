@@ -11,27 +11,41 @@ import importlib.util
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # documented nowhere, in every Python
 
+import httpcore
 import httpx
 
 from mcimport.errors import ConfigError
 
+KEPT_FOR = 5.0  # seconds for which an idle connection is used again
 _KINDS = ("http://", "https://", "socks5://", "socks5h://")
 
 
-def transport(url: str, limits: httpx.Limits) -> httpx.HTTPTransport:
-    """Returns httpx's transport for an address and those below it. Raises ConfigError, as `proxy_for` and `tls` do."""
-    verify = tls() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for http: never used
-    return httpx.HTTPTransport(verify=verify, proxy=proxy_for(url), trust_env=False, limits=limits)
+def connector(url: str) -> Callable[[httpcore.NetworkBackend], httpcore.ConnectionPool]:
+    """Returns what makes a pool of one connection to an address and those below it.
+
+    Raises ConfigError, as `proxy_for` and `tls` do.
+    """
+    proxy = proxy_for(url)
+    context = tls() if url.startswith("https:") else None
+    way = None if proxy is None else _way(proxy)
+
+    def make(backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=context, proxy=way, max_connections=1, keepalive_expiry=KEPT_FOR, network_backend=backend
+        )
+
+    return make
 
 
 def client(url: str, **options: Any) -> httpx.Client:
-    """Returns httpx's client for an occasional request. Redirects are not followed. Raises as `transport`."""
-    way = transport(url, httpx.Limits(max_connections=1))
+    """Returns httpx's client for an occasional request. Redirects are not followed. Raises as `connector`."""
+    verify = tls() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # for http: never used
+    way = httpx.HTTPTransport(verify=verify, proxy=proxy_for(url), trust_env=False)
     return httpx.Client(transport=way, trust_env=False, follow_redirects=False, **options)
 
 
@@ -77,6 +91,12 @@ def tls() -> ssl.SSLContext:
         f"{name or 'this machine'} has no certificates that can be read",
         hint=f"Set SSL_CERT_FILE to a file with certificates, like /etc/ssl/certs/ca-certificates.crt{or_unset}.",
     )
+
+
+def _way(proxy: httpx.Proxy) -> httpcore.Proxy:
+    url = proxy.url
+    address = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    return httpcore.Proxy(address, auth=proxy.raw_auth, headers=proxy.headers.raw)
 
 
 def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -15,6 +16,7 @@ from mcimport.errors import RetriableError
 
 T = TypeVar("T")
 
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';,\s]+)", re.IGNORECASE)
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a decoder raises
 
 
@@ -43,6 +45,12 @@ class Response:
             return decoder.decode(self.body)
         except UNDECODABLE:
             raise RetriableError(problem, status=self.status) from None
+
+
+def charset(headers: Mapping[str, str]) -> str | None:
+    """Returns the charset that the content type names; None where it names none."""
+    found = _CHARSET.search(headers.get("content-type", ""))
+    return found[1] if found else None
 
 
 def in_utf8(body: bytes, charset: str | None) -> bytes:

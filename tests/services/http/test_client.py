@@ -283,18 +283,31 @@ def test_half_an_answer_is_none(handler: Handler) -> None:
         assert type(failure(wire)) is RetriableError
 
 
-def dribbling(connection: socket.socket) -> None:
-    """A body that goes on and on, quickly enough that no single wait is long."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-    pace = threading.Event()
-    for _ in range(400):
-        connection.sendall(b"1\r\n \r\n")
-        pace.wait(0.02)
+def dribbling(first: bytes, more: bytes) -> Handler:
+    """An answer that goes on and on, quickly enough that no single wait is long."""
+
+    def dribble(connection: socket.socket) -> None:
+        connection.sendall(first)
+        pace = threading.Event()
+        for _ in range(400):
+            connection.sendall(more)
+            pace.wait(0.02)
+
+    return dribble
 
 
-def test_a_body_that_never_ends_is_cut_off_at_the_time_out() -> None:
+@pytest.mark.parametrize(
+    "handler",
+    [
+        dribbling(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        dribbling(b"HTTP/1.1 200 OK\r\nx-endless: ", b"y"),
+        dribbling(b"HTTP/1.1 ", b"2"),
+    ],
+    ids=["body", "header", "status"],
+)
+def test_an_answer_that_never_ends_is_cut_off_at_the_time_out(handler: Handler) -> None:
     """The time-out is for the whole answer, not for one of its bytes."""
-    with connected(dribbling, timeout=0.3) as wire:
+    with connected(handler, timeout=0.3) as wire:
         assert type(failure(wire)) is ServiceTimeoutError
 
 
@@ -513,6 +526,57 @@ def test_a_date_is_utc_whatever_this_machines_zone_is(zone: str, monkeypatch: py
 def test_no_text_in_a_date_breaks_anything(text: str) -> None:
     """It is a time or it is none: nothing is ever raised."""
     assert isinstance(http_date(text), int | None)
+
+
+# ---- connections
+
+
+def keeping(connection: socket.socket) -> None:
+    """Answers one request after another over the same connection."""
+    connection.sendall(answer())
+    while _request(connection):
+        connection.sendall(answer())
+
+
+def test_one_request_after_another_goes_over_one_connection_and_two_at_once_over_two() -> None:
+    """The one that was used last is used again, so that the others may end."""
+    with serving(keeping) as server, wired(server.url) as wire, ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            wire.send("GET", "ping")
+        assert len(server.requests) == 1  # the first of each connection is noted
+        together = threading.Barrier(2, timeout=PATIENT)
+
+        def meet() -> None:
+            together.wait()
+
+        requests = [pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=meet) for _ in range(2)]
+        assert [request.result(PATIENT).status for request in requests] == [200, 200]
+        assert len(server.requests) == 2
+
+
+def test_a_kept_connection_that_ends_as_it_is_used_again_is_replaced_for_what_only_reads() -> None:
+    """Servers close idle connections at any moment: no failure, and no pause. A push has its permit to wait for."""
+    ended: list[bytes] = []
+
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(answer())
+        if request := _request(connection):
+            ended.append(request[:4])
+            resetting()(connection)
+
+    with connected(handler) as wire:
+        wire.send("GET", "ping")
+        assert wire.send("GET", "ping").status == 200
+        with pytest.raises(RetriableError):
+            wire.send("POST", "push", body=b"[]")
+    assert ended == [b"GET ", b"POST"]
+
+
+def test_a_new_connection_that_ends_without_an_answer_is_not_replaced() -> None:
+    """That is no idle connection's end: the pause between two tries is for it."""
+    with serving(resetting()) as server, wired(server.url) as wire:
+        assert type(failure(wire)) is RetriableError
+        assert len(server.requests) == 1
 
 
 # ---- leaving

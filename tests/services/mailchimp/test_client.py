@@ -300,7 +300,8 @@ def test_an_answer_that_is_none_is_asked_for_again_and_never_taken_for_nobody(ma
     sandbox.settings.fault = only_members(fault)
     with pytest.raises(RetriableError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100)
-    assert len(sandbox.requests) == 4
+    # A connection that ends when it is used again is no try: the request is sent once more on a new one.
+    assert len(sandbox.requests) == (5 if fault == "reset" else 4)
     sandbox.clear_requests()
     with pytest.raises(RetriableError):
         mailchimp.next_page(LIST_KEY, WINDOW, 100, quick=True)
