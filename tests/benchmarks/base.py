@@ -17,15 +17,37 @@ def python_of(commit: str, cache: Path) -> str:
     """
     name = _said("git", "-C", str(ROOT), "rev-parse", "--short=12", f"{commit}^{{commit}}")
     folder = cache / name
-    source, python, built = folder / "source", folder / ".venv/bin/python", folder / "built"
-    if not built.exists():
+    source = folder / "source"
+    if not (folder / "built").exists():
         shutil.rmtree(folder, ignore_errors=True)
         _said("git", "clone", "--quiet", "--no-checkout", str(ROOT), str(source))
         _said("git", "-C", str(source), "checkout", "--quiet", name)
+        _install(folder, source)
+        (folder / "built").touch()
+    return _python(folder)
+
+
+def present_python(cache: Path) -> str:
+    """Returns a Python that has what stands in this checkout, installed as `python_of` does.
+
+    The tests' own environment has three times as many packages, which some libraries look through when they start.
+    Raises RuntimeError where pip cannot install it.
+    """
+    folder = cache / "present"
+    _install(folder, ROOT)
+    return _python(folder)
+
+
+def _install(folder: Path, source: Path) -> None:
+    if not Path(_python(folder)).exists():
         _said(sys.executable, "-m", "venv", str(folder / ".venv"))
-        _said(str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(source))
-        built.touch()
-    return str(python)
+    pip = (_python(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _said(*pip, "-c", str(ROOT / "constraints.txt"), str(source))
+    _said(*pip, "--force-reinstall", "--no-deps", str(source))
+
+
+def _python(folder: Path) -> str:
+    return str(folder / ".venv/bin/python")
 
 
 def _said(*command: str) -> str:

@@ -6,7 +6,6 @@ A figure is the median of several runs, beside the earlier commit's: the machine
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,13 +36,13 @@ class Seen:
 Value = Callable[[Seen], float]
 
 
-def measure(scale: Scale, base: str) -> Iterator[Figure]:
-    """`base`: the Python that has the earlier commit."""
+def measure(scale: Scale, present: str, base: str) -> Iterator[Figure]:
+    """`present`, `base`: the Pythons that have what is measured, and the earlier commit."""
     times, size = scale.of(TIMES, 1), scale.of(20_000, 2_000)
     yield from _first_syncs(
         size,
         times,
-        base,
+        (present, base),
         {
             f"members/s, {PEERS_LATENCY} s an answer": ("members/s", lambda seen: size / seen.ran.wall),
             "processor of that": ("µs/member", lambda seen: 1e6 * seen.ran.processor / size),
@@ -57,7 +56,7 @@ def measure(scale: Scale, base: str) -> Iterator[Figure]:
     yield from _first_syncs(
         wide,
         scale.of(3, 1),
-        base,
+        (present, base),
         {
             f"read over a wide link of {WIDE_LATENCY} s, of what ten connections carry": (
                 "%",
@@ -70,14 +69,14 @@ def measure(scale: Scale, base: str) -> Iterator[Figure]:
     yield from _first_syncs(
         scale.of(60_000, 4_000),
         scale.of(3, 1),
-        base,
+        (present, base),
         {"processor of a sync that waits for nothing": ("s", lambda seen: seen.ran.processor)},
     )
     limited = scale.of(30_000, 4_000)
     yield from _first_syncs(
         limited,
         1,
-        base,
+        (present, base),
         {
             "of Ometria's limit": ("%", lambda seen: 100 * seen.ometria.pushed_per_second / (PER_SECOND * BATCH)),
             "pushes in the busiest second": ("", lambda seen: float(seen.ometria.most_pushes)),
@@ -85,13 +84,13 @@ def measure(scale: Scale, base: str) -> Iterator[Figure]:
         },
         per_second=PER_SECOND,
     )
-    yield from _idle(scale.of(2_000, 500), scale.of(2 * TIMES, 1), base)
+    yield from _idle(scale.of(2_000, 500), scale.of(2 * TIMES, 1), (present, base))
 
 
 def _first_syncs(
     size: int,
     times: int,
-    base: str,
+    pythons: tuple[str, str],
     values: Mapping[str, tuple[str, Value]],
     *,
     latency: float = 0.0,
@@ -100,7 +99,7 @@ def _first_syncs(
     per_second: int | None = None,
 ) -> Iterator[Figure]:
     """Each run has a fresh Ometria and a fresh state file, and the list was written by the sandbox before."""
-    seen: dict[str, list[Seen]] = {sys.executable: [], base: []}
+    seen: dict[str, list[Seen]] = {python: [] for python in pythons}
     with SandboxProcess(size, has_phones=False, has_many_tags=has_many_tags) as mailchimp:
         with tempfile.TemporaryDirectory() as folder:
             for fields in ("", MEMBER_FIELDS):
@@ -117,11 +116,11 @@ def _first_syncs(
                     mailchimp.clear(latency=latency)
                     ometria.clear(latency=ometria_latency)
                     runs.append(Seen(one("sync", "--quiet"), mailchimp.counters(), ometria.counters()))
-    yield from _figures(seen, base, values)
+    yield from _figures(seen, pythons, values)
 
 
-def _idle(size: int, times: int, base: str) -> Iterator[Figure]:
-    seen: dict[str, list[Seen]] = {sys.executable: [], base: []}
+def _idle(size: int, times: int, pythons: tuple[str, str]) -> Iterator[Figure]:
+    seen: dict[str, list[Seen]] = {python: [] for python in pythons}
     with SandboxProcess(size) as sandbox, tempfile.TemporaryDirectory() as folder:
         importers = {}
         for number, python in enumerate(seen):
@@ -139,12 +138,14 @@ def _idle(size: int, times: int, base: str) -> Iterator[Figure]:
         "idle list, processor beyond start-up": ("ms", lambda one: 1e3 * one.ran.marks.worked),
         "start to first request": ("ms", lambda one: 1e3 * (one.ran.marks.connected_at - one.ran.began)),
     }
-    yield from _figures(seen, base, values)
+    yield from _figures(seen, pythons, values)
 
 
-def _figures(seen: Mapping[str, list[Seen]], base: str, values: Mapping[str, tuple[str, Value]]) -> Iterator[Figure]:
+def _figures(
+    seen: Mapping[str, list[Seen]], pythons: tuple[str, str], values: Mapping[str, tuple[str, Value]]
+) -> Iterator[Figure]:
     for name, (unit, value) in values.items():
-        ours, theirs = ([value(one) for one in seen[python]] for python in (sys.executable, base))
+        ours, theirs = ([value(one) for one in seen[python]] for python in pythons)
         yield Figure(
             f"{name} {_range(ours)}", statistics.median(ours), unit, f"BASE {_range(theirs)}", statistics.median(theirs)
         )

@@ -104,7 +104,12 @@ def run(command: Sequence[str], folder: Path) -> Ran:
     with out.open("wb") as output, err.open("wb") as errors:
         began = time.monotonic()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment() | {"HOME": str(folder)}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            cwd=folder,  # Python looks for modules here first: in the checkout, it would find what stands there
+            env=environment() | {"HOME": str(folder)},
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.monotonic() - began

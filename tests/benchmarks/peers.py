@@ -23,7 +23,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a script, this file's own package is not found
 
-from benchmarks.base import python_of
+from benchmarks.base import present_python, python_of
 from benchmarks.compared import LATENCY, LEAVERS, Speed, lost, speed, warm_box
 from benchmarks.contestants import PEERS, Contestant, installed, ours, sequential
 from benchmarks.figures import Scale
@@ -57,10 +57,14 @@ def main() -> int:
     asked = _arguments()
     size, console = Scale(asked.quick).of(20_000, 4_000), Console(stderr=True)
     busy_before = os.getloadavg()[0]
-    makings: list[Making] = [("mcimport", ours), ("sequential importer", sequential)]
+    cache = user_cache_path("mcimport-bench-base")
+    makings: list[Making] = [
+        ("mcimport", lambda: ours("mcimport", present_python(cache))),
+        ("sequential importer", sequential),
+    ]
     if asked.base:
         name = f"mcimport at {asked.base}"
-        makings.append((name, lambda: ours(name, python_of(asked.base, user_cache_path("mcimport-bench-base")))))
+        makings.append((name, lambda: ours(name, python_of(asked.base, cache))))
     makings += [(peer.package, partial(installed, peer, asked.cache)) for peer in PEERS if peer.package in asked.names]
     with console.status("…") as status:
         rows = _rows(makings, size, lambda words: status.update(f"{words} …"))

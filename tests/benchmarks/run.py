@@ -41,7 +41,7 @@ from benchmarks import (
     transfer,
     wide_link,
 )
-from benchmarks.base import python_of
+from benchmarks.base import present_python, python_of
 from benchmarks.figures import Benchmark, Figure, Scale
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -73,8 +73,9 @@ def main() -> int:
     broken = []
     benchmarks = dict(BENCHMARKS)
     if asked.base:
-        base = python_of(asked.base, user_cache_path("mcimport-bench-base"))
-        benchmarks["base"] = partial(beside_base.measure, base=base)
+        cache = user_cache_path("mcimport-bench-base")
+        pythons = present_python(cache), python_of(asked.base, cache)
+        benchmarks["base"] = partial(beside_base.measure, present=pythons[0], base=pythons[1])
     for name in asked.names or ([*UNASKED, "base"] if asked.base else UNASKED):
         measured[name] = []
         try:
