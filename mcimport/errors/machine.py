@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -20,7 +20,7 @@ from mcimport.errors import ConfigError, MachineError, McimportError, Unforeseen
 
 T = TypeVar("T")
 
-FILES_A_CLIENT = 36  # descriptors that one client holds at most: 10 and 20 connections, the state file, locks
+FILES_A_CLIENT = 52  # descriptors that one client holds at most: 10 and 36 connections, the state file, locks
 FILES_OF_OURS = 32  # of the process itself
 ENOUGH_FILES = 65_536  # more is never needed
 _NO_MORE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT})
@@ -53,7 +53,7 @@ def check_files_left() -> None:
         if error.errno in _NO_MORE:
             raise MachineError(
                 "this machine lets mcimport open no more files",
-                hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 36.",
+                hint="`ulimit -n` shows the limit; each client that runs at the same time (`--jobs`) needs 52.",
             ) from None
         raise
 
@@ -87,6 +87,20 @@ def affordable(jobs: int) -> int:
         if soft != resource.RLIM_INFINITY:
             return max(1, min(jobs, (soft - FILES_OF_OURS) // FILES_A_CLIENT))
     return jobs
+
+
+@contextmanager
+def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Does the work in a thread of its own beside the block; what is yielded waits for its result.
+
+    Where the block ends with an error, nothing waits for the work. Where this machine gives no more threads, it is done
+    here and now.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
+    try:
+        yield submit(pool, work).result
+    finally:
+        pool.shutdown(wait=False)
 
 
 def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:

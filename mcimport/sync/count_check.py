@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mcimport.errors import RetriableError
+from mcimport.errors.machine import beside
 from mcimport.models import SWEEPS, Page, Sweep
 from mcimport.models.records import Run
 from mcimport.services.mailchimp.planning import first_page
@@ -32,8 +35,9 @@ def first_page_of_list(list_run: ListRun) -> Page:
     Costs one request more; two, where they differ. Raises TooFewError, and what Mailchimp raises.
     """
     mailchimp, key, size = list_run.services.mailchimp, list_run.list_key, list_run.client.mailchimp.window
-    page = first_page(mailchimp, key, "listed", None, size)
-    counted = mailchimp.subscribed(key)
+    with beside(partial(mailchimp.subscribed, key)) as count:
+        page = first_page(mailchimp, key, "listed", None, size)
+        counted = count()
     if not _is_enough(page, counted):
         page = first_page(mailchimp, key, "listed", None, size)
     if not _is_enough(page, counted):

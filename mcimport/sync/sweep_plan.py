@@ -47,10 +47,11 @@ def read_first(list_run: ListRun, mailchimp: MailchimpClient, sweep: Sweep, sinc
     return FirstPage(sweep, since, page)
 
 
-def plan_sweeps(
-    list_run: ListRun, mailchimp: MailchimpClient, firsts: Sequence[FirstPage], new_since: int | None = None
-) -> SweepPlan:
-    """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for."""
+def plan_sweeps(list_run: ListRun, mailchimp: MailchimpClient, firsts: Sequence[FirstPage]) -> SweepPlan:
+    """Cuts each sweep into windows, in the order of the first pages; all end at the earliest second one vouches for.
+
+    Reads nothing of the state file, so that it may be called in a thread.
+    """
     until = min(first.page.settled for first in firsts)
     planned: list[Window] = []
     pages: dict[int, Page] = {}
@@ -58,7 +59,7 @@ def plan_sweeps(
         for window in plan_windows(
             list_run.client, mailchimp, list_run.list_key, first.sweep, (first.since, until), first.page
         ):
-            planned.append(replace(window, number=len(planned), page=first.page.asked, new_since=new_since))
+            planned.append(replace(window, number=len(planned), page=first.page.asked))
             if first.is_whole or (first.page.members and window.since == first.since):
                 pages[planned[-1].number] = first.page
     return SweepPlan(until, sum(first.page.total for first in firsts), tuple(planned), pages)

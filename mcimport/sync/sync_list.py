@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from mcimport.config import Client
 from mcimport.convert import fingerprint, has_sms_status
 from mcimport.errors import ConfigError, ServiceDownError, UnknownListError
+from mcimport.errors.machine import beside
 from mcimport.models import SWEEPS, RunKind
 from mcimport.models.records import Run
 from mcimport.models.results import ListResult
@@ -230,7 +231,11 @@ def _plan(list_run: ListRun, beginning: _Beginning) -> SweepPlan:
     """Plans the windows of both sweeps and, in an incremental run, of the dead letters that are due."""
     firsts = _first_pages(list_run, beginning)
     _note_sms(list_run, firsts)
-    plan = plan_sweeps(list_run, list_run.services.mailchimp, firsts, windows.optins_new_since(list_run.row))
+    with beside(partial(plan_sweeps, list_run, list_run.services.mailchimp, firsts)) as planned:
+        first_sync.begin(list_run, firsts[0].page)
+        plan = planned()
+    new_since = windows.optins_new_since(list_run.row)
+    plan = replace(plan, windows=tuple(replace(window, new_since=new_since) for window in plan.windows))
     if beginning.kind != "incremental":
         return plan
     due = list_run.read_again(dead_letters.due_for_retry(list_run.state, list_run.row.id), len(plan.windows))
@@ -250,7 +255,6 @@ def _first_pages(list_run: ListRun, beginning: _Beginning) -> list[FirstPage]:
     list_run.warn(listed.page.clock_warning)
     if not listed.is_whole:
         list_run.prefetch_fields()
-    first_sync.begin(list_run, listed.page)
     if begun_before is None:
         return [listed]
     since = max(begun_before - windows.OVERLAP - 1, beginning.archived or 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 
 import msgspec
@@ -46,7 +47,7 @@ def process_page(
     Raises FatalError and InterruptedRunError; every other failure of a service is in the outcome.
     """
     began, started, before = int(time.time()), time.monotonic(), context.meter.of_this_thread()
-    with context.trace.window(window.number), decode_slot.held():
+    with context.trace.window(window.number), decode_slot.held(after_wait=page is None):
         outcome = read_page(window, context, deliver or _begin_push, _await_answers, on_read, page)
     seconds = time.monotonic() - started
     return replace(outcome, began=began, seconds=seconds, costs=context.meter.of_this_thread() - before)
@@ -79,7 +80,7 @@ def _begin_push(result: PageResult, members: list[Member]) -> None:
     not be reached for members whose push was begun before.
     """
     while len(result.unfinished) >= MOST_UNFINISHED:
-        next(result.unfinished.popleft(), None)
+        deque(result.unfinished.popleft(), maxlen=0)  # to its end
     push = _push(result, members)
     result.unfinished.append(push)
     next(push)
@@ -91,11 +92,13 @@ def _await_answers(result: PageResult) -> None:
     Raises RetriableError where Ometria could not be reached after all tries, once all others are answered.
     """
     failure: RetriableError | None = None
-    while result.unfinished:
+    # First each hands over what it still has, so that what waits for an answer does not wait for another answer before.
+    for push in [*result.unfinished] * 2:
         try:
-            next(result.unfinished.popleft(), None)
+            next(push, None)
         except RetriableError as error:
             failure = failure or error
+    result.unfinished.clear()
     if failure is None and result.alone and result.context.sender is not None:
         with decode_slot.released():
             failure = _push_alone(result, result.context.sender)
@@ -104,10 +107,11 @@ def _await_answers(result: PageResult) -> None:
 
 
 def _push(result: PageResult, members: list[Member]) -> Generator[None]:
-    """Pushes members, and yields once, when those who are complete are handed over and there is room for more.
+    """Pushes members, and yields twice: when those who are complete are handed over, and when the others are, too.
 
-    Those whose tags are asked for, and those who must be looked up in Ometria, are handed over after that: neither the
-    others nor the next page wait for them. Raises RetriableError where Ometria could not be reached after all tries.
+    Before the first time it waits until there is room for more. The others are those whose tags are asked for, and
+    those who must be looked up in Ometria: neither the complete ones nor the next page wait for them. Raises
+    RetriableError where Ometria could not be reached after all tries.
     """
     with result.context.fetch_missing_tags(members) as late:
         ready = _ready(result, members)
@@ -115,6 +119,7 @@ def _push(result: PageResult, members: list[Member]) -> Generator[None]:
         if sender is None:
             yield
             _note_taken(result, [*ready, *_ready(result, late())])
+            yield
             return
         sure = [entry for entry in ready if entry.contact is None]
         last = {entry.who: entry for entry in ready if entry.contact is not None}
@@ -130,6 +135,8 @@ def _push(result: PageResult, members: list[Member]) -> Generator[None]:
                     last |= {entry.who: entry for entry in _ready(result, late())}
                 settled = _settled(result, list(last.values()))
                 handed_over.append(second := _hand_over(sender, settled))
+            yield
+            with decode_slot.released():
                 failures = [_note_answers(result, sure, first), _note_answers(result, settled, second)]
         except BaseException:
             with decode_slot.released():

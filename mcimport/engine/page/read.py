@@ -70,6 +70,7 @@ class _PageReader:
     _on_read: Callable[[Window], None]
     _result: PageResult
     _has_met: bool = False  # the one member whom the window looks for was on a page
+    _is_told: bool = False  # the next page may be read
 
     def read(self, page: Page | None) -> Outcome:
         window = self._window
@@ -96,6 +97,7 @@ class _PageReader:
         """
         window, count = self._window, len(members)
         try:
+            self._tell_rest(rest, if_room=True)
             self._deliver(members)
             self._tell_rest(rest)
             self._await_answers(self._result)
@@ -114,6 +116,8 @@ class _PageReader:
         whole = split.rest if window.suspect_count else replace(split.rest, page=asked)
         undated = [member for member in split.kept if epoch(member.last_changed) is None]
         failure: RetriableError | None = None
+        if not window.suspect_count:
+            self._tell_rest(replace(whole, through=second), if_room=True)
         try:
             passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
             with closing(passes):
@@ -143,9 +147,15 @@ class _PageReader:
         else:
             result.add_dead_letter(*span, error, result.left_of(count))
 
-    def _tell_rest(self, rest: Window | None) -> None:
-        """Has the next page of the window read, also while this one's answers are awaited."""
-        if rest is not None and self._window.member_id is None and not is_over(rest):
+    def _tell_rest(self, rest: Window | None, *, if_room: bool = False) -> None:
+        """Has the next page of the window read, once: at best while this one is converted, else while it is sent.
+
+        `if_room`: only where few records wait for a permit, for the next page's would wait behind them, in memory.
+        """
+        if rest is None or self._is_told or self._window.member_id is not None or is_over(rest):
+            return
+        if not if_room or self._context.sender is None or self._context.sender.has_room:
+            self._is_told = True
             self._on_read(rest)
 
     def _deliver(self, members: list[Member]) -> None:

@@ -8,29 +8,76 @@ for a service with the slot in hand. It costs no time: one thread at a time comp
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_slot = threading.Lock()
+
+class _FairLock:
+    """A lock that threads get in the order in which they asked: with Python's own, one may wait for seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._is_held = False
+
+    def acquire(self) -> None:
+        with self._lock:
+            if not self._is_held:
+                self._is_held = True
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        try:
+            turn.acquire()  # released by whoever hands the lock over
+        except BaseException:  # Ctrl-C
+            self._leave(turn)
+            raise
+
+    def release(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_held = False
+
+    def _leave(self, turn: threading.Lock) -> None:
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return
+        self.release()  # it was handed over meanwhile
+
+
+_slot = _FairLock()
 
 
 class _Thread(threading.local):
     is_holder = False
+    is_next = False  # it takes the slot after the next wait
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Holds the slot, and waits for it before. In a thread that holds it already, this changes nothing."""
+def held(*, after_wait: bool = False) -> Iterator[None]:
+    """Holds the slot, and waits for it before. In a thread that holds it already, this changes nothing.
+
+    `after_wait`: only from the end of the first wait on, as for a page that has to be requested first.
+    """
     if _thread.is_holder:
         yield
         return
-    _acquire()
+    if after_wait:
+        _thread.is_next = True
+    else:
+        _acquire()
     try:
         yield
     finally:
+        _thread.is_next = False
         _release()
 
 
@@ -41,9 +88,10 @@ def released() -> Iterator[None]:
     Locks that the block takes are taken after the slot was given back and left before it is taken again: so no thread
     waits for the slot with a lock that its holder wants.
     """
-    if not _thread.is_holder:
+    if not (_thread.is_holder or _thread.is_next):
         yield
         return
+    _thread.is_next = False
     _release()
     try:
         yield

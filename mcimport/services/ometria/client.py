@@ -31,7 +31,7 @@ from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import RateLimitedRequests
 
 HINTS = 5
-MOST_PUSHES = 16  # on the wire at once: eight a second at two seconds an answer
+MOST_PUSHES = 32  # on the wire at once: eight a second at four seconds an answer
 LONGEST_NUMBER = 12  # digits of a header; a longer one is ignored
 LONGEST_HINT = 100  # characters of a path, and of a message
 _PATH = re.compile(r"@?\w+(?: *[>.] *(?:@?\w+|\[\d+\]))*")  # names of fields

@@ -74,7 +74,7 @@ class BatchSender:
         delivery = Delivery(ids, records, self._ometria, self._ometria.http.trace.present_window, left=len(records))
         with self._lock:
             self._queued_bytes += sum(map(len, records))
-            if self._failure is not None:
+            if self._failure is not None and records:
                 self._drop(delivery, self._failure)
             self._waiting.append(delivery)
             self._admit()
@@ -86,6 +86,11 @@ class BatchSender:
             self._send_next()
         return delivery
 
+    @property
+    def has_room(self) -> bool:
+        """Says whether few records wait for a permit."""
+        return self._queued_bytes <= ROOM
+
     def await_room(self, delivery: Delivery) -> None:
         """Waits until few records wait for a permit, or none of this delivery: to read more would only fill memory.
 
@@ -93,7 +98,7 @@ class BatchSender:
         """
 
         def is_room() -> bool:
-            return self._queued_bytes <= ROOM or delivery.is_permitted.is_set()
+            return self.has_room or delivery.is_permitted.is_set()
 
         with self._ometria.meter.timed("waited_limiter"), self._lock:
             while not self._lock.wait_for(is_room, LOOK):

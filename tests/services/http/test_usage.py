@@ -65,9 +65,10 @@ def test_every_request_is_counted_once_for_its_side(make_importer: MakeImporter)
 def test_tries_again_and_refusals_for_speed_are_counted_by_side(make_importer: MakeImporter) -> None:
     """A run that got through all the same shows what it met."""
     importer = make_importer(size=300)
-    refused = iter(["429", "500", "500"])
-    pushes = iter(["429"])
-    importer.sandbox.settings.fault = lambda one: next(pushes if one.path.endswith("/push") else refused, None)
+    faults = {"/push": iter(["429"]), "/members": iter(["429", "500", "500"])}
+    importer.sandbox.settings.fault = lambda one: next(
+        (next(found, None) for path, found in faults.items() if one.path.endswith(path)), None
+    )
     importer.configure(CONFIG.replace("wait = 0", "wait = 0.01"))
     assert importer("sync").code == 0
     run = last_run(importer)
