@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import fields, force_setattr, replace
+from msgspec.structs import force_setattr, replace
 
 from mcimport.models.contacts import Member
 from mcimport.models.timestamps import epoch
@@ -160,7 +160,7 @@ class Usage(Struct, frozen=True):
     converting: float = 0.0
 
     def __sub__(self, before: Usage) -> Usage:
-        return Usage(*(getattr(self, field.name) - getattr(before, field.name) for field in fields(self)))
+        return Usage(*(getattr(self, name) - getattr(before, name) for name in self.__struct_fields__))
 
 
 class LookUps(Struct, frozen=True):

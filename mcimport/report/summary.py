@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from mcimport.errors import BusyError, ConfigError, InterruptedRunError, ServiceDownError
 from mcimport.models.results import ListResult
@@ -51,7 +50,7 @@ class Totals(Struct, frozen=True):
 
 def totals(result: ListResult) -> Totals:
     """Returns the sums over the runs of the call."""
-    return Totals(*(sum(getattr(run, field.name) for run in result.runs) for field in fields(Totals)))
+    return Totals(*(sum(getattr(run, name) for run in result.runs) for name in Totals.__struct_fields__))
 
 
 def title(result: ListResult) -> str:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, it needs a file that may not be there
+import functools
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpcore
 import httpx
@@ -176,7 +177,7 @@ class HttpClient:
 
     def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
         """Returns the target of the request's first line; what is escaped in the path stays as it is."""
-        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
+        query = "?" + "&".join(f"{name}={_quoted(value)}" for name, value in params.items()) if params else ""
         return f"{self._base}/{quote(path, safe='/%')}{query}".encode()
 
     def _exchange(
@@ -219,6 +220,11 @@ class HttpClient:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
+
+
+@functools.lru_cache(maxsize=512)  # the names of the fields that are asked for are long, and always the same
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
 
 
 def _first_cause(error: BaseException) -> BaseException:

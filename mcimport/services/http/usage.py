@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
-from msgspec.structs import fields
-
 from mcimport.models import Usage
 
 Wait = Literal["waited_mailchimp", "waited_ometria", "waited_limiter", "converting"]
 Side = Literal["mailchimp", "ometria"]
 
 _WAITS: Mapping[Side, Wait] = {"mailchimp": "waited_mailchimp", "ometria": "waited_ometria"}
-_NAMES = tuple(field.name for field in fields(Usage))
+_NAMES = Usage.__struct_fields__
 
 
 class UsageMeter:
