@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -145,8 +146,10 @@ class State(AbstractContextManager["State"]):
         return hmac.new(self._salt.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def open_state(path: Path, *, create: bool = True) -> State:
+def open_state(path: Path, *, create: bool = True, check_same_thread: bool = True) -> State:
     """Opens the state file, and creates and migrates it as needed.
+
+    `check_same_thread`: only the present thread may use it, and close it.
 
     Raises StateError, with the file left as it was, when it is not a database of mcimport, cannot be written, or
     does not exist and is not to be created.
@@ -156,13 +159,67 @@ def open_state(path: Path, *, create: bool = True) -> State:
             raise StateError(f"there is no state file at {path} yet", hint="`mcimport sync` creates it.")
         _create(path)
     with named_errors(path):
-        connection = _connect(path)
+        connection = _connect(path, check_same_thread=check_same_thread)
         try:
             _migrate(connection, path)
             return State(connection, path)
         except BaseException:
             connection.close()
             raise
+
+
+class StatePool(AbstractContextManager["StatePool"]):
+    """Lends connections to one state file, each to one thread at a time, and closes them at its end.
+
+    SQLite prepares each statement once a connection: with a new one for each client that is a quarter of all that an
+    idle client costs.
+    """
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self._path = path
+        self._create = create
+        self._lock = threading.Lock()
+        self._idle: list[tuple[State, _Identity]] = []
+
+    def __exit__(self, *_: object) -> None:
+        for state, _file in self._idle:
+            state.close()
+
+    @contextmanager
+    def lend(self) -> Iterator[State]:
+        """Lends a connection to the file that is at the path now. Raises as `open_state`.
+
+        One whose borrower ends with an error is closed.
+        """
+        state, file = self._take() or (open_state(self._path, create=self._create, check_same_thread=False), None)
+        file = file or _identity(self._path)
+        try:
+            yield state
+        except BaseException:
+            state.close()
+            raise
+        with self._lock:
+            self._idle.append((state, file))
+
+    def _take(self) -> tuple[State, _Identity] | None:
+        """Returns an idle connection; None where there is none to the file that is at the path now."""
+        with self._lock:
+            taken = self._idle.pop() if self._idle else None
+        if taken is None or taken[1] == _identity(self._path):
+            return taken
+        taken[0].close()
+        return None
+
+
+_Identity = tuple[int, int] | None
+
+
+def _identity(path: Path) -> _Identity:
+    """Returns what tells a file from another one that takes its place; None where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def copy_in_memory(path: Path) -> State:
@@ -211,9 +268,15 @@ def _unusable(path: Path, what: str, error: OSError) -> StateError:
     return StateError(said, hint="Name another with --db or MCIMPORT_DB.")
 
 
-def _connect(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+def _connect(path: Path, timeout: float = BUSY_TIMEOUT, *, check_same_thread: bool = True) -> sqlite3.Connection:
     """Connects without creating the file."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=check_same_thread,
+    )
 
 
 def _create(path: Path) -> None:

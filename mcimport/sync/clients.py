@@ -22,7 +22,7 @@ from mcimport.models.results import ListResult
 from mcimport.report.reporter import Reporter
 from mcimport.services.connections import ClientServices, ConnectionPool
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.state import State, copy_in_memory, lock_client, open_state
+from mcimport.state import State, StatePool, copy_in_memory, lock_client
 from mcimport.sync.destination import check_no_worker_has_pages
 from mcimport.sync.list_run import ListRun
 from mcimport.sync.results import result_of, status_of
@@ -114,27 +114,28 @@ class ClientRunner(Struct, frozen=True):
     def run(self, clients: Sequence[ClientWork], jobs: int) -> list[ListResult]:
         """Runs `jobs` clients at a time, in order where that is one. One client's failure touches no other."""
         at_once = min(jobs, len(clients))
-        if at_once <= 1:
-            return [result for work in clients for result in self._run_client(work)]
-        with ThreadPoolExecutor(at_once, thread_name_prefix="client") as pool:
-            futures = [submit(pool, partial(self._run_client, work)) for work in clients]
-            return [result for future in as_completed(futures) for result in future.result()]
+        with StatePool(self.session.db_path, create=self.creates_state) as states:
+            if at_once <= 1:
+                return [result for work in clients for result in self._run_client(states, work)]
+            with ThreadPoolExecutor(at_once, thread_name_prefix="client") as pool:
+                futures = [submit(pool, partial(self._run_client, states, work)) for work in clients]
+                return [result for future in as_completed(futures) for result in future.result()]
 
-    def _run_client(self, work: ClientWork) -> list[ListResult]:
+    def _run_client(self, states: StatePool, work: ClientWork) -> list[ListResult]:
         observer = self.session.observer
         if observer is not None:
             observer.begun(work.client)
-        results = self._run_lists(work)
+        results = self._run_lists(states, work)
         if observer is not None:
             observer.ended(work.client, results)
         return results
 
-    def _run_lists(self, work: ClientWork) -> list[ListResult]:
+    def _run_lists(self, states: StatePool, work: ClientWork) -> list[ListResult]:
         """Raises nothing: what ends the client's work before its time is in the results of the lists that are left."""
         results: list[ListResult] = []
         left = deque(work.lists)
         try:
-            with self._open(work.client) as opened:
+            with self._open(states, work.client) as opened:
                 while left:
                     _check_not_aborted(results, opened)
                     result = left[0][1](opened)
@@ -153,14 +154,14 @@ class ClientRunner(Struct, frozen=True):
         self.session.reporter.ended(result)
 
     @contextmanager
-    def _open(self, client: Client) -> Iterator[OpenClient]:
+    def _open(self, states: StatePool, client: Client) -> Iterator[OpenClient]:
         """Locks the client, and opens its connections and the state file."""
         session, path = self.session, self.session.db_path
         with (
             lock_client(path, client.name),
             session.engine.client_lock(client),
             session.accounts.open(client) as services,
-            copy_in_memory(path) if self.dry_run else open_state(path, create=self.creates_state) as state,
+            copy_in_memory(path) if self.dry_run else states.lend() as state,
         ):
             if self.may_push and session.engine.is_local:
                 check_no_worker_has_pages(state, client)

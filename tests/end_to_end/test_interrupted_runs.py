@@ -141,7 +141,7 @@ def test_a_stopped_run_is_interrupted_and_the_next_one_goes_on(
     make_importer: MakeImporter, number: int, code: int
 ) -> None:
     """Pages in flight are finished and recorded; the exit code names the signal; the rest is the next run's."""
-    importer = make_importer(size=900, latency=0.05)
+    importer = make_importer(size=4_000, latency=0.05)
     importer.configure(SMALL_PAGES)
     result = run_and_signal(importer, importer.command("sync", "--json"), number, nth("/push", 12))
     assert result.code == code, result.err

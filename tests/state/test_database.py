@@ -23,6 +23,7 @@ from mcimport.models import Bounds, NewDeadLetter, Outcome, RunKind, Window
 from mcimport.models.records import DeadLetter, ListRow, Run
 from mcimport.state import (
     State,
+    StatePool,
     copy_in_memory,
     database,
     dead_letters,
@@ -155,6 +156,60 @@ def test_a_new_file_may_be_opened_by_several_at_once(path: Path) -> None:
     assert failed == []
     with open_state(path) as state:
         assert len(lists.all_lists(state)) == 6
+
+
+def test_a_pool_lends_one_connection_after_another_to_any_thread_and_two_at_once(path: Path) -> None:
+    """Each to one borrower at a time; at its end all are closed."""
+    with StatePool(path, create=True) as pool:
+        with pool.lend() as first:
+            pass
+        found: list[State] = []
+
+        def borrow() -> None:
+            with pool.lend() as again, pool.lend() as other:
+                found.extend([again, other])
+                destinations.get_or_create(again, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
+                assert len(lists.all_lists(other)) == 1
+
+        thread = threading.Thread(target=borrow)
+        thread.start()
+        thread.join()
+        assert found[0] is first
+        assert found[1] is not first
+    for state in found:
+        with pytest.raises(StateError):
+            lists.all_lists(state)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_pool_writes_to_the_file_that_is_there_now(
+    path: Path,
+    tmp_path: Path,
+    is_replaced: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """What went into the former one would be lost with it."""
+    with open_state(tmp_path / "other.db"):
+        pass
+    with StatePool(path, create=True) as pool:
+        with pool.lend():
+            pass
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        if is_replaced:
+            (tmp_path / "other.db").rename(path)
+        with pool.lend() as state:
+            destinations.get_or_create(state, Destination("acme", "1a2d7ebf82", "mailchimp", "d"))
+    with open_state(path, create=False) as state:
+        assert len(lists.all_lists(state)) == 1
+
+
+def test_a_pool_lends_no_connection_again_whose_borrower_failed(path: Path) -> None:
+    """Whatever it was in the middle of."""
+    with StatePool(path, create=True) as pool:
+        with pytest.raises(KeyError), pool.lend() as failed:
+            raise KeyError("x")
+        with pool.lend() as state:
+            assert state is not failed
 
 
 @pytest.mark.parametrize("text", [b"xy", b"remember the milk\n", b"SQLite format 3, or so it says\n" * 900])

@@ -64,7 +64,7 @@ class HttpClient:
         self._sockets = OpenSockets()
         self._idle: list[Connection] = []
         self._make = connector(url)
-        address = httpx.URL(url)
+        address = _address(url)
         self._base = address.raw_path.decode().rstrip("/")
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
         given = {
@@ -220,6 +220,9 @@ class HttpClient:
     def _if_closed(self) -> None:
         if self._closed:
             raise InterruptedRunError("stopped") from None
+
+
+_address = functools.lru_cache(maxsize=64)(httpx.URL)  # most clients have the same
 
 
 @functools.lru_cache(maxsize=512)  # the names of the fields that are asked for are long, and always the same
