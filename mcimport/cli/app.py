@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -61,13 +61,17 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 _GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}
 
 
-def _command_line(words: Container[str]) -> typer.Typer:
-    """Returns the command line with the commands that are among these words; with all, where none is, or for help.
+def _command_line(words: Sequence[str]) -> typer.Typer:
+    """Returns the command line with the one command that these words name; with all, where they name none.
 
     To put a command together takes some milliseconds, and a call needs one of them.
     """
-    named = [] if "--help" in words else [name for name in (*_COMMANDS, *_GROUPS) if name in words]
-    return _with_commands(tuple(named or [*_COMMANDS, *_GROUPS]))
+    names = (*_COMMANDS, *_GROUPS)
+    if words and words[0] in ("--config", "--db"):
+        return _command_line(words[2:])
+    if words and words[0].startswith(("--config=", "--db=")):
+        return _command_line(words[1:])
+    return _with_commands((words[0],) if words and words[0] in names else names)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from threading import Lock
@@ -33,7 +34,7 @@ def loaded_once(load: Callable[[], T]) -> Callable[[], T]:
         with _lock:
             found = result()
         if isinstance(found, McimportError):
-            raise found
+            raise copy.copy(found)  # the same one would keep what many threads held in its traceback
         return found
 
     return library

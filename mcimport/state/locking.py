@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -128,14 +127,8 @@ def check_folder(folder: Path) -> None:
 
 
 def _lock_path(db_path: Path, client: str) -> Path:
-    file = _resolved(db_path)
+    file = db_path.resolve()  # one state file has one lock, whatever path leads to it
     return file.with_name(f"{file.name}.{client}.lock")
-
-
-@cache
-def _resolved(db_path: Path) -> Path:
-    """Returns the state file itself: it has one lock for each client, whatever path leads to it."""
-    return db_path.resolve()
 
 
 def _holder_text(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from threading import Lock
 
 from msgspec import Struct, field
 
@@ -36,6 +37,8 @@ class PageContext(Struct, frozen=True):
         never_sent: spans of open dead letters: no run has announced the opt-ins in them.
         sample_size: how many of the members who are pushed each outcome names, for a spot check.
         trace: tells the log which window the client's requests belong to.
+        ahead: is held by the one page of which the rest is read already although it is not converted yet: where the
+            conversion waits for something, no more pages are decoded than are read at a time, and one.
     """
 
     list_key: str
@@ -50,6 +53,7 @@ class PageContext(Struct, frozen=True):
     sample_size: int = 0
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))
+    ahead: Lock = field(default_factory=Lock)
 
 
 def make_context(

@@ -5,9 +5,8 @@ A page is a part of the window, an oversized second of it, or the one member who
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -97,8 +96,8 @@ class _PageReader:
         """
         window, count = self._window, len(members)
         try:
-            self._tell_rest(rest, if_room=True)
-            self._deliver(members)
+            with self._ahead(rest):
+                self._deliver(members)
             self._tell_rest(rest)
             self._await_answers(self._result)
             if rest is None and self._is_missing:
@@ -116,12 +115,12 @@ class _PageReader:
         whole = split.rest if window.suspect_count else replace(split.rest, page=asked)
         undated = [member for member in split.kept if epoch(member.last_changed) is None]
         failure: RetriableError | None = None
-        if not window.suspect_count:
-            self._tell_rest(replace(whole, through=second), if_room=True)
         try:
+            with self._ahead(None if window.suspect_count else replace(whole, through=second)):
+                self._deliver(undated)
             passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
             with closing(passes):
-                for members in itertools.chain([undated], passes):
+                for members in passes:
                     self._deliver(members)
         except RetriableError as error:
             failure = error
@@ -147,14 +146,26 @@ class _PageReader:
         else:
             result.add_dead_letter(*span, error, result.left_of(count))
 
-    def _tell_rest(self, rest: Window | None, *, if_room: bool = False) -> None:
-        """Has the next page of the window read, once: at best while this one is converted, else while it is sent.
+    @contextmanager
+    def _ahead(self, rest: Window | None) -> Iterator[None]:
+        """Has the next page of the window read while the block converts this one, where memory allows it.
 
-        `if_room`: only where few records wait for a permit, for the next page's would wait behind them, in memory.
+        That is: few records wait for a permit, for the next page's would wait behind them; and no other page is so far
+        ahead.
         """
-        if rest is None or self._is_told or self._window.member_id is not None or is_over(rest):
+        has_room = self._context.sender is None or self._context.sender.has_room
+        if not has_room or not self._context.ahead.acquire(blocking=False):
+            yield
             return
-        if not if_room or self._context.sender is None or self._context.sender.has_room:
+        try:
+            self._tell_rest(rest)
+            yield
+        finally:
+            self._context.ahead.release()
+
+    def _tell_rest(self, rest: Window | None) -> None:
+        """Has the next page of the window read, once: at best while this one is converted, else while it is sent."""
+        if rest is not None and not self._is_told and self._window.member_id is None and not is_over(rest):
             self._is_told = True
             self._on_read(rest)
 

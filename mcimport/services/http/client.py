@@ -19,8 +19,8 @@ import httpx
 
 from mcimport.errors import FatalError, InterruptedRunError, RetriableError, ServiceTimeoutError, UnreachableError
 from mcimport.errors.machine import check_files_left
-from mcimport.services.http.connection import BROKEN, Connection, unpacked
-from mcimport.services.http.environment import connector
+from mcimport.services.http.connection import BROKEN, Connection, headers_of, unpacked
+from mcimport.services.http.environment import KEPT_FOR, connector
 from mcimport.services.http.request_log import RequestLog
 from mcimport.services.http.response import Response, charset, http_date, in_utf8
 from mcimport.services.http.sockets import OpenSockets
@@ -168,12 +168,13 @@ class HttpClient:
         try:
             yield connection
         finally:
+            connection.idle_since = time.monotonic()
             with self._lock:
-                is_over = self._closed
-                if not is_over:
-                    self._idle.append(connection)
-            if is_over:
-                connection.close()
+                self._idle.append(connection)
+                over = [one for one in self._idle if self._closed or one.idle_since < connection.idle_since - KEPT_FOR]
+                self._idle = [one for one in self._idle if one not in over]
+            for one in over:
+                one.close()
 
     def _target(self, path: str, params: Mapping[str, str] | None) -> bytes:
         """Returns the target of the request's first line; what is escaped in the path stays as it is."""
@@ -196,7 +197,7 @@ class HttpClient:
         begun = time.monotonic()
         with connection.answer(method, url, headers, body, begun + self._timeout, on_sent) as answer:
             took = time.monotonic() - begun
-            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+            found = headers_of(answer)
             content = self._read(unpacked(answer, found))
         return Response(
             status=answer.status,

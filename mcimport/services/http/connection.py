@@ -42,12 +42,14 @@ class Connection:
     Attributes:
         is_new: the socket was opened for the latest request.
         has_answered: something came over it for the latest request.
+        idle_since: when that was over (monotonic seconds).
     """
 
     def __init__(self, make: MakePool, sockets: OpenSockets) -> None:
         self.is_new = False
         self.has_answered = False
         self.deadline = 0.0
+        self.idle_since = 0.0
         self._sockets = sockets
         self._pool = make(_Backend(self))
 
@@ -94,6 +96,15 @@ class Connection:
 def _parts(response: httpcore.Response) -> Iterable[bytes]:
     assert isinstance(response.stream, Iterable)  # noqa: S101 - the other kind is that of asynchronous pools
     return response.stream
+
+
+def headers_of(answer: Answer) -> dict[str, str]:
+    """Returns the headers by their names in lower case; the values of several with one name, joined by commas."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in answer.headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def unpacked(answer: Answer, headers: Mapping[str, str]) -> Iterable[bytes]:

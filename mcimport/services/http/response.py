@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
+from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -16,7 +17,6 @@ from mcimport.errors import RetriableError
 
 T = TypeVar("T")
 
-_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';,\s]+)", re.IGNORECASE)
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what a decoder raises
 
 
@@ -49,8 +49,14 @@ class Response:
 
 def charset(headers: Mapping[str, str]) -> str | None:
     """Returns the charset that the content type names; None where it names none."""
-    found = _CHARSET.search(headers.get("content-type", ""))
-    return found[1] if found else None
+    return _charset(headers.get("content-type", ""))
+
+
+@lru_cache(maxsize=64)
+def _charset(content_type: str) -> str | None:
+    message = Message()
+    message["content-type"] = content_type
+    return message.get_content_charset()
 
 
 def in_utf8(body: bytes, charset: str | None) -> bytes:

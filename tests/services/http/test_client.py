@@ -32,7 +32,7 @@ from mcimport.errors import (
 )
 from mcimport.services.http import client
 from mcimport.services.http.client import HttpClient
-from mcimport.services.http.response import Response, http_date, in_utf8
+from mcimport.services.http.response import Response, charset, http_date, in_utf8
 from mcimport.services.http.status import LONGEST_RETRY_AFTER, raise_for_status
 
 KEY = "0123456789abcdef0123456789abcdef-us6"
@@ -570,6 +570,48 @@ def test_a_kept_connection_that_ends_as_it_is_used_again_is_replaced_for_what_on
         with pytest.raises(RetriableError):
             wire.send("POST", "push", body=b"[]")
     assert ended == [b"GET ", b"POST"]
+
+
+def test_connections_that_nobody_uses_any_more_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a burst, and not only at the end of the run: by the next request that ends."""
+    with serving(keeping) as server, wired(server.url) as wire, ThreadPoolExecutor(3) as pool:
+        others, together = sockets(), threading.Barrier(3, timeout=PATIENT)
+
+        def meet() -> None:
+            together.wait()
+
+        for request in [pool.submit(wire.send, "POST", "push", body=b"[]", on_sent=meet) for _ in range(3)]:
+            request.result(PATIENT)
+        assert len(wire._idle) == 3
+        monkeypatch.setattr(client, "KEPT_FOR", 0.0)
+        wire.send("GET", "ping")
+        assert len(wire._idle) == 1
+        assert len(sockets() - others) <= 2 + 3  # both ends of one, and what the server has not noticed yet
+
+
+def test_of_two_headers_of_one_name_both_are_kept_and_the_first_date_counts() -> None:
+    """What a proxy adds must not move the clock by which members are believed to be complete."""
+    raw = answer(date=DATE).replace(b"\r\n\r\n", b"\r\nDate: Tue, 24 Nov 2026 09:00:00 GMT\r\n\r\n", 1)
+    with connected(saying(raw)) as wire:
+        got = wire.send("GET", "ping")
+    assert got.headers["date"] == f"{DATE}, Tue, 24 Nov 2026 09:00:00 GMT"
+    assert got.date == int(datetime(2026, 11, 24, 8, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "found"),
+    [
+        ("application/json", None),
+        ("application/json; charset=ISO-8859-1", "iso-8859-1"),
+        ('application/json; charset="utf-8"', "utf-8"),
+        ('application/json; note=";charset=latin-1"; charset=utf-8', "utf-8"),
+        ("application/json; charset*=utf-8''latin-1", "latin-1"),
+        ("", None),
+    ],
+)
+def test_the_charset_is_that_of_the_content_type(content_type: str, found: str | None) -> None:
+    """Whatever else stands there."""
+    assert charset({"content-type": content_type}) == found
 
 
 def test_a_new_connection_that_ends_without_an_answer_is_not_replaced() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from mcimport.engine.page.context import PageContext
 from mcimport.engine.page.process import process_page
+from mcimport.engine.page.result import PageResult
 from mcimport.errors import (
     FatalError,
     InterruptedRunError,
@@ -708,6 +709,34 @@ def walked(mailchimp: MailchimpClient, window: Window) -> tuple[set[str], list[t
         letters += [(letter.since, letter.until) for letter in outcome.letters]
         rest = outcome.rest
     raise AssertionError("the window does not end")
+
+
+def test_the_next_page_is_requested_while_one_is_converted_but_only_one_page_is_so_far_ahead(make: Maker) -> None:
+    """Where a conversion waits for something, the pages behind it must not pile up in memory."""
+    _, audience, mailchimp = make()
+    people(audience, [T + number for number in range(30)])
+    window = Window(0, "listed", T - 1, T + 100, page=10)
+    job = PageContext(LIST_KEY, mailchimp, None, lambda _, __: Skipped(""), lambda _: nullcontext(list))
+    seen: list[str] = []
+
+    def convert_second(_: PageResult, members: list[Member]) -> None:
+        members.clear()
+        seen.append("second converted")
+
+    def convert_first(_: PageResult, members: list[Member]) -> None:
+        members.clear()
+        seen.append("first waits")
+        process_page(
+            window, job, deliver=convert_second, on_read=lambda _: seen.append("second has the next requested")
+        )
+
+    process_page(window, job, deliver=convert_first, on_read=lambda _: seen.append("first has the next requested"))
+    assert seen == [
+        "first has the next requested",
+        "first waits",
+        "second converted",
+        "second has the next requested",
+    ]
 
 
 def covered(second: int, letters: Sequence[tuple[int | None, int | None]]) -> bool:
