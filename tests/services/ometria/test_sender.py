@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -364,15 +364,20 @@ def test_members_who_are_tried_again_one_by_one_never_count_as_an_outage(make: B
     assert all(delivery.result().refused for delivery in deliveries)
 
 
-def test_a_cancelled_delivery_lets_no_later_version_pass_the_one_on_the_wire(make: Boxes) -> None:
-    """It only waited for the earlier version's answer, as the later one goes on to do."""
+def holding() -> tuple[threading.Event, threading.Event, Callable[[Request], None]]:
+    """Tells when a request has arrived, answers it when it is let go, and does so as a fault of the sandbox."""
     arrived, go = threading.Event(), threading.Event()
 
-    def hold(_: Request) -> str | None:
+    def hold(_: Request) -> None:
         arrived.set()
         go.wait(30)
-        return None
 
+    return arrived, go, hold
+
+
+def test_a_cancelled_delivery_lets_no_later_version_pass_the_one_on_the_wire(make: Boxes) -> None:
+    """It only waited for the earlier version's answer, as the later one goes on to do."""
+    arrived, go, hold = holding()
     sandbox, ometria = make(fault=hold)
     sender = BatchSender(ometria)
     first = sender.begin(["l-0"], [version(0, 0)])
@@ -387,13 +392,7 @@ def test_a_cancelled_delivery_lets_no_later_version_pass_the_one_on_the_wire(mak
 
 def test_nothing_is_sent_of_a_delivery_that_was_cancelled(make: Boxes) -> None:
     """A page that ends with an error has told so: what is sent after that would be nobody's."""
-    arrived, go = threading.Event(), threading.Event()
-
-    def hold(_: Request) -> str | None:
-        arrived.set()
-        go.wait(30)
-        return None
-
+    arrived, go, hold = holding()
     sandbox, ometria = make(fault=hold)
     sender = BatchSender(ometria)
     first, second = (sender.begin([f"p{page}-{place}" for place in range(100)], records(100)) for page in range(2))
