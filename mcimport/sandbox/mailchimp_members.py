@@ -18,6 +18,7 @@ from mcimport.sandbox.audience.query import SORT_FIELDS, MemberQuery, run_query
 from mcimport.sandbox.clock import epoch
 from mcimport.sandbox.faults import html, problem
 from mcimport.sandbox.request_handling import Call, RefusedError, json
+from mcimport.sandbox.settings import SandboxSettings
 from mcimport.sandbox.shared_state import MailchimpAccount, SharedState
 
 _BATCH = 50  # members encoded before other requests get their turn, and members may change
@@ -87,7 +88,7 @@ async def members(call: Call) -> Response:
     """Responds with a page of members, which may change between their choice and their writing."""
     encoder, query, selection = _encoder_of(call), _member_query(call.log.query), fields_of(call)
     audience, settings = encoder.audience, call.shared.settings
-    is_selected, member_selection = selection.includes("members"), selection.within("members")
+    is_selected, member_selection = selection.includes("members"), _members_selection(selection, settings)
     is_first_page = query.offset == 0 and query.count > 1 and "before_last_changed" not in call.log.query
     if is_first_page and settings.first_page_latency is not None:
         call.latency = settings.first_page_latency
@@ -112,6 +113,15 @@ async def members(call: Call) -> Response:
         "_links": [link("self", "GET", f"{here}/members"), link("parent", "GET", here)],
     }
     return json({name: part for name, part in parts.items() if selection.includes(name)})
+
+
+def _members_selection(selection: FieldSelection, settings: SandboxSettings) -> FieldSelection:
+    within = selection.within("members")
+    if settings.field_parts == "come" or not within.has_parts:
+        return within
+    if settings.field_parts == "refused":
+        raise _invalid("unknown field")
+    return within.without_parts(is_empty=settings.field_parts == "empty")
 
 
 def _member_query(query: Mapping[str, str]) -> MemberQuery:

@@ -43,6 +43,8 @@ class SandboxSettings:
         unstable_order: members of one second have another order in every response.
         count_lies: added to `total_items`.
         count_lies_share: the share of the responses in which it is.
+        field_parts: what becomes of names in `fields` that are two levels or more below `members`
+            (`members.location.country_code`): they come, the field is absent or empty, or the request is a 400.
         cut_tags: the tags of a member are cut to fifty there, too, where all should be listed, and counted as fifty.
         more_fields: further merge fields, tag to type; a tag that the list has already gets another type.
         more_interests: further interests of the first category, id to name.
@@ -101,6 +103,7 @@ class SandboxSettings:
     unstable_order: bool = False
     count_lies: int = 0
     count_lies_share: float = 1.0
+    field_parts: Literal["come", "absent", "empty", "refused"] = "come"
     cut_tags: bool = False
     more_fields: dict[str, str] = field(default_factory=dict)
     more_interests: dict[str, str] = field(default_factory=dict)

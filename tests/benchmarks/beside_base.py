@@ -13,10 +13,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Scale
 from benchmarks.importer import MOST_PER_SECOND, Importer, Ran
-from benchmarks.reading import read
+from benchmarks.reading import read, used_fields
 from benchmarks.sandbox_process import UNLIMITED, SandboxProcess
 from benchmarks.told import Counters
-from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 PEERS_LATENCY, WIDE_LATENCY = 0.2, 0.5  # seconds an answer
 CONNECTIONS, PAGE = 10, 1_000
@@ -67,7 +66,7 @@ def measure(scale: Scale, present: str, base: str) -> Iterator[Figure]:
         has_many_tags=False,
     )
     yield from _first_syncs(
-        scale.of(60_000, 4_000),
+        scale.of(40_000, 4_000),
         scale.of(3, 1),
         (present, base),
         {"processor of a sync that waits for nothing": ("s", lambda seen: seen.ran.processor)},
@@ -102,7 +101,7 @@ def _first_syncs(
     seen: dict[str, list[Seen]] = {python: [] for python in pythons}
     with SandboxProcess(size, has_phones=False, has_many_tags=has_many_tags) as mailchimp:
         with tempfile.TemporaryDirectory() as folder:
-            for fields in ("", MEMBER_FIELDS):
+            for fields in used_fields():
                 read(Importer(Path(folder)), mailchimp, size, fields=fields)
         for _ in range(times):
             for python, runs in seen.items():

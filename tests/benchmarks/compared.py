@@ -14,14 +14,13 @@ import msgspec
 from benchmarks.contestants import OUT, Contestant
 from benchmarks.importer import Importer, Ran, run
 from benchmarks.naive_importer import Wish
-from benchmarks.reading import read
+from benchmarks.reading import read, used_fields
 from benchmarks.sandbox_process import UNLIMITED, SandboxProcess
 from benchmarks.told import Account
 from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.member_list import MemberView
 from mcimport.sandbox.server import Sandbox
 from mcimport.sandbox.settings import SandboxSettings
-from mcimport.services.mailchimp.client import MEMBER_FIELDS
 
 LATENCY = 0.2  # seconds an answer, of both services
 LEAVERS = 10  # archived after each page
@@ -48,7 +47,7 @@ class Speed:
 def warm_box(size: int) -> Iterator[SandboxProcess]:
     """A list without phone numbers that the sandbox has written before, so that its inventing is not measured."""
     with SandboxProcess(size, has_phones=False) as sandbox, tempfile.TemporaryDirectory() as folder:
-        for fields in ("", MEMBER_FIELDS):
+        for fields in ("", *used_fields()):
             read(Importer(Path(folder)), sandbox, size, fields=fields)
         sandbox.clear(latency=LATENCY)
         yield sandbox

@@ -23,8 +23,9 @@ from mcimport.models import ContactRules, Converted, Member
 from mcimport.services.http.client import HttpClient
 from mcimport.services.http.connection_limit import ConnectionLimit
 from mcimport.services.http.retry import RetryPolicy
-from mcimport.services.mailchimp.client import MEMBER_FIELDS, MailchimpClient
+from mcimport.services.mailchimp.client import MailchimpClient
 from mcimport.services.mailchimp.list_fields import read_list_fields
+from mcimport.services.mailchimp.member_fields import default_fields
 from mcimport.services.mailchimp.responses import Members
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ def _members(page: bytes) -> list[Member]:
 
 
 def _page(wire: HttpClient, wish: Wish, offset: int) -> bytes:
-    params = {"count": str(PAGE), "offset": str(offset), "sort_field": "last_changed", "fields": MEMBER_FIELDS}
+    params = {"count": str(PAGE), "offset": str(offset), "sort_field": "last_changed", "fields": default_fields().query}
     return wire.send("GET", f"lists/{wish.list_key}/members", params=params).body
 
 

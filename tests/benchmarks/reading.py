@@ -18,6 +18,7 @@ import msgspec
 
 from benchmarks.importer import Importer, run
 from benchmarks.sandbox_process import SandboxProcess
+from mcimport.services.mailchimp.member_fields import default_fields
 
 PAGE = 1_000
 
@@ -38,6 +39,14 @@ class Read(msgspec.Struct, frozen=True):
 
     body: int
     seconds: float
+
+
+def used_fields() -> tuple[str, str]:
+    """What the importer requests: parts of some fields; and whole fields, as it did before and where no parts come."""
+    fields = default_fields()
+    in_parts = fields.query
+    fields.use_whole()
+    return in_parts, fields.query
 
 
 def read(importer: Importer, sandbox: SandboxProcess, size: int, *, connections: int = 1, fields: str = "") -> Read:

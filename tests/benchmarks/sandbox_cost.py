@@ -8,7 +8,7 @@ from benchmarks.figures import Figure, Scale
 from benchmarks.importer import importer
 from benchmarks.reading import read
 from benchmarks.sandbox_process import SandboxProcess
-from mcimport.services.mailchimp.client import MEMBER_FIELDS
+from mcimport.services.mailchimp.member_fields import default_fields
 
 UNIT = "µs/member"
 
@@ -19,7 +19,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
     with SandboxProcess(size) as sandbox, importer(sandbox) as one:
         costs = []
         for _ in range(2):
-            read(one, sandbox, size, fields=MEMBER_FIELDS)
+            read(one, sandbox, size, fields=default_fields().query)
             seen = sandbox.clear()
             costs.append(1e6 * seen.processor / seen.members)
         ran = one("sync", "--quiet")

@@ -9,7 +9,7 @@ from benchmarks.importer import Importer, importer
 from benchmarks.reading import PAGE, read
 from benchmarks.sandbox_process import SandboxProcess
 from benchmarks.told import Counters
-from mcimport.services.mailchimp.client import MEMBER_FIELDS
+from mcimport.services.mailchimp.member_fields import default_fields
 
 LATENCY, CONNECTIONS = 0.5, 10
 LEAST = 0.8
@@ -68,6 +68,6 @@ def _in_use(seen: Counters) -> float:
 def _bare(one: Importer, mailchimp: SandboxProcess, size: int) -> float:
     """Members a second; the sandbox has written everybody before, so that what it invents is not what is measured."""
     mailchimp.clear(latency=0.0)
-    read(one, mailchimp, size, fields=MEMBER_FIELDS)
+    read(one, mailchimp, size, fields=default_fields().query)
     mailchimp.clear(latency=LATENCY)
-    return size / read(one, mailchimp, size, connections=CONNECTIONS, fields=MEMBER_FIELDS).seconds
+    return size / read(one, mailchimp, size, connections=CONNECTIONS, fields=default_fields().query).seconds

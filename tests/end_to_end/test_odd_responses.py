@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from conftest import (
@@ -266,3 +267,31 @@ def test_om_sms_collection_is_refused_at_the_start(make_importer: MakeImporter) 
     importer.configure(CONFIG + 'ometria.collection = "optin:sms"\n')
     assert importer("sync").code == 2
     assert importer.sandbox.requests == []
+
+
+def places_and_tags(importer: Importer) -> dict[tuple[str, str], tuple[object, ...]]:
+    """What comes from parts of fields, by contact."""
+    contacts = importer.sandbox.contacts().items()
+    return {
+        key: (one.get("timezone"), one.get("country_id"), one["properties"].get("mailchimp_tags"))
+        for key, one in contacts
+    }
+
+
+@pytest.mark.parametrize("parts", ["absent", "empty", "refused"])
+def test_a_server_without_dotted_parts_of_fields_costs_no_member_a_place_or_a_tag(
+    make_importer: MakeImporter, parts: Literal["absent", "empty", "refused"]
+) -> None:
+    """Ometria holds the same of these as where parts come; `reconcile`, which asks for others, finds no difference."""
+    importer = make_importer(size=300, settling=0.0)
+    importer.configure(SMALL_PAGES)
+    all_arrive(importer, importer("sync"))
+    usual = places_and_tags(importer)
+    assert all(any(values) for values in zip(*usual.values(), strict=True))
+    importer.sandbox.delete_contacts(usual)
+    importer.sandbox.settings.field_parts = parts
+    all_arrive(importer, importer("sync", "--full"))
+    assert places_and_tags(importer) == usual
+    compared = importer("reconcile", "--json")
+    assert compared.code == 0, compared.err
+    assert {compared.line[kind] for kind in ("missing", "stale", "gone")} == {0}

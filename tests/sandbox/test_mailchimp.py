@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -318,6 +318,24 @@ def test_fields_are_dotted_and_nothing_else_comes(sandbox: Sandbox) -> None:
     assert answer.keys() == {"members"}
     assert answer["members"][0].keys() == {"email_address", "location", "tags"}
     assert answer["members"][0]["location"].keys() == {"country_code"}
+
+
+@pytest.mark.parametrize(("parts", "location"), [("absent", None), ("empty", {}), ("come", {"country_code": "US"})])
+def test_a_server_may_not_know_the_parts_of_parts(sandbox: Sandbox, parts: str, location: object) -> None:
+    """Then the field is absent, or empty, while whole fields come beside it."""
+    sandbox.audience().add(location={"country_code": "US", "timezone": ""}, email_address="here@example.com")
+    sandbox.settings.field_parts = cast("Any", parts)
+    fields = ["members.email_address", "members.location.country_code"]
+    found = members(sandbox, fields=fields, sort_field="last_changed", sort_dir="DESC", count=1)["members"][0]
+    assert found == {"email_address": "here@example.com"} | ({} if location is None else {"location": location})
+
+
+def test_a_server_may_refuse_the_parts_of_parts(sandbox: Sandbox) -> None:
+    """As a name that it does not know; whole fields it takes."""
+    sandbox.settings.field_parts = "refused"
+    path = f"/lists/{LIST_KEY}/members?fields="
+    assert get(sandbox, f"{path}members.location.country_code").status_code == 400
+    assert get(sandbox, f"{path}members.location").status_code == 200
 
 
 def test_exclude_fields_takes_out_what_it_names(sandbox: Sandbox) -> None:

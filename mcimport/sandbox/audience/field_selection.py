@@ -30,6 +30,16 @@ class FieldSelection(Struct, frozen=True):
         drop = self.drop.get(name) if self.drop is not None else None
         return FieldSelection(keep or None, drop or None, f"{self.key}/{name}")
 
+    @property
+    def has_parts(self) -> bool:
+        return any((self.keep or {}).values())
+
+    def without_parts(self, *, is_empty: bool) -> FieldSelection:
+        """Returns the selection of a server that does not know dotted names: these fields are absent, or empty."""
+        nothing: Tree = {"": {}}
+        keep = {name: nothing if branch else {} for name, branch in (self.keep or {}).items() if is_empty or not branch}
+        return FieldSelection(keep, self.drop, f"{self.key}{'empty' if is_empty else 'absent'}")
+
     def is_only(self, name: str) -> bool:
         return self.keep is not None and self.keep.keys() <= {name}
 

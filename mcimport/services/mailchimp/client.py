@@ -34,12 +34,13 @@ from mcimport.services.http.retry import call_with_retry
 from mcimport.services.http.service_requests import ServiceRequests
 from mcimport.services.http.usage import Side
 from mcimport.services.mailchimp import pagination, windows
+from mcimport.services.mailchimp.member_fields import MemberFields, default_fields
 from mcimport.services.mailchimp.responses import COUNT, LIST, MEMBER, MEMBERS, PING, TAGS, Members, clock, decoded
 
 T = TypeVar("T")
 
-MEMBER_FIELDS = ",".join([*(f"members.{name}" for name in Member.__struct_fields__), "total_items"])
 LOOK_UP_FIELDS = "members.last_changed,total_items"
+REFUSED = (400, 414, 422)  # what a server may answer to names of fields that it does not know
 MORE_LOOKS = 3  # more requests for a page without members that reports none, before that is believed
 BELIEVABLE_LIE = 50  # members that a page may report and never show, before that is an error
 
@@ -59,7 +60,7 @@ class MailchimpClient(ServiceRequests):
     Every method raises FatalError for what no other try can change, RetriableError when the tries are used up, and
     InterruptedRunError when the stop was requested.
 
-    `member_fields`: the fields that pages hold of each member, as Mailchimp's `fields` parameter takes them.
+    `member_fields`: the fields that pages hold of each member.
     `at_once`: is held by whoever requests many pages at once.
     """
 
@@ -67,11 +68,11 @@ class MailchimpClient(ServiceRequests):
 
     limit: ConnectionLimit
     at_once: threading.Lock = field(default_factory=threading.Lock, kw_only=True)
-    member_fields: str = MEMBER_FIELDS
+    member_fields: MemberFields = field(default_factory=default_fields, kw_only=True)
 
     def with_fields(self, fields: Iterable[str]) -> MailchimpClient:
         """Returns a client of the same account whose pages hold only these fields of members, by dotted name."""
-        return replace(self, member_fields=",".join([*(f"members.{name}" for name in fields), "total_items"]))
+        return replace(self, member_fields=MemberFields(fields))
 
     def ping(self) -> float | None:
         """Checks the key, and returns how many seconds this machine's clock is ahead; None without a `Date` header."""
@@ -278,18 +279,38 @@ class MailchimpClient(ServiceRequests):
     ) -> Callable[[], Page]:
         """Requests a page, by one try. Returns what decodes it: undecoded it takes a third of the memory.
 
-        What is returned raises RetriableError for a page that cannot be decoded, or not believed: see `check_page`.
+        What is returned raises RetriableError for a page that cannot be decoded, or not believed: see `check_page`. A
+        page without the parts of fields that were asked for is requested once more, with whole fields.
         """
-        params = {**_span(window), "count": str(count), "offset": str(offset), "fields": self.member_fields}
-        answer = self._once(f"lists/{list_key}/members", params, first=first)
+        query = self.member_fields.query
+        answer = self._request_page(list_key, window, count, offset, query, first=first)
 
         def page() -> Page:
             content = decoded(answer, MEMBERS)
+            if not self.member_fields.note_page(query, content.members):
+                return self.request_page(list_key, window, count, offset, first=first)()
             page = Page(tuple(content.members), content.total_items, count, *clock(answer))
             pagination.check_page(window, page, count, offset)
             return page
 
         return page
+
+    def _request_page(
+        self, list_key: str, window: Window, count: int, offset: int, query: str, *, first: bool
+    ) -> Response:
+        """Requests a page whose members hold the fields of `query`; with whole fields where parts of them are refused.
+
+        They are taken for the reason only as long as no page with parts has come.
+        """
+        params = {**_span(window), "count": str(count), "offset": str(offset)}
+        path, fields = f"lists/{list_key}/members", self.member_fields
+        try:
+            return self._once(path, params | {"fields": query}, first=first)
+        except FatalError as error:
+            if error.status not in REFUSED or fields.have_come:
+                raise
+        fields.use_whole()
+        return self._once(path, params | {"fields": fields.query}, first=first)
 
     def get(
         self, path: str, params: Mapping[str, str], kind: Decoder[T], *, quick: bool = False, first: bool = False

@@ -50,6 +50,8 @@ from services.http.test_client import Server, answer
 T = 1_700_000_000
 WINDOW = Window(0, "listed", T - 1, T + 1_000, page=100)
 
+LONDON = {"country_code": "GB", "timezone": "Europe/London"}
+
 ACCOUNTS = count(1)
 
 Made = tuple[Sandbox, Audience, MailchimpClient]
@@ -146,8 +148,50 @@ def test_a_page_is_asked_for_by_time_in_whole_seconds_sorted_and_with_what_is_us
         "count": "100",
         "offset": "0",
     }
-    assert set(fields) == {"total_items", *(f"members.{name}" for name in Member.__struct_fields__)}
+    whole = {f"members.{name}" for name in Member.__struct_fields__ if name not in {"location", "tags"}}
+    parts = {"members.location.country_code", "members.location.timezone", "members.tags.name"}
+    assert set(fields) == {"total_items", *whole, *parts}
     assert not {"members.id", "members._links", "_links"} & set(fields)
+
+
+@pytest.mark.parametrize("parts", ["absent", "empty", "refused"])
+def test_where_the_parts_of_fields_do_not_come_the_page_is_read_again_with_whole_fields(
+    make: Maker, parts: str
+) -> None:
+    """Once a client: every later page is requested so from the beginning, and no member lacks a place or a tag."""
+    sandbox, audience, mailchimp = make(field_parts=parts)
+    for second in (T, T + 5):
+        audience.add(at=second, location=LONDON, tags=[{"id": 1, "name": "VIP"}], tags_count=1)
+    for _ in range(2):
+        members = mailchimp.next_page(LIST_KEY, WINDOW, 100).members
+        assert [member.location["timezone"] for member in members] == ["Europe/London"] * 2
+        assert [tag["name"] for member in members for tag in member.tags] == ["VIP", "VIP"]
+    in_parts, *whole = [query["fields"].split(",") for query in queries(sandbox)]
+    assert "members.location.timezone" in in_parts
+    assert len(whole) == 2
+    assert all({"members.location", "members.tags"} <= set(fields) for fields in whole)
+
+
+def test_tags_that_nobody_has_are_no_reason_to_read_a_page_again(make: Maker) -> None:
+    """By their count: the parts of `tags` cannot come. Without a count they might be there, so it is read again."""
+    sandbox, audience, mailchimp = make()
+    audience.add(at=T, location=LONDON, tags=[], tags_count=0)
+    mailchimp.next_page(LIST_KEY, WINDOW, 100)
+    assert len(queries(sandbox)) == 1
+    audience.add(at=T + 9, location=LONDON, tags=[], tags_count=ABSENT)
+    mailchimp.next_page(LIST_KEY, WINDOW, 100)
+    assert len(queries(sandbox)) == 3
+
+
+def test_a_refusal_after_parts_have_come_has_another_reason_and_is_not_tried_again(make: Maker) -> None:
+    """Or a list that is refused for good would be asked twice for every page."""
+    sandbox, audience, mailchimp = make()
+    audience.add(at=T, location=LONDON, tags=[], tags_count=0)
+    mailchimp.next_page(LIST_KEY, WINDOW, 100)
+    sandbox.settings.field_parts = "refused"
+    with pytest.raises(FatalError, match="400"):
+        mailchimp.next_page(LIST_KEY, WINDOW, 100)
+    assert len(queries(sandbox)) == 2
 
 
 def test_the_archived_are_asked_for_by_their_status_and_the_listed_without_one(make: Maker) -> None:
