@@ -106,7 +106,8 @@ def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
 def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
     """Does the work in a thread of the pool or, where this machine gives no more threads, here and now.
 
-    A pool that gets no thread keeps the work all the same, and may come to it after all: it is done once.
+    A pool that gets no thread keeps the work all the same, and may come to it after all: it is done once. Where the
+    pool is shut down with what it has not begun, the future is cancelled.
     """
     future, taken = Future[T](), Lock()
 
@@ -118,8 +119,12 @@ def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             future.set_exception(error)
 
+    def end(in_pool: Future[None]) -> None:
+        if in_pool.cancelled() and future.cancel():
+            future.set_running_or_notify_cancel()  # wakes who waits for it
+
     try:
-        pool.submit(once)
+        pool.submit(once).add_done_callback(end)
     except RuntimeError:
         once()
     return future

@@ -33,6 +33,7 @@ def _spent(size: int, *, has_phones: bool) -> tuple[float, float]:
     return 1e6 * (everybody - nobody) / size, floor
 
 
-def _sync(sandbox: SandboxProcess) -> float:
-    with importer(sandbox) as one:
+def _sync(mailchimp: SandboxProcess) -> float:
+    """A first sync, into an Ometria that holds no contacts: where it holds some, opt-ins are looked up one by one."""
+    with SandboxProcess(0) as ometria, importer(mailchimp, ometria=ometria) as one:
         return one("sync", "--quiet").processor

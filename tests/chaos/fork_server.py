@@ -7,6 +7,7 @@ of processor that loading takes.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 HANGS = 60  # seconds after which a child is taken to hang
+STACKS = signal.SIGUSR2  # makes a child write the stacks of all its threads
+WRITES = 2  # seconds that it has for that
 A_THREAD = 4 << 30  # bytes of address space, so that few threads fit where everything else does
 ALL_ELSE = 3 << 30
 SILENT = os.devnull
@@ -42,17 +45,20 @@ PLENTY = Limits()
 class Child:
     """A command that was started. Its process group is numbered as it is."""
 
-    def __init__(self, server: subprocess.Popen[str], number: int) -> None:
+    def __init__(self, server: subprocess.Popen[str], number: int, folder: Path) -> None:
         self.number = number
         self._server = server
+        self._folder = folder
 
     def ended(self) -> int:
-        """Its exit code, or what signal it died of, below 0. Raises TimeoutError when it hangs."""
+        """Its exit code, or what signal it died of, below 0. Raises TimeoutError, with its stacks, when it hangs."""
         assert self._server.stdout is not None
         if not select.select([self._server.stdout], [], [], HANGS)[0]:
+            os.kill(self.number, STACKS)
+            select.select([self._server.stdout], [], [], WRITES)
             os.killpg(self.number, signal.SIGKILL)
             self._server.stdout.readline()
-            raise TimeoutError("the child hangs")
+            raise TimeoutError(f"the child hangs:\n{(self._folder / 'stacks').read_text()}")
         return int(self._server.stdout.readline())
 
 
@@ -70,7 +76,7 @@ class ForkServer:
         order = {"arguments": list(arguments), "folder": str(folder), "ahead": ahead, **asdict(limits)}
         self._server.stdin.write(f"{json.dumps(order)}\n")
         self._server.stdin.flush()
-        return Child(self._server, int(self._server.stdout.readline()))
+        return Child(self._server, int(self._server.stdout.readline()), folder)
 
 
 @contextlib.contextmanager
@@ -114,6 +120,8 @@ def _become(order: dict[str, Any]) -> None:
         opened = os.open(name, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
+    stacks = os.open("stacks", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    faulthandler.register(STACKS, file=stacks)
     true, ahead = time.time, order["ahead"]
     time.time = lambda: true() + ahead
     sys.argv = ["mcimport", *order["arguments"]]

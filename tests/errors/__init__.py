@@ -1,0 +1,1 @@
+"""What is done with errors of the machine, and where it gives no more threads."""
