@@ -20,7 +20,18 @@ from mcimport.engine.page.held import depends, settled_alone
 from mcimport.engine.page.read import Deliver, consume, read_page
 from mcimport.engine.page.result import EncodedRecord, PageResult
 from mcimport.errors import RetriableError
-from mcimport.models import Contact, Converted, Member, NewDeadLetter, Outcome, Page, Skipped, Unsendable, Window
+from mcimport.models import (
+    Contact,
+    Conversion,
+    Converted,
+    Member,
+    NewDeadLetter,
+    Outcome,
+    Page,
+    Skipped,
+    Unsendable,
+    Window,
+)
 from mcimport.models.timestamps import epoch
 from mcimport.services.http import decode_slot
 from mcimport.services.ometria.delivery import Delivery
@@ -153,10 +164,15 @@ def _hand_over(sender: BatchSender, entries: list[EncodedRecord]) -> Delivery:
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
     """Converts and encodes members, and empties the list."""
     records: dict[str, EncodedRecord] = {}
-    with result.context.meter.timed("converting"):
+    result.members += len(members)
+    context = result.context
+    new_since = result.new_since
+    is_by_member = bool(context.watched or context.never_sent)
+    with context.meter.timed("converting"):
         for member in consume(members):
-            result.members += 1
-            _convert(result, member, records)
+            if is_by_member and result.new_since is not None:
+                new_since = _new_since(result.new_since, context, member)
+            _convert(result, member, context.convert(member, new_since), records)
     return list(records.values())
 
 
@@ -201,13 +217,12 @@ def _note_answers(result: PageResult, entries: list[EncodedRecord], delivery: De
     return pushed.error
 
 
-def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecord]) -> None:
+def _convert(result: PageResult, member: Member, converted: Conversion, records: dict[str, EncodedRecord]) -> None:
     """Adds the member's record under its id; of two with one id the later stays, so that a batch holds each id once."""
-    converted = result.context.convert(member, _new_since(result, member))
     if not isinstance(converted, Converted):
         _leave_out(result, member, converted)
         return
-    contact, held = converted.contact, result.context.held
+    contact, context = converted.contact, result.context
     if contact.timestamp_unsubscribed is not None:
         contact = _undated(result, contact, member)
     record = encode_contact(contact)
@@ -215,28 +230,26 @@ def _convert(result: PageResult, member: Member, records: dict[str, EncodedRecor
         _leave_out(result, member, record, contact)
         return
     records[contact.id] = EncodedRecord(
-        who=contact.id[len(result.context.list_key) + 1 :],
-        changed=member.last_changed,
-        record=record,
-        optin=contact.marketing_optin,
-        is_event=contact.timestamp_subscribed is not None,
-        contact=contact if held is not None and depends(contact) else None,
-        lacks=_lacks(contact) if result.context.sender is None else (),
+        contact.id[len(context.list_key) + 1 :],
+        member.last_changed,
+        record,
+        contact.marketing_optin,
+        contact.timestamp_subscribed is not None,
+        contact if context.held is not None and depends(contact) else None,
+        _lacks(contact) if context.sender is None else (),
     )
     if result.alone:
         result.alone.pop(contact.id, None)
-    result.note_conversion(converted)
+    if converted.warnings or converted.remarks or converted.permissions:
+        result.note_conversion(converted)
 
 
-def _new_since(result: PageResult, member: Member) -> int | None:
-    """Returns from when on an opt-in of this member is new; None: as in the whole run.
+def _new_since(new_since: int, context: PageContext, member: Member) -> int:
+    """Returns from when on an opt-in of this member is new, where some were not sent in earlier runs.
 
     A member who has an open dead letter, or who opted in in a span that has one, was not sent since that was written,
     and so is as new as to the run that wrote it.
     """
-    new_since, context = result.new_since, result.context
-    if new_since is None or not (context.watched or context.never_sent):
-        return new_since
     opted = epoch(member.timestamp_opt) or epoch(member.timestamp_signup)
     spans = [
         new for since, until, new in context.never_sent if opted is not None and opted <= until and opted > (since or 0)
