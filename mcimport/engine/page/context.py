@@ -39,6 +39,7 @@ class PageContext(Struct, frozen=True):
         trace: tells the log which window the client's requests belong to.
         ahead: is held by the one page of which the rest is read already although it is not converted yet: where the
             conversion waits for something, no more pages are decoded than are read at a time, and one.
+        ahead_of_second: the same, for the one page that reads an oversized second.
     """
 
     list_key: str
@@ -54,6 +55,7 @@ class PageContext(Struct, frozen=True):
     meter: UsageMeter = field(default_factory=UsageMeter)
     trace: RequestLog = field(default_factory=lambda: RequestLog(""))
     ahead: Lock = field(default_factory=Lock)
+    ahead_of_second: Lock = field(default_factory=Lock)
 
 
 def make_context(

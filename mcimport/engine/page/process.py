@@ -75,7 +75,7 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
     result.note_sms(members)
     with decode_slot.held():
         try:
-            _begin_push(result, members)
+            _begin_push(result, members, lambda: None)
             _await_answers(result)
         except RetriableError as error:
             return result.outcome(), error
@@ -84,15 +84,16 @@ def push_members(members: list[Member], context: PageContext) -> tuple[Outcome, 
     return result.outcome(), None
 
 
-def _begin_push(result: PageResult, members: list[Member]) -> None:
+def _begin_push(result: PageResult, members: list[Member], on_room: Callable[[], None]) -> None:
     """Converts members and begins to push them; returns when there is room for the records of another page.
 
-    It empties the list, so that memory holds a page or its records, not both. Raises RetriableError where Ometria could
+    `on_room` is called before this thread waits for the decode slot again: other pages may be converted first. It
+    empties the list, so that memory holds a page or its records, not both. Raises RetriableError where Ometria could
     not be reached for members whose push was begun before.
     """
     while len(result.unfinished) >= MOST_UNFINISHED:
         deque(result.unfinished.popleft(), maxlen=0)  # to its end
-    push = _push(result, members)
+    push = _push(result, members, on_room)
     result.unfinished.append(push)
     next(push)
 
@@ -117,7 +118,7 @@ def _await_answers(result: PageResult) -> None:
         raise failure
 
 
-def _push(result: PageResult, members: list[Member]) -> Generator[None]:
+def _push(result: PageResult, members: list[Member], on_room: Callable[[], None]) -> Generator[None]:
     """Pushes members, and yields twice: when those who are complete are handed over, and when the others are, too.
 
     Before the first time it waits until there is room for more. The others are those whose tags are asked for, and
@@ -140,6 +141,7 @@ def _push(result: PageResult, members: list[Member]) -> Generator[None]:
             with decode_slot.released():
                 handed_over.append(first := _hand_over(sender, sure))
                 sender.await_room(first)
+                on_room()
             yield
             with decode_slot.released():
                 with decode_slot.held():

@@ -22,8 +22,11 @@ from mcimport.services.mailchimp import pagination
 from mcimport.services.mailchimp.pagination import PageSplit
 from mcimport.services.mailchimp.same_second import read_same_second
 
-Deliver = Callable[[PageResult, list[Member]], None]
-"""Takes members out of the list (see `consume`), and counts them in the result or begins to push them."""
+Deliver = Callable[[PageResult, list[Member], Callable[[], None]], None]
+"""Takes members out of the list (see `consume`), and counts them in the result or begins to push them.
+
+May call the third as soon as there is room for the members of another page, if that is before it returns.
+"""
 
 AwaitAnswers = Callable[[PageResult], None]
 """Waits for what becomes of members whom `Deliver` began to push, and counts them in the result.
@@ -97,7 +100,7 @@ class _PageReader:
         window, count = self._window, len(members)
         try:
             with self._ahead(rest):
-                self._deliver(members)
+                self._deliver(members, lambda: self._tell_rest(rest))
             self._tell_rest(rest)
             self._await_answers(self._result)
             if rest is None and self._is_missing:
@@ -116,12 +119,12 @@ class _PageReader:
         undated = [member for member in split.kept if epoch(member.last_changed) is None]
         failure: RetriableError | None = None
         try:
-            with self._ahead(None if window.suspect_count else replace(whole, through=second)):
+            with self._ahead(None if window.suspect_count else replace(whole, through=second), is_second=True):
                 self._deliver(undated)
-            passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
-            with closing(passes):
-                for members in passes:
-                    self._deliver(members)
+                passes = read_same_second(self._context.mailchimp, self._context.list_key, whole, second)
+                with closing(passes):
+                    for members in passes:
+                        self._deliver(members)
         except RetriableError as error:
             failure = error
         rest = shrink_suspects(replace(whole, through=second), result.members, asked)
@@ -147,21 +150,22 @@ class _PageReader:
             result.add_dead_letter(*span, error, result.left_of(count))
 
     @contextmanager
-    def _ahead(self, rest: Window | None) -> Iterator[None]:
+    def _ahead(self, rest: Window | None, *, is_second: bool = False) -> Iterator[None]:
         """Has the next page of the window read while the block converts this one, where memory allows it.
 
         That is: few records wait for a permit, for the next page's would wait behind them; and no other page is so far
-        ahead.
+        ahead. `is_second`: the block reads an oversized second, for several round trips; one of these may be, too.
         """
+        lock = self._context.ahead_of_second if is_second else self._context.ahead
         has_room = self._context.sender is None or self._context.sender.has_room
-        if not has_room or not self._context.ahead.acquire(blocking=False):
+        if not has_room or not lock.acquire(blocking=False):
             yield
             return
         try:
             self._tell_rest(rest)
             yield
         finally:
-            self._context.ahead.release()
+            lock.release()
 
     def _tell_rest(self, rest: Window | None) -> None:
         """Has the next page of the window read, once: at best while this one is converted, else while it is sent."""
@@ -169,12 +173,12 @@ class _PageReader:
             self._is_told = True
             self._on_read(rest)
 
-    def _deliver(self, members: list[Member]) -> None:
+    def _deliver(self, members: list[Member], on_room: Callable[[], None] = lambda: None) -> None:
         self._result.note_sms(members)
         if self._window.member_id is not None:
             members[:] = [member for member in members if member_id(member) == self._window.member_id]
             self._has_met = self._has_met or bool(members)
-        self._deliver_members(self._result, members)
+        self._deliver_members(self._result, members, on_room)
 
     @property
     def _is_missing(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -72,7 +72,7 @@ class _Noted:
         self._lookup = lookup
         self._snapshots: deque[MemberSnapshot] = deque()
 
-    def note(self, result: PageResult, members: list[Member]) -> None:
+    def note(self, result: PageResult, members: list[Member], _: Callable[[], None]) -> None:
         """Notes the members of a page, as `Deliver` says. Tags are not compared, so they are not asked for."""
         with self.context.meter.timed("converting"):
             for member in consume(members):

@@ -763,11 +763,11 @@ def test_the_next_page_is_requested_while_one_is_converted_but_only_one_page_is_
     job = PageContext(LIST_KEY, mailchimp, None, lambda _, __: Skipped(""), lambda _: nullcontext(list))
     seen: list[str] = []
 
-    def convert_second(_: PageResult, members: list[Member]) -> None:
+    def convert_second(_: PageResult, members: list[Member], __: Callable[[], None]) -> None:
         members.clear()
         seen.append("second converted")
 
-    def convert_first(_: PageResult, members: list[Member]) -> None:
+    def convert_first(_: PageResult, members: list[Member], __: Callable[[], None]) -> None:
         members.clear()
         seen.append("first waits")
         process_page(
