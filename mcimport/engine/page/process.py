@@ -160,7 +160,11 @@ def _push(result: PageResult, members: list[Member], on_room: Callable[[], None]
 
 
 def _hand_over(sender: BatchSender, entries: list[EncodedRecord]) -> Delivery:
-    return sender.begin([entry.who for entry in entries], [entry.record for entry in entries])
+    """Hands records over to the sender, and takes them out of the entries."""
+    delivery = sender.begin([entry.who for entry in entries], [entry.record for entry in entries])
+    for entry in entries:
+        entry.record = b""
+    return delivery
 
 
 def _ready(result: PageResult, members: list[Member]) -> list[EncodedRecord]:
@@ -215,7 +219,7 @@ def _note_answers(result: PageResult, entries: list[EncodedRecord], delivery: De
     for place, reason in pushed.refused:
         is_no = entries[place].optin == "EXPLICITLY_OPTEDOUT"
         _set_aside_one(result, entries[place].who, epoch(entries[place].changed), reason, is_no=is_no)
-        _keep_consent_of_record(result, entries[place])
+        _keep_consent_of_record(result, delivery.records[place])
     return pushed.error
 
 
@@ -276,9 +280,9 @@ def _leave_out(result: PageResult, member: Member, why: Skipped | Unsendable, co
         result.alone[alone.id] = _undated(result, alone, member)
 
 
-def _keep_consent_of_record(result: PageResult, refused: EncodedRecord) -> None:
+def _keep_consent_of_record(result: PageResult, refused: bytes) -> None:
     """Keeps the consent in a record that Ometria refuses: what it refuses may be anything else in it."""
-    contact = consent_part(_CONTACT.decode(refused.record)) if result.context.rules is not None else None
+    contact = consent_part(_CONTACT.decode(refused)) if result.context.rules is not None else None
     if contact is not None:
         result.alone[contact.id] = contact
 

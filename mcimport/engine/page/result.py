@@ -16,12 +16,13 @@ from mcimport.engine.page.held import CheckedContacts
 from mcimport.models import Contact, Converted, LookUps, Member, NewDeadLetter, OptIn, Outcome, Precision, Sweep, Window
 
 
-class EncodedRecord(msgspec.Struct, frozen=True, gc=False):
+class EncodedRecord(msgspec.Struct, gc=False):
     """Holds one member as it is sent, so that the page can be forgotten while its records wait for the rate limit.
 
     Attributes:
         who: the member's id, without the list.
         changed: the member's `last_changed`, as Mailchimp sent it.
+        record: empty once it is handed over, for it takes most of the memory: the sender keeps it until it is answered.
         is_event: the record may start a welcome campaign.
         contact: only where the record depends on what Ometria holds.
         lacks: what the contact does not have, for the table of a dry run.

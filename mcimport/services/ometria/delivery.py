@@ -35,6 +35,7 @@ class Delivery:
     """Follows the records of one page until all are answered. Everything but `result` is for the sender alone.
 
     Attributes:
+        records: those that were accepted are emptied, for they take most of the memory of a page that is sent.
         window: the number of the window that the requests belong to, for the log.
         begun: how many records are in batches, or will not be sent.
         left: how many records are not answered yet.
@@ -43,7 +44,7 @@ class Delivery:
     """
 
     ids: Sequence[str]
-    records: Sequence[bytes]
+    records: list[bytes]
     ometria: OmetriaClient
     window: int | None = None
     begun: int = 0

@@ -71,7 +71,7 @@ class BatchSender:
 
     def begin(self, ids: Sequence[str], records: Sequence[bytes]) -> Delivery:
         """Hands over encoded contacts. `ids`: the contact of each record, no contact twice."""
-        delivery = Delivery(ids, records, self._ometria, self._ometria.http.trace.present_window, left=len(records))
+        delivery = Delivery(ids, [*records], self._ometria, self._ometria.http.trace.present_window, left=len(records))
         with self._lock:
             self._queued_bytes += sum(map(len, records))
             if self._failure is not None and records:
@@ -307,6 +307,8 @@ class BatchSender:
             batch.is_in_vain = False
             for delivery, places in part:
                 delivery.taken += places
+                for place in places:
+                    delivery.records[place] = b""
                 self._close(delivery, len(places))
             return
         both = halves(part)
