@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from conftest import CONFIG, CommandResult, Importer, MakeImporter
 from typer.core import TyperGroup
 
 from mcimport.cli.app import app
+from mcimport.cli.help import EXAMPLES, PANELS
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,18 +90,27 @@ def test_a_command_imports_what_it_needs_and_no_more(
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--help", "sync"], ["snyc"], ["--config", "sync", "snyc"]], ids=" ".join
+    "words", [["--help"], ["-h"], ["--help", "sync"], ["snyc"], ["--config", "sync", "snyc"]], ids=" ".join
 )
 def test_the_command_line_knows_all_commands_whichever_are_named(words: list[str]) -> None:
     """Only the commands that a call names are put together: its help, and what was meant, come from all of them."""
     program = [sys.executable, "-m", "mcimport", *words]
     result = subprocess.run(program, capture_output=True, text=True, check=False)
-    if "--help" in words:
-        assert {line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()} == {
-            *typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
-        }
+    if words[0].startswith("-") and "--config" not in words:
+        assert sorted(re.findall(r"^  ([a-z]+) ", result.stdout, re.MULTILINE)) == sorted(
+            typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
+        )
     else:
         assert "No such command 'snyc'. Did you mean 'sync'?" in result.stderr
+
+
+def test_the_help_fits_a_terminal_of_80_columns_one_line_a_command() -> None:
+    """Nothing is cut off: what a command is for is read at one glance; examples stand below a command's own help."""
+    assert not {name for lines in PANELS.values() for name, line in lines.items() if len(name) + len(line) > 66}
+    program = [sys.executable, "-m", "mcimport", "sync", "-h"]
+    shown = subprocess.run(program, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"})
+    assert EXAMPLES["sync"][0] in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
 def personal_data(importer: Importer) -> list[str]:

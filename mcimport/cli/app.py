@@ -10,8 +10,25 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, runs, sandbox, status, sync, ui, worker
+from mcimport.cli import (
+    backup,
+    check,
+    dlq,
+    forget,
+    init,
+    keys,
+    lists,
+    preview,
+    reconcile,
+    runs,
+    sandbox,
+    status,
+    sync,
+    ui,
+    worker,
+)
 from mcimport.cli.exits import FAILED, OK, of_error
+from mcimport.cli.help import PanelGroup, epilog
 from mcimport.cli.options import LogFormat, Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
 from mcimport.errors import McimportError
@@ -52,7 +69,9 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "status": status.status,
     "check": check.check,
     "init": init.init,
+    "lists": lists.lists,
     "forget": forget.forget,
+    "backup": backup.backup,
     "ui": ui.ui,
     "worker": worker.worker,
     "demo": sandbox.demo,
@@ -82,12 +101,14 @@ def _with_commands(names: tuple[str, ...]) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        cls=PanelGroup,
+        context_settings={"help_option_names": ["-h", "--help"]},
         callback=_global_options,
         result_callback=_exit,
     )
     for name in names:
         if name in _COMMANDS:
-            found.command(name)(_COMMANDS[name])
+            found.command(name, epilog=epilog(name))(_COMMANDS[name])
         else:
             found.add_typer(_GROUPS[name], name=name)
     return found

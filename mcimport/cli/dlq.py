@@ -8,6 +8,7 @@ import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
+from mcimport.cli.help import epilog
 from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
 from mcimport.errors import ConfigError
@@ -20,7 +21,7 @@ MOST_LISTED = 1000
 app = typer.Typer(help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", epilog=epilog("dlq list"))
 def list_letters(
     context: typer.Context,
     *,
@@ -52,7 +53,7 @@ def list_letters(
             say("no dead letters" if everything else "no open dead letters")
 
 
-@app.command("show")
+@app.command("show", epilog=epilog("dlq show"))
 def show_letter(
     context: typer.Context,
     letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)],
@@ -72,7 +73,7 @@ def show_letter(
         read_state.write_facts(facts(letter, list_status))
 
 
-@app.command("discard")
+@app.command("discard", epilog=epilog("dlq discard"))
 def discard_letters(
     context: typer.Context,
     letter_ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST_ID)],
@@ -106,7 +107,7 @@ def discard_letters(
     say(f"{dead_letters(found)} discarded")
 
 
-@app.command("replay")
+@app.command("replay", epilog=epilog("dlq replay"))
 def replay_letters(
     context: typer.Context,
     letter_ids: Annotated[
@@ -114,7 +115,7 @@ def replay_letters(
     ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")] = False,
     engine: ENGINE = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,

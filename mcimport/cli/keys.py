@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli.help import epilog
 from mcimport.cli.options import load_settings
 from mcimport.cli.output import say
 from mcimport.config import Client, Settings
@@ -22,7 +23,7 @@ def keys() -> None:
     """Makes `keys` a group: typer would turn a group of one command into that command."""
 
 
-@app.command("accept")
+@app.command("accept", epilog=epilog("keys accept"))
 def accept(
     context: typer.Context,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the client.")],

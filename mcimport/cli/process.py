@@ -54,13 +54,12 @@ def _collect_garbage_rarely() -> None:
 
 
 @contextmanager
-def handle_signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[int]]:
-    """Requests a stop on the first SIGTERM or Ctrl-C, and aborts on the second; yields the signals that came, in order.
+def handle_signals(stop: StopSignal, accounts: ConnectionPool, caught: list[int]) -> Iterator[None]:
+    """Requests a stop on the first SIGTERM or Ctrl-C, and aborts on the second; adds them to `caught`, in order.
 
     A handler runs in the middle of whatever the main thread does, which may hold a lock. So it takes no lock itself,
     but starts a thread that does. Where no thread can be started, the process ends as if it was killed.
     """
-    caught: list[int] = []
     is_over = threading.Event()
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -84,7 +83,7 @@ def handle_signals(stop: StopSignal, accounts: ConnectionPool) -> Iterator[list[
     with suppress(RuntimeError):  # no thread can be started: pages in flight then take as long as they take
         threading.Thread(target=watch, name="leaving", daemon=True).start()
     try:
-        yield caught
+        yield
     finally:
         is_over.set()
         stop.requested.set()

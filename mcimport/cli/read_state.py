@@ -29,6 +29,7 @@ from mcimport.state import (
     lists,
     lock_holder,
     open_state,
+    rhythm,
     run_warnings,
     runs,
     spot_checks,
@@ -110,18 +111,20 @@ def report_lists(settings: Settings, state: State | None, now: int) -> Iterator[
     rest = lists.all_lists(state)
     notes = {row.id: list_status(settings, state, row) for row in rest}
     for client, key in configured:
+        allowed = rhythm.overdue_after(state, client.overdue)
         of_list = [row for row in rest if (row.client, row.list_key) == (client.name, key)]
         present = [row for row in of_list if notes[row.id] in here]
         if not present:
             note = moved_note(client, key, state)
             latest = overdue.waiting_since(settings, state, of_list, now)
-            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > client.overdue)
-        yield from (_report_list(settings, state, row, notes[row.id], client.overdue, now) for row in present)
+            yield ListStatus(client.name, key, note=note, is_overdue=now - latest > allowed)
+        yield from (_report_list(settings, state, row, notes[row.id], allowed, now) for row in present)
         rest = [row for row in rest if row not in present]
     for row in rest:
         owner = settings.clients.get(row.client)
         is_here = owner is not None and notes[row.id] in here
-        yield _report_list(settings, state, row, notes[row.id], owner.overdue if owner and is_here else None, now)
+        at_most = rhythm.overdue_after(state, owner.overdue) if owner and is_here else None
+        yield _report_list(settings, state, row, notes[row.id], at_most, now)
 
 
 def _report_list(

@@ -42,7 +42,7 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     client: CLIENTS = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors and differences.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and differences.")] = False,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:

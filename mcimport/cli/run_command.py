@@ -24,7 +24,7 @@ from mcimport.report.summary import json_line
 from mcimport.services.connections import ConnectionPool
 from mcimport.services.http.request_log import EventSink
 from mcimport.services.http.shutdown import StopSignal
-from mcimport.state import open_state, retention
+from mcimport.state import State, open_state, retention
 from mcimport.sync.clients import SyncSession
 
 if TYPE_CHECKING:  # only loaded for a log of events, and where an address to notify is configured
@@ -55,11 +55,15 @@ def run_session(
     *,
     by_name: bool,
     nothing: str = "",
+    note: Callable[[State], None] | None = None,
+    caught: list[int] | None = None,
 ) -> int:
     """Does the work of one call and returns the exit code.
 
-    `by_name`: see `exits.of_result`. `nothing`: what to say where there was nothing to do.
+    `by_name`: see `exits.of_result`. `nothing`: what to say where there was nothing to do. `note`: notes something in
+    the state file at the end. `caught`: gets the signals that came.
     """
+    caught = [] if caught is None else caught
     tune_process()
     stop = StopSignal()
     accounts = ConnectionPool(stop, tell=make_event_sink(output.log) if output.verbose else None)
@@ -77,13 +81,13 @@ def run_session(
     if not (output.quiet or output.json):
         for words in world_readable_files(settings):
             say(f"mcimport: {words}")
-    with handle_signals(stop, accounts) as caught:
+    with handle_signals(stop, accounts, caught):
         with reporting as reporter:
             clients = tuple(settings.clients.values())
             results = work(SyncSession(settings.db_path, accounts, stop, reporter, notifier, output.engine, clients))
         _print_results(results, output, nothing=nothing, by_name=by_name)
         if not output.dry_run:
-            _finish(settings, results, notifier, write_metrics)
+            _finish(settings, results, notifier, write_metrics, note)
     signalled = exits.SIGTERM if caught[:1] == [signal.SIGTERM] else exits.CTRL_C
     code = exits.worst(exits.of_result(result, by_name=by_name, interrupted=signalled) for result in results)
     if stop.aborted.is_set():
@@ -117,10 +121,11 @@ def _finish(
     results: Sequence[ListResult],
     notifier: Notifier | None,
     write_metrics: Callable[[], None] | None,
+    note: Callable[[State], None] | None,
 ) -> None:
     """Does everything that follows the work; an error in one step is printed, and does not stop the next."""
     close = None if notifier is None else partial(_close, notifier, results)
-    steps: tuple[Callable[[], None] | None, ...] = (close, write_metrics, partial(_prune, settings))
+    steps: tuple[Callable[[], None] | None, ...] = (close, write_metrics, partial(_tidy, settings, note))
     for step in filter(None, steps):
         try:
             step()
@@ -133,8 +138,10 @@ def _close(notifier: Notifier, results: Sequence[ListResult]) -> None:
         say(f"mcimport: {line}")
 
 
-def _prune(settings: Settings) -> None:
+def _tidy(settings: Settings, note: Callable[[State], None] | None) -> None:
     with suppress(StateError), open_state(settings.db_path) as state:
+        if note is not None:
+            note(state)
         retention.prune(state, settings.keep)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcimport.cli.help import epilog
 from mcimport.cli.options import CLIENTS, LARGEST_ID, load_settings
 from mcimport.errors import ConfigError
 from mcimport.report import run_tables
@@ -14,7 +15,7 @@ from mcimport.report import run_tables
 app = typer.Typer(help="Log of runs.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", epilog=epilog("runs list"))
 def list_runs(
     context: typer.Context,
     *,
@@ -38,7 +39,7 @@ def list_runs(
         read_state.write_table(run_tables.RUN_HEADS, [run_tables.run_row(run) for run in found], prose="error")
 
 
-@app.command("show")
+@app.command("show", epilog=epilog("runs show"))
 def show_run(
     context: typer.Context,
     run_id: Annotated[int, typer.Argument(metavar="RUN", min=1, max=LARGEST_ID)],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from mcimport.config.schema import MOST_CONNECTIONS, MOST_MEMBERS
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
 from mcimport.sync.since import parse
+
+if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
+    from mcimport.models.results import ListResult
+    from mcimport.sync.clients import SyncSession
 
 DEFAULT_JOBS = 32  # a thousand clients without changes, which need two requests of 0.3 s each, then take 20 seconds
 
@@ -28,6 +33,10 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
             help="Import changes since WHEN: a date, or an age in s, min, h, d, w. `now`: only later changes.",
         ),
     ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="INTERVAL", help="Sync again and again, this often, until stopped: 5m, 1h."),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Import every member, ignoring the sync point.")] = False,
     client: CLIENTS = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
@@ -37,7 +46,7 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
     window: Annotated[int | None, typer.Option(min=1, max=MOST_MEMBERS, help="Members per page, at most 1000.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and convert, but push and record nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")] = False,
     engine: ENGINE = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
@@ -46,25 +55,38 @@ def sync(  # noqa: PLR0913 - typer reads the signature: these are the options of
 
     Without LIST_KEY: all lists of all clients.
     """
+    from mcimport.cli.rounds import Schedule, parse_interval, run_rounds  # noqa: PLC0415 - as below
     from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine import engine_of  # noqa: PLC0415 - as below
-    from mcimport.state import state_exists  # noqa: PLC0415 - as above
+    from mcimport.state import open_state, rhythm, state_exists  # noqa: PLC0415 - as above
     from mcimport.sync.sync_list import SyncOptions, sync_all  # noqa: PLC0415 - as above
 
     log = set_log_format(log_format)
     if full and since is not None:
         raise ConfigError("--full and --since cannot be used together")
-    settings = load_settings(context)
+    if every is not None and (full or since is not None or dry_run):
+        raise ConfigError("--every repeats a plain sync: it cannot be used with --full, --since or --dry-run")
     sync_options = SyncOptions(None if since is None else parse(since), full=full, dry_run=dry_run)
-    chosen = settings.select(list_keys or [], client or [])
-    pairs = [(with_flags(owner, workers=workers, window=window), key) for owner, key in chosen]
-    output = Output(json, quiet, dry_run, verbose, log, engine=engine_of(settings, engine))
-    if not (dry_run or state_exists(settings.db_path)):
-        words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
-        say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
-    return run_session(
-        lambda session: sync_all(pairs, sync_options, session, affordable(jobs)),
-        settings,
-        output,
-        by_name=sync_options.by_name,
-    )
+    schedule = None if every is None else Schedule(parse_interval(every))
+
+    def call(caught: list[int]) -> int:
+        settings = load_settings(context)
+        chosen = settings.select(list_keys or [], client or [])
+        pairs = [(with_flags(owner, workers=workers, window=window), key) for owner, key in chosen]
+        output = Output(json, quiet, dry_run, verbose, log, engine=engine_of(settings, engine))
+        if not (dry_run or state_exists(settings.db_path)):
+            words = f"no state file at {settings.db_path}: a new one is created, and every list is imported in full."
+            say(f"mcimport: {words} If there was one before, check --db and MCIMPORT_DB.")
+
+        def work(session: SyncSession) -> list[ListResult]:
+            results = sync_all(pairs, sync_options, session, affordable(jobs))
+            if schedule is not None:  # before it is looked at which lists are overdue
+                with open_state(settings.db_path) as state:
+                    rhythm.note(state, schedule.pace)
+            return results
+
+        is_all = not (list_keys or client or sync_options.by_name or dry_run)
+        forget = partial(rhythm.note, seconds=None) if is_all and schedule is None else None
+        return run_session(work, settings, output, by_name=sync_options.by_name, note=forget, caught=caught)
+
+    return call([]) if schedule is None else run_rounds(schedule, call)

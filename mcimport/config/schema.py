@@ -206,10 +206,10 @@ class Consent(Table):
 class Notify(Table):
     """Holds the addresses to notify, which are secrets: anyone who has one can send notifications in our name.
 
-    `overdue` in seconds.
+    `overdue` in seconds; None: after three missed rounds.
     """
 
-    overdue: Duration = 3 * 3_600
+    overdue: Duration | None = None
     allow_http: Flag = False
     healthcheck_url: UrlSetting = None
     webhook_url: UrlSetting = None

@@ -30,7 +30,7 @@ from mcimport.models import ContactRules
 
 OMETRIA_URL = "https://api.ometria.com/v2"
 _NAMES_SHOWN = 10
-WHERE_LIST_IDS_ARE = "In Mailchimp it is called Audience ID, in the settings of the audience."
+WHERE_LIST_IDS_ARE = "`mcimport lists` shows them; in Mailchimp it is the Audience ID, in an audience's settings."
 
 
 class Client(Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class Client(Struct, frozen=True, kw_only=True):
     Attributes:
         any_list: the client came from the environment alone: `lists` is empty, and every list that is typed is its own.
         fields: only the merge tags that were configured.
-        overdue: seconds after its sync point at which a list is overdue.
+        overdue: seconds after its sync point at which a list is overdue; None: see `state.rhythm`.
         healthcheck_source: the client's own, notified of this client alone.
         webhook_source: the client's own, else the shared one.
     """
@@ -55,7 +55,7 @@ class Client(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, str]
     mailchimp_source: KeySource
     ometria_source: KeySource
-    overdue: int
+    overdue: int | None
     healthcheck_source: NotifyUrlSource | None
     webhook_source: NotifyUrlSource | None
 
@@ -143,7 +143,7 @@ class Settings(Struct, frozen=True):
         chosen = self.chosen(client_names)
         if not list_keys:
             return _all_lists(chosen)
-        keys = list(dict.fromkeys(map(_check_list_key, list_keys)))
+        keys = [_check_list_key(key, self.clients) for key in dict.fromkeys(list_keys)]
         pairs = [(client, key) for client in chosen for key in client.among(keys)]
         _check_found(keys, pairs, chosen, self.clients.values())
         return pairs
@@ -176,7 +176,9 @@ def _all_lists(clients: Sequence[Client]) -> list[tuple[Client, str]]:
     return [(client, key) for client in clients for key in client.lists]
 
 
-def _check_list_key(list_key: str) -> str:
+def _check_list_key(list_key: str, clients: Mapping[str, Client]) -> str:
+    if list_key in clients and not any(list_key in client.lists for client in clients.values()):
+        raise ConfigError(f"{list_key} is a client, not a list", hint=f"For all of its lists: `--client {list_key}`.")
     if not LIST_KEY.fullmatch(list_key):  # it may be an address, so the message does not repeat it
         raise ConfigError("not a valid list id: letters and digits only, like 1a2d7ebf82", hint=WHERE_LIST_IDS_ARE)
     return list_key

@@ -54,7 +54,7 @@ wait = 5                  # seconds
 # without_permission = "unspecified"   # what a subscribed member without it becomes
 
 [notify]
-overdue = "3h"            # `mcimport status` exits with 3 if a sync point is older
+# overdue = "3h"          # `mcimport status` exits with 3 if a sync point is older; default: three missed rounds
 # healthcheck_url = "env:HEALTHCHECK_URL"   # notified of start, success and failure (healthchecks.io)
 # allow_http = true       # as above, for these two addresses
 # webhook_url = "env:WEBHOOK_URL"           # gets a JSON document when trouble with a list starts and ends

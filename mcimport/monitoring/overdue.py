@@ -10,7 +10,7 @@ from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError
 from mcimport.models.records import ListRow
 from mcimport.services.destination import place_of
-from mcimport.state import State, destinations, lists, runs
+from mcimport.state import State, destinations, lists, rhythm, runs
 
 
 class ListAge(Struct, frozen=True):
@@ -20,25 +20,27 @@ class ListAge(Struct, frozen=True):
         list_id: None for a list that was never sent to its present destination.
         sync_point: at its present destination, seconds, UTC; None: no sync was ever completed there.
         since: the sync point, else the time from which the list might have had one; seconds, UTC.
-        is_overdue: `since` is longer ago than the client allows.
+        overdue_at: from when on it is overdue; seconds, UTC.
     """
 
     list_key: str
     list_id: int | None
     sync_point: int | None
     since: int
+    overdue_at: int
     is_overdue: bool
 
 
 def list_ages(settings: Settings, state: State, client: Client, now: int) -> Iterator[ListAge]:
     """Yields the age of each list of a client; where it takes any list, of those that it ever synced."""
     client_rows = lists.of_client(state, client.name)
+    allowed = rhythm.overdue_after(state, client.overdue)
     for key in client.lists or sorted({row.list_key for row in client_rows}):
         rows = [row for row in client_rows if row.list_key == key]
         current = _current_row(state, client, key, rows)
         since = age_began(state, current, now) if current else waiting_since(settings, state, rows, now)
         list_id, sync_point = (current.id, current.sync_point) if current else (None, None)
-        yield ListAge(key, list_id, sync_point, since, now - since > client.overdue)
+        yield ListAge(key, list_id, sync_point, since, since + allowed, now - since > allowed)
 
 
 def age_began(state: State, row: ListRow, now: int) -> int:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from mcimport.config import Client
 from mcimport.errors import BusyError, InterruptedRunError
 from mcimport.models.records import ListRow, Run
 from mcimport.models.results import Comparison, ListResult
@@ -77,7 +76,7 @@ def failing_kind(run: Run) -> Kind:
     return "reconcile_failed" if run.kind == "reconcile" else "failed"
 
 
-def of_age(age: ListAge, client: Client, result: ListResult) -> Trouble:
+def of_age(age: ListAge, result: ListResult) -> Trouble:
     """Returns the trouble with an overdue list."""
     # Pages may have been pushed since, because a run moves the sync point at its end.
     words = f"the sync point has not moved since {moment_utc(age.since)}"
@@ -85,7 +84,7 @@ def of_age(age: ListAge, client: Client, result: ListResult) -> Trouble:
         words = "no sync of the list to its current Ometria account was ever completed"
     why = f": {result.error}" if result.error is not None else ""
     hint = f"Does cron still run it? `mcimport status` shows more; `mcimport sync {age.list_key}` imports it now."
-    return Trouble("overdue", f"{words}{why}", ("overdue",), hint, age.since + client.overdue)
+    return Trouble("overdue", f"{words}{why}", ("overdue",), hint, age.overdue_at)
 
 
 def _differences_text(found: Comparison) -> str:

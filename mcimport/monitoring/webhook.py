@@ -64,9 +64,9 @@ class Webhook:
             for client in self._settings.clients.values():
                 for age in overdue.list_ages(self._settings, state, client, now):
                     began = notified.pop((client.name, age.list_key), None)
-                    if client.webhook_source and _is_news(client, age, began):
+                    if client.webhook_source and _is_news(age, began):
                         result = done.get((client.name, age.list_key)) or _not_worked_on(state, client, age)
-                        found = [trouble.of_age(age, client, result)] if age.is_overdue else []
+                        found = [trouble.of_age(age, result)] if age.is_overdue else []
                         over = [] if found else [Trouble("overdue", f"synced to {moment_utc(age.since)}", ())]
                         changes[client.name].append((client.webhook_source, result, found, over))
             for name, key in sorted(notified):
@@ -114,7 +114,7 @@ class Webhook:
                 troubles.begin(state, *place, found.kind, found.reasons, since)
 
 
-def _is_news(client: Client, age: overdue.ListAge, began: int | None) -> bool:
+def _is_news(age: overdue.ListAge, began: int | None) -> bool:
     """Returns whether the list is overdue and the webhook does not know, or the other way round.
 
     `began`: from when on the list was overdue, as the webhook was notified (seconds, UTC). It is no longer so when its
@@ -123,7 +123,7 @@ def _is_news(client: Client, age: overdue.ListAge, began: int | None) -> bool:
     """
     if began is None or age.is_overdue:
         return began is None and age.is_overdue
-    return age.sync_point is not None and age.sync_point + client.overdue != began
+    return age.sync_point is not None and age.overdue_at != began
 
 
 def _run_each(steps: Iterable[Callable[[], None]]) -> None:

@@ -18,6 +18,7 @@ from mcimport.sandbox.audience.audience import Audience
 from mcimport.sandbox.audience.invented_members import CATEGORIES
 from mcimport.sandbox.audience.member_json import link
 from mcimport.sandbox.audience.member_list import LISTED, STATUSES
+from mcimport.sandbox.audience.stored_member import second_of
 from mcimport.sandbox.clock import iso
 from mcimport.sandbox.faults import ERROR_RESPONSES, problem
 from mcimport.sandbox.mailchimp_members import audience_of, collection, encoders_of, fields_of, not_found
@@ -93,6 +94,7 @@ def _list_json(audience: Audience) -> dict[str, Any]:
     """Returns a list as the API shows it. `member_count` counts subscribers only, so not what a sync has to read."""
     with audience.lock:
         counts = {status: len(audience.orders[status]) for status in (*STATUSES, LISTED)}
+        latest = {status: _latest_change(audience, status) for status in ("subscribed", "unsubscribed")}
     return {
         "id": audience.list_key,
         "web_id": audience.identity.web_base // 1_000_000,
@@ -108,9 +110,16 @@ def _list_json(audience: Audience) -> dict[str, Any]:
             "cleaned_count": counts["cleaned"],
             "total_contacts": counts[LISTED],
             "merge_field_count": len(_MERGE_FIELDS),
+            "last_sub_date": latest["subscribed"],
+            "last_unsub_date": latest["unsubscribed"],
         },
         "_links": [link("self", "GET", f"/lists/{audience.list_key}")],
     }
+
+
+def _latest_change(audience: Audience, status: str) -> str:
+    keys = audience.orders[status]
+    return iso(second_of(keys[-1])) if keys else ""
 
 
 _MERGE_FIELDS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (

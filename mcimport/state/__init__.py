@@ -4,12 +4,21 @@ Times are ISO 8601 text in UTC, so that a person can read them with any SQLite b
 since the epoch.
 """
 
-from mcimport.state.database import State, StatePool, check_state_file, copy_in_memory, open_state, state_exists
+from mcimport.state.database import (
+    State,
+    StatePool,
+    back_up,
+    check_state_file,
+    copy_in_memory,
+    open_state,
+    state_exists,
+)
 from mcimport.state.locking import check_folder, held_by_this_process, lock_client, lock_holder
 
 __all__ = [
     "State",
     "StatePool",
+    "back_up",
     "check_folder",
     "check_state_file",
     "copy_in_memory",

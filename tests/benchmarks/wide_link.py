@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.figures import Figure, Scale
-from benchmarks.importer import Importer, importer
+from benchmarks.importer import MOST_PER_SECOND, Importer, importer
 from benchmarks.reading import PAGE, read
-from benchmarks.sandbox_process import SandboxProcess
+from benchmarks.sandbox_process import UNLIMITED, SandboxProcess
 from benchmarks.told import Counters
 from mcimport.services.mailchimp.member_fields import default_fields
 
@@ -20,8 +20,8 @@ def measure(scale: Scale) -> Iterator[Figure]:
     size = scale.of(80_000, 20_000)
     with (
         SandboxProcess(size, has_many_tags=False) as mailchimp,
-        SandboxProcess(0) as ometria,
-        importer(mailchimp, ometria=ometria) as one,
+        SandboxProcess(0, reads_per_second=UNLIMITED) as ometria,
+        importer(mailchimp, ometria=ometria, reads=MOST_PER_SECOND) as one,
     ):
         yield from _pages(one, mailchimp, ometria, size)
     with SandboxProcess(size) as mailchimp, SandboxProcess(0) as ometria, importer(mailchimp, ometria=ometria) as one:

@@ -1,9 +1,10 @@
-"""Reads the Kubernetes manifests as kustomize does: the base, and the component that is put upon it."""
+"""Reads the Kubernetes manifests as kustomize does: the base, and a component that is put upon it."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped] # the package ships no types
@@ -12,6 +13,7 @@ from crontab_table import CRONTAB
 
 BASE = CRONTAB.with_name("kubernetes")
 COMPONENT = BASE / "celery"
+EVERY = BASE / "every"
 OLDEST = (1, 31)  # the first in which the policy on exit codes is no longer a beta
 MOUNTS = {"config": "/etc/mcimport", "keys": "/run/secrets/mcimport", "state": "/var/lib/mcimport"}
 
@@ -32,17 +34,17 @@ def base() -> list[Document]:
     return [document for text in texts for document in yaml.safe_load_all(text)]
 
 
-def component() -> Document:
-    kustomization: Document = yaml.safe_load((COMPONENT / "kustomization.yaml").read_text(encoding="utf-8"))
+def component(folder: Path = COMPONENT) -> Document:
+    kustomization: Document = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     assert kustomization.keys() == {"apiVersion", "kind", "resources", "patches"}
     return kustomization
 
 
-def with_workers() -> list[Document]:
+def with_component(folder: Path = COMPONENT) -> list[Document]:
     """What kustomize makes of an overlay that names the base and the component, and nothing else."""
-    kustomization, documents = component(), base()
+    kustomization, documents = component(folder), base()
     for name in kustomization["resources"]:
-        documents += yaml.safe_load_all((COMPONENT / name).read_text(encoding="utf-8"))
+        documents += yaml.safe_load_all((folder / name).read_text(encoding="utf-8"))
     for patch in kustomization["patches"]:
         (index,) = [number for number, one in enumerate(documents) if is_meant(one, patch["target"])]
         documents[index] = patched(documents[index], yaml.safe_load(patch["patch"]))
@@ -61,7 +63,7 @@ def is_meant(document: Document, target: Document) -> bool:
 
 
 def patched(document: Document, operations: Sequence[Document]) -> Document:
-    """By the operations of RFC 6902 that are used: `replace` of what is there, and `add` at a list's end."""
+    """By the operations of RFC 6902 that are used: `replace` of what is there, `add` at a list's end or of a name."""
     document = copy.deepcopy(document)
     for operation in operations:
         *way, last = operation["path"].removeprefix("/").split("/")
@@ -70,7 +72,7 @@ def patched(document: Document, operations: Sequence[Document]) -> Document:
             place = place[int(step) if isinstance(place, list) else step]
         if operation["op"] == "add" and last == "-":
             place.append(operation["value"])
-        elif operation["op"] == "replace" and last in place:
+        elif operation["op"] == ("replace" if last in place else "add"):
             place[last] = operation["value"]
         else:
             raise ValueError(f"{operation['op']} {operation['path']}")

@@ -144,7 +144,7 @@ def test_no_secret_stands_in_the_file(ours: dict[str, Any]) -> None:
     assert DOCUMENT["secrets"] == {name: {"file": f"secrets/{name}"} for name in DOCUMENT["secrets"]}
     assert "/cron/compose/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {"MCIMPORT_CONFIG", "MCIMPORT_LOG_FORMAT"} <= ours["environment"].keys()
-    assert ours["environment"].keys() <= {"MCIMPORT_CONFIG", "MCIMPORT_LOG_FORMAT", "EVERY"}
+    assert ours["environment"].keys() <= {"MCIMPORT_CONFIG", "MCIMPORT_LOG_FORMAT"}
     assert "environment" not in service("rabbitmq")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped] # the package ships no types
 import manifests
 import pytest
-from manifests import BASE, COMPONENT, MOUNTS, base, component, releases, volumes, with_workers
+from manifests import BASE, COMPONENT, MOUNTS, base, component, releases, volumes, with_component
 
 from mcimport.config import load
 from mcimport.services.http.shutdown import LEAVE_WITHIN
@@ -18,7 +18,7 @@ BROKER = "/run/secrets/broker-url"
 
 
 def the(kind: str, name: str = "") -> dict[str, Any]:
-    return manifests.the(with_workers(), kind, name)
+    return manifests.the(with_component(), kind, name)
 
 
 def pod_of(kind: str, name: str) -> Any:
@@ -50,14 +50,14 @@ def test_every_file_of_the_component_is_used() -> None:
     """No manifest lies beside its kustomization that it does not list; it adds the workers, and no broker."""
     assert component()["kind"] == "Component"  # kustomize refuses an overlay below its base
     assert {one.name for one in COMPONENT.iterdir()} == {"kustomization.yaml", *component()["resources"]}
-    added = [one["kind"] for one in with_workers()[len(base()) :]]
+    added = [one["kind"] for one in with_component()[len(base()) :]]
     assert added == ["Deployment"]
 
 
 @pytest.mark.parametrize("release", releases())
 def test_the_manifests_are_what_the_release_takes(release: str) -> None:
     """Every document is valid in it, patched ones too, without a field that it does not know."""
-    for document in with_workers():
+    for document in with_component():
         assert kubernetes_validate.validate(document, release, strict=True) == release
 
 
@@ -160,7 +160,7 @@ def test_no_secret_is_in_an_environment(worker: dict[str, Any], coordinator: dic
 def test_the_settings_load_and_name_the_engine(tmp_path: Path) -> None:
     """The ConfigMap's file is the base's with the table [engine]: Celery, and the address as a mounted file."""
     known = []
-    for documents in (base(), with_workers()):
+    for documents in (base(), with_component()):
         path = tmp_path / "mcimport.toml"
         path.write_text(manifests.the(documents, "ConfigMap")["data"]["mcimport.toml"], encoding="utf-8")
         known.append(load(config=path, environ={"MCIMPORT_DB": str(tmp_path / "state.db")}, cwd=tmp_path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 DATABASE = "state"
-_OVERDUE = 3 * 3_600  # seconds; the settings' default
+# Seconds after which a list is overdue, where the settings do not say; see `state.rhythm`.
+_OVERDUE = "coalesce((SELECT 3 * value FROM meta WHERE key = 'sync_every'), 10800)"
 
 _STATUSES = {
     "domain": ["completed", "done", "running", "pending", "interrupted", "abandoned", "failed", "dead"],
@@ -112,7 +113,7 @@ def dashboards() -> dict[str, Any]:
             "layout": [["lists", "overdue", "letters"], ["table"] * 3, ["days"] * 3],
             "charts": {
                 "lists": _metric("Lists", "SELECT count(*) AS n FROM lists"),
-                "overdue": _metric("Overdue (3 h)", f"SELECT count(*) AS n FROM lists WHERE {_AGE} > {_OVERDUE}"),
+                "overdue": _metric("Overdue", f"SELECT count(*) AS n FROM lists WHERE {_AGE} > {_OVERDUE}"),
                 "letters": _metric("Dead letters", "SELECT count(*) AS n FROM dead_letters WHERE status = 'open'"),
                 "table": _table("Lists", _LISTS),
                 "days": _chart("Contacts per day", _BY_DAY, _bars("day:O", "contacts:Q", "client:N")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import encodings.idna  # noqa: F401 - by which sockets read names: loaded late, it needs a file that may not be there
 import functools
+import socket
 import ssl
 import threading
 import time
@@ -66,6 +67,7 @@ class HttpClient:
         self._make = connector(url)
         address = _address(url)
         self._base = address.raw_path.decode().rstrip("/")
+        self.address = url.rstrip("/")  # for messages: `config` lets no user or password into it
         self._scheme, self._host, self._port = address.raw_scheme, address.raw_host, address.port
         given = {
             "Host": address.netloc.decode(),
@@ -121,9 +123,7 @@ class HttpClient:
                     f"this machine does not trust {self.service}'s TLS certificate",
                     hint="Is there a proxy in between? Set SSL_CERT_FILE to the file with its certificate.",
                 ) from None
-            raise UnreachableError(
-                f"{self.service} cannot be reached", hint="Is the network up, and is the address right?"
-            ) from None
+            raise self._unreachable(error) from None
         except (*BROKEN, httpcore.ProxyError, httpx.DecodingError) as error:
             self._if_closed()
             check_files_left()
@@ -131,6 +131,17 @@ class HttpClient:
         except RuntimeError:
             self._if_closed()
             raise
+
+    def _unreachable(self, error: BaseException) -> UnreachableError:
+        """Returns why there is no connection: no host has that name, or none answers at the address."""
+        cause = _first_cause(error)
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+            return UnreachableError(
+                f"{self.service}: no host is called {self._host.decode()}", hint=f"Is {self.address} spelt right?"
+            )
+        return UnreachableError(
+            f"{self.service} cannot be reached", hint=f"Is the network up, and is {self.address} right?"
+        )
 
     def checked(self, answer: Response) -> Response:
         """Returns a response that is a success; raises as `raise_for_status` for every other.

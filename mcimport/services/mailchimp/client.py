@@ -76,7 +76,11 @@ class MailchimpClient(ServiceRequests):
 
     def ping(self) -> float | None:
         """Checks the key, and returns how many seconds this machine's clock is ahead; None without a `Date` header."""
-        answer = call_with_retry(self.policy, lambda: self._once("ping", {}))
+        try:
+            answer = call_with_retry(self.policy, lambda: self._once("ping", {}, first=True))
+        except NotFoundError:
+            hint = "Does the url in [mailchimp], or in MCIMPORT_MAILCHIMP_URL, end in /3.0?"
+            raise FatalError(f"nothing answers at {self.http.address}/ping (404)", hint=hint, status=404) from None
         decoded(answer, PING)
         return None if answer.date is None else time.time() - answer.date
 
@@ -342,7 +346,7 @@ def subscriber_hash(address: str) -> str:
 def _unknown_list(list_key: str) -> UnknownListError:
     return UnknownListError(
         f"Mailchimp has no list {list_key} for this API key",
-        hint="The list ID is in Mailchimp under Audience > Settings.",
+        hint="`mcimport lists` shows the lists that the key can see.",
         status=404,
     )
 

@@ -401,6 +401,17 @@ def test_a_list_that_is_unknown_at_the_first_look_is_final(make: Maker) -> None:
     assert sandbox.mailchimp_key not in str(unknown.value)
 
 
+def test_an_address_without_the_version_is_told_at_the_first_request(make: Maker) -> None:
+    """A 404 at `/ping` is no passing fault: the url lacks its end, and the words ask for it."""
+    sandbox, _, _ = make()
+    wire = HttpClient("Mailchimp", sandbox.mailchimp_url.removesuffix("/3.0"), {}, timeout=60)
+    mailchimp = MailchimpClient(wire, RetryPolicy(wait=0), ConnectionLimit(10))
+    with pytest.raises(FatalError, match="404") as error:
+        mailchimp.ping()
+    mailchimp.close()
+    assert "end in /3.0" in error.value.hint
+
+
 @pytest.mark.parametrize("key", ["0123456789abcdef0123456789abcdef-us6", "0123456789abcdef0123456789abcdef-us99"])
 def test_a_wrong_key_is_final_and_not_repeated_in_the_words(make: Maker, key: str) -> None:
     """Neither another account's nor another data centre's is tried twice."""

@@ -1,0 +1,88 @@
+"""What `--help` shows of the commands: in which panel each stands, one line of it, and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperGroup
+
+PANELS: Mapping[str, Mapping[str, str]] = {
+    "Every day": {
+        "sync": "Import what changed; the first time, everything.",
+        "status": "Show where each list stands.",
+        "runs": "Show what was done, run by run.",
+        "preview": "Show members beside the contacts they become.",
+    },
+    "When something is wrong": {
+        "check": "Test settings, keys, services and lists.",
+        "dlq": "Show what could not be imported, and import it again.",
+        "reconcile": "Compare lists with Ometria, and fix what differs.",
+        "keys": "Go on with a client's new Ometria key.",
+        "ui": "Show all of it in the browser.",
+    },
+    "Once, or now and then": {
+        "init": "Write a configuration.",
+        "lists": "Show the lists that your keys can see.",
+        "backup": "Copy the state file.",
+        "forget": "Remove all that is recorded of a client.",
+        "worker": "Process pages for an mcimport on another machine.",
+        "demo": "See it work on invented members.",
+        "sandbox": "Serve a fake Mailchimp and a fake Ometria.",
+    },
+}
+"""Every command and group, once, with its line."""
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "sync": (
+        "mcimport sync                         all lists of all clients",
+        "mcimport sync 1a2d7ebf82              one list",
+        "mcimport sync --client acme --full    every member of a client's lists again",
+        "mcimport sync --since now             begin without what is there",
+        "mcimport sync --every 5m --quiet      again and again, until stopped",
+    ),
+    "preview": (
+        "mcimport preview 1a2d7ebf82 --limit 20",
+        "mcimport preview 1a2d7ebf82 --member 3f1c0c9a6b2d4e5f8a7b6c5d4e3f2a1b",
+    ),
+    "reconcile": (
+        "mcimport reconcile 1a2d7ebf82             what differs; changes nothing",
+        "mcimport reconcile --mend --yes --quiet   fix it, without being asked",
+    ),
+    "status": ("mcimport status --client acme", "mcimport status --json"),
+    "check": ("mcimport check --client acme", "mcimport check --offline"),
+    "init": (
+        "mcimport init",
+        "mcimport init --client acme --list 1a2d7ebf82 --mailchimp-key env:ACME_MC --ometria-key env:ACME_OM",
+    ),
+    "lists": ("mcimport lists", "mcimport lists --client acme --json"),
+    "backup": ("mcimport backup /var/backups/mcimport.db",),
+    "forget": ("mcimport forget acme",),
+    "ui": ("mcimport ui",),
+    "runs list": ("mcimport runs list --client acme --limit 50",),
+    "runs show": ("mcimport runs show 128",),
+    "dlq list": ("mcimport dlq list --client acme",),
+    "dlq show": ("mcimport dlq show 12",),
+    "dlq replay": ("mcimport dlq replay        all that are open", "mcimport dlq replay 12 13"),
+    "dlq discard": ("mcimport dlq discard 12",),
+    "keys accept": ("mcimport keys accept acme",),
+    "worker": ("mcimport worker --verbose",),
+    "demo": ("mcimport demo",),
+    "sandbox": ("mcimport sandbox --size 1000",),
+}
+
+
+def epilog(command: str) -> str | None:
+    """Returns the examples of a command as they stand below its help."""
+    lines = EXAMPLES.get(command)
+    return None if lines is None else "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+class PanelGroup(TyperGroup):
+    """Lists its commands in panels."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
+        for panel, lines in PANELS.items():
+            if rows := [(name, line) for name, line in lines.items() if name in self.commands]:
+                with formatter.section(panel):
+                    formatter.write_dl(rows)

@@ -1,0 +1,136 @@
+"""`mcimport lists`: shows the lists that each Mailchimp key can see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from mcimport.cli.exits import OK, of_error, worst
+from mcimport.cli.options import CLIENTS, load_settings
+from mcimport.cli.output import print_error, say
+from mcimport.errors import McimportError
+
+if TYPE_CHECKING:  # loads the HTTP client; other commands start without it
+    from mcimport.config import Client
+    from mcimport.services.mailchimp.lists import AccountList
+
+HEADS = ("client", "list", "name", "members", "subscribed", "last change", "synced to")
+
+
+class ListOfKey(Struct, frozen=True):
+    """Holds a list and the client whose key sees it.
+
+    Attributes:
+        client: the client that has the list; else the first of those that have the key.
+        sync_point: seconds UTC; None: never synced.
+    """
+
+    client: str
+    is_configured: bool
+    found: AccountList
+    sync_point: int | None
+
+
+def lists(
+    context: typer.Context,
+    *,
+    client: CLIENTS = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list.")] = False,
+) -> int:
+    """Shows the lists that each Mailchimp key can see, and which of them are configured and synced."""
+    from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
+    from mcimport.report.format import moment_utc  # noqa: PLC0415 - as above
+
+    settings, now = load_settings(context), int(time.time())
+    with read_state.open_if_exists(settings) as state:
+        statuses = read_state.report_lists(settings, state, now)
+        synced = {(status.client, status.list_key): status.sync_point for status in statuses if not status.note}
+    rows: list[ListOfKey] = []
+    codes = [OK]
+    for clients in _by_key(settings.chosen(client or [])):
+        try:
+            rows += _lists_of(clients, synced)
+        except McimportError as error:
+            codes.append(of_error(error))
+            print_error(error)
+    if json:
+        read_state.write_json(map(_document, rows))
+        return worst(codes)
+    read_state.write_table(
+        HEADS,
+        [
+            (
+                row.client,
+                row.found.list_key,
+                row.found.name,
+                _count(row.found.members),
+                _count(row.found.subscribed),
+                moment_utc(row.found.changed_at) if row.found.changed_at else "-",
+                (moment_utc(row.sync_point) if row.sync_point else "not yet")
+                if row.is_configured
+                else "not configured",
+            )
+            for row in rows
+        ],
+        prose="name",
+    )
+    _print_what_to_paste(rows)
+    return worst(codes)
+
+
+def _by_key(clients: Sequence[Client]) -> Iterator[Sequence[Client]]:
+    """Yields the clients that share a key and its address; alone, a client whose key cannot be read."""
+    shared: dict[tuple[str, str], list[Client]] = {}
+    for client in clients:
+        try:
+            endpoint = (client.mailchimp_url(), client.mailchimp_key().get_secret_value())
+        except McimportError:
+            endpoint = ("", client.name)
+        shared.setdefault(endpoint, []).append(client)
+    yield from shared.values()
+
+
+def _lists_of(clients: Sequence[Client], synced: dict[tuple[str, str], int | None]) -> Iterator[ListOfKey]:
+    """Yields the lists of one key, once for each client that has them. Raises what Mailchimp's client raises."""
+    from mcimport.services.connections import ConnectionPool  # noqa: PLC0415 - loads the HTTP client
+    from mcimport.services.http.shutdown import StopSignal  # noqa: PLC0415 - as above
+    from mcimport.services.mailchimp.lists import read_lists  # noqa: PLC0415 - as above
+
+    with ConnectionPool(StopSignal(), busy_for=10).open_mailchimp(clients[0]) as mailchimp:
+        found = read_lists(mailchimp)
+    for one in found:
+        owners = [client for client in clients if one.list_key in client.lists]
+        synced_by = [client for client in clients if client.any_list and (client.name, one.list_key) in synced]
+        for owner in owners or synced_by or clients[:1]:
+            is_configured = bool(owners or synced_by)
+            yield ListOfKey(owner.name, is_configured, one, synced.get((owner.name, one.list_key)))
+
+
+def _document(row: ListOfKey) -> dict[str, object]:
+    from mcimport.state.row_mapping import text  # noqa: PLC0415 - loads SQLite's helpers
+
+    moments = {"changed_at": row.found.changed_at, "sync_point": row.sync_point}
+    return {
+        "client": row.client,
+        "list_key": row.found.list_key,
+        "name": row.found.name,
+        "members": row.found.members,
+        "subscribed": row.found.subscribed,
+        "configured": row.is_configured,
+        **{name: None if moment is None else text(moment) for name, moment in moments.items()},
+    }
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _print_what_to_paste(rows: Sequence[ListOfKey]) -> None:
+    """Prints, for each client whose key sees lists that it does not have, the setting that would add them."""
+    for name in dict.fromkeys(row.client for row in rows if not row.is_configured):
+        keys = ", ".join(f'"{row.found.list_key}"' for row in rows if row.client == name)
+        say(f"To import all that {name}'s key can see: lists = [{keys}]")
