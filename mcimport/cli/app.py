@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +131,9 @@ def main() -> None:
         sys.exit(OK)
     except OSError as error:
         # Standard output may be a file on a full disk; the state file has recorded the work all the same.
-        print_error(McimportError(f"the output cannot be written: {error.strerror}"))
+        is_of_files = error.errno in (errno.EMFILE, errno.ENFILE)
+        words = f"the output cannot be written: {error.strerror}"
+        print_error(as_ours(error) if is_of_files else McimportError(words))
         sys.exit(FAILED)
     except Exception as error:  # noqa: BLE001 - no traceback may reach a user
         ours = as_ours(error)

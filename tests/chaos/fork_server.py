@@ -26,6 +26,7 @@ from typing import Any
 HANGS = 60  # seconds after which a child is taken to hang
 STACKS = signal.SIGUSR2  # makes a child write the stacks of all its threads
 WRITES = 2  # seconds that it has for that
+BEYOND = 250  # a descriptor for that, beyond any limit, so that the child can open as many files as the limit says
 A_THREAD = 4 << 30  # bytes of address space, so that few threads fit where everything else does
 ALL_ELSE = 3 << 30
 SILENT = os.devnull
@@ -120,8 +121,10 @@ def _become(order: dict[str, Any]) -> None:
         opened = os.open(name, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    stacks = os.open("stacks", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    faulthandler.register(STACKS, file=stacks)
+    opened = os.open("stacks", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(opened, BEYOND)
+    os.close(opened)
+    faulthandler.register(STACKS, file=BEYOND)
     true, ahead = time.time, order["ahead"]
     time.time = lambda: true() + ahead
     sys.argv = ["mcimport", *order["arguments"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
 import sqlite3
@@ -164,3 +165,24 @@ def test_a_port_that_is_taken_is_said_in_words(make_importer: MakeImporter) -> N
     assert f"port {port}" in result.err
     assert "--port" in result.err
     assert "Traceback" not in result.err
+
+
+FEW_FILES = """\
+import resource, sys
+from mcimport.cli import app, read_state, run_command
+files = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+app.main()
+"""
+
+
+@pytest.mark.parametrize("files", [3, 4, 5, 6])
+def test_too_few_files_are_no_fault_of_the_output(make_importer: MakeImporter, files: int) -> None:
+    """The words name this machine, for whoever looks at the disk of the log would look in vain."""
+    importer = make_importer(size=5)
+    command = [sys.executable, "-c", FEW_FILES, str(files), *importer.command("sync", "--json")[3:]]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode in (1, 2)
+    assert re.search("this machine|the operating system|the state file|mcimport.toml: cannot be read", result.stderr)
+    assert "the output cannot be written" not in result.stderr
+    assert "Traceback" not in result.stderr
