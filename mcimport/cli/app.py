@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, runs, sandbox, status, sync, ui, worker
+from mcimport.cli import (
+    check,
+    dlq,
+    forget,
+    init,
+    keys,
+    notify,
+    preview,
+    reconcile,
+    runs,
+    sandbox,
+    status,
+    sync,
+    ui,
+    worker,
+)
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.cli.options import LogFormat, Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
@@ -58,7 +73,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "demo": sandbox.demo,
     "sandbox": sandbox.sandbox,
 }
-_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}
+_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app, "notify": notify.app}
 
 
 def _command_line(words: Sequence[str]) -> typer.Typer:
