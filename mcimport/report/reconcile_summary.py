@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import asdict
@@ -81,6 +82,19 @@ def numbers(found: Comparison) -> dict[str, int]:
     asides = {name: getattr(found, name) for name in _ASIDE}
     pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
     return {**kinds, "agree": found.agree, **pushed, **asides, "unread": len(found.unread)}
+
+
+def compared_text(counts: Mapping[str, int]) -> str:
+    """Returns the result of an earlier comparison, of which only the counts are known."""
+    if not counts.get("left"):
+        suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides matched{suffix}"
+    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
+        return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
+    names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
+    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
+    mended = f", {counts['mended']:,} fixed" if counts.get("mended") else ""
+    return f"both sides differed ({', '.join(kinds)}{mended})"
 
 
 def missing_text(found: SpotCheck, now: int) -> str:
