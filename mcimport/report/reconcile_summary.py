@@ -62,10 +62,14 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
 
 
 def comparison_document(found: Comparison) -> dict[str, Any]:
-    """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read."""
+    """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read.
+
+    `differing`, all ids with their kind and fields, is only there where they were asked for.
+    """
     ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
-    return {**numbers(found), "fields": dict(found.fields), **more}
+    every = {} if found.every_id is None else {"differing": [asdict(differing) for differing in found.every_id]}
+    return {**numbers(found), "fields": dict(found.fields), **more, **every}
 
 
 def spans(found: Comparison) -> list[dict[str, Any]]:
