@@ -94,7 +94,7 @@ def compared_text(counts: Mapping[str, int]) -> str:
         suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
         return f"both sides matched{suffix}"
     if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
-        return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
+        return f"no difference found (except in {pluralize(counts['unread'], 'time range')} that could not be read)"
     names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
     kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
     mended = f", {counts['mended']:,} fixed" if counts.get("mended") else ""
