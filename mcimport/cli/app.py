@@ -19,8 +19,10 @@ from mcimport.cli import (
     init,
     keys,
     lists,
+    notify,
     preview,
     reconcile,
+    report,
     runs,
     sandbox,
     status,
@@ -68,6 +70,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "preview": preview.preview,
     "reconcile": reconcile.reconcile,
     "status": status.status,
+    "report": report.report,
     "check": check.check,
     "init": init.init,
     "lists": lists.lists,
@@ -78,7 +81,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "demo": sandbox.demo,
     "sandbox": sandbox.sandbox,
 }
-_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}
+_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app, "notify": notify.app}
 
 
 def _command_line(words: Sequence[str]) -> typer.Typer:

@@ -13,8 +13,8 @@ from mcimport.cli.options import CLIENTS, load_settings
 from mcimport.cli.output import ignore_broken_pipe
 from mcimport.monitoring.check.finding import Finding
 
-_MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
-_PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
+MARKS = {"good": "\N{CHECK MARK}", "note": "\N{BULLET}", "bad": "\N{BALLOT X}"}
+PLAIN_MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
 def check(
@@ -30,7 +30,7 @@ def check(
     from mcimport.report.tables import is_plain  # noqa: PLC0415 - as above
 
     settings = load_settings(context)
-    signs = _PLAIN_MARKS if is_plain(sys.stdout) else _MARKS
+    signs = PLAIN_MARKS if is_plain(sys.stdout) else MARKS
     bad = 0
     clients = settings.chosen(client or [])
     for finding in run_checks(settings, clients, offline=offline, environ=os.environ):

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
 from mcimport.cli.help import epilog
-from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import say, set_log_format
+from mcimport.cli.letter_ids import find_letters, parse_ids
+from mcimport.cli.options import CLIENTS, ENGINE, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
+from mcimport.cli.output import ignore_broken_pipe, say, set_log_format
+from mcimport.config import Settings
 from mcimport.errors import ConfigError
-from mcimport.models.records import HANDFUL, Affected, affected
+from mcimport.models.records import HANDFUL, Affected, DeadLetter, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row
 from mcimport.report.format import dead_letters, pluralize
 
+if TYPE_CHECKING:  # other commands start without SQLite
+    from mcimport.state import State
+
 MOST_LISTED = 1000
+
+_IDS = "Ids of dead letters; 3-10 is a range."
+CLIENT_LETTERS = Annotated[
+    list[str] | None,
+    typer.Option("--client", metavar="NAME", help="All open dead letters of this client; repeatable."),
+]
 
 app = typer.Typer(help="Dead letters: members and time ranges that could not be imported.", no_args_is_help=True)
 
@@ -56,28 +68,33 @@ def list_letters(
 @app.command("show", epilog=epilog("dlq show"))
 def show_letter(
     context: typer.Context,
-    letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)],
+    letter_ids: Annotated[list[str], typer.Argument(metavar="ID...", help=_IDS)],
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per dead letter.")] = False,
 ) -> None:
-    """Shows one dead letter: what, when, why, how often, and how to fix it."""
+    """Shows dead letters one by one: what, when, why, how often, and how to fix it."""
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
 
     settings = load_settings(context)
     with read_state.open_if_exists(settings) as state:
-        (letter,) = read_state.find_letters(state, [letter_id])
-        list_status = read_state.list_statuses(settings, state)[letter.list_id] if state else ""
+        found = find_letters(state, parse_ids(letter_ids))
+        list_statuses = read_state.list_statuses(settings, state) if state else {}
     if json:
-        read_state.write_json([document(letter, list_status)])
-    else:
-        read_state.write_facts(facts(letter, list_status))
+        read_state.write_json(document(letter, list_statuses[letter.list_id]) for letter in found)
+        return
+    with ignore_broken_pipe():
+        for place, letter in enumerate(found):
+            if place:
+                typer.echo()
+            read_state.write_facts(facts(letter, list_statuses[letter.list_id]))
 
 
 @app.command("discard", epilog=epilog("dlq discard"))
 def discard_letters(
     context: typer.Context,
-    letter_ids: Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=LARGEST_ID)],
+    letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help=_IDS, show_default=False)] = None,
     *,
+    client: CLIENT_LETTERS = None,
     yes: Annotated[
         bool,
         typer.Option("--yes", help=f"Do not ask for confirmation; for more than {HANDFUL} members, add --members."),
@@ -93,8 +110,12 @@ def discard_letters(
     from mcimport.cli import read_state  # noqa: PLC0415 - other commands start without SQLite and rich
     from mcimport.state.dead_letters import close  # noqa: PLC0415 - as above
 
-    with read_state.open_if_exists(load_settings(context)) as state:
-        chosen = list(read_state.find_letters(state, letter_ids))
+    _check_named(letter_ids, client)
+    if not (letter_ids or client):
+        raise ConfigError("no dead letter was named", hint="Name some, as in `mcimport dlq discard 3-10`, or --client.")
+    settings = load_settings(context)
+    with read_state.open_if_exists(settings) as state:
+        chosen = _to_discard(settings, state, letter_ids or [], client or [])
         for letter in chosen:
             if letter.status != "open":
                 say(f"dead letter {letter.id} is already closed: {letter.status}")
@@ -107,36 +128,67 @@ def discard_letters(
     say(f"{dead_letters(found)} discarded")
 
 
+def _to_discard(
+    settings: Settings, state: State | None, typed: Sequence[str], clients: Sequence[str]
+) -> list[DeadLetter]:
+    """Returns the dead letters with these ids, or the open ones of these clients, configured or not any more."""
+    from mcimport.state import dead_letters  # noqa: PLC0415 - other commands start without SQLite
+
+    if typed:
+        return find_letters(state, parse_ids(typed), of_ranges="open")
+    found = dead_letters.search(state, clients=clients, limit=-1) if state else []
+    if not found:
+        settings.chosen(clients)  # raises for a name that nobody has
+    return found
+
+
 @app.command("replay", epilog=epilog("dlq replay"))
 def replay_letters(
     context: typer.Context,
-    letter_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST_ID, show_default=False)
-    ] = None,
+    letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help=_IDS, show_default=False)] = None,
     *,
+    client: CLIENT_LETTERS = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")] = False,
     engine: ENGINE = None,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
 ) -> int:
-    """Imports the members and time ranges of dead letters again; without ID, all that are open."""
+    """Imports the members and time ranges of dead letters again; without ID, all open ones, or a client's."""
     from mcimport.cli.run_command import Output, run_session  # noqa: PLC0415 - loads the HTTP client; other commands start without it
     from mcimport.engine import engine_of  # noqa: PLC0415 - as below
     from mcimport.state import state_exists  # noqa: PLC0415 - as below
     from mcimport.sync.replay import replay_all  # noqa: PLC0415 - as below
 
     log = set_log_format(log_format)
+    _check_named(letter_ids, client)
     settings = load_settings(context)
+    clients = settings.chosen(client or [])
     if not letter_ids and not state_exists(settings.db_path):
         say(NOTHING_YET)
         return OK
     output = Output(json, quiet, verbose=verbose, log=log, engine=engine_of(settings, engine))
     nothing = "no open dead letters for the current Ometria accounts; `mcimport dlq list` shows all"
-    clients = list(settings.clients.values())
+    ids = _to_replay(settings, letter_ids or [])
     return run_session(
-        lambda session: replay_all(clients, letter_ids or [], session), settings, output, by_name=True, nothing=nothing
+        lambda session: replay_all(clients, ids, session), settings, output, by_name=True, nothing=nothing
     )
+
+
+def _to_replay(settings: Settings, typed: Sequence[str]) -> list[int]:
+    """Returns the ids that were typed; of a range, those of the open dead letters in it."""
+    ids = parse_ids(typed)
+    if all(len(one) == 1 for one in ids):
+        return [one[0] for one in ids]
+    from mcimport.state import open_state  # noqa: PLC0415 - other commands start without SQLite
+
+    with open_state(settings.db_path, create=False) as state:
+        return [letter.id for letter in find_letters(state, ids, of_ranges="open")]
+
+
+def _check_named(letter_ids: Sequence[str] | None, client: Sequence[str] | None) -> None:
+    if letter_ids and client:
+        raise ConfigError("ids of dead letters and --client cannot be used together")
 
 
 def is_confirmed(found: Affected, *, yes: bool, members: str | None) -> bool:

@@ -11,6 +11,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     "Every day": {
         "sync": "Import what changed; the first time, everything.",
         "status": "Show where each list stands.",
+        "report": "Show what was done for each client.",
         "runs": "Show what was done, run by run.",
         "preview": "Show members beside the contacts they become.",
     },
@@ -23,6 +24,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
     "Once, or now and then": {
         "init": "Write a configuration.",
+        "notify": "Try the addresses that are notified.",
         "lists": "Show the lists that your keys can see.",
         "backup": "Copy the state file.",
         "forget": "Remove all that is recorded of a client.",
@@ -50,6 +52,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mcimport reconcile --mend --yes --quiet   fix it, without being asked",
     ),
     "status": ("mcimport status --client acme", "mcimport status --json"),
+    "report": (
+        "mcimport report --since 7d",
+        "mcimport report --client acme --html week.html   one page, to mail",
+    ),
+    "notify test": ("mcimport notify test --client acme",),
     "check": ("mcimport check --client acme", "mcimport check --offline"),
     "init": (
         "mcimport init",
@@ -63,7 +70,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "runs show": ("mcimport runs show 128",),
     "dlq list": ("mcimport dlq list --client acme",),
     "dlq show": ("mcimport dlq show 12",),
-    "dlq replay": ("mcimport dlq replay        all that are open", "mcimport dlq replay 12 13"),
+    "dlq replay": ("mcimport dlq replay        all that are open", "mcimport dlq replay 3-10 12"),
     "dlq discard": ("mcimport dlq discard 12",),
     "keys accept": ("mcimport keys accept acme",),
     "worker": ("mcimport worker --verbose",),

@@ -17,7 +17,7 @@ from mcimport.cli.options import NOTHING_YET
 from mcimport.cli.output import ignore_broken_pipe, say
 from mcimport.config import Client, Settings
 from mcimport.errors import ConfigError, McimportError
-from mcimport.models.records import DeadLetter, ListRow, Run, affected
+from mcimport.models.records import ListRow, Run, affected
 from mcimport.monitoring import overdue
 from mcimport.report import tables
 from mcimport.report.list_status import ListStatus
@@ -154,15 +154,6 @@ def _report_list(
         spot_check=spot_checks.unresolved(row),
         warnings=tuple(run_warnings.of_runs(noted)),
     )
-
-
-def find_letters(state: State | None, letter_ids: Sequence[int]) -> Iterator[DeadLetter]:
-    """Yields the dead letters with these ids, each once. Raises ConfigError for the first that does not exist."""
-    for letter_id in dict.fromkeys(letter_ids):
-        letter = dead_letters.find(state, letter_id) if state else None
-        if letter is None:
-            raise ConfigError(f"there is no dead letter {letter_id}", hint="`mcimport dlq list --all` shows all.")
-        yield letter
 
 
 def write_json(documents: Iterable[Mapping[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,10 +11,12 @@ import typer
 from mcimport.cli.confirm import check_terminal, confirm, wakeup_on_signals
 from mcimport.cli.options import CLIENTS, LOG_FORMAT, VERBOSE, LogFormat, load_settings
 from mcimport.cli.output import say, set_log_format
+from mcimport.cli.output_file import output_file
 from mcimport.config import Client
 from mcimport.errors import ConfigError
 from mcimport.errors.machine import affordable
 from mcimport.models.results import Comparison
+from mcimport.report.differences_csv import DifferencesCsv
 from mcimport.report.reconcile_summary import comparison_lines
 
 DEFAULT_JOBS = 8  # each reads a whole list
@@ -42,6 +46,13 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     client: CLIENTS = None,
     jobs: Annotated[int, typer.Option(min=1, help="Clients to work on at the same time.")] = DEFAULT_JOBS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per list on standard output.")] = False,
+    all_ids: Annotated[
+        bool, typer.Option("--all-ids", help="With --json: list every id that differs, with its kind and fields.")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every id that differs to FILE, with its kind and fields."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and differences.")] = False,
     verbose: VERBOSE = False,
     log_format: LOG_FORMAT = LogFormat.TEXT,
@@ -58,20 +69,26 @@ def reconcile(  # noqa: PLR0913 - typer reads the signature: these are the optio
     is_asking = mend and not yes
     if is_asking:
         check_terminal("cannot ask for confirmation", hint="Add --yes: `mcimport reconcile --mend --yes`")
+    if all_ids and not json:
+        raise ConfigError("--all-ids needs --json", hint="--csv FILE writes the same ids to a file.")
     if (yes or opt_in) and not mend:
         raise ConfigError(f"{'--yes' if yes else '--opt-in'} needs --mend")
     settings = load_settings(context)
     pairs = settings.select(list_keys or [], client or [])
     output = Output(json, quiet, verbose=verbose, log=log, plain=is_asking)
     agree = _confirmed if is_asking else None
-    reconcile_options = ReconcileOptions(mend, opt_in=opt_in, is_forced=force_mend, agree=agree)
-    # By name: 0 means that both sides match, so a list that was not compared, because its client is busy, is not 0.
-    return run_session(
-        lambda session: reconcile_all(pairs, reconcile_options, session, affordable(jobs)),
-        settings,
-        output,
-        by_name=True,
-    )
+    with ExitStack() as opened:
+        take_ids = None if csv is None else DifferencesCsv(opened.enter_context(output_file(csv))).add
+        reconcile_options = ReconcileOptions(
+            mend, opt_in=opt_in, is_forced=force_mend, agree=agree, take_ids=take_ids, every_id=all_ids
+        )
+        # By name: 0 means that both sides match, so a list that was not compared, because its client is busy, is not 0.
+        return run_session(
+            lambda session: reconcile_all(pairs, reconcile_options, session, affordable(jobs)),
+            settings,
+            output,
+            by_name=True,
+        )
 
 
 def _confirmed(client: Client, list_key: str, found: Comparison) -> bool:

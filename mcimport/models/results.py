@@ -18,6 +18,19 @@ class Difference(Struct, frozen=True):
     ids: tuple[str, ...] = ()
 
 
+class DifferingId(Struct, frozen=True):
+    """Names one member or contact that differs, by their id without the list.
+
+    Attributes:
+        kind: "missing", "stale", "gone", "said_no", or "unclear" for one that could not be looked at again.
+        fields: which fields a mend would change of a stale one, or with --opt-in of one opted out; else empty.
+    """
+
+    kind: str
+    id: str
+    fields: tuple[str, ...] = ()
+
+
 class Unread(Struct, frozen=True):
     """Names a span `(since, until]` of one sweep that a comparison could not read, and why."""
 
@@ -50,6 +63,7 @@ class Comparison(Struct, frozen=True):
         not_taken: members who were pushed, but are not as pushed: refused, or not seen so in Ometria for long.
         refusal: why nothing was fixed though that was requested.
         unread: what could not be read of the list; nothing is said of the members there.
+        every_id: all who differed, before anything was fixed; None: they were not asked for.
     """
 
     missing: Difference = Difference()
@@ -72,6 +86,7 @@ class Comparison(Struct, frozen=True):
     not_taken: Difference = Difference()
     refusal: str = ""
     unread: tuple[Unread, ...] = ()
+    every_id: tuple[DifferingId, ...] | None = None
 
     @property
     def differing(self) -> int:

@@ -11,21 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import Any
-from urllib.parse import urlsplit
-
-import httpx
 
 from mcimport.config import Client, NotifyUrlSource, Settings
-from mcimport.errors import ConfigError, McimportError
+from mcimport.errors import McimportError
 from mcimport.errors.machine import submit
 from mcimport.models.results import ListResult
-from mcimport.monitoring.http_post import HttpPoster
+from mcimport.monitoring.delivery import Delivery
 from mcimport.monitoring.trouble import of_result
 from mcimport.monitoring.webhook import Change, Webhook
 from mcimport.services.http.shutdown import StopSignal
 
-TRIES = 2
 MAX_WORKERS = 8
 LEAVE_WITHIN = 2.0  # seconds that a notification may take once it was cancelled
 POLL_INTERVAL = 0.1  # seconds between two looks at whether a stop was requested
@@ -43,8 +38,8 @@ class Notifier:
     def __init__(self, settings: Settings, stop: StopSignal) -> None:
         self._settings = settings
         self._stop = stop
-        self._webhook = Webhook(settings, self._post_document)
-        self._poster = HttpPoster()
+        self._delivery = Delivery(stop)
+        self._webhook = Webhook(settings, self._delivery.post_document)
         self._futures: list[Future[None]] = []
         self._messages: list[str] = []
         self._pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="notification")
@@ -79,7 +74,7 @@ class Notifier:
         lines = list(self._messages)
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._stop.requested.is_set():
-            self._poster.cancel()
+            self._delivery.cancel()
             wait([future for future in self._futures if not future.cancel()], LEAVE_WITHIN)
         return lines
 
@@ -87,7 +82,7 @@ class Notifier:
 
     def _begin(self, name: str, source: NotifyUrlSource | None) -> None:
         if source is not None:
-            self._begun[name] = self._submit(lambda: self._ping(source, "/start", ""))
+            self._begun[name] = self._submit(lambda: self._delivery.ping(source, "/start", ""))
 
     def _end(self, name: str, source: NotifyUrlSource | None, results: Sequence[ListResult]) -> None:
         begun, (ending, text) = self._begun.get(name), _verdict(results)
@@ -96,23 +91,15 @@ class Notifier:
 
         def ping() -> None:
             begun.result()  # the start first; it was submitted first, so this cannot wait for ever
-            self._ping(source, ending, text)
+            self._delivery.ping(source, ending, text)
 
         self._submit(ping)
-
-    def _ping(self, source: NotifyUrlSource, ending: str, text: str) -> None:
-        url = urlsplit(source.read().get_secret_value())  # escapes stay as they are
-        url = url._replace(path=url.path.rstrip("/") + ending)
-        self._post(source, url.geturl(), content=text.encode())
 
     # ---- webhooks
 
     def _notify_overdue(self, changes: Sequence[Change], before: Sequence[Future[None]]) -> None:
         wait(before)  # the results of lists first; they were submitted first, so this cannot wait for ever
         self._webhook.notify_overdue(changes)
-
-    def _post_document(self, source: NotifyUrlSource, document: dict[str, Any]) -> None:
-        self._post(source, source.read().get_secret_value(), json=document)
 
     # ---- sending
 
@@ -144,25 +131,6 @@ class Notifier:
                 self._messages.append(words)
             if self._failures == MAX_FAILURES:
                 self._messages.append("notifications keep failing: no more were sent in this run")
-
-    def _post(self, source: NotifyUrlSource, url: str, **what: Any) -> None:
-        """Posts to an address, twice if need be. Raises McimportError, without the address, which is a secret."""
-        words = "cannot be reached"
-        for _ in range(TRIES):
-            try:
-                status = self._poster.post(url, **what)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                words = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
-                if self._stop.requested.is_set():
-                    break
-                continue
-            except ConfigError as error:
-                words = f"cannot be reached: {error}"
-                break
-            if 200 <= status < 300:  # noqa: PLR2004 - the range that HTTP calls success
-                return
-            words = f"answered {status}"
-        raise McimportError(f"{source.name} {words}: notification not delivered")
 
 
 def _verdict(results: Sequence[ListResult]) -> tuple[str | None, str]:

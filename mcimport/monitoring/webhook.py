@@ -15,9 +15,9 @@ from mcimport.config import Client, NotifyUrlSource, Settings
 from mcimport.errors import McimportError, StateError
 from mcimport.models.records import ListRow, affected
 from mcimport.models.results import ListResult
-from mcimport.models.timestamps import iso
 from mcimport.monitoring import overdue, trouble
 from mcimport.monitoring.trouble import Kind, Trouble
+from mcimport.monitoring.webhook_document import make_document
 from mcimport.report.format import moment_utc
 from mcimport.state import State, dead_letters, lists, open_state, runs, spot_checks, troubles
 
@@ -50,7 +50,7 @@ class Webhook:
         except StateError:
             for result in pending:
                 for found in trouble.of_result(result):
-                    self._post(source, _document("failure", result, found, int(time.time()), []))
+                    self._post(source, make_document("failure", result, found, int(time.time()), []))
 
     def overdue_changes(self, results: Sequence[ListResult]) -> dict[str, list[Change]]:
         """Returns by client the lists that became overdue or are no longer so, whichever of them this call was about.
@@ -104,13 +104,13 @@ class Webhook:
         lasting = {*known, *(found.kind for found in now)} - {ended.kind for ended in over}
         for ended in over:
             if ended.kind in known:
-                self._post(source, _document("recovery", result, ended, known[ended.kind].since, lasting))
+                self._post(source, make_document("recovery", result, ended, known[ended.kind].since, lasting))
                 troubles.end(state, *place, ended.kind)
         for found in now:
             notified = known.get(found.kind)
             if notified is None or notified.has_new_reason(found.reasons):
                 since = notified.since if notified else found.since or int(time.time())
-                self._post(source, _document("failure", result, found, since, lasting))
+                self._post(source, make_document("failure", result, found, since, lasting))
                 troubles.begin(state, *place, found.kind, found.reasons, since)
 
 
@@ -188,22 +188,3 @@ def _not_worked_on(state: State, client: Client, age: overdue.ListAge) -> ListRe
     """Returns a result for a list that this call was not about."""
     last = () if age.list_id is None else tuple(runs.latest(state, list_id=age.list_id, limit=1))
     return ListResult(client.name, age.list_key, "not begun", runs=last)
-
-
-def _document(event: str, result: ListResult, found: Trouble, since: int, lasting: Iterable[str]) -> dict[str, Any]:
-    return {
-        "event": event,
-        "kind": found.kind,
-        "client": result.client,
-        "list_key": result.list_key,
-        "run_id": result.runs[-1].id if result.runs else None,
-        "status": result.status,
-        "reason": found.words,
-        "reasons": list(found.reasons),
-        "next": found.next,
-        "dead_letters": result.dead_letters,
-        "dead_letter_members": result.affected.known_members,
-        "other_kinds": sorted({*lasting} - {found.kind}),
-        "since": iso(since),
-        "at": iso(int(time.time())),
-    }

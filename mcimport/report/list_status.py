@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from mcimport.models.records import Affected, Run, SpotCheck
 from mcimport.report.format import ARCHIVED_LEFT, about, age, mend_command, moment, moment_iso, pluralize, spark
-from mcimport.report.reconcile_summary import spot_check_note
+from mcimport.report.reconcile_summary import compared_text, spot_check_note
 
 HEADS = ("client", "list", "sync point (UTC)", "age", "last run", "dead letters", "contacts per run", "note")
 
@@ -117,24 +117,12 @@ def _notes(list_status: ListStatus, now: int) -> Iterator[str]:
     if list_status.unchecked_at is not None:
         yield f"{ARCHIVED_LEFT}: {mend_command(list_status.list_key)}"
     if list_status.reconciled_at is not None:
-        yield f"{_compared(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago"
+        yield f"{compared_text(list_status.reconciled)} {age(now - list_status.reconciled_at)} ago"
 
 
 def _discarded(found: Affected) -> str:
     known = [about(found, "member")] if found.members else []
     return " and ".join([*known, *(["an unknown number of members"] if found.unknown else [])])
-
-
-def _compared(counts: Mapping[str, int]) -> str:
-    if not counts.get("left"):
-        suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
-        return f"both sides matched{suffix}"
-    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
-        return f"compared, except {pluralize(counts['unread'], 'time range')} that could not be read,"
-    names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
-    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
-    mended = f", {counts['mended']:,} fixed" if counts.get("mended") else ""
-    return f"both sides differed ({', '.join(kinds)}{mended})"
 
 
 def _last_run(runs: Sequence[Run], now: int) -> str:

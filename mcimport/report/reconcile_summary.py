@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import asdict
@@ -61,10 +62,14 @@ def comparison_lines(title: str, found: Comparison) -> list[str]:
 
 
 def comparison_document(found: Comparison) -> dict[str, Any]:
-    """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read."""
+    """Returns, for programs, the counts, a few ids of each kind, and a few of the time ranges that were not read.
+
+    `differing`, all ids with their kind and fields, is only there where they were asked for.
+    """
     ids = {kind: list(getattr(found, kind).ids) for kind in (*_MEANINGS, "not_taken")}
     more = {"ids": ids, "unread_spans": spans(found), "refusal": found.refusal or None}
-    return {**numbers(found), "fields": dict(found.fields), **more}
+    every = {} if found.every_id is None else {"differing": [asdict(differing) for differing in found.every_id]}
+    return {**numbers(found), "fields": dict(found.fields), **more, **every}
 
 
 def spans(found: Comparison) -> list[dict[str, Any]]:
@@ -81,6 +86,19 @@ def numbers(found: Comparison) -> dict[str, int]:
     asides = {name: getattr(found, name) for name in _ASIDE}
     pushed = {"mended": found.mended, "not_taken": found.not_taken.count}
     return {**kinds, "agree": found.agree, **pushed, **asides, "unread": len(found.unread)}
+
+
+def compared_text(counts: Mapping[str, int]) -> str:
+    """Returns the result of an earlier comparison, of which only the counts are known."""
+    if not counts.get("left"):
+        suffix = f" ({counts['said_no']:,} opted out in Ometria)" if counts.get("said_no") else ""
+        return f"both sides matched{suffix}"
+    if counts.get("unread") and counts["left"] == counts["unread"] + counts["unclear"]:
+        return f"no difference found (except in {pluralize(counts['unread'], 'time range')} that could not be read)"
+    names = ("missing", "stale", "gone", "said_no", "unclear", "not_taken", "unread")
+    kinds = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name)]
+    mended = f", {counts['mended']:,} fixed" if counts.get("mended") else ""
+    return f"both sides differed ({', '.join(kinds)}{mended})"
 
 
 def missing_text(found: SpotCheck, now: int) -> str:

@@ -41,6 +41,12 @@ def search(
     return find_all(state, DeadLetter, f"{where} ORDER BY id LIMIT ?", [status, status, *clients, limit])
 
 
+def in_range(state: State, first: int, last: int, status: str | None = None) -> list[DeadLetter]:
+    """Returns the dead letters with ids from `first` to `last`, both included; of any status, where none is named."""
+    where = "id BETWEEN ? AND ? AND (? IS NULL OR status = ?) ORDER BY id"
+    return find_all(state, DeadLetter, where, [first, last, status, status])
+
+
 def open_for_list(state: State, list_id: int) -> list[DeadLetter]:
     return find_all(state, DeadLetter, "list_id = ? AND status = 'open' ORDER BY id", [list_id])
 

@@ -62,6 +62,12 @@ def prune(state: State, keep: int, now: int | None = None) -> bool:
     return room > 0
 
 
+def whole_since(state: State, keep: int) -> int | None:
+    """Returns from when on the log surely holds every run (seconds, UTC); None where none was ever removed."""
+    last = epoch(state.value("SELECT value FROM meta WHERE key = 'pruned_at'"))
+    return None if last is None else last - min(keep, ROUTINE_KEPT)
+
+
 def vacuum(state: State) -> None:
     """Returns free space to the file system, a little at a time; rewrites a file of an early version once.
 

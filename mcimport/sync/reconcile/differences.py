@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcimport.models.results import Difference
+from mcimport.models.results import Difference, DifferingId
 from mcimport.sync.reconcile.comparison_tables import EMAIL, FUNCTIONS, IS_IN, MENDABLE, TABLE, TABLES, TALLIES, WHERE
-from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot
+from mcimport.sync.reconcile.fingerprints import OPTED_IN, WIDTH, Due, Kind, MemberSnapshot, names_of
 from mcimport.sync.reconcile.push_table import PushTable
 from mcimport.sync.reconcile.temp_db import TempDatabase, placeholders
 
@@ -142,6 +142,18 @@ class DifferenceTable:
         count = self._database.number("SELECT count(*) FROM differences WHERE kind = ?", [kind])
         return Difference(count, tuple(ids))
 
+    def every_id(self, size: int = 1_000) -> Iterator[DifferingId]:
+        """Yields all who differ, by kind and id, then those who could not be looked at again; `size` at a time."""
+        after = ("", "")
+        query = "SELECT kind, id, bits FROM differences WHERE (kind, id) > (?, ?) ORDER BY kind, id LIMIT ?"
+        while rows := self._database.rows(query, [*after, size]):
+            yield from (DifferingId(kind, own_id, _fields(kind, bits)) for kind, own_id, bits in rows)
+            after = rows[-1][:2]
+        unclear = self._database.batches(
+            "SELECT id FROM suspects WHERE NOT is_clear AND id > ? ORDER BY id LIMIT ?", size
+        )
+        yield from (DifferingId("unclear", own_id) for ids in unclear for own_id in ids)
+
     def count_foreign(self) -> int:
         return self._database.number("SELECT count(*) FROM strangers")
 
@@ -175,3 +187,7 @@ class DifferenceTable:
         """Returns a member who is on the list as far as is known, and whom Mailchimp can be asked for by id."""
         query = "SELECT id FROM members WHERE length(id) > 20 AND NOT is_archived LIMIT 1"
         return next(iter(self._database.ids(query)), None)
+
+
+def _fields(kind: Kind, bits: int) -> tuple[str, ...]:
+    return ("consent",) if kind == "said_no" else tuple(names_of(bits))

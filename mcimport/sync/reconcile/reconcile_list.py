@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from mcimport.config import Client
 from mcimport.errors import ConfigError, ServiceDownError
-from mcimport.models.results import Comparison, ListResult
+from mcimport.models.results import Comparison, DifferingId, ListResult
 from mcimport.state import lists, runs
 from mcimport.sync import first_sync
 from mcimport.sync.clients import ClientRunner, OpenClient, SyncSession, by_client
@@ -33,12 +33,16 @@ class ReconcileOptions(Struct, frozen=True):
         opt_in: also opt in members who are subscribed here and opted out in Ometria.
         is_forced: mend however many are gone, or change their consent.
         agree: asks the operator, with what was found, before anything is pushed; None: the operator agreed already.
+        take_ids: takes a list's client, key and all who differ in it, before anything is pushed.
+        every_id: the result names all who differ, which takes memory for each.
     """
 
     mend: bool = False
     opt_in: bool = False
     is_forced: bool = False
     agree: Callable[[Client, str, Comparison], bool] | None = None
+    take_ids: Callable[[str, str, Iterable[DifferingId]], None] | None = None
+    every_id: bool = False
 
 
 # ---- one list
@@ -70,6 +74,10 @@ def reconcile_list(list_run: ListRun, options: ReconcileOptions, session: SyncSe
         check_both_sides(list_run)
         comparer = Comparer(MemberLookup(list_run), run_id, differences, session.clients)
         found = replace(comparer.compare(), is_opting_in=options.opt_in)
+        if options.take_ids is not None:
+            options.take_ids(list_run.client.name, list_run.list_key, differences.every_id())
+        if options.every_id:
+            found = replace(found, every_id=tuple(differences.every_id()))
         if options.mend and found.differing:
             found = _mended(comparer, options, found, session)
     runs.finish(list_run.state, run_id, "completed", usage=list_run.services.meter.drain())

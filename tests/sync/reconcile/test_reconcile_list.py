@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import re
@@ -9,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -670,6 +673,92 @@ def test_what_is_read_is_only_what_is_compared(make_importer: MakeImporter) -> N
         "merge_fields.FNAME" in fields and "members.tags" not in fields for fields in asked if "status" in fields
     )
     assert not any("location" in fields.replace("location.country_code", "") for fields in asked)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def ids_of(rows: list[dict[str, str]], kind: str) -> set[str]:
+    return {row["id"] for row in rows if row["kind"] == kind}
+
+
+def test_every_id_that_differs_is_written_to_a_file_with_its_kind_and_fields(make_importer: MakeImporter) -> None:
+    """All of them, however many, with names of fields and no values; `--json --all-ids` has the same."""
+    importer = synced(make_importer, 500)
+    apart = make_differences(importer, 5)
+    path = importer.folder / "differences.csv"
+    result = importer("reconcile", "--csv", str(path), "--json", "--all-ids")
+    check_named(result, apart)
+    rows = rows_of(path)
+    assert {(row["client"], row["list_key"]) for row in rows} == {("acme", importer.sandbox.list_key)}
+    for kind in ("missing", "stale", "gone", "said_no", "unclear"):
+        assert len(ids_of(rows, kind)) == result.line[kind]
+    for kind in ("missing", "stale", "gone"):
+        assert ids_of(rows, kind) == getattr(apart, kind)
+    fields = Counter(name for row in rows if row["kind"] == "stale" for name in row["fields"].split())
+    assert fields == result.line["fields"]
+    assert {row["fields"] for row in rows if row["kind"] in ("missing", "gone")} == {""}
+    listed = [{**one, "fields": " ".join(one["fields"])} for one in result.line["differing"]]
+    assert listed == [{name: row[name] for name in ("kind", "id", "fields")} for row in rows]
+    text = path.read_text(encoding="utf-8")
+    assert "@" not in text
+    assert "Unseen" not in text
+
+
+def test_the_file_says_what_differed_before_it_was_mended(make_importer: MakeImporter) -> None:
+    """So that somebody can look up what was done; the next one is empty, and takes its place."""
+    importer = synced(make_importer, 100)
+    importer.sandbox.delete_contacts(key_of(importer, of_ours(one)) for one in whole(importer)[:2])
+    path = importer.folder / "differences.csv"
+    assert importer(*MEND, "--csv", str(path)).code == 0
+    assert [row["kind"] for row in rows_of(path)] == ["missing", "missing"]
+    assert importer("reconcile", "--csv", str(path)).code == 0
+    assert path.read_text(encoding="utf-8") == "client,list_key,id,kind,fields\n"
+
+
+def test_a_no_that_stands_in_ometria_is_listed_with_its_consent(make_importer: MakeImporter) -> None:
+    """It is no disagreement, and is listed all the same, as everything that the counts count."""
+    importer = synced(make_importer, 60)
+    one = whole(importer)[0]
+    contact = held(importer)[of_ours(one)]
+    importer.sandbox.store_contacts([{**contact, "marketing_optin": OUT}])
+    path = importer.folder / "differences.csv"
+    importer("reconcile", "--csv", str(path))
+    (row,) = rows_of(path)
+    assert (row["id"], row["kind"], row["fields"]) == (of_ours(one), "said_no", "consent")
+
+
+def test_the_differences_of_several_clients_are_in_one_file(make_importer: MakeImporter) -> None:
+    """Each row says whose it is."""
+    importer = make_importer(size=0, settling=0.0)
+    clients = configure_clients(importer, ["a", "b"], size=20)
+    text = "[reconcile]\nsettling = 0\n\n" + importer.config.read_text(encoding="utf-8")
+    importer.config.write_text(text, encoding="utf-8")
+    assert importer("sync").code == 0
+    for values in clients.values():
+        audience = importer.sandbox.audience(values["list_key"])
+        audience.delete(who=[one for one in audience.with_status("subscribed") if one["email_address"]][:1])
+    path = importer.folder / "differences.csv"
+    assert importer("reconcile", "--csv", str(path)).code == 3
+    assert sorted((row["client"], row["kind"]) for row in rows_of(path)) == [("a", "gone"), ("b", "gone")]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--csv", "no/such/folder/differences.csv"], "cannot be written"), (["--all-ids"], "--all-ids needs --json")],
+)
+def test_a_list_of_ids_that_cannot_be_had_is_refused_before_any_request(
+    make_importer: MakeImporter, options: list[str], words: str
+) -> None:
+    """A comparison takes a while: nobody should find that out at its end."""
+    importer = synced(make_importer, 5)
+    importer.sandbox.clear_requests()
+    result = importer("reconcile", *options)
+    assert result.code == 2
+    assert words in result.err
+    assert importer.sandbox.requests == []
 
 
 def test_status_tells_when_both_sides_were_compared_and_with_what_result(make_importer: MakeImporter) -> None:

@@ -1,0 +1,35 @@
+"""Writes a file that the user names: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from mcimport.errors import ConfigError
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[TextIO]:
+    """Yields a stream whose text takes the place of the file at `path` when the block ends well; until then that stays.
+
+    The file has mode 0600. Raises ConfigError, before the block, where no file can be written; OSError on a full disk.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{path} cannot be written: it is not a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        Path(name).replace(target)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
