@@ -10,10 +10,26 @@ from typing import Annotated
 
 import typer
 
-from mcimport.cli import check, dlq, forget, init, keys, preview, reconcile, runs, sandbox, status, sync, ui, worker
+from mcimport.cli import (
+    check,
+    config,
+    dlq,
+    forget,
+    init,
+    keys,
+    preview,
+    reconcile,
+    runs,
+    sandbox,
+    status,
+    sync,
+    ui,
+    worker,
+)
 from mcimport.cli.exits import FAILED, OK, of_error
 from mcimport.cli.options import LogFormat, Options
 from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
+from mcimport.config import variables
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours
 from mcimport.version import __version__
@@ -34,8 +50,8 @@ def _show_version(*, requested: bool) -> None:
 
 def _global_options(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar="MCIMPORT_CONFIG")] = None,
-    db: Annotated[Path | None, typer.Option(help="State file.", envvar="MCIMPORT_DB")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file.", envvar=variables.CONFIG)] = None,
+    db: Annotated[Path | None, typer.Option(help="State file.", envvar=variables.DB)] = None,
     version: Annotated[  # noqa: ARG001, FBT002 - typer reads the signature; the callback has done its work
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -58,7 +74,7 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
     "demo": sandbox.demo,
     "sandbox": sandbox.sandbox,
 }
-_GROUPS: Mapping[str, typer.Typer] = {"runs": runs.app, "dlq": dlq.app, "keys": keys.app}
+_GROUPS: Mapping[str, typer.Typer] = {"config": config.app, "runs": runs.app, "dlq": dlq.app, "keys": keys.app}
 
 
 def _command_line(words: Sequence[str]) -> typer.Typer:

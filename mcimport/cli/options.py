@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
-from mcimport.config import Settings, load
+from mcimport.config import Settings, load, variables
 
 LARGEST_ID = 2**63 - 1  # SQLite's
 NOTHING_YET = "nothing synced yet; `mcimport sync` runs the first sync"
@@ -39,9 +39,7 @@ class LogFormat(StrEnum):
 CLIENTS = Annotated[list[str] | None, typer.Option("--client", metavar="NAME", help="Only this client; repeatable.")]
 LOG_FORMAT = Annotated[
     LogFormat,
-    typer.Option(
-        envvar="MCIMPORT_LOG_FORMAT", help="Format of standard error: text for people, or one event per line."
-    ),
+    typer.Option(envvar=variables.LOG_FORMAT, help="Format of standard error: text for people, or one event per line."),
 ]
 
 

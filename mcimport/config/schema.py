@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
+from mcimport.config import variables
 from mcimport.config.addresses import EngineKind, base_address, require_https
 from mcimport.models import CONTACT_FIELDS, SubscriptionEvents, WithoutPermission
 
@@ -115,6 +116,12 @@ def _duration(value: Any) -> int:
     if found is None:
         raise ValueError('must be a number of minutes, hours or days in quotes, like "90m", "3h" or "90d"')
     return int(found[1]) * _DURATION_SECONDS[found[2]]
+
+
+def duration_text(seconds: int) -> str:
+    """Returns a duration as the file writes it, in the largest unit that fits: `90d`."""
+    unit = next(unit for unit in "dhm" if seconds % _DURATION_SECONDS[unit] == 0)
+    return f"{seconds // _DURATION_SECONDS[unit]}{unit}"
 
 
 Duration = Annotated[int, BeforeValidator(_duration)]
@@ -236,7 +243,7 @@ class Engine(Table):
     kind: Annotated[EngineKind, Field(description='"threads" or "celery"')] = "threads"
     broker: Annotated[
         SecretStr, Field(description='"env:NAME", "file:PATH" or an amqp:// or amqps:// address, in quotes')
-    ] = SecretStr("env:MCIMPORT_BROKER")
+    ] = SecretStr(f"env:{variables.BROKER}")
     allow_plain: Flag = False
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 
 from msgspec import Struct
 
-from mcimport.config.keys import VARIABLE
+from mcimport.config.keys import LIKE_A_KEY, VARIABLE
 from mcimport.config.messages import BARE, validate
 from mcimport.errors import ConfigError
-
-_LIKE_A_KEY = re.compile(r"[0-9A-Fa-f]{24,}(-[A-Za-z]+[0-9]+)?")  # as both vendors make them
 
 _TEMPLATE = """\
 # mcimport.toml: what mcimport imports from Mailchimp into Ometria, and how.
@@ -128,7 +125,7 @@ def _check_source(service: str, source: str) -> None:
     """Raises ConfigError, which does not repeat it, for a key itself: it would stay in the file and in the history."""
     scheme, _, rest = source.partition(":")
     is_source = VARIABLE.fullmatch(rest) if scheme.lower() == "env" else scheme.lower() == "file" and rest.strip()
-    if not is_source or _LIKE_A_KEY.fullmatch(rest):
+    if not is_source or LIKE_A_KEY.fullmatch(rest):
         raise ConfigError(
             f"{service} key: say where it comes from (env:NAME or file:PATH) instead of the key itself",
             hint="Nothing was written. A key that was typed is still on the screen and in the shell's history.",
