@@ -27,8 +27,8 @@ from mcimport.cli import (
     worker,
 )
 from mcimport.cli.exits import FAILED, OK, of_error
-from mcimport.cli.options import LogFormat, Options
-from mcimport.cli.output import ignore_broken_pipe, print_error, set_log_format
+from mcimport.cli.options import Options
+from mcimport.cli.output import LogFormat, ignore_broken_pipe, print_error, set_log_format
 from mcimport.config import variables
 from mcimport.errors import McimportError
 from mcimport.errors.machine import as_ours

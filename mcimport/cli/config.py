@@ -13,7 +13,7 @@ import typer
 
 from mcimport.cli.exits import OK, USAGE
 from mcimport.cli.options import Options
-from mcimport.cli.output import ignore_broken_pipe, print_error
+from mcimport.cli.output import ignore_broken_pipe, print_error, warn
 from mcimport.errors import ConfigError
 
 if TYPE_CHECKING:  # loaded by the command, as rich is
@@ -44,6 +44,7 @@ def show(
 
     Without --client: what all clients share, and of each client what is its own.
     """
+    from mcimport.config import misspelt  # noqa: PLC0415 - as below
     from mcimport.config.origins import find_origins  # noqa: PLC0415 - other commands start without it
 
     options = context.find_object(Options) or Options()
@@ -59,6 +60,8 @@ def show(
             _write_json(origins, client)
         else:
             _write_tables(origins, client)
+    for words in misspelt(os.environ, origins.references):
+        warn(words)
     if origins.error is not None:
         print_error(origins.error)
     return OK if origins.error is None else USAGE

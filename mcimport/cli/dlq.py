@@ -8,8 +8,8 @@ import typer
 
 from mcimport.cli.confirm import ask, check_terminal, confirm
 from mcimport.cli.exits import OK
-from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, LogFormat, load_settings
-from mcimport.cli.output import say, set_log_format
+from mcimport.cli.options import CLIENTS, ENGINE, LARGEST_ID, LOG_FORMAT, NOTHING_YET, VERBOSE, load_settings
+from mcimport.cli.output import LogFormat, say, set_log_format
 from mcimport.errors import ConfigError
 from mcimport.models.records import HANDFUL, Affected, affected
 from mcimport.report.dead_letters import HEADS, document, facts, row

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcimport.config import Settings, variables
+from mcimport.config import Settings, misspelt, referenced_variables, variables
 from mcimport.errors import ConfigError, McimportError, StateError
 from mcimport.errors.machine import require_extra
 from mcimport.monitoring.check.finding import Finding, error_finding
@@ -34,10 +34,15 @@ def configuration(settings: Settings) -> Finding:
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yields the variables that are set, each with its effect: a forgotten one may lead to another account."""
+    """Yields the variables that are set, each with its effect, and misspelt ones.
+
+    A forgotten one may lead to another account, and what a misspelt one is to set has its default.
+    """
     for name, effect in _effects(settings, environ).items():
         if environ.get(name):
             yield Finding("", "environment", "note", f"{name} is set: {effect}")
+    for words in misspelt(environ, referenced_variables(settings)):
+        yield Finding("", "environment", "note", words, "Rename it, or unset it.")
 
 
 def _effects(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
