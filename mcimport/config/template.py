@@ -78,15 +78,18 @@ LNAME = "lastname"
 # LOYALTY = "properties.loyalty_points"
 # MMERGE7 = ""            # left out
 
-# A client is one Mailchimp account and the Ometria account that its members go to.
+# A client is one Mailchimp account and the Ometria account that its members go to; `mcimport init --add` adds one.
+{client_table}
+# Any table above may be overridden for one client, setting by setting:
+# [clients.{client}.ometria]
+# requests_per_second = 16
+"""
+
+_CLIENT = """\
 [clients.{client}]
 lists = [{lists}]
 mailchimp_api_key = {mailchimp_key}  # env:NAME, file:PATH, or the key itself
 ometria_api_key = {ometria_key}
-
-# Any table above may be overridden for one client, setting by setting:
-# [clients.{client}.ometria]
-# requests_per_second = 16
 """
 
 
@@ -103,17 +106,25 @@ class Answers(Struct, frozen=True, kw_only=True):
 EXAMPLE = Answers()
 
 
-def template(answers: Answers = EXAMPLE) -> str:
-    """Returns the whole file. Raises ConfigError, which names the line, for answers that cannot be settings."""
-    for option, source in (("Mailchimp", answers.mailchimp_key), ("Ometria", answers.ometria_key)):
+def template(answers: Answers | None = None) -> str:
+    """Returns the whole file; without answers, with an example of a client in comments.
+
+    Raises ConfigError, which names the line, for answers that cannot be settings.
+    """
+    filled = answers or EXAMPLE
+    for option, source in (("Mailchimp", filled.mailchimp_key), ("Ometria", filled.ometria_key)):
         _check_source(option, source)
-    client = answers.client
+    client = filled.client if BARE.fullmatch(filled.client) else _quoted(filled.client)
+    client_table = _CLIENT.format(
+        client=client,
+        lists=", ".join(map(_quoted, filled.lists)),
+        mailchimp_key=_quoted(filled.mailchimp_key),
+        ometria_key=_quoted(filled.ometria_key),
+    )
     text = _TEMPLATE.format(
-        client=client if BARE.fullmatch(client) else _quoted(client),
-        lists=", ".join(map(_quoted, answers.lists)),
-        mailchimp_key=_quoted(answers.mailchimp_key),
-        ometria_key=_quoted(answers.ometria_key),
-        collection=_quoted(answers.collection),
+        client=client,
+        client_table=client_table if answers else "".join(f"# {line}\n" for line in client_table.splitlines()),
+        collection=_quoted(filled.collection),
     )
     checked = validate(tomllib.loads(text))
     if isinstance(checked, list):
