@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -11,7 +12,10 @@ from mcimport.config.keys import LIKE_A_KEY, VARIABLE
 from mcimport.config.messages import BARE, validate
 from mcimport.errors import ConfigError
 
+SCHEMA = Path(__file__).with_name("mcimport.schema.json")
+
 _TEMPLATE = """\
+#:schema {schema}
 # mcimport.toml: what mcimport imports from Mailchimp into Ometria, and how.
 # It is looked for in the current directory, then in the user's configuration directory; --config PATH or
 # MCIMPORT_CONFIG name another. The values below are the defaults: deleting a line changes nothing.
@@ -109,7 +113,9 @@ EXAMPLE = Answers()
 def template(answers: Answers | None = None) -> str:
     """Returns the whole file; without answers, with an example of a client in comments.
 
-    Raises ConfigError, which names the line, for answers that cannot be settings.
+    Its first line leads editors to the JSON Schema of the installed package: an address of this machine, so that it
+    works without a network, and names the settings of the version that reads the file. Raises ConfigError, which names
+    the line, for answers that cannot be settings.
     """
     filled = answers or EXAMPLE
     for option, source in (("Mailchimp", filled.mailchimp_key), ("Ometria", filled.ometria_key)):
@@ -122,6 +128,7 @@ def template(answers: Answers | None = None) -> str:
         ometria_key=_quoted(filled.ometria_key),
     )
     text = _TEMPLATE.format(
+        schema=SCHEMA.as_uri(),
         client=client,
         client_table=client_table if answers else "".join(f"# {line}\n" for line in client_table.splitlines()),
         collection=_quoted(filled.collection),
