@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CommandResult, Importer, MakeImporter
+
+from mcimport.config.origins import find_origins
+from mcimport.config.schema import File
 
 MAILCHIMP_KEY = "0123456789abcdef0123456789abcdef-us6"
 TWO = f"""\
@@ -67,8 +71,6 @@ def test_each_setting_says_its_value_and_where_it_comes_from(importer: Importer)
 
 def test_a_setting_of_every_model_is_shown(importer: Importer) -> None:
     """None is forgotten, and none is shown twice."""
-    from mcimport.config.schema import File  # noqa: PLC0415 - for this look alone
-
     names = [line["setting"] for line in importer.in_a_process("config", "show", "--json").lines]
     tables = {name: field.default for name, field in File.model_fields.items() if name not in ("fields", "clients")}
     expected = {f"[{table}] {name}" for table, default in tables.items() for name in type(default).model_fields}
@@ -110,6 +112,18 @@ def test_a_secret_in_the_wrong_place_is_not_shown_either(importer: Importer, lin
     result = importer.in_a_process("config", "show")
     assert "[clients.acme] lists" in result.out
     assert [secret for secret in ("0123456789abcdef", "hooks.example", "s3cret") if secret in result.out] == []
+
+
+def test_no_setting_shows_a_key_that_was_written_there_by_mistake(tmp_path: Path) -> None:
+    """Whichever it is: of all clients, or a client's own."""
+    for table, default in {name: field.default for name, field in File.model_fields.items()}.items():
+        for name in getattr(type(default), "model_fields", {}):
+            for header in (table, f"clients.acme.{table}"):
+                for value in (f'"{MAILCHIMP_KEY}"', f'["{MAILCHIMP_KEY}"]', f'"https://x:{MAILCHIMP_KEY}@example.com"'):
+                    (tmp_path / "mcimport.toml").write_text(f"[{header}]\n{name} = {value}\n")
+                    origins = find_origins(config=None, db=None, environ={}, cwd=tmp_path)
+                    shown = [*origins.shared, *origins.clients.get("acme", ())]
+                    assert not [one for one in shown if "0123456789" in one.value + one.problem], header
 
 
 def test_a_file_that_cannot_be_read_is_said_of_a_key(importer: Importer) -> None:

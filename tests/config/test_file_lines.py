@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
+
+import tomlkit
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcimport.config import template
 from mcimport.config.file_lines import locate
@@ -48,6 +53,16 @@ def test_a_file_in_order_is_read_as_tomllib_reads_it() -> None:
     """Line by line or as a whole, the document is the same; with line ends of either kind."""
     for text in (UNUSUAL, template(EXAMPLE), template(EXAMPLE).replace("\n", "\r\n")):
         assert locate(text).document == tomllib.loads(text)
+
+
+_SCALARS = st.booleans() | st.integers(-9, 9) | st.text(max_size=9) | st.lists(st.text(max_size=5), max_size=3)
+_TABLES = st.recursive(_SCALARS, lambda inner: st.dictionaries(st.text(min_size=1, max_size=5), inner, max_size=4))
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), _TABLES, max_size=5))
+def test_whatever_is_written_is_read_as_tomllib_reads_it(document: dict[str, Any]) -> None:
+    """Any names and texts, in tables at any depth."""
+    assert locate(tomlkit.dumps(document)).document == document
 
 
 def test_what_surrounds_a_broken_line_is_read() -> None:

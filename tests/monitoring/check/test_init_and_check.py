@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcimport.config import Answers, template
+from mcimport.config.template import EXAMPLE
 from mcimport.errors import ConfigError
 from mcimport.state import lock_client, lock_holder, open_state
 
@@ -170,11 +172,27 @@ def test_init_without_answers_writes_its_example_of_a_client_in_comments(make_im
     assert "`mcimport init --add`" in result.err
 
 
-def typed(folder: Path, *answers: str) -> tuple[str, int]:
-    """What stands on the terminal after `mcimport init` was answered, and its exit code."""
+def test_init_add_asks_again_for_what_is_there_already(tmp_path: Path) -> None:
+    """The client and the list of the file; the proposed collection is the file's own, and needs no line."""
+    shared = template(EXAMPLE).replace('collection = "mailchimp"', 'collection = "shop"')
+    (tmp_path / "mcimport.toml").write_text(shared)
+    answers = ("ACME", "globex", "1a2d7ebf82", "9f8e7d6c5b", "", "", "", "y")
+    screen, code = typed(tmp_path, *answers, command=("init", "--add"))
+    assert (code, screen.count("Client name"), screen.count("Mailchimp list ids")) == (0, 2, 2)
+    assert "Collection in Ometria [shop]" in screen
+    assert "Added the client globex to mcimport.toml" in screen
+    assert tomllib.loads((tmp_path / "mcimport.toml").read_text())["clients"]["globex"] == {
+        "lists": ["9f8e7d6c5b"],
+        "mailchimp_api_key": "env:GLOBEX_MAILCHIMP_KEY",
+        "ometria_api_key": "env:GLOBEX_OMETRIA_KEY",
+    }
+
+
+def typed(folder: Path, *answers: str, command: Sequence[str] = ("init",)) -> tuple[str, int]:
+    """What stands on the terminal after the command was answered, and its exit code."""
     leader, child = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcimport", "init"], stdin=child, stdout=child, stderr=child, cwd=folder
+        [sys.executable, "-m", "mcimport", *command], stdin=child, stdout=child, stderr=child, cwd=folder
     )
     os.close(child)
     os.write(leader, "".join(f"{answer}\n" for answer in answers).encode())
