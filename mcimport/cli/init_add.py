@@ -11,19 +11,20 @@ from pathlib import Path
 from mcimport.config import Answers, load, template
 from mcimport.config.load import parse_text, read_text
 from mcimport.config.messages import config_error, quoted, validate
-from mcimport.config.places import find_file
+from mcimport.config.places import current_folder, find_file, shown_path
 from mcimport.config.schema import File
 from mcimport.errors import ConfigError
 
 
 def find_target(named: Path | None) -> Path:
     """Returns the file, which was named or is found where every command looks for it. Raises ConfigError for none."""
-    target = named or find_file(None, Path.cwd())
+    here = current_folder(None, named)
+    target = named or find_file(None, here)
     if target is None or not target.exists():
         raise ConfigError(
             f"there is no {target or 'mcimport.toml'} to add a client to", hint="`mcimport init` writes one."
         )
-    return target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    return Path(shown_path(target, here))
 
 
 def read(target: Path) -> tuple[str, File]:

@@ -117,11 +117,9 @@ def find_origins(
 
 def _find(config: Path | None, environ: Mapping[str, str], cwd: Path | None) -> tuple[Path, Path | None]:
     """Returns the current folder, and the configuration file; None where it is missing or not to be read."""
-    here = cwd or Path("/")
+    here = current_folder(cwd)
     try:
-        named = named_path(config, environ, "--config", variables.CONFIG)
-        here = current_folder(cwd, named, named)
-        return here, find_file(named, here)
+        return here, find_file(named_path(config, environ, "--config", variables.CONFIG), here)
     except ConfigError:
         return here, None
 

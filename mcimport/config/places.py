@@ -20,10 +20,15 @@ def named_path(path: Path | None, environ: Mapping[str, str], option: str, varia
     Raises ConfigError for a quoted one: `docker run --env-file` keeps quotation marks, which a shell removes.
     """
     text = str(path or environ.get(variable) or "")
-    if text != text.strip("\"'\r\n"):
+    if is_quoted(text):
         words = f"{option}, or {variable}: the path has quotation marks or a line break around it"
         raise ConfigError(words, hint="Write it without them.")
     return Path(text) if text else None
+
+
+def is_quoted(path: str) -> bool:
+    """Returns whether quotation marks or line ends are around the path, which no path of ours has."""
+    return path != path.strip("\"'\r\n")
 
 
 def current_folder(cwd: Path | None, *named: Path | None) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from mcimport.config import variables
-from mcimport.config.places import default_db, searched_files
+from mcimport.config.places import default_db, is_quoted, searched_files
 from mcimport.errors import ConfigError
 
 NOT_LOOKED_AT = "not looked at"
@@ -63,6 +63,8 @@ def _named(
 
 
 def _place(name: str, path: Path, here: Path, absent: str) -> Place:
+    if is_quoted(str(path)):
+        return Place(name, "not usable, because of what is around the path")
     whole = here / path
     return Place(name, f"{whole}: {_taken(whole, absent)}", whole)
 

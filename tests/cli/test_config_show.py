@@ -237,6 +237,17 @@ def test_without_any_settings_the_places_and_the_defaults_are_shown(importer: Im
     assert "[retry] retries" in result.out
 
 
+@pytest.mark.parametrize(
+    ("path", "found"), [('"a.toml"', "not usable, because of what is around the path"), ("gone.toml", "but not there")]
+)
+def test_a_variable_that_leads_nowhere_is_named_with_the_reason(importer: Importer, path: str, found: str) -> None:
+    """No other file takes its place."""
+    result = importer.in_a_process("config", "show", "--json", bare=True, environment={"MCIMPORT_CONFIG": path})
+    places = {place["place"]: place["found"] for place in result.lines[0]["looked_for"]}
+    assert (result.code, found in places["MCIMPORT_CONFIG"]) == (2, True)
+    assert places[str(importer.config)] == "not looked at"
+
+
 def test_two_variables_make_a_client_that_is_shown(importer: Importer) -> None:
     """Its keys come from the variables, and its lists from what is typed."""
     importer.config.unlink()
